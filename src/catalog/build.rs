@@ -1,0 +1,1 @@
+//! Connect sources, read schemas, assemble.

@@ -1,0 +1,117 @@
+//! The one error of the crate: a [`Kind`] named for what the reader can do, a message safe to show to a stranger, and a
+//! hidden source. It does not format for any protocol; `wire` does.
+
+mod datafusion;
+mod sqlstate;
+
+use std::error::Error as StdError;
+use std::fmt;
+
+pub use sqlstate::Kind;
+
+/// The result of everything fallible in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, for whom it went wrong, and what can be done.
+///
+/// `message`, `detail` and `hint` go to clients: never host names, paths, other people's values or SQL. Those go to
+/// `source`, which is logged and never sent.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+    position: Option<usize>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// `message` follows PostgreSQL's wording where it has one: clients match on it.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), detail: None, hint: None, position: None, source: None }))
+    }
+
+    /// A broken invariant of ours: XX000. The text is for the log; clients read a fixed sentence.
+    pub fn internal(what: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, "internal error").with_source(what.into())
+    }
+
+    pub fn unsupported(what: impl fmt::Display) -> Self {
+        Self::new(Kind::Unsupported, format!("{what} is not supported"))
+    }
+
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// One-based character position in the statement, the `P` field of an ErrorResponse.
+    pub fn at(mut self, position: usize) -> Self {
+        self.0.position = Some(position);
+        self
+    }
+
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    pub fn detail(&self) -> Option<&str> {
+        self.0.detail.as_deref()
+    }
+
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    pub fn position(&self) -> Option<usize> {
+        self.0.position
+    }
+}
+
+/// One line for people: the message and, for the log, the chain of sources.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        if let Some(detail) = &self.0.detail {
+            write!(f, ": {detail}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}: {self}", self.0.kind, self.0.kind.sqlstate())?;
+        if let Some(hint) = &self.0.hint {
+            write!(f, " (hint: {hint})")?;
+        }
+        let mut source = self.source();
+        while let Some(s) = source {
+            write!(f, " <- {s}")?;
+            source = s.source();
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|s| s as &(dyn StdError + 'static))
+    }
+}

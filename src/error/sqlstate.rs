@@ -1,0 +1,116 @@
+//! The one table: error kind → SQLSTATE and whether the same statement may be sent again. It decides no retry itself.
+//! Codes are those of PostgreSQL's `errcodes.txt`.
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $code:literal, $retry:literal;)*) => {
+        /// What the reader of an error can do about it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Kind { $($(#[$doc])* $kind,)* }
+
+        impl Kind {
+            /// Every kind, in the order of the table.
+            pub const ALL: &'static [Kind] = &[$(Kind::$kind,)*];
+
+            /// The five characters a client matches on.
+            pub fn sqlstate(self) -> &'static str {
+                match self { $(Kind::$kind => $code,)* }
+            }
+
+            /// The same statement may succeed later without a change by its author.
+            pub fn retryable(self) -> bool {
+                match self { $(Kind::$kind => $retry,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    // --- the statement is wrong
+    Syntax = "42601", false;
+    UndefinedTable = "42P01", false;
+    UndefinedSchema = "3F000", false;
+    UndefinedDatabase = "3D000", false;
+    UndefinedColumn = "42703", false;
+    AmbiguousColumn = "42702", false;
+    UndefinedFunction = "42883", false;
+    UndefinedObject = "42704", false;
+    UndefinedParameter = "42P02", false;
+    IndeterminateType = "42P18", false;
+    DuplicateTable = "42P07", false;
+    DuplicateSchema = "42P06", false;
+    DuplicateColumn = "42701", false;
+    DuplicateAlias = "42712", false;
+    TypeMismatch = "42804", false;
+    Grouping = "42803", false;
+    InvalidDefinition = "42P17", false;
+    InvalidParameter = "22023", false;
+    /// A prepared statement's result changed its type.
+    CachedPlanChanged = "0A000", false;
+    Unsupported = "0A000", false;
+    // --- the data do not fit
+    NumericRange = "22003", false;
+    DateRange = "22008", false;
+    DivisionByZero = "22012", false;
+    InvalidText = "22P02", false;
+    InvalidDate = "22007", false;
+    InvalidBinary = "22P03", false;
+    StringTooLong = "22001", false;
+    NotNull = "23502", false;
+    Cardinality = "21000", false;
+    // --- not allowed
+    PermissionDenied = "42501", false;
+    WrongPassword = "28P01", false;
+    NotAllowedIn = "28000", false;
+    ReadOnly = "25006", false;
+    // --- session and transaction
+    InFailedTransaction = "25P02", false;
+    ActiveTransaction = "25001", false;
+    NoActiveTransaction = "25P01", false;
+    UndefinedStatement = "26000", false;
+    DuplicateStatement = "42P05", false;
+    UndefinedCursor = "34000", false;
+    DuplicateCursor = "42P03", false;
+    Protocol = "08P01", false;
+    IdleTimeout = "57P05", false;
+    IdleInTransaction = "25P03", false;
+    // --- limits
+    TooManyConnections = "53300", true;
+    OutOfMemory = "53200", true;
+    DiskFull = "53100", true;
+    TooLarge = "54000", false;
+    TooComplex = "54001", false;
+    TooManyColumns = "54011", false;
+    // --- time and place
+    Cancelled = "57014", true;
+    ShuttingDown = "57P01", true;
+    StartingUp = "57P03", true;
+    /// Two writers met; the loser may try again.
+    Conflict = "40001", true;
+    /// The source cannot be reached; the message names it.
+    SourceUnreachable = "08006", true;
+    /// The source answered with an error; the message names it, the source's text stays in the log.
+    SourceFailed = "HV000", false;
+    /// Data that should be there is not (retention passed, a file is gone).
+    DataGone = "58000", false;
+    // --- the operator's side
+    /// A file in `catalog/`, `policies/` or the configuration: the message carries file:line:column.
+    Config = "F0000", false;
+    /// Our bug.
+    Internal = "XX000", false;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kind;
+
+    #[test]
+    fn every_code_is_five_characters_of_the_standard_alphabet() {
+        for kind in Kind::ALL {
+            let code = kind.sqlstate();
+            assert!(
+                code.len() == 5 && code.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase()),
+                "{kind:?} {code}"
+            );
+        }
+    }
+}

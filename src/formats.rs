@@ -1,0 +1,4 @@
+//! Arrow to foreign bytes and back. Total: foreign bytes never panic, they are an `Error`. No module here does I/O.
+
+pub mod json;
+pub mod postgres;

@@ -1,0 +1,1 @@
+//! JSON records → Arrow by declared columns.

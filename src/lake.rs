@@ -1,0 +1,1 @@
+//! Lake: the handle; the only home of the `iceberg` crate.

@@ -1,0 +1,43 @@
+//! lakegate: one PostgreSQL endpoint over a company's lake, streams and databases.
+//!
+//! The modules stand in floor order: each may use only what stands above it in this list (ARCHITECTURE.md says which).
+
+// --- the ground
+/// One error for the crate: a kind, what a client may read, and a hidden source.
+pub mod error;
+/// A value that cannot be printed by accident.
+pub mod secret;
+/// One token down, one "all done" up.
+pub mod shutdown;
+/// Tracing set-up and the name of every metric.
+pub mod telemetry;
+/// Newtypes that every floor speaks: table names, object ids, versions.
+pub mod types;
+
+// --- data floors
+/// The database under the lake and the runtime objects.
+pub mod metastore;
+/// Iceberg: read, write, commit.
+pub mod lake;
+/// Arrow to foreign bytes and back.
+pub mod formats;
+/// Where raw tables come from: Postgres, Kafka, Iceberg, memory.
+pub mod sources;
+/// The seal over every table, and its only key.
+pub mod policy;
+/// Names to sealed tables.
+pub mod catalog;
+
+// --- statements
+/// One statement's life.
+pub mod engine;
+/// Bytes in, bytes out.
+pub mod wire;
+
+// --- assembly
+/// One file and the environment, read once.
+pub mod config;
+/// Builds floors bottom-up, starts doors, drains top-down.
+pub mod server;
+/// An embedded world: sample data, a private broker and database, then the server.
+pub mod demo;

@@ -1,0 +1,2 @@
+//! lakegate
+fn main() {}

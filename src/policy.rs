@@ -1,0 +1,143 @@
+//! Who may see what. Tables are sealed when a name resolves to them ([`Sealed`]); only [`guard`] opens one, by the
+//! [`Grant`] that [`SessionPolicy::decide`] gives; what it returns, [`Guarded`], is all that the engine runs.
+//!
+//! Policy knows neither catalog nor sources: raw schemas come in as [`Object`]s.
+
+pub mod barrier;
+pub mod compile;
+pub mod decide;
+pub mod file;
+pub mod guard;
+pub mod language;
+pub mod open;
+pub mod seal;
+pub mod verify;
+pub mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::logical_expr::Expr;
+
+use crate::types::{ObjectId, TableName};
+
+pub use compile::Policies;
+pub use decide::SessionPolicy;
+pub use guard::{Guarded, guard};
+pub use seal::Sealed;
+
+/// Somebody who proved who they are. Made by [`Policies::principal`] alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Principal {
+    pub(in crate::policy) user: Arc<str>,
+}
+
+impl Principal {
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+}
+
+/// What one may do to an object (policy.csv, third field of a `p` line).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    Select,
+    Insert,
+    Update,
+    Delete,
+    Create,
+    Drop,
+    Refresh,
+}
+
+/// Something a policy line can be about, as the catalog found it.
+#[derive(Clone, Debug)]
+pub struct Object {
+    pub id: ObjectId,
+    pub name: TableName,
+    /// Raw columns, true nullability.
+    pub schema: SchemaRef,
+    /// Columns no `*` covers.
+    pub raw_columns: BTreeSet<String>,
+    pub kind: ObjectKind,
+}
+
+/// Kinds differ in what a `*` grant covers and in how a scan is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectKind {
+    Table,
+    /// A named query; its inside is planned with its owner's rights.
+    Dataset,
+    /// Dead letters, `t$snapshots` and their like: a line of their own or nothing.
+    Metadata,
+}
+
+/// Where a rule stands, for explanations and the audit line: `policy.csv:12`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Line {
+    pub file: Arc<str>,
+    pub line: u32,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// What one principal may see of one object. `filter` and `masks` speak of raw columns, attributes already bound.
+#[derive(Clone, Debug, Default)]
+pub struct Grant {
+    /// TRUE keeps the row; NULL and FALSE hide it.
+    pub filter: Option<Expr>,
+    /// Column → an expression of the column's own type over raw columns of the same row.
+    pub masks: BTreeMap<String, Expr>,
+    /// Columns absent from the session's schema.
+    pub hidden: BTreeSet<String>,
+    /// Of `hidden`, those a deny line names: naming one in a statement answers 42501 instead of 42703.
+    pub denied: BTreeSet<String>,
+    /// Every line that had a part in this grant.
+    pub fired: BTreeSet<Line>,
+}
+
+impl Grant {
+    pub fn full() -> Self {
+        Self::default()
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.filter.is_none() && self.masks.is_empty() && self.hidden.is_empty()
+    }
+
+    /// `full`, `filtered`, `masked` for the audit line; the most telling word wins.
+    pub fn class(&self) -> &'static str {
+        match (self.filter.is_some(), self.masks.is_empty() && self.hidden.is_empty()) {
+            (true, _) => "filtered",
+            (false, false) => "masked",
+            (false, true) => "full",
+        }
+    }
+
+    /// Equal for equal rights: two users of one class share it. Lines do not count, their effect does.
+    pub fn fingerprint(&self) -> u64 {
+        let text = format!("{:?}|{:?}|{:?}", self.filter, self.masks, self.hidden);
+        xxhash_rust::xxh3::xxh3_64(text.as_bytes())
+    }
+
+    /// The schema a session plans with: hidden columns absent, every column nullable (DataFusion 55 types an empty
+    /// scalar subquery by its column's nullability), field metadata kept, no schema metadata.
+    pub fn visible(&self, raw: &Schema) -> SchemaRef {
+        let shown = raw.fields().iter().filter(|f| !self.hidden.contains(f.name()));
+        Arc::new(Schema::new(shown.map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>()))
+    }
+}
+
+/// The answer of [`SessionPolicy::decide`].
+#[derive(Clone, Debug)]
+pub enum Decision {
+    Allow(Arc<Grant>),
+    /// No rule allows it, or one denies it; the client must not be able to tell which.
+    Deny,
+}

@@ -1,0 +1,1 @@
+//! The filter language: own name resolution, fixed functions, masks.

@@ -1,0 +1,26 @@
+//! A value that must not be printed: no `Display`, a redacted `Debug`, no serialisation. It does not encrypt.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+/// Wraps a password or key; [`Secret::reveal`] is the only way to the value, easy to search for.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret<T>(T);
+
+impl<T> Secret<T> {
+    pub fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    pub fn reveal(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("********")
+    }
+}

@@ -1,0 +1,95 @@
+//! Where raw tables come from. A source names its tables and pins them; it knows no policy and no user, so nothing
+//! here is ever handed to a session: `catalog` seals what it gets.
+
+pub mod iceberg;
+pub mod kafka;
+pub mod memory;
+pub mod postgres;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::TableProvider;
+use datafusion::execution::SendableRecordBatchStream;
+
+use crate::error::Result;
+use crate::types::{TableName, Version};
+
+/// One configured source: `catalog/sources/<name>.toml`.
+///
+/// Nothing connects in a constructor: a source that is down is found out by [`Source::tables`], which answers
+/// [`crate::error::Kind::SourceUnreachable`] naming the source, within its own timeout. The caller retries.
+#[async_trait]
+pub trait Source: Debug + Send + Sync {
+    /// The file's name, used in every error about this source.
+    fn name(&self) -> &str;
+
+    /// The schemas this source mounts and nobody else may: known without connecting. A lake mounts what it finds and
+    /// answers its namespaces of the last [`Source::tables`]; two sources with one schema are a load error.
+    fn schemas(&self) -> Vec<String>;
+
+    /// Something that changes whenever [`Source::tables`] would answer differently, cheap enough to ask every 200 ms.
+    /// `None`: there is no such thing; ask for the tables at leisure (every few seconds).
+    async fn revision(&self) -> Result<Option<u64>>;
+
+    /// Every table, in any order, under mounted names. Called whenever the revision moved.
+    async fn tables(&self) -> Result<Vec<Arc<dyn Table>>>;
+
+    /// Tables of this source can be made, filled and dropped. `None` for a source that is only read.
+    fn writer(&self) -> Option<Arc<dyn Writer>> {
+        None
+    }
+}
+
+/// One raw table. Immutable: a table whose columns changed is a new value under the same identity.
+#[async_trait]
+pub trait Table: Debug + Send + Sync {
+    fn name(&self) -> &TableName;
+
+    /// Stable across rename and restart, new after drop and create: `iceberg:<uuid>`, `postgres:<source>:<oid>`,
+    /// `kafka:<source>:<topic>`, `memory:<schema.table>`.
+    fn identity(&self) -> String;
+
+    /// Raw columns with true nullability; Field metadata as `formats::postgres` defines it (oid, typmod).
+    fn schema(&self) -> SchemaRef;
+
+    /// Columns that a `*` or a whole-table grant does not cover and that need a policy line of their own (a Kafka
+    /// record's raw `_key`). They stand in [`Table::schema`] too.
+    fn raw_columns(&self) -> &[String] {
+        &[]
+    }
+
+    /// Fixes what one statement sees: an Iceberg snapshot, Kafka end offsets. The provider's schema equals
+    /// [`Table::schema`] in names, types and order, or the error is [`crate::error::Kind::CachedPlanChanged`] and the
+    /// caller refreshes the catalog and plans again. The provider answers its own filters as `Inexact` at most where it
+    /// cannot filter exactly, and may be scanned several times with one answer.
+    async fn pin(&self) -> Result<Pinned>;
+}
+
+/// A table as one statement sees it.
+#[derive(Debug, Clone)]
+pub struct Pinned {
+    pub version: Version,
+    pub provider: Arc<dyn TableProvider>,
+}
+
+/// Makes, fills and drops tables. Each call is one atomic commit; an error leaves nothing visible.
+#[async_trait]
+pub trait Writer: Debug + Send + Sync {
+    /// 42P06 where it exists already.
+    async fn create_schema(&self, name: &str) -> Result<()>;
+
+    /// 2BP01-like refusal (kind `InvalidDefinition`) while tables stand in it, 3F000 where it is absent.
+    async fn drop_schema(&self, name: &str) -> Result<()>;
+
+    /// Makes the table and, with `rows`, fills it in the same commit (CREATE TABLE AS). Returns the rows written.
+    async fn create_table(&self, name: &TableName, schema: SchemaRef, rows: Option<SendableRecordBatchStream>) -> Result<u64>;
+
+    /// Appends in one commit. The stream's columns are the table's, in order, and of its types.
+    async fn append(&self, name: &TableName, rows: SendableRecordBatchStream) -> Result<u64>;
+
+    /// Forgets the table; its files stay for the sweeper.
+    async fn drop_table(&self, name: &TableName) -> Result<()>;
+}

@@ -1,0 +1,75 @@
+//! Newtypes that every floor speaks. No behaviour beyond printing themselves.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// `schema.table` as users write it, canonical: lower case unless it was made in quotes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableName {
+    pub schema: String,
+    pub table: String,
+}
+
+impl TableName {
+    pub fn new(schema: impl Into<String>, table: impl Into<String>) -> Self {
+        Self { schema: schema.into(), table: table.into() }
+    }
+}
+
+/// Segments that need quotes in SQL are printed in quotes.
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", Identifier(&self.schema), Identifier(&self.table))
+    }
+}
+
+/// Prints an SQL identifier, in double quotes where PostgreSQL's `quote_ident` would need them for its spelling.
+pub struct Identifier<'a>(pub &'a str);
+
+impl fmt::Display for Identifier<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = self.0.bytes();
+        let plain = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_')
+            && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if plain { f.write_str(self.0) } else { write!(f, "\"{}\"", self.0.replace('"', "\"\"")) }
+    }
+}
+
+/// Stable identity of a table, view or system relation: equal after a rename and a restart, new after drop and create.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectId(pub u64);
+
+impl ObjectId {
+    /// From a source's own identity, such as `iceberg:<table uuid>` or `postgres:<source>:<relation oid>`.
+    pub fn of(identity: &str) -> Self {
+        Self(xxhash_rust::xxh3::xxh3_64(identity.as_bytes()))
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ObjectId({self})")
+    }
+}
+
+/// What one statement sees of one table.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// Content never changes while the process lives (fixtures).
+    Fixed(u64),
+    /// An Iceberg snapshot; `None` is a table without one.
+    Snapshot(Option<i64>),
+    /// Kafka: partition → (first offset, end offset), half-open.
+    Offsets(Vec<(i32, i64, i64)>),
+    /// Whatever the source answers when asked; never cached.
+    Live,
+}
+
+/// The versions a statement is pinned to, by object.
+pub type SnapshotVector = BTreeMap<ObjectId, Version>;

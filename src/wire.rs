@@ -1,0 +1,1 @@
+//! Accept loop, connection limit, drain: shared by all doors.
