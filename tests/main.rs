@@ -1,0 +1,3 @@
+//! The one integration binary: a module for each area. It holds no tests itself.
+
+mod lake;
