@@ -3,6 +3,9 @@
 
 mod commit;
 mod oracle;
+mod peers;
+mod recorded;
+mod rows;
 mod source;
 mod world;
 mod write;
