@@ -17,7 +17,7 @@ use super::write::every_type;
 fn peer(arguments: &[&str]) -> Value {
     let python = std::env::var("LAKEGATE_TEST_PYTHON").expect(
         "LAKEGATE_TEST_PYTHON names no Python with the lake's peers; `./x test` makes one, or by hand: \
-         python3 -m venv V && V/bin/pip install 'pyiceberg[sql-sqlite,pyarrow]==0.12.0' duckdb==1.5.5 \
+         python3 -m venv V && V/bin/pip install 'pyiceberg[sql-sqlite,pyarrow,pyiceberg-core]==0.12.0' duckdb==1.5.5 \
          duckdb-extension-iceberg==1.5.5 duckdb-extension-avro==1.5.5, then LAKEGATE_TEST_PYTHON=V/bin/python",
     );
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/iceberg_peers.py");

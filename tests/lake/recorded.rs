@@ -73,7 +73,7 @@ async fn recorded_tables_that_cannot_be_read_say_why() {
         ("v2_eqdel_dropped_key", deletes("v2_eqdel_dropped_key")),
         ("v3_upgraded", deletes("v3_upgraded")),
         ("v3_variant", column("v3_variant", "v", "variant")),
-        ("v3_rare_types", column("v3_rare_types", "un", "unknown")),
+        ("v3_rare_types", column("v3_rare_types", "unk", "unknown")),
     ] {
         let error = tables[name].pin().await.unwrap_err();
         assert_eq!((error.kind(), error.message().to_string()), expect, "{name}");

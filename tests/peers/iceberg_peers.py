@@ -154,7 +154,7 @@ def appended(into):
     )
     table = into.create_table("p.appended", schema)
     for start in range(0, 30, 10):
-        table.append(rows_of(schema, [
+        table.append(rows_of(table.schema(), [
             {"id": i, "name": None if i % 4 == 0 else f"name {i}", "d": float("nan") if i % 7 == 3 else i / 3,
              "n": decimal.Decimal(i * 7 - 50).scaleb(-2), "at": utc(1 + i % 20, i % 24)}
             for i in range(start, start + 10)
@@ -169,7 +169,7 @@ def evolved(into):
         NestedField(6, "st", StructType(NestedField(7, "a", IntegerType()), NestedField(8, "b", StringType()))),
     )
     table = into.create_table("p.evolved", schema)
-    table.append(rows_of(schema, [
+    table.append(rows_of(table.schema(), [
         {"id": i, "f": i / 4, "n": decimal.Decimal(i), "gone": "x", "old": f"o{i}", "st": {"a": i, "b": f"b{i}"}}
         for i in range(5)
     ]))
@@ -179,12 +179,12 @@ def evolved(into):
         update.update_column("n", DecimalType(18, 2))
         update.delete_column("gone")
         update.rename_column("old", "new")
-        update.add_column("old", LongType())
         update.add_column(("st", "c"), LongType())
         update.rename_column(("st", "a"), "z")
         update.update_column(("st", "a"), LongType())
     with table.update_schema() as update:
         update.add_column("gone", LongType())
+        update.add_column("old", LongType())
         update.move_first("new")
     table.append(rows_of(table.schema(), [
         {"id": 2**40 + i, "f": i / 3, "n": decimal.Decimal(10**12), "gone": i, "new": f"n{i}", "old": i * 2,
@@ -205,7 +205,7 @@ def partitioned(into):
     )
     table = into.create_table("p.partitioned", schema, partition_spec=spec)
     regions = ["EU", "US", None, "a/b c%41"]
-    table.append(rows_of(schema, [
+    table.append(rows_of(table.schema(), [
         {"id": i, "region": regions[i % 4], "at": utc(1 + i % 3, i % 24).replace(tzinfo=None),
          "name": None if i % 5 == 0 else f"{chr(97 + i % 3)}é{i}", "day": datetime.date(1969, 12, 20) + datetime.timedelta(i)}
         for i in range(24)
@@ -213,7 +213,7 @@ def partitioned(into):
     with table.update_spec() as update:
         update.remove_field("region")
         update.add_field("day", IdentityTransform(), "day_id")
-    table.append(rows_of(schema, [
+    table.append(rows_of(table.schema(), [
         {"id": 100 + i, "region": regions[i % 4], "at": None, "name": "later", "day": None if i == 3 else datetime.date(2026, 2, i + 1)}
         for i in range(4)
     ]))
@@ -223,7 +223,7 @@ def partitioned(into):
 def overwritten(into):
     schema = Schema(NestedField(1, "id", LongType()), NestedField(2, "v", StringType()))
     table = into.create_table("p.overwritten", schema)
-    rows = lambda *ids: rows_of(schema, [{"id": i, "v": f"v{i}"} for i in ids])
+    rows = lambda *ids: rows_of(table.schema(), [{"id": i, "v": f"v{i}"} for i in ids])
     table.append(rows(1, 2, 3, 4))
     table.append(rows(5, 6))
     table.overwrite(rows(20, 30), overwrite_filter="id >= 2 and id <= 3")
@@ -239,7 +239,7 @@ def nested(into):
                                          element_required=False)),
     )
     table = into.create_table("p.nested", schema)
-    table.append(rows_of(schema, [
+    table.append(rows_of(table.schema(), [
         {"id": 1, "tags": ["a", None], "items": [{"sku": "x", "qty": 1}, None]},
         {"id": 2, "tags": [], "items": []},
         {"id": 3, "tags": None, "items": None},
