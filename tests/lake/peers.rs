@@ -55,7 +55,7 @@ async fn we_read_what_pyiceberg_wrote_and_see_it_within_a_second() {
     let before = world.source.revision().await.unwrap();
     let made: BTreeMap<String, Vec<String>> = serde_json::from_value(peer(&["make", database, &warehouse])).unwrap();
     assert_ne!(world.source.revision().await.unwrap(), before);
-    assert_eq!(made.len(), 5);
+    assert_eq!(made.len(), 6);
     for (name, theirs) in &made {
         let table = world.table("p", name).await;
         let rows = all_rows(&table).await;

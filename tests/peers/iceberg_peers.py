@@ -20,6 +20,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
@@ -138,7 +139,8 @@ def rows_of(schema, rows):
 def make(database, warehouse):
     into = catalog(database, warehouse=warehouse)
     into.create_namespace("p")
-    makers = (appended, evolved, partitioned, overwritten, nested)
+    makers = (appended, evolved, partitioned, overwritten, nested, added)
+    into.warehouse = warehouse.removeprefix("file://")
     print(json.dumps({maker.__name__: maker(into) for maker in makers}))
 
 
@@ -244,6 +246,22 @@ def nested(into):
         {"id": 2, "tags": [], "items": []},
         {"id": 3, "tags": None, "items": None},
     ]))
+    return finish(table)
+
+
+def added(into):
+    """Files of another writer, without field ids: the table has a name mapping."""
+    schema = Schema(
+        NestedField(1, "id", LongType()), NestedField(2, "v", StringType()),
+        NestedField(3, "st", StructType(NestedField(4, "a", LongType()))),
+    )
+    table = into.create_table("p.added", schema)
+    file = f"{into.warehouse}/added.parquet"
+    names = [{"id": i, "v": f"v{i}", "st": {"a": i * 2}} for i in range(10)]
+    pq.write_table(pa.Table.from_pylist(names), file)
+    table.add_files([f"file://{file}"])
+    with table.update_schema() as update:
+        update.rename_column("v", "w")
     return finish(table)
 
 
