@@ -1,5 +1,7 @@
 //! One statement's life: the one door through which anything is asked. No front end holds a plan or a table.
 
+pub mod functions;
+
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -118,7 +120,12 @@ impl Session {
     }
 
     /// Runs it, guarded anew under the policy of now. A failure marks an open transaction failed.
-    pub async fn execute(&mut self, prepared: &Arc<Prepared>, parameters: Vec<ScalarValue>, cancel: CancellationToken) -> Result<Answer> {
+    pub async fn execute(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        parameters: Vec<ScalarValue>,
+        cancel: CancellationToken,
+    ) -> Result<Answer> {
         let _ = (prepared, parameters, cancel);
         todo!()
     }

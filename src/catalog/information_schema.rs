@@ -132,11 +132,7 @@ fn enabled_roles(view: &View, rows: &mut Rows) -> Result<()> {
 
 fn applicable_roles(view: &View, rows: &mut Rows) -> Result<()> {
     for role in own_roles(view) {
-        rows.push([
-            ("grantee", (&view.user).into()),
-            ("role_name", role.into()),
-            ("is_grantable", "NO".into()),
-        ])?;
+        rows.push([("grantee", (&view.user).into()), ("role_name", role.into()), ("is_grantable", "NO".into())])?;
     }
     Ok(())
 }

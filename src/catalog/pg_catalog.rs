@@ -3,11 +3,11 @@
 
 mod access;
 mod activity;
-pub(super) mod attribute;
+pub(crate) mod attribute;
 pub(super) mod class;
 pub mod image;
 mod namespace;
-pub(crate) mod rows;
+pub mod rows;
 mod settings;
 pub mod types;
 
@@ -77,7 +77,8 @@ impl SystemTable for Relation {
             fill(view, &mut rows)?;
         } else if let Some(image) = image::fixed(&self.declared.name.table) {
             for line in image.lines() {
-                let cells = schema.fields().iter().zip(line.split('\t')).map(|(f, text)| image::cell(f.data_type(), text));
+                let cells =
+                    schema.fields().iter().zip(line.split('\t')).map(|(f, text)| image::cell(f.data_type(), text));
                 rows.push_all(cells.collect::<Result<_>>()?)?;
             }
         }

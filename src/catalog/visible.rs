@@ -245,9 +245,9 @@ fn roles(policies: &Arc<Policies>, session: &SessionPolicy, user: &str) -> Vec<R
                 oid: named_oid("role", &role),
                 login: false,
                 admin: policies.owner(&role).is_some_and(|r| r.is_admin()),
-                member_of: policies.owner(&role).map_or(vec![], |r| {
-                    r.closure().iter().filter(|c| ***c != *role).map(|c| c.to_string()).collect()
-                }),
+                member_of: policies
+                    .owner(&role)
+                    .map_or(vec![], |r| r.closure().iter().filter(|c| ***c != *role).map(|c| c.to_string()).collect()),
                 name: role,
             });
         }
@@ -255,7 +255,6 @@ fn roles(policies: &Arc<Policies>, session: &SessionPolicy, user: &str) -> Vec<R
         let oid = named_oid("role", &name);
         found.insert(name.clone(), Role { oid, login: true, admin: rights.is_admin(), member_of, name });
     }
-    let bootstrap =
-        Role { name: BOOTSTRAP.0.into(), oid: BOOTSTRAP.1, login: false, admin: true, member_of: vec![] };
+    let bootstrap = Role { name: BOOTSTRAP.0.into(), oid: BOOTSTRAP.1, login: false, admin: true, member_of: vec![] };
     std::iter::once(bootstrap).chain(found.into_values()).collect()
 }

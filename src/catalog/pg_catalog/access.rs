@@ -1,4 +1,5 @@
-//! pg_roles, pg_user, pg_auth_members: the session's own names, for an admin everybody's. No password is ever here.
+//! pg_roles, pg_user, pg_auth_members: the session's own names, for an admin everybody's. No password is ever here, and
+//! nobody who can log in is a superuser: policy binds admins too.
 
 use super::rows::Rows;
 use crate::catalog::visible::{BOOTSTRAP, View};
@@ -11,7 +12,7 @@ pub(super) fn pg_roles(view: &View, rows: &mut Rows) -> Result<()> {
     for role in &view.roles {
         rows.push([
             ("rolname", (&role.name).into()),
-            ("rolsuper", role.admin.into()),
+            ("rolsuper", (role.oid == BOOTSTRAP.1).into()),
             ("rolinherit", true.into()),
             ("rolcreaterole", false.into()),
             ("rolcreatedb", false.into()),
@@ -32,7 +33,7 @@ pub(super) fn pg_user(view: &View, rows: &mut Rows) -> Result<()> {
             ("usename", (&role.name).into()),
             ("usesysid", role.oid.into()),
             ("usecreatedb", false.into()),
-            ("usesuper", role.admin.into()),
+            ("usesuper", false.into()),
             ("userepl", false.into()),
             ("usebypassrls", false.into()),
             ("passwd", HIDDEN.into()),

@@ -10,17 +10,17 @@ use crate::formats::postgres::pg_type;
 const UNKNOWN: u32 = 705;
 
 /// A column as clients of the wire would describe it.
-pub(in crate::catalog) struct Attribute<'a> {
-    pub(in crate::catalog) name: &'a str,
+pub(crate) struct Attribute<'a> {
+    pub(crate) name: &'a str,
     /// From 1.
-    pub(in crate::catalog) number: i64,
-    pub(in crate::catalog) type_oid: u32,
-    pub(in crate::catalog) typmod: i32,
-    pub(in crate::catalog) not_null: bool,
+    pub(crate) number: i64,
+    pub(crate) type_oid: u32,
+    pub(crate) typmod: i32,
+    pub(crate) not_null: bool,
 }
 
 /// The columns of a relation in the session's sight, in order.
-pub(in crate::catalog) fn attributes(view: &View, relation: u32) -> Vec<Attribute<'_>> {
+pub(crate) fn attributes(view: &View, relation: u32) -> Vec<Attribute<'_>> {
     if let Some(table) = view.tables.iter().find(|t| t.oid == relation) {
         let columns = table.schema.fields().iter().zip(1..);
         return columns
@@ -33,8 +33,12 @@ pub(in crate::catalog) fn attributes(view: &View, relation: u32) -> Vec<Attribut
     let Some(declared) = image::relations().iter().find(|r| r.oid == relation) else { return vec![] };
     let columns = declared.schema.fields().iter().zip(&declared.types).zip(&declared.not_null).zip(1..);
     columns
-        .map(|(((field, type_oid), not_null), number)| {
-            Attribute { name: field.name(), number, type_oid: *type_oid, typmod: -1, not_null: *not_null }
+        .map(|(((field, type_oid), not_null), number)| Attribute {
+            name: field.name(),
+            number,
+            type_oid: *type_oid,
+            typmod: -1,
+            not_null: *not_null,
         })
         .collect()
 }

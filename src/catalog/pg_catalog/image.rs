@@ -52,7 +52,9 @@ pub struct Type {
 
 static RELATIONS: LazyLock<Vec<Declared>> = LazyLock::new(|| {
     let lines = include_str!("image/relations.txt").lines();
-    lines.map(|line| declared(line).expect("each line of relations.txt is: kind oid schema.name column:type …")).collect()
+    lines
+        .map(|line| declared(line).expect("each line of relations.txt is: kind oid schema.name column:type …"))
+        .collect()
 });
 
 static TYPES: LazyLock<BTreeMap<u32, Type>> = LazyLock::new(|| {

@@ -22,8 +22,14 @@ const SPELLED: [(&str, &str); 15] = [
 ];
 
 /// Other words SQL has for them.
-const ALIASES: [(&str, &str); 6] =
-    [("int", "int4"), ("decimal", "numeric"), ("dec", "numeric"), ("float", "float8"), ("char", "bpchar"), ("bit", "bit")];
+const ALIASES: [(&str, &str); 6] = [
+    ("int", "int4"),
+    ("decimal", "numeric"),
+    ("dec", "numeric"),
+    ("float", "float8"),
+    ("char", "bpchar"),
+    ("bit", "bit"),
+];
 
 /// As PostgreSQL's function of this name: `typmod` NULL leaves modifiers out, an unknown oid is `???`.
 pub fn format_type(oid: u32, typmod: Option<i32>) -> String {
@@ -142,7 +148,7 @@ mod tests {
             ("_text", Some(1009)),
             ("oidvector", Some(30)),
             ("hstore", None),
-                ("int[][]", Some(1007)),
+            ("int[][]", Some(1007)),
             ("", None),
         ];
         for (name, oid) in rows {
