@@ -57,7 +57,7 @@ fn each_fault_of_a_source_file_is_told_at_its_place() {
         ),
         ("kind = \"memory\"\nx =", &["2:4: string values must be quoted"]),
         ("kind = \"memory", &["1:"]),
-        ("kind = \"memory\"\nx = 1 2\ny = [1", &["2:7: ", "3:7: "]),
+        ("kind = \"memory\"\nx = 1 2\ny = [1", &["2:5: ", "3:7: "]),
     ];
     for (text, expect) in rows {
         let faults = source(text);
