@@ -151,7 +151,11 @@ fn information_schema_speaks_in_the_standards_words() {
     ];
     assert_eq!(
         select("information_schema.columns", &columns, ("table_name", "customers")),
-        ["id|1|NO|bigint||64|0|int8", "name|2|YES|character varying|20|||varchar", "credit|3|YES|numeric||12|2|numeric"]
+        [
+            "id|1|NO|bigint||64|0|int8",
+            "name|2|YES|character varying|20|||varchar",
+            "credit|3|YES|numeric||12|2|numeric"
+        ]
     );
     let tables = ["table_catalog", "table_schema", "table_type", "is_insertable_into"];
     assert_eq!(select("information_schema.tables", &tables, ("table_name", "orders")), ["shop|crm|BASE TABLE|YES"]);
@@ -175,7 +179,10 @@ fn a_session_finds_itself_and_nobody_else() {
     assert_eq!(select("pg_catalog.pg_user", &["usesysid", "passwd"], ("usename", "ann")), ["20002|********"]);
     assert_eq!(select("pg_catalog.pg_stat_activity", &["usename", "datname", "query"], ("pid", "4711")), ["ann|shop|"]);
     let database = named_oid("database", "shop").to_string();
-    assert_eq!(select("pg_catalog.pg_database", &["datname", "encoding", "datcollate"], ("oid", &database)), ["shop|6|C"]);
+    assert_eq!(
+        select("pg_catalog.pg_database", &["datname", "encoding", "datcollate"], ("oid", &database)),
+        ["shop|6|C"]
+    );
     assert_eq!(rows("pg_catalog.pg_namespace").num_rows(), 4);
     assert_eq!(select("pg_catalog.pg_settings", &["setting"], ("name", "search_path")), ["\"$user\", public"]);
 }

@@ -295,7 +295,17 @@ fn texts_are_quoted_split_and_joined() {
 fn what_depends_on_the_session_says_so() {
     for function in scalar(&view()) {
         let volatility = function.signature().volatility;
-        let pure = ["array_to_string", "format_type", "parse_ident", "quote_", "string_to_array", "pg_size_", "pg_encoding_", "pg_char_", "pg_column_"];
+        let pure = [
+            "array_to_string",
+            "format_type",
+            "parse_ident",
+            "quote_",
+            "string_to_array",
+            "pg_size_",
+            "pg_encoding_",
+            "pg_char_",
+            "pg_column_",
+        ];
         let is_pure = pure.iter().any(|prefix| function.name().starts_with(prefix));
         let expect = if is_pure { Volatility::Immutable } else { Volatility::Stable };
         assert_eq!(volatility, expect, "{}", function.name());
