@@ -258,3 +258,6 @@ fn roles(policies: &Arc<Policies>, session: &SessionPolicy, user: &str) -> Vec<R
     let bootstrap = Role { name: BOOTSTRAP.0.into(), oid: BOOTSTRAP.1, login: false, admin: true, member_of: vec![] };
     std::iter::once(bootstrap).chain(found.into_values()).collect()
 }
+
+#[cfg(test)]
+mod tests;

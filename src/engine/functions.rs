@@ -48,6 +48,8 @@ enum Argument {
     Name,
     /// An array, its elements as text.
     Texts,
+    /// Anything that has a text.
+    Shown,
     /// Not looked at.
     Any,
 }
@@ -209,6 +211,7 @@ impl Argument {
             Self::Any => true,
             _ if *given == DataType::Null => true,
             Self::Texts => is_list,
+            Self::Shown => !given.is_nested(),
             Self::Int => given.is_integer(),
             Self::Bool => *given == DataType::Boolean,
             Self::Text => given.is_string(),
@@ -218,7 +221,7 @@ impl Argument {
 
     fn read_as(self, given: &DataType) -> DataType {
         match self {
-            Self::Text => DataType::Utf8,
+            Self::Text | Self::Shown => DataType::Utf8,
             Self::Int => DataType::Int64,
             Self::Bool => DataType::Boolean,
             Self::Name if given.is_integer() => DataType::Int64,

@@ -20,6 +20,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::pure("format_type", &[&[Int, Int]], Returns::Text, type_text).called_on_null(),
     Function::stable("pg_get_userbyid", OID, NAME, user_by_id),
     Function::pure("pg_encoding_to_char", OID, NAME, |_, a| Ok(if a == [Cell::Int(UTF8)] { "UTF8" } else { "" }.into())),
+    Function::pure("getdatabaseencoding", &[&[]], NAME, |_, _| Ok("UTF8".into())),
     Function::pure("pg_char_to_encoding", &[&[Text]], Returns::Int4, encoding_number),
     Function::stable("pg_get_viewdef", &[&[Name], &[Name, Bool], &[Name, Int]], Returns::Text, view_definition),
     // An expression's stored form is its text; there are no stored expressions.

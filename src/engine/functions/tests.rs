@@ -288,6 +288,17 @@ fn texts_are_quoted_split_and_joined() {
         string_to_array((), ",") = "NULL";
         parse_ident("a.\"B c\".D") = "[a, B c, d]";
         parse_ident("a..b") = "22023";
+        array_upper(vec![Some("a"), None], 1_i64) = "2";
+        array_lower(vec![Some("a"), None], 1_i64) = "1";
+        array_lower(vec![], 1_i64) = "NULL";
+        array_upper(vec![Some("a")], 2_i64) = "NULL";
+        format("%I.%I is %s%%", "crm", "Odd Name", 5_i64) = "crm.\"Odd Name\" is 5%";
+        format("%2$L %1$s", "a", "it's") = "'it''s' a";
+        format("%s|%L", (), ()) = "|NULL";
+        format("%I", ()) = "22023";
+        format("%s %s", "a") = "22023";
+        format("%") = "22023";
+        format("%q", "a") = "22023";
     }
 }
 
@@ -296,8 +307,9 @@ fn what_depends_on_the_session_says_so() {
     for function in scalar(&view()) {
         let volatility = function.signature().volatility;
         let pure = [
-            "array_to_string",
-            "format_type",
+            "array_",
+            "format",
+            "getdatabaseencoding",
             "parse_ident",
             "quote_",
             "string_to_array",
