@@ -132,10 +132,13 @@ fn names(catalog: &Catalog) -> Vec<String> {
     catalog.entries.keys().map(ToString::to_string).collect()
 }
 
+/// Sources, datasets, the first fault.
+type Case = (Vec<Arc<Stub>>, Vec<Dataset>, &'static str);
+
 #[tokio::test]
 async fn conflicts_are_faults_that_name_both_files() {
     let one = || stub("one", &["crm"], &[("crm.customers", "one:1")]);
-    let rows: Vec<(Vec<Arc<Stub>>, Vec<Dataset>, &str)> = vec![
+    let rows: Vec<Case> = vec![
         (
             vec![one(), stub("two", &["crm"], &[])],
             vec![],

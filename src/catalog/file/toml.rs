@@ -18,7 +18,7 @@ pub(super) fn read_source(file: &str, text: &str) -> Result<sources::Config, Vec
     };
     let (mut table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        let mut faults: Vec<Fault> = errors.iter().map(|e| fault(e.span(), first_line(e))).collect();
+        let mut faults: Vec<Fault> = errors.iter().map(|e| fault(e.span(), plain(e))).collect();
         faults.sort_by_key(|f| (f.line, f.column));
         return Err(faults);
     }
@@ -54,9 +54,16 @@ pub(super) fn read_source(file: &str, text: &str) -> Result<sources::Config, Vec
     }
 }
 
-/// The parser's message may quote what it found: these files hold no secrets, only names of them.
-fn first_line(error: &Error) -> String {
-    error.message().lines().collect::<Vec<_>>().join(", ")
+/// What the parser says, without the value it found: that may be a password.
+fn plain(error: &Error) -> String {
+    let message = error.message().lines().collect::<Vec<_>>().join(", ");
+    for what in ["invalid type: ", "invalid value: "] {
+        if let Some((found, expected)) = message.strip_prefix(what).and_then(|m| m.split_once(", expected ")) {
+            let kind: String = found.chars().take_while(|c| c.is_ascii_alphabetic() || *c == ' ').collect();
+            return format!("{what}{}, expected {expected}", kind.trim_end());
+        }
+    }
+    message
 }
 
 fn is_unknown_key(error: &Error) -> bool {
@@ -67,10 +74,10 @@ fn is_unknown_key(error: &Error) -> bool {
 fn explain(error: &Error) -> String {
     let message = error.message();
     if !is_unknown_key(error) {
-        return first_line(error);
+        return plain(error);
     }
     let mut words = message.split('`').skip(1).step_by(2);
-    let Some(unknown) = words.next() else { return first_line(error) };
+    let Some(unknown) = words.next() else { return plain(error) };
     let known: Vec<&str> = words.collect();
     let list = known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
     format!("unknown key `{unknown}`{}; expected one of {list}", nearest(unknown, &known))
