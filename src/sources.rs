@@ -15,8 +15,36 @@ use datafusion::catalog::TableProvider;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::ExecutionPlan;
 
+use serde::{Deserialize, Deserializer};
+
 use crate::error::Result;
 use crate::types::{TableName, Version};
+
+/// What `catalog/sources/<name>.toml` says beside its `kind`.
+#[derive(Debug, Clone)]
+pub enum Config {
+    Memory(memory::Config),
+}
+
+impl Config {
+    /// Every word `kind` takes.
+    pub const KINDS: [&str; 1] = ["memory"];
+
+    /// The keys of this kind; `None` where there is no such kind.
+    pub fn read<'de, D: Deserializer<'de>>(kind: &str, keys: D) -> Option<Result<Self, D::Error>> {
+        Some(match kind {
+            "memory" => memory::Config::deserialize(keys).map(Self::Memory),
+            _ => return None,
+        })
+    }
+}
+
+/// The source that a file describes. Nothing is asked of it yet.
+pub fn connect(name: &str, config: &Config) -> Result<Arc<dyn Source>> {
+    Ok(match config {
+        Config::Memory(config) => Arc::new(memory::Memory::configured(name, config)?),
+    })
+}
 
 /// One configured source: `catalog/sources/<name>.toml`.
 ///
