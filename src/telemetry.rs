@@ -128,7 +128,10 @@ mod tests {
     fn names_are_distinct_and_carry_the_prefix() {
         assert_eq!(ALL.iter().collect::<BTreeSet<_>>().len(), ALL.len());
         for name in ALL {
-            assert!(name.starts_with("lakegate_") && name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase()), "{name}");
+            assert!(
+                name.starts_with("lakegate_") && name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase()),
+                "{name}"
+            );
         }
     }
 

@@ -156,15 +156,15 @@ impl Shared {
         let tokens = Tokens { drain: self.drain.clone(), stop: self.stop.clone(), gone: self.stop.child_token() };
         // The one timer of the whole login. A shutdown does not wait for a login either.
         let patience = Duration::from_millis(self.config.startup_timeout_ms);
-        let login = tokio::time::timeout(patience, self.log_in(socket, ip, pending));
+        // Boxed: its handshakes are large, and a connection that sits idle for days should not carry their room.
+        let login = tokio::time::timeout(patience, Box::pin(self.log_in(socket, ip, pending)));
         let served = match self.drain.run_until_cancelled(login).await {
             Some(Ok(served)) => served,
             Some(Err(_)) => return refused("timeout"),
             None => return refused("shutdown"),
         };
         let Some(LoggedIn { session, frames, output, registration, place }) = served else { return };
-        let inbox =
-            Inbox::open(frames, tokens.gone.clone(), self.config.read_ahead_max, self.config.message_bytes_max);
+        let inbox = Inbox::open(frames, tokens.gone.clone(), self.config.read_ahead_max, self.config.message_bytes_max);
         let running = Arc::clone(&registration.running);
         Conversation::new(session, output, Arc::clone(&self.config), running, tokens).run(inbox).await;
         drop((registration, place));

@@ -83,7 +83,9 @@ fn broken_messages_are_refused_without_a_panic() {
 
 #[test]
 fn a_broken_verifier_is_our_fault_and_is_not_repeated() {
-    for text in ["", "md5abc", "SCRAM-SHA-256$x:AA==$AA==:AA==", "SCRAM-SHA-256$4096:AA==$AA==", "SCRAM-SHA-256$1:!$!:!"] {
+    for text in
+        ["", "md5abc", "SCRAM-SHA-256$x:AA==$AA==:AA==", "SCRAM-SHA-256$4096:AA==$AA==", "SCRAM-SHA-256$1:!$!:!"]
+    {
         let error = Mechanisms::plain().begin(text, SCRAM, b"n,,n=,r=a").expect_err("broken");
         assert_eq!(error.kind(), Kind::Internal);
         assert!(text.is_empty() || !format!("{error:?}").contains(text));

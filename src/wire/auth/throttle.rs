@@ -4,9 +4,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Pairs remembered; beyond, those that leaked empty are forgotten, then any.
@@ -34,16 +33,14 @@ impl Throttle {
     }
 
     /// How long this try has to wait before it is judged: a second more for each failure above the limit.
-    pub(crate) fn delay(&self, user: &str, ip: IpAddr) -> Duration {
-        let now = Instant::now();
+    pub(crate) fn delay(&self, user: &str, ip: IpAddr, now: Instant) -> Duration {
         let failures = self.buckets().get(&pair(user, ip)).map_or(0.0, |bucket| self.leaked(*bucket, now));
         // Whole failures: a bucket that has leaked a little since the last try still counts it.
         let above = failures.ceil() - self.failures_per_minute_max;
         if above < 0.0 { Duration::ZERO } else { Duration::from_secs_f64(above + 1.0).min(DELAY_MAX) }
     }
 
-    pub(crate) fn failed(&self, user: &str, ip: IpAddr) {
-        let now = Instant::now();
+    pub(crate) fn failed(&self, user: &str, ip: IpAddr, now: Instant) {
         let mut buckets = self.buckets();
         if buckets.len() >= PAIRS_MAX {
             buckets.retain(|_, bucket| self.leaked(*bucket, now) > 0.0);
@@ -87,35 +84,38 @@ mod tests {
         IpAddr::from([10, 0, 0, last])
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_sixth_try_waits_and_other_addresses_do_not() {
-        let throttle = Throttle::new(5);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn the_sixth_try_waits_and_other_addresses_do_not() {
+        let (throttle, now) = (Throttle::new(5), Instant::now());
+        let delay = |user, from| throttle.delay(user, ip(from), now);
         for n in 0..5 {
-            assert_eq!(throttle.delay("ann", ip(1)), Duration::ZERO, "try {n}");
-            throttle.failed("ann", ip(1));
+            assert_eq!(delay("ann", 1), Duration::ZERO, "try {n}");
+            throttle.failed("ann", ip(1), now);
         }
-        assert_eq!(throttle.delay("ann", ip(1)), Duration::from_secs(1));
-        assert_eq!((throttle.delay("ann", ip(2)), throttle.delay("bob", ip(1))), (Duration::ZERO, Duration::ZERO));
+        assert_eq!(delay("ann", 1), Duration::from_secs(1));
+        assert_eq!((delay("ann", 2), delay("bob", 1)), (Duration::ZERO, Duration::ZERO));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_minute_of_quiet_or_a_success_forgives() {
-        let throttle = Throttle::new(5);
+    #[test]
+    fn two_minutes_of_quiet_or_a_success_forgive() {
+        let (throttle, now) = (Throttle::new(5), Instant::now());
         for user in ["ann", "bob"] {
-            (0..50).for_each(|_| throttle.failed(user, ip(1)));
-            assert_eq!(throttle.delay(user, ip(1)), DELAY_MAX);
+            (0..50).for_each(|_| throttle.failed(user, ip(1), now));
+            assert_eq!(throttle.delay(user, ip(1), now), DELAY_MAX);
         }
         throttle.succeeded("bob", ip(1));
-        assert_eq!(throttle.delay("bob", ip(1)), Duration::ZERO);
-        tokio::time::advance(Duration::from_secs(120)).await;
-        assert_eq!(throttle.delay("ann", ip(1)), Duration::ZERO);
+        assert_eq!(throttle.delay("bob", ip(1), now), Duration::ZERO);
+        assert!(throttle.delay("ann", ip(1), now + MINUTE) > Duration::ZERO);
+        assert_eq!(throttle.delay("ann", ip(1), now + 2 * MINUTE), Duration::ZERO);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn remembers_a_bounded_number_of_pairs() {
-        let throttle = Throttle::new(5);
+    #[test]
+    fn remembers_a_bounded_number_of_pairs() {
+        let (throttle, now) = (Throttle::new(5), Instant::now());
         for n in 0..(PAIRS_MAX + 100) {
-            throttle.failed(&format!("user{n}"), ip(1));
+            throttle.failed(&format!("user{n}"), ip(1), now);
         }
         assert_eq!(throttle.buckets().len(), PAIRS_MAX);
     }

@@ -4,12 +4,11 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::counter;
 use rand::Rng;
 use subtle::ConstantTimeEq;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::metrics::CANCELS;
@@ -78,17 +77,17 @@ impl Cancels {
 
     /// Cancels what the session runs, if the key is its own. The outcome goes to the metric alone.
     pub(crate) fn request(&self, pid: i32, key: &[u8], from: IpAddr) {
-        counter!(CANCELS, "outcome" => self.judge(pid, key, from)).increment(1);
+        counter!(CANCELS, "outcome" => self.judge(pid, key, from, Instant::now())).increment(1);
     }
 
-    fn judge(&self, pid: i32, key: &[u8], from: IpAddr) -> &'static str {
-        if self.is_silenced(from) {
+    fn judge(&self, pid: i32, key: &[u8], from: IpAddr, now: Instant) -> &'static str {
+        if self.is_silenced(from, now) {
             return "silenced";
         }
         let running = match locked(&self.sessions).get(&pid) {
             Some(session) if bool::from(session.key.ct_eq(key)) => Arc::clone(&session.running),
             _ => {
-                self.missed(from);
+                self.missed(from, now);
                 return "miss";
             }
         };
@@ -99,25 +98,27 @@ impl Cancels {
         "hit"
     }
 
-    fn is_silenced(&self, from: IpAddr) -> bool {
+    fn is_silenced(&self, from: IpAddr, now: Instant) -> bool {
         match locked(&self.misses).get(&from) {
-            Some((since, count)) => since.elapsed() < MISS_WINDOW && *count >= self.misses_per_second_max,
+            Some((since, count)) => {
+                now.saturating_duration_since(*since) < MISS_WINDOW && *count >= self.misses_per_second_max
+            }
             None => false,
         }
     }
 
-    fn missed(&self, from: IpAddr) {
+    fn missed(&self, from: IpAddr, now: Instant) {
         let mut misses = locked(&self.misses);
         if misses.len() >= ADDRESSES_MAX {
-            misses.retain(|_, (since, _)| since.elapsed() < MISS_WINDOW);
+            misses.retain(|_, (since, _)| now.saturating_duration_since(*since) < MISS_WINDOW);
         }
         // Still full: a flood from that many addresses within a second. Those not counted are looked up, no more.
         if misses.len() >= ADDRESSES_MAX && !misses.contains_key(&from) {
             return;
         }
-        let (since, count) = misses.entry(from).or_insert((Instant::now(), 0));
-        if since.elapsed() >= MISS_WINDOW {
-            (*since, *count) = (Instant::now(), 0);
+        let (since, count) = misses.entry(from).or_insert((now, 0));
+        if now.saturating_duration_since(*since) >= MISS_WINDOW {
+            (*since, *count) = (now, 0);
         }
         *count += 1;
     }
@@ -156,11 +157,11 @@ mod tests {
         IpAddr::from([10, 0, 0, last])
     }
 
-    #[tokio::test]
-    async fn the_token_belongs_to_one_statement() {
+    #[test]
+    fn the_token_belongs_to_one_statement() {
         let cancels = Cancels::new(10);
         let session = cancels.register(32);
-        let judge = || cancels.judge(session.pid, &session.key, ip(1));
+        let judge = || cancels.judge(session.pid, &session.key, ip(1), Instant::now());
         assert_eq!(judge(), "idle");
         let first = session.running.begin(CancellationToken::new());
         let first_token = first.token.clone();
@@ -172,21 +173,21 @@ mod tests {
         assert_eq!(judge(), "idle");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn wrong_keys_miss_and_soon_nobody_listens() {
-        let cancels = Cancels::new(10);
+    #[test]
+    fn wrong_keys_miss_and_soon_nobody_listens() {
+        let (cancels, now) = (Cancels::new(10), Instant::now());
         let session = cancels.register(4);
         let statement = session.running.begin(CancellationToken::new());
+        let judge = |pid, key: &[u8], from, at| cancels.judge(pid, key, ip(from), at);
         let wrong: Vec<u8> = session.key.iter().map(|b| !b).collect();
-        for key in [&wrong[..], &session.key[..3], &[], &[session.key.clone(), vec![0]].concat()] {
-            assert_eq!(cancels.judge(session.pid, key, ip(1)), "miss", "{key:?}");
+        for key in [&wrong[..], &session.key[..3], &[], &[&session.key[..], &[0]].concat()] {
+            assert_eq!(judge(session.pid, key, 1, now), "miss", "{key:?}");
         }
-        (0..6).for_each(|_| assert_eq!(cancels.judge(session.pid.wrapping_add(1), &wrong, ip(1)), "miss"));
-        assert_eq!(cancels.judge(session.pid, &session.key, ip(1)), "silenced", "even the right key");
+        (0..6).for_each(|_| assert_eq!(judge(session.pid.wrapping_add(1), &wrong, 1, now), "miss"));
+        assert_eq!(judge(session.pid, &session.key, 1, now), "silenced", "even the right key");
         assert!(!statement.token.is_cancelled());
-        assert_eq!(cancels.judge(session.pid, &session.key, ip(2)), "hit", "another address is heard");
-        tokio::time::advance(MISS_WINDOW).await;
-        assert_eq!(cancels.judge(session.pid, &session.key, ip(1)), "hit");
+        assert_eq!(judge(session.pid, &session.key, 2, now), "hit", "another address is heard");
+        assert_eq!(judge(session.pid, &session.key, 1, now + MISS_WINDOW), "hit");
     }
 
     #[test]

@@ -77,10 +77,7 @@ fn parameter_formats(codes: &[i16], parameters: usize) -> Result<Vec<Format>> {
     }
 }
 
-pub(crate) fn describe<W: AsyncWrite + Unpin>(
-    conversation: &mut Conversation<W>,
-    target: &Target,
-) -> Result<(), Stop> {
+pub(crate) fn describe<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, target: &Target) -> Result<(), Stop> {
     let (prepared, formats) = match target {
         Target::Statement(name) => {
             let prepared = conversation.session.kept(name)?;

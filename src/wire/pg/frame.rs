@@ -10,6 +10,8 @@ use crate::error::{Error, Kind, Result};
 const SMALL_BYTES_MAX: usize = 10_000;
 /// A buffer grows by at most this or by what it holds already, whatever length was announced.
 const READ_BYTES: usize = 4_096;
+/// Largest buffer an idle connection keeps.
+const KEEP_BYTES: usize = 16 << 10;
 
 /// One message, framed.
 #[derive(Debug, PartialEq)]
@@ -89,9 +91,7 @@ impl Decoder {
     fn limit(&self, kind: u8) -> Result<usize> {
         match (self.state, kind) {
             (State::LoggingIn, b'p') => Ok(self.auth_bytes_max),
-            (State::LoggingIn, other) => {
-                Err(protocol(format!("expected password response, got message type {other}")))
-            }
+            (State::LoggingIn, other) => Err(protocol(format!("expected password response, got message type {other}"))),
             (State::LoggedIn, kind) if may_be_large(kind) => Ok(self.message_bytes_max),
             (State::LoggedIn, b'C' | b'D' | b'E' | b'H' | b'S' | b'X' | b'c' | b'f') => Ok(SMALL_BYTES_MAX),
             (State::LoggedIn, other) => Err(protocol(format!("invalid frontend message type {other}"))),
@@ -130,6 +130,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     pub(crate) async fn next(&mut self) -> Result<Option<Frame>> {
         loop {
             if let Some(frame) = self.decoder.decode(&mut self.buffer)? {
+                self.let_go(&frame);
                 return Ok(Some(frame));
             }
             if self.buffer.len() == self.buffer.capacity() {
@@ -139,6 +140,14 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                 Ok(0) | Err(_) => return Ok(None),
                 Ok(_) => {}
             }
+        }
+    }
+
+    /// A large body's allocation would be taken back by the buffer and kept by the idle connection: what lies behind
+    /// the body moves to a new one.
+    fn let_go(&mut self, frame: &Frame) {
+        if matches!(frame, Frame::Message { body, .. } if body.len() > KEEP_BYTES) {
+            self.buffer = BytesMut::from(&self.buffer[..]);
         }
     }
 }

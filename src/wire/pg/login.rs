@@ -2,6 +2,7 @@
 //! session is made, and judges passwords only through `auth`.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use bytes::Bytes;
 use pgwire::messages::startup::{Authentication, NegotiateProtocolVersion};
@@ -37,9 +38,8 @@ impl Gate<'_> {
     {
         check(startup)?;
         let user = startup.parameter("user").filter(|user| !user.is_empty());
-        let user = user.ok_or_else(|| {
-            Error::new(Kind::NotAllowedIn, "no PostgreSQL user name specified in startup packet")
-        })?;
+        let user =
+            user.ok_or_else(|| Error::new(Kind::NotAllowedIn, "no PostgreSQL user name specified in startup packet"))?;
         if startup.needs_negotiation() {
             let spoken = (3 << 16) | i32::from(startup.spoken_minor());
             output.put(&NegotiateProtocolVersion::new(spoken, startup.unknown_options.clone()))?;
@@ -48,7 +48,7 @@ impl Gate<'_> {
         output.flush().await?;
         let (mechanism, client_first) = read_initial(&self.response(frames).await?)?;
 
-        tokio::time::sleep(self.throttle.delay(user, self.ip)).await;
+        tokio::time::sleep(self.throttle.delay(user, self.ip, Instant::now())).await;
         let (server_first, exchange) = self.mechanisms.begin(&verifier(user), &mechanism, &client_first)?;
         output.put(&Authentication::SASLContinue(server_first.into()))?;
         output.flush().await?;
@@ -62,7 +62,7 @@ impl Gate<'_> {
                 Ok(user.to_owned())
             }
             Err(error) => {
-                self.throttle.failed(user, self.ip);
+                self.throttle.failed(user, self.ip, Instant::now());
                 tracing::info!(user, ip = %self.ip, error = %error, "login failed");
                 Err(error.into())
             }

@@ -8,11 +8,20 @@ use crate::error::{Error, Kind, Result};
 /// A frontend message. Names are empty for the unnamed statement and portal.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Frontend {
-    Query { sql: String },
-    Parse { name: String, sql: String, oids: Vec<u32> },
+    Query {
+        sql: String,
+    },
+    Parse {
+        name: String,
+        sql: String,
+        oids: Vec<u32>,
+    },
     Bind(Bind),
     Describe(Target),
-    Execute { portal: String, max_rows: i32 },
+    Execute {
+        portal: String,
+        max_rows: i32,
+    },
     Close(Target),
     Flush,
     Sync,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use metrics::counter;
 use pgwire::messages::Message;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -21,6 +21,8 @@ const KEEP_BYTES: usize = 4 << 10;
 pub(crate) struct Output<W> {
     writer: W,
     buffer: BytesMut,
+    /// How much of the buffer the peer took already.
+    sent: usize,
     /// End of the last whole message; what lies behind it can still be taken back.
     whole: usize,
     write_timeout: Duration,
@@ -28,7 +30,7 @@ pub(crate) struct Output<W> {
 
 impl<W: AsyncWrite + Unpin> Output<W> {
     pub(crate) fn new(writer: W, write_timeout: Duration) -> Self {
-        Self { writer, buffer: BytesMut::new(), whole: 0, write_timeout }
+        Self { writer, buffer: BytesMut::new(), sent: 0, whole: 0, write_timeout }
     }
 
     pub(crate) fn put(&mut self, message: &impl Message) -> Result<()> {
@@ -54,23 +56,27 @@ impl<W: AsyncWrite + Unpin> Output<W> {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.whole >= FLUSH_BYTES
+        self.whole - self.sent >= FLUSH_BYTES
     }
 
-    /// Writes everything. Cancel safe: what was written is gone from the buffer, the rest is still there.
+    /// Writes everything. Cancel safe: how far it came is remembered.
     pub(crate) async fn flush(&mut self) -> std::result::Result<(), Gone> {
-        self.buffer.truncate(self.whole);
-        while !self.buffer.is_empty() {
+        while self.sent < self.whole {
             let written = self.progress(Step::Write).await?;
             counter!(BYTES_SENT).increment(written as u64);
-            self.buffer.advance(written);
-            self.whole -= written;
+            self.sent += written;
         }
         self.progress(Step::Flush).await?;
-        if self.buffer.capacity() > KEEP_BYTES {
+        self.buffer.clear();
+        (self.sent, self.whole) = (0, 0);
+        Ok(())
+    }
+
+    /// Nothing is to be said for a while: gives a large buffer back.
+    pub(crate) fn rest(&mut self) {
+        if self.buffer.is_empty() && self.buffer.capacity() > KEEP_BYTES {
             self.buffer = BytesMut::new();
         }
-        Ok(())
     }
 
     /// Says goodbye: TLS's own end, then the socket's.
@@ -83,7 +89,7 @@ impl<W: AsyncWrite + Unpin> Output<W> {
     async fn progress(&mut self, step: Step) -> std::result::Result<usize, Gone> {
         let work = async {
             match step {
-                Step::Write => self.writer.write(&self.buffer).await,
+                Step::Write => self.writer.write(&self.buffer[self.sent..self.whole]).await,
                 Step::Flush => self.writer.flush().await.map(|()| 1),
             }
         };
@@ -141,21 +147,28 @@ mod tests {
         assert!(!sent.windows(4).any(|w| w == b"half"));
     }
 
-    #[tokio::test(start_paused = true)]
+    /// The slow reader takes longer than the timeout in all, but never that long between two bytes.
+    #[tokio::test]
     async fn a_reader_that_stops_is_let_go_and_a_slow_one_is_not() {
+        let timeout = Duration::from_secs(1);
         let (ours, mut theirs) = tokio::io::duplex(1_000);
-        let mut output = Output::new(ours, Duration::from_secs(10));
-        output.append(|b| Ok(b.extend_from_slice(&[b'x'; 5_000]))).unwrap();
+        let mut output = Output::new(ours, timeout);
+        let fill = |b: &mut BytesMut| {
+            b.extend_from_slice(&[b'x'; 6_000]);
+            Ok(())
+        };
+        output.append(fill).unwrap();
         let slow = tokio::spawn(async move {
-            for _ in 0..5 {
-                tokio::time::sleep(Duration::from_secs(9)).await;
+            let mut tick = tokio::time::interval(timeout / 4);
+            for _ in 0..6 {
+                tick.tick().await;
                 theirs.read_exact(&mut [0; 1_000]).await.unwrap();
             }
             theirs
         });
         output.flush().await.expect("each byte came in time");
         let _theirs = slow.await.unwrap();
-        output.append(|b| Ok(b.extend_from_slice(&[b'x'; 5_000]))).unwrap();
+        output.append(fill).unwrap();
         output.flush().await.expect_err("nobody reads");
     }
 }

@@ -53,7 +53,10 @@ pub(crate) struct Conversation<W> {
 /// What the next step is.
 enum Next {
     Frame(Frame),
-    End { error: Error, reason: &'static str },
+    End {
+        error: Error,
+        reason: &'static str,
+    },
     /// The client has gone, or asked to.
     Over,
     /// A timer of ours, nothing to say.
@@ -146,7 +149,8 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
     /// A panic ends the statement, not the session and nobody else's: everything it touched is owned by this future,
     /// half-written messages are taken back, an open transaction is failed.
     async fn answer_guarded(&mut self, kind: u8, message: Result<Frontend>) -> std::result::Result<(), Gone> {
-        match AssertUnwindSafe(self.answer(kind, message)).catch_unwind().await {
+        // Boxed: statements need large futures, waiting for the next one should not.
+        match AssertUnwindSafe(Box::pin(self.answer(kind, message))).catch_unwind().await {
             Ok(outcome) => outcome,
             Err(panic) => {
                 counter!(PANICS).increment(1);
@@ -164,6 +168,8 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
             Ok(message) => self.dispatch(message).await,
         };
         match answered {
+            // Without a Sync nothing asks us to write; without this a client that never sends one fills our memory.
+            Ok(()) if self.output.is_full() => self.output.flush().await,
             Ok(()) => Ok(()),
             Err(stop) => self.failed(kind, stop).await,
         }
@@ -212,6 +218,8 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
             Stop::Failed(error) => error,
         };
         self.session.fail();
+        // What was begun in the failed transaction cannot be continued.
+        self.kept.close_portals();
         if self.tokens.stop.is_cancelled() && error.kind() == Kind::Cancelled {
             // The loop says 57P01 and closes.
             return Ok(());
@@ -243,7 +251,9 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
             self.output.put(&ParameterStatus::new(name, value)).map_err(|_| Gone)?;
         }
         self.output.put(&ReadyForQuery::new(status)).map_err(|_| Gone)?;
-        self.output.flush().await
+        self.output.flush().await?;
+        self.output.rest();
+        Ok(())
     }
 
     /// A token for a statement, pulled by a cancel request, by the client's end and by ours.

@@ -12,10 +12,7 @@ use super::session::{Conversation, record};
 use crate::engine::Answer;
 use crate::error::{Error, Kind};
 
-pub(crate) async fn query<W: AsyncWrite + Unpin>(
-    conversation: &mut Conversation<W>,
-    sql: &str,
-) -> Result<(), Stop> {
+pub(crate) async fn query<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, sql: &str) -> Result<(), Stop> {
     // As in PostgreSQL, a simple Query takes the unnamed statement and portal away.
     conversation.kept.close_portal("");
     conversation.kept.forget_statement("");
@@ -34,6 +31,9 @@ pub(crate) async fn query<W: AsyncWrite + Unpin>(
         let outcome = one(conversation, statement).await;
         record(since, outcome.as_ref().map(|()| "ok"));
         outcome?;
+        if conversation.output.is_full() {
+            conversation.output.flush().await?;
+        }
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ const PARAMETER_BYTES_MAX: usize = 1_024;
 const CANCEL_KEY_BYTES_MAX: usize = 256;
 
 /// A connection before and after TLS.
-pub(crate) type Socket = Either<TcpStream, TlsStream<TcpStream>>;
+pub(crate) type Socket = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// How encryption is negotiated at this door.
 pub(crate) struct Negotiation {
@@ -46,8 +46,14 @@ pub(crate) struct Negotiation {
 /// What a client opened with.
 #[derive(Debug)]
 pub(crate) enum Opening {
-    Startup { socket: Socket, startup: Startup },
-    Cancel { pid: i32, key: Vec<u8> },
+    Startup {
+        socket: Socket,
+        startup: Startup,
+    },
+    Cancel {
+        pid: i32,
+        key: Vec<u8>,
+    },
     /// Nothing further to do; the word names the reason for the metric.
     Closed(&'static str),
 }
@@ -105,7 +111,7 @@ pub(crate) async fn open(mut tcp: TcpStream, negotiation: &Negotiation) -> std::
                     let _permit = negotiation.handshakes.acquire().await.map_err(std::io::Error::other)?;
                     acceptor.accept(tcp).await?
                 };
-                return inside(Either::Right(tls), negotiation).await;
+                return inside(Either::Right(Box::new(tls)), negotiation).await;
             }
             GSS_REQUEST if header.length == 8 && !asked_gss => {
                 asked_gss = true;
@@ -129,7 +135,9 @@ async fn inside(mut socket: Socket, negotiation: &Negotiation) -> std::io::Resul
 async fn packet(mut socket: Socket, header: Header, negotiation: &Negotiation) -> std::io::Result<Opening> {
     let bytes_max = match header.code {
         CANCEL_REQUEST => 12 + CANCEL_KEY_BYTES_MAX,
-        SSL_REQUEST | GSS_REQUEST => return refuse(socket, "second_request", protocol("unexpected encryption request")).await,
+        SSL_REQUEST | GSS_REQUEST => {
+            return refuse(socket, "second_request", protocol("unexpected encryption request")).await;
+        }
         _ => negotiation.startup_bytes_max,
     };
     if header.length < 8 || header.length > bytes_max {
@@ -137,7 +145,8 @@ async fn packet(mut socket: Socket, header: Header, negotiation: &Negotiation) -
     }
     let encrypted = matches!(socket, Either::Right(_));
     if !encrypted && negotiation.mode == Tls::Require && header.code != CANCEL_REQUEST {
-        let error = Error::new(Kind::NotAllowedIn, "connection requires TLS").with_hint("Connect with sslmode=require.");
+        let error =
+            Error::new(Kind::NotAllowedIn, "connection requires TLS").with_hint("Connect with sslmode=require.");
         return refuse(socket, "plaintext", error).await;
     }
     let mut body = vec![0; header.length - 8];

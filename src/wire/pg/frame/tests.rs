@@ -81,7 +81,7 @@ async fn segments_do_not_matter() {
         bytes.extend_from_slice(&header(kind, body, body as usize));
     }
     for segment in [1, 2, 4, 5, 6, 4_095, 4_096, 4_097, bytes.len()] {
-        let mut mock = tokio_test_segments(&bytes, segment);
+        let mut mock = in_segments(&bytes, segment);
         let mut frames = Frames::new(&mut mock, decoder(true));
         let mut seen = String::new();
         while let Some(frame) = frames.next().await.unwrap() {
@@ -92,8 +92,20 @@ async fn segments_do_not_matter() {
     }
 }
 
+#[tokio::test]
+async fn a_large_message_leaves_no_large_buffer_behind() {
+    let mut bytes = header(b'Q', 90_000, 90_000).to_vec();
+    bytes.extend_from_slice(&header(b'S', 0, 0));
+    let mut segments = in_segments(&bytes, 4_096);
+    let mut frames = Frames::new(&mut segments, decoder(true));
+    drop(frames.next().await.unwrap());
+    drop(frames.next().await.unwrap());
+    assert!(frames.next().await.unwrap().is_none());
+    assert!(frames.buffer.capacity() <= KEEP_BYTES, "{}", frames.buffer.capacity());
+}
+
 /// A reader that gives at most `segment` bytes at a time.
-fn tokio_test_segments(bytes: &[u8], segment: usize) -> impl AsyncRead + Unpin {
+fn in_segments(bytes: &[u8], segment: usize) -> impl AsyncRead + Unpin {
     struct Segments(std::io::Cursor<Vec<u8>>, usize);
     impl AsyncRead for Segments {
         fn poll_read(
@@ -130,7 +142,7 @@ async fn random_frames_never_panic_nor_allocate_beyond_the_input() {
             bytes.extend_from_slice(&length.to_be_bytes());
             bytes.extend((0..there).map(|_| random.random::<u8>()));
         }
-        let mut segments = tokio_test_segments(&bytes, random.random_range(1..200));
+        let mut segments = in_segments(&bytes, random.random_range(1..200));
         let mut frames = Frames::new(&mut segments, decoder(random.random()));
         while let Ok(Some(frame)) = frames.next().await {
             if let Frame::Message { kind, body } = frame {

@@ -149,9 +149,10 @@ async fn bytes_behind_an_encryption_request_are_never_interpreted() {
 async fn a_request_split_from_its_stuffing_is_refused_too() {
     let (negotiation, _) = door(Tls::Require);
     let (mut client, opened) = dial(&negotiation).await;
-    let (head, tail) = ssl().split_at(4).into();
-    client.write_all(&head).await.unwrap();
-    client.write_all(&[tail, startup_packet()].concat()).await.unwrap();
+    let request = ssl();
+    let (head, tail) = request.split_at(4);
+    client.write_all(head).await.unwrap();
+    client.write_all(&[tail, &startup_packet()].concat()).await.unwrap();
     assert_eq!(opened.await.unwrap(), "closed stuffed");
 }
 
