@@ -4,6 +4,7 @@
 
 mod calendar;
 mod column;
+pub mod copy;
 mod encode;
 pub mod input;
 mod mapping;

@@ -1,1 +1,433 @@
-//! guard
+//! LogicalPlan → Guarded: every sealed scan, subqueries included, is replaced by what its principal may see of it.
+//! It runs on the bound, unanalysed plan and pushes nothing; the optimizer comes after.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::datasource::{DefaultTableSource, MemTable, provider_as_source};
+use datafusion::logical_expr::logical_plan::{SubqueryAlias, TableScan};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::open::Opened;
+use super::seal::{Content, Sealed};
+use super::{Action, Decision, Grant, Object, ObjectKind, SessionPolicy, verify};
+use crate::error::{Error, Kind, Result};
+use crate::types::{ObjectId, SnapshotVector, TableName, Version};
+
+/// Datasets over datasets deeper than this are refused.
+pub const DATASET_DEPTH_MAX: usize = 16;
+
+/// Tells whether a physical leaf reads one given object and nothing else; made by the source that makes the leaf.
+pub type Reads = Arc<dyn Fn(&dyn ExecutionPlan) -> bool + Send + Sync>;
+
+/// Raw tables as one statement sees them. Anyone may put one in; only `guard` takes one out.
+#[derive(Default)]
+pub struct Pins {
+    tables: HashMap<ObjectId, (Arc<dyn TableProvider>, Reads)>,
+    vector: SnapshotVector,
+}
+
+impl Pins {
+    pub fn insert(&mut self, object: ObjectId, version: Version, provider: Arc<dyn TableProvider>, reads: Reads) {
+        self.tables.insert(object, (provider, reads));
+        self.vector.insert(object, version);
+    }
+
+    pub fn contains(&self, object: ObjectId) -> bool {
+        self.tables.contains_key(&object)
+    }
+
+    pub fn vector(&self) -> &SnapshotVector {
+        &self.vector
+    }
+}
+
+impl fmt::Debug for Pins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pins").field(&self.vector).finish()
+    }
+}
+
+/// A dataset's body, planned in a context of its own over what its owner sees.
+#[derive(Debug, Clone)]
+pub struct DatasetBody {
+    pub plan: LogicalPlan,
+    pub owner: SessionPolicy,
+}
+
+/// What `guard` needs besides the plan.
+pub struct Opening<'a> {
+    pub policy: &'a SessionPolicy,
+    pub pins: &'a Pins,
+    /// Bodies of the datasets the plan reaches, by object.
+    pub bodies: &'a HashMap<ObjectId, DatasetBody>,
+}
+
+/// An object a guarded plan reads, for the audit line and the cache key.
+#[derive(Debug, Clone)]
+pub struct OpenedObject {
+    pub id: ObjectId,
+    pub name: TableName,
+    pub grant: Arc<Grant>,
+}
+
+/// A leaf that may stand without a barrier: it reads only this fully granted object.
+#[derive(Clone)]
+pub(crate) struct Free {
+    reads: Reads,
+}
+
+impl Free {
+    pub(crate) fn reads(&self, leaf: &dyn ExecutionPlan) -> bool {
+        (self.reads)(leaf)
+    }
+}
+
+/// A plan in which nothing is sealed and nothing is raw: all that `engine::run` accepts. Made by [`guard`] alone.
+pub struct Guarded {
+    plan: LogicalPlan,
+    opened: Vec<OpenedObject>,
+    free: Vec<Free>,
+}
+
+impl Guarded {
+    pub fn plan(&self) -> &LogicalPlan {
+        &self.plan
+    }
+
+    pub fn opened(&self) -> &[OpenedObject] {
+        &self.opened
+    }
+
+    /// The walk of `verify` over the physical form of this plan.
+    pub fn verify(&self, physical: &Arc<dyn ExecutionPlan>) -> Result<()> {
+        Ok(verify::verify(physical, &self.free)?)
+    }
+}
+
+impl fmt::Debug for Guarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guarded").field("opened", &self.opened).finish_non_exhaustive()
+    }
+}
+
+/// 42501 or 42P01 where a right is missing, XX000 where a plan holds something no statement of ours can contain.
+pub fn guard(plan: LogicalPlan, opening: &Opening<'_>) -> Result<Guarded> {
+    let walk = Walk { opening, opened: RefCell::default(), free: RefCell::default() };
+    let plan = walk.plan(plan, &Rights::Own, 0)?;
+    let left = count_sealed(&plan)?;
+    if left > 0 {
+        return Err(Error::internal(format!("guard left {left} sealed scans")));
+    }
+    Ok(Guarded { plan, opened: walk.opened.into_inner(), free: walk.free.into_inner() })
+}
+
+/// By whose rights a scan is opened.
+enum Rights {
+    /// The session's own.
+    Own,
+    /// Inside a dataset: its owner's, under whatever lines name the caller (policy.md §8).
+    Through { owner: SessionPolicy, dataset: String },
+}
+
+struct Walk<'a> {
+    opening: &'a Opening<'a>,
+    opened: RefCell<Vec<OpenedObject>>,
+    free: RefCell<Vec<Free>>,
+}
+
+impl Walk<'_> {
+    fn plan(&self, plan: LogicalPlan, rights: &Rights, depth: usize) -> Result<LogicalPlan> {
+        if depth > DATASET_DEPTH_MAX {
+            return Err(Error::new(Kind::TooComplex, format!("datasets nested deeper than {DATASET_DEPTH_MAX}")));
+        }
+        let visited = plan.transform_down_with_subqueries(|node| match node {
+            // Jump: what was put in is not walked again with the caller's rights
+            LogicalPlan::TableScan(scan) => {
+                Ok(Transformed::new(self.scan(scan, rights, depth)?, true, TreeNodeRecursion::Jump))
+            }
+            other => Ok(Transformed::no(allowed(other)?)),
+        });
+        Ok(visited?.data)
+    }
+
+    fn scan(&self, scan: TableScan, rights: &Rights, depth: usize) -> Result<LogicalPlan> {
+        let Some(sealed) = scan.source.downcast_ref::<Sealed>() else {
+            return if is_planner_made(&scan) {
+                Ok(LogicalPlan::TableScan(scan))
+            } else {
+                Err(Error::internal(format!("unsealed scan of {}", scan.table_name)))
+            };
+        };
+        if scan.projection.is_some() || !scan.filters.is_empty() || scan.fetch.is_some() {
+            return Err(Error::internal("guard must run before the optimizer"));
+        }
+        let opened = match &sealed.content {
+            Content::System { rows, name } => system(name, rows, &scan.table_name)?,
+            Content::Object(object) => self.object(object, sealed, &scan, rights, depth)?,
+        };
+        same_columns(&opened, &scan)?;
+        Ok(opened)
+    }
+
+    fn object(
+        &self,
+        object: &Arc<Object>,
+        sealed: &Sealed,
+        scan: &TableScan,
+        rights: &Rights,
+        depth: usize,
+    ) -> Result<LogicalPlan> {
+        let (grant, forbidden) = self.rights_on(object, rights)?;
+        // a cached plan was made for the schema of its day; a column hidden since must not ride along in it
+        if planned_schema(&grant, &forbidden, object) != sealed.schema {
+            return Err(Error::new(Kind::CachedPlanChanged, "cached plan must not change result type"));
+        }
+        self.opened.borrow_mut().push(OpenedObject {
+            id: object.id,
+            name: object.name.clone(),
+            grant: Arc::clone(&grant),
+        });
+        match object.kind {
+            ObjectKind::Dataset => self.dataset(object, &grant, sealed, scan, depth),
+            ObjectKind::Table | ObjectKind::Metadata => {
+                let dataset = match rights {
+                    Rights::Own => None,
+                    Rights::Through { dataset, .. } => Some(dataset.clone()),
+                };
+                self.table(object, grant, forbidden, sealed, scan, dataset)
+            }
+        }
+    }
+
+    /// The grant, and the columns that a dataset's owner sees and its caller may not.
+    fn rights_on(&self, object: &Object, rights: &Rights) -> Result<(Arc<Grant>, std::collections::BTreeSet<String>)> {
+        let caller = self.opening.policy;
+        match rights {
+            Rights::Own => match caller.decide(object.id, Action::Select) {
+                Decision::Allow(grant) => Ok((grant, Default::default())),
+                Decision::Deny => Err(undefined_table(&object.name)),
+            },
+            Rights::Through { owner, dataset } => {
+                let refused = || Error::new(Kind::PermissionDenied, format!("permission denied for view {dataset}"));
+                let Decision::Allow(both) = caller.through(owner, object.id) else { return Err(refused()) };
+                let Decision::Allow(owners) = owner.decide(object.id, Action::Select) else { return Err(refused()) };
+                let forbidden = both.hidden.difference(&owners.hidden).cloned().collect();
+                Ok((both, forbidden))
+            }
+        }
+    }
+
+    fn table(
+        &self,
+        object: &Object,
+        grant: Arc<Grant>,
+        forbidden: std::collections::BTreeSet<String>,
+        sealed: &Sealed,
+        scan: &TableScan,
+        dataset: Option<String>,
+    ) -> Result<LogicalPlan> {
+        let Some((raw, reads)) = self.opening.pins.tables.get(&object.id) else {
+            return Err(Error::internal(format!("{} was not pinned", object.name)));
+        };
+        // VALUES and a memory table are one kind of leaf: a memory table keeps its barrier under a full grant too
+        let free = grant.is_full() && forbidden.is_empty() && !raw.is::<MemTable>();
+        // TableScan's Eq and Hash ignore its source: the grant goes into the name they do look at
+        let inner = TableReference::bare(format!("{}#{:016x}", object.id, grant.fingerprint()));
+        let provider: Arc<dyn TableProvider> = if free {
+            self.free.borrow_mut().push(Free { reads: Arc::clone(reads) });
+            Arc::clone(raw)
+        } else {
+            Arc::new(Opened {
+                table: object.name.to_string(),
+                raw: Arc::clone(raw),
+                grant,
+                schema: Arc::clone(&sealed.schema),
+                forbidden,
+                dataset,
+            })
+        };
+        let scanned = LogicalPlanBuilder::scan(inner, provider_as_source(provider), None)?.build()?;
+        alias(scanned, scan.table_name.clone())
+    }
+
+    /// The body under its owner's rights, below the caller's filter and masks on the dataset itself.
+    fn dataset(
+        &self,
+        object: &Object,
+        grant: &Grant,
+        sealed: &Sealed,
+        scan: &TableScan,
+        depth: usize,
+    ) -> Result<LogicalPlan> {
+        let Some(body) = self.opening.bodies.get(&object.id) else {
+            return Err(Error::internal(format!("the body of {} was not planned", object.name)));
+        };
+        let rights = Rights::Through { owner: body.owner.clone(), dataset: object.name.to_string() };
+        let plan = self.plan(body.plan.clone(), &rights, depth + 1)?;
+        let plan = columns_by_name(plan, object)?;
+        if grant.is_full() {
+            return alias(plan, scan.table_name.clone());
+        }
+        let provider = Arc::new(Opened {
+            table: object.name.to_string(),
+            raw: Arc::new(BodyTable::new(plan)),
+            grant: Arc::new(grant.clone()),
+            schema: Arc::clone(&sealed.schema),
+            forbidden: Default::default(),
+            dataset: None,
+        });
+        let inner = TableReference::bare(format!("{}#{:016x}", object.id, grant.fingerprint()));
+        alias(LogicalPlanBuilder::scan(inner, provider_as_source(provider), None)?.build()?, scan.table_name.clone())
+    }
+}
+
+/// Byte-equal for a table that is absent and one that is not granted.
+pub fn undefined_table(name: &TableName) -> Error {
+    Error::new(Kind::UndefinedTable, format!("relation \"{}.{}\" does not exist", name.schema, name.table))
+}
+
+/// The schema a statement was planned with: inside a dataset forbidden columns stand in it, and `Opened` refuses them.
+fn planned_schema(
+    grant: &Grant,
+    forbidden: &std::collections::BTreeSet<String>,
+    object: &Object,
+) -> arrow::datatypes::SchemaRef {
+    if forbidden.is_empty() {
+        return grant.visible(&object.schema);
+    }
+    let mut owners = grant.clone();
+    owners.hidden.retain(|c| !forbidden.contains(c));
+    owners.visible(&object.schema)
+}
+
+/// The plan nodes a query of ours may hold; a node of a kind we do not know may hide a plan in a field.
+fn allowed(node: LogicalPlan) -> Result<LogicalPlan> {
+    match node {
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Window(_)
+        | LogicalPlan::Aggregate(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Join(_)
+        | LogicalPlan::Union(_)
+        | LogicalPlan::EmptyRelation(_)
+        | LogicalPlan::Subquery(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Values(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::Unnest(_)
+        | LogicalPlan::RecursiveQuery(_)
+        | LogicalPlan::TableScan(_) => Ok(node),
+        LogicalPlan::Repartition(_)
+        | LogicalPlan::Statement(_)
+        | LogicalPlan::Explain(_)
+        | LogicalPlan::Analyze(_)
+        | LogicalPlan::Extension(_)
+        | LogicalPlan::Dml(_)
+        | LogicalPlan::Ddl(_)
+        | LogicalPlan::Copy(_)
+        | LogicalPlan::DescribeTable(_) => {
+            Err(Error::internal(format!("plan node {} is not on the list", node.display())))
+        }
+    }
+}
+
+/// The work table of a recursive CTE and generate_series: what the planner itself makes.
+fn is_planner_made(scan: &TableScan) -> bool {
+    scan.source.downcast_ref::<DefaultTableSource>().is_some_and(|source| {
+        let provider = source.table_provider.as_ref();
+        provider.is::<datafusion::datasource::cte_worktable::CteWorkTable>()
+            || provider.is::<datafusion::functions_table::generate_series::GenerateSeriesTable>()
+    })
+}
+
+fn system(name: &TableName, rows: &arrow::array::RecordBatch, seen_as: &TableReference) -> Result<LogicalPlan> {
+    let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]])?;
+    let inner = TableReference::bare(format!("{name}#system"));
+    alias(LogicalPlanBuilder::scan(inner, provider_as_source(Arc::new(table)), None)?.build()?, seen_as.clone())
+}
+
+fn alias(plan: LogicalPlan, name: TableReference) -> Result<LogicalPlan> {
+    Ok(LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(plan), name)?))
+}
+
+/// A body's columns under the dataset's names, by position: a body may name two columns alike.
+fn columns_by_name(plan: LogicalPlan, object: &Object) -> Result<LogicalPlan> {
+    let columns = plan.schema().columns();
+    if columns.len() != object.schema.fields().len() {
+        return Err(Error::new(Kind::CachedPlanChanged, format!("view {} has changed", object.name)));
+    }
+    let named = columns.into_iter().zip(object.schema.fields()).map(|(c, f)| Expr::Column(c).alias(f.name()));
+    Ok(LogicalPlanBuilder::from(plan).project(named.collect::<Vec<_>>())?.build()?)
+}
+
+/// The one invariant that keeps every column reference above valid.
+fn same_columns(opened: &LogicalPlan, scan: &TableScan) -> Result<()> {
+    let (new, old) = (opened.schema(), &scan.projected_schema);
+    let equal = new.fields().len() == old.fields().len()
+        && new
+            .iter()
+            .zip(old.iter())
+            .all(|((q1, f1), (q2, f2))| q1 == q2 && f1.name() == f2.name() && f1.data_type() == f2.data_type());
+    if equal { Ok(()) } else { Err(Error::internal(format!("opened schema differs: {new:?} / {old:?}"))) }
+}
+
+fn count_sealed(plan: &LogicalPlan) -> Result<usize> {
+    let mut sealed = 0;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && scan.source.is::<Sealed>()
+        {
+            sealed += 1;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(sealed)
+}
+
+/// An already guarded dataset body as the raw table below a dataset's own filter and masks.
+#[derive(Debug)]
+struct BodyTable {
+    plan: LogicalPlan,
+    schema: arrow::datatypes::SchemaRef,
+}
+
+impl BodyTable {
+    fn new(plan: LogicalPlan) -> Self {
+        let schema = Arc::new(plan.schema().as_arrow().clone());
+        Self { plan, schema }
+    }
+}
+
+#[async_trait::async_trait]
+impl TableProvider for BodyTable {
+    fn schema(&self) -> arrow::datatypes::SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> datafusion::logical_expr::TableType {
+        datafusion::logical_expr::TableType::View
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn datafusion::catalog::Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        let mut builder = LogicalPlanBuilder::from(self.plan.clone());
+        if let Some(columns) = projection {
+            builder = builder.select(columns.iter().copied())?;
+        }
+        state.create_physical_plan(&builder.build()?).await
+    }
+}

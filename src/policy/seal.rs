@@ -1,1 +1,54 @@
-//! seal
+//! Sealed: schema yes, scan no. A [`TableSource`], not a `TableProvider`: there is no `scan` to forget to refuse, so a
+//! plan whose guard was forgotten fails in the physical planner instead of returning rows. It carries no statistics.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::TableSource;
+
+use super::{Grant, Object};
+use crate::types::TableName;
+
+/// What every name resolves to.
+#[derive(Debug)]
+pub struct Sealed {
+    pub(in crate::policy) content: Content,
+    /// The principal's schema: hidden columns absent.
+    pub(in crate::policy) schema: SchemaRef,
+}
+
+#[derive(Debug)]
+pub(in crate::policy) enum Content {
+    Object(Arc<Object>),
+    /// A system relation: its rows were computed for this session and need no grant.
+    System {
+        name: TableName,
+        rows: RecordBatch,
+    },
+}
+
+impl Sealed {
+    /// An object under the principal's grant: the schema a statement is planned with.
+    pub fn object(object: Arc<Object>, grant: &Grant) -> Arc<dyn TableSource> {
+        let schema = grant.visible(&object.schema);
+        Arc::new(Self { content: Content::Object(object), schema })
+    }
+
+    /// A dataset's body is planned over tables as its owner sees them before any policy exists (reading schemas at load).
+    pub fn unopenable(object: Arc<Object>) -> Arc<dyn TableSource> {
+        Self::object(object, &Grant::full())
+    }
+
+    /// Rows that were computed from what this session may see.
+    pub fn system(name: TableName, rows: RecordBatch) -> Arc<dyn TableSource> {
+        let schema = rows.schema();
+        Arc::new(Self { content: Content::System { name, rows }, schema })
+    }
+}
+
+impl TableSource for Sealed {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
