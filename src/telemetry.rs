@@ -1,5 +1,6 @@
 //! Tracing set-up, and the name of every metric: a constant here, described once. It records nothing itself.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -22,7 +23,10 @@ pub enum Format {
 pub fn init(format: Format, filter: &str) -> Result<()> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|e| Error::new(Kind::Config, format!("log filter is not understood: {e}")))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let installed = match format {
         Format::Text => lines.try_init(),
         Format::Json => lines.json().flatten_event(true).try_init(),

@@ -1,7 +1,7 @@
 //! The extended protocol: Parse, Bind, Describe, Execute, Close. Each puts its answer into the buffer; Sync and Flush
 //! send it. Errors go up: the conversation ignores the rest of the cycle.
 
-use std::time::Instant as StdInstant;
+use std::time::{Duration, Instant as StdInstant};
 
 use arrow::datatypes::Schema;
 use pgwire::messages::data::{NoData, ParameterDescription};
@@ -29,9 +29,8 @@ pub(crate) async fn parse<W: AsyncWrite + Unpin>(
     let session = &mut conversation.session;
     conversation.kept.admit_statement(&name, sql.len(), |name| session.kept(name).is_ok())?;
     let cancellable = conversation.begin();
-    let grace = conversation.grace();
     let session = &mut conversation.session;
-    let prepared = or_cancelled(session.prepare(sql, oids), &cancellable.token, grace).await??;
+    let prepared = or_cancelled(session.prepare(sql, oids), &cancellable.token, Duration::ZERO).await??;
     session.keep(&name, prepared)?;
     conversation.kept.keep_statement(name, sql.len());
     Ok(conversation.output.put(&ParseComplete::new())?)

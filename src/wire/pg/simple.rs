@@ -1,7 +1,7 @@
 //! The simple Query: a text of statements, one implicit transaction, stop at the first error. It ends no cycle itself;
 //! the caller sends ReadyForQuery.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 use tokio::io::AsyncWrite;
@@ -41,7 +41,8 @@ pub(crate) async fn query<W: AsyncWrite + Unpin>(conversation: &mut Conversation
 async fn one<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, statement: &str) -> Result<(), Stop> {
     let cancellable = conversation.begin();
     let (token, grace) = (&cancellable.token, conversation.grace());
-    let prepared = or_cancelled(conversation.session.prepare(statement, &[]), token, grace).await??;
+    // Planning holds nothing that has to be wound up: it is dropped at once.
+    let prepared = or_cancelled(conversation.session.prepare(statement, &[]), token, Duration::ZERO).await??;
     if !prepared.parameters.is_empty() {
         return Err(Error::new(Kind::UndefinedParameter, "there is no parameter $1").into());
     }
