@@ -18,6 +18,8 @@ use crate::formats::postgres::{Format, RowEncoder, Style, pg_type};
 
 /// As in PostgreSQL (`MaxTupleAttributeNumber`).
 const COLUMNS_MAX: usize = 1_664;
+/// Rows wait this long for company.
+const LINGER: Duration = Duration::from_millis(20);
 
 /// `formats`: none (all text), one for all, or one per column.
 pub(crate) fn describe(schema: &Schema, formats: &[Format]) -> Result<RowDescription> {
@@ -105,8 +107,8 @@ impl Cursor {
         let mut sent = 0;
         while rows_max.is_none_or(|max| sent < max) {
             if self.current.is_none() {
-                match or_cancelled(self.rows.next(), token, grace).await? {
-                    Some(batch) => self.current = Some((batch?, 0)),
+                match self.next(output, token, grace).await? {
+                    Some(batch) => self.current = Some((batch, 0)),
                     None => return Ok((sent, Fetched::Ended)),
                 }
             }
@@ -116,6 +118,25 @@ impl Cursor {
             }
         }
         Ok((sent, Fetched::Suspended))
+    }
+
+    /// The next batch. What lies ready meanwhile is not held back for long: first rows are seen before the last ones.
+    async fn next<W: AsyncWrite + Unpin>(
+        &mut self,
+        output: &mut Output<W>,
+        token: &CancellationToken,
+        grace: Duration,
+    ) -> std::result::Result<Option<RecordBatch>, Stop> {
+        let next = or_cancelled(self.rows.next(), token, grace);
+        tokio::pin!(next);
+        let next = match tokio::time::timeout(LINGER, &mut next).await {
+            Ok(next) => next,
+            Err(_) => {
+                flush_unless_cancelled(output, token).await?;
+                next.await
+            }
+        };
+        Ok(next?.transpose()?)
     }
 
     /// Rows of the current batch until the buffer is full; returns their number and forgets a batch that is through.

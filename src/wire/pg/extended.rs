@@ -53,11 +53,7 @@ pub(crate) fn bind<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, bi
     }
     let values = prepared.parameters.iter().zip(&formats).zip(&bind.parameters);
     let values = values.map(|((oid, format), bytes)| decode_parameter(*oid, *format, bytes.as_deref()));
-    let portal = Portal {
-        state: State::Bound(values.collect::<Result<_>>()?),
-        prepared,
-        formats: results,
-    };
+    let portal = Portal { state: State::Bound(values.collect::<Result<_>>()?), prepared, formats: results };
     let bytes = bind.parameters.iter().flatten().map(bytes::Bytes::len).sum();
     conversation.kept.bind(bind.portal, Entry { portal, bytes, idle_since: None })?;
     Ok(conversation.output.put(&BindComplete::new())?)

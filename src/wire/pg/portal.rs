@@ -24,9 +24,14 @@ pub(crate) struct Portal {
 pub(crate) enum State {
     Bound(Vec<ScalarValue>),
     /// The token is the one its statement was started with, so that a later fetch can be cancelled too.
-    Suspended { cursor: Box<Cursor>, token: CancellationToken },
+    Suspended {
+        cursor: Box<Cursor>,
+        token: CancellationToken,
+    },
     /// Through; fetching again gives no rows. `None`: a statement without rows, which cannot be run again.
-    Ended { tag: Option<String> },
+    Ended {
+        tag: Option<String>,
+    },
 }
 
 /// A portal and what is counted of it.
