@@ -13,6 +13,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::ExecutionPlan;
 
 use serde::{Deserialize, Deserializer};
 
@@ -97,11 +98,17 @@ pub trait Table: Debug + Send + Sync {
 }
 
 /// A table as one statement sees it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Pinned {
     pub version: Version,
     pub provider: Arc<dyn TableProvider>,
+    /// Tells whether a physical leaf reads this table and nothing else: by topic, relation or files, never by a tag that
+    /// an optimizer could lose. A leaf under a full grant must be known by one of these or the statement is refused.
+    pub reads: Reads,
 }
+
+/// See [`Pinned::reads`].
+pub type Reads = Arc<dyn Fn(&dyn ExecutionPlan) -> bool + Send + Sync>;
 
 /// Makes, fills and drops tables. Each call is one atomic commit; an error leaves nothing visible.
 #[async_trait]
@@ -113,7 +120,12 @@ pub trait Writer: Debug + Send + Sync {
     async fn drop_schema(&self, name: &str) -> Result<()>;
 
     /// Makes the table and, with `rows`, fills it in the same commit (CREATE TABLE AS). Returns the rows written.
-    async fn create_table(&self, name: &TableName, schema: SchemaRef, rows: Option<SendableRecordBatchStream>) -> Result<u64>;
+    async fn create_table(
+        &self,
+        name: &TableName,
+        schema: SchemaRef,
+        rows: Option<SendableRecordBatchStream>,
+    ) -> Result<u64>;
 
     /// Appends in one commit. The stream's columns are the table's, in order, and of its types.
     async fn append(&self, name: &TableName, rows: SendableRecordBatchStream) -> Result<u64>;

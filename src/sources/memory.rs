@@ -132,6 +132,11 @@ impl Table for MemoryTable {
 
     async fn pin(&self) -> Result<Pinned> {
         let provider = MemTable::try_new(Arc::clone(&self.schema), vec![self.batches.clone()])?;
-        Ok(Pinned { version: Version::Fixed(self.version), provider: Arc::new(provider) })
+        Ok(Pinned {
+            version: Version::Fixed(self.version),
+            // a memory table is never opened without a barrier: no leaf of it stands bare
+            reads: Arc::new(|_| false),
+            provider: Arc::new(provider),
+        })
     }
 }
