@@ -294,8 +294,8 @@ fn object(row: &TypeRow, text: &str) -> Result<u32> {
             return Ok(0);
         }
         if row.oid == types::REGTYPE {
-            if let Some(found) = types::by_name(trimmed) {
-                return Ok(found.oid);
+            if let Some((oid, _)) = types::by_name(trimmed) {
+                return Ok(oid);
             }
         }
     }

@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
-use super::types::{self, FIRST_NORMAL_OID, Shape, TypeRow};
+use super::types::{self, FIRST_NORMAL_OID, HEADER, Shape, TypeRow};
 use super::{OID, PgType, TYPMOD};
 use crate::error::{Error, Kind, Result};
 
-/// Offset that PostgreSQL adds to the lengths in type modifiers.
-const HEADER: i32 = 4;
 /// Precision and scale of a numeric without either, unless the source knows better: 28 digits before the point. A value
 /// that does not fit is an error, never rounded.
 const BARE_NUMERIC: (u8, i8) = (38, 10);
