@@ -118,7 +118,12 @@ impl Session {
     }
 
     /// Runs it, guarded anew under the policy of now. A failure marks an open transaction failed.
-    pub async fn execute(&mut self, prepared: &Arc<Prepared>, parameters: Vec<ScalarValue>, cancel: CancellationToken) -> Result<Answer> {
+    pub async fn execute(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        parameters: Vec<ScalarValue>,
+        cancel: CancellationToken,
+    ) -> Result<Answer> {
         let _ = (prepared, parameters, cancel);
         todo!()
     }

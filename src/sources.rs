@@ -85,7 +85,12 @@ pub trait Writer: Debug + Send + Sync {
     async fn drop_schema(&self, name: &str) -> Result<()>;
 
     /// Makes the table and, with `rows`, fills it in the same commit (CREATE TABLE AS). Returns the rows written.
-    async fn create_table(&self, name: &TableName, schema: SchemaRef, rows: Option<SendableRecordBatchStream>) -> Result<u64>;
+    async fn create_table(
+        &self,
+        name: &TableName,
+        schema: SchemaRef,
+        rows: Option<SendableRecordBatchStream>,
+    ) -> Result<u64>;
 
     /// Appends in one commit. The stream's columns are the table's, in order, and of its types.
     async fn append(&self, name: &TableName, rows: SendableRecordBatchStream) -> Result<u64>;

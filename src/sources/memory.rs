@@ -41,7 +41,13 @@ impl Memory {
     }
 
     /// As [`Memory::put`], with columns that no `*` grant covers.
-    pub fn put_with_raw(&self, name: TableName, schema: SchemaRef, batches: Vec<RecordBatch>, raw_columns: Vec<String>) {
+    pub fn put_with_raw(
+        &self,
+        name: TableName,
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+        raw_columns: Vec<String>,
+    ) {
         let version = self.revision.fetch_add(1, Ordering::Relaxed) + 1;
         let table = MemoryTable { name: name.clone(), schema, batches, raw_columns, version };
         self.tables.write().expect("no panic under the lock").insert(name, Arc::new(table));
