@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::secret::Secret;
 use document::Document;
 
-pub use document::Fault;
+pub use crate::policy::file::Fault;
 pub use sections::{Engine, Log, LogFormat, Metastore, Statement, Tls, Wire};
 
 /// The settled configuration: each section is its module's own.
