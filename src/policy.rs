@@ -10,6 +10,7 @@ pub mod file;
 pub mod guard;
 pub mod language;
 pub mod open;
+pub mod scram;
 pub mod seal;
 pub mod verify;
 pub mod watch;

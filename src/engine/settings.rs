@@ -106,6 +106,11 @@ impl Settings {
         Self { start: values.clone(), values, version: 0 }
     }
 
+    /// Values of now under a version that no value of `other` ever had: what was derived from those is stale.
+    pub(crate) fn follow(&mut self, other: &Self) {
+        self.version = other.version + 1;
+    }
+
     /// From now on RESET comes back to the values of now.
     pub(crate) fn started(&mut self) {
         self.start = self.values.clone();

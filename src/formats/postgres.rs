@@ -1,5 +1,7 @@
 //! Arrow ⇄ PostgreSQL types, text and binary.
 
+pub mod copy;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use bytes::BytesMut;
