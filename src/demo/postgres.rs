@@ -2,7 +2,7 @@
 //! It lives below the demo's directory and is gone when the demo ends.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -30,14 +30,21 @@ pub(super) const HOW_TO_GET: &str = "no PostgreSQL server program was found, so 
     Install one (Debian, Ubuntu: apt-get install postgresql; macOS: brew install postgresql) or set LAKEGATE_PG_BIN to\n\
     the directory that holds `initdb`, then start the demo again.";
 
+/// Where the server will be and how it is entered: known before it runs, so that files can name it.
+#[derive(Clone, Debug)]
+pub(super) struct Address {
+    pub(super) port: u16,
+    /// Of [`READER`].
+    pub(super) password: String,
+}
+
 /// A running server; dropping it stops it and removes its files.
 #[derive(Debug)]
 pub(super) struct Server {
     process: Child,
+    binaries: PathBuf,
     directory: PathBuf,
-    pub(super) port: u16,
-    /// Of [`READER`].
-    pub(super) password: String,
+    address: Address,
 }
 
 /// Somebody PostgreSQL agrees to run as: it refuses root.
@@ -65,16 +72,21 @@ pub(super) fn binaries() -> Option<PathBuf> {
     candidates.into_iter().find(|path| path.join("initdb").is_file() && path.join("postgres").is_file())
 }
 
+impl Address {
+    pub(super) fn choose() -> Result<Self> {
+        let bound = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr());
+        let port = bound.map_err(failed("no free port"))?.port();
+        Ok(Self { port, password: uuid::Uuid::new_v4().simple().to_string() })
+    }
+}
+
 impl Server {
     /// `directory` is made, or a temporary one where the unprivileged user cannot reach it.
-    pub(super) async fn start(binaries: &Path, directory: &Path) -> Result<Self> {
-        let account = account(directory.parent().unwrap_or(Path::new("/")))?;
-        let directory = reachable(directory, account.as_ref())?;
-        let password = uuid::Uuid::new_v4().simple().to_string();
-        let port = free_port()?;
-        initialise(binaries, &directory, account.as_ref(), &password).await?;
-        let process = launch(binaries, &directory, account.as_ref(), port)?;
-        let mut server = Self { process, directory, port, password };
+    pub(super) async fn start(binaries: &Path, directory: &Path, address: Address) -> Result<Self> {
+        let (directory, account) = home(directory)?;
+        initialise(binaries, &directory, account.as_ref(), &address.password).await?;
+        let process = launch(binaries, &directory, account.as_ref(), address.port)?;
+        let mut server = Self { process, binaries: binaries.to_path_buf(), directory, address };
         server.fill().await?;
         Ok(server)
     }
@@ -82,7 +94,7 @@ impl Server {
     /// Waits for the server, makes the table and the reader, and copies the customers in.
     async fn fill(&mut self) -> Result<()> {
         let client = self.connect().await?;
-        let password = &self.password;
+        let password = &self.address.password;
         client
             .batch_execute(&format!(
                 "CREATE TABLE public.customers (customer_id bigint PRIMARY KEY, name text NOT NULL, email text NOT NULL, \
@@ -105,7 +117,65 @@ impl Server {
 
     async fn connect(&mut self) -> Result<tokio_postgres::Client> {
         let mut config = tokio_postgres::Config::new();
-        config.host("127.0.0.1").port(self.port).user(OWNER).password(&self.password).dbname("postgres");
+        config.host("127.0.0.1").port(self.address.port).user(OWNER).password(&self.address.password).dbname("postgres");
+        let begin = Instant::now();
+        let client = loop {
+            match connect(&config).await {
+                Ok(client) => break client,
+                Err(error) => {
+                    if let Some(status) = self.process.try_wait().map_err(failed("PostgreSQL"))? {
+                        return Err(broken(format!(
+                            "PostgreSQL ended while starting ({status}):\n{}",
+                            tail(&self.directory)
+                        )));
+                    }
+                    if begin.elapsed() > START_MAX {
+                        return Err(failed("PostgreSQL does not answer")(error));
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        };
+        client
+            .batch_execute(&format!("CREATE DATABASE {DATABASE}"))
+            .await
+            .map_err(failed("its database cannot be made"))?;
+        config.dbname(DATABASE);
+        connect(&config).await.map_err(failed("PostgreSQL"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        stop(&self.binaries, &self.directory, "fast");
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A server that a killed demo left running in `directory` would go on writing there.
+pub(super) fn stop_leftover(directory: &Path) {
+    if directory.join("data/postmaster.pid").exists()
+        && let Some(binaries) = binaries()
+    {
+        stop(&binaries, directory, "immediate");
+    }
+}
+
+/// Waits until it has stopped; there is nothing to do about one that does not.
+fn stop(binaries: &Path, directory: &Path, mode: &str) {
+    let account = fs::metadata(directory).ok().map(|m| Account { uid: m.uid(), gid: m.gid() });
+    let ours = fs::metadata("/proc/self").map_or(0, |m| m.uid());
+    let account = account.filter(|account| account.uid != ours);
+    let mut command = program(binaries, "pg_ctl", directory, account.as_ref());
+    command.args(["stop", "--silent", "-w", "-t", "10", "-m", mode, "-D"]).arg(directory.join("data"));
+    let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+}
+
+async fn connect(&mut self) -> Result<tokio_postgres::Client> {
+        let mut config = tokio_postgres::Config::new();
+        config.host("127.0.0.1").port(self.address.port).user(OWNER).password(&self.address.password).dbname("postgres");
         let begin = Instant::now();
         let client = loop {
             match connect(&config).await {
@@ -155,41 +225,37 @@ async fn connect(config: &tokio_postgres::Config) -> Result<tokio_postgres::Clie
     Ok(client)
 }
 
-/// The user to run as; `None` where we are unprivileged ourselves.
-fn account(directory: &Path) -> Result<Option<Account>> {
-    if owner(directory)? != 0 {
-        return Ok(None);
+/// Makes the server's directory and tells whom to run it as, `None` for ourselves. It is `wanted`, or a temporary one
+/// where `wanted` lies below somebody's private directory.
+fn home(wanted: &Path) -> Result<(PathBuf, Option<Account>)> {
+    let made = |place: &Path| fs::DirBuilder::new().mode(0o700).create(place).map_err(failed(place.display()));
+    made(wanted)?;
+    let owner = fs::metadata(wanted).map_err(failed(wanted.display()))?.uid();
+    if owner != 0 {
+        return Ok((wanted.to_path_buf(), None));
     }
+    let account = unprivileged()?;
+    let open = |path: &Path| path.metadata().is_ok_and(|m| m.permissions().mode() & 0o001 != 0);
+    let place = if wanted.ancestors().skip(1).all(|parent| parent.as_os_str().is_empty() || open(parent)) {
+        wanted.to_path_buf()
+    } else {
+        fs::remove_dir(wanted).map_err(failed(wanted.display()))?;
+        let place = std::env::temp_dir().join(format!("lakegate-demo-postgres-{}", uuid::Uuid::new_v4().simple()));
+        made(&place)?;
+        place
+    };
+    chown(&place, Some(account.uid), Some(account.gid)).map_err(failed(place.display()))?;
+    Ok((place, Some(account)))
+}
+
+fn unprivileged() -> Result<Account> {
     let users = fs::read_to_string("/etc/passwd").map_err(failed("the list of users cannot be read"))?;
     let find = |name: &str| {
         let fields: Vec<&str> = users.lines().find(|l| l.split(':').next() == Some(name))?.split(':').collect();
         Some(Account { uid: fields.get(2)?.parse().ok()?, gid: fields.get(3)?.parse().ok()? })
     };
-    match find("postgres").or_else(|| find("nobody")) {
-        Some(account) => Ok(Some(account)),
-        None => {
-            Err(broken("PostgreSQL does not run as root, and there is no user `postgres` or `nobody` to run it as"))
-        }
-    }
-}
-
-/// Makes an empty directory that `account` owns and can reach: `wanted`, or a temporary one where it lies below
-/// somebody's private directory.
-fn reachable(wanted: &Path, account: Option<&Account>) -> Result<PathBuf> {
-    let mut place = wanted.to_path_buf();
-    if account.is_some() {
-        let open = |path: &Path| path.metadata().is_ok_and(|m| m.permissions().mode() & 0o001 != 0);
-        if !wanted.ancestors().skip(1).all(|parent| parent.as_os_str().is_empty() || open(parent)) {
-            place = std::env::temp_dir().join(format!("lakegate-demo-postgres-{}", uuid::Uuid::new_v4().simple()));
-        }
-    }
-    let made = failed(place.display().to_string());
-    fs::create_dir(&place).map_err(&made)?;
-    fs::set_permissions(&place, fs::Permissions::from_mode(0o700)).map_err(&made)?;
-    if let Some(account) = account {
-        chown(&place, Some(account.uid), Some(account.gid)).map_err(&made)?;
-    }
-    Ok(place)
+    let nobody = "PostgreSQL does not run as root, and there is no user `postgres` or `nobody` to run it as";
+    find("postgres").or_else(|| find("nobody")).ok_or_else(|| broken(nobody))
 }
 
 async fn initialise(binaries: &Path, directory: &Path, account: Option<&Account>, password: &str) -> Result<()> {
@@ -203,7 +269,8 @@ async fn initialise(binaries: &Path, directory: &Path, account: Option<&Account>
     let mut command = program(binaries, "initdb", directory, account);
     command.args(["-U", OWNER, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]);
     command.arg("--pwfile").arg(&secret).arg("-D").arg(directory.join("data"));
-    let output = tokio::task::spawn_blocking(move || command.output()).await.map_err(failed("initdb"))?;
+    // Killed when the demo is interrupted while it starts.
+    let output = tokio::process::Command::from(command).kill_on_drop(true).output().await;
     let output = output.map_err(failed("initdb does not run"))?;
     fs::remove_file(&secret).map_err(written)?;
     if !output.status.success() {
@@ -238,17 +305,6 @@ fn program(binaries: &Path, name: &str, directory: &Path, account: Option<&Accou
     command
 }
 
-fn free_port() -> Result<u16> {
-    let bound = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr());
-    bound.map(|address| address.port()).map_err(failed("no free port"))
-}
-
-/// A directory of ours tells who we are: the standard library does not.
-fn owner(directory: &Path) -> Result<u32> {
-    let made = fs::metadata(directory).map_err(failed(directory.display()))?;
-    Ok(std::os::unix::fs::MetadataExt::uid(&made))
-}
-
 fn broken(text: impl Into<String>) -> Error {
     Error::new(Kind::Config, text)
 }
@@ -275,10 +331,10 @@ mod tests {
     async fn the_server_holds_the_customers_and_leaves_nothing_behind() {
         let binaries = binaries().expect("this test needs PostgreSQL's server programs; ./x test installs them");
         let home = tempfile::tempdir().unwrap();
-        let server = Server::start(&binaries, &home.path().join("postgres")).await.unwrap();
+        let server = Server::start(&binaries, &home.path().join("postgres"), Address::choose().unwrap()).await.unwrap();
         let (process, directory) = (server.process.id(), server.directory.clone());
         let mut config = tokio_postgres::Config::new();
-        config.host("127.0.0.1").port(server.port).user(READER).password(&server.password).dbname(DATABASE);
+        config.host("127.0.0.1").port(server.address.port).user(READER).password(&server.address.password).dbname(DATABASE);
         let client = connect(&config).await.unwrap();
         let row = client.query_one("SELECT count(*), count(DISTINCT email) FROM customers", &[]).await.unwrap();
         assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (100_000, 100_000));
