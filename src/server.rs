@@ -13,8 +13,8 @@ use sha2::Sha256;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, Fault};
-use crate::engine::world::{Builder, Connect, Origin};
 pub use crate::engine::world::refuse;
+use crate::engine::world::{Builder, Connect, Origin};
 use crate::engine::{Current, Engine, World};
 use crate::error::{Error, Result};
 use crate::lake::Lake;
@@ -217,6 +217,7 @@ fn answers(engine: &Arc<Engine>, doors: &Shutdown, metrics: PrometheusHandle) ->
 
 fn unreachable_sources(world: &World) -> Vec<String> {
     let down = world.catalog.schemas.values().flatten().filter(|mounted| mounted.down);
-    let names: BTreeSet<String> = down.map(|mounted| format!("source \"{}\" does not answer", mounted.source.name())).collect();
+    let names: BTreeSet<String> =
+        down.map(|mounted| format!("source \"{}\" does not answer", mounted.source.name())).collect();
     names.into_iter().collect()
 }

@@ -79,7 +79,8 @@ fn claim(path: &Path) -> Result<File> {
     let unusable = failed(path.display().to_string());
     let is_empty = fs::read_dir(path).map_err(&unusable)?.next().is_none();
     if !is_empty && !name.is_file() {
-        let text = format!("--data-dir {}: not empty, and not made by `lakegate demo`; name a new directory", path.display());
+        let text =
+            format!("--data-dir {}: not empty, and not made by `lakegate demo`; name a new directory", path.display());
         return Err(Error::new(Kind::Config, text));
     }
     let options = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&name);

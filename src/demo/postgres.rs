@@ -117,7 +117,12 @@ impl Server {
 
     async fn connect(&mut self) -> Result<tokio_postgres::Client> {
         let mut config = tokio_postgres::Config::new();
-        config.host("127.0.0.1").port(self.address.port).user(OWNER).password(&self.address.password).dbname("postgres");
+        config
+            .host("127.0.0.1")
+            .port(self.address.port)
+            .user(OWNER)
+            .password(&self.address.password)
+            .dbname("postgres");
         let begin = Instant::now();
         let client = loop {
             match connect(&config).await {
@@ -171,51 +176,6 @@ fn stop(binaries: &Path, directory: &Path, mode: &str) {
     let mut command = program(binaries, "pg_ctl", directory, account.as_ref());
     command.args(["stop", "--silent", "-w", "-t", "10", "-m", mode, "-D"]).arg(directory.join("data"));
     let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-}
-
-async fn connect(&mut self) -> Result<tokio_postgres::Client> {
-        let mut config = tokio_postgres::Config::new();
-        config.host("127.0.0.1").port(self.address.port).user(OWNER).password(&self.address.password).dbname("postgres");
-        let begin = Instant::now();
-        let client = loop {
-            match connect(&config).await {
-                Ok(client) => break client,
-                Err(error) => {
-                    if let Some(status) = self.process.try_wait().map_err(failed("PostgreSQL"))? {
-                        return Err(broken(format!(
-                            "PostgreSQL ended while starting ({status}):\n{}",
-                            tail(&self.directory)
-                        )));
-                    }
-                    if begin.elapsed() > START_MAX {
-                        return Err(failed("PostgreSQL does not answer")(error));
-                    }
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
-        };
-        client
-            .batch_execute(&format!("CREATE DATABASE {DATABASE}"))
-            .await
-            .map_err(failed("its database cannot be made"))?;
-        config.dbname(DATABASE);
-        connect(&config).await.map_err(failed("PostgreSQL"))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Interrupt is PostgreSQL's fast shutdown: it does not wait for clients.
-        let id = self.process.id().to_string();
-        let _ = Command::new("kill").args(["-INT", &id]).status();
-        let begin = Instant::now();
-        while begin.elapsed() < Duration::from_secs(10) && matches!(self.process.try_wait(), Ok(None)) {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = fs::remove_dir_all(&self.directory);
-    }
 }
 
 async fn connect(config: &tokio_postgres::Config) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
@@ -334,7 +294,12 @@ mod tests {
         let server = Server::start(&binaries, &home.path().join("postgres"), Address::choose().unwrap()).await.unwrap();
         let (process, directory) = (server.process.id(), server.directory.clone());
         let mut config = tokio_postgres::Config::new();
-        config.host("127.0.0.1").port(server.address.port).user(READER).password(&server.address.password).dbname(DATABASE);
+        config
+            .host("127.0.0.1")
+            .port(server.address.port)
+            .user(READER)
+            .password(&server.address.password)
+            .dbname(DATABASE);
         let client = connect(&config).await.unwrap();
         let row = client.query_one("SELECT count(*), count(DISTINCT email) FROM customers", &[]).await.unwrap();
         assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (100_000, 100_000));

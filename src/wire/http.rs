@@ -97,9 +97,15 @@ mod tests {
 
         let expect = |code: &str, body: &str| (code.to_owned(), body.to_owned());
         assert_eq!(ask(address, "/healthz").await, expect("200", "ok\n"));
-        assert_eq!(ask(address, "/readyz").await, expect("503", r#"{"degraded":["source \"events\""],"ready":false,"waiting_for":["source \"crm\""]}"#));
+        assert_eq!(
+            ask(address, "/readyz").await,
+            expect("503", r#"{"degraded":["source \"events\""],"ready":false,"waiting_for":["source \"crm\""]}"#)
+        );
         unready.lock().unwrap().clear();
-        assert_eq!(ask(address, "/readyz").await, expect("200", r#"{"degraded":["source \"events\""],"ready":true,"waiting_for":[]}"#));
+        assert_eq!(
+            ask(address, "/readyz").await,
+            expect("200", r#"{"degraded":["source \"events\""],"ready":true,"waiting_for":[]}"#)
+        );
         assert_eq!(ask(address, "/metrics").await, expect("200", "lakegate_connections 3\n"));
         assert_eq!(ask(address, "/").await.0, "404");
 
