@@ -42,8 +42,7 @@ impl<'a> Column<'a> {
             shown.shape,
             Shape::Bool | Shape::Int2 | Shape::Int4 | Shape::Int8 | Shape::Float4 | Shape::Float8 | Shape::Numeric
         );
-        let plain =
-            plain || matches!(shown.shape, Shape::Uuid | Shape::Time | Shape::TimeTz | Shape::Oid | Shape::Xid8);
+        let plain = plain || matches!(shown.shape, Shape::Uuid | Shape::Time | Shape::TimeTz | Shape::Oid | Shape::Xid8);
         Ok(Self { nulls: array.logical_nulls(), put, plain })
     }
 
@@ -94,9 +93,7 @@ fn writer<'a>(array: &'a dyn Array, shown: &Shown, spelling: Spelling) -> Result
     let put = match shown.shape {
         _ if array.data_type() == &DataType::Null => Some(boxed(|_, _| Ok(()))),
         Shape::Bool => boolean(array, spelling),
-        Shape::Int2 | Shape::Int4 | Shape::Int8 | Shape::Oid | Shape::Xid8 | Shape::Lsn => {
-            integer(array, shown, spelling)
-        }
+        Shape::Int2 | Shape::Int4 | Shape::Int8 | Shape::Oid | Shape::Xid8 | Shape::Lsn => integer(array, shown, spelling),
         Shape::Float4 | Shape::Float8 => float(array, spelling),
         Shape::Numeric => numeric(array, shown, spelling),
         Shape::Text | Shape::Versioned | Shape::Spelt => string(array, shown, spelling),

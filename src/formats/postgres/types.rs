@@ -158,9 +158,7 @@ fn modifier(row: &TypeRow, plain: &str, modifiers: &[i32]) -> Option<i32> {
         (BPCHAR | VARCHAR, &[length @ 1..=LENGTH_MAX]) => Some(length + HEADER),
         (BIT | VARBIT, &[length @ 1..=LENGTH_MAX]) => Some(length),
         (NUMERIC, &[precision @ 1..=1000]) => Some((precision << 16) + HEADER),
-        (NUMERIC, &[precision @ 1..=1000, scale @ -1000..=1000]) => {
-            Some(((precision << 16) | (scale & 0x7ff)) + HEADER)
-        }
+        (NUMERIC, &[precision @ 1..=1000, scale @ -1000..=1000]) => Some(((precision << 16) | (scale & 0x7ff)) + HEADER),
         (TIME | TIMETZ | TIMESTAMP | TIMESTAMPTZ, &[precision @ (0..)]) => Some(precision.min(6)),
         (INTERVAL, &[precision @ (0..)]) => Some((0x7fff << 16) | precision.min(6)),
         (FLOAT4 | FLOAT8, _) if plain == "float" => Some(-1),
@@ -451,18 +449,7 @@ mod tests {
         for (name, oid, typmod) in rows {
             assert_eq!(by_name(name), Some((oid, typmod)), "{name}");
         }
-        for name in [
-            "nonsense",
-            "unknown[]",
-            "text(3)",
-            "varchar(0)",
-            "varchar(x)",
-            "varchar(3",
-            "int(3)",
-            "float(54)",
-            "[]",
-            "",
-        ] {
+        for name in ["nonsense", "unknown[]", "text(3)", "varchar(0)", "varchar(x)", "varchar(3", "int(3)", "float(54)", "[]", ""] {
             assert_eq!(by_name(name), None, "{name}");
         }
     }

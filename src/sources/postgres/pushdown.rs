@@ -26,20 +26,11 @@ pub(super) struct Statement {
 }
 
 /// Columns by index into the relation's; filters that have no SQL are left out, which only makes the answer larger.
-pub(super) fn select(
-    relation: &Relation,
-    projection: &[usize],
-    filters: &[Expr],
-    limit: Option<usize>,
-) -> Result<Statement> {
+pub(super) fn select(relation: &Relation, projection: &[usize], filters: &[Expr], limit: Option<usize>) -> Result<Statement> {
     let mut columns = vec![];
     for index in projection {
         let column = relation.columns.get(*index).ok_or_else(|| Error::internal("a projection beyond the columns"))?;
-        columns.push(if column.as_text {
-            format!("{}::text", identifier(&column.name)?)
-        } else {
-            identifier(&column.name)?
-        });
+        columns.push(if column.as_text { format!("{}::text", identifier(&column.name)?) } else { identifier(&column.name)? });
     }
     let TableName { schema, table } = &relation.remote;
     let mut statement = Statement::default();
@@ -125,8 +116,7 @@ impl Scope<'_> {
                 _ => None,
             },
             Expr::Between(Between { expr, negated, low, high }) => {
-                let (Expr::Column(column), Expr::Literal(low, _), Expr::Literal(high, _)) = (&**expr, &**low, &**high)
-                else {
+                let (Expr::Column(column), Expr::Literal(low, _), Expr::Literal(high, _)) = (&**expr, &**low, &**high) else {
                     return None;
                 };
                 let (from, word, to) = match negated {
@@ -236,9 +226,7 @@ fn literal(column: &DataType, oid: u32, value: &ScalarValue) -> Option<String> {
         ) => format!("\\x{}", hex(v)),
         (DataType::FixedSizeBinary(16), ScalarValue::FixedSizeBinary(16, Some(v))) => hex(v),
         (DataType::Date32, ScalarValue::Date32(Some(v))) => date(*v)?,
-        (DataType::Timestamp(TimeUnit::Microsecond, None), ScalarValue::TimestampMicrosecond(Some(v), None)) => {
-            timestamp(*v)?
-        }
+        (DataType::Timestamp(TimeUnit::Microsecond, None), ScalarValue::TimestampMicrosecond(Some(v), None)) => timestamp(*v)?,
         (DataType::Timestamp(TimeUnit::Microsecond, Some(_)), ScalarValue::TimestampMicrosecond(Some(v), Some(_))) => {
             timestamp(*v).map(|t| if t.ends_with("infinity") { t } else { t + "+00" })?
         }

@@ -149,8 +149,7 @@ impl Relations {
             self.tell(table, &name, "the source's role may not select it");
             return Ok(None);
         }
-        let (nullable, oid, typmod): (bool, u32, i32) =
-            (!get::<bool>(pool, row, 5)?, get(pool, row, 6)?, get(pool, row, 7)?);
+        let (nullable, oid, typmod): (bool, u32, i32) = (!get::<bool>(pool, row, 5)?, get(pool, row, 6)?, get(pool, row, 7)?);
         let (label, shown): (bool, String) = (get(pool, row, 8)?, get(pool, row, 9)?);
         // An enum is read as its label: text, whose order is not the enum's, so nothing about it is pushed.
         let field = if label { field(&name, TEXT, -1, nullable) } else { field(&name, oid, typmod, nullable) };

@@ -3,24 +3,13 @@
 
 use chrono::Utc;
 
-use super::super::Style;
 use super::super::calendar::{self, DAY, END_DAY, FIRST_DAY, HOUR, MINUTE, SECOND};
+use super::super::Style;
 use super::zone::{self, ZoneName};
 use crate::error::{Error, Kind, Result};
 
 const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december",
 ];
 const WEEKDAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 /// Days from PostgreSQL's Julian day 0 to 1970-01-01.
@@ -332,11 +321,7 @@ impl<'a> Fields<'a> {
     /// A zone's name, of which the letters are read: `utc`, `America/New_York`, `Etc/GMT+5`, `EST5EDT`.
     fn zone(&mut self, letters: &'a str) -> Result<()> {
         let tail = self.take(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '_'));
-        let more = if tail.contains('/') {
-            self.take(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '+'))
-        } else {
-            ""
-        };
+        let more = if tail.contains('/') { self.take(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '+')) } else { "" };
         let name = [letters, tail, more].concat();
         let twice = self.read.zone.is_some();
         match zone::by_name(&name) {
@@ -428,19 +413,10 @@ impl<'a> Fields<'a> {
             70..100 if digits <= 2 && !bc => year + 1900,
             // There is no year 0; astronomers' year 0 is 1 BC.
             0 => return Err(self.overflow()),
-            1..=YEAR_MAX => {
-                if bc {
-                    1 - year
-                } else {
-                    year
-                }
-            }
+            1..=YEAR_MAX => if bc { 1 - year } else { year },
             _ => return Err(range(format!("{} out of range: \"{}\"", self.range_name(), self.text))),
         };
-        let (Some(month), Some(day)) = (
-            u32::try_from(month).ok().filter(|m| (1..=12).contains(m)),
-            u32::try_from(day).ok().filter(|d| (1..=31).contains(d)),
-        ) else {
+        let (Some(month), Some(day)) = (u32::try_from(month).ok().filter(|m| (1..=12).contains(m)), u32::try_from(day).ok().filter(|d| (1..=31).contains(d))) else {
             return Err(self.overflow().with_hint("Perhaps you need a different \"datestyle\" setting."));
         };
         if day > calendar::days_in_month(year, month) {
@@ -508,9 +484,7 @@ fn in_order([a, b, c]: [Number; 3]) -> (Number, i64, i64) {
 /// Whole names, or three letters (and `sept`).
 fn month(word: &str) -> Option<i64> {
     let lower = word.to_ascii_lowercase();
-    let found = MONTHS
-        .iter()
-        .position(|month| *month == lower || month[..3] == lower || (lower == "sept" && *month == "september"))?;
+    let found = MONTHS.iter().position(|month| *month == lower || month[..3] == lower || (lower == "sept" && *month == "september"))?;
     Some(found as i64 + 1)
 }
 
