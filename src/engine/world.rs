@@ -70,7 +70,9 @@ pub struct Origin {
     pub mask_key: Secret<Vec<u8>>,
     pub connect: Connect,
     /// Remembers which policy files are in force, so that a restart does not take a dropped table for a typing mistake.
-    pub metastore: Option<Metastore>,
+    pub metastore: Option<Arc<Metastore>>,
+    /// What comes into force is written there; a dry run only reads.
+    pub remember: bool,
 }
 
 /// A source that has no revision is asked this often; one that is down, with growing pauses up to this.
@@ -287,6 +289,7 @@ impl Builder {
 
     async fn in_force_now(&self) {
         if let Some(metastore) = &self.origin.metastore
+            && self.origin.remember
             && let Err(error) = metastore.put(IN_FORCE, &self.policy.hash().to_le_bytes()).await
         {
             tracing::warn!(error = %error, "the policy in force could not be remembered");
