@@ -491,7 +491,7 @@ fn the_model_is_the_one_there_is() {
         (
             "act, eft",
             "act, effect",
-            "4:19: found `p  = sub, obj, act, effect`, expected `p  = sub, obj, act, eft`; the model is fixed",
+            "4:23: found `p  = sub, obj, act, effect`, expected `p  = sub, obj, act, eft`; the model is fixed",
         ),
         (
             "some(where (p.eft == allow)) && !some(where (p.eft == deny))",
@@ -513,7 +513,7 @@ fn the_model_is_the_one_there_is() {
     for (model, expected) in [
         (short.as_str(), "4:1: the model is fixed and goes on with `p  = sub, obj, act, eft`; here the file ends"),
         ("", "1:1: the model is fixed and goes on with `[request_definition]`; here the file ends"),
-        (long.as_str(), "13:1: `m2 = true` is not part of the model, which is fixed"),
+        (long.as_str(), "14:1: `m2 = true` is not part of the model, which is fixed"),
     ] {
         let folder = folder(model.as_bytes(), b"", USERS.as_bytes());
         assert_eq!(shown(&Draft::read(folder.path()).unwrap_err(), folder.path()), format!("model.conf:{expected}"));
@@ -550,7 +550,7 @@ fn mistakes_in_users_toml() {
         (with("attributes = { tags = \"EU\" }"), "6:23: `tags` is text[], found string"),
         (with("attributes = { tags = [\"EU\", 5] }"), "6:23: `tags` is text[], found array"),
         (format!("{user}{user}"), "3:7: duplicate key\nusers.toml:4:1: duplicate key"),
-        (with("x = ["), "7:1: unclosed array, expected `]`"),
+        (with("scram = ["), "6:1: duplicate key\nusers.toml:6:10: unclosed array, expected `]`"),
         (
             "[attributes]\nRegion = \"text\"\n".into(),
             "2:1: attribute `Region`: lower-case letters, digits and `_` only",
