@@ -13,9 +13,38 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::ExecutionPlan;
+
+use serde::{Deserialize, Deserializer};
 
 use crate::error::Result;
 use crate::types::{TableName, Version};
+
+/// What `catalog/sources/<name>.toml` says beside its `kind`.
+#[derive(Debug, Clone)]
+pub enum Config {
+    Memory(memory::Config),
+}
+
+impl Config {
+    /// Every word `kind` takes.
+    pub const KINDS: [&str; 1] = ["memory"];
+
+    /// The keys of this kind; `None` where there is no such kind.
+    pub fn read<'de, D: Deserializer<'de>>(kind: &str, keys: D) -> Option<Result<Self, D::Error>> {
+        Some(match kind {
+            "memory" => memory::Config::deserialize(keys).map(Self::Memory),
+            _ => return None,
+        })
+    }
+}
+
+/// The source that a file describes. Nothing is asked of it yet.
+pub fn connect(name: &str, config: &Config) -> Result<Arc<dyn Source>> {
+    Ok(match config {
+        Config::Memory(config) => Arc::new(memory::Memory::configured(name, config)?),
+    })
+}
 
 /// One configured source: `catalog/sources/<name>.toml`.
 ///
@@ -69,11 +98,17 @@ pub trait Table: Debug + Send + Sync {
 }
 
 /// A table as one statement sees it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Pinned {
     pub version: Version,
     pub provider: Arc<dyn TableProvider>,
+    /// Tells whether a physical leaf reads this table and nothing else: by topic, relation or files, never by a tag that
+    /// an optimizer could lose. A leaf under a full grant must be known by one of these or the statement is refused.
+    pub reads: Reads,
 }
+
+/// See [`Pinned::reads`].
+pub type Reads = Arc<dyn Fn(&dyn ExecutionPlan) -> bool + Send + Sync>;
 
 /// Makes, fills and drops tables. Each call is one atomic commit; an error leaves nothing visible.
 #[async_trait]
