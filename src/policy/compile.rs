@@ -179,12 +179,7 @@ pub(in crate::policy) struct Report {
 }
 
 /// Puts every line where `decide` looks for it. `keys` has one entry for each line that can match anything.
-fn file_rules(
-    draft: &Draft,
-    keys: &[(RuleRef, Key)],
-    by_name: &HashMap<Arc<str>, usize>,
-    subjects: &mut [Subject],
-) {
+fn file_rules(draft: &Draft, keys: &[(RuleRef, Key)], by_name: &HashMap<Arc<str>, usize>, subjects: &mut [Subject]) {
     let lines = &draft.lines;
     let mut add = |name: &str, put: &mut dyn FnMut(&mut Subject)| {
         if let Some(subject) = by_name.get(name).and_then(|i| subjects.get_mut(*i)) {

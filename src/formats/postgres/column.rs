@@ -268,8 +268,12 @@ fn string<'a>(array: &'a dyn Array, shown: &Shown, spelling: Spelling) -> Option
         _ => 0,
     };
     let version = spelling.format == Format::Binary && shown.shape == Shape::Versioned;
+    let one_byte = spelling.format == Format::Binary && shown.oid == types::CHAR;
     let write = move |value: &str, out: &mut BytesMut| {
         check_length(value.len())?;
+        if one_byte && value.is_empty() {
+            out.put_u8(0);
+        }
         if version {
             out.put_u8(1);
         }

@@ -254,6 +254,8 @@ fn data_type(oid: u32, typmod: i32) -> Option<DataType> {
         Shape::Oid => DataType::UInt32,
         Shape::Tid => DataType::FixedSizeBinary(6),
         Shape::Xid8 | Shape::Lsn => DataType::UInt64,
+        // A list of vectors would look like an array of two dimensions.
+        Shape::Array if types::by_oid(row.element).is_some_and(|element| element.shape == Shape::Vector) => return None,
         Shape::Vector | Shape::Array => DataType::new_list(data_type(row.element, typmod)?, true),
         Shape::Record | Shape::Opaque => return None,
     })

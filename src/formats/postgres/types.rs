@@ -71,14 +71,14 @@ pub(crate) enum Shape {
 
 pub(crate) const BOOL: u32 = 16;
 pub(crate) const BYTEA: u32 = 17;
+/// The one-byte type, `"char"` in quotes.
+pub(crate) const CHAR: u32 = 18;
 pub(crate) const INT8: u32 = 20;
 pub(crate) const INT2: u32 = 21;
 pub(crate) const INT4: u32 = 23;
 pub(crate) const TEXT: u32 = 25;
-pub(crate) const OID_TYPE: u32 = 26;
 pub(crate) const FLOAT4: u32 = 700;
 pub(crate) const FLOAT8: u32 = 701;
-pub(crate) const UNKNOWN: u32 = 705;
 pub(crate) const BPCHAR: u32 = 1042;
 pub(crate) const VARCHAR: u32 = 1043;
 pub(crate) const DATE: u32 = 1082;
@@ -233,7 +233,7 @@ fn interval_name(typmod: i32) -> String {
 fn sql_name(oid: u32) -> Option<&'static str> {
     Some(match oid {
         BOOL => "boolean",
-        18 => "\"char\"",
+        CHAR => "\"char\"",
         INT8 => "bigint",
         INT2 => "smallint",
         INT4 => "integer",

@@ -210,7 +210,8 @@ impl<'a> Binder<'a> {
         for (i, line) in (0u32..).zip(&draft.lines.masks) {
             let rule = RuleRef::Mask(i);
             let tables = self.tables_of(rule, &line.target, &line.object);
-            let mut columns: BTreeSet<(usize, usize)> = tables.iter().flat_map(|at| self.columns(*at, &line.column)).collect();
+            let mut columns: BTreeSet<(usize, usize)> =
+                tables.iter().flat_map(|at| self.columns(*at, &line.column)).collect();
             if let Target::Tag(tag) = &line.target {
                 let tagged = self.tags.get(tag).and_then(|t| self.tagged_columns.get(t));
                 let tagged = tagged.into_iter().flatten().copied();

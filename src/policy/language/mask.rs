@@ -67,7 +67,9 @@ impl Mask {
             ("partial", Some([first, fill, last])) => {
                 Self::Partial { first: count(first)?, fill: fixed_text(fill)?, last: count(last)? }
             }
-            ("custom", Some([[TokenWithSpan { token: Token::Word(inner), span }]])) if inner.quote_style == Some('"') => {
+            ("custom", Some([[TokenWithSpan { token: Token::Word(inner), span }]]))
+                if inner.quote_style == Some('"') =>
+            {
                 custom(&inner.value, offset(span.start))?
             }
             (word, _) => return Err(misspelt(word)),
