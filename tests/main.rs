@@ -3,5 +3,6 @@
 
 mod docker;
 mod floors;
+mod lake;
 mod tidy;
 mod tree;
