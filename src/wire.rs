@@ -12,12 +12,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 
 /// What is done with clients that do not speak TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tls {
     /// They are refused (28000), cancel requests excepted.
@@ -29,7 +29,7 @@ pub enum Tls {
 }
 
 /// Every limit of the doors. Each bites with an SQLSTATE and a metric, never by ending the process.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Addresses of the PostgreSQL door.

@@ -38,7 +38,8 @@ impl Record {
     }
 
     pub(crate) fn opened(mut self, guarded: &Guarded) -> Self {
-        let mut tables: Vec<String> = guarded.opened().iter().map(|o| format!("{}:{}", o.name, o.grant.class())).collect();
+        let mut tables: Vec<String> =
+            guarded.opened().iter().map(|o| format!("{}:{}", o.name, o.grant.class())).collect();
         tables.sort();
         tables.dedup();
         let mut lines: Vec<String> =
@@ -96,7 +97,9 @@ pub(crate) fn shape(sql: &str) -> u64 {
         match token {
             Token::Whitespace(_) => {}
             Token::Word(word) => hash.update(word.value.to_lowercase().as_bytes()),
-            Token::Comma | Token::LParen | Token::RParen | Token::Eq | Token::Mul => hash.update(token.to_string().as_bytes()),
+            Token::Comma | Token::LParen | Token::RParen | Token::Eq | Token::Mul => {
+                hash.update(token.to_string().as_bytes())
+            }
             _ => hash.update(b"?"),
         }
     }

@@ -45,7 +45,11 @@ pub(crate) fn plan(dataset: &Dataset, resolver: &Resolver<'_>) -> Result<Logical
 }
 
 /// Bodies reached by a statement, theirs included.
-pub(crate) fn reach(dataset: &Dataset, outer: &Resolver<'_>, owner: &crate::policy::SessionPolicy) -> Result<(LogicalPlan, Reached)> {
+pub(crate) fn reach(
+    dataset: &Dataset,
+    outer: &Resolver<'_>,
+    owner: &crate::policy::SessionPolicy,
+) -> Result<(LogicalPlan, Reached)> {
     let inner = outer.inside(owner)?;
     let plan = plan(dataset, &inner)?;
     Ok((plan, inner.reached()))

@@ -51,7 +51,8 @@ pub(crate) async fn plan(
 ) -> Result<Planned> {
     let facts = Arc::clone(facts);
     let limits = shared.config.statement.clone();
-    within(limits.planning_timeout_ms, shared.planner.run(move || plan_now(facts, query, declared, limits.columns_max))).await
+    within(limits.planning_timeout_ms, shared.planner.run(move || plan_now(facts, query, declared, limits.columns_max)))
+        .await
 }
 
 fn plan_now(facts: Arc<Facts>, query: Query, declared: Vec<Option<FieldRef>>, columns_max: usize) -> Result<Planned> {
@@ -122,7 +123,11 @@ async fn pin(reached: &Reached) -> Result<Pins> {
 /// Parameters become typed literals before the guard, so that they can prune and be pushed like any literal.
 fn bind(plan: LogicalPlan, parameters: &[FieldRef], values: Vec<ScalarValue>) -> Result<LogicalPlan> {
     if parameters.len() != values.len() {
-        let text = format!("bind message supplies {} parameters, but prepared statement requires {}", values.len(), parameters.len());
+        let text = format!(
+            "bind message supplies {} parameters, but prepared statement requires {}",
+            values.len(),
+            parameters.len()
+        );
         return Err(Error::new(Kind::Protocol, text));
     }
     if parameters.is_empty() {
@@ -198,6 +203,8 @@ fn count_nodes(plan: &LogicalPlan, max: usize) -> Result<()> {
 async fn within<T>(timeout_ms: u64, work: impl Future<Output = Result<T>>) -> Result<T> {
     match tokio::time::timeout(Duration::from_millis(timeout_ms), work).await {
         Ok(done) => done,
-        Err(_) => Err(Error::new(Kind::Cancelled, format!("canceling statement: planning took longer than {timeout_ms} ms"))),
+        Err(_) => {
+            Err(Error::new(Kind::Cancelled, format!("canceling statement: planning took longer than {timeout_ms} ms")))
+        }
     }
 }

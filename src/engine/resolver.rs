@@ -197,7 +197,8 @@ impl<'a> Resolver<'a> {
         // whatever is wrong inside, its caller learns only that the view cannot be read
         let refused = |e: Error| match e.kind() {
             Kind::SourceUnreachable | Kind::TooComplex => e,
-            _ => Error::new(Kind::PermissionDenied, format!("permission denied for view {}", dataset.name)).with_source(e),
+            _ => Error::new(Kind::PermissionDenied, format!("permission denied for view {}", dataset.name))
+                .with_source(e),
         };
         let world = self.session.map(|(world, _)| world).ok_or_else(|| Error::internal("a body without a session"))?;
         let owner = world.policies.owner(&dataset.owner);

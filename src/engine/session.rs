@@ -96,7 +96,8 @@ pub(crate) fn base_state() -> SessionState {
         let defaults = SessionStateBuilder::new().with_config(config).with_default_features().build();
         let keep = |name: &str| functions::is_allowed(name);
         let scalar = defaults.scalar_functions().iter().filter(|(n, _)| keep(n)).map(|(_, f)| Arc::clone(f)).collect();
-        let aggregate = defaults.aggregate_functions().iter().filter(|(n, _)| keep(n)).map(|(_, f)| Arc::clone(f)).collect();
+        let aggregate =
+            defaults.aggregate_functions().iter().filter(|(n, _)| keep(n)).map(|(_, f)| Arc::clone(f)).collect();
         let window = defaults.window_functions().iter().filter(|(n, _)| keep(n)).map(|(_, f)| Arc::clone(f)).collect();
         let tables = defaults.table_functions().iter().filter(|(n, _)| *n == "generate_series");
         let tables = tables.map(|(n, f)| (n.clone(), Arc::clone(f))).collect();

@@ -14,25 +14,62 @@ use crate::types::TableName;
 pub(crate) enum Admitted {
     /// SELECT, VALUES, TABLE, WITH.
     Query(Box<Query>),
-    Set { name: String, value: Option<String>, local: bool },
+    Set {
+        name: String,
+        value: Option<String>,
+        local: bool,
+    },
     ResetAll,
     Show(String),
-    Begin { read_only: Option<bool> },
+    Begin {
+        read_only: Option<bool>,
+    },
     /// Isolation and access mode of the current transaction.
-    SetTransaction { read_only: Option<bool> },
+    SetTransaction {
+        read_only: Option<bool>,
+    },
     Commit,
     Rollback,
-    Prepare { name: String, types: Vec<ast::DataType>, statement: Box<Admitted>, text: String },
-    Execute { name: String, parameters: Vec<Expr> },
+    Prepare {
+        name: String,
+        types: Vec<ast::DataType>,
+        statement: Box<Admitted>,
+        text: String,
+    },
+    Execute {
+        name: String,
+        parameters: Vec<Expr>,
+    },
     /// `None`: all of them.
     Deallocate(Option<String>),
     DiscardAll,
-    CreateSchema { name: String, if_not_exists: bool },
-    DropSchema { names: Vec<String>, if_exists: bool },
-    CreateTable { name: Name, columns: Vec<ast::ColumnDef>, if_not_exists: bool },
-    CreateTableAs { name: Name, query: Box<Query>, if_not_exists: bool },
-    DropTable { names: Vec<Name>, if_exists: bool },
-    Insert { table: Name, columns: Vec<String>, query: Box<Query> },
+    CreateSchema {
+        name: String,
+        if_not_exists: bool,
+    },
+    DropSchema {
+        names: Vec<String>,
+        if_exists: bool,
+    },
+    CreateTable {
+        name: Name,
+        columns: Vec<ast::ColumnDef>,
+        if_not_exists: bool,
+    },
+    CreateTableAs {
+        name: Name,
+        query: Box<Query>,
+        if_not_exists: bool,
+    },
+    DropTable {
+        names: Vec<Name>,
+        if_exists: bool,
+    },
+    Insert {
+        table: Name,
+        columns: Vec<String>,
+        query: Box<Query>,
+    },
 }
 
 /// A table as written: with or without its schema.
@@ -282,7 +319,8 @@ pub(crate) fn admit(statement: Statement) -> Result<Admitted> {
 /// The first words only: a statement's text may hold anything.
 fn unsupported(statement: &Statement) -> Error {
     let text = statement.to_string();
-    let words: Vec<&str> = text.split_whitespace().take_while(|w| w.chars().all(|c| c.is_ascii_uppercase())).take(3).collect();
+    let words: Vec<&str> =
+        text.split_whitespace().take_while(|w| w.chars().all(|c| c.is_ascii_uppercase())).take(3).collect();
     let words = if words.is_empty() { "this statement".to_string() } else { words.join(" ") };
     Error::new(Kind::Unsupported, format!("{words} is not supported"))
 }
@@ -384,9 +422,9 @@ fn admit_set(set: Set) -> Result<Admitted> {
 fn setting_value(value: &Expr) -> Result<String> {
     match value {
         Expr::Value(v) => match &v.value {
-            Value::SingleQuotedString(s) | Value::EscapedStringLiteral(s) | Value::DollarQuotedString(ast::DollarQuotedString { value: s, .. }) => {
-                Ok(s.clone())
-            }
+            Value::SingleQuotedString(s)
+            | Value::EscapedStringLiteral(s)
+            | Value::DollarQuotedString(ast::DollarQuotedString { value: s, .. }) => Ok(s.clone()),
             Value::Number(n, _) => Ok(n.to_string()),
             Value::Boolean(b) => Ok(if *b { "on" } else { "off" }.into()),
             _ => Err(Error::new(Kind::InvalidParameter, "a setting takes a word, a number or a text")),
@@ -424,9 +462,15 @@ fn admit_create(create: ast::CreateTable) -> Result<Admitted> {
         (create.external, "CREATE EXTERNAL TABLE"),
         (create.like.is_some() || create.clone.is_some(), "CREATE TABLE … LIKE"),
         (!create.constraints.is_empty() || create.primary_key.is_some(), "a table constraint"),
-        (create.location.is_some() || create.file_format.is_some() || create.base_location.is_some(), "a location of a table"),
+        (
+            create.location.is_some() || create.file_format.is_some() || create.base_location.is_some(),
+            "a location of a table",
+        ),
         (create.inherits.is_some() || create.partition_of.is_some(), "table inheritance"),
-        (create.partition_by.is_some() || create.cluster_by.is_some() || create.order_by.is_some(), "PARTITION BY in CREATE TABLE"),
+        (
+            create.partition_by.is_some() || create.cluster_by.is_some() || create.order_by.is_some(),
+            "PARTITION BY in CREATE TABLE",
+        ),
         (!matches!(create.table_options, ast::CreateTableOptions::None), "CREATE TABLE … WITH"),
     ];
     if let Some((_, what)) = special.iter().find(|(found, _)| *found) {
@@ -448,7 +492,10 @@ fn admit_insert(insert: Insert) -> Result<Admitted> {
         (insert.or.is_some() || insert.ignore || insert.replace_into || insert.overwrite, "this form of INSERT"),
         (insert.on.is_some(), "ON CONFLICT"),
         (insert.returning.is_some() || insert.output.is_some(), "RETURNING"),
-        (insert.partitioned.is_some() || !insert.after_columns.is_empty() || !insert.assignments.is_empty(), "this form of INSERT"),
+        (
+            insert.partitioned.is_some() || !insert.after_columns.is_empty() || !insert.assignments.is_empty(),
+            "this form of INSERT",
+        ),
         (insert.multi_table_insert_type.is_some() || insert.table_alias.is_some(), "this form of INSERT"),
         (insert.settings.is_some() || insert.format_clause.is_some(), "this form of INSERT"),
     ];

@@ -285,7 +285,8 @@ impl Session {
             }
         };
         let admitted = self.engine.shared.planner.run(parse).await?;
-        let declared = oids.iter().enumerate().map(|(i, oid)| declared_field(i + 1, *oid)).collect::<Result<Vec<_>>>()?;
+        let declared =
+            oids.iter().enumerate().map(|(i, oid)| declared_field(i + 1, *oid)).collect::<Result<Vec<_>>>()?;
         let shape = super::audit::shape(sql);
         match admitted {
             None => Ok(Arc::new(Prepared::without_rows(None, vec![], shape))),
@@ -354,7 +355,8 @@ impl Session {
                     if declared.len() < number {
                         declared.resize(number, None);
                     }
-                    declared[number - 1].get_or_insert_with(|| Arc::new(column.clone().with_name(id).with_nullable(true)));
+                    declared[number - 1]
+                        .get_or_insert_with(|| Arc::new(column.clone().with_name(id).with_nullable(true)));
                 }
             }
         }
@@ -372,7 +374,9 @@ impl Session {
         let done = |tag: &str| Ok(Answer::Done(tag.to_string()));
         let answer = match admitted {
             Admitted::Query(_) => return self.query(prepared, parameters, bounds, record).await.map(Answer::Rows),
-            Admitted::Execute { name, parameters } => return self.execute_named(&name, parameters, bounds, record).await,
+            Admitted::Execute { name, parameters } => {
+                return self.execute_named(&name, parameters, bounds, record).await;
+            }
             Admitted::Show(name) => match self.show(&name) {
                 Ok(batch) => return Ok(Answer::Rows(Rows::computed("SHOW", batch, bounds, record))),
                 Err(error) => Err(error),
@@ -461,7 +465,9 @@ impl Session {
             return Ok(planned);
         }
         let query = match &prepared.admitted {
-            Some(Admitted::Query(q) | Admitted::Insert { query: q, .. } | Admitted::CreateTableAs { query: q, .. }) => q,
+            Some(Admitted::Query(q) | Admitted::Insert { query: q, .. } | Admitted::CreateTableAs { query: q, .. }) => {
+                q
+            }
             _ => return Err(Error::internal("a statement without a query was to be planned")),
         };
         // the client decoded its parameters by the types it was told
@@ -519,7 +525,8 @@ impl Session {
     /// EXECUTE's arguments: constants, computed as a query of their own.
     async fn evaluate(&mut self, given: Vec<Expr>, prepared: &Prepared) -> Result<Vec<ScalarValue>> {
         if given.len() != prepared.parameters.len() {
-            let text = format!("wrong number of parameters: {} expected, {} given", prepared.parameters.len(), given.len());
+            let text =
+                format!("wrong number of parameters: {} expected, {} given", prepared.parameters.len(), given.len());
             return Err(Error::new(Kind::Syntax, text));
         }
         if given.is_empty() {
@@ -782,7 +789,8 @@ fn declared_field(number: usize, oid: u32) -> Result<Option<FieldRef>> {
 
 fn same_types(a: &Schema, b: &Schema) -> bool {
     let pairs = a.fields().iter().zip(b.fields());
-    a.fields().len() == b.fields().len() && pairs.clone().all(|(x, y)| x.name() == y.name() && x.data_type() == y.data_type())
+    a.fields().len() == b.fields().len()
+        && pairs.clone().all(|(x, y)| x.name() == y.name() && x.data_type() == y.data_type())
 }
 
 fn text_batch(names: &[&str], columns: Vec<ArrayRef>) -> Result<RecordBatch> {

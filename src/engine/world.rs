@@ -138,7 +138,11 @@ impl Builder {
         match self.look(&current.get()).await {
             Ok(None) => {}
             Ok(Some(world)) => {
-                tracing::info!(generation = self.generation, tables = world.catalog.entries.len(), "catalog and policy in force");
+                tracing::info!(
+                    generation = self.generation,
+                    tables = world.catalog.entries.len(),
+                    "catalog and policy in force"
+                );
                 metrics::gauge!(crate::telemetry::metrics::POLICY_GENERATION).set(self.generation as f64);
                 metrics::gauge!(crate::telemetry::metrics::CONFIG_STALE).set(0.0);
                 self.told = None;
@@ -173,7 +177,8 @@ impl Builder {
             }
             None => None,
         };
-        let due: Vec<String> = catalog.sources.iter().filter(|s| self.is_due(&s.name)).map(|s| s.name.clone()).collect();
+        let due: Vec<String> =
+            catalog.sources.iter().filter(|s| self.is_due(&s.name)).map(|s| s.name.clone()).collect();
         let again = |name: &str| due.iter().any(|d| d == name);
         let connected = ask(&catalog, &self.connected, &*self.origin.connect, &again, ANSWER_MAX).await?;
         changed |= tables_differ(&self.connected, &connected);
@@ -205,7 +210,8 @@ impl Builder {
         let plan = |dataset: &Dataset, catalog: &Catalog| -> Result<SchemaRef> { bodies::raw_schema(dataset, catalog) };
         let (catalog, mut objects) = assemble(&self.catalog, &self.connected, previous, &self.origin.database, &plan)?;
         objects.in_force = in_force;
-        let (policies, warnings) = Policies::compile(&self.policy, &objects, &self.origin.mask_key, self.generation + 1)?;
+        let (policies, warnings) =
+            Policies::compile(&self.policy, &objects, &self.origin.mask_key, self.generation + 1)?;
         for warning in &warnings {
             tracing::warn!(%warning, "policy");
         }

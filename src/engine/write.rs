@@ -92,9 +92,8 @@ pub(crate) fn schema_of(columns: &[ColumnDef]) -> Result<SchemaRef> {
 /// By PostgreSQL's names of types.
 fn column_type(column: &ColumnDef) -> Result<Field> {
     let text = column.data_type.to_string();
-    let (oid, typmod) = crate::formats::postgres::by_name(&text).ok_or_else(|| {
-        Error::new(Kind::UndefinedObject, format!("type \"{}\" does not exist", text.to_lowercase()))
-    })?;
+    let (oid, typmod) = crate::formats::postgres::by_name(&text)
+        .ok_or_else(|| Error::new(Kind::UndefinedObject, format!("type \"{}\" does not exist", text.to_lowercase())))?;
     crate::formats::postgres::field("x", oid, typmod, true)
         .ok_or_else(|| Error::unsupported(format!("a column of type {}", text.to_lowercase())))
 }
@@ -104,7 +103,10 @@ pub(crate) fn schema_of_query(columns: &Schema) -> Result<SchemaRef> {
     let mut seen = std::collections::BTreeSet::new();
     for field in columns.fields() {
         if !seen.insert(field.name()) {
-            return Err(Error::new(Kind::DuplicateColumn, format!("column \"{}\" specified more than once", field.name())));
+            return Err(Error::new(
+                Kind::DuplicateColumn,
+                format!("column \"{}\" specified more than once", field.name()),
+            ));
         }
     }
     Ok(Arc::new(columns.clone()))
@@ -119,7 +121,8 @@ pub(crate) fn arrange(named: &[String], given: usize, table: &Schema) -> Result<
         return Ok((0..table.fields().len()).map(|i| (i < given).then_some(i)).collect());
     }
     if named.len() != given {
-        let (more, fewer) = if given > named.len() { ("expressions", "target columns") } else { ("target columns", "expressions") };
+        let (more, fewer) =
+            if given > named.len() { ("expressions", "target columns") } else { ("target columns", "expressions") };
         return Err(Error::new(Kind::Syntax, format!("INSERT has more {more} than {fewer}")));
     }
     for (i, name) in named.iter().enumerate() {

@@ -104,7 +104,8 @@ impl SessionPolicy {
         if denied || !allowed(owners.permits(policies, Action::Select)) {
             return Decision::Deny;
         }
-        let parts = [Part { gathered: &owners, values: owner.values() }, Part { gathered: &caller, values: self.values() }];
+        let parts =
+            [Part { gathered: &owners, values: owner.values() }, Part { gathered: &caller, values: self.values() }];
         grant(policies, bound, &parts)
     }
 

@@ -177,7 +177,9 @@ fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, Mistake> {
             Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)) => {
                 return Err(Mistake::new(at, "a condition has no comments"));
             }
-            Token::Placeholder(_) => return Err(Mistake::new(at, "parameters do not belong here; attributes are `user.x`")),
+            Token::Placeholder(_) => {
+                return Err(Mistake::new(at, "parameters do not belong here; attributes are `user.x`"));
+            }
             Token::Whitespace(_) | Token::Comma | Token::SingleQuotedString(_) | Token::Number(..) => {}
             _ => operators += 1,
         }
@@ -218,13 +220,17 @@ fn from_parser(message: &str, text: &str) -> Mistake {
         return Mistake::new(0, format!("nested deeper than {}", typing::DEPTH_MAX));
     }
     let (what, place) = message.split_once(" at Line: ").unwrap_or((message, ""));
-    let column = place.split_once("Column: ").map(|(_, c)| c.chars().take_while(char::is_ascii_digit).collect::<String>());
+    let column =
+        place.split_once("Column: ").map(|(_, c)| c.chars().take_while(char::is_ascii_digit).collect::<String>());
     let at = match column.and_then(|c| c.parse::<usize>().ok()) {
         Some(column) => column.saturating_sub(1),
         // found nothing where something belongs: behind the text
         None => text.chars().count(),
     };
-    Mistake::new(at, what.replace("Expected: ", "expected ").replace("found: EOF", "found the end").replace("found: ", "found "))
+    Mistake::new(
+        at,
+        what.replace("Expected: ", "expected ").replace("found: EOF", "found the end").replace("found: ", "found "),
+    )
 }
 
 /// Characters from 0; texts have one line.

@@ -72,8 +72,10 @@ fn normalized(password: &str) -> String {
     }
     let mapped: String = password
         .chars()
-        .filter(|c| !matches!(c, '\u{AD}' | '\u{34F}' | '\u{1806}' | '\u{180B}'..='\u{180D}' | '\u{200B}'..='\u{200D}'
-            | '\u{2060}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}'))
+        .filter(|c| {
+            !matches!(c, '\u{AD}' | '\u{34F}' | '\u{1806}' | '\u{180B}'..='\u{180D}' | '\u{200B}'..='\u{200D}'
+            | '\u{2060}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}')
+        })
         .map(|c| if c.is_whitespace() && !c.is_control() { ' ' } else { c })
         .nfkc()
         .collect();

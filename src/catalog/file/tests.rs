@@ -40,10 +40,7 @@ fn each_fault_of_a_source_file_is_told_at_its_place() {
         ),
         ("kind = \"memory\"\n[[table]]\nname = \"a.b\"", &["2:1: missing field `columns`"]),
         ("kind = \"memory\"\ntable = 1", &["2:9: invalid type: integer, expected a sequence"]),
-        (
-            "kind = \"memory\"\n[[table]]\nname = 3\ncolumns = []",
-            &["3:8: invalid type: integer, expected a string"],
-        ),
+        ("kind = \"memory\"\n[[table]]\nname = 3\ncolumns = []", &["3:8: invalid type: integer, expected a string"]),
         (
             "kind = \"memory\"\n[[table]]\nname = \"a.b\"\ncolumns = [{ nam = \"id\", type = \"int8\" }]",
             &[

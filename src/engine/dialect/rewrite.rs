@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr,
-    TableFactor, TimezoneInfo, VisitorMut,
+    FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, Query, SelectItem,
+    SetExpr, TableFactor, TimezoneInfo, VisitorMut,
 };
 
 use crate::error::{Error, Kind};
@@ -134,7 +134,8 @@ fn table_to_select(body: &mut SetExpr) {
 fn select_all(name: &ObjectName) -> Option<SetExpr> {
     let sql = format!("SELECT * FROM {name}");
     let dialect = datafusion::sql::sqlparser::dialect::PostgreSqlDialect {};
-    let query = datafusion::sql::sqlparser::parser::Parser::new(&dialect).try_with_sql(&sql).ok()?.parse_query().ok()?;
+    let query =
+        datafusion::sql::sqlparser::parser::Parser::new(&dialect).try_with_sql(&sql).ok()?.parse_query().ok()?;
     Some(*query.body)
 }
 

@@ -71,7 +71,8 @@ pub(super) fn judge(draft: &Draft, subjects: &[Subject], by_name: &HashMap<Arc<s
     }
 
     let restricted: BTreeSet<&str> = restricted_subjects(draft);
-    let closure = |name: &str| by_name.get(name).and_then(|i| subjects.get(*i)).map(|s| s.names.as_slice()).unwrap_or_default();
+    let closure =
+        |name: &str| by_name.get(name).and_then(|i| subjects.get(*i)).map(|s| s.names.as_slice()).unwrap_or_default();
     for Membership { member, role } in lines.members.iter().filter(|m| stranger(&m.member)) {
         // a role that hides something must not lose a member to a typing mistake
         let hides = closure(&role.text).iter().any(|name| restricted.contains(name.as_ref()));

@@ -30,12 +30,26 @@ pub(super) fn check(source: &SourceFile, faults: &mut Faults) {
         }
         match expected.next() {
             Some(expected) if expected == found => {}
-            Some(expected) => return faults.push(&source.name, line, differs_at(expected, found), differs(expected, found)),
-            None => return faults.push(&source.name, line, 1, format!("`{found}` is not part of the model, which is fixed")),
+            Some(expected) => {
+                return faults.push(&source.name, line, differs_at(expected, found), differs(expected, found));
+            }
+            None => {
+                return faults.push(
+                    &source.name,
+                    line,
+                    1,
+                    format!("`{found}` is not part of the model, which is fixed"),
+                );
+            }
         }
     }
     if let Some(missing) = expected.next() {
-        faults.push(&source.name, last, 1, format!("the model is fixed and goes on with `{missing}`; here the file ends"));
+        faults.push(
+            &source.name,
+            last,
+            1,
+            format!("the model is fixed and goes on with `{missing}`; here the file ends"),
+        );
     }
 }
 

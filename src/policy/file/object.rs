@@ -121,7 +121,8 @@ pub(in crate::policy) fn parse(text: &str) -> Result<Target, Mistake> {
             (Some(reader.segment()?), reader.begun)
         }
         Some('.') => {
-            let what = "a third segment; a table is `schema.table` without the database, a column `schema.table/column`";
+            let what =
+                "a third segment; a table is `schema.table` without the database, a column `schema.table/column`";
             return Err(Mistake::new(reader.at, what));
         }
         Some(_) => return Err(reader.unexpected()),
@@ -168,7 +169,10 @@ pub(in crate::policy) fn is_invisible(c: char) -> bool {
 fn tag(name: &str) -> Result<String, Mistake> {
     const PREFIX: usize = "tag:".len();
     if let Some(at) = name.chars().position(char::is_uppercase) {
-        return Err(Mistake::new(PREFIX + at, format!("a tag is lower case; did you mean `tag:{}`?", name.to_lowercase())));
+        return Err(Mistake::new(
+            PREFIX + at,
+            format!("a tag is lower case; did you mean `tag:{}`?", name.to_lowercase()),
+        ));
     }
     check_word(name, PREFIX, |c| c.is_alphanumeric() || matches!(c, '_' | '-'))?;
     Ok(nfc(name))
@@ -266,13 +270,19 @@ impl Reader {
 
     fn unexpected(&self) -> Mistake {
         let found = self.peek().map_or("the end".into(), |c| format!("`{c}`"));
-        Mistake::new(self.at, format!("{found} does not belong here; an object is `schema.table` or `schema.table/column`"))
+        Mistake::new(
+            self.at,
+            format!("{found} does not belong here; an object is `schema.table` or `schema.table/column`"),
+        )
     }
 
     fn one_segment(&self, name: &str) -> Mistake {
         Mistake::new(
             self.at,
-            format!("a table is `schema.table`, found one segment; every table of a schema is `{}.*`", Identifier(name)),
+            format!(
+                "a table is `schema.table`, found one segment; every table of a schema is `{}.*`",
+                Identifier(name)
+            ),
         )
     }
 }

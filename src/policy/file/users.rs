@@ -131,7 +131,10 @@ impl Reader<'_, '_> {
                 continue;
             };
             if !is_attribute_name(key.get_ref()) {
-                self.fault(key.span(), format!("attribute `{}`: lower-case letters, digits and `_` only", key.get_ref()));
+                self.fault(
+                    key.span(),
+                    format!("attribute `{}`: lower-case letters, digits and `_` only", key.get_ref()),
+                );
                 continue;
             }
             match TYPES.iter().find(|(name, ..)| *name == word.as_ref()) {
@@ -158,7 +161,9 @@ impl Reader<'_, '_> {
             match (key.get_ref().as_ref(), value.get_ref()) {
                 ("scram", DeValue::String(text)) => match scram::check_verifier(text) {
                     Ok(()) => read.verifier = text.to_string(),
-                    Err(what) => self.fault(value.span(), format!("scram: {what}; make one with `lakegate policy user add`")),
+                    Err(what) => {
+                        self.fault(value.span(), format!("scram: {what}; make one with `lakegate policy user add`"))
+                    }
                 },
                 ("scram", other) => self.fault(value.span(), wrong("scram", "text", other)),
                 ("attributes", DeValue::Table(attributes)) => read.attributes = self.values(attributes),
@@ -209,7 +214,9 @@ fn scalar(kind: Scalar, value: &Spanned<DeValue<'_>>) -> Option<Value> {
         (Scalar::Text, DeValue::String(text)) => Some(Value::Text(text.to_string())),
         (Scalar::Int8, DeValue::Integer(n)) => i64::from_str_radix(n.as_str(), n.radix()).ok().map(Value::Int8),
         (Scalar::Bool, DeValue::Boolean(b)) => Some(Value::Bool(*b)),
-        (Scalar::Date, DeValue::Datetime(d)) if d.date.is_some() && d.time.is_none() => Some(Value::Date(d.to_string())),
+        (Scalar::Date, DeValue::Datetime(d)) if d.date.is_some() && d.time.is_none() => {
+            Some(Value::Date(d.to_string()))
+        }
         (Scalar::Text | Scalar::Int8 | Scalar::Bool | Scalar::Date, _) => None,
     }
 }

@@ -68,12 +68,7 @@ pub(super) fn typed(constant: &Constant, wanted: &DataType) -> Result<ScalarValu
         (Constant::Text(text), other) => timely(text, other).or_else(|| bytes(text, other)),
         (Constant::Bool(_) | Constant::Number(_), _) => None,
     };
-    value.ok_or_else(|| format!("{} is not {}", shown(constant), article(&type_name(wanted))))
-}
-
-fn article(name: &str) -> String {
-    let article = if name.starts_with(['a', 'e', 'i', 'o', 'u']) && !name.starts_with("uuid") { "an" } else { "a" };
-    format!("{article} {name}")
+    value.ok_or_else(|| format!("{} is no {}", shown(constant), type_name(wanted)))
 }
 
 fn shown(constant: &Constant) -> String {
@@ -133,7 +128,11 @@ fn decimal_digits(text: &str, precision: u8, scale: i8) -> Option<String> {
     let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
     let fraction = fraction.trim_end_matches('0');
     let all_digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    if (whole.is_empty() && fraction.is_empty()) || !all_digits(whole) || !all_digits(fraction) || fraction.len() > scale {
+    if (whole.is_empty() && fraction.is_empty())
+        || !all_digits(whole)
+        || !all_digits(fraction)
+        || fraction.len() > scale
+    {
         return None;
     }
     let digits = format!("{whole}{fraction:0<scale$}");
@@ -178,7 +177,9 @@ fn timestamp(moment: NaiveDateTime, unit: TimeUnit, zone: Option<std::sync::Arc<
     let micros = utc.timestamp_micros();
     // finer than the column can hold would be rounded
     let value = match unit {
-        TimeUnit::Second if utc.timestamp_subsec_nanos() == 0 => ScalarValue::TimestampSecond(Some(utc.timestamp()), zone),
+        TimeUnit::Second if utc.timestamp_subsec_nanos() == 0 => {
+            ScalarValue::TimestampSecond(Some(utc.timestamp()), zone)
+        }
         TimeUnit::Millisecond if micros % 1_000 == 0 => ScalarValue::TimestampMillisecond(Some(micros / 1_000), zone),
         TimeUnit::Microsecond if utc.timestamp_subsec_nanos() % 1_000 == 0 => {
             ScalarValue::TimestampMicrosecond(Some(micros), zone)

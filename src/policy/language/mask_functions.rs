@@ -10,8 +10,8 @@ use arrow::array::{
     PrimitiveArray, StringArray, StringViewArray,
 };
 use arrow::datatypes::{
-    ArrowTimestampType, DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType,
+    ArrowTimestampType, DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType,
 };
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
@@ -242,7 +242,9 @@ fn map_text(array: &dyn Array, mask: impl Fn(Option<&str>) -> String) -> Result<
 fn map_bytes(array: &dyn Array, mask: impl Fn(Option<&[u8]>) -> String) -> Result<ArrayRef> {
     Ok(match array.data_type() {
         DataType::Binary => Arc::new(BinaryArray::from_iter_values(array.as_binary::<i32>().iter().map(mask))),
-        DataType::LargeBinary => Arc::new(LargeBinaryArray::from_iter_values(array.as_binary::<i64>().iter().map(mask))),
+        DataType::LargeBinary => {
+            Arc::new(LargeBinaryArray::from_iter_values(array.as_binary::<i64>().iter().map(mask)))
+        }
         DataType::BinaryView => Arc::new(BinaryViewArray::from_iter_values(array.as_binary_view().iter().map(mask))),
         other => return exec_err!("a bytes mask over {other}"),
     })

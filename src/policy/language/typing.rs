@@ -95,7 +95,9 @@ impl<'a> Typer<'a> {
     fn condition_inside(&mut self, tree: &sql::Expr) -> Typing<Expr> {
         match tree {
             sql::Expr::Nested(inner) => self.condition(inner),
-            sql::Expr::BinaryOp { op: op @ (sql::BinaryOperator::And | sql::BinaryOperator::Or), .. } => self.chain(tree, op),
+            sql::Expr::BinaryOp { op: op @ (sql::BinaryOperator::And | sql::BinaryOperator::Or), .. } => {
+                self.chain(tree, op)
+            }
             sql::Expr::BinaryOp { left, op, right } => {
                 let op = comparison(op).ok_or_else(|| no_operator(tree, op))?;
                 let (left_operand, right_operand) = (self.operand(left)?, self.operand(right)?);
@@ -107,7 +109,9 @@ impl<'a> Typer<'a> {
             sql::Expr::IsNotNull(inner) => Ok(Expr::IsNotNull(Box::new(self.nullable(inner)?))),
             sql::Expr::InList { expr, list, negated } => self.in_list(expr, list, *negated),
             sql::Expr::Between { expr, negated, low, high } => self.between(expr, *negated, low, high),
-            sql::Expr::Like { negated, any: false, expr, pattern, escape_char: None } => self.like(expr, pattern, *negated),
+            sql::Expr::Like { negated, any: false, expr, pattern, escape_char: None } => {
+                self.like(expr, pattern, *negated)
+            }
             sql::Expr::Value(value) if matches!(value.value, sql::Value::Boolean(_)) => {
                 Ok(lit(value.value == sql::Value::Boolean(true)))
             }
@@ -169,7 +173,8 @@ impl<'a> Typer<'a> {
                 self.substring(expr, substring_from.as_deref(), substring_for.as_deref())
             }
             sql::Expr::Case { operand, conditions, else_result, .. } if self.language == Language::Mask => {
-                let results: Vec<&sql::Expr> = conditions.iter().map(|c| &c.result).chain(else_result.as_deref()).collect();
+                let results: Vec<&sql::Expr> =
+                    conditions.iter().map(|c| &c.result).chain(else_result.as_deref()).collect();
                 let wanted = self.first_type(tree, &results)?;
                 let case = self.case(operand.as_deref(), conditions, else_result.as_deref(), &wanted)?;
                 Ok(Operand::Typed(case, wanted))
@@ -226,10 +231,13 @@ impl<'a> Typer<'a> {
     fn nullable(&mut self, tree: &sql::Expr) -> Typing<Expr> {
         match self.operand(tree)? {
             Operand::Typed(expr, _) => Ok(expr),
-            Operand::Attribute(..) => {
-                Err(Mistake::new(start(tree), "a user without the attribute sees no row anyway; `IS NULL` asks columns"))
+            Operand::Attribute(..) => Err(Mistake::new(
+                start(tree),
+                "a user without the attribute sees no row anyway; `IS NULL` asks columns",
+            )),
+            Operand::Constant(_) | Operand::Null => {
+                Err(Mistake::new(start(tree), "`IS NULL` asks a column, not a constant"))
             }
-            Operand::Constant(_) | Operand::Null => Err(Mistake::new(start(tree), "`IS NULL` asks a column, not a constant")),
         }
     }
 
@@ -287,7 +295,9 @@ impl<'a> Typer<'a> {
     fn text(&mut self, tree: &sql::Expr) -> Typing<(Expr, DataType)> {
         match self.operand(tree)? {
             Operand::Typed(expr, kind) if is_text(&kind) => Ok((expr, kind)),
-            Operand::Typed(_, kind) => Err(Mistake::new(start(tree), format!("text belongs here; this is {}", type_name(&kind)))),
+            Operand::Typed(_, kind) => {
+                Err(Mistake::new(start(tree), format!("text belongs here; this is {}", type_name(&kind))))
+            }
             operand @ Operand::Attribute(_, AttributeType { scalar: Scalar::Text, list: false }) => {
                 Ok((settle(operand, &DataType::Utf8, start(tree))?, DataType::Utf8))
             }
@@ -299,14 +309,19 @@ impl<'a> Typer<'a> {
     fn function<'t>(&self, call: &'t sql::Function) -> Typing<(&'static Function, Vec<&'t sql::Expr>)> {
         let at = start_of(call);
         let name = call.name.to_string().to_lowercase();
-        let found = functions::find(&name).filter(|f| self.language == Language::Mask || !f.mask_only);
-        let Some(function) = found else {
+        let Some(function) = functions::find(&name) else {
             let names: Vec<&str> = FUNCTIONS.iter().map(|f| f.name).collect();
             let known = format!("function `{name}` is not one of the functions of policies");
             let hint = if name == "user" { "; attributes are `user.x`".into() } else { did_you_mean(&name, &names) };
             return Err(Mistake::new(at, format!("{known}{hint}")));
         };
-        let bare = call.filter.is_none() && call.over.is_none() && call.null_treatment.is_none() && call.within_group.is_empty();
+        if function.mask_only && self.language == Language::Filter {
+            return Err(Mistake::new(at, format!("`{name}` belongs in custom masks only")));
+        }
+        let bare = call.filter.is_none()
+            && call.over.is_none()
+            && call.null_treatment.is_none()
+            && call.within_group.is_empty();
         let args = match &call.args {
             sql::FunctionArguments::List(list) if list.duplicate_treatment.is_none() && list.clauses.is_empty() => list
                 .args
@@ -565,7 +580,8 @@ fn widens(from: &DataType, to: &DataType) -> bool {
         DataType::Int64 => 8,
         _ => 0,
     };
-    let integers = is_integer(from) && is_integer(to) && *to != DataType::UInt32 && width(from) > 0 && width(from) < width(to);
+    let integers =
+        is_integer(from) && is_integer(to) && *to != DataType::UInt32 && width(from) > 0 && width(from) < width(to);
     integers || (*from == DataType::Float32 && *to == DataType::Float64)
 }
 
@@ -628,13 +644,18 @@ fn comparison(op: &sql::BinaryOperator) -> Option<Operator> {
 }
 
 fn no_operator(tree: &sql::Expr, op: &sql::BinaryOperator) -> Mistake {
-    Mistake::new(start(tree), format!("`{op}` is not an operator of policies: = <> < <= > >= IN LIKE BETWEEN IS AND OR NOT"))
+    Mistake::new(
+        start(tree),
+        format!("`{op}` is not an operator of policies: = <> < <= > >= IN LIKE BETWEEN IS AND OR NOT"),
+    )
 }
 
 /// What the parser knows and policies do not.
 fn not_ours(tree: &sql::Expr) -> Mistake {
     let what = match tree {
-        sql::Expr::Subquery(_) | sql::Expr::Exists { .. } | sql::Expr::InSubquery { .. } => "a subquery has no place here",
+        sql::Expr::Subquery(_) | sql::Expr::Exists { .. } | sql::Expr::InSubquery { .. } => {
+            "a subquery has no place here"
+        }
         sql::Expr::Cast { .. } | sql::Expr::TypedString(_) | sql::Expr::Convert { .. } => {
             "a cast has no place here; a constant takes the column's type by itself"
         }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use metrics::counter;
 use pgwire::messages::data::{FieldDescription, RowDescription};
 use tokio::io::AsyncWrite;
 use tokio_util::sync::CancellationToken;
@@ -16,10 +15,11 @@ use super::output::{FLUSH_BYTES, Output};
 use crate::engine::Rows;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{Format, RowEncoder, Style, pg_type};
-use crate::telemetry::metrics::ROWS_SENT;
 
 /// As in PostgreSQL (`MaxTupleAttributeNumber`).
 const COLUMNS_MAX: usize = 1_664;
+/// Rows wait this long for company.
+const LINGER: Duration = Duration::from_millis(20);
 
 /// `formats`: none (all text), one for all, or one per column.
 pub(crate) fn describe(schema: &Schema, formats: &[Format]) -> Result<RowDescription> {
@@ -107,8 +107,8 @@ impl Cursor {
         let mut sent = 0;
         while rows_max.is_none_or(|max| sent < max) {
             if self.current.is_none() {
-                match or_cancelled(self.rows.next(), token, grace).await? {
-                    Some(batch) => self.current = Some((batch?, 0)),
+                match self.next(output, token, grace).await? {
+                    Some(batch) => self.current = Some((batch, 0)),
                     None => return Ok((sent, Fetched::Ended)),
                 }
             }
@@ -118,6 +118,25 @@ impl Cursor {
             }
         }
         Ok((sent, Fetched::Suspended))
+    }
+
+    /// The next batch. What lies ready meanwhile is not held back for long: first rows are seen before the last ones.
+    async fn next<W: AsyncWrite + Unpin>(
+        &mut self,
+        output: &mut Output<W>,
+        token: &CancellationToken,
+        grace: Duration,
+    ) -> std::result::Result<Option<RecordBatch>, Stop> {
+        let next = or_cancelled(self.rows.next(), token, grace);
+        tokio::pin!(next);
+        let next = match tokio::time::timeout(LINGER, &mut next).await {
+            Ok(next) => next,
+            Err(_) => {
+                flush_unless_cancelled(output, token).await?;
+                next.await
+            }
+        };
+        Ok(next?.transpose()?)
     }
 
     /// Rows of the current batch until the buffer is full; returns their number and forgets a batch that is through.
@@ -132,7 +151,6 @@ impl Cursor {
         if next <= from || next > end {
             return Err(Error::internal(format!("the encoder went from row {from} to {next} of {end}")));
         }
-        counter!(ROWS_SENT).increment((next - from) as u64);
         if next < batch.num_rows() {
             self.current = Some((batch, next));
         }

@@ -1,7 +1,7 @@
 //! The extended protocol: Parse, Bind, Describe, Execute, Close. Each puts its answer into the buffer; Sync and Flush
 //! send it. Errors go up: the conversation ignores the rest of the cycle.
 
-use std::time::Instant as StdInstant;
+use std::time::Duration;
 
 use arrow::datatypes::Schema;
 use pgwire::messages::data::{NoData, ParameterDescription};
@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::encode::{self, Cursor, Fetched, or_cancelled};
 use super::error::Stop;
 use super::message::{Bind, Target};
-use super::portal::{Portal, State};
-use super::session::{Conversation, record};
+use super::portal::{Entry, Portal, State};
+use super::session::Conversation;
 use crate::engine::{Answer, Prepared};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{Format, decode_parameter};
@@ -29,9 +29,8 @@ pub(crate) async fn parse<W: AsyncWrite + Unpin>(
     let session = &mut conversation.session;
     conversation.kept.admit_statement(&name, sql.len(), |name| session.kept(name).is_ok())?;
     let cancellable = conversation.begin();
-    let grace = conversation.grace();
     let session = &mut conversation.session;
-    let prepared = or_cancelled(session.prepare(sql, oids), &cancellable.token, grace).await??;
+    let prepared = or_cancelled(session.prepare(sql, oids), &cancellable.token, Duration::ZERO).await??;
     session.keep(&name, prepared)?;
     conversation.kept.keep_statement(name, sql.len());
     Ok(conversation.output.put(&ParseComplete::new())?)
@@ -55,14 +54,9 @@ pub(crate) fn bind<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, bi
     let values = prepared.parameters.iter().zip(&formats).zip(&bind.parameters);
     let style = conversation.session.style();
     let values = values.map(|((oid, format), bytes)| decode_parameter(*oid, *format, bytes.as_deref(), &style));
-    let portal = Portal {
-        state: State::Bound(values.collect::<Result<_>>()?),
-        prepared,
-        formats: results,
-        bytes: bind.parameters.iter().flatten().map(bytes::Bytes::len).sum(),
-        touched: Instant::now(),
-    };
-    conversation.kept.bind(bind.portal, portal)?;
+    let portal = Portal { state: State::Bound(values.collect::<Result<_>>()?), prepared, formats: results };
+    let bytes = bind.parameters.iter().flatten().map(bytes::Bytes::len).sum();
+    conversation.kept.bind(bind.portal, Entry { portal, bytes, idle_since: None })?;
     Ok(conversation.output.put(&BindComplete::new())?)
 }
 
@@ -113,22 +107,21 @@ pub(crate) async fn execute<W: AsyncWrite + Unpin>(
     name: String,
     max_rows: i32,
 ) -> Result<(), Stop> {
-    let since = StdInstant::now();
     // Out of the map while it runs: a portal that failed is gone, as in PostgreSQL.
-    let portal = conversation.kept.take(&name)?;
-    let outcome = run(conversation, portal, usize::try_from(max_rows).ok().filter(|max| *max > 0)).await;
-    record(since, outcome.as_ref().map(|(_, word)| *word));
-    let (portal, _) = outcome?;
-    conversation.kept.put_back(name, portal);
+    let Entry { portal, bytes, .. } = conversation.kept.take(&name)?;
+    let rows_max = usize::try_from(max_rows).ok().filter(|max| *max > 0);
+    let portal = run(conversation, portal, rows_max).await?;
+    let idle_since = matches!(portal.state, State::Suspended { .. }).then(Instant::now);
+    conversation.kept.put_back(name, Entry { portal, bytes, idle_since });
     Ok(())
 }
 
-/// Runs or continues the portal; returns it as it is afterwards, and the outcome for the metric.
+/// Runs or continues the portal; returns it as it is afterwards.
 async fn run<W: AsyncWrite + Unpin>(
     conversation: &mut Conversation<W>,
     mut portal: Portal,
     rows_max: Option<usize>,
-) -> Result<(Portal, &'static str), Stop> {
+) -> Result<Portal, Stop> {
     let ended = |tag| State::Ended { tag };
     portal.state = match portal.state {
         State::Ended { tag: None } => {
@@ -162,8 +155,7 @@ async fn run<W: AsyncWrite + Unpin>(
             }
         }
     };
-    let word = if matches!(portal.state, State::Suspended { .. }) { "suspended" } else { "ok" };
-    Ok((portal, word))
+    Ok(portal)
 }
 
 async fn fetch<W: AsyncWrite + Unpin>(

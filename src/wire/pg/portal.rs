@@ -19,9 +19,6 @@ pub(crate) struct Portal {
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) formats: Vec<Format>,
     pub(crate) state: State,
-    /// Bytes of its parameters.
-    pub(crate) bytes: usize,
-    pub(crate) touched: Instant,
 }
 
 pub(crate) enum State {
@@ -37,6 +34,16 @@ pub(crate) enum State {
     },
 }
 
+/// A portal and what is counted of it.
+#[derive(Debug)]
+pub(crate) struct Entry<P> {
+    pub(crate) portal: P,
+    /// Bytes of its parameters.
+    pub(crate) bytes: usize,
+    /// When its last fetch left it suspended.
+    pub(crate) idle_since: Option<Instant>,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) portals_max: usize,
@@ -47,20 +54,20 @@ pub(crate) struct Limits {
 }
 
 /// By name; "" is the unnamed one.
-pub(crate) struct Kept {
+pub(crate) struct Kept<P> {
     limits: Limits,
-    portals: HashMap<String, Portal>,
+    portals: HashMap<String, Entry<P>>,
     /// Statements kept in the engine's session by a Parse of ours, with the bytes of their text.
     statements: HashMap<String, usize>,
 }
 
-impl Kept {
+impl<P> Kept<P> {
     pub(crate) fn new(limits: Limits) -> Self {
         Self { limits, portals: HashMap::new(), statements: HashMap::new() }
     }
 
     /// 42P03 for a name in use, 54000 above the limits. The unnamed portal is replaced.
-    pub(crate) fn bind(&mut self, name: String, portal: Portal) -> Result<()> {
+    pub(crate) fn bind(&mut self, name: String, entry: Entry<P>) -> Result<()> {
         if name.is_empty() {
             self.portals.remove("");
         } else if self.portals.contains_key(&name) {
@@ -69,24 +76,23 @@ impl Kept {
         if self.portals.len() >= self.limits.portals_max {
             return Err(Error::new(Kind::TooLarge, format!("more than {} portals are open", self.limits.portals_max)));
         }
-        self.check_bytes(portal.bytes)?;
-        self.portals.insert(name, portal);
+        self.check_bytes(entry.bytes)?;
+        self.portals.insert(name, entry);
         Ok(())
     }
 
     /// 34000 where there is none.
-    pub(crate) fn portal(&mut self, name: &str) -> Result<&mut Portal> {
-        self.portals.get_mut(name).ok_or_else(|| no_portal(name))
+    pub(crate) fn portal(&self, name: &str) -> Result<&P> {
+        self.portals.get(name).map(|entry| &entry.portal).ok_or_else(|| no_portal(name))
     }
 
-    /// Takes it out, to be put back by [`Kept::put_back`] when it is not through.
-    pub(crate) fn take(&mut self, name: &str) -> Result<Portal> {
+    /// Takes it out while it runs, to be put back by [`Kept::put_back`].
+    pub(crate) fn take(&mut self, name: &str) -> Result<Entry<P>> {
         self.portals.remove(name).ok_or_else(|| no_portal(name))
     }
 
-    pub(crate) fn put_back(&mut self, name: String, mut portal: Portal) {
-        portal.touched = Instant::now();
-        self.portals.insert(name, portal);
+    pub(crate) fn put_back(&mut self, name: String, entry: Entry<P>) {
+        self.portals.insert(name, entry);
     }
 
     pub(crate) fn close_portal(&mut self, name: &str) {
@@ -97,16 +103,16 @@ impl Kept {
         self.portals.clear();
     }
 
-    /// When the first suspended portal has been left alone for too long.
+    /// When the first suspended portal will have been left alone for too long.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         let idle = self.limits.portal_idle?;
-        self.suspended().map(|(_, portal)| portal.touched + idle).min()
+        self.portals.values().filter_map(|entry| entry.idle_since).min().map(|since| since + idle)
     }
 
     /// Releases those; the next fetch answers 34000.
     pub(crate) fn expire(&mut self, now: Instant) {
         let Some(idle) = self.limits.portal_idle else { return };
-        self.portals.retain(|_, p| !matches!(p.state, State::Suspended { .. }) || p.touched + idle > now);
+        self.portals.retain(|_, entry| entry.idle_since.is_none_or(|since| since + idle > now));
     }
 
     /// Room for a statement of this text: 54000 above the limits. `is_kept` tells names that SQL has forgotten
@@ -133,10 +139,6 @@ impl Kept {
         self.statements.remove(name);
     }
 
-    fn suspended(&self) -> impl Iterator<Item = (&String, &Portal)> {
-        self.portals.iter().filter(|(_, portal)| matches!(portal.state, State::Suspended { .. }))
-    }
-
     fn bytes(&self) -> usize {
         self.statements.values().sum::<usize>() + self.portals.values().map(|p| p.bytes).sum::<usize>()
     }
@@ -158,22 +160,21 @@ fn no_portal(name: &str) -> Error {
 mod tests {
     use super::*;
 
-    fn kept() -> Kept {
+    fn kept() -> Kept<()> {
         let portal_idle = Some(Duration::from_secs(10));
         Kept::new(Limits { portals_max: 2, prepared_max: 2, bytes_max: 100, portal_idle })
     }
 
-    fn portal(bytes: usize) -> Portal {
-        let prepared = Arc::new(Prepared { parameters: Vec::new(), columns: None });
-        Portal { prepared, formats: Vec::new(), state: State::Bound(Vec::new()), bytes, touched: Instant::now() }
+    fn portal(bytes: usize) -> Entry<()> {
+        Entry { portal: (), bytes, idle_since: None }
     }
 
     fn code(outcome: Result<()>) -> &'static str {
         outcome.map_or_else(|e| e.kind().sqlstate(), |()| "ok")
     }
 
-    #[tokio::test]
-    async fn portals_are_limited_in_number_and_bytes() {
+    #[test]
+    fn portals_are_limited_in_number_and_bytes() {
         let mut kept = kept();
         assert_eq!(code(kept.bind("a".into(), portal(10))), "ok");
         assert_eq!(code(kept.bind("a".into(), portal(10))), "42P03");
@@ -186,8 +187,22 @@ mod tests {
         assert_eq!(code(kept.bind("c".into(), portal(0))), "ok");
     }
 
-    #[tokio::test]
-    async fn statements_are_limited_and_those_sql_forgot_do_not_count() {
+    #[test]
+    fn suspended_portals_that_nobody_fetches_are_released() {
+        let (mut kept, now) = (kept(), Instant::now());
+        kept.bind("bound".into(), portal(0)).unwrap();
+        kept.put_back("suspended".into(), Entry { idle_since: Some(now), ..portal(0) });
+        let expiry = kept.next_expiry().unwrap();
+        assert_eq!(expiry, now + Duration::from_secs(10));
+        kept.expire(now + Duration::from_secs(9));
+        assert!(kept.portal("suspended").is_ok());
+        kept.expire(expiry);
+        assert!(kept.portal("suspended").is_err() && kept.portal("bound").is_ok());
+        assert_eq!(kept.next_expiry(), None);
+    }
+
+    #[test]
+    fn statements_are_limited_and_those_sql_forgot_do_not_count() {
         let mut kept = kept();
         for name in ["a", "b"] {
             assert_eq!(code(kept.admit_statement(name, 10, |_| true)), "ok");

@@ -3,10 +3,10 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant as StdInstant};
+use std::time::Duration;
 
 use futures::FutureExt;
-use metrics::{counter, histogram};
+use metrics::counter;
 use pgwire::messages::response::{ReadyForQuery, TransactionStatus as WireStatus};
 use pgwire::messages::startup::ParameterStatus;
 use tokio::io::AsyncWrite;
@@ -19,11 +19,11 @@ use super::frame::Frame;
 use super::inbox::Inbox;
 use super::message::Frontend;
 use super::output::Output;
-use super::portal::{self, Kept};
+use super::portal::{Kept, Limits, Portal};
 use super::{extended, simple};
 use crate::engine::{Session, TransactionStatus};
 use crate::error::{Error, Kind, Result};
-use crate::telemetry::metrics::{MESSAGES_OVERSIZED, PANICS, QUERIES, QUERY_SECONDS, SESSIONS_ENDED};
+use crate::telemetry::metrics::{MESSAGES_OVERSIZED, PANICS, SESSIONS_ENDED};
 use crate::wire::{Config, limit_ms};
 
 /// The tokens a session lives under.
@@ -41,7 +41,7 @@ pub(crate) struct Conversation<W> {
     pub(crate) session: Session,
     pub(crate) output: Output<W>,
     pub(crate) config: Arc<Config>,
-    pub(crate) kept: Kept,
+    pub(crate) kept: Kept<Portal>,
     running: Arc<Running>,
     tokens: Tokens,
     /// An extended message failed: everything up to Sync is ignored.
@@ -71,7 +71,7 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
         running: Arc<Running>,
         tokens: Tokens,
     ) -> Self {
-        let kept = Kept::new(portal::Limits {
+        let kept = Kept::new(Limits {
             portals_max: config.portals_max,
             prepared_max: config.prepared_max,
             bytes_max: config.prepared_bytes_max,
@@ -234,10 +234,9 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
         }
     }
 
-    /// The end of a cycle: the implicit transaction ends, changed parameters are reported, the client may go on.
+    /// The end of a cycle: changed parameters are reported, the client may go on.
     pub(crate) async fn ready(&mut self) -> std::result::Result<(), Gone> {
         self.unsynced = false;
-        self.session.sync();
         let status = match self.session.status() {
             TransactionStatus::Idle => {
                 // No portal outlives its transaction.
@@ -269,18 +268,6 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
     pub(crate) fn grace(&self) -> Duration {
         Duration::from_millis(self.config.cancel_grace_ms)
     }
-}
-
-/// Counts one execution under its outcome.
-pub(crate) fn record(since: StdInstant, outcome: std::result::Result<&'static str, &Stop>) {
-    let outcome = match outcome {
-        Ok(word) => word,
-        Err(Stop::Gone) => "gone",
-        Err(Stop::Failed(error)) if error.kind() == Kind::Cancelled => "cancelled",
-        Err(Stop::Failed(error)) => error.kind().sqlstate(),
-    };
-    counter!(QUERIES, "outcome" => outcome).increment(1);
-    histogram!(QUERY_SECONDS).record(since.elapsed().as_secs_f64());
 }
 
 fn shutting_down() -> Next {

@@ -1,14 +1,14 @@
 //! The simple Query: a text of statements, one implicit transaction, stop at the first error. It ends no cycle itself;
 //! the caller sends ReadyForQuery.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 use tokio::io::AsyncWrite;
 
 use super::encode::{self, Cursor, or_cancelled};
 use super::error::Stop;
-use super::session::{Conversation, record};
+use super::session::Conversation;
 use crate::engine::Answer;
 use crate::error::{Error, Kind};
 
@@ -17,7 +17,11 @@ pub(crate) async fn query<W: AsyncWrite + Unpin>(conversation: &mut Conversation
     conversation.kept.close_portal("");
     conversation.kept.forget_statement("");
     conversation.session.forget("");
-    let statements = conversation.session.split(sql)?;
+    let cancellable = conversation.begin();
+    // Parsing and planning hold nothing that has to be wound up: a cancel drops them at once.
+    let split = or_cancelled(conversation.session.split(sql), &cancellable.token, Duration::ZERO);
+    let statements = split.await??;
+    drop(cancellable);
     if statements.is_empty() {
         conversation.output.put(&EmptyQueryResponse::new())?;
         return Ok(());
@@ -27,10 +31,7 @@ pub(crate) async fn query<W: AsyncWrite + Unpin>(conversation: &mut Conversation
         return Err(Error::new(Kind::TooLarge, format!("more than {statements_max} statements in one query")).into());
     }
     for statement in &statements {
-        let since = Instant::now();
-        let outcome = one(conversation, statement).await;
-        record(since, outcome.as_ref().map(|()| "ok"));
-        outcome?;
+        one(conversation, statement).await?;
         if conversation.output.is_full() {
             conversation.output.flush().await?;
         }
@@ -41,7 +42,7 @@ pub(crate) async fn query<W: AsyncWrite + Unpin>(conversation: &mut Conversation
 async fn one<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, statement: &str) -> Result<(), Stop> {
     let cancellable = conversation.begin();
     let (token, grace) = (&cancellable.token, conversation.grace());
-    let prepared = or_cancelled(conversation.session.prepare(statement, &[]), token, grace).await??;
+    let prepared = or_cancelled(conversation.session.prepare(statement, &[]), token, Duration::ZERO).await??;
     if !prepared.parameters.is_empty() {
         return Err(Error::new(Kind::UndefinedParameter, "there is no parameter $1").into());
     }

@@ -37,6 +37,8 @@ pub(super) enum Text {
     Plain,
     /// jsonb: a version byte, then the text.
     Jsonb,
+    /// char(n): kept without its padding, which compares as nothing and comes back when it is shown.
+    Padded,
 }
 
 /// A builder and how its values are spelt on the wire.
@@ -47,6 +49,7 @@ pub(super) enum Column {
     Int32(Int32Builder),
     Int64(Int64Builder),
     UInt32(UInt32Builder),
+    UInt64(UInt64Builder),
     Float32(Float32Builder),
     Float64(Float64Builder),
     Decimal128(Decimal128Builder, u8, i8),
@@ -61,7 +64,8 @@ pub(super) enum Column {
     Time(Time64MicrosecondBuilder),
     Timestamp(TimestampMicrosecondBuilder),
     Interval(IntervalMonthDayNanoBuilder),
-    Uuid(FixedSizeBinaryBuilder),
+    /// uuid, and types that lie in Arrow as on the wire.
+    Fixed(FixedSizeBinaryBuilder),
     List(Box<List>),
 }
 
@@ -105,7 +109,12 @@ impl Column {
                 Self::Timestamp(TimestampMicrosecondBuilder::new().with_data_type(data_type.clone()))
             }
             (DataType::Interval(IntervalUnit::MonthDayNano), 1186) => Self::Interval(IntervalMonthDayNanoBuilder::new()),
-            (DataType::FixedSizeBinary(16), 2950) => Self::Uuid(FixedSizeBinaryBuilder::new(16)),
+            // uuid, timetz, tid.
+            (DataType::FixedSizeBinary(16), 2950) => Self::Fixed(FixedSizeBinaryBuilder::new(16)),
+            (DataType::FixedSizeBinary(12), 1266) => Self::Fixed(FixedSizeBinaryBuilder::new(12)),
+            (DataType::FixedSizeBinary(6), 27) => Self::Fixed(FixedSizeBinaryBuilder::new(6)),
+            // xid8, pg_lsn.
+            (DataType::UInt64, 5069 | 3220) => Self::UInt64(UInt64Builder::new()),
             (DataType::List(field), _) => {
                 let element = element(oid)?;
                 let values = Self::new(field.data_type(), element)?;
@@ -126,6 +135,7 @@ impl Column {
             Self::Int32(b) => b.append_value(i32::from_be_bytes(fixed(bytes)?)),
             Self::Int64(b) => b.append_value(i64::from_be_bytes(fixed(bytes)?)),
             Self::UInt32(b) => b.append_value(u32::from_be_bytes(fixed(bytes)?)),
+            Self::UInt64(b) => b.append_value(u64::from_be_bytes(fixed(bytes)?)),
             Self::Float32(b) => b.append_value(one_nan_32(f32::from_be_bytes(fixed(bytes)?))),
             Self::Float64(b) => b.append_value(one_nan_64(f64::from_be_bytes(fixed(bytes)?))),
             Self::Decimal128(b, p, s) => b.append_value(numeric::decode::<i128>(bytes, *p, *s)?),
@@ -140,7 +150,7 @@ impl Column {
             Self::Time(b) => b.append_value(time(i64::from_be_bytes(fixed(bytes)?))?),
             Self::Timestamp(b) => b.append_value(timestamp(i64::from_be_bytes(fixed(bytes)?))?),
             Self::Interval(b) => b.append_value(interval(bytes)?),
-            Self::Uuid(b) => b.append_value(fixed::<16>(bytes)?).map_err(|_| Fault::MALFORMED)?,
+            Self::Fixed(b) => b.append_value(bytes).map_err(|_| Fault::MALFORMED)?,
             Self::List(list) => list.push(bytes)?,
         }
         Ok(())
@@ -153,6 +163,7 @@ impl Column {
             Self::Int32(b) => b.append_null(),
             Self::Int64(b) => b.append_null(),
             Self::UInt32(b) => b.append_null(),
+            Self::UInt64(b) => b.append_null(),
             Self::Float32(b) => b.append_null(),
             Self::Float64(b) => b.append_null(),
             Self::Decimal128(b, ..) => b.append_null(),
@@ -167,7 +178,7 @@ impl Column {
             Self::Time(b) => b.append_null(),
             Self::Timestamp(b) => b.append_null(),
             Self::Interval(b) => b.append_null(),
-            Self::Uuid(b) => b.append_null(),
+            Self::Fixed(b) => b.append_null(),
             Self::List(list) => list.end(false),
         }
     }
@@ -180,6 +191,7 @@ impl Column {
             Self::Int32(b) => Arc::new(b.finish()),
             Self::Int64(b) => Arc::new(b.finish()),
             Self::UInt32(b) => Arc::new(b.finish()),
+            Self::UInt64(b) => Arc::new(b.finish()),
             Self::Float32(b) => Arc::new(b.finish()),
             Self::Float64(b) => Arc::new(b.finish()),
             Self::Decimal128(b, ..) => Arc::new(b.finish()),
@@ -194,7 +206,7 @@ impl Column {
             Self::Time(b) => Arc::new(b.finish()),
             Self::Timestamp(b) => Arc::new(b.finish()),
             Self::Interval(b) => Arc::new(b.finish()),
-            Self::Uuid(b) => Arc::new(b.finish()),
+            Self::Fixed(b) => Arc::new(b.finish()),
             Self::List(list) => list.finish(data_type)?,
         })
     }
@@ -254,7 +266,8 @@ impl List {
 /// Types whose binary form is their text. xml is not one of them: it may carry an encoding of its own.
 fn text(oid: u32) -> Option<Text> {
     match oid {
-        18 | 19 | 25 | 114 | 705 | 1042 | 1043 => Some(Text::Plain),
+        18 | 19 | 25 | 114 | 705 | 1043 => Some(Text::Plain),
+        1042 => Some(Text::Padded),
         3802 => Some(Text::Jsonb),
         _ => None,
     }
@@ -295,11 +308,12 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Fault> {
 
 fn utf8(bytes: &[u8], text: Text) -> Result<&str, Fault> {
     let bytes = match (text, bytes.split_first()) {
-        (Text::Plain, _) => bytes,
+        (Text::Plain | Text::Padded, _) => bytes,
         (Text::Jsonb, Some((1, rest))) => rest,
         (Text::Jsonb, _) => return Err(Fault::MALFORMED),
     };
-    std::str::from_utf8(bytes).map_err(|_| Fault::new(Kind::InvalidText, "a value is not valid UTF-8"))
+    let value = std::str::from_utf8(bytes).map_err(|_| Fault::new(Kind::InvalidText, "a value is not valid UTF-8"))?;
+    Ok(if text == Text::Padded { value.trim_end_matches(' ') } else { value })
 }
 
 /// Postgres knows one NaN, above all numbers; Arrow orders by bits, where a negative NaN is below them.
