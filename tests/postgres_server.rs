@@ -38,7 +38,16 @@ impl Server {
         let password = dir.path().join("password");
         fs::write(&password, "sesame\n").expect("the directory is ours");
         let mut initdb = command("initdb");
-        initdb.args(["-N", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--auth-local=trust", "--auth-host=scram-sha-256"]);
+        initdb.args([
+            "-N",
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "--auth-local=trust",
+            "--auth-host=scram-sha-256",
+        ]);
         initdb.arg("--pwfile").arg(&password).arg("-D").arg(dir.path().join("data"));
         let made = initdb.output().expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
@@ -146,7 +155,8 @@ fn programs() -> PathBuf {
     let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
     let newest = versions.map(|v| v.path()).max_by_key(|path| version(path));
     let found = newest.map(|path| path.join("bin")).filter(|bin| bin.join("initdb").exists());
-    found.expect("these tests need PostgreSQL's server: install postgresql, or set LAKEGATE_PG_BIN to its bin directory")
+    found
+        .expect("these tests need PostgreSQL's server: install postgresql, or set LAKEGATE_PG_BIN to its bin directory")
 }
 
 fn free_port() -> u16 {

@@ -11,8 +11,8 @@ use lakegate::sources::kafka::{Config, Kafka};
 use lakegate::sources::{Source, Table};
 use lakegate::types::Version;
 use rdkafka::ClientConfig;
-use rdkafka::producer::DefaultProducerContext;
 use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use super::{context, query, rows, table, told};
@@ -46,7 +46,8 @@ impl Broker {
             "brokers = \"{}\"\nschema = \"stream\"\nconnect_timeout_ms = 5000\n{more}",
             self.cluster.bootstrap_servers()
         );
-        Kafka::new("events", toml::from_str::<Config>(&text).expect("a good configuration")).expect("a good configuration")
+        Kafka::new("events", toml::from_str::<Config>(&text).expect("a good configuration"))
+            .expect("a good configuration")
     }
 }
 
@@ -92,7 +93,8 @@ async fn a_statement_sees_one_window_and_the_next_sees_what_came() {
     let plan = context.sql("SELECT a.id, b.id FROM t a JOIN t b ON a.id = b.id").await.unwrap();
     let plan = plan.create_physical_plan().await.unwrap();
     broker.send("orders", 0, "{\"id\": 2}").await;
-    let joined = execute_stream(plan, context.task_ctx()).unwrap().map(|b| b.unwrap().num_rows()).collect::<Vec<_>>().await;
+    let joined =
+        execute_stream(plan, context.task_ctx()).unwrap().map(|b| b.unwrap().num_rows()).collect::<Vec<_>>().await;
     assert_eq!(joined.iter().sum::<usize>(), 1, "what came after the pin is not seen");
     assert_eq!(rows(&context, "SELECT count(*) FROM t").await, ["1"], "nor by a second scan");
     let next = orders.pin().await.unwrap();

@@ -14,7 +14,8 @@ use super::postgres::source;
 use super::{context, query, rows, table, told};
 use crate::postgres_server::Server;
 
-const ENDLESS: &str = "CREATE VIEW endless AS SELECT i, md5(i::text) AS word FROM (SELECT generate_series(1, 1000000000) AS i) s";
+const ENDLESS: &str =
+    "CREATE VIEW endless AS SELECT i, md5(i::text) AS word FROM (SELECT generate_series(1, 1000000000) AS i) s";
 const OURS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lakegate' AND state = 'active'";
 
 async fn until(what: &str, server: &Server, sql: &str, expect: &str) -> Duration {
@@ -113,7 +114,9 @@ async fn a_table_that_changed_asks_for_a_new_plan() {
         "DROP TABLE c",
     ];
     for change in changes {
-        server.run("DROP TABLE IF EXISTS c; CREATE TABLE c (x int4, y numeric(5,2)); INSERT INTO c VALUES (1, 2)").await;
+        server
+            .run("DROP TABLE IF EXISTS c; CREATE TABLE c (x int4, y numeric(5,2)); INSERT INTO c VALUES (1, 2)")
+            .await;
         let context = context(&table(&source(&server, ""), "crm.c").await).await;
         assert_eq!(rows(&context, "SELECT * FROM t").await, ["1|2.00"]);
         server.run(change).await;
@@ -182,7 +185,8 @@ async fn tls_is_used_and_the_certificate_verified() {
     let files = tempfile::TempDir::new().unwrap();
     let (ours, other) = (files.path().join("ours.pem"), files.path().join("other.pem"));
     std::fs::write(&ours, made.cert.pem()).unwrap();
-    std::fs::write(&other, rcgen::generate_simple_self_signed(vec!["localhost".to_string()]).unwrap().cert.pem()).unwrap();
+    std::fs::write(&other, rcgen::generate_simple_self_signed(vec!["localhost".to_string()]).unwrap().cert.pem())
+        .unwrap();
     let source = |host: &str, file: &std::path::Path| {
         let config: Config = toml::from_str(&format!(
             "host = \"{host}\"\nport = {}\ndatabase = \"postgres\"\nuser = \"postgres\"\npassword = \"sesame\"\ntls = \"require\"\ntls_ca_file = {file:?}",

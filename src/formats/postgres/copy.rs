@@ -53,7 +53,11 @@ impl CopyDecoder {
         }
         let column = |(field, oid): (&arrow::datatypes::FieldRef, &u32)| {
             Column::new(field.data_type(), *oid).ok_or_else(|| {
-                Error::unsupported(format_args!("reading type {oid} of column \"{}\" as {}", field.name(), field.data_type()))
+                Error::unsupported(format_args!(
+                    "reading type {oid} of column \"{}\" as {}",
+                    field.name(),
+                    field.data_type()
+                ))
             })
         };
         let columns = schema.fields().iter().zip(oids).map(column).collect::<Result<Vec<_>>>()?;
@@ -87,11 +91,14 @@ impl CopyDecoder {
         let options = RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.rows)));
         self.bytes = 0;
         let fields = self.schema.fields();
-        let arrays = self.columns.iter_mut().zip(fields).map(|(c, f)| c.finish(f.data_type())).collect::<Result<Vec<_>>>()?;
+        let arrays =
+            self.columns.iter_mut().zip(fields).map(|(c, f)| c.finish(f.data_type())).collect::<Result<Vec<_>>>()?;
         for (array, field) in arrays.iter().zip(fields) {
             if !field.is_nullable() && array.null_count() > 0 {
                 let text = format!("column \"{}\" has become nullable", field.name());
-                return Err(Error::new(Kind::CachedPlanChanged, "cached plan must not change result type").with_detail(text));
+                return Err(
+                    Error::new(Kind::CachedPlanChanged, "cached plan must not change result type").with_detail(text)
+                );
             }
         }
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?)

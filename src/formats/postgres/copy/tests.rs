@@ -76,7 +76,14 @@ fn numerics_are_exact_or_refused() {
     check(38, 10, -2, 0, &[1], "0.0000000100");
     check(38, 10, -1, 0, &[1], "0.0001000000");
     // 28 digits before the point and 10 after: one group more than 38 digits would hold.
-    check(38, 10, 6, 0, &[9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9900], "9999999999999999999999999999.9999999999");
+    check(
+        38,
+        10,
+        6,
+        0,
+        &[9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9900],
+        "9999999999999999999999999999.9999999999",
+    );
     check(38, 10, 7, 0, &[1], "22003");
     check(38, 0, 32767, 0, &[1], "22003");
     check(38, 0, 32767, 0, &[0], "0");
@@ -126,7 +133,10 @@ fn arrays_of_one_dimension_are_lists_and_others_are_refused_by_name() {
     assert_eq!((empty.column(0).as_list::<i32>().value_length(0), empty.column(0).null_count()), (0, 0));
 
     let refused = |bytes: Vec<u8>| one(int_list.clone(), 1007, &bytes).unwrap_err();
-    assert_eq!(refused(array(&[2, 0, 23, 1, 1, 1, 1], &[Some(1)])).message(), "column \"c\": an array of more than one dimension is not supported");
+    assert_eq!(
+        refused(array(&[2, 0, 23, 1, 1, 1, 1], &[Some(1)])).message(),
+        "column \"c\": an array of more than one dimension is not supported"
+    );
     assert_eq!(refused(array(&[1, 0, 23, 1, 0], &[Some(1)])).kind(), Kind::Unsupported);
     assert_eq!(refused(array(&[1, 0, 25, 1, 1], &[Some(1)])).kind(), Kind::InvalidBinary);
     assert_eq!(refused(array(&[1, 0, 23, i32::MAX, 1], &[Some(1)])).kind(), Kind::InvalidBinary);
@@ -208,7 +218,8 @@ fn random_cuts_change_nothing_and_corruption_never_panics() {
     let mut stream = Stream::new();
     for i in 0..50i64 {
         let text = "é".repeat(random.random_range(0..20));
-        let array: Vec<u8> = [1i32, 0, 25, 1, 1, text.len() as i32].iter().flat_map(|v| v.to_be_bytes()).chain(text.bytes()).collect();
+        let array: Vec<u8> =
+            [1i32, 0, 25, 1, 1, text.len() as i32].iter().flat_map(|v| v.to_be_bytes()).chain(text.bytes()).collect();
         let json = [b"\x01".as_slice(), text.as_bytes()].concat();
         stream = stream.row(&[
             Some(&i.to_be_bytes()),
