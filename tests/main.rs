@@ -4,5 +4,7 @@
 mod docker;
 mod floors;
 mod lake;
+mod postgres_server;
+mod sources;
 mod tidy;
 mod tree;
