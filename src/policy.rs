@@ -15,6 +15,9 @@ pub mod seal;
 pub mod verify;
 pub mod watch;
 
+#[cfg(test)]
+mod fixture;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 //! family has a file with a table of [`Function`]s; what a session may know comes from its [`View`] alone. Nothing here
 //! changes a session: set_config and its like are the engine's own business.
 
+mod allowed;
 mod definitions;
 mod lookup;
 mod privileges;
@@ -24,6 +25,8 @@ use crate::catalog::pg_catalog::rows::{Cell, array};
 use crate::catalog::visible::View;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::OID;
+
+pub(crate) use allowed::is_allowed;
 
 /// Every function here, bound to what one session sees. Names are without `pg_catalog.`.
 pub fn scalar(view: &Arc<View>) -> Vec<Arc<ScalarUDF>> {

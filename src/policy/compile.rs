@@ -28,7 +28,6 @@ pub struct Policies {
     by_name: HashMap<Arc<str>, usize>,
     pub(in crate::policy) objects: Vec<BoundObject>,
     by_id: HashMap<ObjectId, usize>,
-    pub(in crate::policy) tags: HashMap<String, u32>,
     pub(in crate::policy) bound: Bound,
     /// The file's name as lines are reported by, shared.
     file: Arc<str>,
@@ -107,7 +106,7 @@ impl Policies {
         let mut subjects = roles::close(draft, &mut report);
         let mut binder = bind::Binder::new(draft, objects, key, &mut report);
         binder.bind();
-        let bind::Binding { objects, tags, bound, keys } = binder.finish();
+        let bind::Binding { objects, bound, keys } = binder.finish();
         let by_name: HashMap<Arc<str>, usize> =
             subjects.iter().enumerate().map(|(i, s)| (Arc::clone(&s.name), i)).collect();
         file_rules(draft, &keys, &by_name, &mut subjects);
@@ -120,7 +119,7 @@ impl Policies {
         let by_id = objects.iter().enumerate().map(|(i, o)| (o.id, i)).collect();
         let draft = draft.clone();
         let file = Arc::from(super::file::POLICY_FILE);
-        let policies = Self { generation, draft, subjects, by_name, objects, by_id, tags, bound, file };
+        let policies = Self { generation, draft, subjects, by_name, objects, by_id, bound, file };
         Ok((policies, report.warnings.sorted()))
     }
 

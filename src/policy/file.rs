@@ -7,7 +7,7 @@ pub(in crate::policy) mod object;
 pub(in crate::policy) mod users;
 
 #[cfg(test)]
-pub(in crate::policy) mod tests;
+mod tests;
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -65,6 +65,12 @@ impl Draft {
         }
         let file = folder.display().to_string();
         Err(vec![Fault { file, line: 1, column: 1, text: "the files keep changing while they are read".into() }])
+    }
+
+    /// The same from texts instead of files, under the built-in model: for tests, benches and tools.
+    pub fn parse(policy: &str, users: &str) -> Result<(Self, Vec<Fault>), Vec<Fault>> {
+        let file = |name: &str, text: &str| Ok(SourceFile { name: name.into(), bytes: text.into() });
+        Files([file(MODEL_FILE, MODEL), file(POLICY_FILE, policy), file(USERS_FILE, users)]).parse()
     }
 
     /// Of the raw bytes of the three files.

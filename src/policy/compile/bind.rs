@@ -19,7 +19,6 @@ pub(in crate::policy) struct BoundObject {
     pub name: TableName,
     pub schema: SchemaRef,
     pub raw_columns: BTreeSet<String>,
-    pub kind: ObjectKind,
     /// No `*` covers it.
     pub named_only: bool,
     pub key: (u32, u32),
@@ -45,7 +44,6 @@ impl BoundObject {
 /// What binding gives.
 pub(super) struct Binding {
     pub objects: Vec<BoundObject>,
-    pub tags: HashMap<String, u32>,
     pub bound: Bound,
     /// Each line that can match anything, and by what.
     pub keys: Vec<(RuleRef, Key)>,
@@ -104,7 +102,7 @@ impl<'a> Binder<'a> {
     }
 
     pub(super) fn finish(self) -> Binding {
-        Binding { objects: self.objects, tags: self.tags, bound: self.bound, keys: self.keys }
+        Binding { objects: self.objects, bound: self.bound, keys: self.keys }
     }
 
     fn add(&mut self, object: &Object) {
@@ -116,7 +114,6 @@ impl<'a> Binder<'a> {
             name: object.name.clone(),
             schema: object.schema.clone(),
             raw_columns: object.raw_columns.clone(),
-            kind: object.kind,
             named_only,
             key,
             tags: vec![],
@@ -329,12 +326,14 @@ impl<'a> Binder<'a> {
             return Err(Absent::Unanswered);
         }
         let name = TableName::new(schema, table).to_string();
-        if !self.from.schemas.contains(schema) && !self.from.objects.iter().any(|o| o.name.schema == schema) {
+        let is_ours = schema == "lakegate";
+        if !is_ours && !self.from.schemas.contains(schema) && !self.from.objects.iter().any(|o| o.name.schema == schema)
+        {
             let schemas: Vec<&str> = self.from.schemas.iter().map(String::as_str).chain(["lakegate"]).collect();
             return Err(Absent::Unknown(format!("there is no schema `{schema}`{}", did_you_mean(schema, &schemas))));
         }
         let names: Vec<String> = self.objects.iter().map(|o| o.name.to_string()).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).chain(["lakegate.admin"]).collect();
         Err(Absent::Unknown(format!("there is no table `{name}`{}", did_you_mean(&name, &names))))
     }
 

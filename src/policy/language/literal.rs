@@ -68,12 +68,7 @@ pub(super) fn typed(constant: &Constant, wanted: &DataType) -> Result<ScalarValu
         (Constant::Text(text), other) => timely(text, other).or_else(|| bytes(text, other)),
         (Constant::Bool(_) | Constant::Number(_), _) => None,
     };
-    value.ok_or_else(|| format!("{} is not {}", shown(constant), article(&type_name(wanted))))
-}
-
-fn article(name: &str) -> String {
-    let article = if name.starts_with(['a', 'e', 'i', 'o', 'u']) && !name.starts_with("uuid") { "an" } else { "a" };
-    format!("{article} {name}")
+    value.ok_or_else(|| format!("{} is no {}", shown(constant), type_name(wanted)))
 }
 
 fn shown(constant: &Constant) -> String {

@@ -137,7 +137,7 @@ impl Mask {
             Self::Year => ("year", "date and timestamp"),
             _ => ("partial", "text"),
         };
-        let what = format!("`{word}` masks {takes}; column `{}` is {}", column.name(), shown_type(column));
+        let what = format!("`{word}` is for {takes}, column `{}` is {}", column.name(), shown_type(column));
         Mistake::new(0, what)
     }
 }
@@ -239,7 +239,7 @@ fn redacted(column: &Field) -> Result<Expr, Mistake> {
         number if is_number(number) => literal::typed(&Constant::Number("0".into()), kind),
         _ => {
             let takes = "text, numbers, bool, date and timestamp";
-            Err(format!("`redact` masks {takes}; column `{}` is {}", column.name(), shown_type(column)))
+            Err(format!("`redact` is for {takes}, column `{}` is {}", column.name(), shown_type(column)))
         }
     };
     value.map(|v| Expr::Literal(v, None)).map_err(|what| Mistake::new(0, what))

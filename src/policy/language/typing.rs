@@ -309,13 +309,15 @@ impl<'a> Typer<'a> {
     fn function<'t>(&self, call: &'t sql::Function) -> Typing<(&'static Function, Vec<&'t sql::Expr>)> {
         let at = start_of(call);
         let name = call.name.to_string().to_lowercase();
-        let found = functions::find(&name).filter(|f| self.language == Language::Mask || !f.mask_only);
-        let Some(function) = found else {
+        let Some(function) = functions::find(&name) else {
             let names: Vec<&str> = FUNCTIONS.iter().map(|f| f.name).collect();
             let known = format!("function `{name}` is not one of the functions of policies");
             let hint = if name == "user" { "; attributes are `user.x`".into() } else { did_you_mean(&name, &names) };
             return Err(Mistake::new(at, format!("{known}{hint}")));
         };
+        if function.mask_only && self.language == Language::Filter {
+            return Err(Mistake::new(at, format!("`{name}` belongs in custom masks only")));
+        }
         let bare = call.filter.is_none()
             && call.over.is_none()
             && call.null_treatment.is_none()

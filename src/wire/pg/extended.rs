@@ -52,7 +52,8 @@ pub(crate) fn bind<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, bi
         encode::per_column(&results, columns.fields().len())?;
     }
     let values = prepared.parameters.iter().zip(&formats).zip(&bind.parameters);
-    let values = values.map(|((oid, format), bytes)| decode_parameter(*oid, *format, bytes.as_deref()));
+    let style = conversation.session.style();
+    let values = values.map(|((oid, format), bytes)| decode_parameter(*oid, *format, bytes.as_deref(), &style));
     let portal = Portal { state: State::Bound(values.collect::<Result<_>>()?), prepared, formats: results };
     let bytes = bind.parameters.iter().flatten().map(bytes::Bytes::len).sum();
     conversation.kept.bind(bind.portal, Entry { portal, bytes, idle_since: None })?;

@@ -22,8 +22,7 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) const MALFORMED: Fault = Fault::new(Kind::InvalidBinary, "incorrect binary data format");
-    pub(super) const TOO_LARGE: Fault =
-        Fault::new(Kind::NumericRange, "a value has too many digits for the column's type");
+    pub(super) const TOO_LARGE: Fault = Fault::new(Kind::NumericRange, "a value has too many digits for the column's type");
     pub(super) const TOO_FINE: Fault =
         Fault::new(Kind::NumericRange, "a value has more digits after the point than the column's type");
 
@@ -38,6 +37,8 @@ pub(super) enum Text {
     Plain,
     /// jsonb: a version byte, then the text.
     Jsonb,
+    /// char(n): kept without its padding, which compares as nothing and comes back when it is shown.
+    Padded,
 }
 
 /// A builder and how its values are spelt on the wire.
@@ -48,6 +49,7 @@ pub(super) enum Column {
     Int32(Int32Builder),
     Int64(Int64Builder),
     UInt32(UInt32Builder),
+    UInt64(UInt64Builder),
     Float32(Float32Builder),
     Float64(Float64Builder),
     Decimal128(Decimal128Builder, u8, i8),
@@ -62,7 +64,8 @@ pub(super) enum Column {
     Time(Time64MicrosecondBuilder),
     Timestamp(TimestampMicrosecondBuilder),
     Interval(IntervalMonthDayNanoBuilder),
-    Uuid(FixedSizeBinaryBuilder),
+    /// uuid, and types that lie in Arrow as on the wire.
+    Fixed(FixedSizeBinaryBuilder),
     List(Box<List>),
 }
 
@@ -85,9 +88,7 @@ impl Column {
             (DataType::Int32, 23) => Self::Int32(Int32Builder::new()),
             (DataType::Int64, 20) => Self::Int64(Int64Builder::new()),
             // oid, xid, cid, reg*: four bytes each.
-            (DataType::UInt32, 24 | 26 | 28 | 29 | 2202..=2206 | 4089 | 4096 | 4191) => {
-                Self::UInt32(UInt32Builder::new())
-            }
+            (DataType::UInt32, 24 | 26 | 28 | 29 | 2202..=2206 | 4089 | 4096 | 4191) => Self::UInt32(UInt32Builder::new()),
             (DataType::Float32, 700) => Self::Float32(Float32Builder::new()),
             (DataType::Float64, 701) => Self::Float64(Float64Builder::new()),
             (DataType::Decimal128(p, s), 1700) => {
@@ -97,9 +98,7 @@ impl Column {
                 Self::Decimal256(Decimal256Builder::new().with_data_type(data_type.clone()), *p, *s)
             }
             (DataType::Utf8, _) => Self::Text(StringBuilder::new(), text(oid)?),
-            (DataType::Utf8View, _) => {
-                Self::TextView(StringViewBuilder::new().with_fixed_block_size(1 << 18), text(oid)?)
-            }
+            (DataType::Utf8View, _) => Self::TextView(StringViewBuilder::new().with_fixed_block_size(1 << 18), text(oid)?),
             (DataType::LargeUtf8, _) => Self::LargeText(LargeStringBuilder::new(), text(oid)?),
             (DataType::Binary, 17) => Self::Bytes(BinaryBuilder::new()),
             (DataType::BinaryView, 17) => Self::BytesView(BinaryViewBuilder::new()),
@@ -109,10 +108,13 @@ impl Column {
             (DataType::Timestamp(TimeUnit::Microsecond, _), 1114 | 1184) => {
                 Self::Timestamp(TimestampMicrosecondBuilder::new().with_data_type(data_type.clone()))
             }
-            (DataType::Interval(IntervalUnit::MonthDayNano), 1186) => {
-                Self::Interval(IntervalMonthDayNanoBuilder::new())
-            }
-            (DataType::FixedSizeBinary(16), 2950) => Self::Uuid(FixedSizeBinaryBuilder::new(16)),
+            (DataType::Interval(IntervalUnit::MonthDayNano), 1186) => Self::Interval(IntervalMonthDayNanoBuilder::new()),
+            // uuid, timetz, tid.
+            (DataType::FixedSizeBinary(16), 2950) => Self::Fixed(FixedSizeBinaryBuilder::new(16)),
+            (DataType::FixedSizeBinary(12), 1266) => Self::Fixed(FixedSizeBinaryBuilder::new(12)),
+            (DataType::FixedSizeBinary(6), 27) => Self::Fixed(FixedSizeBinaryBuilder::new(6)),
+            // xid8, pg_lsn.
+            (DataType::UInt64, 5069 | 3220) => Self::UInt64(UInt64Builder::new()),
             (DataType::List(field), _) => {
                 let element = element(oid)?;
                 let values = Self::new(field.data_type(), element)?;
@@ -133,6 +135,7 @@ impl Column {
             Self::Int32(b) => b.append_value(i32::from_be_bytes(fixed(bytes)?)),
             Self::Int64(b) => b.append_value(i64::from_be_bytes(fixed(bytes)?)),
             Self::UInt32(b) => b.append_value(u32::from_be_bytes(fixed(bytes)?)),
+            Self::UInt64(b) => b.append_value(u64::from_be_bytes(fixed(bytes)?)),
             Self::Float32(b) => b.append_value(one_nan_32(f32::from_be_bytes(fixed(bytes)?))),
             Self::Float64(b) => b.append_value(one_nan_64(f64::from_be_bytes(fixed(bytes)?))),
             Self::Decimal128(b, p, s) => b.append_value(numeric::decode::<i128>(bytes, *p, *s)?),
@@ -147,7 +150,7 @@ impl Column {
             Self::Time(b) => b.append_value(time(i64::from_be_bytes(fixed(bytes)?))?),
             Self::Timestamp(b) => b.append_value(timestamp(i64::from_be_bytes(fixed(bytes)?))?),
             Self::Interval(b) => b.append_value(interval(bytes)?),
-            Self::Uuid(b) => b.append_value(fixed::<16>(bytes)?).map_err(|_| Fault::MALFORMED)?,
+            Self::Fixed(b) => b.append_value(bytes).map_err(|_| Fault::MALFORMED)?,
             Self::List(list) => list.push(bytes)?,
         }
         Ok(())
@@ -160,6 +163,7 @@ impl Column {
             Self::Int32(b) => b.append_null(),
             Self::Int64(b) => b.append_null(),
             Self::UInt32(b) => b.append_null(),
+            Self::UInt64(b) => b.append_null(),
             Self::Float32(b) => b.append_null(),
             Self::Float64(b) => b.append_null(),
             Self::Decimal128(b, ..) => b.append_null(),
@@ -174,7 +178,7 @@ impl Column {
             Self::Time(b) => b.append_null(),
             Self::Timestamp(b) => b.append_null(),
             Self::Interval(b) => b.append_null(),
-            Self::Uuid(b) => b.append_null(),
+            Self::Fixed(b) => b.append_null(),
             Self::List(list) => list.end(false),
         }
     }
@@ -187,6 +191,7 @@ impl Column {
             Self::Int32(b) => Arc::new(b.finish()),
             Self::Int64(b) => Arc::new(b.finish()),
             Self::UInt32(b) => Arc::new(b.finish()),
+            Self::UInt64(b) => Arc::new(b.finish()),
             Self::Float32(b) => Arc::new(b.finish()),
             Self::Float64(b) => Arc::new(b.finish()),
             Self::Decimal128(b, ..) => Arc::new(b.finish()),
@@ -201,7 +206,7 @@ impl Column {
             Self::Time(b) => Arc::new(b.finish()),
             Self::Timestamp(b) => Arc::new(b.finish()),
             Self::Interval(b) => Arc::new(b.finish()),
-            Self::Uuid(b) => Arc::new(b.finish()),
+            Self::Fixed(b) => Arc::new(b.finish()),
             Self::List(list) => list.finish(data_type)?,
         })
     }
@@ -210,9 +215,7 @@ impl Column {
 impl List {
     /// Dimensions, flags, element type, then length and lower bound of each dimension, then the elements.
     fn push(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        let (Some(dimensions), Some(element)) = (int32(bytes, 0), int32(bytes, 8)) else {
-            return Err(Fault::MALFORMED);
-        };
+        let (Some(dimensions), Some(element)) = (int32(bytes, 0), int32(bytes, 8)) else { return Err(Fault::MALFORMED) };
         if element as u32 != self.element {
             return Err(Fault::MALFORMED);
         }
@@ -263,7 +266,8 @@ impl List {
 /// Types whose binary form is their text. xml is not one of them: it may carry an encoding of its own.
 fn text(oid: u32) -> Option<Text> {
     match oid {
-        18 | 19 | 25 | 114 | 705 | 1042 | 1043 => Some(Text::Plain),
+        18 | 19 | 25 | 114 | 705 | 1043 => Some(Text::Plain),
+        1042 => Some(Text::Padded),
         3802 => Some(Text::Jsonb),
         _ => None,
     }
@@ -304,11 +308,12 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Fault> {
 
 fn utf8(bytes: &[u8], text: Text) -> Result<&str, Fault> {
     let bytes = match (text, bytes.split_first()) {
-        (Text::Plain, _) => bytes,
+        (Text::Plain | Text::Padded, _) => bytes,
         (Text::Jsonb, Some((1, rest))) => rest,
         (Text::Jsonb, _) => return Err(Fault::MALFORMED),
     };
-    std::str::from_utf8(bytes).map_err(|_| Fault::new(Kind::InvalidText, "a value is not valid UTF-8"))
+    let value = std::str::from_utf8(bytes).map_err(|_| Fault::new(Kind::InvalidText, "a value is not valid UTF-8"))?;
+    Ok(if text == Text::Padded { value.trim_end_matches(' ') } else { value })
 }
 
 /// Postgres knows one NaN, above all numbers; Arrow orders by bits, where a negative NaN is below them.
@@ -344,7 +349,6 @@ fn interval(bytes: &[u8]) -> Result<IntervalMonthDayNano, Fault> {
     let bytes: [u8; 16] = fixed(bytes)?;
     let (micros, rest) = bytes.split_first_chunk::<8>().ok_or(Fault::MALFORMED)?;
     let (Some(days), Some(months)) = (int32(rest, 0), int32(rest, 4)) else { return Err(Fault::MALFORMED) };
-    let nanos =
-        i64::from_be_bytes(*micros).checked_mul(1000).ok_or(Fault::new(Kind::DateRange, "interval out of range"))?;
+    let nanos = i64::from_be_bytes(*micros).checked_mul(1000).ok_or(Fault::new(Kind::DateRange, "interval out of range"))?;
     Ok(IntervalMonthDayNano::new(months, days, nanos))
 }
