@@ -62,11 +62,11 @@ async fn engine(users: &[(&str, &str)]) -> Arc<Engine> {
     let (catalog_dir, policies_dir) = (folder.path().join("catalog"), folder.path().join("policies"));
     std::fs::create_dir(&catalog_dir).unwrap();
     std::fs::create_dir(&policies_dir).unwrap();
-    std::fs::write(policies_dir.join("model.conf"), include_str!("../policies/model.conf")).unwrap();
+    std::fs::write(policies_dir.join("model.conf"), MODEL).unwrap();
     std::fs::write(policies_dir.join("policy.csv"), "").unwrap();
     let users = users.iter().map(|(name, password)| {
         let verifier = scram_verifier(password, b"sixteen byte salt", ITERATIONS);
-        format!("[{name}]\nscram = \"{verifier}\"\n")
+        format!("[user.{name}]\nscram = \"{verifier}\"\n")
     });
     std::fs::write(policies_dir.join("users.toml"), users.collect::<String>()).unwrap();
     let origin = Origin {
@@ -76,6 +76,7 @@ async fn engine(users: &[(&str, &str)]) -> Arc<Engine> {
         mask_key: Secret::new(b"a key of this test alone".to_vec()),
         connect: Box::new(|_| Err(Error::new(Kind::Config, "there is no source"))),
         metastore: None,
+        remember: false,
     };
     let (_builder, world) = Builder::start(origin).await.map_err(|faults| format!("{faults:?}")).unwrap();
     let current = Arc::new(Current::new(Arc::new(world)));
