@@ -8,3 +8,4 @@ mod postgres_server;
 mod sources;
 mod tidy;
 mod tree;
+mod wire;
