@@ -175,3 +175,6 @@ fn silence(error: DataFusionError) -> DataFusionError {
     }
     Error::new(Kind::SourceFailed, "a table could not be read").with_source(ours).into()
 }
+
+#[cfg(test)]
+mod tests;
