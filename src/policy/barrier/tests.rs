@@ -64,7 +64,7 @@ fn only_what_cannot_raise_an_error_passes() {
 }
 
 fn barrier(inner: Arc<dyn ExecutionPlan>) -> BarrierExec {
-    BarrierExec::new(inner, Arc::new(visible()), Proof { table: "hr.emp".into(), filter: vec!["region@0 = EU".into()] })
+    BarrierExec::new(inner, Arc::new(visible()), Proof { table: "hr.emp".into(), filter: vec!["region@0 = EU".into()], body: false })
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_raw_leaf_outside_a_barrier_is_refused_and_one_inside_is_not() {
     assert_eq!(verify(raw()).expect_err("bare").kind(), Kind::Internal);
     // the policy filter that the barrier vouches for is not below it
     assert_eq!(verify(Arc::new(barrier(raw()))).expect_err("no filter").kind(), Kind::Internal);
-    let open = BarrierExec::new(raw(), Arc::new(visible()), Proof { table: "hr.emp".into(), filter: vec![] });
+    let open = BarrierExec::new(raw(), Arc::new(visible()), Proof { table: "hr.emp".into(), filter: vec![], body: false });
     assert!(verify(Arc::new(open)).is_ok());
     let beside = datafusion::physical_plan::union::UnionExec::try_new(vec![
         Arc::new(EmptyExec::new(Arc::new(visible()))) as Arc<dyn ExecutionPlan>,
