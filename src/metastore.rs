@@ -7,7 +7,7 @@ mod tables;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -20,18 +20,19 @@ pub use lease::Lease;
 pub use tables::{Also, Swap, SwapError, Swapped, TableKey, TableRow};
 
 /// `[metastore]` of the configuration.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The SQLite file; made if absent, together with its directory.
     pub path: PathBuf,
     /// How long a statement waits for another writer's lock.
-    #[serde(default = "busy_timeout_ms")]
     pub busy_timeout_ms: u64,
 }
 
-fn busy_timeout_ms() -> u64 {
-    5_000
+impl Default for Config {
+    fn default() -> Self {
+        Self { path: "lakegate.db".into(), busy_timeout_ms: 5_000 }
+    }
 }
 
 /// The open database. Writers queue for one connection, so that in-process writers never spin on SQLite's lock.

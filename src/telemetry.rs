@@ -4,14 +4,14 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::error::{Error, Kind, Result};
 
 /// How log lines are spelt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     #[default]
@@ -110,6 +110,7 @@ pub mod metrics {
         POLICY_GENERATION = "lakegate_policy_generation", Gauge, Count, "generation of the policy in force";
         CONFIG_FAULTS = "lakegate_config_faults_total", Counter, Count, "loads of policy and catalog files that were refused";
         CONFIG_STALE = "lakegate_config_stale", Gauge, Count, "1 while files on disk are refused and an older state is in force";
+        POLICY_STALE = "lakegate_policy_stale", Gauge, Count, "1 while files on disk are refused and an older catalog and policy are in force";
         SOURCE_ERRORS = "lakegate_source_errors_total", Counter, Count, "errors of sources, by source";
         SOURCE_CONNECTIONS = "lakegate_source_connections", Gauge, Count, "connections open to sources, by source";
         // --- ingest
