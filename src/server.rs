@@ -176,7 +176,6 @@ fn engine(config: &Config, world: World) -> Result<(Arc<Current>, Arc<Engine>)> 
     Ok((current, engine))
 }
 
-/// A lake needs the metastore; every other kind is connected by its file alone.
 fn connect(metastore: Arc<Metastore>) -> Connect {
     Box::new(move |file| sources::connect(&file.name, &file.config, &metastore))
 }
