@@ -2,6 +2,7 @@
 //! answers no question about rights itself, `decide` does.
 
 mod bind;
+mod conflicts;
 mod roles;
 
 #[cfg(test)]
@@ -114,12 +115,12 @@ impl Policies {
             subjects.iter().enumerate().map(|(i, s)| (Arc::clone(&s.name), i)).collect();
         file_rules(draft, &keys, &by_name, &mut subjects);
         roles::judge(draft, &subjects, &by_name, &mut report);
-        bind::conflicts(draft, &subjects, &objects, &bound, &mut report);
+        conflicts::masks(draft, &subjects, &objects, &bound, &mut report);
 
         if !report.faults.is_empty() {
             return Err(report.faults.sorted());
         }
-        let by_id = bind::by_id(&objects, &draft.policy_file, &mut report);
+        let by_id = conflicts::by_id(&objects, &draft.policy_file, &mut report);
         let draft = draft.clone();
         let file = Arc::from(super::file::POLICY_FILE);
         let policies = Self { generation, draft, subjects, by_name, objects, by_id, bound, file };
