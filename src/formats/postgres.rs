@@ -1,15 +1,28 @@
-//! Arrow ⇄ PostgreSQL types, text and binary.
+//! Arrow ⇄ PostgreSQL types, text and binary. Values are spelt and read as a PostgreSQL with DateStyle ISO and
+//! IntervalStyle postgres does. It frames rows (DataRow) and no other message, and knows no catalog: names of relations,
+//! roles and a source's own types are not resolved here.
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, SchemaRef};
-use bytes::BytesMut;
-use datafusion::common::ScalarValue;
+mod calendar;
+mod column;
+pub mod copy;
+mod encode;
+pub mod input;
+mod mapping;
+mod nested;
+mod number;
+mod parameter;
+#[cfg(test)]
+mod tests;
+mod types;
 
-use crate::error::Result;
+pub use encode::{RowEncoder, text, texts};
+pub use mapping::{enum_field, field, parameter_type, pg_type, text_is_binary};
+pub use parameter::decode_parameter;
+pub use types::{TypeRow, by_name, by_oid, type_name, types};
 
 /// Field metadata: the PostgreSQL type oid where Arrow's type alone does not tell (varchar, name, oid, json …).
 pub const OID: &str = "lakegate.oid";
-/// Field metadata: the type modifier, as `pg_attribute.atttypmod`.
+/// Field metadata: the type modifier, as `pg_attribute.atttypmod`. Read only beside [`OID`].
 pub const TYPMOD: &str = "lakegate.typmod";
 
 /// A column's type as a RowDescription shows it.
@@ -35,46 +48,4 @@ pub enum Format {
 pub struct Style {
     /// IANA name; timestamptz is shown in it.
     pub time_zone: chrono_tz::Tz,
-}
-
-/// 0A000 naming the column where no PostgreSQL type stands for it.
-pub fn pg_type(field: &Field) -> Result<PgType> {
-    let _ = field;
-    todo!()
-}
-
-/// The Arrow field (type and metadata) for a PostgreSQL type; `None` for a type we do not read.
-pub fn field(name: &str, oid: u32, typmod: i32, nullable: bool) -> Option<Field> {
-    let _ = (name, oid, typmod, nullable);
-    todo!()
-}
-
-/// A parameter's bytes as a typed value (`None` = NULL of that type).
-pub fn decode_parameter(oid: u32, format: Format, bytes: Option<&[u8]>) -> Result<ScalarValue> {
-    let _ = (oid, format, bytes);
-    todo!()
-}
-
-/// Arrow type of a parameter oid; 42704 for one we do not know, text for 0 and 705.
-pub fn parameter_type(oid: u32) -> Result<DataType> {
-    let _ = oid;
-    todo!()
-}
-
-/// Turns batches into DataRow messages, appended whole to a buffer.
-#[derive(Debug)]
-pub struct RowEncoder {}
-
-impl RowEncoder {
-    /// `formats`: one per column.
-    pub fn new(schema: SchemaRef, formats: &[Format], style: &Style) -> Result<Self> {
-        let _ = (schema, formats, style);
-        todo!()
-    }
-
-    /// Appends DataRow messages for rows `from..` until `out` holds `bytes_max` or the batch ends; returns the next row.
-    pub fn encode(&mut self, batch: &RecordBatch, from: usize, bytes_max: usize, out: &mut BytesMut) -> Result<usize> {
-        let _ = (batch, from, bytes_max, out);
-        todo!()
-    }
 }

@@ -1,1 +1,303 @@
-//! kafka
+//! Kafka topics as tables: a window of each topic, its ends fixed once per statement. Reading joins no group and moves
+//! nothing. It does not follow a topic; `ingest` does.
+
+mod client;
+mod columns;
+mod read;
+mod scan;
+mod window;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::physical_plan::ExecutionPlan;
+use serde::Deserialize;
+
+use super::{Pinned, Source, Table};
+use crate::error::{Error, Kind, Result};
+use crate::formats::json::Unit;
+use crate::secret::Secret;
+use crate::types::{TableName, Version};
+use client::Client;
+use columns::{KEY, Layout};
+use scan::{KafkaExec, Provider};
+
+/// `catalog/sources/<name>.toml` with `kind = "kafka"`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `host:port`, several separated by commas.
+    pub brokers: String,
+    /// The one schema that this source mounts.
+    pub schema: String,
+    #[serde(default)]
+    pub security: Security,
+    /// For requests that carry no records: metadata and offsets.
+    #[serde(default = "default_connect_timeout_ms")]
+    pub connect_timeout_ms: u64,
+    /// Without progress for so long the source is taken for gone. Time in which nobody asks for rows does not count.
+    #[serde(default = "default_read_timeout_ms")]
+    pub read_timeout_ms: u64,
+    /// Scans at one time, each with a consumer and a thread of its own.
+    #[serde(default = "default_scans_max")]
+    pub scans_max: usize,
+    /// Records that a scan holds and has not decoded, at most.
+    #[serde(default = "default_fetch_kib_max")]
+    pub fetch_kib_max: u32,
+    /// Table name → topic.
+    pub topics: BTreeMap<String, Topic>,
+}
+
+/// How to reach the brokers; librdkafka's words.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Security {
+    pub protocol: Protocol,
+    /// `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`.
+    pub mechanism: Option<String>,
+    pub user: Option<String>,
+    pub password: Option<Secret<String>>,
+    /// The environment variable that holds the password, instead of `password`.
+    pub password_env: Option<String>,
+    /// PEM certificates that sign the brokers'; the system's where absent.
+    pub ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    #[default]
+    Plaintext,
+    Ssl,
+    SaslPlaintext,
+    SaslSsl,
+}
+
+/// `[topics.order_events]`: a table by that name.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topic {
+    /// Its name in Kafka; the table's where absent.
+    #[serde(default)]
+    pub topic: Option<String>,
+    #[serde(default)]
+    pub format: Format,
+    /// In the order in which they stand in the table.
+    pub columns: Vec<ColumnConfig>,
+    #[serde(default)]
+    pub on_error: OnError,
+    #[serde(default)]
+    pub key: Key,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnConfig {
+    pub name: String,
+    /// As PostgreSQL writes it: `int8`, `numeric(12,2)`, `timestamptz`.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// What a number in a timestamp column counts.
+    #[serde(default)]
+    pub unit: Unit,
+}
+
+/// How a record's value is spelt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    #[default]
+    Json,
+}
+
+/// What becomes of a record whose value does not fit the columns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnError {
+    /// The statement fails, naming topic, partition, offset and column.
+    #[default]
+    Error,
+    /// The record makes no row; a warning counts them.
+    Skip,
+    /// Its declared columns are NULL; a warning counts them.
+    Null,
+}
+
+/// What `_key` is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Key {
+    #[default]
+    Bytea,
+    Text,
+}
+
+fn default_connect_timeout_ms() -> u64 {
+    5_000
+}
+
+fn default_read_timeout_ms() -> u64 {
+    30_000
+}
+
+fn default_scans_max() -> usize {
+    32
+}
+
+fn default_fetch_kib_max() -> u32 {
+    16_384
+}
+
+/// One cluster. Connects when it is asked something, never before.
+#[derive(Debug)]
+pub struct Kafka {
+    name: String,
+    schema: String,
+    client: Arc<Client>,
+    topics: Vec<Arc<TopicTable>>,
+}
+
+impl Kafka {
+    /// Reads the password's variable; names that collide and types that are not read are found here.
+    pub fn new(name: impl Into<String>, config: Config) -> Result<Self> {
+        let name = name.into();
+        let fault = |what: String| Error::new(Kind::Config, format!("source \"{name}\": {what}"));
+        if config.connect_timeout_ms == 0
+            || config.read_timeout_ms == 0
+            || config.scans_max == 0
+            || config.fetch_kib_max == 0
+        {
+            return Err(fault("timeouts and limits must be above 0".into()));
+        }
+        let client = Arc::new(Client::new(&name, &config)?);
+        let mut topics = vec![];
+        for (table, topic) in &config.topics {
+            let layout = Layout::new(topic).map_err(|what| fault(format!("table \"{table}\": {what}")))?;
+            topics.push(Arc::new(TopicTable {
+                name: TableName::new(&config.schema, table),
+                topic: topic.topic.clone().unwrap_or_else(|| table.clone()),
+                layout: Arc::new(layout),
+                client: Arc::clone(&client),
+                raw_columns: vec![KEY.to_string()],
+            }));
+        }
+        Ok(Self { name, schema: config.schema, client, topics })
+    }
+}
+
+#[async_trait]
+impl Source for Kafka {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn schemas(&self) -> Vec<String> {
+        vec![self.schema.clone()]
+    }
+
+    /// Tables and columns are declared in the configuration; nothing that happens in Kafka changes them.
+    async fn revision(&self) -> Result<Option<u64>> {
+        Ok(Some(0))
+    }
+
+    /// A topic that is absent is a table all the same, and its [`Table::pin`] says so: it may come any moment.
+    async fn tables(&self) -> Result<Vec<Arc<dyn Table>>> {
+        let names: Vec<String> = self.topics.iter().map(|t| t.topic.clone()).collect();
+        for absent in self.client.absent(names).await? {
+            tracing::warn!(source = self.name, topic = absent, "topic does not exist");
+        }
+        Ok(self.topics.iter().map(|t| Arc::clone(t) as Arc<dyn Table>).collect())
+    }
+}
+
+/// One topic with the columns declared for it.
+#[derive(Debug)]
+struct TopicTable {
+    name: TableName,
+    topic: String,
+    layout: Arc<Layout>,
+    client: Arc<Client>,
+    raw_columns: Vec<String>,
+}
+
+#[async_trait]
+impl Table for TopicTable {
+    fn name(&self) -> &TableName {
+        &self.name
+    }
+
+    fn identity(&self) -> String {
+        format!("kafka:{}:{}", self.client.source(), self.topic)
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.layout.schema)
+    }
+
+    fn raw_columns(&self) -> &[String] {
+        &self.raw_columns
+    }
+
+    async fn pin(&self) -> Result<Pinned> {
+        let window = self.client.window(&self.topic).await?;
+        let version = Version::Offsets(window.iter().map(|span| (span.partition, span.start, span.end)).collect());
+        let provider = Provider::new(Arc::clone(&self.client), self.topic.clone(), Arc::clone(&self.layout), window);
+        let (client, topic) = (Arc::clone(&self.client), self.topic.clone());
+        let reads = Arc::new(move |leaf: &dyn ExecutionPlan| KafkaExec::is_over(leaf, &client, &topic));
+        Ok(Pinned { version, reads, provider: Arc::new(provider) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Kafka, String> {
+        let config: Config = toml::from_str(text).map_err(|e| e.message().to_string())?;
+        Kafka::new("events", config).map_err(|e| e.message().to_string())
+    }
+
+    #[test]
+    fn a_configuration_is_read_or_refused_by_name() {
+        let check = |topics: &str, expect: Result<(), &str>| {
+            let text = format!("brokers = \"localhost:1\"\nschema = \"stream\"\n{topics}");
+            assert_eq!(load(&text).map(|_| ()), expect.map_err(str::to_string), "{topics}");
+        };
+        check(
+            "[topics.a]\ncolumns = [{ name = \"id\", type = \"int8\" }, { name = \"at\", type = \"timestamptz\", unit = \"us\" }]",
+            Ok(()),
+        );
+        check("[topics.a]\ncolumns = []\nkey = \"text\"\non_error = \"skip\"", Ok(()));
+        check(
+            "[topics.a]\ncolumns = []\nkeys = \"text\"",
+            Err("unknown field `keys`, expected one of `topic`, `format`, `columns`, `on_error`, `key`"),
+        );
+        check(
+            "[topics.a]\ncolumns = [{ name = \"id\", type = \"int8\" }, { name = \"id\", type = \"text\" }]",
+            Err("source \"events\": table \"a\": column \"id\" is declared twice"),
+        );
+        check(
+            "[topics.a]\ncolumns = [{ name = \"_offset\", type = \"int8\" }]",
+            Err("source \"events\": table \"a\": column \"_offset\" is every topic's own"),
+        );
+        check(
+            "[topics.a]\ncolumns = [{ name = \"x\", type = \"intt8\" }]",
+            Err("source \"events\": table \"a\": column \"x\" has type \"intt8\", which JSON is not read as"),
+        );
+        check(
+            "[topics.a]\ncolumns = []\n[security]\npassword = \"x\"\npassword_env = \"Y\"",
+            Err("source \"events\": `password` and `password_env` are both set"),
+        );
+    }
+
+    #[test]
+    fn a_password_is_not_printed() {
+        let text = "brokers = \"b:1\"\nschema = \"s\"\n[topics]\n[security]\nprotocol = \"sasl_ssl\"\nmechanism = \"SCRAM-SHA-256\"\nuser = \"u\"\npassword = \"hunter2\"";
+        let config: Config = toml::from_str(text).unwrap();
+        let kafka = Kafka::new("events", config.clone()).unwrap();
+        assert!(!format!("{config:?} {kafka:?}").contains("hunter2"));
+    }
+}

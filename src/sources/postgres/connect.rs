@@ -1,0 +1,319 @@
+//! Connections to one source: a bounded pool, the session's settings, back-off after a failure, and the cancel request
+//! that makes the server quiet when a reader goes away. It knows no table.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::TaskTracker;
+
+use super::{Config, tls};
+use crate::error::{Error, Kind, Result};
+
+/// What every session says first. With `pg_catalog` alone on the path nothing of the source's users can stand in for an
+/// operator or a function; `pushdown` relies on the last line of it.
+const SETTINGS: &str = "SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
+    SET IntervalStyle = 'postgres'; SET extra_float_digits = 3; SET bytea_output = 'hex'; \
+    SET default_transaction_read_only = on; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on";
+const ASSERTION: &str = "SELECT current_setting('standard_conforming_strings'), current_setting('client_encoding'), current_setting('search_path')";
+
+/// The first pause after a failed connect, doubled each time up to the second.
+const BACKOFF_MS: u64 = 200;
+const BACKOFF_MS_MAX: u64 = 10_000;
+/// A connection that nobody used for so long is closed instead of used.
+const IDLE_MAX: Duration = Duration::from_secs(300);
+
+pub(super) struct Pool {
+    source: String,
+    config: tokio_postgres::Config,
+    tls: Option<MakeRustlsConnect>,
+    settings: String,
+    pub(super) read_timeout: Duration,
+    connect_timeout: Duration,
+    wait: Duration,
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<(Connection, Instant)>>,
+    health: Mutex<Health>,
+    /// Cancel requests under way.
+    cancels: TaskTracker,
+}
+
+/// What the last connect attempts came to. While a source is down one caller at a time tries, after a pause; the others
+/// are told so at once instead of storming it.
+#[derive(Debug, Default)]
+struct Health {
+    failures: u32,
+    not_before: Option<Instant>,
+    trying: bool,
+}
+
+struct Connection {
+    client: Client,
+    driver: JoinHandle<()>,
+    handle: Handle,
+}
+
+impl Drop for Connection {
+    /// Closes the socket: the driver owns it.
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// A connection at work. Dropped before [`Lease::finish`], it sends a cancel request and closes the connection: closing
+/// alone is noticed by the server only when it writes.
+pub(super) struct Lease {
+    connection: Option<Connection>,
+    permit: Option<OwnedSemaphorePermit>,
+    pool: Arc<Pool>,
+    /// It lay idle before, so that the server may have closed it meanwhile.
+    pub(super) used: bool,
+}
+
+impl Pool {
+    pub(super) fn new(source: &str, config: &Config) -> Result<Self> {
+        let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
+        let mut remote = tokio_postgres::Config::new();
+        remote.host(&config.host).port(config.port).dbname(&config.database).user(&config.user);
+        remote.application_name("lakegate").connect_timeout(connect_timeout);
+        if let Some(password) = password(source, config)? {
+            remote.password(password.as_bytes());
+        }
+        let tls = tls::connector(source, config)?;
+        remote.ssl_mode(match tls {
+            Some(_) => tokio_postgres::config::SslMode::Require,
+            None => tokio_postgres::config::SslMode::Disable,
+        });
+        Ok(Self {
+            source: source.into(),
+            config: remote,
+            tls,
+            settings: format!("{SETTINGS}; SET statement_timeout = {}; {ASSERTION}", config.statement_timeout_ms),
+            read_timeout: Duration::from_millis(config.read_timeout_ms),
+            connect_timeout,
+            wait: Duration::from_millis(config.connections_wait_ms),
+            permits: Arc::new(Semaphore::new(config.connections_max)),
+            idle: Mutex::default(),
+            health: Mutex::default(),
+            cancels: TaskTracker::new(),
+        })
+    }
+
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// An idle connection, or a new one.
+    pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease> {
+        let permit = match timeout(self.wait, Arc::clone(&self.permits).acquire_owned()).await {
+            Ok(permit) => permit.map_err(|_| Error::internal("the pool's semaphore is closed"))?,
+            Err(_) => {
+                let text = format!("all connections to source \"{}\" are in use", self.source);
+                return Err(Error::new(Kind::TooManyConnections, text));
+            }
+        };
+        let (connection, used) = match self.idle() {
+            Some(connection) => (connection, true),
+            None => (self.connect().await?, false),
+        };
+        Ok(Lease { connection: Some(connection), permit: Some(permit), pool: Arc::clone(self), used })
+    }
+
+    /// Runs `work` within the read timeout.
+    pub(super) async fn within<T>(&self, work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
+        match timeout(self.read_timeout, work).await {
+            Ok(result) => result.map_err(|e| self.failed(e)),
+            Err(_) => Err(self.silent()),
+        }
+    }
+
+    /// The source did not answer in time.
+    pub(super) fn silent(&self) -> Error {
+        unreachable(&self.source).with_source("no answer within the read timeout")
+    }
+
+    /// The source's error under our own fixed text; its words may hold values and stay in the log.
+    pub(super) fn failed(&self, error: tokio_postgres::Error) -> Error {
+        let Some(code) = error.code().cloned() else {
+            return unreachable(&self.source).with_source(error);
+        };
+        let gone = [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN, SqlState::INVALID_SCHEMA_NAME];
+        if gone.contains(&code) {
+            return Error::new(Kind::CachedPlanChanged, "cached plan must not change result type").with_source(error);
+        }
+        // Connection exceptions, operator intervention except a cancelled statement, too many connections.
+        if matches!(code.code().get(..2), Some("08"))
+            || code.code().starts_with("57P")
+            || code == SqlState::TOO_MANY_CONNECTIONS
+        {
+            return unreachable(&self.source).with_source(error);
+        }
+        Error::new(Kind::SourceFailed, format!("source \"{}\" failed", self.source)).with_source(error)
+    }
+
+    fn idle(&self) -> Option<Connection> {
+        let mut idle = self.idle.lock().expect("no panic under the lock");
+        idle.retain(|(connection, since)| !connection.client.is_closed() && since.elapsed() < IDLE_MAX);
+        idle.pop().map(|(connection, _)| connection)
+    }
+
+    async fn connect(&self) -> Result<Connection> {
+        let attempt = self.begin()?;
+        let outcome = match timeout(self.connect_timeout, self.open()).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(unreachable(&self.source).with_source("no connection within the connect timeout")),
+        };
+        attempt.end(outcome.is_ok());
+        outcome
+    }
+
+    /// May this caller try? While the source is down only one may, and not before the pause is over.
+    fn begin(&self) -> Result<Attempt<'_>> {
+        let mut health = self.health.lock().expect("no panic under the lock");
+        let down = health.failures > 0;
+        if down && (health.trying || health.not_before.is_some_and(|moment| Instant::now() < moment)) {
+            return Err(unreachable(&self.source).with_source("down a moment ago; not tried again yet"));
+        }
+        health.trying = down;
+        Ok(Attempt { pool: self, ended: false })
+    }
+
+    async fn open(&self) -> Result<Connection> {
+        type Driver = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
+        let (client, driver): (Client, Driver) = match &self.tls {
+            None => {
+                let (client, driver) = self.config.connect(NoTls).await.map_err(|e| self.failed(e))?;
+                (client, Box::pin(driver))
+            }
+            Some(tls) => {
+                let (client, driver) = self.config.connect(tls.clone()).await.map_err(|e| self.failed(e))?;
+                (client, Box::pin(driver))
+            }
+        };
+        let source = self.source.clone();
+        let driver = tokio::spawn(async move {
+            if let Err(error) = driver.await {
+                tracing::debug!(source, error = %error, "connection to source ended");
+            }
+        });
+        let connection = Connection { client, driver, handle: Handle::current() };
+        let messages = connection.client.simple_query(&self.settings).await.map_err(|e| self.failed(e))?;
+        let row = messages.iter().find_map(|m| if let SimpleQueryMessage::Row(row) = m { Some(row) } else { None });
+        let asserted = row
+            .is_some_and(|row| (row.get(0), row.get(1), row.get(2)) == (Some("on"), Some("UTF8"), Some("pg_catalog")));
+        if !asserted {
+            let text = format!("source \"{}\" failed", self.source);
+            return Err(Error::new(Kind::SourceFailed, text).with_source("it does not keep the session's settings"));
+        }
+        Ok(connection)
+    }
+}
+
+/// An attempt to connect; dropped without an end (its statement was cancelled), it counts for nothing.
+struct Attempt<'a> {
+    pool: &'a Pool,
+    ended: bool,
+}
+
+impl Attempt<'_> {
+    fn end(mut self, connected: bool) {
+        self.ended = true;
+        let mut health = self.pool.health.lock().expect("no panic under the lock");
+        health.trying = false;
+        if connected {
+            *health = Health::default();
+            return;
+        }
+        let pause = BACKOFF_MS.saturating_mul(1 << health.failures.min(16)).min(BACKOFF_MS_MAX);
+        let pause = rand::random_range(pause / 2..=pause);
+        health.failures = health.failures.saturating_add(1);
+        health.not_before = Some(Instant::now() + Duration::from_millis(pause));
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.pool.health.lock().expect("no panic under the lock").trying = false;
+        }
+    }
+}
+
+impl Lease {
+    pub(super) fn client(&self) -> &Client {
+        &self.connection.as_ref().expect("held until finished or dropped").client
+    }
+
+    /// The statement ended cleanly: the connection goes back.
+    pub(super) fn finish(mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.idle.lock().expect("no panic under the lock").push((connection, Instant::now()));
+        }
+    }
+
+    /// The connection is of no use; there is nothing to cancel.
+    pub(super) fn discard(mut self) {
+        self.connection = None;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        if connection.client.is_closed() {
+            return;
+        }
+        let (pool, permit) = (Arc::clone(&self.pool), self.permit.take());
+        let handle = connection.handle.clone();
+        let cancel = async move {
+            let token = connection.client.cancel_token();
+            let sent = async {
+                match &pool.tls {
+                    None => token.cancel_query(NoTls).await,
+                    Some(tls) => token.cancel_query(tls.clone()).await,
+                }
+            };
+            match timeout(pool.connect_timeout, sent).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(source = pool.source, error = %error, "cancel request failed"),
+                Err(_) => tracing::warn!(source = pool.source, "cancel request timed out"),
+            }
+            // Only now: a socket closed first could end the server process that the request is for.
+            drop((connection, permit));
+        };
+        self.pool.cancels.spawn_on(cancel, &handle);
+    }
+}
+
+/// Nothing of the configuration: it holds a password.
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+/// The wording of the catalog, which is a floor above.
+fn unreachable(source: &str) -> Error {
+    Error::new(Kind::SourceUnreachable, format!("source \"{source}\" cannot be reached"))
+}
+
+fn password(source: &str, config: &Config) -> Result<Option<String>> {
+    let Some(variable) = &config.password_env else {
+        return Ok(config.password.as_ref().map(|p| p.reveal().clone()));
+    };
+    let fault = |what: &str| Error::new(Kind::Config, format!("source \"{source}\": {what}"));
+    if config.password.is_some() {
+        return Err(fault("`password` and `password_env` are both set"));
+    }
+    let value = std::env::var(variable);
+    value.map(Some).map_err(|_| fault(&format!("`password_env` names {variable}, which is not set in the environment")))
+}

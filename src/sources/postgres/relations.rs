@@ -1,0 +1,270 @@
+//! What stands in the mounted schemas: tables, views and partitioned parents with their columns, from the source's
+//! catalogs. It reads no rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::physical_plan::ExecutionPlan;
+use tokio_postgres::Row;
+
+use super::connect::Pool;
+use super::scan::{PostgresExec, Provider};
+use crate::error::{Error, Kind, Result};
+use crate::formats::postgres::{TYPMOD, copy, field};
+use crate::sources::{Pinned, Table};
+use crate::types::{TableName, Version};
+
+/// Digits after the point of a numeric that declares none, unless the configuration says otherwise.
+const NUMERIC_SCALE: u8 = 10;
+const NUMERIC: u32 = 1700;
+const INET: u32 = 869;
+const TEXT: u32 = 25;
+
+/// One row a column, in order. Partitions are read through their parents, so that there is one name for one row; a
+/// domain is its base type. `to_jsonb` reads columns of catalogs that older or newer servers do not have. NOT NULL
+/// is believed only where the source has checked it (since PostgreSQL 18 it may not have).
+const COLUMNS: &str = "
+SELECT n.nspname::text, c.oid, c.relname::text, a.attname::text,
+       has_column_privilege(c.oid, a.attnum, 'SELECT'),
+       a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'n'
+                                    AND NOT k.convalidated AND a.attnum = ANY (k.conkey)),
+       b.oid, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, b.typtype = 'e',
+       format_type(a.atttypid, a.atttypmod),
+       CASE WHEN l.collprovider = 'd' THEN d.provider ELSE l.collprovider::text END,
+       CASE WHEN l.collprovider = 'd' THEN d.locale ELSE coalesce(l.collcollate, to_jsonb(l)->>'colllocale') END,
+       coalesce((to_jsonb(l)->>'collisdeterministic')::bool, true),
+       current_setting('server_encoding') = 'UTF8'
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_type t ON t.oid = a.atttypid
+JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+LEFT JOIN pg_collation l ON l.oid = a.attcollation
+CROSS JOIN (SELECT coalesce(to_jsonb(x)->>'datlocprovider', 'c') AS provider,
+                   CASE coalesce(to_jsonb(x)->>'datlocprovider', 'c') WHEN 'c' THEN x.datcollate
+                        ELSE coalesce(to_jsonb(x)->>'datlocale', to_jsonb(x)->>'daticulocale') END AS locale
+            FROM pg_database x WHERE x.datname = current_database()) d
+WHERE n.nspname = ANY ($1) AND c.relkind IN ('r', 'p', 'v', 'm') AND NOT c.relispartition
+ORDER BY n.nspname, c.relname, a.attnum";
+
+/// Reads the catalogs of one source.
+#[derive(Debug)]
+pub(super) struct Relations {
+    pool: Arc<Pool>,
+    schemas: BTreeMap<String, String>,
+    numeric_scale: BTreeMap<String, u8>,
+    /// Columns whose absence was told already.
+    told: Mutex<BTreeSet<String>>,
+}
+
+/// One table or view of the source.
+#[derive(Debug)]
+pub(super) struct Relation {
+    pub(super) name: TableName,
+    pub(super) remote: TableName,
+    pub(super) schema: SchemaRef,
+    pub(super) columns: Vec<Column>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) oid: u32,
+}
+
+/// A column as the source has it, beside the field of the same place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Column {
+    pub(super) name: String,
+    /// What the row description must say: the type asked for, which is text in all forms but the binary.
+    pub(super) oid: u32,
+    pub(super) typmod: i32,
+    pub(super) form: Form,
+    pub(super) text_order: TextOrder,
+}
+
+/// In which form a column's values are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Binary,
+    /// Its binary form is not read: a cast to text.
+    Text,
+    /// The cast to text spells it otherwise than the type itself does (inet adds a netmask).
+    Output,
+}
+
+/// What of a text column's comparisons means the same in the source as here, where text is bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TextOrder {
+    /// Equality may be looser there, or literals may not arrive.
+    Unknown,
+    /// Equal means equal bytes; the order is a language's.
+    Equality,
+    /// Bytes in order.
+    Bytes,
+}
+
+impl Relations {
+    pub(super) fn new(pool: Arc<Pool>, schemas: BTreeMap<String, String>, numeric_scale: BTreeMap<String, u8>) -> Self {
+        Self { pool, schemas, numeric_scale, told: Mutex::default() }
+    }
+
+    pub(super) async fn read(&self) -> Result<Vec<Arc<dyn Table>>> {
+        let remote: Vec<&str> = self.schemas.keys().map(String::as_str).collect();
+        let rows = loop {
+            let lease = self.pool.lease().await?;
+            match self.pool.within(lease.client().query(COLUMNS, &[&remote])).await {
+                Ok(rows) => {
+                    lease.finish();
+                    break rows;
+                }
+                // The server was restarted while the connection lay idle.
+                Err(_) if lease.used && lease.client().is_closed() => lease.discard(),
+                Err(error) => return Err(error),
+            }
+        };
+        let mut tables: Vec<Arc<dyn Table>> = vec![];
+        let mut rest = rows.as_slice();
+        while let Some(first) = rest.first() {
+            let oid: u32 = get(&self.pool, first, 1)?;
+            let of_one = rest.iter().take_while(|row| row.try_get::<_, u32>(1).ok() == Some(oid)).count().max(1);
+            let (columns, after) = rest.split_at(of_one);
+            rest = after;
+            if let Some(relation) = self.relation(oid, columns)? {
+                tables.push(Arc::new(RelationTable(Arc::new(relation))));
+            }
+        }
+        Ok(tables)
+    }
+
+    /// `None` where no column is left.
+    fn relation(&self, oid: u32, rows: &[Row]) -> Result<Option<Relation>> {
+        let Some(first) = rows.first() else { return Ok(None) };
+        let remote = TableName::new(get::<String>(&self.pool, first, 0)?, get::<String>(&self.pool, first, 2)?);
+        let Some(mounted) = self.schemas.get(&remote.schema) else { return Ok(None) };
+        let name = TableName::new(mounted, &remote.table);
+        let (mut fields, mut columns) = (vec![], vec![]);
+        for row in rows {
+            if let Some((field, column)) = self.column(&name, row)? {
+                fields.push(field);
+                columns.push(column);
+            }
+        }
+        let schema = Arc::new(Schema::new(fields));
+        let relation = Relation { name, remote, schema, columns, pool: Arc::clone(&self.pool), oid };
+        Ok((!relation.columns.is_empty()).then_some(relation))
+    }
+
+    fn column(&self, table: &TableName, row: &Row) -> Result<Option<(Field, Column)>> {
+        let pool = &self.pool;
+        let name: String = get(pool, row, 3)?;
+        if !get::<bool>(pool, row, 4)? {
+            self.tell(table, &name, "the source's role may not select it");
+            return Ok(None);
+        }
+        let (nullable, oid, typmod): (bool, u32, i32) =
+            (!get::<bool>(pool, row, 5)?, get(pool, row, 6)?, get(pool, row, 7)?);
+        let (label, shown): (bool, String) = (get(pool, row, 8)?, get(pool, row, 9)?);
+        // An enum is read as its label: text, whose order is not the enum's, so nothing about it is pushed.
+        let field = if label { field(&name, TEXT, -1, nullable) } else { field(&name, oid, typmod, nullable) };
+        let Some(mut field) = field else {
+            self.tell(table, &name, &shown);
+            return Ok(None);
+        };
+        if oid == NUMERIC && typmod < 0 {
+            let scale = self.numeric_scale.get(&format!("{}.{}.{name}", table.schema, table.table));
+            let scale = i8::try_from(*scale.unwrap_or(&NUMERIC_SCALE)).unwrap_or(i8::MAX);
+            let mut metadata = field.metadata().clone();
+            metadata.insert(TYPMOD.into(), "-1".into());
+            field = Field::new(&name, DataType::Decimal128(38, scale), nullable).with_metadata(metadata);
+        }
+        let form = match oid {
+            INET => Form::Output,
+            _ if label || !copy::reads(field.data_type(), oid) => Form::Text,
+            _ => Form::Binary,
+        };
+        let asked = if form == Form::Binary { oid } else { TEXT };
+        if !copy::reads(field.data_type(), asked) {
+            self.tell(table, &name, &shown);
+            return Ok(None);
+        }
+        let text_order = match oid {
+            25 | 1043 => text_order(get(pool, row, 10)?, get(pool, row, 11)?, get(pool, row, 12)?, get(pool, row, 13)?),
+            _ => TextOrder::Unknown,
+        };
+        let column = Column { name, oid: asked, typmod, form, text_order };
+        Ok(Some((field, column)))
+    }
+
+    /// Once a process, not at each look.
+    fn tell(&self, table: &TableName, column: &str, reason: &str) {
+        let mut told = self.told.lock().expect("no panic under the lock");
+        if told.insert(format!("{table}.{column} {reason}")) {
+            tracing::warn!(source = self.pool.source(), table = %table, column, reason, "column left out");
+        }
+    }
+}
+
+/// `provider`: c(libc), b(uiltin), i(cu); an ICU locale is never bytes.
+fn text_order(provider: Option<String>, locale: Option<String>, deterministic: bool, utf8: bool) -> TextOrder {
+    if !utf8 || !deterministic {
+        return TextOrder::Unknown;
+    }
+    match (provider.as_deref(), locale.as_deref()) {
+        (Some("c" | "b"), Some("C" | "POSIX" | "C.UTF-8" | "C.utf8")) => TextOrder::Bytes,
+        _ => TextOrder::Equality,
+    }
+}
+
+fn get<'a, T: tokio_postgres::types::FromSql<'a>>(pool: &Pool, row: &'a Row, column: usize) -> Result<T> {
+    row.try_get(column).map_err(|error| {
+        let text = format!("source \"{}\" failed", pool.source());
+        Error::new(Kind::SourceFailed, text).with_source(error)
+    })
+}
+
+#[derive(Debug)]
+struct RelationTable(Arc<Relation>);
+
+#[async_trait]
+impl Table for RelationTable {
+    fn name(&self) -> &TableName {
+        &self.0.name
+    }
+
+    fn identity(&self) -> String {
+        format!("postgres:{}:{}", self.0.pool.source(), self.0.oid)
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0.schema)
+    }
+
+    /// The row description of each scan is compared with these columns, so there is nothing to ask now.
+    async fn pin(&self) -> Result<Pinned> {
+        let (pool, oid) = (Arc::clone(&self.0.pool), self.0.oid);
+        let reads = Arc::new(move |leaf: &dyn ExecutionPlan| PostgresExec::is_over(leaf, &pool, oid));
+        Ok(Pinned { version: Version::Live, reads, provider: Arc::new(Provider::new(Arc::clone(&self.0))) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_byte_order_is_called_byte_order() {
+        let check = |provider: &str, locale: &str, deterministic, utf8, expect| {
+            let got = text_order(Some(provider.into()), Some(locale.into()), deterministic, utf8);
+            assert_eq!(got, expect, "{provider} {locale} {deterministic} {utf8}");
+        };
+        check("c", "C", true, true, TextOrder::Bytes);
+        check("c", "POSIX", true, true, TextOrder::Bytes);
+        check("c", "C.UTF-8", true, true, TextOrder::Bytes);
+        check("b", "C.UTF-8", true, true, TextOrder::Bytes);
+        check("c", "en_US.UTF-8", true, true, TextOrder::Equality);
+        // An ICU database may carry a libc locale of C that does not count.
+        check("i", "C", true, true, TextOrder::Equality);
+        check("i", "und-u-ks-level2", false, true, TextOrder::Unknown);
+        check("c", "C", true, false, TextOrder::Unknown);
+        assert_eq!(text_order(None, None, true, true), TextOrder::Equality);
+    }
+}
