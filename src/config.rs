@@ -2,8 +2,6 @@
 //! default filled in and every contradiction found). Nothing is bound, connected to or made here.
 
 mod document;
-mod machine;
-mod sections;
 #[cfg(test)]
 mod tests;
 
@@ -13,39 +11,51 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::secret::Secret;
+use crate::{engine, metastore, telemetry, wire};
 use document::Document;
 
-pub use document::Fault;
-pub use sections::{Engine, Log, LogFormat, Metastore, Statement, Tls, Wire};
+pub use crate::policy::file::Fault;
 
 /// The settled configuration: each section is its module's own.
 #[derive(Clone, Debug, Serialize)]
 pub struct Config {
-    /// The one database that clients connect to.
-    pub database: String,
     pub catalog_dir: PathBuf,
     pub policies_dir: PathBuf,
     /// The deployment's key: `hash` masks and the mock login of unknown users are made with it. `None`: a new one for
     /// each process.
     #[serde(serialize_with = "redacted")]
     pub key: Option<Secret<Vec<u8>>>,
-    pub metastore: Metastore,
-    pub wire: Wire,
-    pub engine: Engine,
+    pub metastore: metastore::Config,
+    pub wire: wire::Config,
+    pub engine: engine::Config,
     pub log: Log,
+}
+
+/// `[log]`: what is written to standard error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `warn`, `info,lakegate::engine=debug`, …
+    pub filter: String,
+    pub format: telemetry::Format,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_string(), format: telemetry::Format::Text }
+    }
 }
 
 /// The file's own shape.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Written {
-    database: Option<String>,
     catalog_dir: Option<PathBuf>,
     policies_dir: Option<PathBuf>,
     key_file: Option<PathBuf>,
-    metastore: Option<Metastore>,
-    wire: Wire,
-    engine: Engine,
+    metastore: metastore::Config,
+    wire: wire::Config,
+    engine: engine::Config,
     log: Log,
 }
 
@@ -88,13 +98,12 @@ impl Config {
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<Fault>> {
         let mut document = Document::parse(name, text);
-        let Some(mut written) = document.read::<Written>() else { return Err(document.into_faults()) };
+        let Some(written) = document.read::<Written>() else { return Err(document.into_faults()) };
         let path_of = |variable: &str| environment(variable).filter(|v| !v.is_empty()).map(PathBuf::from);
         let key = read_key(&mut document, home, written.key_file.as_deref(), environment("LAKEGATE_KEY"));
         let at_home = |path: PathBuf| home.join(path);
 
         let mut config = Self {
-            database: written.database.unwrap_or_else(|| "lakegate".to_string()),
             catalog_dir: at_home(
                 path_of("LAKEGATE_CATALOG_DIR").or(written.catalog_dir).unwrap_or_else(|| "catalog".into()),
             ),
@@ -102,9 +111,9 @@ impl Config {
                 path_of("LAKEGATE_POLICIES_DIR").or(written.policies_dir).unwrap_or_else(|| "policies".into()),
             ),
             key,
-            metastore: written.metastore.take().unwrap_or_default(),
+            metastore: written.metastore,
             wire: written.wire,
-            engine: written.engine,
+            engine: written.engine.settled(),
             log: written.log,
         };
         if let Some(path) = path_of("LAKEGATE_METASTORE_PATH") {
@@ -114,16 +123,12 @@ impl Config {
         config.wire.certificate = config.wire.certificate.map(at_home);
         config.wire.key = config.wire.key.map(at_home);
         config.engine.spill_dir = config.engine.spill_dir.map(at_home);
-        config.engine.settle(machine::memory_bytes(), machine::cores());
         config.judge(&mut document);
         if document.is_sound() { Ok(config) } else { Err(document.into_faults()) }
     }
 
     /// Contradictions, ranges and unreadable files: whatever each value alone cannot tell.
     fn judge(&self, document: &mut Document<'_>) {
-        if self.database.is_empty() || self.database.len() > 63 {
-            document.fault_at(&["database"], "`database` is not a name of 1 to 63 bytes");
-        }
         for (key, directory) in [("catalog_dir", &self.catalog_dir), ("policies_dir", &self.policies_dir)] {
             if let Err(error) = fs::read_dir(directory) {
                 document.fault_at(&[key], format!("`{key}`: {} cannot be read: {error}", directory.display()));

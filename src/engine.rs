@@ -6,6 +6,7 @@ mod bodies;
 mod dialect;
 pub mod functions;
 mod limits;
+mod machine;
 mod pipeline;
 mod planner;
 mod resolver;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +43,8 @@ pub use crate::policy::Principal;
 pub struct Config {
     /// Name of the one database.
     pub database: String,
-    /// One pool for all statements; operators that sort, group and join ask it. 0: 70 % of what the machine or cgroup has.
+    /// One pool for all statements; operators that sort, group and join ask it. 0: 70 % of what the machine or its control
+    /// group has.
     pub memory_bytes: u64,
     /// Spill files of all statements together.
     pub spill_bytes_max: u64,
@@ -69,6 +71,33 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// What is true where 0 stands for "what the machine has".
+    pub fn settled(mut self) -> Self {
+        if self.memory_bytes == 0 {
+            self.memory_bytes = machine::memory_bytes() / 10 * 7;
+        }
+        if self.partitions == 0 {
+            self.partitions = machine::cores();
+        }
+        self
+    }
+
+    /// Contradictions of a settled configuration, all at once; each names its key first.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut claim = |holds: bool, text: &str| {
+            if !holds {
+                faults.push(text.to_string());
+            }
+        };
+        claim((1..=63).contains(&self.database.len()), "`database` is not a name of 1 to 63 bytes");
+        claim(self.memory_bytes >= 64 << 20, "`memory_bytes` is below 64 MiB");
+        claim(self.partitions <= 1_024, "`partitions` is above 1024");
+        faults
+    }
+}
+
 /// What every session shares.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -91,9 +120,9 @@ pub struct Engine {
 impl Engine {
     /// `login_key`: any secret of the deployment that survives a restart.
     pub fn new(config: Config, current: Arc<Current>, login_key: Secret<Vec<u8>>) -> Result<Arc<Self>> {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let partitions = if config.partitions == 0 { cores } else { config.partitions };
-        let pool = FairSpillPool::new(memory_bytes(&config) as usize);
+        let config = config.settled();
+        let partitions = config.partitions;
+        let pool = FairSpillPool::new(config.memory_bytes as usize);
         let pool = TrackConsumersPool::new(pool, std::num::NonZeroUsize::new(3).expect("three is not zero"));
         let spill = match &config.spill_dir {
             Some(dir) => DiskManagerMode::Directories(vec![dir.clone()]),
@@ -102,7 +131,7 @@ impl Engine {
         let disk = DiskManagerBuilder::default().with_mode(spill).with_max_temp_directory_size(config.spill_bytes_max);
         let runtime =
             RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build_arc()?;
-        let planner = planner::Planner::new(cores)?;
+        let planner = planner::Planner::new(machine::cores())?;
         let shared = Shared { config, planner, runtime, partitions };
         Ok(Arc::new(Self { shared, current, login_key, started_at: micros_now() }))
     }
@@ -150,19 +179,4 @@ impl Engine {
 
 pub(crate) fn micros_now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64)
-}
-
-/// 70 % of the cgroup's limit, or of the machine's memory where there is none.
-fn memory_bytes(config: &Config) -> u64 {
-    if config.memory_bytes > 0 {
-        return config.memory_bytes;
-    }
-    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let cgroup = number("/sys/fs/cgroup/memory.max").or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
-    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
-        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1_024)
-    });
-    let total = cgroup.into_iter().chain(machine).min().unwrap_or(4 << 30);
-    total / 10 * 7
 }

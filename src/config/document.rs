@@ -1,27 +1,13 @@
 //! One TOML file read into serde structs with *every* fault in it, not only the first: deserialise, note the fault, drop
 //! the key it points at, try again. It knows nothing about what the keys mean.
 
-use std::fmt;
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
-/// One mistake: where it stands, what it is, what was meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    pub file: String,
-    pub line: usize,
-    pub column: usize,
-    pub text: String,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.text)
-    }
-}
+use crate::policy::file::Fault;
 
 /// A parsed file and what was found wrong with it so far.
 pub(super) struct Document<'t> {
@@ -91,8 +77,9 @@ impl<'t> Document<'t> {
 
     fn fault(&mut self, span: Range<usize>, text: String) {
         let before = self.text.get(..span.start).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let line = u32::try_from(before.matches('\n').count()).map_or(u32::MAX, |n| n + 1);
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
+        let column = u32::try_from(column).map_or(u32::MAX, |n| n + 1);
         self.faults.push(Fault { file: self.file.clone(), line, column, text });
     }
 }

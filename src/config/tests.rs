@@ -26,9 +26,9 @@ fn check(text: &str, expected: &[&str]) {
 #[test]
 fn an_empty_file_is_all_defaults() {
     let config = settle_with("", &[]).unwrap();
-    assert_eq!(config.database, "lakegate");
+    assert_eq!(config.engine.database, "lakegate");
     assert!(config.catalog_dir.ends_with("catalog"));
-    assert!(config.engine.memory_bytes.is_some() && config.engine.running_max.is_some());
+    assert!(config.engine.memory_bytes > 0 && config.engine.partitions > 0);
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn an_unknown_key_is_named_with_its_nearest() {
         "[engine]\nmemory_byte = 1\n",
         &["lakegate.toml:2:1: unknown key `memory_byte` in [engine]; did you mean `memory_bytes`?"],
     );
-    check("databse = 'x'", &["lakegate.toml:1:1: unknown key `databse`; did you mean `database`?"]);
+    check("catalog_dri = 'x'", &["lakegate.toml:1:1: unknown key `catalog_dri`; did you mean `catalog_dir`?"]);
     check("[engin]\n", &["lakegate.toml:1:2: unknown key `engin`; did you mean `engine`?"]);
     check("[log]\nxyzzy = 1", &["lakegate.toml:2:1: unknown key `xyzzy` in [log]; there are `filter`, `format`"]);
     check(
@@ -49,11 +49,11 @@ fn an_unknown_key_is_named_with_its_nearest() {
 #[test]
 fn every_fault_is_reported_in_the_order_of_the_file() {
     check(
-        "databse = 'x'\n[engine]\nmemory_bytes = \"much\"\nqueud_max = 1\n[engine.statement]\ndepth_max = -1\n[wire]\nlisten = ['nowhere']\n",
+        "catalog_dri = 'x'\n[engine]\nmemory_bytes = \"much\"\ndatabse = 1\n[engine.statement]\ndepth_max = -1\n[wire]\nlisten = ['nowhere']\n",
         &[
-            "lakegate.toml:1:1: unknown key `databse`; did you mean `database`?",
+            "lakegate.toml:1:1: unknown key `catalog_dri`; did you mean `catalog_dir`?",
             "lakegate.toml:3:16: `memory_bytes` in [engine]: invalid type: string \"much\", expected u64",
-            "lakegate.toml:4:1: unknown key `queud_max` in [engine]; did you mean `queued_max`?",
+            "lakegate.toml:4:1: unknown key `databse` in [engine]; did you mean `database`?",
             "lakegate.toml:6:13: `depth_max` in [engine.statement]: invalid value: integer `-1`, expected usize",
             "lakegate.toml:8:11: `listen` in [wire]: invalid socket address syntax",
         ],
@@ -62,11 +62,11 @@ fn every_fault_is_reported_in_the_order_of_the_file() {
 
 #[test]
 fn syntax_errors_and_duplicates_do_not_hide_the_rest() {
-    let faults = settle_with("database = 'a'\ndatabase = 'b'\n[log]\nfiltr = 'x'\n", &[]).unwrap_err();
+    let faults = settle_with("catalog_dir = 'catalog'\ncatalog_dir = 'b'\n[log]\nfiltr = 'x'\n", &[]).unwrap_err();
     assert_eq!(faults.len(), 2, "{faults:?}");
     assert!(faults[0].starts_with("lakegate.toml:2:1: duplicate key"), "{faults:?}");
     assert!(faults[1].starts_with("lakegate.toml:4:1: unknown key `filtr`"), "{faults:?}");
-    let faults = settle_with("database = \n", &[]).unwrap_err();
+    let faults = settle_with("catalog_dir = \n", &[]).unwrap_err();
     assert!(faults[0].starts_with("lakegate.toml:1:"), "{faults:?}");
 }
 
@@ -81,11 +81,11 @@ fn columns_count_characters() {
 #[test]
 fn contradictions_stand_at_the_key_they_are_about() {
     check(
-        "[wire]\ntls = 'require'\n[engine]\nmemory_bytes = 1_000_000_000\nstatement_memory_bytes = 2_000_000_000\nrunning_max = 0\n",
+        "[wire]\ntls = 'require'\n[engine]\ndatabase = ''\nmemory_bytes = 1_000\n",
         &[
             "lakegate.toml:2:1: [wire]: `tls` needs `certificate` and `key`",
-            "lakegate.toml:5:1: [engine]: `statement_memory_bytes` is above `memory_bytes`",
-            "lakegate.toml:6:1: [engine]: `running_max` is 0",
+            "lakegate.toml:4:1: [engine]: `database` is not a name of 1 to 63 bytes",
+            "lakegate.toml:5:1: [engine]: `memory_bytes` is below 64 MiB",
         ],
     );
 }

@@ -21,6 +21,9 @@ use crate::wire::listen;
 pub struct Answers {
     /// What is not ready, in words for an operator; empty when everything is.
     pub unready: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// What fails while the rest works, a source that does not answer for one: said, and no reason to send clients
+    /// elsewhere.
+    pub degraded: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// The text of Prometheus's exposition format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
@@ -84,6 +87,7 @@ mod tests {
         let asked = Arc::clone(&unready);
         let answers = Answers {
             unready: Arc::new(move || asked.lock().unwrap().clone()),
+            degraded: Arc::new(|| vec!["source \"events\"".to_owned()]),
             metrics: Arc::new(|| "lakegate_connections 3\n".into()),
         };
         let shutdown = Shutdown::new();
@@ -93,9 +97,15 @@ mod tests {
 
         let expect = |code: &str, body: &str| (code.to_owned(), body.to_owned());
         assert_eq!(ask(address, "/healthz").await, expect("200", "ok\n"));
-        assert_eq!(ask(address, "/readyz").await, expect("503", r#"{"ready":false,"waiting_for":["source \"crm\""]}"#));
+        assert_eq!(
+            ask(address, "/readyz").await,
+            expect("503", r#"{"degraded":["source \"events\""],"ready":false,"waiting_for":["source \"crm\""]}"#)
+        );
         unready.lock().unwrap().clear();
-        assert_eq!(ask(address, "/readyz").await, expect("200", r#"{"ready":true,"waiting_for":[]}"#));
+        assert_eq!(
+            ask(address, "/readyz").await,
+            expect("200", r#"{"degraded":["source \"events\""],"ready":true,"waiting_for":[]}"#)
+        );
         assert_eq!(ask(address, "/metrics").await, expect("200", "lakegate_connections 3\n"));
         assert_eq!(ask(address, "/").await.0, "404");
 

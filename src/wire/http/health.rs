@@ -15,6 +15,6 @@ pub(super) async fn alive() -> &'static str {
 pub(super) async fn ready(State(answers): State<Answers>) -> (StatusCode, [(HeaderName, &'static str); 1], String) {
     let waiting_for = (answers.unready)();
     let code = if waiting_for.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({ "ready": waiting_for.is_empty(), "waiting_for": waiting_for });
+    let body = json!({ "ready": waiting_for.is_empty(), "waiting_for": waiting_for, "degraded": (answers.degraded)() });
     (code, [(CONTENT_TYPE, "application/json")], body.to_string())
 }

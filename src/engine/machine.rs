@@ -1,16 +1,16 @@
-//! What the machine gives this process: memory and cores. It decides no limit; `config` does.
+//! What the machine gives this process: memory and cores. It decides no limit.
 
 use std::fs;
 use std::path::Path;
 
 /// The smallest of the control groups' limits and the machine's memory.
-pub(super) fn memory_bytes() -> u64 {
+pub(crate) fn memory_bytes() -> u64 {
     let total = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_of(&text)).unwrap_or(4 << 30);
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     limits(&groups, |file| fs::read_to_string(file).ok()).into_iter().fold(total, u64::min)
 }
 
-pub(super) fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -1,0 +1,11 @@
+//! The one integration binary, so that DataFusion links once: a module for each area. It holds no tests itself.
+#![allow(clippy::unwrap_used)]
+
+mod docker;
+mod floors;
+mod lake;
+mod postgres_server;
+mod sources;
+mod tidy;
+mod tree;
+mod wire;
