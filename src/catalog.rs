@@ -71,6 +71,7 @@ impl Catalog {
 
 /// The one wording for a source that does not answer.
 pub fn unreachable_source(name: &str) -> Error {
-    Error::new(Kind::SourceUnreachable, format!("source \"{name}\" cannot be reached"))
-        .with_hint("The other sources work. The server asks this one again by itself; its administrator may look at /readyz.")
+    Error::new(Kind::SourceUnreachable, format!("source \"{name}\" cannot be reached")).with_hint(
+        "The other sources work. The server asks this one again by itself; its administrator may look at /readyz.",
+    )
 }

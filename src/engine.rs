@@ -1,153 +1,182 @@
-//! One statement's life: the one door through which anything is asked. No front end holds a plan or a table.
+//! One statement's life: the one door through which anything is asked. No front end holds a plan or a table; it gets a
+//! [`Session`], hands it SQL, and receives [`Rows`].
 
+mod audit;
+mod bodies;
+mod dialect;
+pub mod functions;
+mod limits;
+mod machine;
+mod pipeline;
+mod planner;
+mod resolver;
+mod run;
+mod session;
+mod settings;
+mod statement;
+mod transaction;
+pub mod world;
+mod write;
+
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use arrow::datatypes::SchemaRef;
-use datafusion::common::ScalarValue;
-use tokio_util::sync::CancellationToken;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
-use crate::formats::postgres::Style;
-use arrow::array::RecordBatch;
+use crate::error::{Error, Kind, Result};
+use crate::secret::Secret;
 
+pub use self::limits::Limits;
+pub use self::run::Rows;
+pub use self::settings::SERVER_VERSION;
+pub use self::transaction::{Answer, Prepared, Session, TransactionStatus};
+pub use self::world::{Current, World};
 pub use crate::policy::Principal;
 
-/// Shared by every session.
-#[derive(Debug)]
-pub struct Engine {}
-
-/// One login: principal, settings, prepared statements, transaction state.
-#[derive(Debug)]
-pub struct Session {}
-
-/// `I`, `T`, `E` of ReadyForQuery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransactionStatus {
-    Idle,
-    Active,
-    Failed,
+/// `[engine]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Name of the one database.
+    pub database: String,
+    /// One pool for all statements; operators that sort, group and join ask it. 0: 70 % of what the machine or its control
+    /// group has.
+    pub memory_bytes: u64,
+    /// Spill files of all statements together.
+    pub spill_bytes_max: u64,
+    /// Where spill files lie; the system's temporary directory where absent.
+    pub spill_dir: Option<PathBuf>,
+    /// No client may set a longer `statement_timeout`; 0: no cap.
+    pub statement_timeout_ms_max: u64,
+    /// Parallel streams of one statement; 0: one per core.
+    pub partitions: usize,
+    pub statement: Limits,
 }
 
-/// A parsed statement, its parameter types and its result columns: what Describe answers.
-#[derive(Debug, Clone)]
-pub struct Prepared {
-    /// Oids of `$1 …`.
-    pub parameters: Vec<u32>,
-    /// `None`: the statement returns no rows.
-    pub columns: Option<SchemaRef>,
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            database: "lakegate".into(),
+            memory_bytes: 0,
+            spill_bytes_max: 50 << 30,
+            spill_dir: None,
+            statement_timeout_ms_max: 0,
+            partitions: 0,
+            statement: Limits::default(),
+        }
+    }
 }
 
-/// What an execution gives.
-#[derive(Debug)]
-pub enum Answer {
-    /// Rows, then CommandComplete with the tag's word and the count (`SELECT 5`).
-    Rows(Rows),
-    /// CommandComplete with this tag (`SET`, `INSERT 0 5`).
-    Done(String),
-    /// EmptyQueryResponse.
-    Empty,
+impl Config {
+    /// What is true where 0 stands for "what the machine has".
+    pub fn settled(mut self) -> Self {
+        if self.memory_bytes == 0 {
+            self.memory_bytes = machine::memory_bytes() / 10 * 7;
+        }
+        if self.partitions == 0 {
+            self.partitions = machine::cores();
+        }
+        self
+    }
+
+    /// Contradictions of a settled configuration, all at once; each names its key first.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut claim = |holds: bool, text: &str| {
+            if !holds {
+                faults.push(text.to_string());
+            }
+        };
+        claim((1..=63).contains(&self.database.len()), "`database` is not a name of 1 to 63 bytes");
+        claim(self.memory_bytes >= 64 << 20, "`memory_bytes` is below 64 MiB");
+        claim(self.partitions <= 1_024, "`partitions` is above 1024");
+        faults
+    }
 }
 
-/// A result: its columns (names as Postgres would give them) and a stream of batches under deadline, budget and cancel.
+/// What every session shares.
 #[derive(Debug)]
-pub struct Rows {}
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) planner: planner::Planner,
+    pub(crate) runtime: Arc<RuntimeEnv>,
+    pub(crate) partitions: usize,
+}
 
-impl Rows {
-    pub fn schema(&self) -> SchemaRef {
-        todo!()
-    }
-
-    /// `SELECT`, `SHOW` …: the word of the command tag.
-    pub fn tag(&self) -> &str {
-        todo!()
-    }
-
-    pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
-        todo!()
-    }
+/// One engine a process.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) shared: Shared,
+    current: Arc<Current>,
+    /// Salts of unknown users are made from it, so that they stay the same from login to login.
+    login_key: Secret<Vec<u8>>,
+    started_at: i64,
 }
 
 impl Engine {
-    /// The SCRAM verifier of `user`, in the text form Postgres stores, for the exchange; for an unknown user a mock one
-    /// that no password fits, the same at each call (salt = HMAC(server key, name)).
+    /// `login_key`: any secret of the deployment that survives a restart.
+    pub fn new(config: Config, current: Arc<Current>, login_key: Secret<Vec<u8>>) -> Result<Arc<Self>> {
+        let config = config.settled();
+        let partitions = config.partitions;
+        let pool = FairSpillPool::new(config.memory_bytes as usize);
+        let pool = TrackConsumersPool::new(pool, std::num::NonZeroUsize::new(3).expect("three is not zero"));
+        let spill = match &config.spill_dir {
+            Some(dir) => DiskManagerMode::Directories(vec![dir.clone()]),
+            None => DiskManagerMode::OsTmpDirectory,
+        };
+        let disk = DiskManagerBuilder::default().with_mode(spill).with_max_temp_directory_size(config.spill_bytes_max);
+        let runtime =
+            RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build_arc()?;
+        let planner = planner::Planner::new(machine::cores())?;
+        let shared = Shared { config, planner, runtime, partitions };
+        Ok(Arc::new(Self { shared, current, login_key, started_at: micros_now() }))
+    }
+
+    /// The SCRAM verifier of `user`, in the text form PostgreSQL stores, for the exchange; for an unknown user a mock one
+    /// that no password fits, the same at each call.
     pub fn verifier(&self, user: &str) -> String {
-        let _ = user;
-        todo!()
+        let world = self.current.get();
+        match world.policies.verifier(user) {
+            Some(verifier) => verifier.to_string(),
+            None => crate::policy::scram::mock_verifier(self.login_key.reveal(), user),
+        }
     }
 
     /// After a SCRAM exchange succeeded; called by `wire/auth.rs` alone. 28000 where the user was removed meanwhile.
     pub fn login(&self, user: &str) -> Result<Principal> {
-        let _ = user;
-        todo!()
+        let gone = || Error::new(Kind::NotAllowedIn, format!("role \"{user}\" is not permitted to log in"));
+        self.current.get().policies.principal(user).ok_or_else(gone)
     }
 
-    /// `startup`: the parameters of the startup message (database, options, client_encoding, TimeZone …); 3D000 for
-    /// another database, 22023/42704 for settings. `pid` is shown in pg_stat_activity and pg_backend_pid().
+    /// `startup`: the parameters of the startup message (database, options, client_encoding, TimeZone …). 3D000 for
+    /// another database; 22023 and 42704 for settings. `pid` is what pg_backend_pid() answers.
     pub fn session(self: &Arc<Self>, principal: Principal, startup: &[(String, String)], pid: i32) -> Result<Session> {
-        let _ = (principal, startup, pid);
-        todo!()
+        Session::open(Arc::clone(self), principal, startup, pid)
+    }
+
+    /// The world in force.
+    pub fn world(&self) -> Arc<World> {
+        self.current.get()
+    }
+
+    pub(crate) fn current(&self) -> &Current {
+        &self.current
+    }
+
+    pub(crate) fn started_at(&self) -> i64 {
+        self.started_at
+    }
+
+    /// Bytes that statements hold of the memory pool now.
+    pub fn memory_reserved(&self) -> usize {
+        self.shared.runtime.memory_pool.reserved()
     }
 }
 
-impl Session {
-    pub fn status(&self) -> TransactionStatus {
-        todo!()
-    }
-
-    /// How values are spelt now (TimeZone).
-    pub fn style(&self) -> Style {
-        todo!()
-    }
-
-    /// ParameterStatus pairs that changed since last asked; the first call gives all.
-    pub fn reported(&mut self) -> Vec<(String, String)> {
-        todo!()
-    }
-
-    /// Splits a simple Query into statements; a syntax error refuses all of them. Unnamed prepared statements without
-    /// declared parameter types. An empty text gives an empty list.
-    pub fn split(&mut self, sql: &str) -> Result<Vec<String>> {
-        let _ = sql;
-        todo!()
-    }
-
-    /// Plans one statement for this principal under the policy of now. `oids`: declared parameter types, 0 = infer.
-    pub async fn prepare(&mut self, sql: &str, oids: &[u32]) -> Result<Arc<Prepared>> {
-        let _ = (sql, oids);
-        todo!()
-    }
-
-    /// Runs it, guarded anew under the policy of now. A failure marks an open transaction failed.
-    pub async fn execute(&mut self, prepared: &Arc<Prepared>, parameters: Vec<ScalarValue>, cancel: CancellationToken) -> Result<Answer> {
-        let _ = (prepared, parameters, cancel);
-        todo!()
-    }
-
-    /// Named prepared statements, shared between Parse and SQL PREPARE. 42P05 for a name in use.
-    pub fn keep(&mut self, name: &str, prepared: Arc<Prepared>) -> Result<()> {
-        let _ = (name, prepared);
-        todo!()
-    }
-
-    /// 26000 where there is none; the unnamed one is "".
-    pub fn kept(&self, name: &str) -> Result<Arc<Prepared>> {
-        let _ = name;
-        todo!()
-    }
-
-    /// Closing an unknown name is no error.
-    pub fn forget(&mut self, name: &str) {
-        let _ = name;
-        todo!()
-    }
-
-    /// The protocol layer met an error between statements (bad Bind, cancelled portal): an open transaction is failed.
-    pub fn fail(&mut self) {
-        todo!()
-    }
-
-    /// Sync outside a transaction block, end of a simple Query: implicit transactions end here.
-    pub fn sync(&mut self) {
-        todo!()
-    }
+pub(crate) fn micros_now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64)
 }

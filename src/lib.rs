@@ -15,18 +15,18 @@ pub mod telemetry;
 pub mod types;
 
 // --- data floors
-/// The database under the lake and the runtime objects.
-pub mod metastore;
-/// Iceberg: read, write, commit.
-pub mod lake;
-/// Arrow to foreign bytes and back.
-pub mod formats;
-/// Where raw tables come from: Postgres, Kafka, Iceberg, memory.
-pub mod sources;
-/// The seal over every table, and its only key.
-pub mod policy;
 /// Names to sealed tables.
 pub mod catalog;
+/// Arrow to foreign bytes and back.
+pub mod formats;
+/// Iceberg: read, write, commit.
+pub mod lake;
+/// The database under the lake and the runtime objects.
+pub mod metastore;
+/// The seal over every table, and its only key.
+pub mod policy;
+/// Where raw tables come from: Postgres, Kafka, Iceberg, memory.
+pub mod sources;
 
 // --- statements
 /// One statement's life.
@@ -37,7 +37,7 @@ pub mod wire;
 // --- assembly
 /// One file and the environment, read once.
 pub mod config;
-/// Builds floors bottom-up, starts doors, drains top-down.
-pub mod server;
 /// An embedded world: sample data, a private broker and database, then the server.
 pub mod demo;
+/// Builds floors bottom-up, starts doors, drains top-down.
+pub mod server;

@@ -1,1 +1,223 @@
-//! x
+//! Builds the floors bottom-up, opens the doors, and at the end drains top-down. It decides nothing about a statement.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hmac::{Hmac, Mac};
+use metrics_exporter_prometheus::PrometheusHandle;
+use sha2::Sha256;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::config::{Config, Fault};
+pub use crate::engine::world::refuse;
+use crate::engine::world::{Builder, Connect, Origin};
+use crate::engine::{Current, Engine, World};
+use crate::error::{Error, Result};
+use crate::lake::Lake;
+use crate::metastore::Metastore;
+use crate::secret::Secret;
+use crate::shutdown::Shutdown;
+use crate::sources::iceberg::Iceberg;
+use crate::wire::{self, http, pg};
+use crate::{sources, telemetry};
+
+/// Files and sources are looked at this often: an edit has its effect within a second.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// What the doors may take beyond their own drain, and the tasks behind them after that.
+const END_MAX: Duration = Duration::from_secs(5);
+
+/// A running server. [`Server::drain`] ends it; dropped without, its tasks end with the runtime.
+pub struct Server {
+    pub engine: Arc<Engine>,
+    /// The first address of the PostgreSQL door.
+    pub pg: SocketAddr,
+    pub http: Option<SocketAddr>,
+    doors: Shutdown,
+    /// Ends after the doors: health must be able to say "draining".
+    behind: Shutdown,
+    patience: Duration,
+}
+
+/// SIGTERM and Ctrl-C, one as good as the other.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).map_err(|e| Error::internal("signals").with_source(e));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// What `lakegate check` found in a configuration that would start.
+pub struct Report {
+    pub warnings: Vec<Fault>,
+    pub sources_down: Vec<String>,
+    pub tables: usize,
+    pub users: usize,
+}
+
+impl Server {
+    /// Returns when every door is open. `metrics` renders what `/metrics` shows.
+    pub async fn start(config: &Config, metrics: PrometheusHandle) -> Result<Self> {
+        let metastore = Arc::new(Metastore::open(&config.metastore).await?);
+        let (doors, behind) = (Shutdown::new(), Shutdown::new());
+        if config.key.is_none() {
+            tracing::warn!("no key_file: hash masks will differ after a restart");
+        }
+        let (builder, world) = first_world(config, metastore, true).await?;
+        for warning in builder.warnings() {
+            tracing::warn!(%warning, "policy");
+        }
+        let (current, engine) = engine(config, world)?;
+
+        let pg_door = pg::Door::bind(&config.wire, Arc::clone(&engine), &doors).await?;
+        let pg = pg_door.local_addr()?;
+        let mut http = None;
+        if let Some(address) = config.wire.http_listen {
+            let answers = answers(&engine, &doors, metrics.clone());
+            let door = http::Door::bind(address, answers, &behind).await?;
+            http = Some(door.local_addr()?);
+            behind.spawn("http door", door.run());
+        }
+        behind.spawn("catalog and policy", watch(builder, current, behind.clone()));
+        behind.spawn("metrics", telemetry::upkeep(metrics, behind.token().clone()));
+        doors.spawn("postgres door", pg_door.run());
+        tracing::info!(postgres = %pg, http = http.map(tracing::field::display), "serving");
+        let patience = Duration::from_millis(config.wire.drain_ms) + END_MAX;
+        Ok(Self { engine, pg, http, doors, behind, patience })
+    }
+
+    /// Running statements may finish within `drain_ms`; `hurry` ends them at once. `true` when nothing had to be cut off.
+    pub async fn drain(self, hurry: impl Future<Output = ()>) -> bool {
+        tracing::info!("draining");
+        let doors = tokio::select! {
+            ended = self.doors.finish(self.patience) => ended,
+            () = hurry => false,
+        };
+        self.behind.finish(END_MAX).await && doors
+    }
+}
+
+/// Everything `serve` would load, without touching what is there: no door at its address, nothing written.
+pub async fn check(config: &Config) -> Result<Report> {
+    let (builder, world, _scratch) = dry(config).await?;
+    let report = Report {
+        warnings: builder.warnings().to_vec(),
+        sources_down: builder.sources_down().iter().map(ToString::to_string).collect(),
+        tables: world.catalog.entries.len(),
+        users: world.policies.users().len(),
+    };
+    let (_, engine) = engine(config, world)?;
+    // Loads certificate and key.
+    let anywhere = wire::Config { listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))], ..config.wire.clone() };
+    pg::Door::bind(&anywhere, engine, &Shutdown::new()).await?;
+    Ok(report)
+}
+
+/// The world that `serve` would begin with, for the commands that explain policies.
+pub async fn world(config: &Config) -> Result<World> {
+    Ok(dry(config).await?.1)
+}
+
+/// Over the metastore that is there, or over an empty one that is gone with the third value.
+async fn dry(config: &Config) -> Result<(Builder, World, Scratch)> {
+    let scratch = Scratch(std::env::temp_dir().join(format!("lakegate-check-{}", uuid::Uuid::new_v4().simple())));
+    let mut metastore = config.metastore.clone();
+    if !metastore.path.exists() {
+        metastore.path = scratch.0.join("metastore.db");
+    }
+    let metastore = Arc::new(Metastore::open(&metastore).await?);
+    let (builder, world) = first_world(config, metastore, false).await?;
+    Ok((builder, world, scratch))
+}
+
+/// A directory that may have been made, and is removed.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+async fn first_world(config: &Config, metastore: Arc<Metastore>, remember: bool) -> Result<(Builder, World)> {
+    let origin = Origin {
+        catalog_dir: config.catalog_dir.clone(),
+        policies_dir: config.policies_dir.clone(),
+        database: config.engine.database.clone(),
+        mask_key: derived(config, "mask"),
+        connect: connect(Arc::clone(&metastore)),
+        metastore: Some(metastore),
+        remember,
+    };
+    Builder::start(origin).await.map_err(|faults| refuse(&faults))
+}
+
+fn engine(config: &Config, world: World) -> Result<(Arc<Current>, Arc<Engine>)> {
+    let current = Arc::new(Current::new(Arc::new(world)));
+    let engine = Engine::new(config.engine.clone(), Arc::clone(&current), derived(config, "login"))?;
+    Ok((current, engine))
+}
+
+/// A lake needs the metastore; every other kind is connected by its file alone.
+fn connect(metastore: Arc<Metastore>) -> Connect {
+    Box::new(move |file| match &file.config {
+        sources::Config::Iceberg(config) => {
+            let lake = Lake::connect(&config.lake(), Arc::clone(&metastore))?;
+            Ok(Arc::new(Iceberg::new(&file.name, config, Arc::new(lake))))
+        }
+        other => sources::connect(&file.name, other),
+    })
+}
+
+/// One secret serves two ends that must not be exchanged for one another.
+fn derived(config: &Config, purpose: &str) -> Secret<Vec<u8>> {
+    let key = match &config.key {
+        Some(key) => key.reveal().clone(),
+        None => rand::random::<[u8; 32]>().to_vec(),
+    };
+    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&key).expect("HMAC takes a key of any length");
+    mac.update(b"lakegate ");
+    mac.update(purpose.as_bytes());
+    Secret::new(mac.finalize().into_bytes().to_vec())
+}
+
+async fn watch(mut builder: Builder, current: Arc<Current>, shutdown: Shutdown) {
+    while shutdown.token().run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+        builder.step(&current).await;
+    }
+}
+
+fn answers(engine: &Arc<Engine>, doors: &Shutdown, metrics: PrometheusHandle) -> http::Answers {
+    let (about, draining) = (Arc::clone(engine), doors.token().clone());
+    let measured = Arc::clone(engine);
+    http::Answers {
+        unready: Arc::new(move || if draining.is_cancelled() { vec!["draining".to_string()] } else { Vec::new() }),
+        degraded: Arc::new(move || unreachable_sources(&about.world())),
+        metrics: Arc::new(move || {
+            metrics::gauge!(telemetry::metrics::MEMORY_POOL_BYTES).set(measured.memory_reserved() as f64);
+            metrics.render()
+        }),
+    }
+}
+
+fn unreachable_sources(world: &World) -> Vec<String> {
+    let down = world.catalog.schemas.values().flatten().filter(|mounted| mounted.down);
+    let names: BTreeSet<String> =
+        down.map(|mounted| format!("source \"{}\" does not answer", mounted.source.name())).collect();
+    names.into_iter().collect()
+}

@@ -13,9 +13,53 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::ExecutionPlan;
+
+use serde::{Deserialize, Deserializer};
 
 use crate::error::Result;
+use crate::lake::Lake;
+use crate::metastore::Metastore;
 use crate::types::{TableName, Version};
+
+/// What `catalog/sources/<name>.toml` says beside its `kind`.
+#[derive(Debug, Clone)]
+pub enum Config {
+    Iceberg(iceberg::Config),
+    Kafka(kafka::Config),
+    Memory(memory::Config),
+    Postgres(postgres::Config),
+}
+
+impl Config {
+    /// Every word `kind` takes.
+    pub const KINDS: [&str; 4] = ["iceberg", "kafka", "memory", "postgres"];
+
+    /// The keys of this kind; `None` where there is no such kind.
+    pub fn read<'de, D: Deserializer<'de>>(kind: &str, keys: D) -> Option<Result<Self, D::Error>> {
+        Some(match kind {
+            "iceberg" => iceberg::Config::deserialize(keys).map(Self::Iceberg),
+            "kafka" => kafka::Config::deserialize(keys).map(Self::Kafka),
+            "memory" => memory::Config::deserialize(keys).map(Self::Memory),
+            "postgres" => postgres::Config::deserialize(keys).map(Self::Postgres),
+            _ => return None,
+        })
+    }
+}
+
+/// The source that a file describes; what contradicts itself there is found, nothing is asked of the source yet. Lakes
+/// keep their catalog in `metastore`.
+pub fn connect(name: &str, config: &Config, metastore: &Arc<Metastore>) -> Result<Arc<dyn Source>> {
+    Ok(match config {
+        Config::Iceberg(config) => {
+            let lake = Lake::connect(&config.lake(), Arc::clone(metastore))?;
+            Arc::new(iceberg::Iceberg::new(name, config, Arc::new(lake)))
+        }
+        Config::Kafka(config) => Arc::new(kafka::Kafka::new(name, config.clone())?),
+        Config::Memory(config) => Arc::new(memory::Memory::configured(name, config)?),
+        Config::Postgres(config) => Arc::new(postgres::Postgres::new(name, config.clone())?),
+    })
+}
 
 /// One configured source: `catalog/sources/<name>.toml`.
 ///
@@ -69,11 +113,17 @@ pub trait Table: Debug + Send + Sync {
 }
 
 /// A table as one statement sees it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Pinned {
     pub version: Version,
     pub provider: Arc<dyn TableProvider>,
+    /// Tells whether a physical leaf reads this table and nothing else: by topic, relation or files, never by a tag that
+    /// an optimizer could lose. A leaf under a full grant must be known by one of these or the statement is refused.
+    pub reads: Reads,
 }
+
+/// See [`Pinned::reads`].
+pub type Reads = Arc<dyn Fn(&dyn ExecutionPlan) -> bool + Send + Sync>;
 
 /// Makes, fills and drops tables. Each call is one atomic commit; an error leaves nothing visible.
 #[async_trait]
@@ -85,7 +135,12 @@ pub trait Writer: Debug + Send + Sync {
     async fn drop_schema(&self, name: &str) -> Result<()>;
 
     /// Makes the table and, with `rows`, fills it in the same commit (CREATE TABLE AS). Returns the rows written.
-    async fn create_table(&self, name: &TableName, schema: SchemaRef, rows: Option<SendableRecordBatchStream>) -> Result<u64>;
+    async fn create_table(
+        &self,
+        name: &TableName,
+        schema: SchemaRef,
+        rows: Option<SendableRecordBatchStream>,
+    ) -> Result<u64>;
 
     /// Appends in one commit. The stream's columns are the table's, in order, and of its types.
     async fn append(&self, name: &TableName, rows: SendableRecordBatchStream) -> Result<u64>;

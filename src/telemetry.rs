@@ -1,1 +1,148 @@
-//! Tracing set-up; every metric name is a constant here and described once. It records nothing itself.
+//! Tracing set-up, and the name of every metric: a constant here, described once. It records nothing itself.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::error::{Error, Kind, Result};
+
+/// How log lines are spelt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Sends log lines to standard error. `filter` is in `RUST_LOG`'s language, `info` or `lakegate=debug,warn`.
+pub fn init(format: Format, filter: &str) -> Result<()> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|e| Error::new(Kind::Config, format!("log filter is not understood: {e}")))?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let installed = match format {
+        Format::Text => lines.try_init(),
+        Format::Json => lines.json().flatten_event(true).try_init(),
+    };
+    installed.map_err(|e| Error::internal("tracing is set up twice").with_source(e))
+}
+
+/// Installs the process's one recorder; the handle renders what `/metrics` shows.
+pub fn install_recorder() -> Result<PrometheusHandle> {
+    let seconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+    let rows = [1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0];
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &seconds)
+        .and_then(|b| b.set_buckets_for_metric(Matcher::Suffix("_batch_rows".into()), &rows))
+        .and_then(PrometheusBuilder::install_recorder)
+        .map_err(|e| Error::internal("metrics recorder").with_source(e))?;
+    metrics::describe();
+    Ok(handle)
+}
+
+/// Folds recorded histogram samples into their buckets until `token` ends; without it they pile up between scrapes.
+pub async fn upkeep(handle: PrometheusHandle, token: CancellationToken) {
+    let mut tick = tokio::time::interval(Duration::from_secs(5));
+    while token.run_until_cancelled(tick.tick()).await.is_some() {
+        handle.run_upkeep();
+    }
+}
+
+/// Every metric's name. Units are Prometheus's base units and stand in the name.
+pub mod metrics {
+    use ::metrics::Unit::{Bytes, Count, Seconds};
+    use ::metrics::{describe_counter, describe_gauge, describe_histogram};
+
+    /// Kind of a described metric, as the table below needs it.
+    enum Of {
+        Counter,
+        Gauge,
+        Histogram,
+    }
+
+    macro_rules! metrics {
+        ($($name:ident = $text:literal, $of:ident, $unit:ident, $about:literal;)*) => {
+            $(#[doc = $about] pub const $name: &str = $text;)*
+
+            /// Tells the installed recorder what each metric means.
+            pub fn describe() {
+                $(match Of::$of {
+                    Of::Counter => describe_counter!($name, $unit, $about),
+                    Of::Gauge => describe_gauge!($name, $unit, $about),
+                    Of::Histogram => describe_histogram!($name, $unit, $about),
+                })*
+            }
+
+            /// Every name, in the order of the table.
+            pub const ALL: &[&str] = &[$($name,)*];
+        };
+    }
+
+    metrics! {
+        // --- the wire
+        CONNECTIONS = "lakegate_connections", Gauge, Count, "logged-in connections";
+        CONNECTIONS_PENDING = "lakegate_connections_pending", Gauge, Count, "connections that have not logged in yet";
+        CONNECTIONS_REFUSED = "lakegate_connections_refused_total", Counter, Count, "connections closed before login, by reason";
+        LOGIN_FAILURES = "lakegate_login_failures_total", Counter, Count, "failed logins";
+        SESSIONS_ENDED = "lakegate_sessions_ended_total", Counter, Count, "sessions ended by the server, by reason";
+        MESSAGES_OVERSIZED = "lakegate_messages_oversized_total", Counter, Count, "messages refused for their size";
+        BYTES_SENT = "lakegate_bytes_sent_total", Counter, Bytes, "bytes written to clients";
+        CANCELS = "lakegate_cancel_requests_total", Counter, Count, "cancel requests, by outcome: hit, idle, miss, silenced";
+        // --- statements
+        QUERIES = "lakegate_queries_total", Counter, Count, "statements executed, by outcome and SQLSTATE";
+        QUERY_SECONDS = "lakegate_query_seconds", Histogram, Seconds, "time from execution to the last row";
+        ROWS = "lakegate_rows_total", Counter, Count, "rows that statements gave";
+        PANICS = "lakegate_panics_total", Counter, Count, "statements that ended in a panic";
+        MEMORY_POOL_BYTES = "lakegate_memory_pool_bytes", Gauge, Bytes, "memory reserved by running statements";
+        SPILL_BYTES = "lakegate_spill_bytes", Gauge, Bytes, "temporary files of running statements";
+        RESULT_CACHE_HITS = "lakegate_result_cache_hits_total", Counter, Count, "statements answered from the result cache";
+        RESULT_CACHE_MISSES = "lakegate_result_cache_misses_total", Counter, Count, "cacheable statements that had to run";
+        RESULT_CACHE_BYTES = "lakegate_result_cache_bytes", Gauge, Bytes, "bytes held by the result cache";
+        REFLECTIONS_USED = "lakegate_reflections_used_total", Counter, Count, "statements answered from a reflection";
+        // --- policy, catalog, sources
+        POLICY_GENERATION = "lakegate_policy_generation", Gauge, Count, "generation of the policy in force";
+        CONFIG_FAULTS = "lakegate_config_faults_total", Counter, Count, "loads of policy and catalog files that were refused";
+        CONFIG_STALE = "lakegate_config_stale", Gauge, Count, "1 while files on disk are refused and an older state is in force";
+        POLICY_STALE = "lakegate_policy_stale", Gauge, Count, "1 while files on disk are refused and an older catalog and policy are in force";
+        SOURCE_ERRORS = "lakegate_source_errors_total", Counter, Count, "errors of sources, by source";
+        SOURCE_CONNECTIONS = "lakegate_source_connections", Gauge, Count, "connections open to sources, by source";
+        // --- ingest
+        INGEST_LAG_SECONDS = "lakegate_ingest_lag_seconds", Gauge, Seconds, "age of the newest committed change, by pipeline";
+        INGEST_COMMITS = "lakegate_ingest_commits_total", Counter, Count, "lake commits, by pipeline";
+        INGEST_BATCH_ROWS = "lakegate_ingest_batch_rows", Histogram, Count, "rows in one committed batch, by pipeline";
+        INGEST_COMMIT_SECONDS = "lakegate_ingest_commit_seconds", Histogram, Seconds, "time of one lake commit, by pipeline";
+        INGEST_ROWS = "lakegate_ingest_rows_total", Counter, Count, "changes taken in, by pipeline";
+        INGEST_RETRIES = "lakegate_ingest_retries_total", Counter, Count, "failed attempts that were tried again, by pipeline";
+        INGEST_DEAD_LETTERS = "lakegate_ingest_dead_letters_total", Counter, Count, "records set aside, by pipeline";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::metrics::ALL;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_distinct_and_carry_the_prefix() {
+        assert_eq!(ALL.iter().collect::<BTreeSet<_>>().len(), ALL.len());
+        for name in ALL {
+            assert!(
+                name.starts_with("lakegate_") && name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase()),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_unreadable_filter_is_a_configuration_error() {
+        let error = super::init(super::Format::Text, "lakegate=shout").expect_err("no such level");
+        assert_eq!(error.kind().sqlstate(), "F0000");
+    }
+}

@@ -1,4 +1,9 @@
-//! The one integration binary: a module for each area. It holds no tests itself.
+//! The one integration binary, so that DataFusion links once: a module for each area. It holds no tests itself.
+#![allow(clippy::unwrap_used)]
 
+mod docker;
+mod floors;
 mod postgres_server;
 mod sources;
+mod tidy;
+mod tree;

@@ -1,10 +1,24 @@
-//! What one principal can see, as plain values: the only input of information_schema and pg_catalog.
+//! What one principal can see, as plain values: the only input of information_schema, pg_catalog and the functions over
+//! them. It decides nothing: [`View::of`] asks the policy once for every object.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 
+use super::pg_catalog::image;
+use super::{Body, Catalog};
 use crate::error::Result;
-use crate::types::TableName;
+use crate::policy::{Action, Decision, Policies, SessionPolicy};
+use crate::types::{ObjectId, TableName};
+
+/// Oids below this are PostgreSQL's own.
+pub const FIRST_OID: u32 = 16384;
+/// Who owns what nobody in the session's sight owns. PostgreSQL's own bootstrap role has this oid.
+pub const BOOTSTRAP: (&str, u32) = ("pg_lakegate", 10);
+/// Schemas that no source and no dataset may claim, with the oids of PostgreSQL's.
+pub const SYSTEM_SCHEMAS: [(&str, u32); 2] = [("information_schema", 13207), ("pg_catalog", 11)];
 
 /// A session's view of the catalog. Objects without a grant and hidden columns are not in it.
 #[derive(Debug, Clone, Default)]
@@ -14,13 +28,19 @@ pub struct View {
     pub is_admin: bool,
     /// Roles and users this session may know of: itself and its closure; an admin knows all.
     pub roles: Vec<Role>,
-    /// Schemas with something visible, and the system schemas; (name, oid).
+    /// Schemas with something visible, and the system schemas; (name, oid), by name.
     pub schemas: Vec<(String, u32)>,
+    /// Of `schemas`, those the session may create tables in.
+    pub creatable: BTreeSet<String>,
+    /// By name.
     pub tables: Vec<VisibleTable>,
     /// name, value, description of every setting of the session.
     pub settings: Vec<(String, String, String)>,
     /// Backend process id of this session.
     pub pid: i32,
+    /// When the server and this session started, in microseconds since 1970.
+    pub server_started_at: i64,
+    pub session_started_at: i64,
 }
 
 /// A row of pg_roles.
@@ -31,7 +51,7 @@ pub struct Role {
     /// Users log in; roles do not.
     pub login: bool,
     pub admin: bool,
-    /// Names of the roles it is a direct member of.
+    /// Names of the roles it is a member of, through other roles too.
     pub member_of: Vec<String>,
 }
 
@@ -47,6 +67,17 @@ pub struct VisibleTable {
     /// What the session may do besides select.
     pub may_insert: bool,
     pub owner: String,
+    /// A dataset's text, for admins only.
+    pub definition: Option<String>,
+}
+
+/// What the engine knows of a session besides its rights.
+#[derive(Debug, Clone, Default)]
+pub struct Circumstances {
+    pub settings: Vec<(String, String, String)>,
+    pub pid: i32,
+    pub server_started_at: i64,
+    pub session_started_at: i64,
 }
 
 /// One relation of information_schema or pg_catalog: columns fixed, rows computed for a session.
@@ -55,3 +86,178 @@ pub trait SystemTable: Send + Sync + std::fmt::Debug {
     fn schema(&self) -> SchemaRef;
     fn rows(&self, view: &View) -> Result<RecordBatch>;
 }
+
+/// The system relation of this name.
+pub fn system_table(name: &TableName) -> Option<Arc<dyn SystemTable>> {
+    super::pg_catalog::relation(name).map(|relation| Arc::new(relation) as Arc<dyn SystemTable>)
+}
+
+impl View {
+    /// What `session` may know of `catalog`. `policies` are those the session was made from.
+    pub fn of(catalog: &Catalog, policies: &Arc<Policies>, session: &SessionPolicy, about: Circumstances) -> Self {
+        let is_admin = session.is_admin();
+        let user = session.principal().user().to_string();
+        let roles = roles(policies, session, &user);
+        let known: BTreeSet<&str> = roles.iter().map(|r| r.name.as_str()).collect();
+        let tables: Vec<VisibleTable> =
+            catalog.entries.values().filter_map(|entry| visible(entry, session, is_admin, &known)).collect();
+        let creatable: BTreeSet<String> = catalog.schemas.keys().filter(|s| session.may_create(s)).cloned().collect();
+        let shown: BTreeSet<&str> =
+            tables.iter().map(|t| t.name.schema.as_str()).chain(creatable.iter().map(String::as_str)).collect();
+        let mut schemas: Vec<(String, u32)> = shown.iter().map(|s| (s.to_string(), named_oid("schema", s))).collect();
+        schemas.extend(SYSTEM_SCHEMAS.map(|(name, oid)| (name.to_string(), oid)));
+        schemas.sort();
+        Self {
+            database: catalog.database.clone(),
+            user,
+            is_admin,
+            roles,
+            schemas,
+            creatable,
+            tables,
+            settings: about.settings,
+            pid: about.pid,
+            server_started_at: about.server_started_at,
+            session_started_at: about.session_started_at,
+        }
+    }
+
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.settings.iter().find(|(n, _, _)| n.eq_ignore_ascii_case(name)).map(|(_, value, _)| value.as_str())
+    }
+
+    /// Existing schemas of `search_path`, in its order, without pg_catalog where that is only implied.
+    pub fn search_path(&self) -> Vec<&str> {
+        let mut path: Vec<&str> = vec![];
+        for word in self.setting("search_path").unwrap_or_default().split(',') {
+            let word = word.trim();
+            let name = match word.strip_prefix('"').and_then(|w| w.strip_suffix('"')) {
+                Some("$user") => self.user.clone(),
+                Some(quoted) => quoted.replace("\"\"", "\""),
+                None if word == "$user" => self.user.clone(),
+                None => word.to_lowercase(),
+            };
+            if let Some((schema, _)) = self.schemas.iter().find(|(s, _)| *s == name)
+                && !path.contains(&schema.as_str())
+            {
+                path.push(schema);
+            }
+        }
+        path
+    }
+
+    /// As [`View::search_path`], with pg_catalog first where it is not named: the order names are looked up in.
+    pub fn lookup_path(&self) -> Vec<&str> {
+        let mut path = self.search_path();
+        if !path.contains(&"pg_catalog") {
+            path.insert(0, "pg_catalog");
+        }
+        path
+    }
+
+    pub fn database_oid(&self) -> u32 {
+        named_oid("database", &self.database)
+    }
+
+    pub fn schema_oid(&self, name: &str) -> Option<u32> {
+        self.schemas.iter().find(|(n, _)| n == name).map(|(_, oid)| *oid)
+    }
+
+    /// The bootstrap role where the session knows none of this name.
+    pub fn role_oid(&self, name: &str) -> u32 {
+        self.roles.iter().find(|r| r.name == name).map_or(BOOTSTRAP.1, |r| r.oid)
+    }
+
+    pub fn role_name(&self, oid: u32) -> Option<&str> {
+        let known = self.roles.iter().find(|r| r.oid == oid).map(|r| r.name.as_str());
+        known.or((oid == BOOTSTRAP.1).then_some(BOOTSTRAP.0))
+    }
+
+    pub fn table(&self, name: &TableName) -> Option<&VisibleTable> {
+        let found = self.tables.binary_search_by(|t| t.name.cmp(name)).ok()?;
+        self.tables.get(found)
+    }
+
+    /// Oid of a visible table, dataset or system relation.
+    pub fn relation_oid(&self, name: &TableName) -> Option<u32> {
+        let system = || image::relations().iter().find(|r| r.name == *name).map(|r| r.oid);
+        self.table(name).map(|t| t.oid).or_else(system)
+    }
+
+    pub fn relation_name(&self, oid: u32) -> Option<&TableName> {
+        let system = || image::relations().iter().find(|r| r.oid == oid).map(|r| &r.name);
+        self.tables.iter().find(|t| t.oid == oid).map(|t| &t.name).or_else(system)
+    }
+
+    /// Can the relation be named without its schema? Another of the same name earlier on the path hides it.
+    pub fn is_on_path(&self, name: &TableName) -> bool {
+        let path = self.lookup_path();
+        let first = path.iter().find(|schema| self.relation_oid(&TableName::new(**schema, &name.table)).is_some());
+        first.is_some_and(|schema| *schema == name.schema)
+    }
+}
+
+/// The oid of something that is its name (schema, role, database), the same on every node.
+pub fn named_oid(kind: &str, name: &str) -> u32 {
+    oid_from(ObjectId::of(&format!("{kind}:{name}")).0)
+}
+
+/// A user oid from a hash: within `FIRST_OID..2³¹`, so that clients that read oids as signed numbers are not surprised.
+pub fn oid_from(hash: u64) -> u32 {
+    let span = u64::from((1_u32 << 31) - FIRST_OID);
+    u32::try_from(hash % span).expect("the span is below 2³¹") + FIRST_OID
+}
+
+fn visible(entry: &super::Entry, session: &SessionPolicy, admin: bool, known: &BTreeSet<&str>) -> Option<VisibleTable> {
+    let object = &entry.object;
+    let Decision::Allow(grant) = session.decide(object.id, Action::Select) else { return None };
+    let shown: Vec<_> = object.schema.fields().iter().filter(|f| !grant.hidden.contains(f.name())).cloned().collect();
+    if shown.is_empty() && !object.schema.fields().is_empty() {
+        return None;
+    }
+    let (kind, owner, definition) = match &entry.body {
+        Body::Table(_) => ('r', BOOTSTRAP.0, None),
+        Body::Dataset(dataset) => ('v', dataset.owner.as_str(), admin.then(|| dataset.sql.clone())),
+    };
+    Some(VisibleTable {
+        name: object.name.clone(),
+        oid: entry.oid,
+        kind,
+        schema: Arc::new(Schema::new(shown)),
+        may_insert: matches!(session.decide(object.id, Action::Insert), Decision::Allow(_)),
+        owner: if known.contains(owner) { owner } else { BOOTSTRAP.0 }.to_string(),
+        definition,
+    })
+}
+
+/// The session's own names; for an admin those of every user too. The bootstrap role comes first.
+fn roles(policies: &Arc<Policies>, session: &SessionPolicy, user: &str) -> Vec<Role> {
+    let mut sessions = vec![(user.to_string(), session.clone())];
+    if session.is_admin() {
+        let others = policies.users().into_iter().filter(|u| *u != user);
+        sessions.extend(others.filter_map(|u| Some((u.to_string(), policies.owner(u)?))));
+    }
+    let mut found: BTreeMap<String, Role> = BTreeMap::new();
+    for (name, rights) in sessions {
+        let others = || rights.closure().iter().filter(|r| ***r != *name).map(|r| r.to_string());
+        for role in others() {
+            found.entry(role.clone()).or_insert_with(|| Role {
+                oid: named_oid("role", &role),
+                login: false,
+                admin: policies.owner(&role).is_some_and(|r| r.is_admin()),
+                member_of: policies
+                    .owner(&role)
+                    .map_or(vec![], |r| r.closure().iter().filter(|c| ***c != *role).map(|c| c.to_string()).collect()),
+                name: role,
+            });
+        }
+        let member_of = others().collect();
+        let oid = named_oid("role", &name);
+        found.insert(name.clone(), Role { oid, login: true, admin: rights.is_admin(), member_of, name });
+    }
+    let bootstrap = Role { name: BOOTSTRAP.0.into(), oid: BOOTSTRAP.1, login: false, admin: true, member_of: vec![] };
+    std::iter::once(bootstrap).chain(found.into_values()).collect()
+}
+
+#[cfg(test)]
+mod tests;

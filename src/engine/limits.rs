@@ -4,7 +4,9 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Query, SetExpr, Statement, Visit, VisitMut, Visitor, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, Query, SetExpr, Statement, Visit, VisitMut, Visitor, VisitorMut,
+};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
@@ -54,11 +56,18 @@ const BALANCE_ABOVE: usize = 64;
 /// Parses under the limits. Must run on the planner's big stack.
 pub(crate) fn parse(sql: &str, limits: &Limits) -> Result<Vec<Statement>> {
     if sql.len() > limits.statement_bytes_max {
-        return Err(Error::new(Kind::TooLarge, format!("statement is larger than {} bytes", limits.statement_bytes_max)));
+        return Err(Error::new(
+            Kind::TooLarge,
+            format!("statement is larger than {} bytes", limits.statement_bytes_max),
+        ));
     }
     let dialect = PostgreSqlDialect {};
     let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| {
-        Error::new(Kind::Syntax, format!("syntax error: {}", e.message)).at(position(sql, e.location.line, e.location.column))
+        Error::new(Kind::Syntax, format!("syntax error: {}", e.message)).at(position(
+            sql,
+            e.location.line,
+            e.location.column,
+        ))
     })?;
     let words = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).count();
     // a node is at least one token; most are two with their separator
@@ -67,7 +76,10 @@ pub(crate) fn parse(sql: &str, limits: &Limits) -> Result<Vec<Statement>> {
     }
     let mut statements = parse_tokens(sql, tokens, limits)?;
     if statements.len() > limits.statements_max {
-        return Err(Error::new(Kind::TooLarge, format!("more than {} statements in one message", limits.statements_max)));
+        return Err(Error::new(
+            Kind::TooLarge,
+            format!("more than {} statements in one message", limits.statements_max),
+        ));
     }
     for statement in &mut statements {
         let _: ControlFlow<()> = VisitMut::visit(statement, &mut Balance);
@@ -106,8 +118,7 @@ fn syntax(sql: &str, text: &str) -> Error {
 
 /// One-based character index from one-based line and column.
 fn position(sql: &str, line: u64, column: u64) -> usize {
-    let before: usize =
-        sql.split('\n').take(line.saturating_sub(1) as usize).map(|l| l.chars().count() + 1).sum();
+    let before: usize = sql.split('\n').take(line.saturating_sub(1) as usize).map(|l| l.chars().count() + 1).sum();
     before + column.max(1) as usize
 }
 
@@ -188,7 +199,10 @@ impl VisitorMut for Balance {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Expr::BinaryOp { op, .. } = expr
-            && matches!(op, BinaryOperator::And | BinaryOperator::Or | BinaryOperator::StringConcat | BinaryOperator::Plus)
+            && matches!(
+                op,
+                BinaryOperator::And | BinaryOperator::Or | BinaryOperator::StringConcat | BinaryOperator::Plus
+            )
             && chain_length(expr) > BALANCE_ABOVE
         {
             balance(expr);

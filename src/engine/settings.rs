@@ -11,7 +11,10 @@ use crate::error::{Error, Kind, Result};
 enum Values {
     Any,
     Bool,
-    Int { min: i64, max: i64 },
+    Int {
+        min: i64,
+        max: i64,
+    },
     /// Milliseconds; accepts `5s`, `1min`.
     Duration,
     OneOf(&'static [&'static str]),
@@ -36,7 +39,10 @@ const fn s(name: &'static str, default: &'static str, values: Values, reported: 
 /// The version whose catalogs and recordings we carry.
 pub const SERVER_VERSION: &str = "15.18";
 
-const LEVELS: &[&str] = &["debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "info", "notice", "warning", "error", "fatal", "panic"];
+const LEVELS: &[&str] = &[
+    "debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "info", "notice", "warning", "error", "fatal",
+    "panic",
+];
 const ISOLATION: &[&str] = &["read committed", "read uncommitted", "repeatable read", "serializable"];
 
 #[rustfmt::skip]
@@ -106,6 +112,11 @@ impl Settings {
         Self { start: values.clone(), values, version: 0 }
     }
 
+    /// Values of now under a version that no value of `other` ever had: what was derived from those is stale.
+    pub(crate) fn follow(&mut self, other: &Self) {
+        self.version = other.version + 1;
+    }
+
     /// From now on RESET comes back to the values of now.
     pub(crate) fn started(&mut self) {
         self.start = self.values.clone();
@@ -145,7 +156,10 @@ impl Settings {
 
     /// (name, value, description) of all, for SHOW ALL and pg_settings.
     pub(crate) fn all(&self) -> Vec<(String, String, String)> {
-        SETTINGS.iter().map(|s| (shown_name(s.name).to_string(), self.values[s.name].clone(), s.about.to_string())).collect()
+        SETTINGS
+            .iter()
+            .map(|s| (shown_name(s.name).to_string(), self.values[s.name].clone(), s.about.to_string()))
+            .collect()
     }
 
     /// ParameterStatus pairs.
@@ -160,7 +174,7 @@ impl Settings {
     }
 
     pub(crate) fn time_zone(&self) -> chrono_tz::Tz {
-        chrono_tz::Tz::from_str_insensitive(&self.values["timezone"]).unwrap_or(chrono_tz::UTC)
+        zone(&self.values["timezone"]).unwrap_or(chrono_tz::UTC)
     }
 
     pub(crate) fn is_on(&self, name: &'static str) -> bool {
@@ -200,19 +214,26 @@ fn shown_name(name: &'static str) -> &'static str {
     }
 }
 
+/// As PostgreSQL, whatever the case.
+fn zone(name: &str) -> Option<chrono_tz::Tz> {
+    chrono_tz::TZ_VARIANTS.iter().find(|tz| tz.name().eq_ignore_ascii_case(name)).copied()
+}
+
 fn find(name: &str) -> Result<&'static Setting> {
     let lower = name.to_lowercase();
     if matches!(lower.as_str(), "role" | "session authorization") {
         return Err(Error::new(Kind::PermissionDenied, format!("permission denied to set parameter \"{lower}\"")));
     }
-    SETTINGS.iter().find(|s| s.name == lower).ok_or_else(|| {
-        Error::new(Kind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))
-    })
+    SETTINGS
+        .iter()
+        .find(|s| s.name == lower)
+        .ok_or_else(|| Error::new(Kind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\"")))
 }
 
 fn check(setting: &Setting, value: &str) -> Result<String> {
     let lower = value.trim().to_lowercase();
-    let invalid = || Error::new(Kind::InvalidParameter, format!("invalid value for parameter \"{}\": \"{value}\"", setting.name));
+    let invalid =
+        || Error::new(Kind::InvalidParameter, format!("invalid value for parameter \"{}\": \"{value}\"", setting.name));
     match setting.values {
         Values::Any => Ok(value.to_string()),
         Values::Bool => match lower.as_str() {
@@ -237,7 +258,9 @@ fn check(setting: &Setting, value: &str) -> Result<String> {
             Some(word) => Ok((*word).to_string()),
             None => Err(invalid()),
         },
-        Values::TimeZone => chrono_tz::Tz::from_str_insensitive(value.trim()).map(|tz| tz.name().to_string()).map_err(|_| invalid()),
+        Values::TimeZone => {
+            zone(value.trim()).map(|tz| tz.name().to_string()).ok_or_else(invalid)
+        }
         Values::Fixed => {
             Err(Error::new(Kind::PermissionDenied, format!("parameter \"{}\" cannot be changed", setting.name)))
         }

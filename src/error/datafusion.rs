@@ -149,7 +149,8 @@ fn plain(text: &str) -> String {
 
 fn plan(text: &str) -> (Kind, String) {
     let lower = text.to_lowercase();
-    if lower.contains("invalid function") || lower.contains("no function matches") || lower.contains("does not support") {
+    if lower.contains("invalid function") || lower.contains("no function matches") || lower.contains("does not support")
+    {
         return (Kind::UndefinedFunction, plain(text).split(" Candidate").next().unwrap_or_default().to_string());
     }
     if lower.contains("group by") || lower.contains("aggregate") {

@@ -50,10 +50,14 @@ kinds! {
     // --- the data do not fit
     NumericRange = "22003", false;
     DateRange = "22008", false;
+    ZoneRange = "22009", false;
+    IntervalRange = "22015", false;
     DivisionByZero = "22012", false;
     InvalidText = "22P02", false;
     InvalidDate = "22007", false;
     InvalidBinary = "22P03", false;
+    InvalidEncoding = "22021", false;
+    UntranslatableText = "22P05", false;
     StringTooLong = "22001", false;
     NotNull = "23502", false;
     Cardinality = "21000", false;

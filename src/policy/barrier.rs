@@ -163,7 +163,12 @@ fn silence(error: DataFusionError) -> DataFusionError {
     let ours = Error::from(error);
     let kept = matches!(
         ours.kind(),
-        Kind::SourceUnreachable | Kind::SourceFailed | Kind::DataGone | Kind::OutOfMemory | Kind::DiskFull | Kind::Cancelled
+        Kind::SourceUnreachable
+            | Kind::SourceFailed
+            | Kind::DataGone
+            | Kind::OutOfMemory
+            | Kind::DiskFull
+            | Kind::Cancelled
     );
     if kept {
         return ours.into();

@@ -1,16 +1,37 @@
-//! Draft → Policies: roles closed, row filters parsed and typed once against raw schemas, masks typed. Immutable.
+//! Draft → Policies: roles closed, row filters parsed and typed once against raw schemas, masks typed. Immutable; it
+//! answers no question about rights itself, `decide` does.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+mod bind;
+mod roles;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, RwLock};
 
 use super::decide::SessionPolicy;
-use super::file::{Draft, Fault};
-use super::{Object, Principal};
+use super::file::{Draft, Fault, Faults};
+use super::language::{Typed, Values};
+use super::{Action, Decision, Line, Object, Principal};
 use crate::secret::Secret;
+use crate::types::ObjectId;
+
+pub(in crate::policy) use bind::BoundObject;
 
 /// One generation of policy, swapped whole.
 #[derive(Debug)]
-pub struct Policies {}
+pub struct Policies {
+    generation: u64,
+    pub(in crate::policy) draft: Draft,
+    pub(in crate::policy) subjects: Vec<Subject>,
+    by_name: HashMap<Arc<str>, usize>,
+    pub(in crate::policy) objects: Vec<BoundObject>,
+    by_id: HashMap<ObjectId, usize>,
+    pub(in crate::policy) bound: Bound,
+    /// The file's name as lines are reported by, shared.
+    file: Arc<str>,
+}
 
 /// What the rules are bound to.
 #[derive(Debug, Default)]
@@ -24,6 +45,55 @@ pub struct Objects {
     pub in_force: Option<u64>,
 }
 
+/// A user or a role, with its own lines; those of its roles are reached through the closure.
+#[derive(Debug)]
+pub(in crate::policy) struct Subject {
+    pub name: Arc<str>,
+    /// Stands in users.toml.
+    pub user: bool,
+    /// Itself and every role it has, by index.
+    pub closure: Vec<usize>,
+    /// The same, as sorted names.
+    pub names: Vec<Arc<str>>,
+    pub values: Values,
+    pub rules: HashMap<Key, Vec<RuleRef>>,
+    /// `p` lines about `create` and about `lakegate.admin`.
+    pub creates: Vec<u32>,
+    pub admins: Vec<u32>,
+    pub memo: Memo,
+}
+
+/// Decisions already taken; the owner's index where the question was asked through a dataset.
+pub(in crate::policy) type Memo = RwLock<HashMap<(ObjectId, Action, Option<usize>), Decision>>;
+
+/// By what a line finds its objects. Names are numbers; `*` is [`ANY`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::policy) enum Key {
+    Table(u32, u32),
+    Tag(u32),
+}
+
+pub(in crate::policy) const ANY: u32 = u32::MAX;
+
+/// A line of policy.csv by its place in the draft's list of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(in crate::policy) enum RuleRef {
+    Permit(u32),
+    Filter(u32),
+    Mask(u32),
+}
+
+/// Lines typed over the objects they are about.
+#[derive(Debug, Default)]
+pub(in crate::policy) struct Bound {
+    /// (line, object) → its condition; `None`: it does not fit the table, which is therefore withheld.
+    pub filters: HashMap<(u32, usize), Option<Typed>>,
+    /// (line, object) → (column, its mask); `None`: the mask does not fit, and the column is withheld.
+    pub masks: HashMap<(u32, usize), Vec<(usize, Option<Typed>)>>,
+    /// Lines that hide a column which this object no longer has: it may live on under another name.
+    pub withheld: HashSet<(RuleRef, usize)>,
+}
+
 impl Policies {
     /// Binds `draft`. All faults are reported, not only the first. `key` is the deployment's key for `hash` masks.
     pub fn compile(
@@ -32,45 +102,104 @@ impl Policies {
         key: &Secret<Vec<u8>>,
         generation: u64,
     ) -> Result<(Self, Vec<Fault>), Vec<Fault>> {
-        let _ = (draft, objects, key, generation);
-        todo!()
+        let mut report = Report { faults: Faults::default(), warnings: Faults::default() };
+        let mut subjects = roles::close(draft, &mut report);
+        let mut binder = bind::Binder::new(draft, objects, key, &mut report);
+        binder.bind();
+        let bind::Binding { objects, bound, keys } = binder.finish();
+        let by_name: HashMap<Arc<str>, usize> =
+            subjects.iter().enumerate().map(|(i, s)| (Arc::clone(&s.name), i)).collect();
+        file_rules(draft, &keys, &by_name, &mut subjects);
+        roles::judge(draft, &subjects, &by_name, &mut report);
+        bind::conflicts(draft, &subjects, &objects, &bound, &mut report);
+
+        if !report.faults.is_empty() {
+            return Err(report.faults.sorted());
+        }
+        let by_id = bind::by_id(&objects, &draft.policy_file, &mut report);
+        let draft = draft.clone();
+        let file = Arc::from(super::file::POLICY_FILE);
+        let policies = Self { generation, draft, subjects, by_name, objects, by_id, bound, file };
+        Ok((policies, report.warnings.sorted()))
     }
 
     pub fn generation(&self) -> u64 {
-        todo!()
+        self.generation
     }
 
     /// Of the three files' content.
     pub fn hash(&self) -> u64 {
-        todo!()
+        self.draft.hash()
     }
 
     /// The SCRAM verifier text of `users.toml`, as Postgres stores it.
     pub fn verifier(&self, user: &str) -> Option<&str> {
-        let _ = user;
-        todo!()
+        self.draft.users.users.get(user).map(|u| u.verifier.as_str())
     }
 
     /// For somebody who has proven to be `user`. The engine's `login` is the one caller.
     pub fn principal(&self, user: &str) -> Option<Principal> {
-        let _ = user;
-        todo!()
+        let subject = self.subjects.get(*self.by_name.get(user)?)?;
+        subject.user.then(|| Principal { user: Arc::clone(&subject.name) })
     }
 
     /// `None` when the user was removed since.
     pub fn session(self: &Arc<Self>, principal: &Principal) -> Option<SessionPolicy> {
-        let _ = principal;
-        todo!()
+        let subject = *self.by_name.get(principal.user())?;
+        let known = self.subjects.get(subject).is_some_and(|s| s.user);
+        known.then(|| SessionPolicy::new(Arc::clone(self), subject))
     }
 
     /// The rights a dataset is planned with. `None`: no such user or role.
     pub fn owner(self: &Arc<Self>, owner: &str) -> Option<SessionPolicy> {
-        let _ = owner;
-        todo!()
+        let subject = *self.by_name.get(owner)?;
+        Some(SessionPolicy::new(Arc::clone(self), subject))
     }
 
     /// Every user of `users.toml`, for the matrix and `pg_roles`.
     pub fn users(&self) -> Vec<&str> {
-        todo!()
+        self.draft.users.users.keys().map(String::as_str).collect()
+    }
+
+    pub(in crate::policy) fn object(&self, id: ObjectId) -> Option<(usize, &BoundObject)> {
+        let at = *self.by_id.get(&id)?;
+        Some((at, self.objects.get(at)?))
+    }
+
+    pub(in crate::policy) fn line(&self, line: u32) -> Line {
+        Line { file: Arc::clone(&self.file), line }
+    }
+}
+
+/// What is wrong, and what is odd.
+pub(in crate::policy) struct Report {
+    pub faults: Faults,
+    pub warnings: Faults,
+}
+
+/// Puts every line where `decide` looks for it. `keys` has one entry for each line that can match anything.
+fn file_rules(draft: &Draft, keys: &[(RuleRef, Key)], by_name: &HashMap<Arc<str>, usize>, subjects: &mut [Subject]) {
+    let lines = &draft.lines;
+    let mut add = |name: &str, put: &mut dyn FnMut(&mut Subject)| {
+        if let Some(subject) = by_name.get(name).and_then(|i| subjects.get_mut(*i)) {
+            put(subject);
+        }
+    };
+    for (rule, key) in keys {
+        let name = match rule {
+            RuleRef::Permit(i) => lines.permits.get(*i as usize).map(|l| &l.subject.text),
+            RuleRef::Filter(i) => lines.filters.get(*i as usize).map(|l| &l.subject.text),
+            RuleRef::Mask(i) => lines.masks.get(*i as usize).map(|l| &l.subject.text),
+        };
+        if let Some(name) = name {
+            add(name, &mut |s| s.rules.entry(*key).or_default().push(*rule));
+        }
+    }
+    for (i, permit) in (0u32..).zip(&lines.permits) {
+        if permit.target == super::file::object::Target::Admin {
+            add(&permit.subject.text, &mut |s| s.admins.push(i));
+        } else if permit.action == Action::Create {
+            add(&permit.subject.text, &mut |s| s.creates.push(i));
+        }
     }
 }

@@ -373,9 +373,10 @@ fn columns_by_name(plan: LogicalPlan, object: &Object) -> Result<LogicalPlan> {
 fn same_columns(opened: &LogicalPlan, scan: &TableScan) -> Result<()> {
     let (new, old) = (opened.schema(), &scan.projected_schema);
     let equal = new.fields().len() == old.fields().len()
-        && new.iter().zip(old.iter()).all(|((q1, f1), (q2, f2))| {
-            q1 == q2 && f1.name() == f2.name() && f1.data_type() == f2.data_type()
-        });
+        && new
+            .iter()
+            .zip(old.iter())
+            .all(|((q1, f1), (q2, f2))| q1 == q2 && f1.name() == f2.name() && f1.data_type() == f2.data_type());
     if equal { Ok(()) } else { Err(Error::internal(format!("opened schema differs: {new:?} / {old:?}"))) }
 }
 

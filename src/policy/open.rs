@@ -14,9 +14,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 
+use super::Grant;
 use super::barrier::{BarrierExec, Proof, leakproof};
 use super::verify::by_name;
-use super::Grant;
 use crate::error::{Error, Kind};
 
 /// A raw table under a restricted grant, or a memory table under any grant.
@@ -68,7 +68,8 @@ impl TableProvider for Opened {
         // policy first: a conjunct of the user's never runs on a row the policy hides
         let policy: Vec<Expr> = self.grant.filter.iter().flat_map(split_conjunction).cloned().collect();
         let predicates: Vec<Expr> = policy.iter().chain(filters).cloned().collect();
-        let shown: Vec<(Expr, &str)> = visible.fields().iter().map(|f| (self.shown(f.name()), f.name().as_str())).collect();
+        let shown: Vec<(Expr, &str)> =
+            visible.fields().iter().map(|f| (self.shown(f.name()), f.name().as_str())).collect();
 
         let plan = self.scan_raw(state, &predicates, &shown).await?;
         let input = DFSchema::try_from(plan.schema())?;

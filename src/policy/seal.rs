@@ -22,7 +22,10 @@ pub struct Sealed {
 pub(in crate::policy) enum Content {
     Object(Arc<Object>),
     /// A system relation: its rows were computed for this session and need no grant.
-    System { name: TableName, rows: RecordBatch },
+    System {
+        name: TableName,
+        rows: RecordBatch,
+    },
 }
 
 impl Sealed {

@@ -44,7 +44,9 @@ fn check_barrier(barrier: &BarrierExec) -> Result<()> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     match barrier.proof().filter.iter().find(|want| !found.contains(want)) {
-        Some(_) => Err(Error::internal(format!("policy filter missing below the barrier of {}", barrier.proof().table)).into()),
+        Some(_) => {
+            Err(Error::internal(format!("policy filter missing below the barrier of {}", barrier.proof().table)).into())
+        }
         None => Ok(()),
     }
 }

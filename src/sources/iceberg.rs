@@ -1,1 +1,312 @@
-//! iceberg
+//! A lake's tables under a source's name: namespaces are schemas, a statement reads a table's newest snapshot. What the
+//! tables are made of is `lake`'s business.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, RwLock};
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::{StreamExt, TryStreamExt};
+use serde::Deserialize;
+
+use super::{Pinned, Source, Table, Writer};
+use crate::error::{Error, Kind, Result};
+use crate::formats::postgres::OID;
+use crate::lake::{self, BatchId, Columns, Lake, Outcome, S3Config, Staged, TableKey, TableRow};
+use crate::types::{TableName, Version};
+
+/// The `uuid` type's oid: sixteen bytes alone do not tell.
+const UUID_OID: &str = "2950";
+/// Metadata files read at once.
+const READ_AHEAD: usize = 16;
+
+/// `catalog/sources/<name>.toml` of kind `iceberg`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The catalog's name in the metastore, as PyIceberg's `SqlCatalog` is called.
+    #[serde(default = "catalog")]
+    pub catalog: String,
+    /// `file:///…` or `s3://bucket/…`.
+    pub warehouse: String,
+    pub s3: Option<S3Config>,
+    /// Namespace → the schema it is mounted as; a namespace that is not named keeps its own name.
+    #[serde(default)]
+    pub schemas: BTreeMap<String, String>,
+    #[serde(default = "manifest_cache_bytes")]
+    pub manifest_cache_bytes: u64,
+}
+
+fn catalog() -> String {
+    "lakegate".into()
+}
+
+fn manifest_cache_bytes() -> u64 {
+    256 << 20
+}
+
+impl Config {
+    /// What the lake itself needs of it.
+    pub fn lake(&self) -> lake::Config {
+        lake::Config {
+            catalog: self.catalog.clone(),
+            warehouse: self.warehouse.clone(),
+            s3: self.s3.clone(),
+            manifest_cache_bytes: self.manifest_cache_bytes,
+        }
+    }
+}
+
+/// A lake as a source.
+#[derive(Debug)]
+pub struct Iceberg(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    lake: Arc<Lake>,
+    schemas: BTreeMap<String, String>,
+    /// As of the last [`Source::tables`].
+    mounted: RwLock<Mounted>,
+}
+
+#[derive(Default)]
+struct Mounted {
+    schemas: Vec<String>,
+    /// By location: a table that did not move stays the value it was.
+    tables: HashMap<(TableName, String), Arc<LakeTable>>,
+}
+
+/// A table as one metadata file describes it; a table that cannot be read stands here too, without columns, so that
+/// asking for it says why.
+#[derive(Debug)]
+struct LakeTable {
+    source: Arc<Inner>,
+    name: TableName,
+    key: TableKey,
+    schema: SchemaRef,
+    state: Result<uuid::Uuid, Fault>,
+}
+
+/// Why a table cannot be read, in words that can be repeated.
+#[derive(Debug)]
+struct Fault {
+    kind: Kind,
+    message: String,
+}
+
+impl Iceberg {
+    pub fn new(name: impl Into<String>, config: &Config, lake: Arc<Lake>) -> Self {
+        let schemas = config.schemas.clone();
+        Self(Arc::new(Inner { name: name.into(), lake, schemas, mounted: RwLock::default() }))
+    }
+}
+
+#[async_trait]
+impl Source for Iceberg {
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    fn schemas(&self) -> Vec<String> {
+        self.0.mounted.read().expect("no panic under the lock").schemas.clone()
+    }
+
+    async fn revision(&self) -> Result<Option<u64>> {
+        self.0.lake.revision().await.map(Some).map_err(|e| self.0.named(e))
+    }
+
+    async fn tables(&self) -> Result<Vec<Arc<dyn Table>>> {
+        let inner = &self.0;
+        let namespaces = inner.lake.namespaces().await.map_err(|e| inner.named(e))?;
+        let rows = inner.lake.tables().await.map_err(|e| inner.named(e))?;
+        let tables = futures::stream::iter(rows.into_iter().map(|row| Inner::table(Arc::clone(inner), row)));
+        let tables: Vec<(String, Arc<LakeTable>)> = tables.buffered(READ_AHEAD).try_collect().await?;
+        let answer = tables.iter().map(|(_, t)| Arc::clone(t) as Arc<dyn Table>).collect();
+        let mounted = Mounted {
+            schemas: namespaces.iter().map(|n| inner.schema_of(n)).collect(),
+            tables: tables.into_iter().map(|(location, t)| ((t.name.clone(), location), t)).collect(),
+        };
+        *inner.mounted.write().expect("no panic under the lock") = mounted;
+        Ok(answer)
+    }
+
+    fn writer(&self) -> Option<Arc<dyn Writer>> {
+        Some(Arc::clone(&self.0) as Arc<dyn Writer>)
+    }
+}
+
+impl Inner {
+    fn schema_of(&self, namespace: &str) -> String {
+        self.schemas.get(namespace).cloned().unwrap_or_else(|| namespace.to_string())
+    }
+
+    /// The namespace mounted as `schema`.
+    fn namespace_of(&self, schema: &str) -> String {
+        let renamed = self.schemas.iter().find(|(_, mounted)| *mounted == schema).map(|(namespace, _)| namespace);
+        renamed.cloned().unwrap_or_else(|| schema.to_string())
+    }
+
+    fn key(&self, name: &TableName) -> TableKey {
+        self.lake.key(&self.namespace_of(&name.schema), &name.table)
+    }
+
+    /// An error of the lake, with this source's name where the reader must know which source it is.
+    fn named(&self, error: Error) -> Error {
+        match error.kind() {
+            Kind::SourceUnreachable => {
+                let message = format!("source \"{}\" cannot be reached", self.name);
+                Error::new(Kind::SourceUnreachable, message).with_source(error)
+            }
+            _ => error,
+        }
+    }
+
+    /// A row of the catalog as a table, and its location. Only an unreachable store is an error of the whole source.
+    async fn table(self: Arc<Self>, row: TableRow) -> Result<(String, Arc<LakeTable>)> {
+        let name = TableName::new(self.schema_of(&row.namespace), &row.name);
+        let at = (name, row.location);
+        let known = self.mounted.read().expect("no panic under the lock").tables.get(&at).cloned();
+        if let Some(known) = known {
+            return Ok((at.1, known));
+        }
+        let (name, location) = at;
+        let key = self.lake.key(&row.namespace, &row.name);
+        let (schema, state) = match self.lake.load(&key, &location).await {
+            Ok(table) => (shown_schema(&table), Ok(table.uuid())),
+            Err(error) if error.kind() == Kind::SourceUnreachable => return Err(self.named(error)),
+            Err(error) => {
+                tracing::warn!(source = %self.name, table = %name, error = ?error, "a table cannot be read");
+                let fault = Fault { kind: error.kind(), message: error.message().to_string() };
+                (Arc::new(Schema::empty()), Err(fault))
+            }
+        };
+        Ok((location, Arc::new(LakeTable { source: self, name, key, schema, state })))
+    }
+}
+
+#[async_trait]
+impl Table for LakeTable {
+    fn name(&self) -> &TableName {
+        &self.name
+    }
+
+    fn identity(&self) -> String {
+        match &self.state {
+            Ok(uuid) => format!("iceberg:{uuid}"),
+            Err(_) => format!("iceberg:{}:{}", self.source.name, self.name),
+        }
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    async fn pin(&self) -> Result<Pinned> {
+        let uuid = self.state.as_ref().map_err(|fault| Error::new(fault.kind, &fault.message))?;
+        let newest = self.source.lake.table(&self.key).await.map_err(|e| self.source.named(e))?;
+        let newest = newest.filter(|t| t.uuid() == *uuid).ok_or_else(changed)?;
+        if shown_schema(&newest) != self.schema {
+            return Err(changed());
+        }
+        let version = Version::Snapshot(newest.snapshot_id());
+        let reading = self.source.lake.read(&newest, self.schema()).await.map_err(|e| self.source.named(e))?;
+        Ok(Pinned { version, reads: reading.reads(), provider: Arc::new(reading) })
+    }
+}
+
+/// PostgreSQL's own words; the caller looks at the catalog again.
+fn changed() -> Error {
+    Error::new(Kind::CachedPlanChanged, "cached plan must not change result type")
+}
+
+#[async_trait]
+impl Writer for Inner {
+    async fn create_schema(&self, name: &str) -> Result<()> {
+        match self.lake.create_namespace(&self.namespace_of(name)).await.map_err(|e| self.named(e))? {
+            true => Ok(()),
+            false => Err(Error::new(Kind::DuplicateSchema, format!("schema \"{name}\" already exists"))),
+        }
+    }
+
+    async fn drop_schema(&self, name: &str) -> Result<()> {
+        self.lake.drop_namespace(&self.namespace_of(name)).await.map_err(|e| self.named(e))
+    }
+
+    async fn create_table(
+        &self,
+        name: &TableName,
+        schema: SchemaRef,
+        rows: Option<SendableRecordBatchStream>,
+    ) -> Result<u64> {
+        let is_uuid = |field: &Field| field.metadata().get(OID).is_some_and(|oid| oid == UUID_OID);
+        let columns = Columns { schema: &schema, is_uuid: &is_uuid, all_nullable: rows.is_some() };
+        let made = self.lake.create_table(&self.key(name), &columns, rows).await;
+        made.map(|(_, rows)| rows).map_err(|e| self.named(e))
+    }
+
+    async fn append(&self, name: &TableName, rows: SendableRecordBatchStream) -> Result<u64> {
+        self.try_append(name, rows).await.map_err(|e| self.named(e))
+    }
+
+    async fn drop_table(&self, name: &TableName) -> Result<()> {
+        self.lake.drop_table(&self.key(name)).await.map_err(|e| self.named(e))
+    }
+}
+
+impl Inner {
+    async fn try_append(&self, name: &TableName, rows: SendableRecordBatchStream) -> Result<u64> {
+        let missing = || Error::new(Kind::UndefinedTable, format!("relation \"{name}\" does not exist"));
+        let base = self.lake.table(&self.key(name)).await?.ok_or_else(missing)?;
+        let batch = BatchId::new();
+        let written = self.lake.write(&base, batch, rows).await?;
+        let count = written.rows;
+        if count == 0 {
+            return Ok(0);
+        }
+        match self.lake.commit(vec![Staged::append(base, written, batch)], &Default::default()).await? {
+            Outcome::Committed(_) => Ok(count),
+            Outcome::Conflict(now) if now.iter().any(Option::is_none) => Err(missing()),
+            Outcome::Conflict(_) | Outcome::LeaseLost => {
+                Err(Error::new(Kind::Conflict, "could not serialize access due to concurrent update"))
+            }
+            Outcome::Unknown(batch) => {
+                let message = format!("it is not known whether the rows were added to table {name}");
+                Err(Error::new(Kind::SourceUnreachable, message)
+                    .with_hint("Count the rows before you send the statement again.")
+                    .with_source(format!("batch {batch}")))
+            }
+        }
+    }
+}
+
+/// The table's columns with the metadata by which PostgreSQL's types are told.
+fn shown_schema(table: &lake::Table) -> SchemaRef {
+    let uuids = table.uuid_columns();
+    let fields: Vec<FieldRef> = table.schema().fields().iter().map(|f| shown_field(f, &uuids)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+fn shown_field(field: &FieldRef, uuids: &HashSet<i32>) -> FieldRef {
+    if uuids.is_empty() {
+        return Arc::clone(field);
+    }
+    let mut metadata = field.metadata().clone();
+    if lake::field_id(field).is_some_and(|id| uuids.contains(&id)) {
+        metadata.insert(OID.into(), UUID_OID.into());
+    }
+    let of = match field.data_type() {
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|f| shown_field(f, uuids)).collect()),
+        DataType::List(element) => DataType::List(shown_field(element, uuids)),
+        DataType::Map(entries, sorted) => DataType::Map(shown_field(entries, uuids), *sorted),
+        other => other.clone(),
+    };
+    Arc::new(field.as_ref().clone().with_data_type(of).with_metadata(metadata))
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iceberg").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use datafusion::physical_plan::ExecutionPlan;
 use serde::Deserialize;
 
 use super::{Pinned, Source, Table};
@@ -22,7 +23,7 @@ use crate::secret::Secret;
 use crate::types::{TableName, Version};
 use client::Client;
 use columns::{KEY, Layout};
-use scan::Provider;
+use scan::{KafkaExec, Provider};
 
 /// `catalog/sources/<name>.toml` with `kind = "kafka"`.
 #[derive(Debug, Clone, Deserialize)]
@@ -244,7 +245,9 @@ impl Table for TopicTable {
         let window = self.client.window(&self.topic).await?;
         let version = Version::Offsets(window.iter().map(|span| (span.partition, span.start, span.end)).collect());
         let provider = Provider::new(Arc::clone(&self.client), self.topic.clone(), Arc::clone(&self.layout), window);
-        Ok(Pinned { version, provider: Arc::new(provider) })
+        let (client, topic) = (Arc::clone(&self.client), self.topic.clone());
+        let reads = Arc::new(move |leaf: &dyn ExecutionPlan| KafkaExec::is_over(leaf, &client, &topic));
+        Ok(Pinned { version, reads, provider: Arc::new(provider) })
     }
 }
 

@@ -264,12 +264,16 @@ fn string<'a>(array: &'a dyn Array, shown: &Shown, spelling: Spelling) -> Option
     }
     // character(n) is shown with its blanks; jsonb in binary stands behind its version.
     let width = match (shown.oid, shown.typmod) {
-        (types::BPCHAR, 4..) => usize::try_from(shown.typmod - 4).ok()?,
+        (types::BPCHAR, types::HEADER..) => usize::try_from(shown.typmod - types::HEADER).ok()?,
         _ => 0,
     };
     let version = spelling.format == Format::Binary && shown.shape == Shape::Versioned;
+    let one_byte = spelling.format == Format::Binary && shown.oid == types::CHAR;
     let write = move |value: &str, out: &mut BytesMut| {
         check_length(value.len())?;
+        if one_byte && value.is_empty() {
+            out.put_u8(0);
+        }
         if version {
             out.put_u8(1);
         }

@@ -294,8 +294,8 @@ fn object(row: &TypeRow, text: &str) -> Result<u32> {
             return Ok(0);
         }
         if row.oid == types::REGTYPE {
-            if let Some(found) = types::by_name(trimmed) {
-                return Ok(found.oid);
+            if let Some((oid, _)) = types::by_name(trimmed) {
+                return Ok(oid);
             }
         }
     }
@@ -316,7 +316,7 @@ fn tid(text: &str) -> Result<[u8; 6]> {
     let inner = trim(text).strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
     let (block, line) = inner.and_then(|inner| inner.split_once(',')).ok_or_else(|| invalid("tid", text))?;
     let (block, line): (u32, u16) =
-        block.trim().parse().ok().zip(line.trim().parse().ok()).ok_or_else(|| invalid("tid", text))?;
+        block.trim_start().parse().ok().zip(line.trim_start().parse().ok()).ok_or_else(|| invalid("tid", text))?;
     let ([a, b, c, d], [e, f]) = (block.to_be_bytes(), line.to_be_bytes());
     Ok([a, b, c, d, e, f])
 }

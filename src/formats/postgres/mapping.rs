@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
-use super::types::{self, FIRST_NORMAL_OID, Shape, TypeRow};
+use super::types::{self, FIRST_NORMAL_OID, HEADER, Shape, TypeRow};
 use super::{OID, PgType, TYPMOD};
 use crate::error::{Error, Kind, Result};
 
-/// Offset that PostgreSQL adds to the lengths in type modifiers.
-const HEADER: i32 = 4;
 /// Precision and scale of a numeric without either, unless the source knows better: 28 digits before the point. A value
 /// that does not fit is an error, never rounded.
 const BARE_NUMERIC: (u8, i8) = (38, 10);
@@ -256,6 +254,8 @@ fn data_type(oid: u32, typmod: i32) -> Option<DataType> {
         Shape::Oid => DataType::UInt32,
         Shape::Tid => DataType::FixedSizeBinary(6),
         Shape::Xid8 | Shape::Lsn => DataType::UInt64,
+        // A list of vectors would look like an array of two dimensions.
+        Shape::Array if types::by_oid(row.element).is_some_and(|element| element.shape == Shape::Vector) => return None,
         Shape::Vector | Shape::Array => DataType::new_list(data_type(row.element, typmod)?, true),
         Shape::Record | Shape::Opaque => return None,
     })

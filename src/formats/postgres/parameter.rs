@@ -41,6 +41,11 @@ fn binary(oid: u32, bytes: &[u8]) -> Result<ScalarValue> {
         Shape::Float4 => ScalarValue::Float32(Some(f32::from_be_bytes(reader.chunk()?))),
         Shape::Float8 => ScalarValue::Float64(Some(f64::from_be_bytes(reader.chunk()?))),
         Shape::Numeric => numeric(&mut reader)?.scalar(),
+        // The one-byte type's empty string is a zero byte.
+        Shape::Text if row.name == "char" && reader.rest == [0] => {
+            reader.all();
+            ScalarValue::Utf8(Some(String::new()))
+        }
         Shape::Text => ScalarValue::Utf8(Some(input::string(row, utf8(reader.all())?)?)),
         Shape::Versioned => {
             let [version] = reader.chunk()?;
@@ -55,7 +60,7 @@ fn binary(oid: u32, bytes: &[u8]) -> Result<ScalarValue> {
         Shape::TimeTz => {
             let (micros, west) = (calendar::checked_time(reader.int8()?)?, reader.int4()?);
             if !(-57_599..=57_599).contains(&west) {
-                return Err(Error::new(Kind::DateRange, "time zone displacement out of range"));
+                return Err(Error::new(Kind::ZoneRange, "time zone displacement out of range"));
             }
             ScalarValue::FixedSizeBinary(12, Some(input::timetz_bytes((micros, west))))
         }
@@ -187,10 +192,10 @@ fn array(row: &TypeRow, reader: &mut Reader<'_>) -> Result<(Vec<usize>, Vec<Opti
 fn utf8(bytes: &[u8]) -> Result<&str> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
-        Error::new(Kind::InvalidText, format!("invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}"))
+        Error::new(Kind::InvalidEncoding, format!("invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}"))
     })?;
     if text.contains('\0') {
-        return Err(Error::new(Kind::InvalidText, "invalid byte sequence for encoding \"UTF8\": 0x00"));
+        return Err(Error::new(Kind::InvalidEncoding, "invalid byte sequence for encoding \"UTF8\": 0x00"));
     }
     Ok(text)
 }

@@ -69,33 +69,37 @@ pub(crate) enum Shape {
     Opaque,
 }
 
-pub const BOOL: u32 = 16;
-pub const BYTEA: u32 = 17;
-pub const INT8: u32 = 20;
-pub const INT2: u32 = 21;
-pub const INT4: u32 = 23;
-pub const TEXT: u32 = 25;
-pub const OID_TYPE: u32 = 26;
-pub const FLOAT4: u32 = 700;
-pub const FLOAT8: u32 = 701;
-pub const UNKNOWN: u32 = 705;
-pub const BPCHAR: u32 = 1042;
-pub const VARCHAR: u32 = 1043;
-pub const DATE: u32 = 1082;
-pub const TIME: u32 = 1083;
-pub const TIMESTAMP: u32 = 1114;
-pub const TIMESTAMPTZ: u32 = 1184;
-pub const INTERVAL: u32 = 1186;
-pub const TIMETZ: u32 = 1266;
-pub const NUMERIC: u32 = 1700;
-pub const REGTYPE: u32 = 2206;
-pub const RECORD: u32 = 2249;
-pub const RECORD_ARRAY: u32 = 2287;
-pub const UUID: u32 = 2950;
+pub(crate) const BOOL: u32 = 16;
+pub(crate) const BYTEA: u32 = 17;
+/// The one-byte type, `"char"` in quotes.
+pub(crate) const CHAR: u32 = 18;
+pub(crate) const INT8: u32 = 20;
+pub(crate) const INT2: u32 = 21;
+pub(crate) const INT4: u32 = 23;
+pub(crate) const TEXT: u32 = 25;
+pub(crate) const FLOAT4: u32 = 700;
+pub(crate) const FLOAT8: u32 = 701;
+pub(crate) const BPCHAR: u32 = 1042;
+pub(crate) const VARCHAR: u32 = 1043;
+pub(crate) const DATE: u32 = 1082;
+pub(crate) const TIME: u32 = 1083;
+pub(crate) const TIMESTAMP: u32 = 1114;
+pub(crate) const TIMESTAMPTZ: u32 = 1184;
+pub(crate) const INTERVAL: u32 = 1186;
+pub(crate) const TIMETZ: u32 = 1266;
+pub(crate) const NUMERIC: u32 = 1700;
+pub(crate) const REGTYPE: u32 = 2206;
+pub(crate) const RECORD: u32 = 2249;
+pub(crate) const RECORD_ARRAY: u32 = 2287;
+pub(crate) const UUID: u32 = 2950;
+/// What PostgreSQL adds to lengths in type modifiers.
+pub(crate) const HEADER: i32 = 4;
+/// The longest `varchar(n)`.
+const LENGTH_MAX: i32 = 10_485_760;
 const BIT: u32 = 1560;
 const VARBIT: u32 = 1562;
 /// Oids below belong to PostgreSQL; enums and composites of a source, and objects of ours, lie at or above.
-pub const FIRST_NORMAL_OID: u32 = 16384;
+pub(crate) const FIRST_NORMAL_OID: u32 = 16384;
 
 /// Every built-in type, arrays included, in no particular order.
 pub fn types() -> impl Iterator<Item = &'static TypeRow> {
@@ -106,24 +110,60 @@ pub fn by_oid(oid: u32) -> Option<&'static TypeRow> {
     types().find(|row| row.oid == oid)
 }
 
-/// A type by its internal name, its SQL name or a common alias, in any case, `[]` for its array: `int4`, `integer`,
-/// `pg_catalog.int4`, `timestamp with time zone`, `text[]`, `_text`. Type modifiers are not read.
-pub fn by_name(name: &str) -> Option<&'static TypeRow> {
-    let lower = name.trim().to_ascii_lowercase();
-    let plain = lower.strip_prefix("pg_catalog.").unwrap_or(&lower);
-    if let Some(element) = plain.strip_suffix("[]") {
-        return by_oid(by_name(element.trim_end_matches("[]"))?.array);
+/// Oid and type modifier (-1 for none) of a type as SQL writes it: by its internal name, its SQL name or a common alias,
+/// in any case, with modifiers, `[]` for its array. `int4`, `integer`, `pg_catalog.int4`, `varchar(10)`, `numeric(12,2)`,
+/// `timestamp(3) with time zone`, `text[]`, `_text`.
+pub fn by_name(name: &str) -> Option<(u32, i32)> {
+    let lower = name.to_ascii_lowercase().split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+    let plain = lower.strip_prefix("pg_catalog.").unwrap_or(&lower).trim_end();
+    if let Some((element, _)) = plain.strip_suffix(']').and_then(|open| open.split_once('[')) {
+        let (oid, typmod) = by_name(element)?;
+        return by_oid(oid).map(|row| row.array).filter(|&array| array != 0).map(|array| (array, typmod));
     }
-    let plain = match plain {
-        "\"char\"" => "char",
-        // Unquoted, SQL's char is bpchar; the one-byte type is asked for in quotes.
-        "char" | "character" => "bpchar",
-        "dec" | "decimal" => "numeric",
-        "int" => "int4",
-        "float" => "float8",
-        other => types().find(|row| sql_name(row.oid) == Some(other)).map_or(other, |row| row.name),
+    // The modifiers stand behind the name's first word or its last: `time(3) with time zone`.
+    let (plain, modifiers) = match plain.split_once('(') {
+        None => (plain.to_owned(), None),
+        Some((before, rest)) => {
+            let (inside, after) = rest.split_once(')')?;
+            let numbers = inside.split(',').map(|number| number.trim().parse::<i32>().ok());
+            (format!("{}{}", before.trim_end(), after.trim_end()), Some(numbers.collect::<Option<Vec<_>>>()?))
+        }
     };
-    types().find(|row| row.name == plain)
+    let row = named(&plain, modifiers.as_deref())?;
+    Some((row.oid, modifier(row, &plain, modifiers.as_deref().unwrap_or_default())?))
+}
+
+fn named(plain: &str, modifiers: Option<&[i32]>) -> Option<&'static TypeRow> {
+    let internal = match (plain, modifiers) {
+        ("\"char\"", None) => "char",
+        // Unquoted, SQL's char is bpchar; the one-byte type is asked for in quotes.
+        ("char" | "nchar" | "character" | "national character", _) => "bpchar",
+        ("char varying", _) => "varchar",
+        ("dec" | "decimal", _) => "numeric",
+        ("int", None) => "int4",
+        ("float", None | Some([25..=53])) => "float8",
+        ("float", Some([1..=24])) => "float4",
+        (other, _) => types().find(|row| sql_name(row.oid) == Some(other)).map_or(other, |row| row.name),
+    };
+    types().find(|row| row.name == internal)
+}
+
+/// `None` for modifiers that the type does not take.
+fn modifier(row: &TypeRow, plain: &str, modifiers: &[i32]) -> Option<i32> {
+    match (row.oid, modifiers) {
+        // SQL's char and bit without a length have one character and one bit.
+        (BPCHAR, []) if plain != "bpchar" => Some(1 + HEADER),
+        (BIT, []) => Some(1),
+        (_, []) => Some(-1),
+        (BPCHAR | VARCHAR, &[length @ 1..=LENGTH_MAX]) => Some(length + HEADER),
+        (BIT | VARBIT, &[length @ 1..=LENGTH_MAX]) => Some(length),
+        (NUMERIC, &[precision @ 1..=1000]) => Some((precision << 16) + HEADER),
+        (NUMERIC, &[precision @ 1..=1000, scale @ -1000..=1000]) => Some(((precision << 16) | (scale & 0x7ff)) + HEADER),
+        (TIME | TIMETZ | TIMESTAMP | TIMESTAMPTZ, &[precision @ (0..)]) => Some(precision.min(6)),
+        (INTERVAL, &[precision @ (0..)]) => Some((0x7fff << 16) | precision.min(6)),
+        (FLOAT4 | FLOAT8, _) if plain == "float" => Some(-1),
+        _ => None,
+    }
 }
 
 /// As `format_type(oid, typmod)` prints it: `character varying(10)`, `numeric(12,2)`, `integer[]`; `???` for an oid that
@@ -140,7 +180,7 @@ pub fn type_name(oid: u32, typmod: i32) -> String {
 }
 
 fn scalar_name(row: &TypeRow, typmod: i32) -> String {
-    let length = typmod.saturating_sub(4);
+    let length = typmod.saturating_sub(HEADER);
     match (row.oid, typmod) {
         // Without a length `character` would mean one character, and `bit` one bit, so these keep their internal names.
         (BPCHAR, ..0) => "bpchar".to_owned(),
@@ -163,7 +203,7 @@ fn scalar_name(row: &TypeRow, typmod: i32) -> String {
 
 /// Precision and scale of a numeric's type modifier; the scale may be negative.
 pub(crate) fn numeric_modifier(typmod: i32) -> (i32, i32) {
-    let packed = typmod.saturating_sub(4);
+    let packed = typmod.saturating_sub(HEADER);
     ((packed >> 16) & 0xffff, ((packed & 0x7ff) ^ 1024) - 1024)
 }
 
@@ -193,7 +233,7 @@ fn interval_name(typmod: i32) -> String {
 fn sql_name(oid: u32) -> Option<&'static str> {
     Some(match oid {
         BOOL => "boolean",
-        18 => "\"char\"",
+        CHAR => "\"char\"",
         INT8 => "bigint",
         INT2 => "smallint",
         INT4 => "integer",
@@ -376,15 +416,42 @@ mod tests {
     #[test]
     fn names_find_their_types() {
         let rows = [
-            ("int4", 23), ("INTEGER", 23), ("int", 23), ("pg_catalog.int8", 20), ("character varying", 1043),
-            ("timestamp with time zone", 1184), ("timestamptz", 1184), ("char", 1042), ("\"char\"", 18), ("_int4", 1007),
-            ("integer[]", 1007), ("text[][]", 1009), ("decimal", 1700), ("double precision", 701), ("record[]", 2287),
+            ("int4", INT4, -1),
+            ("INTEGER", INT4, -1),
+            (" int ", INT4, -1),
+            ("pg_catalog.int8", INT8, -1),
+            ("character varying", VARCHAR, -1),
+            ("VARCHAR(10)", VARCHAR, 14),
+            ("character  varying (10)", VARCHAR, 14),
+            ("char", BPCHAR, 5),
+            ("char(3)", BPCHAR, 7),
+            ("bpchar", BPCHAR, -1),
+            ("\"char\"", 18, -1),
+            ("timestamp with time zone", TIMESTAMPTZ, -1),
+            ("TIMESTAMP(3) WITH TIME ZONE", TIMESTAMPTZ, 3),
+            ("timestamptz(9)", TIMESTAMPTZ, 6),
+            ("timestamp(0)", TIMESTAMP, 0),
+            ("time without time zone", TIME, -1),
+            ("interval(3)", INTERVAL, (0x7fff << 16) + 3),
+            ("_int4", 1007, -1),
+            ("integer[]", 1007, -1),
+            ("text[][]", 1009, -1),
+            ("numeric(12,2)[]", 1231, 786438),
+            ("decimal", NUMERIC, -1),
+            ("DECIMAL(12, 2)", NUMERIC, 786438),
+            ("numeric(5,-2)", NUMERIC, (5 << 16) + (-2 & 0x7ff) + 4),
+            ("double precision", FLOAT8, -1),
+            ("float(24)", FLOAT4, -1),
+            ("float(53)", FLOAT8, -1),
+            ("bit", BIT, 1),
+            ("record[]", RECORD_ARRAY, -1),
         ];
-        for (name, oid) in rows {
-            assert_eq!(by_name(name).map(|row| row.oid), Some(oid), "{name}");
+        for (name, oid, typmod) in rows {
+            assert_eq!(by_name(name), Some((oid, typmod)), "{name}");
         }
-        assert_eq!(by_name("nonsense"), None);
-        assert_eq!(by_name("unknown[]"), None, "a type without an array");
+        for name in ["nonsense", "unknown[]", "text(3)", "varchar(0)", "varchar(x)", "varchar(3", "int(3)", "float(54)", "[]", ""] {
+            assert_eq!(by_name(name), None, "{name}");
+        }
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
+use datafusion::physical_plan::ExecutionPlan;
 use tokio_postgres::Row;
 
 use super::connect::Pool;
-use super::scan::Provider;
+use super::scan::{PostgresExec, Provider};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{TYPMOD, copy, field};
 use crate::sources::{Pinned, Table};
@@ -66,7 +67,7 @@ pub(super) struct Relation {
     pub(super) schema: SchemaRef,
     pub(super) columns: Vec<Column>,
     pub(super) pool: Arc<Pool>,
-    oid: u32,
+    pub(super) oid: u32,
 }
 
 /// A column as the source has it, beside the field of the same place.
@@ -239,7 +240,9 @@ impl Table for RelationTable {
 
     /// The row description of each scan is compared with these columns, so there is nothing to ask now.
     async fn pin(&self) -> Result<Pinned> {
-        Ok(Pinned { version: Version::Live, provider: Arc::new(Provider::new(Arc::clone(&self.0))) })
+        let (pool, oid) = (Arc::clone(&self.0.pool), self.0.oid);
+        let reads = Arc::new(move |leaf: &dyn ExecutionPlan| PostgresExec::is_over(leaf, &pool, oid));
+        Ok(Pinned { version: Version::Live, reads, provider: Arc::new(Provider::new(Arc::clone(&self.0))) })
     }
 }
 

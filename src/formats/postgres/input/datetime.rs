@@ -42,7 +42,7 @@ pub fn timestamp(text: &str, style: &Style) -> Result<i64> {
             let moment = local_moment(special, style);
             Ok(read.time.map_or(moment, |time| moment.div_euclid(DAY) * DAY + time))
         }
-        None => read.local(text, "timestamp"),
+        None => in_range(read.local(text, "timestamp")?, text),
     }
 }
 
@@ -60,8 +60,13 @@ pub fn timestamptz(text: &str, style: &Style) -> Result<i64> {
     };
     let zone = read.zone.unwrap_or(ZoneName::Named(style.time_zone));
     let offset = zone.offset_of_local(local.div_euclid(SECOND)) * SECOND;
-    let moment = local.checked_sub(offset).filter(|&micros| calendar::check_timestamp(micros).is_ok());
-    moment.filter(is_finite).ok_or_else(|| range(format!("timestamp out of range: \"{text}\"")))
+    in_range(local.saturating_sub(offset), text)
+}
+
+/// What saturated is out of range too: the extremes are the infinities.
+fn in_range(micros: i64, text: &str) -> Result<i64> {
+    let finite = micros != i64::MAX && micros != i64::MIN && calendar::check_timestamp(micros).is_ok();
+    if finite { Ok(micros) } else { Err(range(format!("timestamp out of range: \"{text}\""))) }
 }
 
 /// Microseconds of the day; date and zone in the text are ignored.
@@ -88,7 +93,7 @@ pub fn timetz(text: &str, style: &Style) -> Result<(i64, i32)> {
     // A named zone has the offset of the date, or of today.
     let day = read.days.filter(|days| days.abs() <= i64::from(END_DAY)).unwrap_or(now.div_euclid(DAY));
     let east = zone.offset_of_local(day * 86_400 + time / SECOND);
-    let west = i32::try_from(-east).map_err(|_| range(format!("time zone displacement out of range: \"{text}\"")))?;
+    let west = i32::try_from(-east).map_err(|_| zone_range(text))?;
     Ok((time, west))
 }
 
@@ -124,16 +129,11 @@ struct Read {
 }
 
 impl Read {
+    /// The clock time as if it were UTC, not yet held against the range.
     fn local(&self, text: &str, name: &str) -> Result<i64> {
         let days = self.days.ok_or_else(|| bad_format(text, name))?;
-        let micros = days.checked_mul(DAY).and_then(|micros| micros.checked_add(self.time.unwrap_or(0)));
-        let micros = micros.filter(|&micros| calendar::check_timestamp(micros).is_ok()).filter(is_finite);
-        micros.ok_or_else(|| range(format!("timestamp out of range: \"{text}\"")))
+        Ok(days.saturating_mul(DAY).saturating_add(self.time.unwrap_or(0)))
     }
-}
-
-fn is_finite(micros: &i64) -> bool {
-    *micros != i64::MAX && *micros != i64::MIN
 }
 
 fn read(text: &str, name: &'static str) -> Result<Read> {
@@ -184,7 +184,7 @@ impl<'a> Fields<'a> {
         }
         let value = self.parse(digits)?;
         match digits.len() {
-            4 | 6 if self.has_date() && self.read.time.is_none() => self.run_together(digits),
+            4 | 6 if self.expects_time() => self.run_together(digits),
             8 if !self.has_date() => {
                 self.date = Some(((value / 10_000, 4), value / 100 % 100, value % 100));
                 Ok(())
@@ -201,11 +201,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// `HH:MM`, `HH:MM:SS`, `HH:MM:SS.ffffff`; the hours are read.
-    fn clock(&mut self, hours: &str) -> Result<()> {
-        let hours = self.parse(hours)?;
+    /// `HH:MM`, `HH:MM:SS`, `HH:MM:SS.ffffff`, `MM:SS.ffffff`; the first number is read.
+    fn clock(&mut self, first: &str) -> Result<()> {
+        let hours = self.parse(first)?;
         let minutes = self.after(':').ok_or_else(|| self.bad())?;
         let minutes = self.parse(minutes)?;
+        if self.rest.starts_with('.') {
+            return self.set_time(0, hours, minutes);
+        }
         let seconds = if self.rest.starts_with(':') { self.after(':').ok_or_else(|| self.bad())? } else { "0" };
         let seconds = self.parse(seconds)?;
         self.set_time(hours, minutes, seconds)
@@ -221,7 +224,7 @@ impl<'a> Fields<'a> {
     fn set_time(&mut self, hours: i64, minutes: i64, seconds: i64) -> Result<()> {
         let fraction = self.fraction()?;
         let whole_day = hours == 24 && minutes == 0 && seconds == 0 && fraction == 0;
-        if (hours > 23 && !whole_day) || minutes > 59 || seconds > 60 {
+        if (hours > 23 && !whole_day) || minutes > 59 || seconds > 60 || (seconds == 60 && fraction > 0) {
             return Err(self.overflow());
         }
         self.read.time = Some(hours * HOUR + minutes * MINUTE + seconds * SECOND + fraction);
@@ -268,7 +271,7 @@ impl<'a> Fields<'a> {
         let lower = letters.to_ascii_lowercase();
         let next = self.rest.bytes().next();
         match lower.as_str() {
-            "t" if self.has_date() && next.is_some_and(|byte| byte.is_ascii_digit()) => return Ok(()),
+            "t" if self.expects_time() => return Ok(()),
             "j" if next.is_some_and(|byte| byte.is_ascii_digit()) && !self.has_date() => {
                 let digits = self.take(|c| c.is_ascii_digit());
                 self.julian = Some(self.parse(digits)? - JULIAN_DAYS);
@@ -359,7 +362,7 @@ impl<'a> Fields<'a> {
             }
         };
         if hours > OFFSET_HOURS_MAX || minutes > 59 || seconds > 59 {
-            return Err(range(format!("time zone displacement out of range: \"{}\"", self.text)));
+            return Err(zone_range(self.text));
         }
         let east = hours * 3600 + minutes * 60 + seconds;
         self.read.zone = Some(ZoneName::Fixed(if sign == "-" { -east } else { east }));
@@ -373,7 +376,7 @@ impl<'a> Fields<'a> {
                 [day, year] => (year, day.0),
                 _ => return Err(self.bad()),
             };
-            if self.has_date() {
+            if self.date.is_some() || self.julian.is_some() {
                 return Err(self.bad());
             }
             self.date = Some((year, month, day));
@@ -420,6 +423,11 @@ impl<'a> Fields<'a> {
             return Err(self.overflow());
         }
         Ok(calendar::days_of(year, month, day))
+    }
+
+    /// Behind a date, or from the start where the type has none.
+    fn expects_time(&self) -> bool {
+        self.read.time.is_none() && (self.has_date() || self.name.starts_with("time ") || self.name == "time")
     }
 
     fn range_name(&self) -> &'static str {
@@ -486,6 +494,10 @@ fn is_weekday(word: &str) -> bool {
 
 fn bad_format(text: &str, name: &str) -> Error {
     Error::new(Kind::InvalidDate, format!("invalid input syntax for type {name}: \"{text}\""))
+}
+
+fn zone_range(text: &str) -> Error {
+    Error::new(Kind::ZoneRange, format!("time zone displacement out of range: \"{text}\""))
 }
 
 fn range(message: String) -> Error {

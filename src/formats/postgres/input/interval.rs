@@ -10,20 +10,21 @@ use crate::error::{Error, Kind, Result};
 const DAYS_PER_MONTH: f64 = 30.0;
 const MONTHS_PER_YEAR: i64 = 12;
 
-/// 22007 for what is no interval, 22008 beyond the range of its fields (or of Arrow's nanoseconds).
+/// 22007 for what is no interval, 22015 beyond the range of its fields, 22008 beyond that of Arrow's nanoseconds.
 pub fn interval(text: &str) -> Result<IntervalMonthDayNano> {
     let mut sum = Sum { text, ..Sum::default() };
     let trimmed = text.trim();
-    match trimmed.strip_prefix(['P', 'p']) {
+    match trimmed.strip_prefix('P') {
         Some(designated) => sum.iso(designated)?,
         None => sum.verbose(trimmed)?,
     }
-    let months = i32::try_from(sum.months).map_err(|_| sum.overflow())?;
+    let out_of_range = |_| Error::new(Kind::DateRange, "interval out of range");
+    let months = i32::try_from(sum.months).map_err(out_of_range)?;
     let days = i32::try_from(sum.days).map_err(|_| sum.overflow())?;
     month_day_micro(months, days, sum.micros)
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Unit {
     Microsecond,
     Millisecond,
@@ -43,6 +44,8 @@ struct Sum<'a> {
     months: i64,
     days: i64,
     micros: i64,
+    /// No unit may be given twice.
+    given: Vec<Unit>,
 }
 
 /// A signed number: its whole part and its fraction, both with the sign.
@@ -56,7 +59,6 @@ impl<'a> Sum<'a> {
     fn verbose(&mut self, text: &'a str) -> Result<()> {
         let mut rest = text.strip_prefix('@').unwrap_or(text).trim_start();
         let mut pending: Option<Amount> = None;
-        let mut anything = false;
         let mut ago = false;
         while let Some(first) = rest.chars().next() {
             if ago {
@@ -74,16 +76,18 @@ impl<'a> Sum<'a> {
                 if let Some(days) = pending.take() {
                     self.standard_days(days, rest)?;
                 }
-                let field = take(&mut rest, |c| !c.is_ascii_whitespace() && !c.is_ascii_alphabetic());
-                pending = self.field(field)?;
+                let ends = |c: char| c.is_ascii_whitespace() || c.is_ascii_alphabetic() || c == ',';
+                let sign = take(&mut rest, |c| matches!(c, '-' | '+'));
+                rest = rest.trim_start();
+                let field = take(&mut rest, |c| !ends(c));
+                pending = self.field(sign, field)?;
             }
-            anything = true;
-            rest = rest.trim_start();
+            rest = rest.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == ',');
         }
         if let Some(amount) = pending {
             self.add(amount, Unit::Second)?;
         }
-        if !anything {
+        if self.given.is_empty() {
             return Err(self.bad());
         }
         if ago {
@@ -100,14 +104,15 @@ impl<'a> Sum<'a> {
     }
 
     /// A field without letters: a time, `years-months`, or a number that waits for its unit.
-    fn field(&mut self, field: &str) -> Result<Option<Amount>> {
-        let (negative, unsigned) = match field.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, field.strip_prefix('+').unwrap_or(field)),
+    fn field(&mut self, sign: &str, unsigned: &str) -> Result<Option<Amount>> {
+        let (negative, sign) = match sign {
+            "" | "+" => (false, 1),
+            "-" => (true, -1),
+            _ => return Err(self.bad()),
         };
-        let sign = if negative { -1 } else { 1 };
         if unsigned.contains(':') {
             let micros = self.clock(unsigned)?;
+            [Unit::Hour, Unit::Minute, Unit::Second].into_iter().try_for_each(|unit| self.give(unit))?;
             self.micros = self.micros.checked_add(sign * micros).ok_or_else(|| self.overflow())?;
             return Ok(None);
         }
@@ -154,9 +159,9 @@ impl<'a> Sum<'a> {
 
     fn iso(&mut self, text: &'a str) -> Result<()> {
         let mut rest = text;
-        let (mut in_time, mut anything) = (false, false);
+        let mut in_time = false;
         while let Some(first) = rest.chars().next() {
-            if matches!(first, 'T' | 't') && !in_time {
+            if first == 'T' && !in_time {
                 in_time = true;
                 rest = &rest[1..];
                 continue;
@@ -167,24 +172,24 @@ impl<'a> Sum<'a> {
                 None => (false, number.strip_prefix('+').unwrap_or(number)),
             };
             let amount = self.amount(negative, unsigned)?;
-            let unit = match (take(&mut rest, |c| c.is_ascii_alphabetic() && !matches!(c, 'T' | 't')), in_time) {
-                ("Y" | "y", false) => Unit::Years(1),
-                ("M" | "m", false) => Unit::Month,
-                ("W" | "w", false) => Unit::Week,
-                ("D" | "d", false) => Unit::Day,
-                ("H" | "h", true) => Unit::Hour,
-                ("M" | "m", true) => Unit::Minute,
-                ("S" | "s", true) => Unit::Second,
+            let unit = match (take(&mut rest, |c| c.is_ascii_alphabetic() && c != 'T'), in_time) {
+                ("Y", false) => Unit::Years(1),
+                ("M", false) => Unit::Month,
+                ("W", false) => Unit::Week,
+                ("D", false) => Unit::Day,
+                ("H", true) => Unit::Hour,
+                ("M", true) => Unit::Minute,
+                ("S", true) => Unit::Second,
                 _ => return Err(self.bad()),
             };
             self.add(amount, unit)?;
-            anything = true;
         }
-        if anything { Ok(()) } else { Err(self.bad()) }
+        if in_time || !self.given.is_empty() { Ok(()) } else { Err(self.bad()) }
     }
 
     /// Fractions flow down: of years into months, of months and weeks into days, of days into time.
     fn add(&mut self, amount: Amount, unit: Unit) -> Result<()> {
+        self.give(unit)?;
         match unit {
             Unit::Microsecond => self.add_micros(amount, 1),
             Unit::Millisecond => self.add_micros(amount, 1_000),
@@ -198,13 +203,22 @@ impl<'a> Sum<'a> {
                 self.add_days(Amount { whole: 0, ..amount }, 1, DAYS_PER_MONTH)
             }
             Unit::Years(years) => {
-                let whole = amount.whole.checked_mul(years * MONTHS_PER_YEAR);
+                let whole = i32::try_from(amount.whole).map_err(|_| self.overflow())?;
+                let whole = i64::from(whole).checked_mul(years * MONTHS_PER_YEAR);
                 let fraction = (amount.fraction * (years * MONTHS_PER_YEAR) as f64).round_ties_even() as i64;
                 let months = whole.and_then(|months| self.months.checked_add(months)?.checked_add(fraction));
                 self.months = months.ok_or_else(|| self.overflow())?;
                 Ok(())
             }
         }
+    }
+
+    fn give(&mut self, unit: Unit) -> Result<()> {
+        if self.given.contains(&unit) {
+            return Err(self.bad());
+        }
+        self.given.push(unit);
+        Ok(())
     }
 
     fn add_days(&mut self, amount: Amount, days: i64, fraction_days: f64) -> Result<()> {
@@ -236,7 +250,7 @@ impl<'a> Sum<'a> {
     }
 
     fn overflow(&self) -> Error {
-        Error::new(Kind::DateRange, format!("interval field value out of range: \"{}\"", self.text))
+        Error::new(Kind::IntervalRange, format!("interval field value out of range: \"{}\"", self.text))
     }
 }
 

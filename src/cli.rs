@@ -1,0 +1,102 @@
+//! The words of the command line. It reads arguments and does nothing with them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Try it:
+  lakegate demo                                a running lakegate with sample data; prints how to connect
+  lakegate demo --data-dir /tmp/shop           the same, with its files where you can edit them
+
+Run it:
+  lakegate check --config lakegate.toml        everything `serve` would load, nothing started
+  lakegate serve --config lakegate.toml
+  lakegate serve --print-config                what is true after defaults and environment, secrets redacted
+
+Who sees what:
+  lakegate policy user add alice               asks for a password, keeps only its verifier
+  lakegate policy explain alice crm.customers  which lines decide, and what they leave
+  lakegate policy matrix                       every user, table and column
+  lakegate policy check                        faults and doubts in policies/
+
+lakegate.toml names two directories: catalog/ says what exists, policies/ says who may see it. Both are read again when
+a file in them changes. Environment: LAKEGATE_CONFIG, LAKEGATE_CATALOG_DIR, LAKEGATE_POLICIES_DIR,
+LAKEGATE_METASTORE_PATH, LAKEGATE_KEY.";
+
+/// One PostgreSQL endpoint over a company's lake, streams and databases; policy files decide who sees what.
+#[derive(Debug, Parser)]
+#[command(name = "lakegate", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    /// The configuration file.
+    #[arg(long, global = true, env = "LAKEGATE_CONFIG", default_value = "lakegate.toml", value_name = "FILE")]
+    pub(crate) config: PathBuf,
+
+    /// Print the settled configuration, secrets redacted, and do nothing else.
+    #[arg(long, global = true)]
+    pub(crate) print_config: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve until SIGTERM or Ctrl-C; a second one does not wait for running statements.
+    Serve,
+    /// Sample data in Iceberg, Kafka and PostgreSQL, three users, and a server over them. Ctrl-C ends all of it.
+    Demo(Demo),
+    /// Load everything `serve` would load, start nothing. Exit code 0 or 1.
+    Check,
+    /// Questions about policies.
+    #[command(subcommand)]
+    Policy(Policy),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Demo {
+    /// Where the demo's files go: a new or empty directory, or one an earlier demo made; rebuilt at each start. A
+    /// temporary one where absent.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Port of the PostgreSQL door on 127.0.0.1.
+    #[arg(long, default_value_t = 5433, value_name = "PORT")]
+    pub(crate) pg_port: u16,
+
+    /// Port of the HTTP door on 127.0.0.1: /healthz, /readyz, /metrics.
+    #[arg(long, default_value_t = 8433, value_name = "PORT")]
+    pub(crate) http_port: u16,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Faults and doubts. Exit code 1 for faults, 2 for doubts with --strict.
+    Check {
+        /// The directory of the policy files; the configuration's where absent.
+        dir: Option<PathBuf>,
+        /// Read the files alone: no configuration, no catalog, names are not bound.
+        #[arg(long)]
+        offline: bool,
+        #[arg(long)]
+        strict: bool,
+    },
+    /// What a user may see of a table or column, and which lines say so.
+    Explain {
+        user: String,
+        /// `schema.table` or `schema.table/column`.
+        table: String,
+    },
+    /// Every user, table and column as text.
+    Matrix,
+    /// Users.
+    #[command(subcommand)]
+    User(User),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Add a user, or give one a new password, in policies/users.toml. The password is asked for, or read from standard
+    /// input where that is not a terminal.
+    Add { name: String },
+}

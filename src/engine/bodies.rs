@@ -1,0 +1,56 @@
+//! Dataset bodies: planned in a context of their own, over what their owner sees, or, when the catalog is built, over raw
+//! schemas to learn the body's columns. A user's CTE never answers for a name in one.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+
+use super::resolver::{Reached, Resolver, Rights};
+use super::{dialect, limits, statement};
+use crate::catalog::Catalog;
+use crate::catalog::dataset::Dataset;
+use crate::error::{Error, Kind, Result};
+use datafusion::logical_expr::LogicalPlan;
+
+/// The columns of a dataset before any policy exists. Nothing planned here can be opened.
+pub(crate) fn raw_schema(dataset: &Dataset, catalog: &Catalog) -> Result<SchemaRef> {
+    let state = super::session::base_state();
+    let resolver = Resolver::new(catalog, Rights::Raw, &state, &[], None);
+    let plan = plan(dataset, &resolver)?;
+    let analyzed = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+    let fields = analyzed.schema().fields().iter().map(|f| {
+        let shown = dialect::shown_name(f.name());
+        Field::new(shown, f.data_type().clone(), true).with_metadata(f.metadata().clone())
+    });
+    let schema = Schema::new(fields.collect::<Vec<_>>());
+    let mut names: Vec<&String> = schema.fields().iter().map(|f| f.name()).collect();
+    names.sort();
+    if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
+        return Err(Error::new(Kind::DuplicateColumn, format!("column \"{}\" specified more than once", twice[0])));
+    }
+    Ok(Arc::new(schema))
+}
+
+/// A body with the rights of `resolver`; what it reaches is noted there.
+pub(crate) fn plan(dataset: &Dataset, resolver: &Resolver<'_>) -> Result<LogicalPlan> {
+    let mut parsed = limits::parse(&dataset.sql, &limits::Limits::default())?;
+    let (Some(only), true) = (parsed.pop(), parsed.is_empty()) else {
+        return Err(Error::new(Kind::Syntax, "a dataset is exactly one query"));
+    };
+    let statement::Admitted::Query(mut query) = statement::admit(only)? else {
+        return Err(Error::new(Kind::Syntax, "a dataset is a query"));
+    };
+    dialect::rewrite(&mut query)?;
+    resolver.plan(*query, &[])
+}
+
+/// Bodies reached by a statement, theirs included.
+pub(crate) fn reach(
+    dataset: &Dataset,
+    outer: &Resolver<'_>,
+    owner: &crate::policy::SessionPolicy,
+) -> Result<(LogicalPlan, Reached)> {
+    let inner = outer.inside(owner)?;
+    let plan = plan(dataset, &inner)?;
+    Ok((plan, inner.reached()))
+}

@@ -1,0 +1,268 @@
+//! PostgreSQL functions that DataFusion lacks or answers otherwise, as far as clients' first statements need them. Each
+//! family has a file with a table of [`Function`]s; what a session may know comes from its [`View`] alone. Nothing here
+//! changes a session: set_config and its like are the engine's own business.
+
+mod allowed;
+mod definitions;
+mod lookup;
+mod privileges;
+mod session;
+mod text;
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, TimeUnit};
+use datafusion::common::ScalarValue;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+use crate::catalog::pg_catalog::rows::{Cell, array};
+use crate::catalog::visible::View;
+use crate::error::{Error, Kind, Result};
+use crate::formats::postgres::OID;
+
+pub(crate) use allowed::is_allowed;
+
+/// Every function here, bound to what one session sees. Names are without `pg_catalog.`.
+pub fn scalar(view: &Arc<View>) -> Vec<Arc<ScalarUDF>> {
+    let families =
+        [definitions::FUNCTIONS, lookup::FUNCTIONS, privileges::FUNCTIONS, session::FUNCTIONS, text::FUNCTIONS];
+    let bound = families.into_iter().flatten().map(|function| Bound {
+        function,
+        view: Arc::clone(view),
+        signature: Signature::user_defined(function.volatility),
+    });
+    bound.map(|bound| Arc::new(ScalarUDF::new_from_impl(bound))).collect()
+}
+
+/// What an argument is read as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Argument {
+    Text,
+    /// Any integer, oids too.
+    Int,
+    Bool,
+    /// An oid, or the name of the thing as text.
+    Name,
+    /// An array, its elements as text.
+    Texts,
+    /// Anything that has a text.
+    Shown,
+    /// Not looked at.
+    Any,
+}
+
+/// What a function gives back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Returns {
+    Text,
+    Bool,
+    Int4,
+    Int8,
+    Texts,
+    Time,
+    Names,
+    /// Text of a type of its own, such as name.
+    TextOf(u32),
+    /// An oid, or an alias type of it.
+    OidOf(u32),
+}
+
+const NAME: Returns = Returns::TextOf(19);
+const OID_TYPE: Returns = Returns::OidOf(26);
+
+/// One row's arguments to its result. The number of cells is that of one of the overloads.
+type Body = fn(&View, &[Cell]) -> Result<Cell>;
+
+/// One function; overloads differ in their arguments only.
+#[derive(Debug)]
+struct Function {
+    name: &'static str,
+    overloads: &'static [&'static [Argument]],
+    returns: Returns,
+    volatility: Volatility,
+    /// NULL where any argument is NULL, without asking `body`.
+    strict: bool,
+    body: Body,
+}
+
+impl Function {
+    /// Depends on nothing but its arguments.
+    const fn pure(name: &'static str, overloads: &'static [&'static [Argument]], returns: Returns, body: Body) -> Self {
+        Self { name, overloads, returns, volatility: Volatility::Immutable, strict: true, body }
+    }
+
+    /// Depends on the session: its answer is never cached for others.
+    const fn stable(
+        name: &'static str,
+        overloads: &'static [&'static [Argument]],
+        returns: Returns,
+        body: Body,
+    ) -> Self {
+        Self { name, overloads, returns, volatility: Volatility::Stable, strict: true, body }
+    }
+
+    const fn called_on_null(self) -> Self {
+        Self { strict: false, ..self }
+    }
+}
+
+/// A function with the view it answers from.
+struct Bound {
+    function: &'static Function,
+    view: Arc<View>,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Bound {
+    fn name(&self) -> &str {
+        self.function.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(self.function.returns.field(self.name()).data_type().clone())
+    }
+
+    fn return_field_from_args(&self, _arguments: ReturnFieldArgs) -> DataFusionResult<FieldRef> {
+        Ok(Arc::new(self.function.returns.field(self.name())))
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> DataFusionResult<Vec<DataType>> {
+        let fits = |overload: &&&[Argument]| {
+            overload.len() == given.len() && overload.iter().zip(given).all(|(argument, given)| argument.takes(given))
+        };
+        match self.function.overloads.iter().find(fits) {
+            Some(overload) => Ok(overload.iter().zip(given).map(|(argument, given)| argument.read_as(given)).collect()),
+            None => Err(no_such_function(self.name(), given).into()),
+        }
+    }
+
+    fn invoke_with_args(&self, call: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let data_type = call.return_field.data_type();
+        let constant = call.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
+        let rows = if constant { 1 } else { call.number_rows };
+        let columns = call.args.iter().map(|a| a.to_array(rows)).collect::<DataFusionResult<Vec<_>>>()?;
+        let mut results = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let cells = columns.iter().map(|column| cell(column, row)).collect::<Result<Vec<_>>>()?;
+            let is_null = self.function.strict && cells.contains(&Cell::Null);
+            results.push(if is_null { Cell::Null } else { (self.function.body)(&self.view, &cells)? });
+        }
+        let results = array(data_type, results)?;
+        match constant {
+            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&results, 0)?)),
+            false => Ok(ColumnarValue::Array(results)),
+        }
+    }
+}
+
+/// Two bindings are one function where they see the same view.
+impl PartialEq for Bound {
+    fn eq(&self, other: &Self) -> bool {
+        self.function.name == other.function.name && Arc::ptr_eq(&self.view, &other.view)
+    }
+}
+
+impl Eq for Bound {}
+
+impl Hash for Bound {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.function.name.hash(state);
+        Arc::as_ptr(&self.view).hash(state);
+    }
+}
+
+/// The view stays out: plans are printed to logs.
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.function.name)
+    }
+}
+
+impl Returns {
+    fn field(self, name: &str) -> Field {
+        let list = || DataType::List(Arc::new(Field::new("item", DataType::Utf8, true)));
+        let (data_type, oid) = match self {
+            Self::Text => (DataType::Utf8, None),
+            Self::Bool => (DataType::Boolean, None),
+            Self::Int4 => (DataType::Int32, None),
+            Self::Int8 => (DataType::Int64, None),
+            Self::Texts => (list(), None),
+            Self::Time => (DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), None),
+            Self::Names => (list(), Some(1003)),
+            Self::TextOf(oid) => (DataType::Utf8, Some(oid)),
+            Self::OidOf(oid) => (DataType::UInt32, Some(oid)),
+        };
+        let metadata = oid.map(|oid| (OID.to_string(), oid.to_string()));
+        Field::new(name, data_type, true).with_metadata(metadata.into_iter().collect())
+    }
+}
+
+impl Argument {
+    fn takes(self, given: &DataType) -> bool {
+        let is_list = matches!(given, DataType::List(_) | DataType::LargeList(_));
+        match self {
+            Self::Any => true,
+            _ if *given == DataType::Null => true,
+            Self::Texts => is_list,
+            Self::Shown => !given.is_nested(),
+            Self::Int => given.is_integer(),
+            Self::Bool => *given == DataType::Boolean,
+            Self::Text => given.is_string(),
+            Self::Name => given.is_string() || given.is_integer(),
+        }
+    }
+
+    fn read_as(self, given: &DataType) -> DataType {
+        match self {
+            Self::Text | Self::Shown => DataType::Utf8,
+            Self::Int => DataType::Int64,
+            Self::Bool => DataType::Boolean,
+            Self::Name if given.is_integer() => DataType::Int64,
+            Self::Name => DataType::Utf8,
+            Self::Texts => DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))),
+            Self::Any => given.clone(),
+        }
+    }
+}
+
+/// One value of an argument, after coercion. What is not looked at is TRUE, or NULL where it is NULL.
+fn cell(column: &ArrayRef, row: usize) -> Result<Cell> {
+    if column.is_null(row) {
+        return Ok(Cell::Null);
+    }
+    Ok(match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().value(row).into(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
+        DataType::Boolean => column.as_boolean().value(row).into(),
+        DataType::List(item) if *item.data_type() == DataType::Utf8 => {
+            let items = column.as_list::<i32>().value(row);
+            Cell::List((0..items.len()).map(|i| cell(&items, i)).collect::<Result<_>>()?)
+        }
+        _ => true.into(),
+    })
+}
+
+/// 42883 in PostgreSQL's words.
+fn no_such_function(name: &str, given: &[DataType]) -> Error {
+    let kinds = given.iter().map(|t| match t {
+        DataType::Null => "unknown".to_string(),
+        _ => crate::formats::postgres::pg_type(&Field::new("", t.clone(), true))
+            .map_or_else(|_| "unknown".into(), |t| crate::catalog::pg_catalog::types::format_type(t.oid, None)),
+    });
+    let kinds = kinds.collect::<Vec<_>>().join(", ");
+    Error::new(Kind::UndefinedFunction, format!("function {name}({kinds}) does not exist"))
+        .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+}
+
+#[cfg(test)]
+mod tests;

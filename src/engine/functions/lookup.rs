@@ -1,0 +1,212 @@
+//! Names to oids and back: what `'x'::regclass` and its relatives mean, and which names need no schema. The engine's
+//! rewriter calls the `lakegate_reg…` functions for casts; an integer passes through them, as a cast of an oid does.
+
+use super::Argument::{Int, Name, Text};
+use super::{Argument, Function, Returns};
+use crate::catalog::pg_catalog::image::{procedure_name, procedure_oid, type_by_oid};
+use crate::catalog::pg_catalog::rows::Cell;
+use crate::catalog::pg_catalog::types::{format_type, parse_type};
+use crate::catalog::visible::View;
+use crate::error::{Error, Kind, Result};
+use crate::types::{Identifier, TableName};
+
+const REGPROC: Returns = Returns::OidOf(24);
+const REGCLASS: Returns = Returns::OidOf(2205);
+const REGTYPE: Returns = Returns::OidOf(2206);
+const REGNAMESPACE: Returns = Returns::OidOf(4089);
+const REGROLE: Returns = Returns::OidOf(4096);
+
+const NAMED: &[&[Argument]] = &[&[Name]];
+const TEXT: &[&[Argument]] = &[&[Text]];
+const OID: &[&[Argument]] = &[&[Int]];
+
+#[rustfmt::skip]
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::stable("lakegate_regclass", NAMED, REGCLASS, |v, a| must(v, a, class_oid, Kind::UndefinedTable, "relation")),
+    Function::stable("lakegate_regtype", NAMED, REGTYPE, |v, a| must(v, a, type_oid, Kind::UndefinedObject, "type")),
+    Function::stable("lakegate_regproc", NAMED, REGPROC, |v, a| must(v, a, procedure, Kind::UndefinedFunction, "function")),
+    Function::stable("lakegate_regnamespace", NAMED, REGNAMESPACE, |v, a| must(v, a, schema_oid, Kind::UndefinedSchema, "schema")),
+    Function::stable("lakegate_regrole", NAMED, REGROLE, |v, a| must(v, a, role_oid, Kind::UndefinedObject, "role")),
+    Function::stable("to_regclass", TEXT, REGCLASS, |v, a| may(v, a, class_oid)),
+    Function::stable("to_regtype", TEXT, REGTYPE, |v, a| may(v, a, type_oid)),
+    Function::stable("to_regproc", TEXT, REGPROC, |v, a| may(v, a, procedure)),
+    Function::stable("to_regnamespace", TEXT, REGNAMESPACE, |v, a| may(v, a, schema_oid)),
+    Function::stable("to_regrole", TEXT, REGROLE, |v, a| may(v, a, role_oid)),
+    Function::stable("lakegate_regclass_name", OID, Returns::Text, |v, a| name(v, a, class_name)),
+    Function::stable("lakegate_regtype_name", OID, Returns::Text, |v, a| name(v, a, type_name)),
+    Function::stable("lakegate_regproc_name", OID, Returns::Text, |v, a| name(v, a, |_, oid| procedure_name(oid).map(Into::into))),
+    Function::stable("lakegate_regnamespace_name", OID, Returns::Text, |v, a| name(v, a, schema_name)),
+    Function::stable("lakegate_regrole_name", OID, Returns::Text, |v, a| name(v, a, |v, oid| v.role_name(oid).map(quoted))),
+    Function::stable("pg_table_is_visible", OID, Returns::Bool, table_is_visible),
+    Function::stable("pg_type_is_visible", OID, Returns::Bool, |_, a| Ok(oid(&a[0]).and_then(type_by_oid).map(|_| true).into())),
+    Function::stable("pg_function_is_visible", OID, Returns::Bool, |_, a| Ok(oid(&a[0]).and_then(procedure_name).map(|_| true).into())),
+    Function::stable("pg_operator_is_visible", OID, Returns::Bool, everything_is_visible),
+    Function::stable("pg_opclass_is_visible", OID, Returns::Bool, everything_is_visible),
+    Function::stable("pg_opfamily_is_visible", OID, Returns::Bool, everything_is_visible),
+    Function::stable("pg_collation_is_visible", OID, Returns::Bool, everything_is_visible),
+    Function::stable("pg_conversion_is_visible", OID, Returns::Bool, everything_is_visible),
+    Function::stable("pg_statistics_obj_is_visible", OID, Returns::Bool, everything_is_visible),
+    Function::stable("pg_ts_config_is_visible", OID, Returns::Bool, everything_is_visible),
+    Function::stable("pg_ts_dict_is_visible", OID, Returns::Bool, everything_is_visible),
+    Function::stable("pg_ts_parser_is_visible", OID, Returns::Bool, everything_is_visible),
+    Function::stable("pg_ts_template_is_visible", OID, Returns::Bool, everything_is_visible),
+];
+
+/// The segments of a name as SQL writes it: folded to lower case outside double quotes. `None`: not a name.
+pub(super) fn segments(text: &str) -> Option<Vec<String>> {
+    let mut segments = vec![];
+    let mut rest = text.trim();
+    loop {
+        let (segment, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted_segment(quoted)?,
+            None => {
+                let end = rest.find('.').unwrap_or(rest.len());
+                let (word, after) = rest.split_at(end);
+                let word = word.trim();
+                if word.is_empty() || word.contains(['"', ' ']) {
+                    return None;
+                }
+                (word.to_lowercase(), after)
+            }
+        };
+        segments.push(segment);
+        match after.trim_start().strip_prefix('.') {
+            Some(more) => rest = more.trim_start(),
+            None if after.trim().is_empty() => return Some(segments),
+            None => return None,
+        }
+    }
+}
+
+/// The oid of a relation the session sees, by a name of one, two or three segments.
+pub(super) fn class_oid(view: &View, text: &str) -> Option<u32> {
+    let mut segments = segments(text)?;
+    let table = segments.pop()?;
+    match (segments.pop(), segments.pop()) {
+        (None, _) => {
+            let path = view.lookup_path();
+            path.into_iter().find_map(|schema| view.relation_oid(&TableName::new(schema, table.as_str())))
+        }
+        (Some(_), Some(database)) if database != view.database || !segments.is_empty() => None,
+        (Some(schema), _) => view.relation_oid(&TableName::new(schema, table)),
+    }
+}
+
+pub(super) fn schema_oid(view: &View, text: &str) -> Option<u32> {
+    view.schema_oid(&single(text)?)
+}
+
+pub(super) fn role_oid(view: &View, text: &str) -> Option<u32> {
+    let name = single(text)?;
+    view.roles.iter().find(|r| r.name == name).map(|r| r.oid)
+}
+
+/// An oid argument; `None` where the number cannot be one.
+pub(super) fn oid(cell: &Cell) -> Option<u32> {
+    match cell {
+        Cell::Int(number) => u32::try_from(*number).ok(),
+        _ => None,
+    }
+}
+
+type Find = fn(&View, &str) -> Option<u32>;
+
+fn type_oid(_: &View, text: &str) -> Option<u32> {
+    parse_type(text).map(|t| t.oid)
+}
+
+fn procedure(_: &View, text: &str) -> Option<u32> {
+    let mut segments = segments(text)?;
+    let name = segments.pop()?;
+    segments.pop().is_none_or(|schema| schema == "pg_catalog").then(|| procedure_oid(&name)).flatten()
+}
+
+/// A cast from text: the thing must be there. Digits are an oid, `-` is none.
+fn must(view: &View, arguments: &[Cell], find: Find, kind: Kind, what: &str) -> Result<Cell> {
+    match arguments {
+        [Cell::Text(text)] if text == "-" => Ok(0.into()),
+        [Cell::Text(text)] if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => {
+            let number = text.parse::<u32>().map_err(|_| {
+                Error::new(Kind::NumericRange, format!("value \"{text}\" is out of range for type oid"))
+            })?;
+            Ok(number.into())
+        }
+        [Cell::Text(text)] => match find(view, text) {
+            Some(oid) => Ok(oid.into()),
+            None => Err(Error::new(kind, format!("{what} \"{text}\" does not exist"))),
+        },
+        [other] => match oid(other) {
+            Some(oid) => Ok(oid.into()),
+            None => Err(Error::new(Kind::NumericRange, "OID out of range")),
+        },
+        _ => Ok(Cell::Null),
+    }
+}
+
+/// `to_reg…`: NULL where the thing is not there.
+fn may(view: &View, arguments: &[Cell], find: Find) -> Result<Cell> {
+    match arguments {
+        [Cell::Text(text)] => Ok(find(view, text).into()),
+        _ => Ok(Cell::Null),
+    }
+}
+
+/// A cast to text: `-` for zero, the number itself for an oid of nothing known.
+fn name(view: &View, arguments: &[Cell], name_of: fn(&View, u32) -> Option<String>) -> Result<Cell> {
+    Ok(match arguments.first().and_then(oid) {
+        Some(0) => "-".into(),
+        Some(oid) => name_of(view, oid).unwrap_or_else(|| oid.to_string()).into(),
+        None => Cell::Null,
+    })
+}
+
+fn class_name(view: &View, oid: u32) -> Option<String> {
+    let name = view.relation_name(oid)?;
+    Some(if view.is_on_path(name) { quoted(&name.table) } else { name.to_string() })
+}
+
+fn type_name(_: &View, oid: u32) -> Option<String> {
+    type_by_oid(oid).map(|t| format_type(t.oid, None))
+}
+
+fn schema_name(view: &View, oid: u32) -> Option<String> {
+    view.schemas.iter().find(|(_, o)| *o == oid).map(|(name, _)| quoted(name))
+}
+
+fn quoted(name: &str) -> String {
+    Identifier(name).to_string()
+}
+
+/// NULL for a relation the session does not see, as for one that is not there.
+fn table_is_visible(view: &View, arguments: &[Cell]) -> Result<Cell> {
+    let name = arguments.first().and_then(oid).and_then(|oid| view.relation_name(oid));
+    Ok(name.map(|name| view.is_on_path(name)).into())
+}
+
+fn everything_is_visible(_: &View, _: &[Cell]) -> Result<Cell> {
+    Ok(true.into())
+}
+
+fn single(text: &str) -> Option<String> {
+    let mut segments = segments(text)?;
+    let name = segments.pop()?;
+    segments.is_empty().then_some(name)
+}
+
+/// What stands up to the closing quote, doubled quotes made single, and the rest after it.
+fn quoted_segment(text: &str) -> Option<(String, &str)> {
+    let mut segment = String::new();
+    let mut rest = text;
+    loop {
+        let (before, after) = rest.split_once('"')?;
+        segment.push_str(before);
+        match after.strip_prefix('"') {
+            Some(more) => {
+                segment.push('"');
+                rest = more;
+            }
+            None if segment.is_empty() => return None,
+            None => return Some((segment, after)),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Functions about the session itself: who, where, since when, with which settings.
+
+use super::Argument::{Bool, Text};
+use super::{Function, NAME, OID_TYPE, Returns};
+use crate::catalog::pg_catalog::SERVER_VERSION;
+use crate::catalog::pg_catalog::rows::Cell;
+use crate::catalog::visible::View;
+use crate::error::{Error, Kind, Result};
+
+const NONE: &[&[super::Argument]] = &[&[]];
+
+#[rustfmt::skip]
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::stable("version", NONE, Returns::Text, version),
+    Function::stable("current_user", NONE, NAME, |view, _| Ok((&view.user).into())),
+    Function::stable("session_user", NONE, NAME, |view, _| Ok((&view.user).into())),
+    Function::stable("user", NONE, NAME, |view, _| Ok((&view.user).into())),
+    Function::stable("current_role", NONE, NAME, |view, _| Ok((&view.user).into())),
+    Function::stable("current_database", NONE, NAME, |view, _| Ok((&view.database).into())),
+    Function::stable("current_catalog", NONE, NAME, |view, _| Ok((&view.database).into())),
+    Function::stable("current_schema", NONE, NAME, |view, _| Ok(view.search_path().first().copied().into())),
+    Function::stable("current_schemas", &[&[Bool]], Returns::Names, current_schemas),
+    Function::stable("current_setting", &[&[Text], &[Text, Bool]], Returns::Text, current_setting),
+    Function::stable("pg_backend_pid", NONE, Returns::Int4, |view, _| Ok(view.pid.into())),
+    Function::stable("pg_postmaster_start_time", NONE, Returns::Time, |view, _| Ok(view.server_started_at.into())),
+    Function::stable("pg_conf_load_time", NONE, Returns::Time, |view, _| Ok(view.server_started_at.into())),
+    Function::stable("pg_is_in_recovery", NONE, Returns::Bool, |_, _| Ok(false.into())),
+    Function::stable("pg_my_temp_schema", NONE, OID_TYPE, |_, _| Ok(0.into())),
+    Function::stable("pg_is_other_temp_schema", &[&[super::Argument::Int]], Returns::Bool, |_, _| Ok(false.into())),
+    // As over a Unix socket: addresses of the server are nobody's business, and the client knows its own.
+    Function::stable("inet_server_addr", NONE, Returns::TextOf(869), |_, _| Ok(Cell::Null)),
+    Function::stable("inet_server_port", NONE, Returns::Int4, |_, _| Ok(Cell::Null)),
+    Function::stable("inet_client_addr", NONE, Returns::TextOf(869), |_, _| Ok(Cell::Null)),
+    Function::stable("inet_client_port", NONE, Returns::Int4, |_, _| Ok(Cell::Null)),
+];
+
+/// Superset and others parse what follows the word PostgreSQL.
+fn version(_: &View, _: &[Cell]) -> Result<Cell> {
+    let platform = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
+    Ok(format!("PostgreSQL {SERVER_VERSION} on {platform}, lakegate {}", env!("CARGO_PKG_VERSION")).into())
+}
+
+fn current_schemas(view: &View, arguments: &[Cell]) -> Result<Cell> {
+    let path = if arguments == [Cell::Bool(true)] { view.lookup_path() } else { view.search_path() };
+    Ok(Cell::texts(path))
+}
+
+fn current_setting(view: &View, arguments: &[Cell]) -> Result<Cell> {
+    match arguments {
+        [Cell::Text(name), rest @ ..] => match view.setting(name) {
+            Some(value) => Ok(value.into()),
+            None if rest == [Cell::Bool(true)] => Ok(Cell::Null),
+            None => Err(Error::new(Kind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))),
+        },
+        _ => Ok(Cell::Null),
+    }
+}

@@ -1,0 +1,210 @@
+//! One query's life, nine verbs: parse → admit → plan → bind → pin → guard → substitute → optimize → run. Parsing and
+//! admitting are `prepare`'s half; the rest is done anew at each execution, under the policy of now.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::sql::sqlparser::ast::Query;
+use futures::future::try_join_all;
+
+use super::resolver::{Reached, Resolver, Rights};
+use super::session::Facts;
+use super::{Shared, dialect};
+use crate::catalog::Body;
+use crate::error::{Error, Kind, Result};
+use crate::policy::guard::{Opening, Pins};
+use crate::policy::{Guarded, guard};
+
+/// A query planned over sealed scans, for one world and one set of settings.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) plan: LogicalPlan,
+    pub(crate) reached: Arc<Reached>,
+    /// Types of `$1 …`.
+    pub(crate) parameters: Vec<FieldRef>,
+    /// Result columns by PostgreSQL's names.
+    pub(crate) columns: SchemaRef,
+}
+
+/// A guarded, optimised, verified plan, ready to run.
+pub(crate) struct Ready {
+    pub(crate) physical: Arc<dyn ExecutionPlan>,
+    pub(crate) state: SessionState,
+    pub(crate) columns: SchemaRef,
+    pub(crate) guarded: Guarded,
+}
+
+/// plan: names resolve to sealed tables, parameters get types.
+pub(crate) async fn plan(
+    shared: &Shared,
+    facts: &Arc<Facts>,
+    query: Query,
+    declared: Vec<Option<FieldRef>>,
+) -> Result<Planned> {
+    let facts = Arc::clone(facts);
+    let limits = shared.config.statement.clone();
+    within(limits.planning_timeout_ms, shared.planner.run(move || plan_now(facts, query, declared, limits.columns_max)))
+        .await
+}
+
+fn plan_now(facts: Arc<Facts>, query: Query, declared: Vec<Option<FieldRef>>, columns_max: usize) -> Result<Planned> {
+    let mut query = query;
+    dialect::rewrite(&mut query)?;
+    let state = facts.statement_state();
+    let resolver = || {
+        let rights = Rights::Session(facts.policy.clone());
+        Resolver::new(&facts.world.catalog, rights, &state, &facts.search_path, Some((&facts.world, &facts.view)))
+    };
+    let first = resolver();
+    let plan = first.plan(query.clone(), &declared)?;
+    let parameters = parameter_types(&plan, &declared)?;
+    // with the types known, what depends on them (a bare `$1` in the select list) gets its own
+    let (plan, reached) = if parameters.is_empty() {
+        (plan, first.reached())
+    } else {
+        let typed = resolver();
+        let fields: Vec<Option<FieldRef>> = parameters.iter().cloned().map(Some).collect();
+        (typed.plan(query, &fields)?, typed.reached())
+    };
+    let analyzed = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {})?;
+    let columns = shown_columns(analyzed.schema().as_arrow());
+    if columns.fields().len() > columns_max {
+        return Err(Error::new(Kind::TooManyColumns, format!("target lists can have at most {columns_max} entries")));
+    }
+    Ok(Planned { plan, reached: Arc::new(reached), parameters, columns, facts })
+}
+
+/// bind → pin → guard → optimize: everything between a planned query and its rows.
+pub(crate) async fn ready(shared: &Shared, planned: &Planned, values: Vec<ScalarValue>) -> Result<Ready> {
+    let pins = pin(&planned.reached).await?;
+    let facts = Arc::clone(&planned.facts);
+    let (plan, reached, parameters) = (planned.plan.clone(), Arc::clone(&planned.reached), planned.parameters.clone());
+    let (limits, runtime) = (shared.config.statement.clone(), tokio::runtime::Handle::current());
+    let columns = Arc::clone(&planned.columns);
+    let work = move || {
+        let plan = bind(plan, &parameters, values)?;
+        let opening = Opening { policy: &facts.policy, pins: &pins, bodies: &reached.bodies };
+        let guarded = guard(plan, &opening)?;
+        count_nodes(guarded.plan(), limits.plan_nodes_max)?;
+        let state = facts.statement_state();
+        let physical = runtime.block_on(optimize(&state, &guarded))?;
+        guarded.verify(&physical).inspect_err(|e| tracing::error!(error = ?e, "a plan was refused by the walk"))?;
+        Ok(Ready { physical, state, columns, guarded })
+    };
+    within(shared.config.statement.planning_timeout_ms, shared.planner.run(work)).await
+}
+
+async fn optimize(state: &SessionState, guarded: &Guarded) -> Result<Arc<dyn ExecutionPlan>> {
+    let optimized = state.optimize(guarded.plan())?;
+    Ok(state.query_planner().create_physical_plan(&optimized, state).await?)
+}
+
+/// Iceberg snapshots and Kafka end offsets, once for all scans of the statement.
+async fn pin(reached: &Reached) -> Result<Pins> {
+    let pinned = reached.entries.values().filter_map(|entry| match &entry.body {
+        Body::Table(table) => Some(async move { Ok::<_, Error>((entry.object.id, table.pin().await?)) }),
+        Body::Dataset(_) => None,
+    });
+    let mut pins = Pins::default();
+    for (object, pinned) in try_join_all(pinned).await? {
+        pins.insert(object, pinned.version, pinned.provider, pinned.reads);
+    }
+    Ok(pins)
+}
+
+/// Parameters become typed literals before the guard, so that they can prune and be pushed like any literal.
+fn bind(plan: LogicalPlan, parameters: &[FieldRef], values: Vec<ScalarValue>) -> Result<LogicalPlan> {
+    if parameters.len() != values.len() {
+        let text = format!(
+            "bind message supplies {} parameters, but prepared statement requires {}",
+            values.len(),
+            parameters.len()
+        );
+        return Err(Error::new(Kind::Protocol, text));
+    }
+    if parameters.is_empty() {
+        return Ok(plan);
+    }
+    let cast = parameters.iter().zip(values).map(|(field, value)| {
+        let value = if value.data_type() == *field.data_type() { value } else { value.cast_to(field.data_type())? };
+        Ok(datafusion::common::metadata::ScalarAndMetadata::new(value, None))
+    });
+    let values = cast.collect::<Result<Vec<_>>>()?;
+    Ok(plan.with_param_values(ParamValues::List(values))?)
+}
+
+/// Declared type, else what the planner inferred, else by its place: a cast's type, LIMIT's integer; else text, as
+/// PostgreSQL does for a lone unknown.
+fn parameter_types(plan: &LogicalPlan, declared: &[Option<FieldRef>]) -> Result<Vec<FieldRef>> {
+    let mut found: BTreeMap<usize, Option<DataType>> = BTreeMap::new();
+    let note = |found: &mut BTreeMap<usize, Option<DataType>>, id: &str, data_type: Option<DataType>| {
+        if let Some(n) = id.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()) {
+            let known = found.entry(n).or_default();
+            *known = known.take().or(data_type);
+        }
+    };
+    plan.apply_with_subqueries(|node| {
+        let in_limit = matches!(node, LogicalPlan::Limit(_));
+        node.apply_expressions(|expr| {
+            expr.apply(|e| {
+                match e {
+                    Expr::Cast(c) => {
+                        if let Expr::Placeholder(p) = c.expr.as_ref() {
+                            note(&mut found, &p.id, Some(c.field.data_type().clone()));
+                        }
+                    }
+                    Expr::Placeholder(p) => {
+                        let inferred = p.field.as_ref().map(|f| f.data_type().clone());
+                        note(&mut found, &p.id, inferred.or(in_limit.then_some(DataType::Int64)));
+                    }
+                    _ => {}
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    let highest = found.keys().next_back().copied().unwrap_or(0).max(declared.len());
+    let field = |n: usize| {
+        let by_client = declared.get(n - 1).cloned().flatten();
+        by_client.unwrap_or_else(|| {
+            let data_type = found.get(&n).cloned().flatten().unwrap_or(DataType::Utf8);
+            Arc::new(Field::new(format!("${n}"), data_type, true))
+        })
+    };
+    Ok((1..=highest).map(field).collect())
+}
+
+/// Names as PostgreSQL shows them.
+pub(crate) fn shown_columns(schema: &Schema) -> SchemaRef {
+    let shown = |f: &FieldRef| f.as_ref().clone().with_name(dialect::shown_name(f.name())).with_nullable(true);
+    Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Vec<_>>()))
+}
+
+fn count_nodes(plan: &LogicalPlan, max: usize) -> Result<()> {
+    let mut nodes = 0;
+    plan.apply_with_subqueries(|_| {
+        nodes += 1;
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    if nodes <= max {
+        return Ok(());
+    }
+    Err(Error::new(Kind::TooComplex, format!("statement is too complex: its plan has more than {max} nodes")))
+}
+
+async fn within<T>(timeout_ms: u64, work: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(Duration::from_millis(timeout_ms), work).await {
+        Ok(done) => done,
+        Err(_) => {
+            Err(Error::new(Kind::Cancelled, format!("canceling statement: planning took longer than {timeout_ms} ms")))
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The one way from a name to a table: the planner's `ContextProvider`, which hands out sealed sources and nothing else.
+//! It opens none.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use datafusion::catalog::TableFunctionArgs;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{Result as DataFusionResult, TableReference};
+use datafusion::datasource::cte_worktable::CteWorkTable;
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner};
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast::{Query, Statement};
+
+use super::bodies;
+use super::world::World;
+use crate::catalog::visible::{View, system_table};
+use crate::catalog::{Body, Catalog, Entry};
+use crate::error::{Error, Kind, Result};
+use crate::policy::guard::{DATASET_DEPTH_MAX, DatasetBody, undefined_table};
+use crate::policy::{Action, Decision, Sealed, SessionPolicy};
+use crate::types::{ObjectId, TableName};
+
+/// By whose rights names resolve.
+#[derive(Clone)]
+pub(crate) enum Rights {
+    Session(SessionPolicy),
+    /// While a catalog is built: every table, none of which can be opened.
+    Raw,
+}
+
+/// What a statement's names led to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reached {
+    /// Tables to be pinned.
+    pub(crate) entries: BTreeMap<ObjectId, Entry>,
+    pub(crate) bodies: HashMap<ObjectId, DatasetBody>,
+    /// Columns that a deny line hides: naming one is 42501, not 42703.
+    pub(crate) denied: BTreeSet<String>,
+}
+
+impl Reached {
+    fn add(&mut self, other: Reached) {
+        self.entries.extend(other.entries);
+        self.bodies.extend(other.bodies);
+    }
+}
+
+pub(crate) struct Resolver<'a> {
+    catalog: &'a Catalog,
+    rights: Rights,
+    state: &'a SessionState,
+    search_path: &'a [String],
+    session: Option<(&'a Arc<World>, &'a View)>,
+    depth: usize,
+    reached: RefCell<Reached>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(crate) fn new(
+        catalog: &'a Catalog,
+        rights: Rights,
+        state: &'a SessionState,
+        search_path: &'a [String],
+        session: Option<(&'a Arc<World>, &'a View)>,
+    ) -> Self {
+        Self { catalog, rights, state, search_path, session, depth: 0, reached: RefCell::default() }
+    }
+
+    /// For a dataset's body: its owner's rights, and no search path, so that a body means the same to everybody.
+    pub(crate) fn inside(&self, owner: &SessionPolicy) -> Result<Resolver<'a>> {
+        if self.depth >= DATASET_DEPTH_MAX {
+            return Err(Error::new(Kind::TooComplex, format!("datasets nested deeper than {DATASET_DEPTH_MAX}")));
+        }
+        Ok(Resolver {
+            rights: Rights::Session(owner.clone()),
+            search_path: &[],
+            depth: self.depth + 1,
+            reached: RefCell::default(),
+            ..*self
+        })
+    }
+
+    pub(crate) fn reached(self) -> Reached {
+        self.reached.into_inner()
+    }
+
+    /// An unanalysed plan over sealed scans. `parameters`: declared types of `$1 …`.
+    pub(crate) fn plan(&self, query: Query, parameters: &[Option<FieldRef>]) -> Result<LogicalPlan> {
+        let options = ParserOptions {
+            parse_float_as_decimal: true,
+            enable_ident_normalization: true,
+            support_varchar_with_length: true,
+            enable_options_value_normalization: false,
+            collect_spans: false,
+            map_string_types_to_utf8view: false,
+            default_null_ordering: NullOrdering::NullsMax,
+        };
+        let planner = SqlToRel::new_with_options(self, options);
+        let mut context = PlannerContext::new().with_prepare_param_data_types(parameters.to_vec());
+        let plan = planner.sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut context);
+        plan.map_err(|e| self.denied_column(e.into()))
+    }
+
+    /// A column that a deny line hides answers 42501; one that no rule names does not exist.
+    fn denied_column(&self, error: Error) -> Error {
+        if error.kind() != Kind::UndefinedColumn {
+            return error;
+        }
+        let named = error.message().split('"').nth(1).map(|n| n.rsplit('.').next().unwrap_or(n).to_string());
+        match named {
+            Some(name) if self.reached.borrow().denied.contains(&name) => {
+                Error::new(Kind::PermissionDenied, format!("permission denied for column {name}"))
+            }
+            _ => error,
+        }
+    }
+
+    fn candidates(&self, name: &TableReference) -> Result<Vec<TableName>> {
+        match name {
+            TableReference::Bare { table } => {
+                let implied = (!self.search_path.iter().any(|s| s == "pg_catalog")).then(|| "pg_catalog".to_string());
+                let path = implied.into_iter().chain(self.search_path.iter().cloned());
+                Ok(path.map(|schema| TableName::new(schema, table.as_ref())).collect())
+            }
+            TableReference::Partial { schema, table } => Ok(vec![TableName::new(schema.as_ref(), table.as_ref())]),
+            TableReference::Full { catalog, schema, table } => {
+                if catalog.as_ref() != self.catalog.database {
+                    let text = format!("cross-database references are not implemented: \"{catalog}.{schema}.{table}\"");
+                    return Err(Error::new(Kind::Unsupported, text));
+                }
+                Ok(vec![TableName::new(schema.as_ref(), table.as_ref())])
+            }
+        }
+    }
+
+    fn resolve(&self, name: &TableReference) -> Result<Arc<dyn TableSource>> {
+        for candidate in self.candidates(name)? {
+            if let Some(found) = self.lookup(&candidate)? {
+                return Ok(found);
+            }
+        }
+        Err(match name {
+            TableReference::Bare { table } => {
+                Error::new(Kind::UndefinedTable, format!("relation \"{table}\" does not exist"))
+            }
+            TableReference::Partial { schema, table } | TableReference::Full { schema, table, .. } => {
+                undefined_table(&TableName::new(schema.as_ref(), table.as_ref()))
+            }
+        })
+    }
+
+    fn lookup(&self, name: &TableName) -> Result<Option<Arc<dyn TableSource>>> {
+        if let (Some((_, view)), Some(relation)) = (self.session, system_table(name)) {
+            return Ok(Some(Sealed::system(name.clone(), relation.rows(view)?)));
+        }
+        let entry = match self.catalog.find(name) {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return Ok(None),
+            // 08006 only to those whose rights may reach into the schema; the others see nothing there
+            Err(down) => return if self.may_know_schema(&name.schema) { Err(down) } else { Ok(None) },
+        };
+        match &self.rights {
+            Rights::Raw => Ok(Some(Sealed::unopenable(Arc::clone(&entry.object)))),
+            Rights::Session(policy) => self.sealed(entry, policy),
+        }
+    }
+
+    fn may_know_schema(&self, schema: &str) -> bool {
+        match &self.rights {
+            Rights::Raw => true,
+            Rights::Session(policy) => policy.may_know(schema),
+        }
+    }
+
+    fn sealed(&self, entry: &Entry, policy: &SessionPolicy) -> Result<Option<Arc<dyn TableSource>>> {
+        let Decision::Allow(grant) = policy.decide(entry.object.id, Action::Select) else { return Ok(None) };
+        self.reached.borrow_mut().denied.extend(grant.denied.iter().cloned());
+        match &entry.body {
+            Body::Table(_) => {
+                self.reached.borrow_mut().entries.insert(entry.object.id, entry.clone());
+            }
+            Body::Dataset(dataset) => self.reach_body(entry, dataset)?,
+        }
+        Ok(Some(Sealed::object(Arc::clone(&entry.object), &grant)))
+    }
+
+    fn reach_body(&self, entry: &Entry, dataset: &crate::catalog::dataset::Dataset) -> Result<()> {
+        if self.reached.borrow().bodies.contains_key(&entry.object.id) {
+            return Ok(());
+        }
+        // whatever is wrong inside, its caller learns only that the view cannot be read
+        let refused = |e: Error| match e.kind() {
+            Kind::SourceUnreachable | Kind::TooComplex => e,
+            _ => Error::new(Kind::PermissionDenied, format!("permission denied for view {}", dataset.name))
+                .with_source(e),
+        };
+        let world = self.session.map(|(world, _)| world).ok_or_else(|| Error::internal("a body without a session"))?;
+        let owner = world.policies.owner(&dataset.owner);
+        let owner = owner.ok_or_else(|| refused(Error::internal("a dataset's owner is gone")))?;
+        let (plan, inside) = bodies::reach(dataset, self, &owner).map_err(refused)?;
+        let mut reached = self.reached.borrow_mut();
+        reached.add(inside);
+        reached.bodies.insert(entry.object.id, DatasetBody { plan, owner });
+        Ok(())
+    }
+}
+
+impl ContextProvider for Resolver<'_> {
+    fn get_table_source(&self, name: TableReference) -> DataFusionResult<Arc<dyn TableSource>> {
+        Ok(self.resolve(&name)?)
+    }
+
+    /// Literal arguments only: an argument vanishes inside the provider, where no walk would find a plan.
+    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> DataFusionResult<Arc<dyn TableSource>> {
+        let undefined = || Error::new(Kind::UndefinedFunction, format!("function {name} does not exist"));
+        let literal = |e: &Expr| match e {
+            Expr::Literal(..) => true,
+            Expr::Negative(inner) => matches!(inner.as_ref(), Expr::Literal(..)),
+            _ => false,
+        };
+        if name != "generate_series" {
+            return Err(undefined().into());
+        }
+        if !args.iter().all(literal) {
+            return Err(Error::unsupported("generate_series over anything but literals").into());
+        }
+        let function = self.state.table_functions().get(name).ok_or_else(undefined)?;
+        Ok(provider_as_source(function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> DataFusionResult<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        self.state.relation_planners()
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.state.scalar_functions().get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {
+        None
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        vec![]
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}

@@ -1,0 +1,159 @@
+//! Drives a guarded plan: rows under deadline, cancel token and memory budget, counted as they leave. It plans nothing.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::execute_stream;
+use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use super::audit::Record;
+use super::pipeline::Ready;
+use crate::error::{Error, Kind, Result};
+
+/// A result: columns by PostgreSQL's names, and batches. Dropping it ends the statement.
+pub struct Rows {
+    schema: SchemaRef,
+    tag: &'static str,
+    stream: SendableRecordBatchStream,
+    bounds: Bounds,
+    record: Option<Record>,
+}
+
+/// What ends a statement besides its own end.
+#[derive(Clone, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) cancel: CancellationToken,
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Bounds {
+    /// `work`, unless the statement is cancelled or its time is up.
+    pub(crate) async fn hold<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let late = async {
+            match self.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Error::new(Kind::Cancelled, "canceling statement due to user request")),
+            () = late => Err(Error::new(Kind::Cancelled, "canceling statement due to statement timeout")),
+            done = work => done,
+        }
+    }
+}
+
+/// run: accepts only what was guarded and verified.
+pub(crate) fn run(ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> {
+    let record = record.opened(&ready.guarded);
+    let found = ready.physical.schema();
+    let same = found.fields().len() == ready.columns.fields().len()
+        && found.fields().iter().zip(ready.columns.fields()).all(|(a, b)| a.data_type() == b.data_type());
+    // a Describe that was answered otherwise cannot be taken back
+    let schema = if same { ready.columns } else { super::pipeline::shown_columns(&found) };
+    let stream = match execute_stream(ready.physical, ready.state.task_ctx()) {
+        Ok(stream) => stream,
+        Err(error) => {
+            let error = Error::from(error);
+            record.failed(&error);
+            return Err(error);
+        }
+    };
+    Ok(Rows { schema, tag: "SELECT", stream, bounds, record: Some(record) })
+}
+
+impl Rows {
+    /// Rows that were computed here (SHOW).
+    pub(crate) fn computed(tag: &'static str, batch: RecordBatch, bounds: Bounds, record: Record) -> Self {
+        let schema = batch.schema();
+        let rows = futures::stream::once(async move { Ok(batch) });
+        let stream = datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(Arc::clone(&schema), rows);
+        Self { schema, tag, stream: Box::pin(stream), bounds, record: Some(record) }
+    }
+
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// The word of the command tag.
+    pub fn tag(&self) -> &str {
+        self.tag
+    }
+
+    /// The next batch; `None` at the end. After an error there is nothing more.
+    pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        let stream = &mut self.stream;
+        let next = self.bounds.hold(async { stream.next().await.transpose().map_err(Error::from) }).await;
+        match next {
+            Ok(Some(batch)) => {
+                if let Some(record) = &mut self.record {
+                    record.rows += batch.num_rows() as u64;
+                }
+                Some(Ok(batch))
+            }
+            Ok(None) => {
+                if let Some(record) = self.record.take() {
+                    record.done();
+                }
+                None
+            }
+            Err(error) => {
+                if let Some(record) = self.record.take() {
+                    record.failed(&error);
+                }
+                Some(Err(error))
+            }
+        }
+    }
+
+    /// For INSERT and CREATE TABLE AS: the same rows, under the same bounds, as a DataFusion stream of `schema`. `order`:
+    /// for each of its columns, which of ours; `None` is NULL.
+    pub(crate) fn into_stream(self, order: Option<Vec<Option<usize>>>, schema: SchemaRef) -> SendableRecordBatchStream {
+        let order = order.unwrap_or_else(|| (0..schema.fields().len()).map(Some).collect());
+        let shape = Arc::new((order, Arc::clone(&schema)));
+        let rows = futures::stream::unfold(self, move |mut rows| {
+            let shape = Arc::clone(&shape);
+            async move {
+                let batch = rows.next().await?;
+                Some((batch.and_then(|b| fit(b, &shape.0, &shape.1)).map_err(Into::into), rows))
+            }
+        });
+        Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, rows))
+    }
+}
+
+/// Assignment casts: a value that does not fit its column is an error, never cut or rounded to NULL.
+fn fit(batch: RecordBatch, order: &[Option<usize>], schema: &SchemaRef) -> Result<RecordBatch> {
+    let options = arrow::compute::CastOptions { safe: false, ..Default::default() };
+    let columns = order.iter().zip(schema.fields()).map(|(from, field)| {
+        let column = match from {
+            Some(n) => Arc::clone(batch.column(*n)),
+            None => arrow::array::new_null_array(field.data_type(), batch.num_rows()),
+        };
+        if !field.is_nullable() && column.null_count() > 0 {
+            let text = format!("null value in column \"{}\" violates not-null constraint", field.name());
+            return Err(Error::new(Kind::NotNull, text));
+        }
+        if column.data_type() == field.data_type() {
+            return Ok(column);
+        }
+        arrow::compute::cast_with_options(&column, field.data_type(), &options).map_err(|e| {
+            let text = format!("a value does not fit column \"{}\"", field.name());
+            Error::new(Kind::NumericRange, text).with_source(e)
+        })
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rows").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}

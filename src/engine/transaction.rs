@@ -1,0 +1,834 @@
+//! A session: principal, settings, prepared statements, and the state of its transaction. It hands queries to the
+//! pipeline and answers the other statements itself; it speaks no protocol.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::common::ScalarValue;
+use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr, Value};
+use tokio_util::sync::CancellationToken;
+
+use super::audit::Record;
+use super::pipeline::{self, Planned};
+use super::run::{self, Bounds, Rows};
+use super::session::{Facts, Identity};
+use super::settings::Settings;
+use super::statement::{Admitted, Name, admit};
+use super::{Engine, limits, micros_now, write};
+use crate::error::{Error, Kind, Result};
+use crate::formats::postgres::{self, Style};
+use crate::policy::{Action, Principal};
+use crate::types::TableName;
+
+/// `I`, `T`, `E` of ReadyForQuery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionStatus {
+    Idle,
+    Active,
+    Failed,
+}
+
+/// A parsed statement, its parameter types and its result columns: what Describe answers.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Oids of `$1 …`.
+    pub parameters: Vec<u32>,
+    /// `None`: the statement returns no rows.
+    pub columns: Option<SchemaRef>,
+    /// `None`: an empty statement.
+    admitted: Option<Admitted>,
+    declared: Vec<Option<FieldRef>>,
+    /// Fingerprint of the text without its literals.
+    shape: u64,
+    planned: Mutex<Option<Arc<Planned>>>,
+}
+
+/// What an execution gives.
+#[derive(Debug)]
+pub enum Answer {
+    /// Rows, then CommandComplete with the tag's word and the count (`SELECT 5`).
+    Rows(Rows),
+    /// CommandComplete with this tag (`SET`, `INSERT 0 5`).
+    Done(String),
+    /// EmptyQueryResponse.
+    Empty,
+}
+
+/// One login.
+#[derive(Debug)]
+pub struct Session {
+    engine: Arc<Engine>,
+    identity: Identity,
+    settings: Settings,
+    facts: Option<Arc<Facts>>,
+    status: TransactionStatus,
+    /// Settings as they stood at BEGIN, for ROLLBACK; and what SET LOCAL hid, for COMMIT.
+    before: Option<Settings>,
+    local: Vec<(String, String)>,
+    prepared: HashMap<String, Arc<Prepared>>,
+    reported: HashMap<&'static str, String>,
+}
+
+impl Session {
+    pub(super) fn open(
+        engine: Arc<Engine>,
+        principal: Principal,
+        startup: &[(String, String)],
+        pid: i32,
+    ) -> Result<Self> {
+        let mut settings = Settings::new(principal.user());
+        let database = startup.iter().find(|(n, _)| n == "database").map(|(_, v)| v.as_str());
+        let database = database.unwrap_or(principal.user());
+        if database != engine.world().catalog.database {
+            return Err(Error::new(Kind::UndefinedDatabase, format!("database \"{database}\" does not exist")));
+        }
+        for (name, value) in startup {
+            match name.as_str() {
+                "user" | "database" | "replication" => {}
+                "options" => {
+                    for (name, value) in options(value)? {
+                        settings.set(&name, &value)?;
+                    }
+                }
+                // clients quote it: client_encoding = 'utf-8'
+                _ => settings.set(name, value.trim_matches('\''))?,
+            }
+        }
+        settings.started();
+        let identity =
+            Identity { principal, pid, server_started_at: engine.started_at(), session_started_at: micros_now() };
+        Ok(Self {
+            engine,
+            identity,
+            settings,
+            facts: None,
+            status: TransactionStatus::Idle,
+            before: None,
+            local: vec![],
+            prepared: HashMap::new(),
+            reported: HashMap::new(),
+        })
+    }
+
+    pub fn status(&self) -> TransactionStatus {
+        self.status
+    }
+
+    /// How values are spelt now.
+    pub fn style(&self) -> Style {
+        Style { time_zone: self.settings.time_zone() }
+    }
+
+    /// ParameterStatus pairs that changed since last asked; the first call gives all.
+    pub fn reported(&mut self) -> Vec<(String, String)> {
+        let mut changed = vec![];
+        for (name, value) in self.settings.reported() {
+            if self.reported.get(name) != Some(&value) {
+                changed.push((name.to_string(), value.clone()));
+                self.reported.insert(name, value);
+            }
+        }
+        changed
+    }
+
+    /// Splits a simple Query into statements; a syntax error refuses all of them.
+    pub async fn split(&mut self, sql: &str) -> Result<Vec<String>> {
+        let (text, limits) = (sql.to_string(), self.engine.shared.config.statement.clone());
+        let split = self.engine.shared.planner.run(move || {
+            let parsed = limits::parse(&text, &limits)?;
+            if parsed.len() == 1 {
+                return Ok(vec![text]);
+            }
+            let several = parsed.iter().map(ToString::to_string).collect();
+            for statement in parsed {
+                // several statements are one implicit transaction, and writes cannot share one yet
+                if admit(statement).is_ok_and(|a| a.writes()) {
+                    return Err(in_block("a statement that writes"));
+                }
+            }
+            Ok(several)
+        });
+        let split = split.await;
+        if split.is_err() {
+            self.fail();
+        }
+        split
+    }
+
+    /// Plans one statement for this principal under the policy of now. `oids`: declared parameter types, 0 = infer.
+    pub async fn prepare(&mut self, sql: &str, oids: &[u32]) -> Result<Arc<Prepared>> {
+        let prepared = self.prepare_now(sql, oids).await;
+        if prepared.is_err() {
+            self.fail();
+        }
+        prepared
+    }
+
+    /// Runs it, guarded anew under the policy of now. A failure marks an open transaction failed.
+    pub async fn execute(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        parameters: Vec<ScalarValue>,
+        cancel: CancellationToken,
+    ) -> Result<Answer> {
+        let Some(admitted) = prepared.admitted.clone() else { return Ok(Answer::Empty) };
+        let generation = self.engine.world().policies.generation();
+        let record = Record::new(self.identity.principal.user(), admitted.kind(), prepared.shape, generation);
+        let bounds = Bounds { cancel, deadline: self.deadline() };
+        let answer = match self.may_run(&admitted) {
+            Ok(()) => self.answer(prepared, admitted, parameters, bounds, record).await,
+            Err(error) => {
+                record.failed(&error);
+                Err(error)
+            }
+        };
+        if answer.is_err() {
+            self.fail();
+        }
+        answer
+    }
+
+    /// Named prepared statements, shared between Parse and SQL PREPARE. 42P05 for a name in use; the unnamed is replaced.
+    pub fn keep(&mut self, name: &str, prepared: Arc<Prepared>) -> Result<()> {
+        if !name.is_empty() && self.prepared.contains_key(name) {
+            return Err(Error::new(Kind::DuplicateStatement, format!("prepared statement \"{name}\" already exists")));
+        }
+        self.prepared.insert(name.to_string(), prepared);
+        Ok(())
+    }
+
+    /// 26000 where there is none; the unnamed one is "".
+    pub fn kept(&self, name: &str) -> Result<Arc<Prepared>> {
+        let missing = || Error::new(Kind::UndefinedStatement, format!("prepared statement \"{name}\" does not exist"));
+        self.prepared.get(name).cloned().ok_or_else(missing)
+    }
+
+    /// How many are kept.
+    pub fn kept_count(&self) -> usize {
+        self.prepared.len()
+    }
+
+    /// Closing an unknown name is no error.
+    pub fn forget(&mut self, name: &str) {
+        self.prepared.remove(name);
+    }
+
+    /// An error between statements or inside a result: an open transaction is failed.
+    pub fn fail(&mut self) {
+        if self.status == TransactionStatus::Active {
+            self.status = TransactionStatus::Failed;
+        }
+    }
+
+    // --- one statement
+
+    fn deadline(&self) -> Option<Instant> {
+        let cap = self.engine.shared.config.statement_timeout_ms_max;
+        let ms = match (self.settings.statement_timeout_ms(), cap) {
+            (0, 0) => return None,
+            (0, cap) => cap,
+            (own, 0) => own,
+            (own, cap) => own.min(cap),
+        };
+        Some(Instant::now() + Duration::from_millis(ms))
+    }
+
+    fn facts(&mut self) -> Result<Arc<Facts>> {
+        let world = self.engine.world();
+        if let Some(facts) = &self.facts
+            && Arc::ptr_eq(&facts.world, &world)
+            && facts.settings_version == self.settings.version()
+        {
+            return Ok(Arc::clone(facts));
+        }
+        let shared = &self.engine.shared;
+        let facts = Facts::new(world, &self.identity, &self.settings, &shared.runtime, shared.partitions)?;
+        let facts = Arc::new(facts);
+        self.facts = Some(Arc::clone(&facts));
+        Ok(facts)
+    }
+
+    fn may_run(&self, admitted: &Admitted) -> Result<()> {
+        let ends = matches!(admitted, Admitted::Commit | Admitted::Rollback);
+        if self.status == TransactionStatus::Failed && !ends {
+            let text = "current transaction is aborted, commands ignored until end of transaction block";
+            return Err(Error::new(Kind::InFailedTransaction, text));
+        }
+        if admitted.writes() {
+            if self.settings.is_on("transaction_read_only") {
+                let text = format!("cannot execute {} in a read-only transaction", admitted.kind().to_uppercase());
+                return Err(Error::new(Kind::ReadOnly, text));
+            }
+            if self.status == TransactionStatus::Active {
+                return Err(in_block(&admitted.kind().to_uppercase()));
+            }
+        }
+        Ok(())
+    }
+
+    async fn prepare_now(&mut self, sql: &str, oids: &[u32]) -> Result<Arc<Prepared>> {
+        let (text, limits) = (sql.to_string(), self.engine.shared.config.statement.clone());
+        if oids.len() > limits.parameters_max {
+            return Err(Error::new(Kind::TooLarge, format!("more than {} parameters", limits.parameters_max)));
+        }
+        let parse = move || {
+            let mut parsed = limits::parse(&text, &limits)?;
+            match (parsed.pop(), parsed.is_empty()) {
+                (None, _) => Ok(None),
+                (Some(only), true) => admit(only).map(Some),
+                (Some(_), false) => {
+                    Err(Error::new(Kind::Syntax, "cannot insert multiple commands into a prepared statement"))
+                }
+            }
+        };
+        let admitted = self.engine.shared.planner.run(parse).await?;
+        let declared =
+            oids.iter().enumerate().map(|(i, oid)| declared_field(i + 1, *oid)).collect::<Result<Vec<_>>>()?;
+        let shape = super::audit::shape(sql);
+        match admitted {
+            None => Ok(Arc::new(Prepared::without_rows(None, vec![], shape))),
+            Some(admitted) => self.prepare_admitted(admitted, declared, shape).await,
+        }
+    }
+
+    async fn prepare_admitted(
+        &mut self,
+        admitted: Admitted,
+        declared: Vec<Option<FieldRef>>,
+        shape: u64,
+    ) -> Result<Arc<Prepared>> {
+        let failed = self.status == TransactionStatus::Failed;
+        if failed && !matches!(admitted, Admitted::Commit | Admitted::Rollback) {
+            self.may_run(&admitted)?;
+        }
+        let (query, declared) = match &admitted {
+            Admitted::Query(query) => (query, declared),
+            Admitted::Insert { table, columns, query } => (query, self.insert_types(table, columns, query, declared)?),
+            Admitted::CreateTableAs { query, .. } => (query, declared),
+            Admitted::Show(name) => {
+                let columns = Some(self.show(name)?.schema());
+                return Ok(Arc::new(Prepared { columns, ..Prepared::without_rows(Some(admitted), declared, shape) }));
+            }
+            _ => return Ok(Arc::new(Prepared::without_rows(Some(admitted), declared, shape))),
+        };
+        let facts = self.facts()?;
+        let planned = pipeline::plan(&self.engine.shared, &facts, query.as_ref().clone(), declared.clone()).await?;
+        let parameters = planned.parameters.iter().map(|f| Ok(postgres::pg_type(f)?.oid)).collect::<Result<_>>()?;
+        let columns = matches!(admitted, Admitted::Query(_)).then(|| Arc::clone(&planned.columns));
+        if let Some(columns) = &columns {
+            columns.fields().iter().try_for_each(|f| postgres::pg_type(f).map(|_| ()))?;
+        }
+        Ok(Arc::new(Prepared {
+            parameters,
+            columns,
+            planned: Mutex::new(Some(Arc::new(planned))),
+            ..Prepared::without_rows(Some(admitted), declared, shape)
+        }))
+    }
+
+    /// `INSERT … VALUES ($1, $2)`: a parameter standing alone has its column's type.
+    fn insert_types(
+        &mut self,
+        table: &Name,
+        columns: &[String],
+        query: &Query,
+        mut declared: Vec<Option<FieldRef>>,
+    ) -> Result<Vec<Option<FieldRef>>> {
+        let SetExpr::Values(values) = query.body.as_ref() else { return Ok(declared) };
+        let facts = self.facts()?;
+        let name = self.target_name(table, &facts);
+        let (entry, _) = write::target(&facts, &name, Action::Insert)?;
+        let schema = &entry.object.schema;
+        for row in &values.rows {
+            for (at, expr) in row.content.iter().enumerate() {
+                let Expr::Value(v) = expr else { continue };
+                let Value::Placeholder(id) = &v.value else { continue };
+                let column = match columns.get(at) {
+                    Some(name) => schema.field_with_name(name).ok(),
+                    None => schema.fields().get(at).map(AsRef::as_ref),
+                };
+                let number = id.trim_start_matches('$').parse::<usize>().ok().filter(|n| *n <= 65_535);
+                if let (Some(column), Some(number @ 1..)) = (column, number) {
+                    if declared.len() < number {
+                        declared.resize(number, None);
+                    }
+                    declared[number - 1]
+                        .get_or_insert_with(|| Arc::new(column.clone().with_name(id).with_nullable(true)));
+                }
+            }
+        }
+        Ok(declared)
+    }
+
+    async fn answer(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        admitted: Admitted,
+        parameters: Vec<ScalarValue>,
+        bounds: Bounds,
+        record: Record,
+    ) -> Result<Answer> {
+        let done = |tag: &str| Ok(Answer::Done(tag.to_string()));
+        let answer = match admitted {
+            Admitted::Query(_) => return self.query(prepared, parameters, bounds, record).await.map(Answer::Rows),
+            Admitted::Execute { name, parameters } => {
+                return self.execute_named(&name, parameters, bounds, record).await;
+            }
+            Admitted::Show(name) => match self.show(&name) {
+                Ok(batch) => return Ok(Answer::Rows(Rows::computed("SHOW", batch, bounds, record))),
+                Err(error) => Err(error),
+            },
+            Admitted::Set { name, value, local } => self.set(&name, value.as_deref(), local).and_then(|()| done("SET")),
+            Admitted::ResetAll => {
+                self.settings.reset_all();
+                done("RESET")
+            }
+            Admitted::SetTransaction { read_only } => self.set_transaction(read_only).and_then(|()| done("SET")),
+            Admitted::Begin { read_only } => self.begin(read_only).and_then(|()| done("BEGIN")),
+            Admitted::Commit => done(self.end(true)),
+            Admitted::Rollback => done(self.end(false)),
+            Admitted::Prepare { name, types, statement, text } => {
+                self.prepare_named(&name, &types, *statement, &text).await.and_then(|()| done("PREPARE"))
+            }
+            Admitted::Deallocate(name) => self.deallocate(name.as_deref()).and_then(|()| done("DEALLOCATE")),
+            Admitted::DiscardAll => self.discard_all().and_then(|()| done("DISCARD ALL")),
+            Admitted::Insert { .. }
+            | Admitted::CreateTableAs { .. }
+            | Admitted::CreateTable { .. }
+            | Admitted::DropTable { .. }
+            | Admitted::CreateSchema { .. }
+            | Admitted::DropSchema { .. } => {
+                return self.write(prepared, admitted, parameters, bounds, record).await.map(Answer::Done);
+            }
+        };
+        match answer {
+            Ok(answer) => {
+                record.done();
+                Ok(answer)
+            }
+            Err(error) => {
+                record.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    async fn query(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        parameters: Vec<ScalarValue>,
+        bounds: Bounds,
+        record: Record,
+    ) -> Result<Rows> {
+        let ready = bounds.hold(self.ready(prepared, parameters)).await;
+        match ready {
+            Ok(ready) => run::run(ready, bounds, record),
+            Err(error) => {
+                record.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Planned for the world of now; planned again once where a table changed under the plan.
+    async fn ready(&mut self, prepared: &Arc<Prepared>, parameters: Vec<ScalarValue>) -> Result<pipeline::Ready> {
+        let planned = self.planned(prepared).await?;
+        let first = pipeline::ready(&self.engine.shared, &planned, parameters.clone()).await;
+        let changed = |e: &Error| e.kind() == Kind::CachedPlanChanged;
+        match first {
+            Err(error) if changed(&error) => {
+                self.await_other_world(&planned.facts).await;
+                let planned = self.planned(prepared).await?;
+                pipeline::ready(&self.engine.shared, &planned, parameters).await
+            }
+            other => other,
+        }
+    }
+
+    /// The world's builder looks five times a second; a table that changed is seen within its next look or two.
+    async fn await_other_world(&self, facts: &Facts) {
+        for _ in 0..40 {
+            if !Arc::ptr_eq(&self.engine.world(), &facts.world) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn planned(&mut self, prepared: &Arc<Prepared>) -> Result<Arc<Planned>> {
+        let facts = self.facts()?;
+        let kept = prepared.planned.lock().expect("no panic under the lock").clone();
+        if let Some(planned) = kept.filter(|p| Arc::ptr_eq(&p.facts, &facts)) {
+            return Ok(planned);
+        }
+        let query = match &prepared.admitted {
+            Some(Admitted::Query(q) | Admitted::Insert { query: q, .. } | Admitted::CreateTableAs { query: q, .. }) => {
+                q
+            }
+            _ => return Err(Error::internal("a statement without a query was to be planned")),
+        };
+        // the client decoded its parameters by the types it was told
+        let types = prepared.parameters.iter().enumerate().map(|(i, oid)| declared_field(i + 1, *oid));
+        let types = types.collect::<Result<Vec<_>>>()?;
+        let planned = pipeline::plan(&self.engine.shared, &facts, query.as_ref().clone(), types).await?;
+        if let Some(columns) = &prepared.columns
+            && !same_types(columns, &planned.columns)
+        {
+            return Err(Error::new(Kind::Unsupported, "cached plan must not change result type"));
+        }
+        let planned = Arc::new(planned);
+        *prepared.planned.lock().expect("no panic under the lock") = Some(Arc::clone(&planned));
+        Ok(planned)
+    }
+
+    // --- prepared statements by SQL
+
+    async fn prepare_named(
+        &mut self,
+        name: &str,
+        types: &[datafusion::sql::sqlparser::ast::DataType],
+        statement: Admitted,
+        text: &str,
+    ) -> Result<()> {
+        let declared = types.iter().enumerate().map(|(i, t)| {
+            let unknown = || Error::new(Kind::UndefinedObject, format!("type \"{t}\" does not exist"));
+            let (oid, _) = postgres::by_name(&t.to_string()).ok_or_else(unknown)?;
+            declared_field(i + 1, oid)
+        });
+        let declared = declared.collect::<Result<Vec<_>>>()?;
+        let prepared = self.prepare_admitted(statement, declared, super::audit::shape(text)).await?;
+        self.keep(name, prepared)
+    }
+
+    async fn execute_named(&mut self, name: &str, given: Vec<Expr>, bounds: Bounds, record: Record) -> Result<Answer> {
+        let found = match self.kept(name) {
+            Ok(found) => self.evaluate(given, &found).await.map(|values| (found, values)),
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok((found, values)) => {
+                let Some(admitted) = found.admitted.clone() else { return Ok(Answer::Empty) };
+                self.may_run(&admitted)?;
+                // a statement prepared by SQL is a query or an INSERT, so this goes one level deep
+                Box::pin(self.answer(&found, admitted, values, bounds, record)).await
+            }
+            Err(error) => {
+                record.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// EXECUTE's arguments: constants, computed as a query of their own.
+    async fn evaluate(&mut self, given: Vec<Expr>, prepared: &Prepared) -> Result<Vec<ScalarValue>> {
+        if given.len() != prepared.parameters.len() {
+            let text =
+                format!("wrong number of parameters: {} expected, {} given", prepared.parameters.len(), given.len());
+            return Err(Error::new(Kind::Syntax, text));
+        }
+        if given.is_empty() {
+            return Ok(vec![]);
+        }
+        let list = given.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let query = self.prepare_now(&format!("SELECT {list}"), &[]).await?;
+        let ready = self.ready(&query, vec![]).await?;
+        let bounds = Bounds { cancel: CancellationToken::new(), deadline: self.deadline() };
+        let record = Record::new(self.identity.principal.user(), "execute", 0, 0);
+        let mut rows = run::run(ready, bounds, record)?;
+        let batch = rows.next().await.ok_or_else(|| Error::internal("arguments gave no row"))??;
+        let values = batch.columns().iter().zip(&prepared.parameters).map(|(column, oid)| {
+            let value = ScalarValue::try_from_array(column, 0)?;
+            Ok(value.cast_to(&postgres::parameter_type(*oid)?)?)
+        });
+        values.collect()
+    }
+
+    fn deallocate(&mut self, name: Option<&str>) -> Result<()> {
+        match name {
+            None => self.prepared.clear(),
+            Some(name) => {
+                self.kept(name)?;
+                self.prepared.remove(name);
+            }
+        }
+        Ok(())
+    }
+
+    fn discard_all(&mut self) -> Result<()> {
+        if self.status != TransactionStatus::Idle {
+            return Err(in_block("DISCARD ALL"));
+        }
+        self.prepared.clear();
+        self.settings.reset_all();
+        Ok(())
+    }
+
+    // --- settings and transactions
+
+    fn show(&self, name: &str) -> Result<RecordBatch> {
+        if name == "all" {
+            let all = self.settings.all();
+            let column = |pick: fn(&(String, String, String)) -> &String| -> ArrayRef {
+                Arc::new(all.iter().map(|s| Some(pick(s).as_str())).collect::<StringArray>())
+            };
+            let columns = [column(|s| &s.0), column(|s| &s.1), column(|s| &s.2)];
+            return text_batch(&["name", "setting", "description"], columns.to_vec());
+        }
+        let value = self.settings.get(name)?;
+        text_batch(&[name], vec![Arc::new(StringArray::from(vec![value]))])
+    }
+
+    fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
+        if local {
+            if self.status == TransactionStatus::Idle {
+                return Ok(()); // PostgreSQL warns and does nothing
+            }
+            let before = self.settings.get(name)?.to_string();
+            self.local.push((name.to_string(), before));
+        }
+        match value {
+            Some(value) => self.settings.set(name, value),
+            None => self.settings.reset(name),
+        }
+    }
+
+    fn set_transaction(&mut self, read_only: Option<bool>) -> Result<()> {
+        if let (Some(read_only), TransactionStatus::Active) = (read_only, self.status) {
+            self.settings.set("transaction_read_only", if read_only { "on" } else { "off" })?;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, read_only: Option<bool>) -> Result<()> {
+        if self.status != TransactionStatus::Idle {
+            return Ok(()); // "there is already a transaction in progress", a warning
+        }
+        self.before = Some(self.settings.clone());
+        self.status = TransactionStatus::Active;
+        let by_default = self.settings.is_on("default_transaction_read_only");
+        self.settings.set("transaction_read_only", if read_only.unwrap_or(by_default) { "on" } else { "off" })
+    }
+
+    fn end(&mut self, commit: bool) -> &'static str {
+        let failed = self.status == TransactionStatus::Failed;
+        let before = self.before.take();
+        let local = std::mem::take(&mut self.local);
+        self.status = TransactionStatus::Idle;
+        if commit && !failed {
+            for (name, value) in local.into_iter().rev() {
+                // it was a valid value when it was hidden
+                let _ = self.settings.set(&name, &value);
+            }
+            let _ = self.settings.reset("transaction_read_only");
+            return "COMMIT";
+        }
+        if let Some(mut before) = before {
+            before.follow(&self.settings);
+            self.settings = before;
+        }
+        "ROLLBACK"
+    }
+
+    // --- writing
+
+    fn target_name(&self, name: &Name, facts: &Facts) -> TableName {
+        let exists = |schema: &&String| facts.world.catalog.schemas.contains_key(*schema);
+        let default = facts.search_path.iter().find(exists).cloned().unwrap_or_else(|| "public".into());
+        name.in_schema(&default)
+    }
+
+    async fn write(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        admitted: Admitted,
+        parameters: Vec<ScalarValue>,
+        bounds: Bounds,
+        record: Record,
+    ) -> Result<String> {
+        let world = self.engine.world();
+        let written = self.write_now(prepared, admitted, parameters, &bounds).await;
+        match written {
+            Ok((tag, target)) => {
+                record.target(&target).done();
+                // the next statement of this session sees what this one made
+                self.await_change(&world, &tag).await;
+                Ok(tag)
+            }
+            Err(error) => {
+                record.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    async fn await_change(&self, world: &Arc<super::World>, tag: &str) {
+        if !tag.starts_with("INSERT") {
+            for _ in 0..40 {
+                if !Arc::ptr_eq(&self.engine.world(), world) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(25)).await;
+            }
+        }
+    }
+
+    async fn write_now(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        admitted: Admitted,
+        parameters: Vec<ScalarValue>,
+        bounds: &Bounds,
+    ) -> Result<(String, String)> {
+        let facts = self.facts()?;
+        match admitted {
+            Admitted::CreateSchema { name, if_not_exists } => {
+                let exists = facts.world.catalog.schemas.contains_key(&name);
+                if !(exists && if_not_exists) {
+                    write::writer_for_schema(&facts, &name)?.create_schema(&name).await?;
+                }
+                Ok(("CREATE SCHEMA".into(), name))
+            }
+            Admitted::DropSchema { names, if_exists } => {
+                for name in &names {
+                    match write::writer_for_create(&facts, &TableName::new(name, "")) {
+                        Ok(writer) => writer.drop_schema(name).await?,
+                        Err(e) if if_exists && e.kind() == Kind::UndefinedSchema => {}
+                        Err(e) => return Err(e),
+                    }
+                }
+                Ok(("DROP SCHEMA".into(), names.join(" ")))
+            }
+            Admitted::CreateTable { name, columns, if_not_exists } => {
+                let name = self.target_name(&name, &facts);
+                let writer = write::writer_for_create(&facts, &name)?;
+                let schema = write::schema_of(&columns)?;
+                ignore_existing(writer.create_table(&name, schema, None).await, if_not_exists)?;
+                Ok(("CREATE TABLE".into(), name.to_string()))
+            }
+            Admitted::CreateTableAs { name, if_not_exists, .. } => {
+                let name = self.target_name(&name, &facts);
+                let writer = write::writer_for_create(&facts, &name)?;
+                let ready = bounds.hold(self.ready(prepared, parameters)).await?;
+                let schema = write::schema_of_query(&ready.columns)?;
+                let rows = self.rows_to_write(ready, bounds, None, &schema)?;
+                let written = writer.create_table(&name, schema, Some(rows)).await;
+                Ok((format!("SELECT {}", ignore_existing(written, if_not_exists)?), name.to_string()))
+            }
+            Admitted::DropTable { names, if_exists } => {
+                let names: Vec<TableName> = names.iter().map(|n| self.target_name(n, &facts)).collect();
+                for name in &names {
+                    match write::target(&facts, name, Action::Drop) {
+                        Ok((_, writer)) => writer.drop_table(name).await?,
+                        Err(e) if if_exists && e.kind() == Kind::UndefinedTable => {}
+                        Err(e) => return Err(e),
+                    }
+                }
+                Ok(("DROP TABLE".into(), names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")))
+            }
+            Admitted::Insert { table, columns, .. } => {
+                let name = self.target_name(&table, &facts);
+                let (entry, writer) = write::target(&facts, &name, Action::Insert)?;
+                let schema = Arc::clone(&entry.object.schema);
+                let ready = bounds.hold(self.ready(prepared, parameters)).await?;
+                let order = write::arrange(&columns, ready.columns.fields().len(), &schema)?;
+                let rows = self.rows_to_write(ready, bounds, Some(order), &schema)?;
+                Ok((format!("INSERT 0 {}", writer.append(&name, rows).await?), name.to_string()))
+            }
+            other => Err(Error::internal(format!("{} does not write", other.kind()))),
+        }
+    }
+
+    fn rows_to_write(
+        &self,
+        ready: pipeline::Ready,
+        bounds: &Bounds,
+        order: Option<Vec<Option<usize>>>,
+        schema: &SchemaRef,
+    ) -> Result<datafusion::execution::SendableRecordBatchStream> {
+        let generation = ready.guarded.opened().len() as u64;
+        let record = Record::new(self.identity.principal.user(), "select for writing", 0, generation);
+        let rows = run::run(ready, bounds.clone(), record)?;
+        Ok(rows.into_stream(order, Arc::clone(schema)))
+    }
+}
+
+impl Prepared {
+    fn without_rows(admitted: Option<Admitted>, declared: Vec<Option<FieldRef>>, shape: u64) -> Self {
+        Self { parameters: vec![], columns: None, admitted, declared, shape, planned: Mutex::new(None) }
+    }
+
+    /// Nothing between two semicolons.
+    pub fn is_empty(&self) -> bool {
+        self.admitted.is_none()
+    }
+}
+
+fn in_block(what: &str) -> Error {
+    Error::new(Kind::ActiveTransaction, format!("{what} cannot run inside a transaction block"))
+        .with_hint("Each write to the lake is a commit of its own: send it alone, with autocommit on.")
+}
+
+fn ignore_existing(made: Result<u64>, if_not_exists: bool) -> Result<u64> {
+    match made {
+        Err(e) if if_not_exists && e.kind() == Kind::DuplicateTable => Ok(0),
+        other => other,
+    }
+}
+
+fn declared_field(number: usize, oid: u32) -> Result<Option<FieldRef>> {
+    if matches!(oid, 0 | 705) {
+        return Ok(None);
+    }
+    let data_type = postgres::parameter_type(oid)?;
+    let metadata = [(postgres::OID.to_string(), oid.to_string())].into();
+    Ok(Some(Arc::new(Field::new(format!("${number}"), data_type, true).with_metadata(metadata))))
+}
+
+fn same_types(a: &Schema, b: &Schema) -> bool {
+    let pairs = a.fields().iter().zip(b.fields());
+    a.fields().len() == b.fields().len()
+        && pairs.clone().all(|(x, y)| x.name() == y.name() && x.data_type() == y.data_type())
+}
+
+fn text_batch(names: &[&str], columns: Vec<ArrayRef>) -> Result<RecordBatch> {
+    let fields = names.iter().map(|n| Field::new(*n, DataType::Utf8, true)).collect::<Vec<_>>();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// `-c name=value` and `--name=value`, blanks escaped by a backslash.
+fn options(text: &str) -> Result<Vec<(String, String)>> {
+    let mut words: Vec<String> = vec![];
+    let (mut word, mut escaped) = (String::new(), false);
+    for c in text.chars() {
+        match c {
+            '\\' if !escaped => escaped = true,
+            ' ' if !escaped => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            c => {
+                word.push(c);
+                escaped = false;
+            }
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    let bad = || Error::new(Kind::InvalidParameter, "invalid command-line argument for server process");
+    let mut settings = vec![];
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let pair = match word.as_str() {
+            "-c" => words.next().ok_or_else(bad)?,
+            w => w.strip_prefix("-c").or_else(|| w.strip_prefix("--")).ok_or_else(bad)?.to_string(),
+        };
+        let (name, value) = pair.split_once('=').ok_or_else(bad)?;
+        settings.push((name.to_string(), value.to_string()));
+    }
+    Ok(settings)
+}

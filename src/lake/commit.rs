@@ -1,0 +1,295 @@
+//! Files and properties → one atomic commit of one table or several. The base that the caller validated is the base of
+//! the swap: nothing is ever rebased unseen. Conflict and unknown outcome are judged here and nowhere else; no file that
+//! a commit may refer to is deleted here, nor any other.
+
+mod create;
+mod snapshot;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use iceberg::MetadataLocation;
+use iceberg::spec::{FormatVersion, ManifestFile, TableMetadata};
+use std::str::FromStr;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::fault::{Step, reach};
+use super::{BatchId, Cached, Lake, Table, Written, connect};
+use crate::error::{Error, Result};
+use crate::metastore::{Also, Swap, SwapError, Swapped, TableKey};
+
+/// Attempts of one commit against writers in other processes; those of this process wait in line.
+const ATTEMPTS: u32 = 20;
+const BACKOFF: Duration = Duration::from_millis(20);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// What a commit does to its table, and so what must hold for it to be tried again on a newer base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Rows are added. Holds on every newer base with the same columns whose properties are as expected.
+    Append,
+}
+
+/// A table property that must read so on the base, `None` for absent: an ingest position, for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    pub property: String,
+    pub value: Option<String>,
+}
+
+/// What is to be committed to one table.
+#[derive(Clone, Debug)]
+pub struct Staged {
+    /// The table as the caller validated it.
+    pub base: Table,
+    pub kind: Kind,
+    pub written: Written,
+    pub batch: BatchId,
+    /// Set in the same commit.
+    pub properties: HashMap<String, String>,
+    /// Added to the snapshot's summary.
+    pub summary: HashMap<String, String>,
+    pub expected: Vec<Expected>,
+}
+
+/// How a commit ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The tables as the commit left them, in the order staged.
+    Committed(Vec<Table>),
+    /// Nothing happened: a table moved so that the commit does not hold on it any more. The tables as they are now,
+    /// `None` for one that is gone.
+    Conflict(Vec<Option<Table>>),
+    /// Nothing happened: the lease named in [`Also`] is another's.
+    LeaseLost,
+    /// The catalog could not be asked whether it happened. The batch is named in the table's newest snapshots if so.
+    Unknown(BatchId),
+}
+
+/// One writer a table at a time within the process.
+#[derive(Debug, Default)]
+pub(super) struct Queues(std::sync::Mutex<HashMap<TableKey, Arc<Mutex<()>>>>);
+
+/// What stays the same over the attempts of one table's commit.
+struct Prepared {
+    staged: Staged,
+    snapshot_id: i64,
+    manifest: Option<ManifestFile>,
+}
+
+/// One attempt: the table as it would be, already in the store.
+struct Attempt {
+    table: Table,
+    snapshot_id: i64,
+}
+
+impl Staged {
+    /// Rows to be added to a table, nothing else said.
+    pub fn append(base: Table, written: Written, batch: BatchId) -> Self {
+        let none = HashMap::new;
+        Self { base, kind: Kind::Append, written, batch, properties: none(), summary: none(), expected: vec![] }
+    }
+
+    /// Whether the commit means on `newer` what it meant on its base.
+    fn holds_on(&self, newer: &Table) -> bool {
+        let (base, now) = (&self.base.metadata, &newer.metadata);
+        let same_columns = base.current_schema_id() == now.current_schema_id()
+            && base.default_partition_spec_id() == now.default_partition_spec_id()
+            && base.format_version() == now.format_version();
+        match self.kind {
+            Kind::Append => base.uuid() == now.uuid() && same_columns && self.expectations_hold(newer),
+        }
+    }
+
+    fn expectations_hold(&self, table: &Table) -> bool {
+        self.expected.iter().all(|e| table.properties().get(&e.property) == e.value.as_ref())
+    }
+}
+
+impl Lake {
+    /// All tables or none, with everything in `also`. A table that moved is tried again on its newer base while the
+    /// commit still holds there; the data files are written once.
+    pub async fn commit(&self, staged: Vec<Staged>, also: &Also) -> Result<Outcome> {
+        let keys = staged.iter().map(|s| s.base.key.clone()).collect::<Vec<_>>();
+        let _in_line = self.queues.enter(keys).await;
+        let mut prepared = vec![];
+        for staged in staged {
+            prepared.push(self.prepare(staged).await?);
+        }
+        let mut pause = BACKOFF;
+        for attempt in 0..ATTEMPTS {
+            let newest = self.newest(&prepared).await?;
+            let held = prepared.iter().zip(&newest).all(|(p, n)| n.as_ref().is_some_and(|n| p.staged.holds_on(n)));
+            if !held {
+                return Ok(Outcome::Conflict(newest));
+            }
+            for (prepared, newer) in prepared.iter_mut().zip(newest) {
+                prepared.staged.base = newer.unwrap_or_else(|| prepared.staged.base.clone());
+            }
+            let mut attempts = vec![];
+            for prepared in &prepared {
+                attempts.push(self.stage(prepared, attempt).await?);
+            }
+            match self.swap(&prepared, &attempts, also).await? {
+                Answer::Done => return Ok(Outcome::Committed(self.remember(attempts).await)),
+                Answer::LeaseLost => return Ok(Outcome::LeaseLost),
+                Answer::Unknown => return Ok(Outcome::Unknown(prepared[0].staged.batch)),
+                Answer::Moved => {
+                    tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+                    pause = (pause * 2).min(BACKOFF_MAX);
+                }
+            }
+        }
+        Ok(Outcome::Conflict(self.newest(&prepared).await?))
+    }
+
+    /// Checks that the table can be written and writes the manifest of the new files, once for all attempts.
+    async fn prepare(&self, staged: Staged) -> Result<Prepared> {
+        if staged.base.metadata.format_version() == FormatVersion::V1 {
+            let message = format!("writing to table {}, which is of format version 1,", staged.base.shown());
+            return Err(Error::unsupported(message));
+        }
+        let snapshot_id = snapshot::new_id(&staged.base.metadata);
+        let manifest = match staged.written.files.is_empty() {
+            true => None,
+            false => Some(self.write_manifest(&staged.base.metadata, snapshot_id, &staged.written.files).await?),
+        };
+        reach(Step::AfterManifest);
+        Ok(Prepared { staged, snapshot_id, manifest })
+    }
+
+    async fn newest(&self, prepared: &[Prepared]) -> Result<Vec<Option<Table>>> {
+        let mut newest = vec![];
+        for prepared in prepared {
+            newest.push(self.table(&prepared.staged.base.key).await?);
+        }
+        Ok(newest)
+    }
+
+    /// Writes the list and the metadata of one attempt.
+    async fn stage(&self, prepared: &Prepared, attempt: u32) -> Result<Attempt> {
+        let Prepared { staged, snapshot_id, manifest } = prepared;
+        let base = &staged.base.metadata;
+        let mut builder = base.as_ref().clone().into_builder(Some(staged.base.location.clone()));
+        if manifest.is_some() || !staged.summary.is_empty() {
+            let snapshot = self.snapshot(staged, *snapshot_id, manifest.as_ref(), attempt).await?;
+            builder = builder.set_branch_snapshot(snapshot, "main").map_err(connect::broken)?;
+        }
+        reach(Step::AfterList);
+        if !staged.properties.is_empty() {
+            builder = builder.set_properties(staged.properties.clone()).map_err(connect::broken)?;
+        }
+        let metadata = builder.build().map_err(connect::broken)?.metadata;
+        // Names of other writers' making need not follow the pattern.
+        let location = MetadataLocation::from_str(&staged.base.location)
+            .unwrap_or_else(|_| MetadataLocation::new_with_metadata(base.location(), base));
+        let location = location.with_next_version().with_new_metadata(&metadata);
+        let table = self.put_metadata(&staged.base.key, metadata, location).await?;
+        Ok(Attempt { table, snapshot_id: *snapshot_id })
+    }
+
+    async fn put_metadata(&self, key: &TableKey, metadata: TableMetadata, to: MetadataLocation) -> Result<Table> {
+        metadata.write_to(&self.io, &to).await.map_err(connect::broken)?;
+        reach(Step::AfterMetadata);
+        Ok(Table { key: key.clone(), location: to.to_string(), metadata: Arc::new(metadata) })
+    }
+
+    async fn swap(&self, prepared: &[Prepared], attempts: &[Attempt], also: &Also) -> Result<Answer> {
+        let swaps: Vec<Swap> = prepared
+            .iter()
+            .zip(attempts)
+            .map(|(p, a)| Swap::Update {
+                table: p.staged.base.key.clone(),
+                from: p.staged.base.location.clone(),
+                to: a.table.location.clone(),
+            })
+            .collect();
+        self.swap_until_known(&swaps, also, attempts.first()).await
+    }
+
+    /// Sends the swap; where its answer is lost, asks the catalog what became of it. All rows change in one transaction,
+    /// so the first one speaks for all.
+    async fn swap_until_known(&self, swaps: &[Swap], also: &Also, first: Option<&Attempt>) -> Result<Answer> {
+        let (Some(first), Some(swap)) = (first, swaps.first()) else { return Ok(Answer::Done) };
+        let from = match swap {
+            Swap::Update { from, .. } | Swap::Delete { from, .. } => Some(from.as_str()),
+            Swap::Insert { .. } => None,
+        };
+        let mut pause = BACKOFF;
+        for _ in 0..ATTEMPTS {
+            match self.metastore.swap(swaps, also).await {
+                Ok(Swapped::Done) => {
+                    reach(Step::AfterSwap);
+                    return Ok(Answer::Done);
+                }
+                Ok(Swapped::Moved) => return self.ours_or_moved(first).await,
+                Ok(Swapped::LeaseLost) => return Ok(Answer::LeaseLost),
+                Err(SwapError::Before(error)) => return Err(error),
+                Err(SwapError::Unknown(error)) => {
+                    tracing::warn!(%error, "the outcome of a commit is unknown, asking the catalog");
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(BACKOFF_MAX);
+            match self.metastore.location(&first.table.key).await {
+                Ok(now) if now.as_deref() == Some(first.table.location.as_str()) => return Ok(Answer::Done),
+                // Untouched: the same swap may be sent again.
+                Ok(now) if now.as_deref() == from => (),
+                Ok(_) => return self.ours_or_moved(first).await,
+                Err(error) => tracing::warn!(%error, "the catalog does not answer"),
+            }
+        }
+        Ok(Answer::Unknown)
+    }
+
+    /// A table that moved may have moved by us: an earlier send of the same swap, and others' commits on top of it.
+    async fn ours_or_moved(&self, attempt: &Attempt) -> Result<Answer> {
+        let now = self.table(&attempt.table.key).await?;
+        let ours = now.is_some_and(|now| {
+            now.location == attempt.table.location || now.metadata.snapshot_by_id(attempt.snapshot_id).is_some()
+        });
+        Ok(if ours { Answer::Done } else { Answer::Moved })
+    }
+
+    /// What was just written need not be read again.
+    async fn remember(&self, attempts: Vec<Attempt>) -> Vec<Table> {
+        let mut tables = vec![];
+        for Attempt { table, .. } in attempts {
+            let weight = super::weigh(4096 + 512 * table.metadata.snapshots().len() as u64);
+            let cached = Cached::Metadata(Arc::clone(&table.metadata), weight);
+            self.cache.insert(table.location.clone(), cached).await;
+            tables.push(table);
+        }
+        tables
+    }
+}
+
+/// How one swap ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Done,
+    Moved,
+    LeaseLost,
+    Unknown,
+}
+
+impl Queues {
+    /// In order of name, so that two commits over the same tables cannot wait for each other.
+    async fn enter(&self, keys: Vec<TableKey>) -> Vec<OwnedMutexGuard<()>> {
+        let queues: BTreeMap<TableKey, Arc<Mutex<()>>> = {
+            let mut all = self.0.lock().expect("no panic under the lock");
+            // A queue that nobody holds any more is forgotten.
+            all.retain(|_, queue| Arc::strong_count(queue) > 1);
+            keys.into_iter().map(|key| (key.clone(), Arc::clone(all.entry(key).or_default()))).collect()
+        };
+        let mut entered = vec![];
+        for queue in queues.into_values() {
+            entered.push(queue.lock_owned().await);
+        }
+        entered
+    }
+}
+
+#[cfg(test)]
+mod tests;

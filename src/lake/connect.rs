@@ -1,0 +1,384 @@
+//! Configuration → one object store for data and metadata alike, and the face of it that the `iceberg` crate wants.
+//! It lists nothing and never overwrites: safety rests on unique names and the metastore's swap, not on the store.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use datafusion::datasource::object_store::ObjectStoreUrl;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use iceberg::io::{
+    FileIO, FileIOBuilder, FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage, StorageConfig,
+    StorageFactory,
+};
+use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::error::{Error, Kind, Result};
+use crate::secret::Secret;
+
+/// `[s3]` of a lake: an S3 service other than the SDK's default, and its keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Config {
+    /// `http://127.0.0.1:9000`; absent for AWS itself.
+    pub endpoint: Option<String>,
+    #[serde(default = "region")]
+    pub region: String,
+    /// `https://host/bucket/key` in place of `https://bucket.host/key`; MinIO wants it.
+    #[serde(default = "yes")]
+    pub path_style: bool,
+    /// Plain HTTP, for a service on the same machine.
+    #[serde(default)]
+    pub allow_http: bool,
+    pub access_key_id: Option<Secret<String>>,
+    pub secret_access_key: Option<Secret<String>>,
+    /// Names of environment variables that hold the keys, in place of the keys themselves.
+    pub access_key_id_env: Option<String>,
+    pub secret_access_key_env: Option<String>,
+}
+
+fn region() -> String {
+    "us-east-1".into()
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The object store under a lake, and the URIs it answers for. URIs are compared as the strings found in metadata.
+#[derive(Clone, Debug)]
+pub struct Store {
+    objects: Arc<dyn ObjectStore>,
+    /// What a URI must start with: `file://`, `s3://bucket/`. The first is the one we write.
+    prefixes: Vec<String>,
+    /// The name under which DataFusion finds the store: unique to it, never a user's.
+    url: ObjectStoreUrl,
+}
+
+impl Store {
+    /// `warehouse` is `file:///…` or `s3://bucket/…`; a bare absolute path is a local one.
+    pub fn connect(warehouse: &str, s3: Option<&S3Config>) -> Result<Self> {
+        if let Some(rest) = warehouse.strip_prefix("s3://") {
+            let bucket = rest.split('/').next().filter(|b| !b.is_empty());
+            let bucket = bucket.ok_or_else(|| config("the warehouse names no bucket"))?;
+            return Ok(Self::over(amazon(bucket, s3)?, s3_prefixes(bucket)));
+        }
+        if warehouse.starts_with("file:///") || warehouse.starts_with('/') {
+            let prefixes = ["file://", "file:", ""].map(String::from).to_vec();
+            return Ok(Self::over(Arc::new(LocalFileSystem::new()), prefixes));
+        }
+        Err(config(format!("a warehouse begins with file:/// or s3://, not \"{warehouse}\"")))
+    }
+
+    /// Any object store for URIs that begin with one of `prefixes`.
+    pub fn over(objects: Arc<dyn ObjectStore>, prefixes: Vec<String>) -> Self {
+        let name = format!("lakegate-store://{}", uuid::Uuid::new_v4().simple());
+        let url = ObjectStoreUrl::parse(name).expect("a scheme and a host");
+        Self { objects, prefixes, url }
+    }
+
+    /// The store's own path for a URI of the metadata. Percent signs are part of a name, not an encoding.
+    pub fn path(&self, uri: &str) -> Result<Path> {
+        let outside =
+            || Error::new(Kind::DataGone, "a file of the table lies outside the lake's store").with_source(uri);
+        let rest = self.prefixes.iter().find_map(|p| uri.strip_prefix(p.as_str())).ok_or_else(outside)?;
+        if self.is_local() && !rest.starts_with('/') {
+            return Err(outside());
+        }
+        Path::parse(rest.trim_start_matches('/')).map_err(|e| outside().with_source(e))
+    }
+
+    pub fn objects(&self) -> &Arc<dyn ObjectStore> {
+        &self.objects
+    }
+
+    /// Where a scan finds the store; [`Store::register`] puts it there.
+    pub fn url(&self) -> &ObjectStoreUrl {
+        &self.url
+    }
+
+    /// Makes the store known to the runtime that will run the scan. Registering again changes nothing.
+    pub fn register(&self, runtime: &datafusion::execution::runtime_env::RuntimeEnv) {
+        let url: &Url = self.url.as_ref();
+        runtime.register_object_store(url, Arc::clone(&self.objects));
+    }
+
+    /// The whole file.
+    pub async fn read(&self, uri: &str) -> Result<Bytes> {
+        let path = self.path(uri)?;
+        let answer = self.objects.get(&path).await.map_err(lost)?;
+        answer.bytes().await.map_err(lost)
+    }
+
+    /// The same store as `iceberg` sees it.
+    pub(super) fn file_io(&self) -> FileIO {
+        FileIOBuilder::new(Arc::new(Factory { store: Some(self.clone()) })).build()
+    }
+
+    fn is_local(&self) -> bool {
+        self.prefixes.iter().any(String::is_empty)
+    }
+}
+
+/// What a store said, sorted: a file that is gone, or a store that does not answer.
+pub(super) fn lost(error: object_store::Error) -> Error {
+    match error {
+        object_store::Error::NotFound { .. } => {
+            Error::new(Kind::DataGone, "a file of the table is missing").with_source(error)
+        }
+        _ => Error::new(Kind::SourceUnreachable, "the lake's store cannot be reached").with_source(error),
+    }
+}
+
+fn s3_prefixes(bucket: &str) -> Vec<String> {
+    ["s3", "s3a", "s3n"].iter().map(|scheme| format!("{scheme}://{bucket}/")).collect()
+}
+
+fn amazon(bucket: &str, s3: Option<&S3Config>) -> Result<Arc<dyn ObjectStore>> {
+    let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+    if let Some(s3) = s3 {
+        builder = builder.with_region(&s3.region).with_virtual_hosted_style_request(!s3.path_style);
+        if let Some(endpoint) = &s3.endpoint {
+            builder = builder.with_endpoint(endpoint);
+        }
+        if let Some(key) = key("access_key_id", &s3.access_key_id, &s3.access_key_id_env)? {
+            builder = builder.with_access_key_id(key);
+        }
+        if let Some(key) = key("secret_access_key", &s3.secret_access_key, &s3.secret_access_key_env)? {
+            builder = builder.with_secret_access_key(key);
+        }
+        let options = ClientOptions::new().with_allow_http(s3.allow_http);
+        builder = builder.with_client_options(options);
+    }
+    let retry = RetryConfig { max_retries: 5, retry_timeout: std::time::Duration::from_secs(30), ..Default::default() };
+    // Names are unique: a conditional PUT would buy nothing, and some servers ignore it.
+    let builder = builder.with_retry(retry).with_conditional_put(S3ConditionalPut::Disabled);
+    let store = builder.build().map_err(|e| config("the lake's [s3] settings do not make a store").with_source(e))?;
+    Ok(Arc::new(store))
+}
+
+/// A key as written, or from the environment variable named in its place.
+fn key(what: &str, written: &Option<Secret<String>>, variable: &Option<String>) -> Result<Option<String>> {
+    match (written, variable) {
+        (Some(_), Some(_)) => Err(config(format!("[s3] has both {what} and {what}_env; keep one"))),
+        (Some(key), None) => Ok(Some(key.reveal().clone())),
+        (None, None) => Ok(None),
+        (None, Some(name)) => {
+            let value = std::env::var(name);
+            value.map(Some).map_err(|_| config(format!("[s3] {what}_env names {name}, which is not set")))
+        }
+    }
+}
+
+fn config(message: impl Into<String>) -> Error {
+    Error::new(Kind::Config, message)
+}
+
+/// `iceberg` builds its storage through a factory that can be serialised; ours cannot, and says so when it is used.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Factory {
+    #[serde(skip)]
+    store: Option<Store>,
+}
+
+/// The store behind `iceberg`'s trait.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Files {
+    #[serde(skip)]
+    store: Option<Store>,
+}
+
+#[typetag::serde(name = "LakegateFactory")]
+impl StorageFactory for Factory {
+    fn build(&self, _: &StorageConfig) -> iceberg::Result<Arc<dyn Storage>> {
+        Ok(Arc::new(Files { store: self.store.clone() }))
+    }
+}
+
+impl Files {
+    fn at(&self, uri: &str) -> iceberg::Result<(Arc<dyn ObjectStore>, Path)> {
+        let store = self.store.as_ref().ok_or_else(|| fault("this storage was deserialised and has no store"))?;
+        let path = store.path(uri).map_err(|e| fault("outside the store").with_source(anyhow::Error::new(e)))?;
+        Ok((Arc::clone(store.objects()), path))
+    }
+}
+
+#[async_trait]
+#[typetag::serde(name = "LakegateFiles")]
+impl Storage for Files {
+    async fn exists(&self, path: &str) -> iceberg::Result<bool> {
+        let (objects, path) = self.at(path)?;
+        match objects.head(&path).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(e) => Err(sad(e)),
+        }
+    }
+
+    async fn metadata(&self, path: &str) -> iceberg::Result<FileMetadata> {
+        let (objects, path) = self.at(path)?;
+        Ok(FileMetadata { size: objects.head(&path).await.map_err(sad)?.size })
+    }
+
+    async fn read(&self, path: &str) -> iceberg::Result<Bytes> {
+        let (objects, path) = self.at(path)?;
+        objects.get(&path).await.map_err(sad)?.bytes().await.map_err(sad)
+    }
+
+    async fn reader(&self, path: &str) -> iceberg::Result<Box<dyn FileRead>> {
+        let (objects, path) = self.at(path)?;
+        Ok(Box::new(Reader { objects, path }))
+    }
+
+    async fn write(&self, path: &str, bytes: Bytes) -> iceberg::Result<()> {
+        let (objects, path) = self.at(path)?;
+        objects.put(&path, bytes.into()).await.map_err(sad)?;
+        Ok(())
+    }
+
+    async fn writer(&self, path: &str) -> iceberg::Result<Box<dyn FileWrite>> {
+        let (objects, path) = self.at(path)?;
+        Ok(Box::new(Writer { objects, path, bytes: vec![] }))
+    }
+
+    async fn delete(&self, path: &str) -> iceberg::Result<()> {
+        let (objects, path) = self.at(path)?;
+        objects.delete(&path).await.map_err(sad)
+    }
+
+    async fn delete_prefix(&self, _: &str) -> iceberg::Result<()> {
+        Err(fault("files are deleted by name, never by prefix"))
+    }
+
+    async fn delete_stream(&self, mut paths: BoxStream<'static, String>) -> iceberg::Result<()> {
+        while let Some(path) = paths.next().await {
+            self.delete(&path).await?;
+        }
+        Ok(())
+    }
+
+    fn new_input(&self, path: &str) -> iceberg::Result<InputFile> {
+        Ok(InputFile::new(Arc::new(self.clone()), path.into()))
+    }
+
+    fn new_output(&self, path: &str) -> iceberg::Result<OutputFile> {
+        Ok(OutputFile::new(Arc::new(self.clone()), path.into()))
+    }
+}
+
+struct Reader {
+    objects: Arc<dyn ObjectStore>,
+    path: Path,
+}
+
+#[async_trait]
+impl FileRead for Reader {
+    async fn read(&self, range: Range<u64>) -> iceberg::Result<Bytes> {
+        self.objects.get_range(&self.path, range).await.map_err(sad)
+    }
+}
+
+/// Metadata files are small: they are gathered and put in one request, so that none is ever half there.
+struct Writer {
+    objects: Arc<dyn ObjectStore>,
+    path: Path,
+    bytes: Vec<u8>,
+}
+
+#[async_trait]
+impl FileWrite for Writer {
+    async fn write(&mut self, bytes: Bytes) -> iceberg::Result<()> {
+        self.bytes.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    async fn close(&mut self) -> iceberg::Result<()> {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.objects.put(&self.path, bytes.into()).await.map_err(sad)?;
+        Ok(())
+    }
+}
+
+fn fault(what: &'static str) -> iceberg::Error {
+    iceberg::Error::new(iceberg::ErrorKind::Unexpected, what)
+}
+
+fn sad(error: object_store::Error) -> iceberg::Error {
+    fault("the object store failed").with_source(error)
+}
+
+/// What `iceberg` said. A store's own error inside it decides the kind.
+pub(super) fn broken(error: iceberg::Error) -> Error {
+    let mut at: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(e) = at {
+        if let Some(store) = e.downcast_ref::<object_store::Error>() {
+            let gone = matches!(store, object_store::Error::NotFound { .. });
+            return match gone {
+                true => Error::new(Kind::DataGone, "a file of the table is missing").with_source(error),
+                false => Error::new(Kind::SourceUnreachable, "the lake's store cannot be reached").with_source(error),
+            };
+        }
+        at = e.source();
+    }
+    Error::new(Kind::SourceFailed, "a table's metadata could not be read").with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uris_are_taken_as_they_are() {
+        let store = Store::connect("file:///lake", None).unwrap();
+        let path = |uri: &str| store.path(uri).map(String::from).map_err(|e| e.kind());
+        assert_eq!(path("file:///lake/a=b%2Fc/1.parquet"), Ok("lake/a=b%2Fc/1.parquet".into()));
+        assert_eq!(path("file:/lake/x"), Ok("lake/x".into()));
+        assert_eq!(path("/lake/x"), Ok("lake/x".into()));
+        assert_eq!(path("s3://bucket/x"), Err(Kind::DataGone));
+        assert_eq!(path("file:///lake/../etc/passwd"), Err(Kind::DataGone));
+        let store = Store::connect("s3://lake/wh", Some(&s3())).unwrap();
+        assert_eq!(store.path("s3a://lake/wh/x").map(String::from).unwrap(), "wh/x");
+        assert!(store.path("s3://lakes/wh/x").is_err());
+    }
+
+    #[test]
+    fn a_key_from_an_unset_variable_names_the_variable() {
+        let s3 = S3Config { access_key_id_env: Some("LAKEGATE_TEST_NO_SUCH".into()), ..s3() };
+        let error = Store::connect("s3://lake/wh", Some(&s3)).unwrap_err();
+        assert_eq!(error.message(), "[s3] access_key_id_env names LAKEGATE_TEST_NO_SUCH, which is not set");
+    }
+
+    fn s3() -> S3Config {
+        toml::from_str("endpoint = 'http://127.0.0.1:9000'\nallow_http = true").unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_percent_sign_survives_the_local_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let uri = format!("file://{}/a%41=b c.txt", directory.path().display());
+        let store = Store::connect("file:///", None).unwrap();
+        store.file_io().new_output(&uri).unwrap().write("x".into()).await.unwrap();
+        assert!(directory.path().join("a%41=b c.txt").exists());
+        assert_eq!(store.read(&uri).await.unwrap(), "x");
+    }
+
+    #[test]
+    fn the_config_is_strict_and_prints_no_key() {
+        assert!(toml::from_str::<S3Config>("bucket = 'x'").is_err());
+        let s3: S3Config = toml::from_str("access_key_id = 'AKIA'\nsecret_access_key = 'hush'").unwrap();
+        assert!(!format!("{s3:?}").contains("hush"));
+    }
+
+    #[test]
+    fn nothing_is_registered_under_a_users_url() {
+        let store = Store::connect("file:///lake", None).unwrap();
+        assert!(store.url().as_str().starts_with("lakegate-store://"));
+    }
+}

@@ -1,0 +1,274 @@
+//! A stream of batches → Parquet data files in the store, and what a manifest must say of them. Nothing refers to the
+//! files until `commit`; files of a batch that never commits are found by their prefix.
+
+mod conform;
+mod metrics;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::TryStreamExt;
+use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, PrimitiveType, Struct, Type};
+use object_store::buffered::BufWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ArrowSchemaConverter, AsyncArrowWriter};
+use parquet::basic::{Compression, GzipLevel, LogicalType, ZstdLevel};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::{ColumnPath, SchemaDescriptor, Type as ParquetType, TypePtr};
+
+use super::fault::{Step, reach};
+use super::{Lake, Table};
+use crate::error::{Error, Kind, Result};
+use conform::Conform;
+
+/// Rows after which a row group ends: large enough to compress, small enough that one file keeps many cores busy.
+const ROW_GROUP_ROWS: usize = 256 * 1024;
+const ROW_GROUP_BYTES: usize = 128 << 20;
+const FILE_BYTES: usize = 512 << 20;
+
+/// One batch of rows that is committed whole or not at all. Files of a batch carry its name; time-ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchId(uuid::Uuid);
+
+impl BatchId {
+    #[allow(clippy::new_without_default)] // two of them are never equal
+    pub fn new() -> Self {
+        Self(uuid::Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for BatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Data files that are in the store and that no table knows yet.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    pub(super) files: Vec<DataFile>,
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+/// What table properties say about its files.
+struct Options {
+    properties: WriterProperties,
+    file_bytes: usize,
+}
+
+impl Lake {
+    /// Writes every row of the stream as data files of `batch`. The stream's columns are the table's, in order; a value
+    /// that does not fit the column's type is 22003, a NULL where none may be 23502.
+    pub async fn write(&self, table: &Table, batch: BatchId, mut rows: SendableRecordBatchStream) -> Result<Written> {
+        if !table.metadata.default_partition_spec().is_unpartitioned() {
+            return Err(Error::unsupported(format!("inserting into the partitioned table {}", table.shown())));
+        }
+        let options = options(table)?;
+        let target = table.schema();
+        let conform = Conform::new(&rows.schema(), Arc::clone(&target))?;
+        let mut written = Written::default();
+        let mut open: Option<OpenFile> = None;
+        while let Some(batch_rows) = rows.try_next().await? {
+            let batch_rows = conform.batch(&batch_rows)?;
+            if batch_rows.num_rows() == 0 {
+                continue;
+            }
+            let mut file = match open.take() {
+                Some(file) => file,
+                None => OpenFile::create(self, table, &target, batch, written.files.len(), &options)?,
+            };
+            file.write(&batch_rows).await?;
+            if file.bytes() >= options.file_bytes {
+                file.finish(table, &mut written).await?;
+            } else {
+                open = Some(file);
+            }
+        }
+        if let Some(file) = open {
+            file.finish(table, &mut written).await?;
+        }
+        reach(Step::AfterUpload);
+        Ok(written)
+    }
+}
+
+/// A file under way. Dropped before [`OpenFile::finish`] it leaves nothing a reader could find.
+struct OpenFile {
+    uri: String,
+    writer: AsyncArrowWriter<BufWriter>,
+    nans: HashMap<i32, u64>,
+    rows: u64,
+}
+
+impl OpenFile {
+    fn create(
+        lake: &Lake,
+        table: &Table,
+        schema: &SchemaRef,
+        batch: BatchId,
+        number: usize,
+        options: &Options,
+    ) -> Result<Self> {
+        let uri = format!("{}/{batch}-{number}.parquet", data_directory(table));
+        let path = lake.store.path(&uri)?;
+        let upload = BufWriter::new(Arc::clone(lake.store.objects()), path);
+        let arrow = ArrowWriterOptions::new()
+            .with_properties(options.properties.clone())
+            // Ids and types stand in the Parquet schema; an embedded Arrow schema would carry our own field metadata.
+            .with_skip_arrow_metadata(true)
+            .with_parquet_schema(parquet_schema(table, schema)?);
+        let writer = AsyncArrowWriter::try_new_with_options(upload, Arc::clone(schema), arrow).map_err(unwritten)?;
+        Ok(Self { uri, writer, nans: HashMap::new(), rows: 0 })
+    }
+
+    async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        metrics::count_nans(batch, &mut self.nans);
+        self.rows += batch.num_rows() as u64;
+        self.writer.write(batch).await.map_err(unwritten)
+    }
+
+    fn bytes(&self) -> usize {
+        self.writer.bytes_written() + self.writer.in_progress_size()
+    }
+
+    async fn finish(mut self, table: &Table, into: &mut Written) -> Result<()> {
+        let footer = self.writer.finish().await.map_err(unwritten)?;
+        let bytes = self.writer.bytes_written() as u64;
+        into.files.push(data_file(table, self.uri, &footer, bytes, self.rows, self.nans)?);
+        into.rows += self.rows;
+        into.bytes += bytes;
+        Ok(())
+    }
+}
+
+fn data_directory(table: &Table) -> String {
+    let property = table.metadata.properties().get("write.data.path");
+    let given = property.map(|p| p.trim_end_matches('/').to_string());
+    given.unwrap_or_else(|| format!("{}/data", table.metadata.location().trim_end_matches('/')))
+}
+
+fn data_file(
+    table: &Table,
+    uri: String,
+    footer: &ParquetMetaData,
+    bytes: u64,
+    rows: u64,
+    nans: HashMap<i32, u64>,
+) -> Result<DataFile> {
+    let metrics = metrics::of(footer, table.metadata.current_schema());
+    let built = DataFileBuilder::default()
+        .content(DataContentType::Data)
+        .file_path(uri)
+        .file_format(DataFileFormat::Parquet)
+        .partition(Struct::empty())
+        .partition_spec_id(table.metadata.default_partition_spec_id())
+        .record_count(rows)
+        .file_size_in_bytes(bytes)
+        .column_sizes(metrics.sizes)
+        .value_counts(metrics.values)
+        .null_value_counts(metrics.nulls)
+        .nan_value_counts(nans)
+        .lower_bounds(metrics.lower)
+        .upper_bounds(metrics.upper)
+        .split_offsets(Some(metrics.split_offsets))
+        .build();
+    built.map_err(|e| Error::internal(format!("a data file without a field: {e}")))
+}
+
+/// Arrow's own conversion, with uuids marked as such.
+fn parquet_schema(table: &Table, schema: &SchemaRef) -> Result<SchemaDescriptor> {
+    let converted = ArrowSchemaConverter::new().schema_root("table").convert(schema).map_err(unwritten)?;
+    let fields = table.metadata.current_schema().field_id_to_fields();
+    let is_uuid = |id: i32| fields.get(&id).is_some_and(|f| *f.field_type == Type::Primitive(PrimitiveType::Uuid));
+    let root = marked(converted.root_schema(), &is_uuid).map_err(unwritten)?;
+    Ok(SchemaDescriptor::new(root))
+}
+
+fn marked(of: &ParquetType, is_uuid: &dyn Fn(i32) -> bool) -> parquet::errors::Result<TypePtr> {
+    let info = of.get_basic_info();
+    let id = info.has_id().then(|| info.id());
+    if of.is_primitive() {
+        if !id.is_some_and(is_uuid) {
+            return Ok(Arc::new(of.clone()));
+        }
+        let uuid = ParquetType::primitive_type_builder(of.name(), of.get_physical_type())
+            .with_repetition(info.repetition())
+            .with_length(16)
+            .with_logical_type(Some(LogicalType::Uuid))
+            .with_id(id);
+        return Ok(Arc::new(uuid.build()?));
+    }
+    let fields = of.get_fields().iter().map(|f| marked(f, is_uuid)).collect::<parquet::errors::Result<Vec<_>>>()?;
+    let mut group = ParquetType::group_type_builder(of.name())
+        .with_fields(fields)
+        .with_id(id)
+        .with_converted_type(info.converted_type())
+        .with_logical_type(info.logical_type_ref().cloned());
+    if info.has_repetition() {
+        group = group.with_repetition(info.repetition());
+    }
+    Ok(Arc::new(group.build()?))
+}
+
+fn options(table: &Table) -> Result<Options> {
+    let properties = table.metadata.properties();
+    let number = |key: &str, default: usize| match properties.get(key) {
+        None => Ok(default),
+        Some(text) => text.parse::<usize>().ok().filter(|n| *n > 0).ok_or_else(|| unusable(table, key)),
+    };
+    let mut builder = WriterProperties::builder()
+        .set_created_by(concat!("lakegate ", env!("CARGO_PKG_VERSION")).to_string())
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_compression(compression(table)?)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(number("write.parquet.row-group-size-bytes", ROW_GROUP_BYTES)?))
+        .set_data_page_size_limit(number("write.parquet.page-size-bytes", 1 << 20)?)
+        .set_data_page_row_count_limit(number("write.parquet.page-row-limit", 20_000)?)
+        .set_dictionary_page_size_limit(number("write.parquet.dict-size-bytes", 2 << 20)?);
+    for (key, value) in properties {
+        if let Some(column) = key.strip_prefix("write.parquet.bloom-filter-enabled.column.") {
+            let path = ColumnPath::from(column.split('.').map(String::from).collect::<Vec<_>>());
+            builder = builder.set_column_bloom_filter_enabled(path, value == "true");
+        }
+    }
+    Ok(Options { properties: builder.build(), file_bytes: number("write.target-file-size-bytes", FILE_BYTES)? })
+}
+
+fn compression(table: &Table) -> Result<Compression> {
+    const CODEC: &str = "write.parquet.compression-codec";
+    const LEVEL: &str = "write.parquet.compression-level";
+    let properties = table.metadata.properties();
+    let level = properties.get(LEVEL).map(|l| l.parse::<i32>().map_err(|_| unusable(table, LEVEL))).transpose()?;
+    match properties.get(CODEC).map_or("zstd", String::as_str) {
+        "zstd" => {
+            let level = level.map(ZstdLevel::try_new).transpose().map_err(|_| unusable(table, LEVEL))?;
+            Ok(Compression::ZSTD(level.unwrap_or_default()))
+        }
+        "gzip" => {
+            let level = level.map(|l| GzipLevel::try_new(l.unsigned_abs())).transpose();
+            Ok(Compression::GZIP(level.map_err(|_| unusable(table, LEVEL))?.unwrap_or_default()))
+        }
+        "snappy" => Ok(Compression::SNAPPY),
+        "lz4" => Ok(Compression::LZ4_RAW),
+        "uncompressed" => Ok(Compression::UNCOMPRESSED),
+        _ => Err(unusable(table, CODEC)),
+    }
+}
+
+fn unusable(table: &Table, property: &str) -> Error {
+    let message = format!("property \"{property}\" of table {} has a value that is not supported", table.shown());
+    Error::new(Kind::Unsupported, message)
+}
+
+fn unwritten(error: parquet::errors::ParquetError) -> Error {
+    Error::new(Kind::SourceFailed, "a data file could not be written").with_source(error)
+}
+
+#[cfg(test)]
+mod tests;

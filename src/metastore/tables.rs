@@ -1,0 +1,281 @@
+//! The rows of Iceberg's SQL catalog: which table stands where, and the swap that is the lake's only commit point.
+//! It compares locations as the strings they are and never opens one.
+
+use std::hash::Hasher;
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{Lease, Metastore, Write, failed, lease, put};
+use crate::error::{Error, Kind, Result};
+
+/// One table of one catalog.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableKey {
+    pub catalog: String,
+    pub namespace: String,
+    pub name: String,
+}
+
+/// A table and where its newest metadata lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableRow {
+    pub namespace: String,
+    pub name: String,
+    pub location: String,
+}
+
+/// One change of one row. Several are applied together or not at all.
+#[derive(Clone, Debug)]
+pub enum Swap {
+    /// The row must not be there.
+    Insert { table: TableKey, to: String },
+    /// The row must stand at `from`.
+    Update { table: TableKey, from: String, to: String },
+    /// The row must stand at `from`.
+    Delete { table: TableKey, from: String },
+}
+
+/// What else happens, or must hold, in the transaction of a swap.
+#[derive(Clone, Debug, Default)]
+pub struct Also {
+    /// The swap happens only while this lease is held at this epoch.
+    pub lease: Option<Lease>,
+    /// Values put by name, such as an ingest checkpoint.
+    pub puts: Vec<(String, Vec<u8>)>,
+}
+
+/// How a swap ended, if it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swapped {
+    Done,
+    /// Another writer came first; nothing was changed.
+    Moved,
+    /// The lease is not ours any more; nothing was changed.
+    LeaseLost,
+}
+
+/// Why a swap did not answer.
+#[derive(Debug)]
+pub enum SwapError {
+    /// Nothing was changed.
+    Before(Error),
+    /// The commit was sent and its answer lost: it may or may not have happened.
+    Unknown(Error),
+}
+
+/// Keeps the last answer of [`Metastore::revision`], so that an unchanged database costs one pragma.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    connection: SqliteConnection,
+    version: Option<i64>,
+    revisions: Vec<(String, u64)>,
+}
+
+impl Watcher {
+    pub(super) fn new(connection: SqliteConnection) -> Self {
+        Self { connection, version: None, revisions: vec![] }
+    }
+}
+
+impl Metastore {
+    /// Every table of a catalog, in order of name.
+    pub async fn tables(&self, catalog: &str) -> Result<Vec<TableRow>> {
+        let mut connection = self.reader.acquire().await.map_err(failed)?;
+        list(&mut connection, catalog, self.typed).await
+    }
+
+    /// Where a table's newest metadata lie, `None` where there is no such table.
+    pub async fn location(&self, table: &TableKey) -> Result<Option<String>> {
+        let sql = format!(
+            "SELECT metadata_location FROM iceberg_tables
+             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?{}",
+            self.only_tables()
+        );
+        let row = sqlx::query(&sql)
+            .bind(&table.catalog)
+            .bind(&table.namespace)
+            .bind(&table.name)
+            .fetch_optional(&self.reader)
+            .await
+            .map_err(failed)?;
+        Ok(row.and_then(|r| r.try_get::<Option<String>, _>(0).ok().flatten()))
+    }
+
+    /// Moves whenever [`Metastore::tables`] or [`Metastore::namespaces`] of this catalog would answer differently,
+    /// whoever committed.
+    pub async fn revision(&self, catalog: &str) -> Result<u64> {
+        let mut watcher = self.watcher.lock().await;
+        let Watcher { connection, version, revisions } = &mut *watcher;
+        // Read before the rows: a commit in between shows up as a newer version the next time.
+        let row = sqlx::query("PRAGMA data_version").fetch_one(&mut *connection).await.map_err(failed)?;
+        let now: i64 = row.try_get(0).map_err(failed)?;
+        if *version != Some(now) {
+            revisions.clear();
+            *version = Some(now);
+        }
+        if let Some((_, revision)) = revisions.iter().find(|(name, _)| name == catalog) {
+            return Ok(*revision);
+        }
+        let mut hash = Xxh3::new();
+        let mut say = |text: &str| {
+            hash.write(text.as_bytes());
+            hash.write_u8(0);
+        };
+        for row in list(connection, catalog, self.typed).await? {
+            say(&row.namespace);
+            say(&row.name);
+            say(&row.location);
+        }
+        for namespace in list_namespaces(connection, catalog).await? {
+            say(&namespace);
+        }
+        let revision = hash.finish();
+        revisions.push((catalog.to_string(), revision));
+        Ok(revision)
+    }
+
+    /// Every namespace of a catalog, with or without tables.
+    pub async fn namespaces(&self, catalog: &str) -> Result<Vec<String>> {
+        let mut connection = self.reader.acquire().await.map_err(failed)?;
+        list_namespaces(&mut connection, catalog).await
+    }
+
+    /// False where it exists already.
+    pub async fn create_namespace(&self, catalog: &str, namespace: &str) -> Result<bool> {
+        let mut write = self.begin().await?;
+        if list_namespaces(&mut write, catalog).await?.iter().any(|n| n == namespace) {
+            return Ok(false);
+        }
+        // PyIceberg's own mark of a namespace without properties.
+        sqlx::query("INSERT INTO iceberg_namespace_properties VALUES (?, ?, 'exists', 'true')")
+            .bind(catalog)
+            .bind(namespace)
+            .execute(&mut *write)
+            .await
+            .map_err(failed)?;
+        write.commit().await.map_err(failed)?;
+        Ok(true)
+    }
+
+    /// Forgets an empty namespace: 3F000 where there is none, [`Kind::InvalidDefinition`] while tables stand in it.
+    pub async fn drop_namespace(&self, catalog: &str, namespace: &str) -> Result<()> {
+        let mut write = self.begin().await?;
+        if !list_namespaces(&mut write, catalog).await?.iter().any(|n| n == namespace) {
+            return Err(Error::new(Kind::UndefinedSchema, format!("schema \"{namespace}\" does not exist")));
+        }
+        let row = sqlx::query("SELECT 1 FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ? LIMIT 1")
+            .bind(catalog)
+            .bind(namespace)
+            .fetch_optional(&mut *write)
+            .await
+            .map_err(failed)?;
+        if row.is_some() {
+            let message = format!("cannot drop schema {namespace} because other objects depend on it");
+            return Err(Error::new(Kind::InvalidDefinition, message).with_hint("Drop its tables first."));
+        }
+        sqlx::query("DELETE FROM iceberg_namespace_properties WHERE catalog_name = ? AND namespace = ?")
+            .bind(catalog)
+            .bind(namespace)
+            .execute(&mut *write)
+            .await
+            .map_err(failed)?;
+        write.commit().await.map_err(failed)
+    }
+
+    /// All swaps and everything in `also`, or nothing.
+    pub async fn swap(&self, swaps: &[Swap], also: &Also) -> Result<Swapped, SwapError> {
+        let mut write = self.begin().await.map_err(SwapError::Before)?;
+        if let Some(held) = &also.lease
+            && !lease::holds(&mut write, held).await.map_err(SwapError::Before)?
+        {
+            return Ok(Swapped::LeaseLost);
+        }
+        for swap in swaps {
+            if !self.apply(&mut write, swap).await.map_err(SwapError::Before)? {
+                return Ok(Swapped::Moved);
+            }
+        }
+        for (name, value) in &also.puts {
+            put(&mut write, name, value).await.map_err(SwapError::Before)?;
+        }
+        write.commit().await.map_err(|e| SwapError::Unknown(failed(e)))?;
+        Ok(Swapped::Done)
+    }
+
+    /// Whether the row was as the swap demands.
+    async fn apply(&self, write: &mut Write, swap: &Swap) -> Result<bool> {
+        let at = format!(
+            " WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?{}",
+            self.only_tables()
+        );
+        let (update, delete);
+        let (query, table) = match swap {
+            Swap::Insert { table, to } => {
+                let sql = if self.typed {
+                    "INSERT OR IGNORE INTO iceberg_tables (metadata_location, iceberg_type, catalog_name, table_namespace, table_name)
+                     VALUES (?, 'TABLE', ?, ?, ?)"
+                } else {
+                    "INSERT OR IGNORE INTO iceberg_tables (metadata_location, catalog_name, table_namespace, table_name)
+                     VALUES (?, ?, ?, ?)"
+                };
+                (sqlx::query(sql).bind(to), table)
+            }
+            Swap::Update { table, from, to } => {
+                update = format!("UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ?{at}");
+                (sqlx::query(&update).bind(to).bind(from), table)
+            }
+            Swap::Delete { table, .. } => {
+                delete = format!("DELETE FROM iceberg_tables{at}");
+                (sqlx::query(&delete), table)
+            }
+        };
+        let query = query.bind(&table.catalog).bind(&table.namespace).bind(&table.name);
+        let query = match swap {
+            Swap::Insert { .. } => query,
+            Swap::Update { from, .. } | Swap::Delete { from, .. } => query.bind(from),
+        };
+        Ok(query.execute(&mut **write).await.map_err(failed)?.rows_affected() == 1)
+    }
+
+    /// Views share the table; where the column is missing there are none.
+    fn only_tables(&self) -> &'static str {
+        only_tables(self.typed)
+    }
+}
+
+fn only_tables(typed: bool) -> &'static str {
+    if typed { " AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)" } else { "" }
+}
+
+async fn list(connection: &mut SqliteConnection, catalog: &str, typed: bool) -> Result<Vec<TableRow>> {
+    let sql = format!(
+        "SELECT table_namespace, table_name, metadata_location FROM iceberg_tables
+         WHERE catalog_name = ? AND metadata_location IS NOT NULL{} ORDER BY 1, 2",
+        only_tables(typed)
+    );
+    let rows = sqlx::query(&sql).bind(catalog).fetch_all(connection).await.map_err(failed)?;
+    rows.iter()
+        .map(|r| {
+            Ok(TableRow {
+                namespace: r.try_get(0).map_err(failed)?,
+                name: r.try_get(1).map_err(failed)?,
+                location: r.try_get(2).map_err(failed)?,
+            })
+        })
+        .collect()
+}
+
+async fn list_namespaces(connection: &mut SqliteConnection, catalog: &str) -> Result<Vec<String>> {
+    let rows = sqlx::query(
+        "SELECT namespace FROM iceberg_namespace_properties WHERE catalog_name = ?
+         UNION SELECT table_namespace FROM iceberg_tables WHERE catalog_name = ? ORDER BY 1",
+    )
+    .bind(catalog)
+    .bind(catalog)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    rows.iter().map(|r| r.try_get(0).map_err(failed)).collect()
+}

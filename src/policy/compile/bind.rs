@@ -1,0 +1,495 @@
+//! Lines → objects: every name looked up, every filter and mask typed over each table it is about.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use arrow::datatypes::SchemaRef;
+
+use super::{ANY, Bound, Key, Objects, Report, RuleRef, Subject};
+use crate::policy::file::lines::ColumnMask;
+use crate::policy::file::object::{Mistake, Pattern, Segment, Target, nfc};
+use crate::policy::file::{Draft, Field, did_you_mean};
+use crate::policy::{Action, Object, ObjectKind};
+use crate::secret::Secret;
+use crate::types::{ObjectId, TableName};
+
+/// An object as `decide` looks at it.
+#[derive(Debug)]
+pub(in crate::policy) struct BoundObject {
+    pub id: ObjectId,
+    pub name: TableName,
+    pub schema: SchemaRef,
+    pub raw_columns: BTreeSet<String>,
+    /// No `*` covers it.
+    pub named_only: bool,
+    pub key: (u32, u32),
+    pub tags: Vec<u32>,
+    /// (column, tag)
+    pub column_tags: Vec<(usize, u32)>,
+}
+
+impl BoundObject {
+    /// A column by a `*` or its name; a raw column by its name alone.
+    pub(in crate::policy) fn matches_column(&self, segment: &Segment, column: &str) -> bool {
+        match segment {
+            Segment::Any => !self.raw_columns.contains(column),
+            Segment::Exact(name) => *name == nfc(column),
+        }
+    }
+
+    fn column_index(&self, name: &str) -> Option<usize> {
+        self.schema.fields().iter().position(|f| nfc(f.name()) == name)
+    }
+}
+
+/// What binding gives.
+pub(super) struct Binding {
+    pub objects: Vec<BoundObject>,
+    pub bound: Bound,
+    /// Each line that can match anything, and by what.
+    pub keys: Vec<(RuleRef, Key)>,
+}
+
+pub(super) struct Binder<'a> {
+    draft: &'a Draft,
+    from: &'a Objects,
+    key: &'a Secret<Vec<u8>>,
+    report: &'a mut Report,
+    objects: Vec<BoundObject>,
+    numbers: HashMap<String, u32>,
+    by_key: HashMap<(u32, u32), usize>,
+    tags: HashMap<String, u32>,
+    /// Tag → tables; tag → (table, column); tag → tables that lost the tagged column.
+    tagged: HashMap<u32, BTreeSet<usize>>,
+    tagged_columns: HashMap<u32, BTreeSet<(usize, usize)>>,
+    tagged_missing: HashMap<u32, BTreeSet<usize>>,
+    bound: Bound,
+    keys: Vec<(RuleRef, Key)>,
+}
+
+/// Where a line found nothing.
+enum Absent {
+    /// Its source has not answered: bound later, before any of its tables is visible.
+    Unanswered,
+    Unknown(String),
+}
+
+impl<'a> Binder<'a> {
+    pub(super) fn new(draft: &'a Draft, from: &'a Objects, key: &'a Secret<Vec<u8>>, report: &'a mut Report) -> Self {
+        let mut binder = Self {
+            draft,
+            from,
+            key,
+            report,
+            objects: vec![],
+            numbers: HashMap::new(),
+            by_key: HashMap::new(),
+            tags: HashMap::new(),
+            tagged: HashMap::new(),
+            tagged_columns: HashMap::new(),
+            tagged_missing: HashMap::new(),
+            bound: Bound::default(),
+            keys: vec![],
+        };
+        from.objects.iter().for_each(|object| binder.add(object));
+        binder
+    }
+
+    pub(super) fn bind(&mut self) {
+        self.bind_tags();
+        self.bind_permits();
+        self.bind_filters();
+        self.bind_masks();
+    }
+
+    pub(super) fn finish(self) -> Binding {
+        Binding { objects: self.objects, bound: self.bound, keys: self.keys }
+    }
+
+    fn add(&mut self, object: &Object) {
+        let key = (self.number(&object.name.schema), self.number(&object.name.table));
+        let named_only = object.kind == ObjectKind::Metadata || object.name.table.ends_with("__dlq");
+        self.by_key.insert(key, self.objects.len());
+        self.objects.push(BoundObject {
+            id: object.id,
+            name: object.name.clone(),
+            schema: object.schema.clone(),
+            raw_columns: object.raw_columns.clone(),
+            named_only,
+            key,
+            tags: vec![],
+            column_tags: vec![],
+        });
+    }
+
+    fn number(&mut self, name: &str) -> u32 {
+        let next = u32::try_from(self.numbers.len()).unwrap_or(ANY - 1);
+        *self.numbers.entry(nfc(name)).or_insert(next)
+    }
+
+    fn bind_tags(&mut self) {
+        let draft = self.draft;
+        for line in &draft.lines.tags {
+            let next = u32::try_from(self.tags.len()).unwrap_or(u32::MAX);
+            let tag = *self.tags.entry(line.tag.clone()).or_insert(next);
+            let Target::Tables(pattern) = &line.target else { continue };
+            let Some(at) = self.exact(pattern, &line.object) else { continue };
+            match self.exact_column(at, pattern, &line.object) {
+                ColumnFound::WholeTable => {
+                    self.tagged.entry(tag).or_default().insert(at);
+                }
+                ColumnFound::Column(column) => {
+                    self.tagged_columns.entry(tag).or_default().insert((at, column));
+                }
+                ColumnFound::Gone => {
+                    self.tagged_missing.entry(tag).or_default().insert(at);
+                }
+            }
+        }
+        for (tag, tables) in &self.tagged {
+            for at in tables {
+                self.objects.get_mut(*at).into_iter().for_each(|o| o.tags.push(*tag));
+            }
+        }
+        for (tag, columns) in &self.tagged_columns {
+            for (at, column) in columns {
+                self.objects.get_mut(*at).into_iter().for_each(|o| o.column_tags.push((*column, *tag)));
+            }
+        }
+        for object in &mut self.objects {
+            object.tags.sort_unstable();
+            object.column_tags.sort_unstable();
+        }
+    }
+
+    fn bind_permits(&mut self) {
+        let draft = self.draft;
+        for (i, line) in (0u32..).zip(&draft.lines.permits) {
+            let rule = RuleRef::Permit(i);
+            match &line.target {
+                Target::Admin => {}
+                Target::Tag(tag) => {
+                    self.tag_key(rule, tag, &line.object);
+                    if !line.allow {
+                        self.withhold_tagged(rule, tag);
+                    }
+                }
+                Target::Tables(pattern) if line.action == Action::Create => self.check_schema(pattern, &line.object),
+                Target::Tables(pattern) if pattern.exact_table().is_some() => {
+                    let Some(at) = self.exact(pattern, &line.object) else { continue };
+                    self.table_key(rule, pattern);
+                    if matches!(self.exact_column(at, pattern, &line.object), ColumnFound::Gone) && !line.allow {
+                        self.bound.withheld.insert((rule, at));
+                    }
+                }
+                Target::Tables(pattern) => {
+                    self.table_key(rule, pattern);
+                    let tables = self.matched(pattern);
+                    self.warn_where_nothing_matches(&tables, pattern, pattern.column.as_ref(), &line.object);
+                }
+            }
+        }
+    }
+
+    fn bind_filters(&mut self) {
+        let draft = self.draft;
+        for (i, line) in (0u32..).zip(&draft.lines.filters) {
+            for at in self.tables_of(RuleRef::Filter(i), &line.target, &line.object) {
+                let Some(object) = self.objects.get(at) else { continue };
+                let typed = line.condition.bind(&object.schema, &draft.users.attributes);
+                let typed = typed.map_err(|m| self.unfit(&line.target, at, &line.text, m)).ok();
+                self.bound.filters.insert((i, at), typed);
+            }
+        }
+    }
+
+    fn bind_masks(&mut self) {
+        let draft = self.draft;
+        for (i, line) in (0u32..).zip(&draft.lines.masks) {
+            let rule = RuleRef::Mask(i);
+            let tables = self.tables_of(rule, &line.target, &line.object);
+            let mut columns: BTreeSet<(usize, usize)> =
+                tables.iter().flat_map(|at| self.columns(*at, &line.column)).collect();
+            if let Target::Tag(tag) = &line.target {
+                let tagged = self.tags.get(tag).and_then(|t| self.tagged_columns.get(t));
+                let tagged = tagged.into_iter().flatten().copied();
+                columns.extend(tagged.filter(|(at, column)| self.is_column(*at, *column, &line.column)));
+                self.withhold_tagged(rule, tag);
+            }
+            self.report_missing_columns(rule, line, &tables, &columns);
+            for (at, column) in columns {
+                let Some(field) = self.objects.get(at).and_then(|o| o.schema.fields().get(column)).cloned() else {
+                    continue;
+                };
+                let Some(schema) = self.objects.get(at).map(|o| o.schema.clone()) else { continue };
+                let typed = line.mask.bind(&field, &schema, &draft.users.attributes, self.key);
+                let typed = typed.map_err(|m| self.unfit(&line.target, at, &line.text, m)).ok();
+                self.bound.masks.entry((i, at)).or_default().push((column, typed));
+            }
+        }
+    }
+
+    /// A column that a mask names and no table of its pattern has.
+    fn report_missing_columns(
+        &mut self,
+        rule: RuleRef,
+        line: &ColumnMask,
+        tables: &[usize],
+        columns: &BTreeSet<(usize, usize)>,
+    ) {
+        let (Target::Tables(pattern), true) = (&line.target, columns.is_empty() && !tables.is_empty()) else {
+            return;
+        };
+        match (pattern.exact_table(), &line.column) {
+            (Some(_), Segment::Exact(name)) => {
+                for at in tables {
+                    self.unknown(line.column_field.line, line.column_field.column, self.no_column(*at, name));
+                    self.bound.withheld.insert((rule, *at));
+                }
+            }
+            _ => self.warn_where_nothing_matches(tables, pattern, Some(&line.column), &line.column_field),
+        }
+    }
+
+    /// The tables a `p2` or `p3` line is about, and its key.
+    fn tables_of(&mut self, rule: RuleRef, target: &Target, field: &Field) -> Vec<usize> {
+        match target {
+            Target::Admin => vec![],
+            Target::Tag(tag) => {
+                self.tag_key(rule, tag, field);
+                let tagged = self.tags.get(tag).and_then(|t| self.tagged.get(t));
+                tagged.into_iter().flatten().copied().collect()
+            }
+            Target::Tables(pattern) if pattern.exact_table().is_some() => match self.exact(pattern, field) {
+                Some(at) => {
+                    self.table_key(rule, pattern);
+                    vec![at]
+                }
+                None => vec![],
+            },
+            Target::Tables(pattern) => {
+                self.table_key(rule, pattern);
+                let tables = self.matched(pattern);
+                self.warn_where_nothing_matches(&tables, pattern, None, field);
+                tables
+            }
+        }
+    }
+
+    fn table_key(&mut self, rule: RuleRef, pattern: &Pattern) {
+        let number = |segment: &Segment| match segment {
+            Segment::Any => Some(ANY),
+            Segment::Exact(name) => self.numbers.get(name).copied(),
+        };
+        if let (Some(schema), Some(table)) = (number(&pattern.schema), number(&pattern.table)) {
+            self.keys.push((rule, Key::Table(schema, table)));
+        }
+    }
+
+    fn tag_key(&mut self, rule: RuleRef, tag: &str, field: &Field) {
+        match self.tags.get(tag) {
+            Some(number) => self.keys.push((rule, Key::Tag(*number))),
+            None => {
+                let tags: Vec<&str> = self.tags.keys().map(String::as_str).collect();
+                let what = format!("no object carries `tag:{tag}`{}", did_you_mean(tag, &tags));
+                self.report.warnings.push(&self.draft.policy_file, field.line, field.column, what);
+            }
+        }
+    }
+
+    /// A deny or mask on a tag whose column is gone from a table: the table is withheld with it.
+    fn withhold_tagged(&mut self, rule: RuleRef, tag: &str) {
+        let missing = self.tags.get(tag).and_then(|t| self.tagged_missing.get(t));
+        self.bound.withheld.extend(missing.into_iter().flatten().map(|at| (rule, *at)));
+    }
+
+    /// The object an exact line names; reports where there is none.
+    fn exact(&mut self, pattern: &Pattern, field: &Field) -> Option<usize> {
+        let (schema, table) = pattern.exact_table()?;
+        match self.find(schema, table) {
+            Ok(at) => Some(at),
+            Err(Absent::Unanswered) => None,
+            Err(Absent::Unknown(what)) => {
+                self.unknown(field.line, field.column, what);
+                None
+            }
+        }
+    }
+
+    fn find(&self, schema: &str, table: &str) -> Result<usize, Absent> {
+        let number = |name: &str| self.numbers.get(name).copied();
+        if let (Some(schema), Some(table)) = (number(schema), number(table))
+            && let Some(at) = self.by_key.get(&(schema, table))
+        {
+            return Ok(*at);
+        }
+        if self.from.unanswered.contains(schema) {
+            return Err(Absent::Unanswered);
+        }
+        let name = TableName::new(schema, table).to_string();
+        let is_ours = schema == "lakegate";
+        if !is_ours && !self.from.schemas.contains(schema) && !self.from.objects.iter().any(|o| o.name.schema == schema)
+        {
+            let schemas: Vec<&str> = self.from.schemas.iter().map(String::as_str).chain(["lakegate"]).collect();
+            return Err(Absent::Unknown(format!("there is no schema `{schema}`{}", did_you_mean(schema, &schemas))));
+        }
+        let names: Vec<String> = self.objects.iter().map(|o| o.name.to_string()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).chain(["lakegate.admin"]).collect();
+        Err(Absent::Unknown(format!("there is no table `{name}`{}", did_you_mean(&name, &names))))
+    }
+
+    fn exact_column(&mut self, at: usize, pattern: &Pattern, field: &Field) -> ColumnFound {
+        let Some(Segment::Exact(name)) = &pattern.column else {
+            return ColumnFound::WholeTable;
+        };
+        match self.objects.get(at).and_then(|o| o.column_index(name)) {
+            Some(column) => ColumnFound::Column(column),
+            None => {
+                let what = self.no_column(at, name);
+                self.unknown(field.line, field.column_of(pattern.column_at), what);
+                ColumnFound::Gone
+            }
+        }
+    }
+
+    fn no_column(&self, at: usize, name: &str) -> String {
+        let Some(object) = self.objects.get(at) else { return String::new() };
+        let columns: Vec<&str> = object.schema.fields().iter().map(|f| f.name().as_str()).collect();
+        format!("`{}` has no column `{name}`{}", object.name, did_you_mean(name, &columns))
+    }
+
+    /// What a pattern with a `*` is about.
+    fn matched(&self, pattern: &Pattern) -> Vec<usize> {
+        let is_match = |o: &BoundObject| {
+            !o.named_only && pattern.schema.matches(&nfc(&o.name.schema)) && pattern.table.matches(&nfc(&o.name.table))
+        };
+        self.objects.iter().enumerate().filter(|(_, o)| is_match(o)).map(|(i, _)| i).collect()
+    }
+
+    fn columns(&self, at: usize, segment: &Segment) -> Vec<(usize, usize)> {
+        let count = self.objects.get(at).map_or(0, |o| o.schema.fields().len());
+        (0..count).filter(|column| self.is_column(at, *column, segment)).map(|column| (at, column)).collect()
+    }
+
+    fn is_column(&self, at: usize, column: usize, segment: &Segment) -> bool {
+        let object = self.objects.get(at);
+        object.is_some_and(|o| o.schema.fields().get(column).is_some_and(|f| o.matches_column(segment, f.name())))
+    }
+
+    fn warn_where_nothing_matches(
+        &mut self,
+        tables: &[usize],
+        pattern: &Pattern,
+        column: Option<&Segment>,
+        field: &Field,
+    ) {
+        let has_column = |at: &usize| column.is_none_or(|c| !self.columns(*at, c).is_empty());
+        let awaited = self.from.unanswered.iter().any(|schema| pattern.schema.matches(schema));
+        if awaited || tables.iter().any(has_column) {
+            return;
+        }
+        let what = match (&pattern.schema, tables.is_empty(), column) {
+            (Segment::Exact(schema), true, _) if !self.from.schemas.contains(schema) => {
+                let schemas: Vec<&str> = self.from.schemas.iter().map(String::as_str).collect();
+                format!("there is no schema `{schema}`{}", did_you_mean(schema, &schemas))
+            }
+            (_, false, Some(Segment::Exact(name))) => format!("no table of this pattern has a column `{name}`"),
+            _ => format!("`{}` matches nothing", field.text),
+        };
+        self.report.warnings.push(&self.draft.policy_file, field.line, field.column, what);
+    }
+
+    fn check_schema(&mut self, pattern: &Pattern, field: &Field) {
+        if let Segment::Exact(schema) = &pattern.schema
+            && !self.from.schemas.contains(schema)
+        {
+            let schemas: Vec<&str> = self.from.schemas.iter().map(String::as_str).collect();
+            let what = format!("there is no schema `{schema}`{}", did_you_mean(schema, &schemas));
+            self.report.warnings.push(&self.draft.policy_file, field.line, field.column, what);
+        }
+    }
+
+    /// A filter or mask that does not fit a table: a fault of the file, or, in the set in force, a table that changed.
+    fn unfit(&mut self, target: &Target, at: usize, text: &Field, mistake: Mistake) {
+        let exact = matches!(target, Target::Tables(p) if p.exact_table().is_some());
+        let what = match self.objects.get(at).filter(|_| !exact) {
+            Some(object) => format!("{} (for `{}`)", mistake.text, object.name),
+            None => mistake.text,
+        };
+        self.unknown(text.line, text.column_of(mistake.at), what);
+    }
+
+    /// A fault in a new file set; in the one in force a warning, for then it is the world that changed.
+    fn unknown(&mut self, line: u32, column: u32, what: String) {
+        let in_force = self.from.in_force == Some(self.draft.hash());
+        let list = if in_force { &mut self.report.warnings } else { &mut self.report.faults };
+        list.push(&self.draft.policy_file, line, column, what);
+    }
+}
+
+enum ColumnFound {
+    WholeTable,
+    Column(usize),
+    Gone,
+}
+
+/// Objects by identity. One table under two names has two sets of lines and one identity: which set holds would be
+/// chance, so neither name is readable.
+pub(super) fn by_id(objects: &[BoundObject], file: &str, report: &mut Report) -> HashMap<ObjectId, usize> {
+    let mut by_id: HashMap<ObjectId, usize> = HashMap::new();
+    let mut twice = BTreeSet::new();
+    for (i, object) in objects.iter().enumerate() {
+        if let Some(other) = by_id.insert(object.id, i).and_then(|j| objects.get(j)) {
+            let what =
+                format!("`{}` and `{}` are one table under two names; neither can be read", other.name, object.name);
+            report.warnings.push(file, 1, 1, what);
+            twice.insert(object.id);
+        }
+    }
+    by_id.retain(|id, _| !twice.contains(id));
+    by_id
+}
+
+/// Two masks of one rank that differ, on one column, for one user: which holds would be chance.
+pub(super) fn conflicts(
+    draft: &Draft,
+    subjects: &[Subject],
+    objects: &[BoundObject],
+    bound: &Bound,
+    report: &mut Report,
+) {
+    let masks = &draft.lines.masks;
+    let mut by_subject: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+    for (i, line) in (0u32..).zip(masks) {
+        by_subject.entry(&line.subject.text).or_default().push(i);
+    }
+    let mut by_mask: HashMap<u32, Vec<(usize, usize)>> = HashMap::new();
+    for ((mask, at), columns) in &bound.masks {
+        by_mask.entry(*mask).or_default().extend(columns.iter().map(|(column, _)| (*at, *column)));
+    }
+    let mut judged = HashSet::new();
+    let mut told = HashSet::new();
+    for user in subjects.iter().filter(|s| s.user) {
+        // users with the same masking roles meet the same conflicts
+        let masking: Vec<&str> = user.names.iter().map(AsRef::as_ref).filter(|n| by_subject.contains_key(n)).collect();
+        if !judged.insert(masking.clone()) {
+            continue;
+        }
+        let mut seen: HashMap<(usize, usize, u8), u32> = HashMap::new();
+        let mut lines: Vec<u32> = masking.iter().filter_map(|n| by_subject.get(n)).flatten().copied().collect();
+        lines.sort_unstable();
+        for i in lines {
+            let Some(line) = masks.get(i as usize) else { continue };
+            for (at, column) in by_mask.get(&i).into_iter().flatten() {
+                let before = *seen.entry((*at, *column, line.mask.rank())).or_insert(i);
+                let Some(other) = masks.get(before as usize).filter(|other| other.mask != line.mask) else { continue };
+                let Some(object) = objects.get(*at).filter(|_| told.insert((before, i))) else { continue };
+                let column = object.schema.fields().get(*column).map(|f| f.name().as_str()).unwrap_or_default();
+                let what = format!(
+                    "user `{}` meets two masks of one strictness on `{}/{column}`: line {} says `{}`, this line `{}`",
+                    user.name, object.name, other.text.line, other.text.text, line.text.text
+                );
+                report.faults.push(&draft.policy_file, line.text.line, line.text.column, what);
+            }
+        }
+    }
+}

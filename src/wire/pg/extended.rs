@@ -1,0 +1,208 @@
+//! The extended protocol: Parse, Bind, Describe, Execute, Close. Each puts its answer into the buffer; Sync and Flush
+//! send it. Errors go up: the conversation ignores the rest of the cycle.
+
+use std::time::Duration;
+
+use arrow::datatypes::Schema;
+use pgwire::messages::data::{NoData, ParameterDescription};
+use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
+use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
+use tokio::io::AsyncWrite;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::encode::{self, Cursor, Fetched, or_cancelled};
+use super::error::Stop;
+use super::message::{Bind, Target};
+use super::portal::{Entry, Portal, State};
+use super::session::Conversation;
+use crate::engine::{Answer, Prepared};
+use crate::error::{Error, Kind, Result};
+use crate::formats::postgres::{Format, decode_parameter};
+
+pub(crate) async fn parse<W: AsyncWrite + Unpin>(
+    conversation: &mut Conversation<W>,
+    name: String,
+    sql: &str,
+    oids: &[u32],
+) -> Result<(), Stop> {
+    let session = &mut conversation.session;
+    conversation.kept.admit_statement(&name, sql.len(), |name| session.kept(name).is_ok())?;
+    let cancellable = conversation.begin();
+    let session = &mut conversation.session;
+    let prepared = or_cancelled(session.prepare(sql, oids), &cancellable.token, Duration::ZERO).await??;
+    session.keep(&name, prepared)?;
+    conversation.kept.keep_statement(name, sql.len());
+    Ok(conversation.output.put(&ParseComplete::new())?)
+}
+
+pub(crate) fn bind<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, bind: Bind) -> Result<(), Stop> {
+    let prepared = conversation.session.kept(&bind.statement)?;
+    let (wanted, given) = (prepared.parameters.len(), bind.parameters.len());
+    if wanted != given {
+        let text = format!(
+            "bind message supplies {given} parameters, but prepared statement \"{}\" requires {wanted}",
+            bind.statement
+        );
+        return Err(Error::new(Kind::Protocol, text).into());
+    }
+    let formats = parameter_formats(&bind.parameter_formats, given)?;
+    let results = encode::read_formats(&bind.result_formats)?;
+    if let Some(columns) = &prepared.columns {
+        encode::per_column(&results, columns.fields().len())?;
+    }
+    let values = prepared.parameters.iter().zip(&formats).zip(&bind.parameters);
+    let style = conversation.session.style();
+    let values = values.map(|((oid, format), bytes)| decode_parameter(*oid, *format, bytes.as_deref(), &style));
+    let portal = Portal { state: State::Bound(values.collect::<Result<_>>()?), prepared, formats: results };
+    let bytes = bind.parameters.iter().flatten().map(bytes::Bytes::len).sum();
+    conversation.kept.bind(bind.portal, Entry { portal, bytes, idle_since: None })?;
+    Ok(conversation.output.put(&BindComplete::new())?)
+}
+
+fn parameter_formats(codes: &[i16], parameters: usize) -> Result<Vec<Format>> {
+    match encode::read_formats(codes)?.as_slice() {
+        [] => Ok(vec![Format::Text; parameters]),
+        [all] => Ok(vec![*all; parameters]),
+        each if each.len() == parameters => Ok(each.to_vec()),
+        each => {
+            let text = format!("bind message has {} parameter formats but {parameters} parameters", each.len());
+            Err(Error::new(Kind::Protocol, text))
+        }
+    }
+}
+
+pub(crate) fn describe<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, target: &Target) -> Result<(), Stop> {
+    let (prepared, formats) = match target {
+        Target::Statement(name) => {
+            let prepared = conversation.session.kept(name)?;
+            conversation.output.put(&ParameterDescription::new(prepared.parameters.clone()))?;
+            (prepared, Vec::new())
+        }
+        Target::Portal(name) => {
+            let portal = conversation.kept.portal(name)?;
+            (portal.prepared.clone(), portal.formats.clone())
+        }
+    };
+    match &prepared.columns {
+        Some(columns) => conversation.output.put(&encode::describe(columns, &formats)?)?,
+        None => conversation.output.put(&NoData::new())?,
+    }
+    Ok(())
+}
+
+pub(crate) fn close<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, target: &Target) -> Result<(), Stop> {
+    match target {
+        Target::Statement(name) => {
+            conversation.session.forget(name);
+            conversation.kept.forget_statement(name);
+        }
+        Target::Portal(name) => conversation.kept.close_portal(name),
+    }
+    Ok(conversation.output.put(&CloseComplete::new())?)
+}
+
+pub(crate) async fn execute<W: AsyncWrite + Unpin>(
+    conversation: &mut Conversation<W>,
+    name: String,
+    max_rows: i32,
+) -> Result<(), Stop> {
+    // Out of the map while it runs: a portal that failed is gone, as in PostgreSQL.
+    let Entry { portal, bytes, .. } = conversation.kept.take(&name)?;
+    let rows_max = usize::try_from(max_rows).ok().filter(|max| *max > 0);
+    let portal = run(conversation, portal, rows_max).await?;
+    let idle_since = matches!(portal.state, State::Suspended { .. }).then(Instant::now);
+    conversation.kept.put_back(name, Entry { portal, bytes, idle_since });
+    Ok(())
+}
+
+/// Runs or continues the portal; returns it as it is afterwards.
+async fn run<W: AsyncWrite + Unpin>(
+    conversation: &mut Conversation<W>,
+    mut portal: Portal,
+    rows_max: Option<usize>,
+) -> Result<Portal, Stop> {
+    let ended = |tag| State::Ended { tag };
+    portal.state = match portal.state {
+        State::Ended { tag: None } => {
+            return Err(Error::new(Kind::UndefinedCursor, "portal cannot be run again").into());
+        }
+        State::Ended { tag: Some(tag) } => {
+            conversation.output.put(&CommandComplete::new(format!("{tag} 0")))?;
+            ended(Some(tag))
+        }
+        State::Suspended { cursor, token } => fetch(conversation, cursor, token, rows_max).await?,
+        State::Bound(parameters) => {
+            let cancellable = conversation.begin();
+            let token = cancellable.token.clone();
+            let grace = conversation.grace();
+            let execution = conversation.session.execute(&portal.prepared, parameters, token.clone());
+            match or_cancelled(execution, &token, grace).await?? {
+                Answer::Rows(rows) => {
+                    same_types(&portal.prepared, &rows.schema())?;
+                    let cursor = Cursor::new(rows, &portal.formats, &conversation.session.style())?;
+                    drop(cancellable);
+                    fetch(conversation, Box::new(cursor), token, rows_max).await?
+                }
+                Answer::Done(tag) => {
+                    conversation.output.put(&CommandComplete::new(tag))?;
+                    ended(None)
+                }
+                Answer::Empty => {
+                    conversation.output.put(&EmptyQueryResponse::new())?;
+                    ended(None)
+                }
+            }
+        }
+    };
+    Ok(portal)
+}
+
+async fn fetch<W: AsyncWrite + Unpin>(
+    conversation: &mut Conversation<W>,
+    mut cursor: Box<Cursor>,
+    token: CancellationToken,
+    rows_max: Option<usize>,
+) -> Result<State, Stop> {
+    let cancellable = conversation.resume(token);
+    let grace = conversation.grace();
+    let (sent, fetched) = cursor.fetch(&mut conversation.output, rows_max, &cancellable.token, grace).await?;
+    match fetched {
+        Fetched::Suspended => {
+            conversation.output.put(&PortalSuspended::new())?;
+            Ok(State::Suspended { cursor, token: cancellable.token.clone() })
+        }
+        Fetched::Ended => {
+            conversation.output.put(&CommandComplete::new(format!("{} {sent}", cursor.tag())))?;
+            Ok(State::Ended { tag: Some(cursor.tag().to_owned()) })
+        }
+    }
+}
+
+/// The client was told the columns' types at Describe and reads binary values by them: they must not have changed.
+fn same_types(prepared: &Prepared, now: &Schema) -> Result<()> {
+    let types = |schema: &Schema| schema.fields().iter().map(|f| crate::formats::postgres::pg_type(f)).collect();
+    let Some(told) = &prepared.columns else { return Ok(()) };
+    let (told, now): (Result<Vec<_>>, Result<Vec<_>>) = (types(told), types(now));
+    if told? == now? {
+        return Ok(());
+    }
+    Err(Error::new(Kind::CachedPlanChanged, "cached plan must not change result type"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn format_counts_are_none_one_or_all() {
+        let binary = [Format::Binary; 3].to_vec();
+        assert_eq!(parameter_formats(&[], 2).unwrap(), vec![Format::Text; 2]);
+        assert_eq!(parameter_formats(&[1], 3).unwrap(), binary);
+        assert_eq!(parameter_formats(&[1, 0], 2).unwrap(), vec![Format::Binary, Format::Text]);
+        assert_eq!(parameter_formats(&[1, 1], 3).unwrap_err().kind(), Kind::Protocol);
+        assert_eq!(parameter_formats(&[2], 1).unwrap_err().kind(), Kind::InvalidParameter);
+        assert_eq!(encode::per_column(&[Format::Binary], 3).unwrap(), binary);
+        assert_eq!(encode::per_column(&[Format::Binary; 2], 3).unwrap_err().kind(), Kind::Protocol);
+    }
+}

@@ -1,0 +1,77 @@
+//! The server's certificate: loaded once, offered by every listener. It does not decide who must use it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+
+use crate::error::{Error, Kind, Result};
+
+/// What a listener needs to speak TLS, and what SCRAM binds to.
+#[derive(Clone)]
+pub(crate) struct Certificate {
+    pub(crate) acceptor: TlsAcceptor,
+    /// The chain as it stood in the file; channel binding hashes its first certificate.
+    pub(crate) chain_pem: Arc<[u8]>,
+}
+
+/// Fails with F0000 naming the file where a file cannot be read, or where the key is not the certificate's.
+pub(crate) fn load(certificate: &Path, key: &Path) -> Result<Certificate> {
+    let chain_pem = read(certificate, "certificate")?;
+    let chain = CertificateDer::pem_slice_iter(&chain_pem)
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .map_err(|e| broken(certificate, "certificate").with_source(e))?;
+    if chain.is_empty() {
+        return Err(broken(certificate, "certificate"));
+    }
+    let private = PrivateKeyDer::from_pem_slice(&read(key, "key")?).map_err(|e| broken(key, "key").with_source(e))?;
+    // The provider is named, not looked up: a process-wide default would be a global someone else can set.
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| Error::internal("ring speaks no TLS version").with_source(e))?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(|e| broken(key, "key").with_source(e))?;
+    config.alpn_protocols = vec![b"postgresql".to_vec()];
+    Ok(Certificate { acceptor: TlsAcceptor::from(Arc::new(config)), chain_pem: chain_pem.into() })
+}
+
+fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
+    std::fs::read(path)
+        .map_err(|e| Error::new(Kind::Config, format!("cannot read {what} {}: {e}", path.display())).with_source(e))
+}
+
+fn broken(path: &Path, what: &str) -> Error {
+    Error::new(Kind::Config, format!("{} holds no usable {what}", path.display()))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A fresh self-signed pair for `localhost` in a folder of its own.
+    pub(crate) fn pair() -> (tempfile::TempDir, std::path::PathBuf, std::path::PathBuf) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        (folder, certificate, key)
+    }
+
+    #[test]
+    fn a_pair_that_does_not_belong_together_is_refused_at_start() {
+        let (_one, certificate, key) = pair();
+        let (_two, _, other) = pair();
+        assert!(load(&certificate, &key).is_ok());
+        for (certificate, key) in [(&certificate, &other), (&key, &key), (&certificate, &certificate)] {
+            let error = load(certificate, key).err().expect("not a pair");
+            assert_eq!(error.kind(), Kind::Config, "{error:?}");
+        }
+        let missing = load(Path::new("/nonexistent.pem"), &key).err().expect("no such file");
+        assert!(missing.message().contains("/nonexistent.pem"), "{missing:?}");
+    }
+}
