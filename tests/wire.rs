@@ -62,7 +62,7 @@ async fn engine(users: &[(&str, &str)]) -> Arc<Engine> {
     let (catalog_dir, policies_dir) = (folder.path().join("catalog"), folder.path().join("policies"));
     std::fs::create_dir(&catalog_dir).unwrap();
     std::fs::create_dir(&policies_dir).unwrap();
-    std::fs::write(policies_dir.join("model.conf"), MODEL).unwrap();
+    std::fs::write(policies_dir.join("model.conf"), include_str!("../policies/model.conf")).unwrap();
     std::fs::write(policies_dir.join("policy.csv"), "").unwrap();
     let users = users.iter().map(|(name, password)| {
         let verifier = scram_verifier(password, b"sixteen byte salt", ITERATIONS);
