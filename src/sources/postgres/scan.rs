@@ -254,7 +254,7 @@ impl Scan {
     fn check(&self, prepared: &Prepared) -> Result<Vec<u32>> {
         let found = prepared.columns();
         let same = |(found, column): (&tokio_postgres::Column, &Column)| {
-            let digits = column.as_text || column.oid != NUMERIC || found.type_modifier() == column.typmod;
+            let digits = column.oid != NUMERIC || found.type_modifier() == column.typmod;
             found.type_().oid() == column.oid && digits
         };
         if found.len() != self.columns.len() || !found.iter().zip(&self.columns).all(same) {
