@@ -18,31 +18,46 @@ use datafusion::physical_plan::ExecutionPlan;
 use serde::{Deserialize, Deserializer};
 
 use crate::error::Result;
+use crate::lake::Lake;
+use crate::metastore::Metastore;
 use crate::types::{TableName, Version};
 
 /// What `catalog/sources/<name>.toml` says beside its `kind`.
 #[derive(Debug, Clone)]
 pub enum Config {
+    Iceberg(iceberg::Config),
+    Kafka(kafka::Config),
     Memory(memory::Config),
+    Postgres(postgres::Config),
 }
 
 impl Config {
     /// Every word `kind` takes.
-    pub const KINDS: [&str; 1] = ["memory"];
+    pub const KINDS: [&str; 4] = ["iceberg", "kafka", "memory", "postgres"];
 
     /// The keys of this kind; `None` where there is no such kind.
     pub fn read<'de, D: Deserializer<'de>>(kind: &str, keys: D) -> Option<Result<Self, D::Error>> {
         Some(match kind {
+            "iceberg" => iceberg::Config::deserialize(keys).map(Self::Iceberg),
+            "kafka" => kafka::Config::deserialize(keys).map(Self::Kafka),
             "memory" => memory::Config::deserialize(keys).map(Self::Memory),
+            "postgres" => postgres::Config::deserialize(keys).map(Self::Postgres),
             _ => return None,
         })
     }
 }
 
-/// The source that a file describes. Nothing is asked of it yet.
-pub fn connect(name: &str, config: &Config) -> Result<Arc<dyn Source>> {
+/// The source that a file describes; what contradicts itself there is found, nothing is asked of the source yet. Lakes
+/// keep their catalog in `metastore`.
+pub fn connect(name: &str, config: &Config, metastore: &Arc<Metastore>) -> Result<Arc<dyn Source>> {
     Ok(match config {
+        Config::Iceberg(config) => {
+            let lake = Lake::connect(&config.lake(), Arc::clone(metastore))?;
+            Arc::new(iceberg::Iceberg::new(name, config, Arc::new(lake)))
+        }
+        Config::Kafka(config) => Arc::new(kafka::Kafka::new(name, config.clone())?),
         Config::Memory(config) => Arc::new(memory::Memory::configured(name, config)?),
+        Config::Postgres(config) => Arc::new(postgres::Postgres::new(name, config.clone())?),
     })
 }
 

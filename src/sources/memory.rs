@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::datasource::MemTable;
 use serde::Deserialize;
 
 use super::{Pinned, Source, Table};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
+use crate::formats::{json, postgres};
 use crate::types::{TableName, Version};
 
 /// Fixtures written into a source file.
@@ -42,6 +43,59 @@ pub struct ColumnConfig {
     pub kind: String,
 }
 
+impl TableConfig {
+    /// Says what is wrong in words for the file's author.
+    fn rows(&self) -> Result<RecordBatch, String> {
+        let mut fields: Vec<Field> = vec![];
+        for column in &self.columns {
+            if fields.iter().any(|f| *f.name() == column.name) {
+                return Err(format!("column \"{}\" is declared twice", column.name));
+            }
+            let known = postgres::by_name(&column.kind)
+                .and_then(|(oid, typmod)| postgres::field(&column.name, oid, typmod, true));
+            fields.push(
+                known.ok_or_else(|| format!("column \"{}\" has an unknown type \"{}\"", column.name, column.kind))?,
+            );
+        }
+        let schema = Arc::new(Schema::new(fields));
+        // Values are read as those of a JSON topic are: exactly, or not at all.
+        let units = vec![json::Unit::default(); self.columns.len()];
+        let decoder = json::Decoder::new(schema, &units).map_err(|e| e.message().to_string())?;
+        let mut records = vec![];
+        for (row, values) in self.rows.iter().enumerate() {
+            if values.len() > self.columns.len() {
+                return Err(format!("row {} has more values than the table has columns", row + 1));
+            }
+            let named = self.columns.iter().zip(values);
+            let record: serde_json::Map<_, _> =
+                named.map(|(column, value)| (column.name.clone(), value_of(value))).collect();
+            records.push(serde_json::Value::Object(record).to_string().into_bytes());
+        }
+        let records: Vec<Option<&[u8]>> = records.iter().map(|r| Some(r.as_slice())).collect();
+        let decoded = decoder.decode(&records, json::Misfit::Leave).map_err(|e| e.message().to_string())?;
+        match decoded.faults.first() {
+            None => Ok(decoded.rows),
+            Some(fault) => {
+                let column = fault.column.as_deref().map(|c| format!(", column \"{c}\"")).unwrap_or_default();
+                Err(format!("row {}{column}: {}", fault.index + 1, fault.problem))
+            }
+        }
+    }
+}
+
+/// TOML's value as JSON's; dates and times are their text.
+fn value_of(value: &toml::Value) -> serde_json::Value {
+    match value {
+        toml::Value::String(text) => text.clone().into(),
+        toml::Value::Integer(number) => (*number).into(),
+        toml::Value::Float(number) => (*number).into(),
+        toml::Value::Boolean(truth) => (*truth).into(),
+        toml::Value::Datetime(time) => time.to_string().into(),
+        toml::Value::Array(items) => items.iter().map(value_of).collect(),
+        toml::Value::Table(fields) => fields.iter().map(|(name, value)| (name.clone(), value_of(value))).collect(),
+    }
+}
+
 /// Tables by name; [`Memory::put`] replaces one and moves the revision.
 #[derive(Debug)]
 pub struct Memory {
@@ -67,8 +121,22 @@ impl Memory {
 
     /// The fixtures of a source file.
     pub fn configured(name: &str, config: &Config) -> Result<Self> {
-        let _ = config;
-        Ok(Self::new(name))
+        let memory = Self::new(name);
+        for table in &config.table {
+            let fault =
+                |what: String| Error::new(Kind::Config, format!("source \"{name}\": table `{}`: {what}", table.name));
+            let segments: Vec<&str> = table.name.split('.').collect();
+            let [schema, short] = segments.as_slice() else {
+                return Err(fault("a name is `schema.table`".into()));
+            };
+            let named = TableName::new(*schema, *short);
+            if memory.tables.read().expect("no panic under the lock").contains_key(&named) {
+                return Err(fault("it stands twice".into()));
+            }
+            let rows = table.rows().map_err(fault)?;
+            memory.put(named, rows.schema(), vec![rows]);
+        }
+        Ok(memory)
     }
 
     pub fn put(&self, name: TableName, schema: SchemaRef, batches: Vec<RecordBatch>) {
@@ -138,5 +206,59 @@ impl Table for MemoryTable {
             reads: Arc::new(|_| false),
             provider: Arc::new(provider),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::util::pretty::pretty_format_batches;
+
+    use super::*;
+
+    async fn load(text: &str) -> Result<String, String> {
+        let config: Config = toml::from_str(text).map_err(|e| e.message().to_string())?;
+        let memory = Memory::configured("fixtures", &config).map_err(|e| e.to_string())?;
+        let tables = memory.tables.read().expect("no panic under the lock");
+        let batches: Vec<RecordBatch> = tables.values().flat_map(|t| t.batches.clone()).collect();
+        Ok(pretty_format_batches(&batches).expect("printable").to_string())
+    }
+
+    #[tokio::test]
+    async fn fixtures_are_read_exactly_or_refused() {
+        let columns = |more: &str| {
+            format!(
+                "[[table]]\nname = \"a.b\"\ncolumns = [{{ name = \"n\", type = \"numeric(6,2)\" }}, {{ name = \"d\", type = \"date\" }}]\n{more}"
+            )
+        };
+        let shown = load(&columns("rows = [[\"1.50\", 2024-02-29], [7], []]")).await.expect("sound");
+        let expect = "\
++------+------------+
+| n    | d          |
++------+------------+
+| 1.50 | 2024-02-29 |
+| 7.00 |            |
+|      |            |
++------+------------+";
+        assert_eq!(shown, expect);
+        for (more, fault) in [
+            ("rows = [[1], [\"1.505\"]]", "row 2, column \"n\": "),
+            ("rows = [[1, \"soon\"]]", "row 1, column \"d\": "),
+            ("rows = [[1, 2, 3]]", "row 1 has more values than the table has columns"),
+        ] {
+            let refused = load(&columns(more)).await.expect_err(more);
+            assert!(refused.starts_with(&format!("source \"fixtures\": table `a.b`: {fault}")), "{refused}");
+        }
+        for (text, fault) in [
+            ("name = \"b\"\ncolumns = []", "table `b`: a name is `schema.table`"),
+            (
+                "name = \"a.b\"\ncolumns = [{ name = \"x\", type = \"nosuch\" }]",
+                "table `a.b`: column \"x\" has an unknown type \"nosuch\"",
+            ),
+        ] {
+            assert_eq!(
+                load(&format!("[[table]]\n{text}")).await.expect_err(text),
+                format!("source \"fixtures\": {fault}")
+            );
+        }
     }
 }
