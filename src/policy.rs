@@ -4,14 +4,19 @@
 //! Policy knows neither catalog nor sources: raw schemas come in as [`Object`]s.
 
 pub mod barrier;
+pub mod check;
 pub mod compile;
 pub mod decide;
+mod enforce;
+pub mod explain;
 pub mod file;
 pub mod guard;
 pub mod language;
+pub mod matrix;
 pub mod open;
 pub mod scram;
 pub mod seal;
+pub mod user;
 pub mod verify;
 pub mod watch;
 

@@ -116,7 +116,7 @@ impl Policies {
         if !report.faults.is_empty() {
             return Err(report.faults.sorted());
         }
-        let by_id = objects.iter().enumerate().map(|(i, o)| (o.id, i)).collect();
+        let by_id = bind::by_id(&objects, &draft.policy_file, &mut report);
         let draft = draft.clone();
         let file = Arc::from(super::file::POLICY_FILE);
         let policies = Self { generation, draft, subjects, by_name, objects, by_id, bound, file };

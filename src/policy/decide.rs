@@ -91,10 +91,6 @@ impl SessionPolicy {
         self.subject().map_or(&NONE, |s| &s.values)
     }
 
-    pub(in crate::policy) fn policies(&self) -> &Arc<Policies> {
-        &self.policies
-    }
-
     fn through_afresh(&self, owner: &SessionPolicy, object: ObjectId) -> Decision {
         let (Some((bound, caller)), Some((_, owners))) = (self.gather(object), owner.gather(object)) else {
             return Decision::Deny;

@@ -29,7 +29,6 @@ pub struct Draft {
     hash: u64,
     /// As shown in faults: the folder as it was given, and the name.
     pub(in crate::policy) policy_file: String,
-    pub(in crate::policy) users_file: String,
     pub(in crate::policy) lines: Lines,
     pub(in crate::policy) users: Users,
 }
@@ -134,8 +133,8 @@ impl Files {
         });
         let read = users.as_ref().map(|source| users::read(source, &mut faults, &mut warnings));
         match (policy, users, lines, read) {
-            (Some(policy), Some(source), Some(lines), Some(users)) if faults.is_empty() => {
-                let draft = Draft { hash, policy_file: policy.name, users_file: source.name, lines, users };
+            (Some(policy), Some(_), Some(lines), Some(users)) if faults.is_empty() => {
+                let draft = Draft { hash, policy_file: policy.name, lines, users };
                 Ok((draft, warnings.sorted()))
             }
             _ => Err(faults.sorted()),

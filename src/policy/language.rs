@@ -52,6 +52,14 @@ impl Condition {
         }
     }
 
+    /// As written.
+    pub(in crate::policy) fn text(&self) -> &str {
+        match self {
+            Self::Unfiltered => "unfiltered",
+            Self::When(expression) => expression.text.trim(),
+        }
+    }
+
     /// Types it over the raw columns of one table.
     pub(in crate::policy) fn bind(&self, schema: &Schema, attributes: &Attributes) -> Result<Typed, Mistake> {
         match self {

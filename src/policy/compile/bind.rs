@@ -432,6 +432,23 @@ enum ColumnFound {
     Gone,
 }
 
+/// Objects by identity. One table under two names has two sets of lines and one identity: which set holds would be
+/// chance, so neither name is readable.
+pub(super) fn by_id(objects: &[BoundObject], file: &str, report: &mut Report) -> HashMap<ObjectId, usize> {
+    let mut by_id: HashMap<ObjectId, usize> = HashMap::new();
+    let mut twice = BTreeSet::new();
+    for (i, object) in objects.iter().enumerate() {
+        if let Some(other) = by_id.insert(object.id, i).and_then(|j| objects.get(j)) {
+            let what =
+                format!("`{}` and `{}` are one table under two names; neither can be read", other.name, object.name);
+            report.warnings.push(file, 1, 1, what);
+            twice.insert(object.id);
+        }
+    }
+    by_id.retain(|id, _| !twice.contains(id));
+    by_id
+}
+
 /// Two masks of one rank that differ, on one column, for one user: which holds would be chance.
 pub(super) fn conflicts(
     draft: &Draft,

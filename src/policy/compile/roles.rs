@@ -7,7 +7,7 @@ use super::{Report, Subject};
 use crate::policy::file::lines::Membership;
 use crate::policy::file::{Draft, Field, did_you_mean};
 
-/// `g` lines from a user to its farthest role.
+/// Names from a user to its farthest role, both counted: as far as Casbin looks.
 const CHAIN_MAX: usize = 10;
 
 /// Every name that stands as a subject anywhere, its roles closed. Where there is a ring, its members keep only
@@ -219,7 +219,7 @@ fn report_chains(draft: &Draft, names: &[Arc<str>], edges: &Edges, depths: &[usi
         edges.iter().enumerate().any(|(m, roles)| member_of(roles) && depth(&m) == depth(&at) + 1)
     };
     // only where the chain begins: its middle is not another fault
-    for start in (0..edges.len()).filter(|i| depth(i) > CHAIN_MAX).filter(|i| !has_longer(*i)) {
+    for start in (0..edges.len()).filter(|i| depth(i) + 1 > CHAIN_MAX).filter(|i| !has_longer(*i)) {
         let mut chain = vec![];
         let mut first = None;
         let mut at = start;
@@ -230,8 +230,8 @@ fn report_chains(draft: &Draft, names: &[Arc<str>], edges: &Edges, depths: &[usi
         }
         chain.extend(names.get(at).map(AsRef::as_ref));
         if let Some(line) = first {
-            let count = chain.len() - 1;
-            let what = format!("a chain of {count} roles, at most {CHAIN_MAX} are allowed: {}", chain.join(" → "));
+            let count = chain.len();
+            let what = format!("a chain of {count} names, at most {CHAIN_MAX} are allowed: {}", chain.join(" → "));
             report.faults.push(&draft.policy_file, line.member.line, line.member.column, what);
         }
     }

@@ -131,8 +131,8 @@ fn fields<'a, const N: usize>(record: &'a Record, names: [&str; N]) -> Result<[&
             empty => Err(empty.into_iter().map(|(name, f)| (f.column, format!("the {name} is empty"))).collect()),
         },
         Err(found) if count < N => {
-            let missing = names.get(found.len()..).unwrap_or_default().join(" and ");
-            Err(vec![(record.end, format!("expected `{}`; {missing} is missing", names.join(", ")))])
+            let missing = names.get(found.len()..).unwrap_or_default().join(", ");
+            Err(vec![(record.end, format!("expected `{}`; missing: {missing}", names.join(", ")))])
         }
         Err(found) => Err(vec![too_many(record, &found, &names)]),
     }

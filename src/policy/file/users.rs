@@ -56,7 +56,6 @@ pub(in crate::policy) enum Value {
 pub(in crate::policy) struct User {
     pub verifier: String,
     pub attributes: BTreeMap<String, Vec<Value>>,
-    pub line: u32,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -154,8 +153,7 @@ impl Reader<'_, '_> {
         let DeValue::Table(table) = user.get_ref() else {
             return self.fault(user.span(), wrong(name.get_ref(), "a table `[user.NAME]`", user.get_ref()));
         };
-        let line = place(self.text, name.span().start).0;
-        let mut read = User { verifier: String::new(), attributes: BTreeMap::new(), line };
+        let mut read = User { verifier: String::new(), attributes: BTreeMap::new() };
         let keys = ["scram", "attributes", "may_act_for"];
         for (key, value) in in_order(table) {
             match (key.get_ref().as_ref(), value.get_ref()) {

@@ -1,5 +1,7 @@
 //! Masks: what stands in the last field of a `p3` line, which columns it fits, and which of two is the stricter.
 
+use std::fmt;
+
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::Expr;
@@ -24,6 +26,25 @@ pub(in crate::policy) enum Mask {
     Year,
     Custom(Custom),
     Unmasked,
+}
+
+/// As a policy file spells it.
+impl fmt::Display for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+        match self {
+            Self::Nullify => f.write_str("nullify"),
+            Self::Constant(Constant::Text(text)) => write!(f, "constant({})", quoted(text)),
+            Self::Constant(Constant::Number(number)) => write!(f, "constant({number})"),
+            Self::Constant(Constant::Bool(value)) => write!(f, "constant({value})"),
+            Self::Redact => f.write_str("redact"),
+            Self::Hash => f.write_str("hash"),
+            Self::Partial { first, fill, last } => write!(f, "partial({first}, {}, {last})", quoted(fill)),
+            Self::Year => f.write_str("year"),
+            Self::Custom(custom) => write!(f, "custom(\"{}\")", custom.expression.text),
+            Self::Unmasked => f.write_str("unmasked"),
+        }
+    }
 }
 
 /// The expression of a custom mask, and where it begins in the field.

@@ -1,0 +1,145 @@
+//! Everybody × everything as stable text, one fact a line: what a change of policy means is the difference of two such
+//! texts. It decides nothing itself.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use datafusion::logical_expr::Expr;
+use datafusion::sql::unparser::Unparser;
+use datafusion::sql::unparser::dialect::Dialect;
+
+use super::compile::{BoundObject, Policies};
+use super::decide::{Gathered, SessionPolicy};
+use super::file::lines::ACTIONS;
+use super::{Action, Decision};
+use crate::types::Identifier;
+
+/// `user table column word`: `see`, `mask <how>`, `deny`, `hidden`; `*` for the table: `filter <text>`, `deny`, and the
+/// other actions the user has.
+pub fn matrix(policies: &Arc<Policies>) -> String {
+    let mut objects: Vec<&BoundObject> = policies.objects.iter().collect();
+    objects.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut schemas: Vec<&str> = objects.iter().map(|o| o.name.schema.as_str()).collect();
+    schemas.dedup();
+    let mut text = String::new();
+    for user in policies.users() {
+        let Some(session) = policies.owner(user) else { continue };
+        if session.is_admin() {
+            line(&mut text, user, "lakegate.admin", "*", "see");
+        }
+        for schema in schemas.iter().filter(|s| session.may_create(s)) {
+            line(&mut text, user, &format!("{schema}.*"), "*", "create");
+        }
+        for object in &objects {
+            describe(&mut text, policies, &session, user, object);
+        }
+    }
+    text
+}
+
+fn line(text: &mut String, user: &str, object: &str, column: &str, what: &str) {
+    // writing to a String cannot fail
+    let _ = writeln!(text, "{user} {object} {column} {what}");
+}
+
+fn describe(text: &mut String, policies: &Policies, session: &SessionPolicy, user: &str, object: &BoundObject) {
+    let name = object.name.to_string();
+    for (word, action) in ACTIONS.iter().filter(|(_, a)| !matches!(a, Action::Select | Action::Create)) {
+        if let Decision::Allow(_) = session.decide_afresh(object.id, *action) {
+            line(text, user, &name, "*", word);
+        }
+    }
+    let Decision::Allow(grant) = session.decide_afresh(object.id, Action::Select) else {
+        return line(text, user, &name, "*", "deny");
+    };
+    if let Some(filter) = &grant.filter {
+        line(text, user, &name, "*", &format!("filter {}", filter_text(filter)));
+    }
+    let gathered = session.gather(object.id).map(|(_, gathered)| gathered).unwrap_or_default();
+    for column in object.schema.fields().iter().map(|f| f.name().as_str()) {
+        let what =
+            match (grant.denied.contains(column), grant.hidden.contains(column), grant.masks.contains_key(column)) {
+                (true, ..) => "deny".to_owned(),
+                (false, true, _) => "hidden".to_owned(),
+                (false, false, true) => format!("mask {}", mask_of(policies, &gathered, object, column)),
+                (false, false, false) => "see".to_owned(),
+            };
+        line(text, user, &name, column, &what);
+    }
+}
+
+/// Names in quotes where they need them, as everywhere else in messages.
+struct Spelling;
+
+impl Dialect for Spelling {
+    fn identifier_quote_style(&self, name: &str) -> Option<char> {
+        Identifier(name).to_string().starts_with('"').then_some('"')
+    }
+}
+
+/// A bound condition as SQL.
+pub(in crate::policy) fn filter_text(filter: &Expr) -> String {
+    let sql = Unparser::new(&Spelling).with_pretty(true).expr_to_sql(filter);
+    sql.map_or_else(|_| filter.to_string(), |sql| sql.to_string())
+}
+
+/// The mask that holds for a column, as the file spells it; `nullify` where several differ.
+pub(in crate::policy) fn mask_of(
+    policies: &Policies,
+    gathered: &Gathered,
+    object: &BoundObject,
+    column: &str,
+) -> String {
+    let index = object.schema.fields().iter().position(|f| f.name() == column);
+    let applies = |line: &u32| {
+        let columns = policies.bound.masks.get(&(*line, gathered.object));
+        columns.into_iter().flatten().any(|(c, _)| Some(*c) == index)
+    };
+    let lines = gathered.masks.iter().filter(|line| applies(line));
+    let masks: Vec<_> =
+        lines.filter_map(|line| policies.draft.lines.masks.get(*line as usize)).map(|l| &l.mask).collect();
+    let strictest = masks.iter().map(|m| m.rank()).max();
+    let mut strictest = masks.iter().filter(|m| Some(m.rank()) == strictest);
+    match strictest.next() {
+        Some(first) if strictest.all(|other| other == first) => first.to_string(),
+        _ => "nullify".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::fixture::{policies, session};
+
+    #[test]
+    fn every_fact_is_one_line() {
+        let csv = "p, ann, hr.pay, select, allow\np, ann, hr.*, insert, allow\np, ann, hr.*, create, allow\n\
+                   p, ann, lakegate.admin, select, allow\np2, ann, hr.pay, \"salary > 10 AND id IN (1, 2)\"\n\
+                   p3, ann, hr.pay, salary, redact\np, ann, stream.order_events, select, allow\n\
+                   p, ann, stream.order_events/amount, select, deny\n";
+        let policies = policies(csv);
+        let text = matrix(&policies);
+        let ann: Vec<&str> = text.lines().filter(|l| l.starts_with("ann ") && !l.ends_with("* deny")).collect();
+        assert_eq!(
+            ann,
+            [
+                "ann lakegate.admin * see",
+                "ann hr.* * create",
+                "ann hr.pay * insert",
+                "ann hr.pay * filter salary > 10 AND id IN (1, 2)",
+                "ann hr.pay id see",
+                "ann hr.pay salary mask redact",
+                "ann stream.order_events event_id see",
+                "ann stream.order_events amount deny",
+                "ann stream.order_events _key hidden",
+            ]
+        );
+        // everybody else sees nothing, and each table is told of
+        assert_eq!(
+            text.lines().filter(|l| l.starts_with("bob ") && l.ends_with("* deny")).count(),
+            policies.objects.len()
+        );
+        assert_eq!(text, matrix(&policies));
+        assert!(!session(&policies, "bob").is_admin());
+    }
+}
