@@ -10,6 +10,7 @@ mod schema;
 mod write;
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -42,7 +43,6 @@ pub struct Config {
 
 /// One catalog, its object store and what has been read of its metadata. All of a table's metadata files are immutable,
 /// so the cache is by path and never goes stale.
-#[derive(Debug)]
 pub struct Lake {
     metastore: Arc<Metastore>,
     catalog: String,
@@ -54,7 +54,7 @@ pub struct Lake {
 }
 
 /// A table as one metadata file describes it. Immutable; the base of whatever is staged on it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Table {
     pub key: TableKey,
     pub location: String,
@@ -179,6 +179,21 @@ impl Lake {
     /// One read a path, however many ask at once. An error is not kept.
     async fn cached(&self, path: &str, read: impl Future<Output = Result<Cached>>) -> Result<Cached> {
         self.cache.try_get_with_by_ref(path, read).await.map_err(|shared| again(&shared))
+    }
+}
+
+impl fmt::Debug for Lake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lake")
+            .field("catalog", &self.catalog)
+            .field("warehouse", &self.warehouse)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("key", &self.key).field("location", &self.location).finish_non_exhaustive()
     }
 }
 

@@ -44,6 +44,19 @@ pub struct Metastore {
     watcher: Mutex<tables::Watcher>,
     /// Whether `iceberg_tables` has the `iceberg_type` column (tables made by older clients lack it).
     typed: bool,
+    /// How the next swaps lose their answers.
+    #[cfg(test)]
+    pub(crate) losses: std::sync::Mutex<Vec<Loss>>,
+}
+
+/// A commit whose answer does not come back.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Loss {
+    /// It was sent and did not arrive.
+    Sent,
+    /// It happened.
+    Done,
 }
 
 /// A write transaction: the database's one write lock is held from the start.
@@ -70,7 +83,14 @@ impl Metastore {
         let typed = migrate(&writer).await?;
         let reader = pool(4).connect_with(options.clone()).await.map_err(failed)?;
         let watcher: SqliteConnection = options.connect().await.map_err(failed)?;
-        Ok(Self { writer, reader, watcher: Mutex::new(tables::Watcher::new(watcher)), typed })
+        Ok(Self {
+            writer,
+            reader,
+            watcher: Mutex::new(tables::Watcher::new(watcher)),
+            typed,
+            #[cfg(test)]
+            losses: Default::default(),
+        })
     }
 
     /// Bytes kept under a name, such as the hash of the policy in force.
@@ -141,7 +161,7 @@ async fn migrate(writer: &SqlitePool) -> Result<bool> {
     ];
     let mut write = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     for table in TABLES {
-        sqlx::query(*table).execute(&mut *write).await.map_err(failed)?;
+        sqlx::query(table).execute(&mut *write).await.map_err(failed)?;
     }
     let columns = sqlx::query("PRAGMA table_info(iceberg_tables)").fetch_all(&mut *write).await.map_err(failed)?;
     write.commit().await.map_err(failed)?;

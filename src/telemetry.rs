@@ -94,11 +94,11 @@ pub mod metrics {
         SESSIONS_ENDED = "lakegate_sessions_ended_total", Counter, Count, "sessions ended by the server, by reason";
         MESSAGES_OVERSIZED = "lakegate_messages_oversized_total", Counter, Count, "messages refused for their size";
         BYTES_SENT = "lakegate_bytes_sent_total", Counter, Bytes, "bytes written to clients";
+        ROWS_SENT = "lakegate_rows_sent_total", Counter, Count, "rows written to clients";
         CANCELS = "lakegate_cancel_requests_total", Counter, Count, "cancel requests, by outcome: hit, idle, miss, silenced";
         // --- statements
-        QUERIES = "lakegate_queries_total", Counter, Count, "statements executed, by outcome and SQLSTATE";
+        QUERIES = "lakegate_queries_total", Counter, Count, "statements executed, by outcome: ok, abandoned or the SQLSTATE";
         QUERY_SECONDS = "lakegate_query_seconds", Histogram, Seconds, "time from execution to the last row";
-        ROWS = "lakegate_rows_total", Counter, Count, "rows that statements gave";
         PANICS = "lakegate_panics_total", Counter, Count, "statements that ended in a panic";
         MEMORY_POOL_BYTES = "lakegate_memory_pool_bytes", Gauge, Bytes, "memory reserved by running statements";
         SPILL_BYTES = "lakegate_spill_bytes", Gauge, Bytes, "temporary files of running statements";
@@ -108,8 +108,8 @@ pub mod metrics {
         REFLECTIONS_USED = "lakegate_reflections_used_total", Counter, Count, "statements answered from a reflection";
         // --- policy, catalog, sources
         POLICY_GENERATION = "lakegate_policy_generation", Gauge, Count, "generation of the policy in force";
-        CONFIG_FAULTS = "lakegate_config_faults_total", Counter, Count, "loads of policy and catalog files that were refused";
-        CONFIG_STALE = "lakegate_config_stale", Gauge, Count, "1 while files on disk are refused and an older state is in force";
+        POLICY_FAULTS = "lakegate_policy_faults_total", Counter, Count, "loads of policy and catalog files that were refused";
+        POLICY_STALE = "lakegate_policy_stale", Gauge, Count, "1 while files on disk are refused and an older catalog and policy are in force";
         SOURCE_ERRORS = "lakegate_source_errors_total", Counter, Count, "errors of sources, by source";
         SOURCE_CONNECTIONS = "lakegate_source_connections", Gauge, Count, "connections open to sources, by source";
         // --- ingest

@@ -3,5 +3,9 @@
 
 mod docker;
 mod floors;
+mod lake;
+mod postgres_server;
+mod sources;
 mod tidy;
 mod tree;
+mod wire;

@@ -7,17 +7,23 @@ mod protocol;
 mod tools;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use lakegate::engine::world::{Builder, Origin};
+use lakegate::engine::{self, Current, Engine};
+use lakegate::error::{Error, Kind};
+use lakegate::policy::scram::{ITERATIONS, scram_verifier};
+use lakegate::secret::Secret;
 use lakegate::shutdown::Shutdown;
 use lakegate::wire::{Config, pg};
 
 use client::Client;
 
-/// Runs until it is cancelled.
-const SLEEP: &str = "select pg_sleep(600)";
+/// Runs until it is cancelled; one row at its end.
+const SLEEP: &str = "select sum(value) from generate_series(1, 1000000000000)";
 /// Long enough to be caught while it runs.
-const NAP: &str = "select pg_sleep(1)";
+const NAP: &str = "select sum(value) from generate_series(1, 60000000)";
 /// More rows than any socket holds.
 const ENDLESS: &str = "select * from generate_series(1, 100000000)";
 /// Fails after several batches were sent.
@@ -33,7 +39,7 @@ impl Server {
     async fn start(settings: &str) -> Self {
         let shutdown = Shutdown::new();
         let config: Config = toml::from_str(&format!("listen = ['127.0.0.1:0']\n{settings}")).unwrap();
-        let engine = super::engine::with_users(&[("ann", "secret"), ("bob", "hunter2")]).await;
+        let engine = engine(&[("ann", "secret"), ("bob", "hunter2")]).await;
         let door = pg::Door::bind(&config, engine, &shutdown).await.unwrap();
         let address = door.local_addr().unwrap();
         shutdown.spawn("door", door.run());
@@ -48,4 +54,31 @@ impl Server {
     async fn stop(&self) -> bool {
         self.shutdown.finish(Duration::from_secs(20)).await
     }
+}
+
+/// An engine without a single source: constants and `generate_series` are all the door needs.
+async fn engine(users: &[(&str, &str)]) -> Arc<Engine> {
+    let folder = tempfile::tempdir().unwrap();
+    let (catalog_dir, policies_dir) = (folder.path().join("catalog"), folder.path().join("policies"));
+    std::fs::create_dir(&catalog_dir).unwrap();
+    std::fs::create_dir(&policies_dir).unwrap();
+    std::fs::write(policies_dir.join("model.conf"), MODEL).unwrap();
+    std::fs::write(policies_dir.join("policy.csv"), "").unwrap();
+    let users = users.iter().map(|(name, password)| {
+        let verifier = scram_verifier(password, b"sixteen byte salt", ITERATIONS);
+        format!("[user.{name}]\nscram = \"{verifier}\"\n")
+    });
+    std::fs::write(policies_dir.join("users.toml"), users.collect::<String>()).unwrap();
+    let origin = Origin {
+        catalog_dir,
+        policies_dir,
+        database: "lakegate".into(),
+        mask_key: Secret::new(b"a key of this test alone".to_vec()),
+        connect: Box::new(|_| Err(Error::new(Kind::Config, "there is no source"))),
+        metastore: None,
+        remember: false,
+    };
+    let (_builder, world) = Builder::start(origin).await.map_err(|faults| format!("{faults:?}")).unwrap();
+    let current = Arc::new(Current::new(Arc::new(world)));
+    Engine::new(engine::Config::default(), current, Secret::new(b"another key".to_vec())).unwrap()
 }

@@ -174,7 +174,7 @@ impl Settings {
     }
 
     pub(crate) fn time_zone(&self) -> chrono_tz::Tz {
-        chrono_tz::Tz::from_str_insensitive(&self.values["timezone"]).unwrap_or(chrono_tz::UTC)
+        zone(&self.values["timezone"]).unwrap_or(chrono_tz::UTC)
     }
 
     pub(crate) fn is_on(&self, name: &'static str) -> bool {
@@ -212,6 +212,11 @@ fn shown_name(name: &'static str) -> &'static str {
         "timezone" => "TimeZone",
         other => other,
     }
+}
+
+/// As PostgreSQL, whatever the case.
+fn zone(name: &str) -> Option<chrono_tz::Tz> {
+    chrono_tz::TZ_VARIANTS.iter().find(|tz| tz.name().eq_ignore_ascii_case(name)).copied()
 }
 
 fn find(name: &str) -> Result<&'static Setting> {
@@ -254,7 +259,7 @@ fn check(setting: &Setting, value: &str) -> Result<String> {
             None => Err(invalid()),
         },
         Values::TimeZone => {
-            chrono_tz::Tz::from_str_insensitive(value.trim()).map(|tz| tz.name().to_string()).map_err(|_| invalid())
+            zone(value.trim()).map(|tz| tz.name().to_string()).ok_or_else(invalid)
         }
         Values::Fixed => {
             Err(Error::new(Kind::PermissionDenied, format!("parameter \"{}\" cannot be changed", setting.name)))

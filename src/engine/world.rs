@@ -17,7 +17,9 @@ use crate::error::{Error, Kind, Result};
 use crate::metastore::Metastore;
 use crate::policy::compile::{Objects, Policies};
 use crate::policy::file::{Draft as PolicyDraft, Fault};
+use crate::policy::watch::{INTERVAL, News, watch};
 use crate::secret::Secret;
+use crate::shutdown::Shutdown;
 use crate::sources::Source;
 
 /// One catalog and one policy that were bound to each other.
@@ -90,6 +92,10 @@ pub struct Builder {
     generation: u64,
     /// The last faults that were logged, so that a broken file is told once.
     told: Option<String>,
+    /// Policy files as they change; absent for a dry run.
+    news: Option<tokio::sync::watch::Receiver<Option<Arc<News>>>>,
+    /// A policy that read well and could not be bound: tried again when tables change.
+    refused: Option<(PolicyDraft, Vec<Fault>)>,
 }
 
 /// The name under which the metastore keeps the hash of the policy in force.
@@ -97,7 +103,7 @@ const IN_FORCE: &str = "policy.in_force";
 
 impl Builder {
     /// Reads everything and builds the first world; every fault of every file.
-    pub async fn start(origin: Origin) -> Result<(Self, World), Vec<Fault>> {
+    pub async fn start(origin: Origin, shutdown: Option<&Shutdown>) -> Result<(Self, World), Vec<Fault>> {
         let catalog = CatalogDraft::read(&origin.catalog_dir);
         let policy = PolicyDraft::read(&origin.policies_dir);
         let (catalog, (policy, policy_warnings)) = match (catalog, policy) {
@@ -108,6 +114,7 @@ impl Builder {
         };
         let connected = ask(&catalog, &[], &*origin.connect, &|_| true, ANSWER_MAX).await?;
         let in_force = in_force(&origin).await;
+        let news = shutdown.map(|s| watch(origin.policies_dir.clone(), INTERVAL, policy.hash(), s));
         let mut builder = Self {
             origin,
             catalog,
@@ -117,6 +124,8 @@ impl Builder {
             asked: HashMap::new(),
             generation: 0,
             told: None,
+            news,
+            refused: None,
         };
         builder.note_asked();
         let world = builder.build(&Catalog::default(), in_force)?;
@@ -146,7 +155,7 @@ impl Builder {
                     "catalog and policy in force"
                 );
                 metrics::gauge!(crate::telemetry::metrics::POLICY_GENERATION).set(self.generation as f64);
-                metrics::gauge!(crate::telemetry::metrics::CONFIG_STALE).set(0.0);
+                metrics::gauge!(crate::telemetry::metrics::POLICY_STALE).set(0.0);
                 self.told = None;
                 current.swap(Arc::new(world));
                 self.in_force_now().await;
@@ -158,7 +167,7 @@ impl Builder {
     fn tell(&mut self, faults: &[Fault]) {
         let text = faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n");
         if self.told.as_ref() != Some(&text) {
-            metrics::gauge!(crate::telemetry::metrics::CONFIG_STALE).set(1.0);
+            metrics::gauge!(crate::telemetry::metrics::POLICY_STALE).set(1.0);
             for fault in faults {
                 tracing::error!(fault = %fault, "change refused, the old catalog and policy stay in force");
             }
@@ -172,13 +181,8 @@ impl Builder {
         if catalog.hash != self.catalog.hash {
             changed = true;
         }
-        let policy = match PolicyDraft::read_if_changed(&self.origin.policies_dir, self.policy.hash())? {
-            Some((draft, warnings)) => {
-                changed = true;
-                Some((draft, warnings))
-            }
-            None => None,
-        };
+        let mut policy = self.policy_news()?;
+        changed |= policy.is_some();
         let due: Vec<String> =
             catalog.sources.iter().filter(|s| self.is_due(&s.name)).map(|s| s.name.clone()).collect();
         let again = |name: &str| due.iter().any(|d| d == name);
@@ -189,22 +193,40 @@ impl Builder {
         if !changed {
             return Ok(None);
         }
-        let (old_catalog, old_policy) = (self.catalog.clone(), self.policy.clone());
-        self.catalog = catalog;
-        let in_force = Some(old.policies.hash());
-        if let Some((draft, warnings)) = policy {
-            self.policy = draft;
-            self.policy_warnings = warnings;
+        if policy.is_none() {
+            policy = self.refused.take();
         }
-        match self.build(&old.catalog, in_force) {
-            Ok(world) => Ok(Some(world)),
+        let old_catalog = std::mem::replace(&mut self.catalog, catalog);
+        let old_policy = policy.map(|(draft, warnings)| {
+            (std::mem::replace(&mut self.policy, draft), std::mem::replace(&mut self.policy_warnings, warnings))
+        });
+        match self.build(&old.catalog, Some(old.policies.hash())) {
+            Ok(world) => {
+                self.refused = None;
+                Ok(Some(world))
+            }
             Err(faults) => {
-                // the next look finds the change again and says the same once
+                // the next look finds the catalog's change again and says the same once
                 self.catalog = old_catalog;
-                self.policy = old_policy;
                 self.connected = before;
+                if let Some((draft, warnings)) = old_policy {
+                    let draft = std::mem::replace(&mut self.policy, draft);
+                    self.refused = Some((draft, std::mem::replace(&mut self.policy_warnings, warnings)));
+                }
                 Err(faults)
             }
+        }
+    }
+
+    fn policy_news(&mut self) -> Result<Option<(PolicyDraft, Vec<Fault>)>, Vec<Fault>> {
+        let Some(news) = &mut self.news else { return Ok(None) };
+        if !news.has_changed().unwrap_or(false) {
+            return Ok(None);
+        }
+        match news.borrow_and_update().as_deref() {
+            None => Ok(None),
+            Some(News::Draft(draft, warnings)) => Ok(Some((draft.as_ref().clone(), warnings.clone()))),
+            Some(News::Faults(faults)) => Err(faults.clone()),
         }
     }
 

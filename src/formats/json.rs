@@ -71,7 +71,10 @@ impl Decoder {
         }
         for field in schema.fields() {
             if Column::new(field).is_none() {
-                return Err(Error::unsupported(format_args!("reading JSON as the type of column \"{}\"", field.name())));
+                return Err(Error::unsupported(format_args!(
+                    "reading JSON as the type of column \"{}\"",
+                    field.name()
+                )));
             }
         }
         let places = schema.fields().iter().enumerate().map(|(i, f)| (f.name().clone(), i)).collect();
@@ -111,7 +114,12 @@ impl Decoder {
         Ok(Decoded { rows: RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?, faults })
     }
 
-    fn record<'a>(&self, bytes: &'a [u8], columns: &[Column], row: &mut [Cell<'a>]) -> Result<(), (Option<usize>, &'static str)> {
+    fn record<'a>(
+        &self,
+        bytes: &'a [u8],
+        columns: &[Column],
+        row: &mut [Cell<'a>],
+    ) -> Result<(), (Option<usize>, &'static str)> {
         let text = std::str::from_utf8(bytes).map_err(|_| (None, "is not valid UTF-8"))?;
         let mut found: Vec<Option<Member<'a>>> = vec![];
         found.resize_with(columns.len(), || None);

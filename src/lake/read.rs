@@ -5,8 +5,9 @@
 mod adapt;
 mod guard;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -17,7 +18,7 @@ use datafusion::config::TableParquetOptions;
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
-use datafusion::datasource::physical_plan::{FileGroup, FileGroupPartitioner, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{FileGroup, FileGroupPartitioner, FileScanConfig, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result as PlanResult;
@@ -31,6 +32,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
 use iceberg::spec::{Literal, ManifestList, NestedFieldRef, PrimitiveType, Transform, Type};
 use object_store::ObjectMeta;
+use object_store::path::Path;
 
 use super::plan::{Condition, PlannedFile};
 use super::schema::{self, field_id};
@@ -47,6 +49,8 @@ pub struct Reading {
     manifests: Option<Arc<ManifestList>>,
     schema: SchemaRef,
     ids: Arc<Ids>,
+    /// Paths of every data file that a scan of this reading was planned over.
+    planned: Arc<Mutex<HashSet<Path>>>,
 }
 
 impl Lake {
@@ -55,7 +59,22 @@ impl Lake {
     pub async fn read(self: &Arc<Self>, table: &Table, schema: SchemaRef) -> Result<Reading> {
         let manifests = self.manifests(table).await?;
         let ids = Arc::new(Ids::of(&table.metadata)?);
-        Ok(Reading { lake: Arc::clone(self), table: table.clone(), manifests, schema, ids })
+        Ok(Reading { lake: Arc::clone(self), table: table.clone(), manifests, schema, ids, planned: Arc::default() })
+    }
+}
+
+impl Reading {
+    /// Knows the leaves of its own scans: data source nodes over nothing but files planned here.
+    pub fn reads(&self) -> Arc<dyn Fn(&dyn ExecutionPlan) -> bool + Send + Sync> {
+        let planned = Arc::clone(&self.planned);
+        Arc::new(move |leaf| {
+            let Some(source) = leaf.downcast_ref::<DataSourceExec>() else { return false };
+            let Some(files) = (source.data_source().as_ref() as &dyn Any).downcast_ref::<FileScanConfig>() else {
+                return false;
+            };
+            let planned = planned.lock().expect("no panic under the lock");
+            files.file_groups.iter().flat_map(|g| g.iter()).all(|f| planned.contains(&f.object_meta.location))
+        })
     }
 }
 
@@ -164,7 +183,9 @@ impl Reading {
         for file in files {
             let count = usize::try_from(file.data().record_count()).unwrap_or(usize::MAX);
             rows = rows.saturating_add(count);
-            parts.push(self.part(file, &constant, &all)?);
+            let part = self.part(file, &constant, &all)?;
+            self.planned.lock().expect("no panic under the lock").insert(part.object_meta.location.clone());
+            parts.push(part);
         }
         let mut statistics = Statistics::new_unknown(&all);
         statistics.num_rows = Precision::Exact(rows);

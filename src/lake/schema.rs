@@ -281,7 +281,7 @@ mod tests {
             ("a", DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8)), "1:a string"),
             ("a", DataType::Timestamp(TimeUnit::Nanosecond, None), "1:a timestamp"),
             ("a", DataType::Timestamp(TimeUnit::Second, Some("Europe/Rome".into())), "1:a timestamptz"),
-            ("a", DataType::Decimal128(12, 2), "1:a decimal(12,2)"),
+            ("a", DataType::Decimal128(12, 2), "1:a decimal(12, 2)"),
             ("u", DataType::FixedSizeBinary(16), "1:u uuid"),
             ("a", DataType::FixedSizeBinary(16), "1:a fixed(16)"),
             ("a", list, "1:a list"),

@@ -200,6 +200,16 @@ impl Metastore {
         for (name, value) in &also.puts {
             put(&mut write, name, value).await.map_err(SwapError::Before)?;
         }
+        #[cfg(test)]
+        let loss = self.losses.lock().unwrap().pop();
+        #[cfg(test)]
+        if let Some(loss) = loss {
+            let lost = || SwapError::Unknown(Error::internal("lost by a test"));
+            return match loss {
+                super::Loss::Sent => Err(lost()),
+                super::Loss::Done => write.commit().await.map_err(|_| lost()).and(Err(lost())),
+            };
+        }
         write.commit().await.map_err(|e| SwapError::Unknown(failed(e)))?;
         Ok(Swapped::Done)
     }

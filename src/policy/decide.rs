@@ -68,6 +68,16 @@ impl SessionPolicy {
         allowed(self.own_permits(|s| &s.creates).filter(about))
     }
 
+    /// Some allow line of the closure speaks of tables of `schema`: only then may the session learn that the source behind
+    /// it does not answer.
+    pub fn may_know(&self, schema: &str) -> bool {
+        let closure = self.subject().map(|s| s.names.as_slice()).unwrap_or_default();
+        self.policies.draft.lines.permits.iter().any(|p| {
+            let ours = closure.iter().any(|name| name.as_ref() == p.subject.text);
+            ours && p.allow && matches!(&p.target, Target::Tables(pattern) if pattern.schema.matches(schema))
+        })
+    }
+
     /// Holds `p, X, lakegate.admin, select, allow`.
     pub fn is_admin(&self) -> bool {
         allowed(self.own_permits(|s| &s.admins))

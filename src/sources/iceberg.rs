@@ -212,7 +212,7 @@ impl Table for LakeTable {
         }
         let version = Version::Snapshot(newest.snapshot_id());
         let reading = self.source.lake.read(&newest, self.schema()).await.map_err(|e| self.source.named(e))?;
-        Ok(Pinned { version, provider: Arc::new(reading) })
+        Ok(Pinned { version, reads: reading.reads(), provider: Arc::new(reading) })
     }
 }
 

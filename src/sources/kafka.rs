@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use datafusion::physical_plan::ExecutionPlan;
 use serde::Deserialize;
 
 use super::{Pinned, Source, Table};
@@ -22,7 +23,7 @@ use crate::secret::Secret;
 use crate::types::{TableName, Version};
 use client::Client;
 use columns::{KEY, Layout};
-use scan::Provider;
+use scan::{KafkaExec, Provider};
 
 /// `catalog/sources/<name>.toml` with `kind = "kafka"`.
 #[derive(Debug, Clone, Deserialize)]
@@ -164,7 +165,11 @@ impl Kafka {
     pub fn new(name: impl Into<String>, config: Config) -> Result<Self> {
         let name = name.into();
         let fault = |what: String| Error::new(Kind::Config, format!("source \"{name}\": {what}"));
-        if config.connect_timeout_ms == 0 || config.read_timeout_ms == 0 || config.scans_max == 0 || config.fetch_kib_max == 0 {
+        if config.connect_timeout_ms == 0
+            || config.read_timeout_ms == 0
+            || config.scans_max == 0
+            || config.fetch_kib_max == 0
+        {
             return Err(fault("timeouts and limits must be above 0".into()));
         }
         let client = Arc::new(Client::new(&name, &config)?);
@@ -240,7 +245,9 @@ impl Table for TopicTable {
         let window = self.client.window(&self.topic).await?;
         let version = Version::Offsets(window.iter().map(|span| (span.partition, span.start, span.end)).collect());
         let provider = Provider::new(Arc::clone(&self.client), self.topic.clone(), Arc::clone(&self.layout), window);
-        Ok(Pinned { version, provider: Arc::new(provider) })
+        let (client, topic) = (Arc::clone(&self.client), self.topic.clone());
+        let reads = Arc::new(move |leaf: &dyn ExecutionPlan| KafkaExec::is_over(leaf, &client, &topic));
+        Ok(Pinned { version, reads, provider: Arc::new(provider) })
     }
 }
 
@@ -259,9 +266,15 @@ mod tests {
             let text = format!("brokers = \"localhost:1\"\nschema = \"stream\"\n{topics}");
             assert_eq!(load(&text).map(|_| ()), expect.map_err(str::to_string), "{topics}");
         };
-        check("[topics.a]\ncolumns = [{ name = \"id\", type = \"int8\" }, { name = \"at\", type = \"timestamptz\", unit = \"us\" }]", Ok(()));
+        check(
+            "[topics.a]\ncolumns = [{ name = \"id\", type = \"int8\" }, { name = \"at\", type = \"timestamptz\", unit = \"us\" }]",
+            Ok(()),
+        );
         check("[topics.a]\ncolumns = []\nkey = \"text\"\non_error = \"skip\"", Ok(()));
-        check("[topics.a]\ncolumns = []\nkeys = \"text\"", Err("unknown field `keys`, expected one of `topic`, `format`, `columns`, `on_error`, `key`"));
+        check(
+            "[topics.a]\ncolumns = []\nkeys = \"text\"",
+            Err("unknown field `keys`, expected one of `topic`, `format`, `columns`, `on_error`, `key`"),
+        );
         check(
             "[topics.a]\ncolumns = [{ name = \"id\", type = \"int8\" }, { name = \"id\", type = \"text\" }]",
             Err("source \"events\": table \"a\": column \"id\" is declared twice"),
@@ -274,7 +287,10 @@ mod tests {
             "[topics.a]\ncolumns = [{ name = \"x\", type = \"intt8\" }]",
             Err("source \"events\": table \"a\": column \"x\" has type \"intt8\", which JSON is not read as"),
         );
-        check("[topics.a]\ncolumns = []\n[security]\npassword = \"x\"\npassword_env = \"Y\"", Err("source \"events\": `password` and `password_env` are both set"));
+        check(
+            "[topics.a]\ncolumns = []\n[security]\npassword = \"x\"\npassword_env = \"Y\"",
+            Err("source \"events\": `password` and `password_env` are both set"),
+        );
     }
 
     #[test]

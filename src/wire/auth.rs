@@ -25,7 +25,6 @@ pub(crate) struct Mechanisms {
 }
 
 impl Mechanisms {
-    /// Without TLS there is nothing to bind to.
     pub(crate) fn plain() -> Self {
         Self { scram: ScramServerAuth::new() }
     }

@@ -45,7 +45,8 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::{CONNECTIONS_REFUSED, LOGIN_FAILURES};
 use crate::wire::auth::{Mechanisms, Throttle};
 use crate::wire::slots::{self, Connected, Pending, Slots};
-use crate::wire::{Config, Tls, listen, tls};
+use crate::wire::tls::Certificates;
+use crate::wire::{Config, Tls, listen};
 
 /// After the last statement was told to end, this is left for its words to reach the client.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -62,9 +63,8 @@ struct Shared {
     engine: Arc<Engine>,
     config: Arc<Config>,
     slots: Arc<Slots>,
+    certificates: Option<Certificates>,
     negotiation: Negotiation,
-    plain: Mechanisms,
-    bound: Mechanisms,
     throttle: Throttle,
     cancels: Arc<Cancels>,
     drain: CancellationToken,
@@ -75,8 +75,8 @@ impl Door {
     /// F0000 for contradictions in `config`, for a certificate that does not load and for an address that is taken.
     pub async fn bind(config: &Config, engine: Arc<Engine>, shutdown: &Shutdown) -> Result<Self> {
         let config = Arc::new(config.settled()?.clone());
-        let certificate = match (config.tls_mode(), &config.certificate, &config.key) {
-            (Tls::Require | Tls::Allow, Some(certificate), Some(key)) => Some(tls::load(certificate, key)?),
+        let certificates = match (config.tls_mode(), &config.certificate, &config.key) {
+            (Tls::Require | Tls::Allow, Some(certificate), Some(key)) => Some(Certificates::load(certificate, key)?),
             _ => None,
         };
         let mut listeners = Vec::new();
@@ -93,10 +93,8 @@ impl Door {
                 connections_max: config.connections_max,
                 connections_per_user_max: config.connections_per_user_max,
             }),
-            bound: certificate.as_ref().map_or_else(Mechanisms::plain, |c| Mechanisms::bound_to(&c.chain_pem)),
-            plain: Mechanisms::plain(),
+            certificates,
             negotiation: Negotiation {
-                acceptor: certificate.map(|c| c.acceptor),
                 mode: config.tls_mode(),
                 handshakes: Semaphore::new(cores * 4),
                 startup_bytes_max: config.startup_bytes_max,
@@ -136,7 +134,16 @@ impl Door {
                 }
             })
         });
-        futures::future::join_all(accepting).await;
+        let following = async {
+            match &self.shared.certificates {
+                Some(certificates) => certificates.follow().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = futures::future::join_all(accepting) => {}
+            () = following => {}
+        }
         connections.close();
         let patience = Duration::from_millis(self.shared.config.drain_ms);
         if tokio::time::timeout(patience, connections.wait()).await.is_err() {
@@ -172,8 +179,17 @@ impl Shared {
 
     /// Everything up to the first ReadyForQuery. `None`: refused, gone, or a cancel request; all is said and counted.
     async fn log_in(&self, socket: TcpStream, ip: IpAddr, pending: Pending) -> Option<LoggedIn> {
-        match startup::open(socket, &self.negotiation).await {
-            Ok(Opening::Startup { socket, startup }) => self.authenticate(socket, startup, ip, pending).await,
+        let certificate = self.certificates.as_ref().map(Certificates::current);
+        match startup::open(socket, certificate.as_ref().map(|c| &c.acceptor), &self.negotiation).await {
+            Ok(Opening::Startup { socket, startup }) => {
+                // Without TLS there is nothing to bind to.
+                let plain = Mechanisms::plain();
+                let mechanisms = match (&socket, &certificate) {
+                    (Either::Right(_), Some(certificate)) => &certificate.mechanisms,
+                    _ => &plain,
+                };
+                self.authenticate(socket, mechanisms, startup, ip, pending).await
+            }
             Ok(Opening::Cancel { pid, key }) => {
                 self.cancels.request(pid, &key, ip);
                 None
@@ -190,8 +206,14 @@ impl Shared {
         }
     }
 
-    async fn authenticate(&self, socket: Socket, startup: Startup, ip: IpAddr, pending: Pending) -> Option<LoggedIn> {
-        let mechanisms = if matches!(socket, Either::Right(_)) { &self.bound } else { &self.plain };
+    async fn authenticate(
+        &self,
+        socket: Socket,
+        mechanisms: &Mechanisms,
+        startup: Startup,
+        ip: IpAddr,
+        pending: Pending,
+    ) -> Option<LoggedIn> {
         let (read, write) = tokio::io::split(socket);
         let mut frames = Frames::new(read, Decoder::new(self.config.auth_bytes_max, self.config.message_bytes_max));
         let mut output = Output::new(write, Duration::from_millis(self.config.write_timeout_ms));

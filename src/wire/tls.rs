@@ -1,7 +1,9 @@
-//! The server's certificate: loaded once, offered by every listener. It does not decide who must use it.
+//! The server's certificate: offered by every listener, and replaced while running when its files are. It does not decide
+//! who must use it.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -9,17 +11,65 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use crate::error::{Error, Kind, Result};
+use crate::wire::auth::Mechanisms;
 
-/// What a listener needs to speak TLS, and what SCRAM binds to.
-#[derive(Clone)]
+/// Files are looked at this often.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What a connection needs to speak TLS, and what SCRAM binds to.
 pub(crate) struct Certificate {
     pub(crate) acceptor: TlsAcceptor,
-    /// The chain as it stood in the file; channel binding hashes its first certificate.
-    pub(crate) chain_pem: Arc<[u8]>,
+    pub(crate) mechanisms: Mechanisms,
+}
+
+/// The certificate in force.
+pub(crate) struct Certificates {
+    certificate: PathBuf,
+    key: PathBuf,
+    current: RwLock<Arc<Certificate>>,
+}
+
+impl Certificates {
+    pub(crate) fn load(certificate: &Path, key: &Path) -> Result<Self> {
+        let current = RwLock::new(Arc::new(load(certificate, key)?));
+        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), current })
+    }
+
+    pub(crate) fn current(&self) -> Arc<Certificate> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Follows the files for ever. A pair that does not load, half replaced perhaps, leaves the old one in force.
+    pub(crate) async fn follow(&self) {
+        let mut seen = self.content();
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now = self.content();
+            if now != seen {
+                self.replace();
+                seen = now;
+            }
+        }
+    }
+
+    fn replace(&self) {
+        match load(&self.certificate, &self.key) {
+            Ok(new) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+                tracing::info!(certificate = %self.certificate.display(), "certificate replaced");
+            }
+            Err(error) => tracing::error!(error = %error, "new certificate refused, the old one stays"),
+        }
+    }
+
+    /// Two small files; `None` for one that cannot be read now.
+    fn content(&self) -> [Option<Vec<u8>>; 2] {
+        [&self.certificate, &self.key].map(|path| std::fs::read(path).ok())
+    }
 }
 
 /// Fails with F0000 naming the file where a file cannot be read, or where the key is not the certificate's.
-pub(crate) fn load(certificate: &Path, key: &Path) -> Result<Certificate> {
+fn load(certificate: &Path, key: &Path) -> Result<Certificate> {
     let chain_pem = read(certificate, "certificate")?;
     let chain = CertificateDer::pem_slice_iter(&chain_pem)
         .collect::<std::result::Result<Vec<_>, _>>()
@@ -36,7 +86,8 @@ pub(crate) fn load(certificate: &Path, key: &Path) -> Result<Certificate> {
         .with_single_cert(chain, private)
         .map_err(|e| broken(key, "key").with_source(e))?;
     config.alpn_protocols = vec![b"postgresql".to_vec()];
-    Ok(Certificate { acceptor: TlsAcceptor::from(Arc::new(config)), chain_pem: chain_pem.into() })
+    let mechanisms = Mechanisms::bound_to(&chain_pem);
+    Ok(Certificate { acceptor: TlsAcceptor::from(Arc::new(config)), mechanisms })
 }
 
 fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
@@ -73,5 +124,19 @@ pub(crate) mod tests {
         }
         let missing = load(Path::new("/nonexistent.pem"), &key).err().expect("no such file");
         assert!(missing.message().contains("/nonexistent.pem"), "{missing:?}");
+    }
+
+    #[test]
+    fn a_broken_pair_leaves_the_old_one_in_force() {
+        let (_one, certificate, key) = pair();
+        let (_two, other_certificate, other_key) = pair();
+        let certificates = Certificates::load(&certificate, &key).unwrap();
+        let first = certificates.current();
+        std::fs::copy(&other_certificate, &certificate).unwrap();
+        certificates.replace();
+        assert!(Arc::ptr_eq(&certificates.current(), &first), "half replaced");
+        std::fs::copy(&other_key, &key).unwrap();
+        certificates.replace();
+        assert!(!Arc::ptr_eq(&certificates.current(), &first));
     }
 }

@@ -51,7 +51,11 @@ fn values_are_exact_or_refused() {
     check(numeric.clone(), "\"0x10\"", WRONG);
     check(numeric.clone(), "\" 1\"", WRONG);
     check(numeric.clone(), "true", WRONG);
-    check(DataType::Decimal128(38, 0), "99999999999999999999999999999999999999", "99999999999999999999999999999999999999");
+    check(
+        DataType::Decimal128(38, 0),
+        "99999999999999999999999999999999999999",
+        "99999999999999999999999999999999999999",
+    );
     check(DataType::Decimal128(38, 0), "100000000000000000000000000000000000000", LARGE);
     check(DataType::Decimal128(38, 20), "0.12345678901234567890", "0.12345678901234567890");
     check(DataType::Int64, "9223372036854775807", "9223372036854775807");
@@ -163,7 +167,8 @@ fn random_bytes_are_judged_as_serde_judges_them() {
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let whole = "{\"c\": \"\\u00e9\\\\x\", \"d\":[1,{\"e\":null}], \"é\":-1.5e+3, \"f\":true ,\"g\":{\"h\":\"}\"}}";
-    let pieces = ["{", "}", "[", "]", ",", ":", "\"", "\\", "\\u12", "0", "1", "-", ".", "e", "é", " ", "null", "true", "\u{1}"];
+    let pieces =
+        ["{", "}", "[", "]", ",", ":", "\"", "\\", "\\u12", "0", "1", "-", ".", "e", "é", " ", "null", "true", "\u{1}"];
     let decoder = decoder(DataType::Utf8, Unit::Millis);
     let (mut good, mut bad) = (0, 0);
     for _ in 0..20_000 {

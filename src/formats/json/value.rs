@@ -67,7 +67,9 @@ impl Column {
             DataType::Int64 => Builder::Int64(Int64Builder::new()),
             DataType::Float32 => Builder::Float32(Float32Builder::new()),
             DataType::Float64 => Builder::Float64(Float64Builder::new()),
-            DataType::Decimal128(_, 0..) => Builder::Decimal(Decimal128Builder::new().with_data_type(data_type.clone())),
+            DataType::Decimal128(_, 0..) => {
+                Builder::Decimal(Decimal128Builder::new().with_data_type(data_type.clone()))
+            }
             DataType::Utf8 => Builder::Text(StringBuilder::new()),
             DataType::Utf8View => Builder::TextView(StringViewBuilder::new()),
             DataType::Date32 => Builder::Date(Date32Builder::new()),
@@ -214,7 +216,8 @@ fn decimal(text: &str, scale: i64) -> Result<i128, &'static str> {
         None => 0,
         Some(text) if text.bytes().all(|b| b.is_ascii_digit() || b == b'-' || b == b'+') && !text.is_empty() => {
             // Beyond i32 only zero has a value, and the shift below says so of everything else.
-            text.parse::<i32>().map_or(if text.starts_with('-') { i64::from(i32::MIN) } else { i64::from(i32::MAX) }, i64::from)
+            text.parse::<i32>()
+                .map_or(if text.starts_with('-') { i64::from(i32::MIN) } else { i64::from(i32::MAX) }, i64::from)
         }
         Some(_) => return Err(WRONG_TYPE),
     };

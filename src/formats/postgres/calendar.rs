@@ -347,11 +347,11 @@ impl Line {
         } else {
             self.number((seconds / 3600) as i64);
         }
-        if seconds % 3600 != 0 {
+        if !seconds.is_multiple_of(3600) {
             self.byte(b':');
             self.two(seconds / 60 % 60);
         }
-        if seconds % 60 != 0 {
+        if !seconds.is_multiple_of(60) {
             self.byte(b':');
             self.two(seconds % 60);
         }

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use arrow::datatypes::{IntervalMonthDayNano, i256};
 use datafusion::common::ScalarValue;
 
+use super::Style;
 use super::mapping;
 use super::types::{self, Shape, TypeRow};
-use super::Style;
 use crate::error::{Error, Kind, Result};
 
 pub(crate) use array::{DIMENSIONS_MAX, Element as ArrayElement, list};
@@ -127,7 +127,9 @@ impl Numeric {
         }
         let (mantissa, exponent) = match trimmed.split_once(['e', 'E']) {
             // An exponent that no i32 holds is far out of any range; its own digits must still be digits.
-            Some((mantissa, exponent)) => (mantissa, integer::<i32>(exponent, "numeric").map_err(|_| invalid("numeric", text))?),
+            Some((mantissa, exponent)) => {
+                (mantissa, integer::<i32>(exponent, "numeric").map_err(|_| invalid("numeric", text))?)
+            }
             None => (trimmed, 0),
         };
         let (negative, unsigned) = match mantissa.strip_prefix('-') {
@@ -152,7 +154,8 @@ impl Numeric {
         let digits = digits.trim_start_matches('0');
         // A negative scale is zeros before the point.
         let zeros = if digits.is_empty() { 0 } else { usize::try_from(-scale).unwrap_or(0) };
-        let scale = u8::try_from(scale.max(0)).ok().filter(|&scale| usize::from(scale) <= DIGITS_MAX).ok_or_else(too_wide)?;
+        let scale =
+            u8::try_from(scale.max(0)).ok().filter(|&scale| usize::from(scale) <= DIGITS_MAX).ok_or_else(too_wide)?;
         if digits.len().saturating_add(zeros) > DIGITS_MAX {
             return Err(too_wide());
         }
@@ -293,10 +296,10 @@ fn object(row: &TypeRow, text: &str) -> Result<u32> {
         if trimmed == "-" {
             return Ok(0);
         }
-        if row.oid == types::REGTYPE {
-            if let Some((oid, _)) = types::by_name(trimmed) {
-                return Ok(oid);
-            }
+        if row.oid == types::REGTYPE
+            && let Some((oid, _)) = types::by_name(trimmed)
+        {
+            return Ok(oid);
         }
     }
     match integer::<i64>(text, row.name) {
@@ -306,8 +309,10 @@ fn object(row: &TypeRow, text: &str) -> Result<u32> {
         Err(_) if row.oid == types::REGTYPE => {
             Err(Error::new(Kind::UndefinedObject, format!("type \"{trimmed}\" does not exist")))
         }
-        Err(_) if row.name.starts_with("reg") => Err(Error::unsupported(format!("a parameter of type {} by name", row.name))
-            .with_hint(format!("Cast the parameter: $1::text::{}.", row.name))),
+        Err(_) if row.name.starts_with("reg") => {
+            Err(Error::unsupported(format!("a parameter of type {} by name", row.name))
+                .with_hint(format!("Cast the parameter: $1::text::{}.", row.name)))
+        }
         Err(error) => Err(error),
     }
 }

@@ -66,7 +66,8 @@ pub fn parameter_type(oid: u32) -> Result<DataType> {
     }
     let unknown = || Error::new(Kind::UndefinedObject, format!("type with OID {oid} does not exist"));
     let row = types::by_oid(oid).ok_or_else(unknown)?;
-    data_type(oid, -1).ok_or_else(|| Error::unsupported(format!("a parameter of type {}", types::type_name(row.oid, -1))))
+    data_type(oid, -1)
+        .ok_or_else(|| Error::unsupported(format!("a parameter of type {}", types::type_name(row.oid, -1))))
 }
 
 /// Whether values of this type, sent in binary, are simply their text (so that a source may be asked for either).
@@ -85,10 +86,9 @@ pub(crate) fn shown_element(list: &Shown, item: &Field) -> Result<Shown> {
     if let Some(shown) = declared(item) {
         return Ok(shown);
     }
-    if let Some(row) = types::by_oid(list.oid).and_then(|row| types::by_oid(row.element)) {
-        if carries(row.shape, item.data_type()) {
-            return Ok(settle(row, list.typmod, item.data_type()));
-        }
+    let named = types::by_oid(list.oid).and_then(|row| types::by_oid(row.element));
+    if let Some(row) = named.filter(|row| carries(row.shape, item.data_type())) {
+        return Ok(settle(row, list.typmod, item.data_type()));
     }
     shown(item)
 }
@@ -177,7 +177,10 @@ fn carries(shape: Shape, data_type: &DataType) -> bool {
         Shape::Numeric => decimal(data_type).is_some(),
         Shape::Text | Shape::Versioned | Shape::Spelt => is_string(data_type),
         Shape::Bytes => {
-            matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_))
+            matches!(
+                data_type,
+                DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_)
+            )
         }
         Shape::Date => matches!(data_type, DataType::Date32 | DataType::Date64),
         Shape::Time => matches!(data_type, DataType::Time32(_) | DataType::Time64(_)),
@@ -255,7 +258,9 @@ fn data_type(oid: u32, typmod: i32) -> Option<DataType> {
         Shape::Tid => DataType::FixedSizeBinary(6),
         Shape::Xid8 | Shape::Lsn => DataType::UInt64,
         // A list of vectors would look like an array of two dimensions.
-        Shape::Array if types::by_oid(row.element).is_some_and(|element| element.shape == Shape::Vector) => return None,
+        Shape::Array if types::by_oid(row.element).is_some_and(|element| element.shape == Shape::Vector) => {
+            return None;
+        }
         Shape::Vector | Shape::Array => DataType::new_list(data_type(row.element, typmod)?, true),
         Shape::Record | Shape::Opaque => return None,
     })

@@ -201,7 +201,8 @@ impl Lists<'_> {
 
 /// A struct: `(1,a)`, or in binary its members with their types.
 pub(crate) fn record<'a>(array: &'a dyn Array, spelling: Spelling) -> Result<Put<'a>> {
-    let structs = array.as_struct_opt().ok_or_else(|| Error::internal(format!("{} read as a record", array.data_type())))?;
+    let structs =
+        array.as_struct_opt().ok_or_else(|| Error::internal(format!("{} read as a record", array.data_type())))?;
     let mut members = Vec::with_capacity(structs.num_columns());
     for (field, values) in structs.fields().iter().zip(structs.columns()) {
         let shown = mapping::shown(field)?;

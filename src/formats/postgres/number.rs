@@ -18,7 +18,8 @@ pub(crate) fn float8(value: f64, out: &mut BytesMut) {
     let mut digits = Digits::read(buffer.format_finite(value));
     let (mantissa, exponent) = parts8(value);
     if digits.between(mantissa, exponent, 53) {
-        let longer = longer(digits.len, 17, |precision| format!("{value:.precision$e}"), |text| text.parse() == Ok(value));
+        let longer =
+            longer(digits.len, 17, |precision| format!("{value:.precision$e}"), |text| text.parse() == Ok(value));
         digits = Digits::read(&longer);
     }
     digits.lay_out(15, out);
@@ -32,7 +33,8 @@ pub(crate) fn float4(value: f32, out: &mut BytesMut) {
     let mut digits = Digits::read(buffer.format_finite(value));
     let (mantissa, exponent) = parts4(value);
     if digits.between(mantissa, exponent, 24) {
-        let longer = longer(digits.len, 9, |precision| format!("{value:.precision$e}"), |text| text.parse() == Ok(value));
+        let longer =
+            longer(digits.len, 9, |precision| format!("{value:.precision$e}"), |text| text.parse() == Ok(value));
         digits = Digits::read(&longer);
     }
     digits.lay_out(6, out);

@@ -105,7 +105,8 @@ fn timestamp(micros: i64) -> Result<i64> {
         return Ok(micros);
     }
     // Arrow's end, counted from 1970, comes thirty years before PostgreSQL's, counted from 2000.
-    let unix = micros.checked_add(calendar::EPOCH_MICROS).filter(|unix| (calendar::FIRST_MICROS..i64::MAX).contains(unix));
+    let unix =
+        micros.checked_add(calendar::EPOCH_MICROS).filter(|unix| (calendar::FIRST_MICROS..i64::MAX).contains(unix));
     unix.ok_or_else(|| Error::new(Kind::DateRange, "timestamp out of range"))
 }
 
@@ -164,7 +165,8 @@ fn array(row: &TypeRow, reader: &mut Reader<'_>) -> Result<(Vec<usize>, Vec<Opti
         sizes.push(usize::try_from(reader.int4()?).map_err(|_| bad("invalid array size"))?);
         let _lower_bound = reader.int4()?;
     }
-    let count = if sizes.is_empty() { Some(0) } else { sizes.iter().try_fold(1usize, |all, &size| all.checked_mul(size)) };
+    let count =
+        if sizes.is_empty() { Some(0) } else { sizes.iter().try_fold(1usize, |all, &size| all.checked_mul(size)) };
     // Every element takes four bytes at least, so a count beyond that is a lie and not worth room.
     let count = count.filter(|count| count.checked_mul(4).is_some_and(|bytes| bytes <= reader.rest.len()));
     let count = count.ok_or_else(|| bad("insufficient data left in message"))?;

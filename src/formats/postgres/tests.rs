@@ -65,7 +65,11 @@ fn values_are_spelt_and_read_as_postgres_does() {
         assert_eq!(text_of(&field, &array, &style), *text, "{name} {input:?}");
         assert_eq!(to_hex(&value_bytes(&field, &array, Format::Binary, &style).unwrap()), *binary, "{name} {input:?}");
         let back = decode_parameter(oid, Format::Binary, Some(&from_hex(binary)), &style).unwrap();
-        assert_eq!(text_of(&field_of(oid, &back), &back.to_array().unwrap(), &style), *text, "{name} {input:?} from binary");
+        assert_eq!(
+            text_of(&field_of(oid, &back), &back.to_array().unwrap(), &style),
+            *text,
+            "{name} {input:?} from binary"
+        );
     }
 }
 
@@ -76,7 +80,9 @@ fn errors_are_those_of_postgres() {
         let (oid, _) = by_name(name).unwrap();
         match decode_parameter(oid, Format::Text, Some(input.as_bytes()), &style) {
             Ok(value) => panic!("{name} {input:?} was taken as {value:?}"),
-            Err(error) => assert_eq!((error.kind().sqlstate(), error.message()), (*sqlstate, *message), "{name} {input:?}"),
+            Err(error) => {
+                assert_eq!((error.kind().sqlstate(), error.message()), (*sqlstate, *message), "{name} {input:?}")
+            }
         }
     }
 }
@@ -103,7 +109,8 @@ fn every_type_that_a_parameter_can_have_has_a_null_and_a_field() {
 #[test]
 fn arrow_types_show_as_the_nearest_postgres_type() {
     let list = |item| DataType::new_list(item, true);
-    let entries = Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int32, true)]);
+    let entries =
+        Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int32, true)]);
     let rows = [
         (DataType::Int8, 21, 2, -1),
         (DataType::UInt16, 23, 4, -1),
@@ -155,7 +162,10 @@ fn metadata_counts_only_where_the_data_can_be_of_its_type() {
     assert_eq!(with(DataType::Utf8, "70000", "-1"), PgType { oid: 70000, size: 4, typmod: -1 }, "an enum");
     assert_eq!(with(DataType::Int32, "70000", "-1").oid, 23);
     assert_eq!(with(DataType::Utf8, "no number", "").oid, 25);
-    assert_eq!(with(DataType::new_list(DataType::Utf8, true), "1015", "14"), PgType { oid: 1015, size: -1, typmod: 14 });
+    assert_eq!(
+        with(DataType::new_list(DataType::Utf8, true), "1015", "14"),
+        PgType { oid: 1015, size: -1, typmod: 14 }
+    );
     let label = enum_field("mood", 70000, true);
     assert_eq!(pg_type(&label).unwrap(), PgType { oid: 70000, size: 4, typmod: -1 });
 }
@@ -191,7 +201,10 @@ fn other_arrow_types_are_spelt_alike() {
         (Arc::new(IntervalYearMonthArray::from(vec![-13])), "-1 years -1 mons"),
         (Arc::new(IntervalDayTimeArray::from(vec![IntervalDayTime::new(1, -500)])), "1 day -00:00:00.5"),
         (Arc::new(DurationSecondArray::from(vec![90_061])), "1 day 01:01:01"),
-        (Arc::new(Decimal256Array::from(vec![i256::MIN])), "-5789604461865809771178549250434395392663499233282028201972879200395.6564819968"),
+        (
+            Arc::new(Decimal256Array::from(vec![i256::MIN])),
+            "-5789604461865809771178549250434395392663499233282028201972879200395.6564819968",
+        ),
         (Arc::new(FixedSizeBinaryArray::try_from_iter([[1u8, 255]].into_iter()).unwrap()), "\\x01ff"),
         (Arc::new(["low"].into_iter().collect::<DictionaryArray<Int8Type>>()), "low"),
         (Arc::new(NullArray::new(1)), ""),
@@ -212,7 +225,8 @@ fn other_arrow_types_are_spelt_alike() {
 fn a_numeric_without_scale_drops_its_zeros_and_character_keeps_its_blanks() {
     let style = style("UTC");
     let bare = field("n", 1700, -1, true).unwrap();
-    for (value, expect) in [(15_000_000_000i128, "1.5"), (0, "0"), (-10_000_000_000_000, "-1000"), (1, "0.0000000001")] {
+    for (value, expect) in [(15_000_000_000i128, "1.5"), (0, "0"), (-10_000_000_000_000, "-1000"), (1, "0.0000000001")]
+    {
         let array: ArrayRef = Arc::new(Decimal128Array::from(vec![value]).with_precision_and_scale(38, 10).unwrap());
         assert_eq!(text_of(&bare, &array, &style), expect);
     }
@@ -256,7 +270,12 @@ fn lists_of_lists_must_be_boxes() {
     let inner = |lengths: &[usize], nulls: Option<Vec<bool>>| {
         let values = Arc::new(Int32Array::from_iter_values(1..=lengths.iter().sum::<usize>() as i32));
         let offsets = OffsetBuffer::from_lengths(lengths.iter().copied());
-        Arc::new(ListArray::new(Arc::new(Field::new_list_field(DataType::Int32, true)), offsets, values, nulls.map(Into::into)))
+        Arc::new(ListArray::new(
+            Arc::new(Field::new_list_field(DataType::Int32, true)),
+            offsets,
+            values,
+            nulls.map(Into::into),
+        ))
     };
     let outer = |inner: Arc<ListArray>| -> ArrayRef {
         let lengths = OffsetBuffer::from_lengths([inner.len()]);
@@ -269,13 +288,16 @@ fn lists_of_lists_must_be_boxes() {
     assert_eq!(check(outer(inner(&[2, 2], None))).unwrap(), "{{1,2},{3,4}}");
     assert_eq!(check(outer(inner(&[0, 0], None))).unwrap(), "{}");
     assert_eq!(check(outer(inner(&[], None))).unwrap(), "{}");
-    for uneven in [outer(inner(&[1, 2], None)), outer(inner(&[0, 1], None)), outer(inner(&[1, 1], Some(vec![true, false])))] {
+    for uneven in
+        [outer(inner(&[1, 2], None)), outer(inner(&[0, 1], None)), outer(inner(&[1, 1], Some(vec![true, false])))]
+    {
         assert_eq!(check(uneven).unwrap_err().kind(), Kind::Unsupported);
     }
 }
 
 fn numbers(rows: i32) -> (SchemaRef, RecordBatch) {
-    let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int32, true), Field::new("t", DataType::Utf8View, true)]));
+    let schema =
+        Arc::new(Schema::new(vec![Field::new("n", DataType::Int32, true), Field::new("t", DataType::Utf8View, true)]));
     let numbers = Int32Array::from_iter((0..rows).map(|n| (n % 3 != 0).then_some(n)));
     let texts = StringViewArray::from_iter((0..rows).map(|n| (n % 5 != 0).then(|| format!("row {n}"))));
     let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(numbers), Arc::new(texts)]).unwrap();
@@ -306,15 +328,20 @@ fn rows_taken_in_slices_are_the_rows_taken_at_once() {
 fn first_row_of_a_batch_is_a_whole_message() {
     let (schema, batch) = numbers(2);
     let mut out = BytesMut::new();
-    RowEncoder::new(schema, &[Format::Text; 2], &style("UTC")).unwrap().encode(&batch, 1, usize::MAX, &mut out).unwrap();
+    RowEncoder::new(schema, &[Format::Text; 2], &style("UTC"))
+        .unwrap()
+        .encode(&batch, 1, usize::MAX, &mut out)
+        .unwrap();
     assert_eq!(&out[..], b"D\0\0\0\x14\0\x02\0\0\0\x011\0\0\0\x05row 1");
 }
 
 #[test]
 fn an_error_leaves_whole_messages_only() {
-    let schema = Arc::new(Schema::new(vec![Field::new("t", DataType::Utf8, true), Field::new("n", DataType::UInt64, true)]));
+    let schema =
+        Arc::new(Schema::new(vec![Field::new("t", DataType::Utf8, true), Field::new("n", DataType::UInt64, true)]));
     let texts = StringArray::from(vec!["a", "b"]);
-    let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(texts), Arc::new(UInt64Array::from(vec![1, u64::MAX]))]);
+    let batch =
+        RecordBatch::try_new(schema.clone(), vec![Arc::new(texts), Arc::new(UInt64Array::from(vec![1, u64::MAX]))]);
     let mut out = BytesMut::new();
     let mut encoder = RowEncoder::new(schema, &[Format::Text; 2], &style("UTC")).unwrap();
     encoder.encode(&batch.unwrap(), 0, usize::MAX, &mut out).unwrap_err();
@@ -351,7 +378,10 @@ fn text_is_what_a_cast_to_text_gives() {
     assert!(!text(array.as_ref(), 2, &new_york(), &mut out).unwrap(), "no such row");
     assert_eq!(&out[..], b"1969-12-31 19:00:00-05");
     let field = Field::new("t", array.data_type().clone(), true);
-    assert_eq!(texts(&field, &array, &new_york()).unwrap(), StringArray::from(vec![Some("1969-12-31 19:00:00-05"), None]));
+    assert_eq!(
+        texts(&field, &array, &new_york()).unwrap(),
+        StringArray::from(vec![Some("1969-12-31 19:00:00-05"), None])
+    );
 }
 
 #[test]
@@ -369,7 +399,13 @@ fn hostile_array_headers_take_no_room() {
         sizes.iter().for_each(|size| bytes.extend([size.to_be_bytes(), 1i32.to_be_bytes()].concat()));
         bytes
     };
-    for bytes in [header(1, &[i32::MAX]), header(2, &[i32::MAX, i32::MAX]), header(1, &[-1]), header(7, &[1; 7]), header(-1, &[])] {
+    for bytes in [
+        header(1, &[i32::MAX]),
+        header(2, &[i32::MAX, i32::MAX]),
+        header(1, &[-1]),
+        header(7, &[1; 7]),
+        header(-1, &[]),
+    ] {
         let error = decode_parameter(1007, Format::Binary, Some(&bytes), &style).unwrap_err();
         assert_eq!(error.kind(), Kind::InvalidBinary, "{bytes:?}");
     }

@@ -106,9 +106,7 @@ fn file_range(file: &DataFile, field: &NestedFieldRef) -> (Option<ScalarValue>, 
     }
     let target = arrow_primitive(of);
     let value = |bound: Option<&Datum>| scalar(bound?.literal(), bound?.data_type())?.cast_to(&target).ok();
-    let lower = value(file.lower_bounds().get(&field.id));
-    let upper = value(file.upper_bounds().get(&field.id));
-    (lower.map(|v| zero(v, -0.0)), upper.map(|v| zero(v, 0.0)))
+    (value(file.lower_bounds().get(&field.id)), value(file.upper_bounds().get(&field.id)))
 }
 
 /// What a manifest's summary of its partition values says of their source column.
@@ -176,7 +174,7 @@ fn partition_range(
     let target = arrow_primitive(source);
     let (lower, upper) = transform::range(by, value, source);
     let fit = |v: Option<ScalarValue>| v.filter(|v| !is_nan(v)).and_then(|v| v.cast_to(&target).ok());
-    (fit(lower).map(|v| zero(v, -0.0)), fit(upper).map(|v| zero(v, 0.0)))
+    (fit(lower), fit(upper))
 }
 
 impl Known {
@@ -201,14 +199,5 @@ fn is_nan(value: &ScalarValue) -> bool {
         ScalarValue::Float32(Some(v)) => v.is_nan(),
         ScalarValue::Float64(Some(v)) => v.is_nan(),
         _ => false,
-    }
-}
-
-/// Arrow orders -0.0 before 0.0, writers may record either: a bound of zero is widened to the outer one.
-fn zero(value: ScalarValue, outer: f64) -> ScalarValue {
-    match value {
-        ScalarValue::Float32(Some(0.0)) => ScalarValue::Float32(Some(outer as f32)),
-        ScalarValue::Float64(Some(0.0)) => ScalarValue::Float64(Some(outer)),
-        other => other,
     }
 }

@@ -36,20 +36,22 @@ pub(super) struct ById(pub Arc<Ids>);
 #[derive(Debug)]
 struct Adapter {
     table: SchemaRef,
-    /// The file's schema, its fields carrying ids.
+    /// The file's schema, its fields carrying ids. Where the mapping gave them, the arrays' own types do not.
     file: Schema,
+    arrays: SchemaRef,
     ids: Arc<Ids>,
 }
 
 impl PhysicalExprAdapterFactory for ById {
     fn create(&self, table: SchemaRef, file: SchemaRef) -> Result<Arc<dyn PhysicalExprAdapter>> {
+        let arrays = file;
         let file = match &self.0.mapping {
-            Some(mapping) if !file.fields().iter().any(|f| carries_ids(f)) => {
-                Schema::new(mapped(file.fields(), mapping.fields().iter()))
+            Some(mapping) if !arrays.fields().iter().any(|f| carries_ids(f)) => {
+                Schema::new(mapped(arrays.fields(), mapping.fields().iter()))
             }
-            _ => file.as_ref().clone(),
+            _ => arrays.as_ref().clone(),
         };
-        Ok(Arc::new(Adapter { table, file, ids: Arc::clone(&self.0) }))
+        Ok(Arc::new(Adapter { table, file, arrays, ids: Arc::clone(&self.0) }))
     }
 }
 
@@ -69,7 +71,9 @@ impl Adapter {
         let Some(id) = field_id(to) else { return internal_err!("a scan column without its field id") };
         if let Some(at) = self.file.fields().iter().position(|f| field_id(f) == Some(id)) {
             let from = &self.file.fields()[at];
-            return Ok(self.fit(Arc::new(Column::new(from.name(), at)), from, to));
+            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(from.name(), at));
+            let same = self.arrays.field(at).data_type() == to.data_type();
+            return Ok(if same { column } else { self.fit(column, from, to) });
         }
         if !self.file.fields().iter().any(|f| carries_ids(f)) && !self.file.fields().is_empty() {
             let message = "a data file carries no field ids and its table has no name mapping";
@@ -84,9 +88,7 @@ impl Adapter {
     }
 
     fn fit(&self, expr: Arc<dyn PhysicalExpr>, from: &FieldRef, to: &Field) -> Arc<dyn PhysicalExpr> {
-        if from.data_type() == to.data_type() {
-            expr
-        } else if from.data_type().is_nested() || to.data_type().is_nested() {
+        if from.data_type().is_nested() || to.data_type().is_nested() {
             let (from, to) = (Arc::clone(from), Arc::new(to.clone()));
             Arc::new(Reshape { input: expr, from, to, ids: Arc::clone(&self.ids) })
         } else {
@@ -218,8 +220,10 @@ impl PhysicalExpr for Reshape {
 }
 
 fn reshape(array: &ArrayRef, from: &Field, to: &Field, ids: &Ids) -> Result<ArrayRef> {
+    if array.data_type() == to.data_type() {
+        return Ok(Arc::clone(array));
+    }
     match (from.data_type(), to.data_type()) {
-        (a, b) if a == b => Ok(Arc::clone(array)),
         (DataType::Struct(have), DataType::Struct(want)) => {
             let parent = array.as_struct();
             let columns = want.iter().map(|w| child(parent, have, w, ids)).collect::<Result<Vec<_>>>()?;

@@ -1,1 +1,93 @@
+//! What the manifest will say of a written file.
 
+use arrow::array::*;
+use arrow::datatypes::{DataType, Field, Float64Type, Schema};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+
+use super::*;
+use crate::lake::{Columns, Config};
+use crate::metastore::{self, Metastore};
+
+async fn written(batch: RecordBatch) -> (tempfile::TempDir, Lake, Table, Written) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("catalog.db");
+    let metastore = Metastore::open(&metastore::Config { path, busy_timeout_ms: 5_000 }).await.unwrap();
+    let warehouse = format!("file://{}/warehouse", directory.path().display());
+    let config = Config { catalog: "c".into(), warehouse, s3: None, manifest_cache_bytes: 1 << 20 };
+    let lake = Lake::connect(&config, Arc::new(metastore)).unwrap();
+    lake.create_namespace("s").await.unwrap();
+    let schema = batch.schema();
+    let columns = Columns { schema: &schema, is_uuid: &|f| f.name() == "u", all_nullable: false };
+    let (table, _) = lake.create_table(&lake.key("s", "t"), &columns, None).await.unwrap();
+    let rows = RecordBatchStreamAdapter::new(schema, futures::stream::iter([Ok(batch)]));
+    let written = lake.write(&table, BatchId::new(), Box::pin(rows)).await.unwrap();
+    (directory, lake, table, written)
+}
+
+#[tokio::test]
+async fn metrics_say_what_is_in_the_file() {
+    let numbers = Float64Array::from(vec![Some(1.5), None, Some(f64::NAN), Some(-2.0)]);
+    let texts =
+        StringArray::from(vec![Some("a long text beyond sixteen"), Some("b"), None, Some("zz a long text beyond")]);
+    let decimals = Decimal128Array::from(vec![Some(-150), Some(20_000), None, None]).with_precision_and_scale(12, 2);
+    let list = ListArray::from_iter_primitive::<Float64Type, _, _>([
+        Some(vec![Some(f64::NAN), None]),
+        None,
+        Some(vec![]),
+        Some(vec![Some(1.0)]),
+    ]);
+    let uuids = FixedSizeBinaryArray::try_from_sparse_iter_with_size(
+        [Some([1u8; 16]), None, Some([9; 16]), None].into_iter(),
+        16,
+    );
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", Arc::new(Int64Array::from(vec![7, 3, 5, 4]))),
+        ("x", Arc::new(numbers)),
+        ("s", Arc::new(texts)),
+        ("n", Arc::new(decimals.unwrap())),
+        ("u", Arc::new(uuids.unwrap())),
+        ("l", Arc::new(list)),
+        ("none", Arc::new(Int32Array::from(vec![None, None, None, None]))),
+    ];
+    let fields = columns.iter().map(|(n, a)| Field::new(*n, a.data_type().clone(), *n != "id")).collect::<Vec<_>>();
+    let batch =
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|c| c.1).collect()).unwrap();
+    let (_directory, lake, table, written) = written(batch).await;
+    let file = &written.files[0];
+    let schema = table.metadata.current_schema();
+    let said = |name: &str| {
+        let id = schema.field_id_by_name(name).unwrap();
+        let bound = |m: &HashMap<i32, iceberg::spec::Datum>| m.get(&id).map_or("-".into(), |d| d.to_human_string());
+        let count = |m: &HashMap<i32, u64>| m.get(&id).map_or("-".into(), u64::to_string);
+        let counts = [count(file.value_counts()), count(file.null_value_counts()), count(file.nan_value_counts())];
+        format!("{} {}..{}", counts.join("/"), bound(file.lower_bounds()), bound(file.upper_bounds()))
+    };
+    assert_eq!(said("id"), "4/0/- 3..7");
+    assert_eq!(said("x"), "4/1/1 -2..1.5");
+    assert_eq!(said("s"), "4/1/- a long text beyo..zz a long text c");
+    assert_eq!(said("n"), "4/2/- -1.50..200.00");
+    assert_eq!(said("u"), "4/2/- 01010101-0101-0101-0101-010101010101..09090909-0909-0909-0909-090909090909");
+    assert_eq!(said("l.element"), "5/3/1 -..-");
+    assert_eq!(said("none"), "4/4/- -..-");
+    assert_eq!((file.record_count(), written.rows, file.split_offsets().map(<[i64]>::len)), (4, 4, Some(1)));
+    let path = lake.store.path(file.file_path()).unwrap();
+    assert_eq!(
+        object_store::ObjectStoreExt::head(lake.store.objects(), &path).await.unwrap().size,
+        file.file_size_in_bytes()
+    );
+}
+
+#[tokio::test]
+async fn files_carry_ids_and_uuids_but_none_of_our_metadata() {
+    let field = Field::new("u", DataType::FixedSizeBinary(16), true)
+        .with_metadata(HashMap::from([("lakegate.oid".to_string(), "2950".to_string())]));
+    let uuids = FixedSizeBinaryArray::try_from_sparse_iter_with_size([Some([1u8; 16])].into_iter(), 16).unwrap();
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![Arc::new(uuids)]).unwrap();
+    let (_directory, lake, _, written) = written(batch).await;
+    let bytes = lake.store.read(written.files[0].file_path()).await.unwrap();
+    let footer = parquet::file::metadata::ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
+    let leaf = footer.file_metadata().schema_descr().column(0);
+    assert_eq!(leaf.self_type().get_basic_info().id(), 1);
+    assert_eq!(leaf.logical_type_ref(), Some(&LogicalType::Uuid));
+    assert!(footer.file_metadata().key_value_metadata().is_none_or(|kv| kv.iter().all(|k| k.key != "ARROW:schema")));
+}

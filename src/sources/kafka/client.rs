@@ -96,7 +96,10 @@ impl Client {
             .set("queued.max.messages.kbytes", config.fetch_kib_max.to_string())
             .set("fetch.error.backoff.ms", "100")
             .set("reconnect.backoff.max.ms", "2000")
-            .set("socket.connection.setup.timeout.ms", config.connect_timeout_ms.clamp(1000, 2_147_483_647).to_string());
+            .set(
+                "socket.connection.setup.timeout.ms",
+                config.connect_timeout_ms.clamp(1000, 2_147_483_647).to_string(),
+            );
         secure(source, config, &mut client)?;
         Ok(Self {
             source: source.into(),
@@ -130,7 +133,8 @@ impl Client {
         let span = |partition: i32| {
             let name = topic.to_string();
             async move {
-                let request = move |reader: &Reader, patience: Duration| reader.fetch_watermarks(&name, partition, patience);
+                let request =
+                    move |reader: &Reader, patience: Duration| reader.fetch_watermarks(&name, partition, patience);
                 let (start, end) = self.request(request).await?;
                 Ok(Span { partition, start, end: end.max(start) })
             }
@@ -281,9 +285,10 @@ fn secure(source: &str, config: &Config, client: &mut ClientConfig) -> Result<()
     let password = match (&security.password, &security.password_env) {
         (Some(_), Some(_)) => return Err(fault("`password` and `password_env` are both set")),
         (Some(password), None) => Some(password.reveal().clone()),
-        (None, Some(variable)) => Some(std::env::var(variable).map_err(|_| {
-            fault(&format!("`password_env` names {variable}, which is not set in the environment"))
-        })?),
+        (None, Some(variable)) => Some(
+            std::env::var(variable)
+                .map_err(|_| fault(&format!("`password_env` names {variable}, which is not set in the environment")))?,
+        ),
         (None, None) => None,
     };
     if matches!(security.protocol, Protocol::SaslPlaintext | Protocol::SaslSsl) {

@@ -14,10 +14,10 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::sync::mpsc::Sender;
 
+use super::OnError;
 use super::client::{Client, Reader, passes};
 use super::columns::{KEY, Layout, OFFSET, PARTITION, TIMESTAMP};
 use super::window::Span;
-use super::OnError;
 use crate::error::{Error, Kind, Result};
 use crate::formats::json::{Decoded, Misfit};
 
@@ -74,7 +74,12 @@ pub(super) fn run(scan: &Scan, rows_max: usize, out: &Sender<Result<RecordBatch,
     reading.assign()?;
     reading.poll(rows_max)?;
     if reading.misfits > 0 {
-        tracing::warn!(source = scan.client.source(), topic = scan.topic, records = reading.misfits, "records do not fit the columns");
+        tracing::warn!(
+            source = scan.client.source(),
+            topic = scan.topic,
+            records = reading.misfits,
+            "records do not fit the columns"
+        );
     }
     Ok(())
 }
@@ -85,7 +90,10 @@ impl<'a> Reading<'a> {
     fn hint(&mut self, since: i64) {
         let mut request = TopicPartitionList::new();
         for partition in self.partitions.keys() {
-            if request.add_partition_offset(&self.scan.topic, *partition, Offset::Offset((since / 1000).max(0))).is_err() {
+            if request
+                .add_partition_offset(&self.scan.topic, *partition, Offset::Offset((since / 1000).max(0)))
+                .is_err()
+            {
                 return;
             }
         }
@@ -150,7 +158,8 @@ impl<'a> Reading<'a> {
     }
 
     fn finished(&self, held: usize) -> bool {
-        let enough = self.scan.limit.is_some_and(|limit| self.rows >= limit || (self.rows + held >= limit && self.all_count()));
+        let enough =
+            self.scan.limit.is_some_and(|limit| self.rows >= limit || (self.rows + held >= limit && self.all_count()));
         enough || self.partitions.values().all(|p| p.done)
     }
 
@@ -229,11 +238,16 @@ impl<'a> Reading<'a> {
     fn gone(&self, error: KafkaError) -> Error {
         let topic = &self.scan.topic;
         for (partition, progress) in self.partitions.iter().filter(|(_, p)| !p.done) {
-            let Ok((low, _)) = self.reader.fetch_watermarks(topic, *partition, self.scan.client.patience()) else { continue };
+            let Ok((low, _)) = self.reader.fetch_watermarks(topic, *partition, self.scan.client.patience()) else {
+                continue;
+            };
             if low > progress.next {
                 let (from, to) = (progress.next, low.min(progress.span.end));
-                let text = format!("topic \"{topic}\", partition {partition}: records from offset {from} to {to} are gone");
-                return Error::new(Kind::DataGone, text).with_source(error).with_hint("Retention removed them; run the statement again.");
+                let text =
+                    format!("topic \"{topic}\", partition {partition}: records from offset {from} to {to} are gone");
+                return Error::new(Kind::DataGone, text)
+                    .with_source(error)
+                    .with_hint("Retention removed them; run the statement again.");
             }
         }
         Error::new(Kind::DataGone, format!("topic \"{topic}\": records of the window are gone")).with_source(error)
@@ -279,7 +293,8 @@ impl<'a> Reading<'a> {
         }
         let mut arrays = vec![];
         for column in &self.scan.projection {
-            let field = schema.fields().get(*column).ok_or_else(|| Error::internal("a projection beyond the columns"))?;
+            let field =
+                schema.fields().get(*column).ok_or_else(|| Error::internal("a projection beyond the columns"))?;
             arrays.push(match rows.columns().get(*column) {
                 Some(declared) => Arc::clone(declared),
                 None => self.own(field.name(), field.data_type(), &messages)?,

@@ -98,6 +98,13 @@ pub struct KafkaExec {
     properties: Arc<PlanProperties>,
 }
 
+impl KafkaExec {
+    /// `leaf` reads this topic of this source.
+    pub(in crate::sources) fn is_over(leaf: &dyn ExecutionPlan, client: &Arc<Client>, topic: &str) -> bool {
+        leaf.downcast_ref::<Self>().is_some_and(|k| Arc::ptr_eq(&k.scan.client, client) && k.scan.topic == topic)
+    }
+}
+
 impl DisplayAs for KafkaExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
         let Scan { client, topic, spans, limit, .. } = self.scan.as_ref();

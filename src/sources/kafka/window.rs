@@ -64,7 +64,8 @@ impl Bounds {
                 _ => {}
             },
             Expr::Between(Between { expr, negated: false, low, high }) => {
-                if let (Expr::Column(column), Expr::Literal(low, _), Expr::Literal(high, _)) = (&**expr, &**low, &**high)
+                if let (Expr::Column(column), Expr::Literal(low, _), Expr::Literal(high, _)) =
+                    (&**expr, &**low, &**high)
                 {
                     self.compare(&column.name, Operator::GtEq, low);
                     self.compare(&column.name, Operator::LtEq, high);

@@ -24,8 +24,7 @@ use crate::error::{Error, Kind, Result};
 const SETTINGS: &str = "SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
     SET IntervalStyle = 'postgres'; SET extra_float_digits = 3; SET bytea_output = 'hex'; \
     SET default_transaction_read_only = on; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on";
-const ASSERTION: &str =
-    "SELECT current_setting('standard_conforming_strings'), current_setting('client_encoding'), current_setting('search_path')";
+const ASSERTION: &str = "SELECT current_setting('standard_conforming_strings'), current_setting('client_encoding'), current_setting('search_path')";
 
 /// The first pause after a failed connect, doubled each time up to the second.
 const BACKOFF_MS: u64 = 200;
@@ -152,7 +151,10 @@ impl Pool {
             return Error::new(Kind::CachedPlanChanged, "cached plan must not change result type").with_source(error);
         }
         // Connection exceptions, operator intervention except a cancelled statement, too many connections.
-        if matches!(code.code().get(..2), Some("08")) || code.code().starts_with("57P") || code == SqlState::TOO_MANY_CONNECTIONS {
+        if matches!(code.code().get(..2), Some("08"))
+            || code.code().starts_with("57P")
+            || code == SqlState::TOO_MANY_CONNECTIONS
+        {
             return unreachable(&self.source).with_source(error);
         }
         Error::new(Kind::SourceFailed, format!("source \"{}\" failed", self.source)).with_source(error)
@@ -206,7 +208,8 @@ impl Pool {
         let connection = Connection { client, driver, handle: Handle::current() };
         let messages = connection.client.simple_query(&self.settings).await.map_err(|e| self.failed(e))?;
         let row = messages.iter().find_map(|m| if let SimpleQueryMessage::Row(row) = m { Some(row) } else { None });
-        let asserted = row.is_some_and(|row| (row.get(0), row.get(1), row.get(2)) == (Some("on"), Some("UTF8"), Some("pg_catalog")));
+        let asserted = row
+            .is_some_and(|row| (row.get(0), row.get(1), row.get(2)) == (Some("on"), Some("UTF8"), Some("pg_catalog")));
         if !asserted {
             let text = format!("source \"{}\" failed", self.source);
             return Err(Error::new(Kind::SourceFailed, text).with_source("it does not keep the session's settings"));

@@ -10,7 +10,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{Between, InList};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
-use super::relations::{Column, Relation, TextOrder};
+use super::relations::{Column, Form, Relation, TextOrder};
 use crate::error::{Error, Kind, Result};
 use crate::types::TableName;
 
@@ -26,11 +26,22 @@ pub(super) struct Statement {
 }
 
 /// Columns by index into the relation's; filters that have no SQL are left out, which only makes the answer larger.
-pub(super) fn select(relation: &Relation, projection: &[usize], filters: &[Expr], limit: Option<usize>) -> Result<Statement> {
+pub(super) fn select(
+    relation: &Relation,
+    projection: &[usize],
+    filters: &[Expr],
+    limit: Option<usize>,
+) -> Result<Statement> {
     let mut columns = vec![];
     for index in projection {
         let column = relation.columns.get(*index).ok_or_else(|| Error::internal("a projection beyond the columns"))?;
-        columns.push(if column.as_text { format!("{}::text", identifier(&column.name)?) } else { identifier(&column.name)? });
+        let quoted = identifier(&column.name)?;
+        columns.push(match column.form {
+            Form::Binary => quoted,
+            Form::Text => format!("{quoted}::text"),
+            // `format` runs the type's own output function; of NULL it makes an empty text.
+            Form::Output => format!("CASE WHEN {quoted} IS NOT NULL THEN format('%s', {quoted}) END"),
+        });
     }
     let TableName { schema, table } = &relation.remote;
     let mut statement = Statement::default();
@@ -116,7 +127,8 @@ impl Scope<'_> {
                 _ => None,
             },
             Expr::Between(Between { expr, negated, low, high }) => {
-                let (Expr::Column(column), Expr::Literal(low, _), Expr::Literal(high, _)) = (&**expr, &**low, &**high) else {
+                let (Expr::Column(column), Expr::Literal(low, _), Expr::Literal(high, _)) = (&**expr, &**low, &**high)
+                else {
                     return None;
                 };
                 let (from, word, to) = match negated {
@@ -184,7 +196,7 @@ impl Scope<'_> {
     fn operand(&self, name: &str) -> Option<Operand<'_>> {
         let index = self.schema.index_of(name).ok()?;
         let (column, field) = (self.columns.get(index)?, self.schema.fields().get(index)?);
-        if column.as_text {
+        if column.form != Form::Binary {
             return None;
         }
         let ordered = match (column.oid, column.text_order) {
@@ -226,7 +238,9 @@ fn literal(column: &DataType, oid: u32, value: &ScalarValue) -> Option<String> {
         ) => format!("\\x{}", hex(v)),
         (DataType::FixedSizeBinary(16), ScalarValue::FixedSizeBinary(16, Some(v))) => hex(v),
         (DataType::Date32, ScalarValue::Date32(Some(v))) => date(*v)?,
-        (DataType::Timestamp(TimeUnit::Microsecond, None), ScalarValue::TimestampMicrosecond(Some(v), None)) => timestamp(*v)?,
+        (DataType::Timestamp(TimeUnit::Microsecond, None), ScalarValue::TimestampMicrosecond(Some(v), None)) => {
+            timestamp(*v)?
+        }
         (DataType::Timestamp(TimeUnit::Microsecond, Some(_)), ScalarValue::TimestampMicrosecond(Some(v), Some(_))) => {
             timestamp(*v).map(|t| if t.ends_with("infinity") { t } else { t + "+00" })?
         }

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
+use datafusion::physical_plan::ExecutionPlan;
 use tokio_postgres::Row;
 
 use super::connect::Pool;
-use super::scan::Provider;
+use super::scan::{PostgresExec, Provider};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{TYPMOD, copy, field};
 use crate::sources::{Pinned, Table};
@@ -18,6 +19,7 @@ use crate::types::{TableName, Version};
 /// Digits after the point of a numeric that declares none, unless the configuration says otherwise.
 const NUMERIC_SCALE: u8 = 10;
 const NUMERIC: u32 = 1700;
+const INET: u32 = 869;
 const TEXT: u32 = 25;
 
 /// One row a column, in order. Partitions are read through their parents, so that there is one name for one row; a
@@ -65,19 +67,28 @@ pub(super) struct Relation {
     pub(super) schema: SchemaRef,
     pub(super) columns: Vec<Column>,
     pub(super) pool: Arc<Pool>,
-    oid: u32,
+    pub(super) oid: u32,
 }
 
 /// A column as the source has it, beside the field of the same place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Column {
     pub(super) name: String,
-    /// What the row description must say: the type asked for, which is text where `as_text`.
+    /// What the row description must say: the type asked for, which is text in all forms but the binary.
     pub(super) oid: u32,
     pub(super) typmod: i32,
-    /// Its binary form is not read; the source is asked for its text.
-    pub(super) as_text: bool,
+    pub(super) form: Form,
     pub(super) text_order: TextOrder,
+}
+
+/// In which form a column's values are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Binary,
+    /// Its binary form is not read: a cast to text.
+    Text,
+    /// The cast to text spells it otherwise than the type itself does (inet adds a netmask).
+    Output,
 }
 
 /// What of a text column's comparisons means the same in the source as here, where text is bytes.
@@ -149,7 +160,8 @@ impl Relations {
             self.tell(table, &name, "the source's role may not select it");
             return Ok(None);
         }
-        let (nullable, oid, typmod): (bool, u32, i32) = (!get::<bool>(pool, row, 5)?, get(pool, row, 6)?, get(pool, row, 7)?);
+        let (nullable, oid, typmod): (bool, u32, i32) =
+            (!get::<bool>(pool, row, 5)?, get(pool, row, 6)?, get(pool, row, 7)?);
         let (label, shown): (bool, String) = (get(pool, row, 8)?, get(pool, row, 9)?);
         // An enum is read as its label: text, whose order is not the enum's, so nothing about it is pushed.
         let field = if label { field(&name, TEXT, -1, nullable) } else { field(&name, oid, typmod, nullable) };
@@ -164,8 +176,13 @@ impl Relations {
             metadata.insert(TYPMOD.into(), "-1".into());
             field = Field::new(&name, DataType::Decimal128(38, scale), nullable).with_metadata(metadata);
         }
-        let as_text = label || !copy::reads(field.data_type(), oid);
-        if as_text && !copy::reads(field.data_type(), TEXT) {
+        let form = match oid {
+            INET => Form::Output,
+            _ if label || !copy::reads(field.data_type(), oid) => Form::Text,
+            _ => Form::Binary,
+        };
+        let asked = if form == Form::Binary { oid } else { TEXT };
+        if !copy::reads(field.data_type(), asked) {
             self.tell(table, &name, &shown);
             return Ok(None);
         }
@@ -173,7 +190,7 @@ impl Relations {
             25 | 1043 => text_order(get(pool, row, 10)?, get(pool, row, 11)?, get(pool, row, 12)?, get(pool, row, 13)?),
             _ => TextOrder::Unknown,
         };
-        let column = Column { name, oid: if as_text { TEXT } else { oid }, typmod, as_text, text_order };
+        let column = Column { name, oid: asked, typmod, form, text_order };
         Ok(Some((field, column)))
     }
 
@@ -223,7 +240,9 @@ impl Table for RelationTable {
 
     /// The row description of each scan is compared with these columns, so there is nothing to ask now.
     async fn pin(&self) -> Result<Pinned> {
-        Ok(Pinned { version: Version::Live, provider: Arc::new(Provider::new(Arc::clone(&self.0))) })
+        let (pool, oid) = (Arc::clone(&self.0.pool), self.0.oid);
+        let reads = Arc::new(move |leaf: &dyn ExecutionPlan| PostgresExec::is_over(leaf, &pool, oid));
+        Ok(Pinned { version: Version::Live, reads, provider: Arc::new(Provider::new(Arc::clone(&self.0))) })
     }
 }
 

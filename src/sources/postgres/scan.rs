@@ -87,7 +87,7 @@ impl TableProvider for Provider {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        let scan = Scan { pool: Arc::clone(&self.0.pool), statement, schema, columns };
+        let scan = Scan { pool: Arc::clone(&self.0.pool), oid: self.0.oid, statement, schema, columns };
         Ok(Arc::new(PostgresExec { scan: Arc::new(scan), properties: Arc::new(properties) }))
     }
 }
@@ -96,6 +96,8 @@ impl TableProvider for Provider {
 #[derive(Debug)]
 struct Scan {
     pool: Arc<Pool>,
+    /// Of the relation.
+    oid: u32,
     statement: Statement,
     schema: SchemaRef,
     columns: Vec<Column>,
@@ -106,6 +108,13 @@ struct Scan {
 pub struct PostgresExec {
     scan: Arc<Scan>,
     properties: Arc<PlanProperties>,
+}
+
+impl PostgresExec {
+    /// `leaf` reads this relation of this source.
+    pub(in crate::sources) fn is_over(leaf: &dyn ExecutionPlan, pool: &Arc<Pool>, oid: u32) -> bool {
+        leaf.downcast_ref::<Self>().is_some_and(|p| Arc::ptr_eq(&p.scan.pool, pool) && p.scan.oid == oid)
+    }
 }
 
 impl DisplayAs for PostgresExec {
@@ -245,7 +254,7 @@ impl Scan {
     fn check(&self, prepared: &Prepared) -> Result<Vec<u32>> {
         let found = prepared.columns();
         let same = |(found, column): (&tokio_postgres::Column, &Column)| {
-            let digits = column.as_text || column.oid != NUMERIC || found.type_modifier() == column.typmod;
+            let digits = column.oid != NUMERIC || found.type_modifier() == column.typmod;
             found.type_().oid() == column.oid && digits
         };
         if found.len() != self.columns.len() || !found.iter().zip(&self.columns).all(same) {

@@ -15,9 +15,8 @@ pub(super) fn connector(source: &str, config: &Config) -> Result<Option<MakeRust
     if config.tls == Tls::Off {
         return Ok(None);
     }
-    let fault = |what: &str, error: String| {
-        Error::new(Kind::Config, format!("source \"{source}\": {what}")).with_source(error)
-    };
+    let fault =
+        |what: &str, error: String| Error::new(Kind::Config, format!("source \"{source}\": {what}")).with_source(error);
     let mut roots = RootCertStore::empty();
     match &config.tls_ca_file {
         Some(file) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
+use metrics::counter;
 use pgwire::messages::data::{FieldDescription, RowDescription};
 use tokio::io::AsyncWrite;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,7 @@ use super::output::{FLUSH_BYTES, Output};
 use crate::engine::Rows;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{Format, RowEncoder, Style, pg_type};
+use crate::telemetry::metrics::ROWS_SENT;
 
 /// As in PostgreSQL (`MaxTupleAttributeNumber`).
 const COLUMNS_MAX: usize = 1_664;
@@ -151,6 +153,7 @@ impl Cursor {
         if next <= from || next > end {
             return Err(Error::internal(format!("the encoder went from row {from} to {next} of {end}")));
         }
+        counter!(ROWS_SENT).increment((next - from) as u64);
         if next < batch.num_rows() {
             self.current = Some((batch, next));
         }

@@ -36,7 +36,6 @@ pub(crate) type Socket = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// How encryption is negotiated at this door.
 pub(crate) struct Negotiation {
-    pub(crate) acceptor: Option<TlsAcceptor>,
     pub(crate) mode: Tls,
     /// Handshakes cost CPU: so many at once, the others wait within their timer.
     pub(crate) handshakes: Semaphore,
@@ -84,8 +83,13 @@ impl Startup {
     }
 }
 
-/// Reads until the client has said what it wants. The caller holds the timer. An `Err` is the peer's end of the socket.
-pub(crate) async fn open(mut tcp: TcpStream, negotiation: &Negotiation) -> std::io::Result<Opening> {
+/// Reads until the client has said what it wants. Without an `acceptor` no TLS is offered. The caller holds the timer. An
+/// `Err` is the peer's end of the socket.
+pub(crate) async fn open(
+    mut tcp: TcpStream,
+    acceptor: Option<&TlsAcceptor>,
+    negotiation: &Negotiation,
+) -> std::io::Result<Opening> {
     let (mut asked_tls, mut asked_gss) = (false, false);
     loop {
         let mut header = [0u8; 8];
@@ -102,7 +106,7 @@ pub(crate) async fn open(mut tcp: TcpStream, negotiation: &Negotiation) -> std::
                 if has_more(&tcp) {
                     return Ok(Opening::Closed("stuffed"));
                 }
-                let Some(acceptor) = &negotiation.acceptor else {
+                let Some(acceptor) = acceptor else {
                     tcp.write_all(b"N").await?;
                     continue;
                 };

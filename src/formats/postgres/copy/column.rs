@@ -22,7 +22,8 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) const MALFORMED: Fault = Fault::new(Kind::InvalidBinary, "incorrect binary data format");
-    pub(super) const TOO_LARGE: Fault = Fault::new(Kind::NumericRange, "a value has too many digits for the column's type");
+    pub(super) const TOO_LARGE: Fault =
+        Fault::new(Kind::NumericRange, "a value has too many digits for the column's type");
     pub(super) const TOO_FINE: Fault =
         Fault::new(Kind::NumericRange, "a value has more digits after the point than the column's type");
 
@@ -88,7 +89,9 @@ impl Column {
             (DataType::Int32, 23) => Self::Int32(Int32Builder::new()),
             (DataType::Int64, 20) => Self::Int64(Int64Builder::new()),
             // oid, xid, cid, reg*: four bytes each.
-            (DataType::UInt32, 24 | 26 | 28 | 29 | 2202..=2206 | 4089 | 4096 | 4191) => Self::UInt32(UInt32Builder::new()),
+            (DataType::UInt32, 24 | 26 | 28 | 29 | 2202..=2206 | 4089 | 4096 | 4191) => {
+                Self::UInt32(UInt32Builder::new())
+            }
             (DataType::Float32, 700) => Self::Float32(Float32Builder::new()),
             (DataType::Float64, 701) => Self::Float64(Float64Builder::new()),
             (DataType::Decimal128(p, s), 1700) => {
@@ -98,7 +101,9 @@ impl Column {
                 Self::Decimal256(Decimal256Builder::new().with_data_type(data_type.clone()), *p, *s)
             }
             (DataType::Utf8, _) => Self::Text(StringBuilder::new(), text(oid)?),
-            (DataType::Utf8View, _) => Self::TextView(StringViewBuilder::new().with_fixed_block_size(1 << 18), text(oid)?),
+            (DataType::Utf8View, _) => {
+                Self::TextView(StringViewBuilder::new().with_fixed_block_size(1 << 18), text(oid)?)
+            }
             (DataType::LargeUtf8, _) => Self::LargeText(LargeStringBuilder::new(), text(oid)?),
             (DataType::Binary, 17) => Self::Bytes(BinaryBuilder::new()),
             (DataType::BinaryView, 17) => Self::BytesView(BinaryViewBuilder::new()),
@@ -108,7 +113,9 @@ impl Column {
             (DataType::Timestamp(TimeUnit::Microsecond, _), 1114 | 1184) => {
                 Self::Timestamp(TimestampMicrosecondBuilder::new().with_data_type(data_type.clone()))
             }
-            (DataType::Interval(IntervalUnit::MonthDayNano), 1186) => Self::Interval(IntervalMonthDayNanoBuilder::new()),
+            (DataType::Interval(IntervalUnit::MonthDayNano), 1186) => {
+                Self::Interval(IntervalMonthDayNanoBuilder::new())
+            }
             // uuid, timetz, tid.
             (DataType::FixedSizeBinary(16), 2950) => Self::Fixed(FixedSizeBinaryBuilder::new(16)),
             (DataType::FixedSizeBinary(12), 1266) => Self::Fixed(FixedSizeBinaryBuilder::new(12)),
@@ -215,7 +222,9 @@ impl Column {
 impl List {
     /// Dimensions, flags, element type, then length and lower bound of each dimension, then the elements.
     fn push(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        let (Some(dimensions), Some(element)) = (int32(bytes, 0), int32(bytes, 8)) else { return Err(Fault::MALFORMED) };
+        let (Some(dimensions), Some(element)) = (int32(bytes, 0), int32(bytes, 8)) else {
+            return Err(Fault::MALFORMED);
+        };
         if element as u32 != self.element {
             return Err(Fault::MALFORMED);
         }
@@ -349,6 +358,7 @@ fn interval(bytes: &[u8]) -> Result<IntervalMonthDayNano, Fault> {
     let bytes: [u8; 16] = fixed(bytes)?;
     let (micros, rest) = bytes.split_first_chunk::<8>().ok_or(Fault::MALFORMED)?;
     let (Some(days), Some(months)) = (int32(rest, 0), int32(rest, 4)) else { return Err(Fault::MALFORMED) };
-    let nanos = i64::from_be_bytes(*micros).checked_mul(1000).ok_or(Fault::new(Kind::DateRange, "interval out of range"))?;
+    let nanos =
+        i64::from_be_bytes(*micros).checked_mul(1000).ok_or(Fault::new(Kind::DateRange, "interval out of range"))?;
     Ok(IntervalMonthDayNano::new(months, days, nanos))
 }

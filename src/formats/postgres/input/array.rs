@@ -8,9 +8,9 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, i256};
 use datafusion::common::ScalarValue;
 
+use super::super::Style;
 use super::super::nested::is_space;
 use super::super::types::{self, Shape, TypeRow};
-use super::super::Style;
 use super::{Numeric, SMALL_DIGITS_MAX, value};
 use crate::error::{Error, Kind, Result};
 
@@ -38,7 +38,8 @@ pub(super) fn array(row: &TypeRow, text: &str, data_type: &DataType, style: &Sty
 
 /// `int2vector`, `oidvector`: numbers between blanks.
 pub(super) fn vector(row: &TypeRow, text: &str, data_type: &DataType, style: &Style) -> Result<ScalarValue> {
-    let words: Vec<_> = text.split(|c: char| c.is_ascii() && is_space(c as u8)).filter(|word| !word.is_empty()).collect();
+    let words: Vec<_> =
+        text.split(|c: char| c.is_ascii() && is_space(c as u8)).filter(|word| !word.is_empty()).collect();
     let elements = words.iter().map(|word| element(row.element, word, style).map(Some)).collect::<Result<Vec<_>>>()?;
     list(row.element, data_type, &[elements.len()], elements)
 }
@@ -50,7 +51,11 @@ pub(crate) enum Element {
 }
 
 fn element(oid: u32, text: &str, style: &Style) -> Result<Element> {
-    if oid == types::NUMERIC { Numeric::read(text).map(Element::Numeric) } else { value(oid, text, style).map(Element::Other) }
+    if oid == types::NUMERIC {
+        Numeric::read(text).map(Element::Numeric)
+    } else {
+        value(oid, text, style).map(Element::Other)
+    }
 }
 
 /// A list value from its elements in row order and its sizes, outermost first; no size, or none but zeros, is `{}`.
@@ -113,7 +118,8 @@ fn numerics(elements: Vec<Option<Element>>) -> Result<ArrayRef> {
         let array = small.collect::<Decimal128Array>().with_precision_and_scale(38, scale as i8).map_err(failed)?;
         return Ok(Arc::new(array));
     }
-    let array = wide.into_iter().collect::<Decimal256Array>().with_precision_and_scale(76, scale as i8).map_err(failed)?;
+    let array =
+        wide.into_iter().collect::<Decimal256Array>().with_precision_and_scale(76, scale as i8).map_err(failed)?;
     Ok(Arc::new(array))
 }
 
@@ -140,7 +146,8 @@ impl Reader<'_> {
             return Err(self.malformed("Array value must start with \"{\" or dimension information."));
         }
         if depth >= DIMENSIONS_MAX {
-            let message = format!("number of array dimensions ({}) exceeds the maximum allowed ({DIMENSIONS_MAX})", depth + 1);
+            let message =
+                format!("number of array dimensions ({}) exceeds the maximum allowed ({DIMENSIONS_MAX})", depth + 1);
             return Err(Error::new(Kind::TooLarge, message));
         }
         if sizes.len() == depth {
@@ -156,13 +163,15 @@ impl Reader<'_> {
             self.skip_spaces();
             if self.rest.starts_with('{') {
                 // A list beside scalars, or scalars on two depths.
-                if count > 0 && sizes.len() == depth + 1 || items.len() > 0 && sizes.len() == depth + 1 {
+                if sizes.len() == depth + 1 && !items.is_empty() {
                     return Err(self.malformed("Unexpected \"{\" character."));
                 }
                 self.braces(delimiter, depth + 1, sizes, items)?;
             } else {
                 if sizes.len() > depth + 1 {
-                    return Err(self.malformed("Multidimensional arrays must have sub-arrays with matching dimensions."));
+                    return Err(
+                        self.malformed("Multidimensional arrays must have sub-arrays with matching dimensions.")
+                    );
                 }
                 items.push(self.item(delimiter)?);
             }
@@ -205,7 +214,11 @@ impl Reader<'_> {
                 '}' => break,
                 character if character == delimiter => break,
                 '{' | '"' => {
-                    let detail = if character == '"' { "Incorrectly quoted array element." } else { "Unexpected \"{\" character." };
+                    let detail = if character == '"' {
+                        "Incorrectly quoted array element."
+                    } else {
+                        "Unexpected \"{\" character."
+                    };
                     return Err(self.malformed(detail));
                 }
                 _ => {}

@@ -232,7 +232,13 @@ impl<'a> Sum<'a> {
         // Rounds half away from zero, but exactly half stays: PostgreSQL's AdjustFractMicroseconds.
         let scaled = amount.fraction * unit as f64;
         let rounded = scaled.trunc() as i64
-            + if scaled.fract() > 0.5 { 1 } else if scaled.fract() < -0.5 { -1 } else { 0 };
+            + if scaled.fract() > 0.5 {
+                1
+            } else if scaled.fract() < -0.5 {
+                -1
+            } else {
+                0
+            };
         let whole = amount.whole.checked_mul(unit).and_then(|micros| micros.checked_add(rounded));
         self.micros = whole.and_then(|micros| self.micros.checked_add(micros)).ok_or_else(|| self.overflow())?;
         Ok(())
@@ -263,8 +269,12 @@ fn take<'a>(rest: &mut &'a str, wanted: impl Fn(char) -> bool) -> &'a str {
 
 fn unit(word: &str) -> Option<Unit> {
     Some(match word.to_ascii_lowercase().as_str() {
-        "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" | "microsecon" => Unit::Microsecond,
-        "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds" | "millisecon" => Unit::Millisecond,
+        "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" | "microsecon" => {
+            Unit::Microsecond
+        }
+        "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds" | "millisecon" => {
+            Unit::Millisecond
+        }
         "s" | "sec" | "secs" | "second" | "seconds" => Unit::Second,
         "m" | "min" | "mins" | "minute" | "minutes" => Unit::Minute,
         "h" | "hr" | "hrs" | "hour" | "hours" => Unit::Hour,

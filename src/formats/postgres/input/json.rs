@@ -139,7 +139,9 @@ impl<'a> Reader<'a> {
         let code = match first {
             0 => {
                 let detail = "\\u0000 cannot be converted to text.";
-                return Err(Error::new(Kind::UntranslatableText, "unsupported Unicode escape sequence").with_detail(detail));
+                return Err(
+                    Error::new(Kind::UntranslatableText, "unsupported Unicode escape sequence").with_detail(detail)
+                );
             }
             0xd800..=0xdbff => {
                 self.rest = self.rest.strip_prefix("\\u").ok_or_else(|| self.invalid())?;

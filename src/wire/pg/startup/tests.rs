@@ -35,34 +35,35 @@ fn cancel() -> Vec<u8> {
     packet_of(CANCEL_REQUEST, &[0, 0, 0, 9, 1, 2, 3, 4])
 }
 
+struct Door {
+    acceptor: Option<TlsAcceptor>,
+    negotiation: Negotiation,
+}
+
 /// A door with a certificate (unless `Off`), and a connector that trusts it.
-fn door(mode: Tls) -> (Arc<Negotiation>, TlsConnector) {
+fn new_door(mode: Tls) -> (Arc<Door>, TlsConnector) {
     let (_folder, certificate, key) = tls::tests::pair();
-    let loaded = tls::load(&certificate, &key).unwrap();
+    let loaded = tls::Certificates::load(&certificate, &key).unwrap().current();
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(&loaded.chain_pem).unwrap()).unwrap();
+    roots.add(rustls::pki_types::CertificateDer::from_pem_file(&certificate).unwrap()).unwrap();
     let client = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let negotiation = Negotiation {
-        acceptor: (mode != Tls::Off).then_some(loaded.acceptor),
-        mode,
-        handshakes: Semaphore::new(4),
-        startup_bytes_max: 10_000,
-    };
-    (Arc::new(negotiation), TlsConnector::from(Arc::new(client)))
+    let acceptor = (mode != Tls::Off).then(|| loaded.acceptor.clone());
+    let negotiation = Negotiation { mode, handshakes: Semaphore::new(4), startup_bytes_max: 10_000 };
+    (Arc::new(Door { acceptor, negotiation }), TlsConnector::from(Arc::new(client)))
 }
 
 /// A connected pair; the server's half is in `open` already.
-async fn dial(negotiation: &Arc<Negotiation>) -> (TcpStream, tokio::task::JoinHandle<String>) {
+async fn dial(door: &Arc<Door>) -> (TcpStream, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     client.set_nodelay(true).unwrap();
     let (server, _) = listener.accept().await.unwrap();
-    let negotiation = Arc::clone(negotiation);
-    let opened = tokio::spawn(async move { told(open(server, &negotiation).await) });
+    let door = Arc::clone(door);
+    let opened = tokio::spawn(async move { told(open(server, door.acceptor.as_ref(), &door.negotiation).await) });
     (client, opened)
 }
 
@@ -81,14 +82,14 @@ fn told(outcome: std::io::Result<Opening>) -> String {
 #[tokio::test]
 async fn honest_clients_get_in_by_every_way_we_offer() {
     for (mode, expect) in [(Tls::Require, "closed plaintext"), (Tls::Allow, "plain ann"), (Tls::Off, "plain ann")] {
-        let (negotiation, _) = door(mode);
-        let (mut client, opened) = dial(&negotiation).await;
+        let (door, _) = new_door(mode);
+        let (mut client, opened) = dial(&door).await;
         client.write_all(&startup_packet()).await.unwrap();
         assert_eq!(opened.await.unwrap(), expect, "{mode:?}");
     }
     // GSS refused, then TLS, then the packet: the order of libpq with Kerberos credentials.
-    let (negotiation, connector) = door(Tls::Require);
-    let (mut client, opened) = dial(&negotiation).await;
+    let (door, connector) = new_door(Tls::Require);
+    let (mut client, opened) = dial(&door).await;
     let mut answer = [0];
     for (request, expect) in [(gss(), b'N'), (ssl(), b'S')] {
         client.write_all(&request).await.unwrap();
@@ -102,8 +103,8 @@ async fn honest_clients_get_in_by_every_way_we_offer() {
 
 #[tokio::test]
 async fn tls_asked_for_and_not_offered_goes_on_in_plaintext() {
-    let (negotiation, _) = door(Tls::Off);
-    let (mut client, opened) = dial(&negotiation).await;
+    let (door, _) = new_door(Tls::Off);
+    let (mut client, opened) = dial(&door).await;
     client.write_all(&ssl()).await.unwrap();
     let mut answer = [0];
     client.read_exact(&mut answer).await.unwrap();
@@ -114,8 +115,8 @@ async fn tls_asked_for_and_not_offered_goes_on_in_plaintext() {
 
 #[tokio::test]
 async fn a_cancel_request_needs_no_tls() {
-    let (negotiation, _) = door(Tls::Require);
-    let (mut client, opened) = dial(&negotiation).await;
+    let (door, _) = new_door(Tls::Require);
+    let (mut client, opened) = dial(&door).await;
     client.write_all(&cancel()).await.unwrap();
     assert_eq!(opened.await.unwrap(), "cancel 9 [1, 2, 3, 4]");
 }
@@ -134,8 +135,8 @@ async fn bytes_behind_an_encryption_request_are_never_interpreted() {
     ];
     for mode in [Tls::Require, Tls::Allow, Tls::Off] {
         for (name, pieces) in &variants {
-            let (negotiation, _) = door(mode);
-            let (mut client, opened) = dial(&negotiation).await;
+            let (door, _) = new_door(mode);
+            let (mut client, opened) = dial(&door).await;
             client.write_all(&pieces.concat()).await.unwrap();
             assert_eq!(opened.await.unwrap(), "closed stuffed", "{name} {mode:?}");
             let mut rest = Vec::new();
@@ -147,8 +148,8 @@ async fn bytes_behind_an_encryption_request_are_never_interpreted() {
 
 #[tokio::test]
 async fn a_request_split_from_its_stuffing_is_refused_too() {
-    let (negotiation, _) = door(Tls::Require);
-    let (mut client, opened) = dial(&negotiation).await;
+    let (door, _) = new_door(Tls::Require);
+    let (mut client, opened) = dial(&door).await;
     let request = ssl();
     let (head, tail) = request.split_at(4);
     client.write_all(head).await.unwrap();
@@ -159,8 +160,8 @@ async fn a_request_split_from_its_stuffing_is_refused_too() {
 /// Bytes that come in plaintext after our `S` are fed to the handshake, which they break.
 #[tokio::test]
 async fn plaintext_after_the_answer_breaks_the_handshake() {
-    let (negotiation, _) = door(Tls::Require);
-    let (mut client, opened) = dial(&negotiation).await;
+    let (door, _) = new_door(Tls::Require);
+    let (mut client, opened) = dial(&door).await;
     client.write_all(&ssl()).await.unwrap();
     let mut answer = [0];
     client.read_exact(&mut answer).await.unwrap();
@@ -170,9 +171,9 @@ async fn plaintext_after_the_answer_breaks_the_handshake() {
 
 #[tokio::test]
 async fn inside_tls_there_is_no_second_negotiation() {
-    let (negotiation, connector) = door(Tls::Allow);
+    let (door, connector) = new_door(Tls::Allow);
     for request in [ssl(), gss()] {
-        let (mut client, opened) = dial(&negotiation).await;
+        let (mut client, opened) = dial(&door).await;
         client.write_all(&ssl()).await.unwrap();
         let mut answer = [0];
         client.read_exact(&mut answer).await.unwrap();
@@ -196,8 +197,8 @@ async fn whoever_does_not_speak_the_protocol_is_let_go() {
         (packet_of(CANCEL_REQUEST, &[0; 300]), "closed startup_length"),
         ([ssl(), ssl()].concat(), "closed stuffed"),
     ] {
-        let (negotiation, _) = door(Tls::Off);
-        let (mut client, opened) = dial(&negotiation).await;
+        let (door, _) = new_door(Tls::Off);
+        let (mut client, opened) = dial(&door).await;
         client.write_all(&bytes).await.unwrap();
         assert_eq!(opened.await.unwrap(), expect, "{bytes:?}");
     }

@@ -1,0 +1,11 @@
+//! The lake end to end, in process: what is written is read back, by every question, whoever wrote it. The catalog of
+//! statements (SQL, wire) is not its business.
+
+mod commit;
+mod oracle;
+mod peers;
+mod recorded;
+mod rows;
+mod source;
+mod world;
+mod write;
