@@ -89,10 +89,13 @@ pub(in crate::policy) struct Bound {
     /// (line, object) → its condition; `None`: it does not fit the table, which is therefore withheld.
     pub filters: HashMap<(u32, usize), Option<Typed>>,
     /// (line, object) → (column, its mask); `None`: the mask does not fit, and the column is withheld.
-    pub masks: HashMap<(u32, usize), Vec<(usize, Option<Typed>)>>,
+    pub masks: HashMap<(u32, usize), MaskedColumns>,
     /// Lines that hide a column which this object no longer has: it may live on under another name.
     pub withheld: HashSet<(RuleRef, usize)>,
 }
+
+/// Columns by their place in the schema.
+pub(in crate::policy) type MaskedColumns = Vec<(usize, Option<Typed>)>;
 
 impl Policies {
     /// Binds `draft`. All faults are reported, not only the first. `key` is the deployment's key for `hash` masks.
