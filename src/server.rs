@@ -17,11 +17,9 @@ pub use crate::engine::world::refuse;
 use crate::engine::world::{Builder, Connect, Origin};
 use crate::engine::{Current, Engine, World};
 use crate::error::{Error, Result};
-use crate::lake::Lake;
 use crate::metastore::Metastore;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
-use crate::sources::iceberg::Iceberg;
 use crate::wire::{self, http, pg};
 use crate::{sources, telemetry};
 
@@ -173,15 +171,8 @@ fn engine(config: &Config, world: World) -> Result<(Arc<Current>, Arc<Engine>)> 
     Ok((current, engine))
 }
 
-/// A lake needs the metastore; every other kind is connected by its file alone.
 fn connect(metastore: Arc<Metastore>) -> Connect {
-    Box::new(move |file| match &file.config {
-        sources::Config::Iceberg(config) => {
-            let lake = Lake::connect(&config.lake(), Arc::clone(&metastore))?;
-            Ok(Arc::new(Iceberg::new(&file.name, config, Arc::new(lake))))
-        }
-        other => sources::connect(&file.name, other),
-    })
+    Box::new(move |file| sources::connect(&file.name, &file.config, &metastore))
 }
 
 /// One secret serves two ends that must not be exchanged for one another.
