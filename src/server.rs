@@ -152,7 +152,7 @@ impl Drop for Scratch {
     }
 }
 
-/// `shutdown`: of a world that lives; a dry one watches nothing and remembers nothing.
+/// With a shutdown it goes on watching and remembers what is in force; without one nothing is left behind.
 async fn first_world(
     config: &Config,
     metastore: Arc<Metastore>,
