@@ -86,6 +86,9 @@ pub(crate) enum Policy {
         user: String,
         /// `schema.table` or `schema.table/column`.
         table: String,
+        /// Ask Casbin the same and compare. Exit code 3 where they differ.
+        #[arg(long)]
+        verify: bool,
     },
     /// Every user, table and column as text.
     Matrix,
@@ -96,7 +99,7 @@ pub(crate) enum Policy {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum User {
-    /// Add a user, or give one a new password, in policies/users.toml. The password is asked for, or read from standard
-    /// input where that is not a terminal.
+    /// Add a user to policies/users.toml. The password is asked for, or read from standard input where that is not a
+    /// terminal; only its verifier is kept.
     Add { name: String },
 }

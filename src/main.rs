@@ -1,16 +1,17 @@
 //! Arguments → configuration → server. No logic.
 
 mod cli;
+mod commands;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 use lakegate::config::Config;
-use lakegate::server::{self, Server, Signals};
+use lakegate::server::{Server, Signals};
 use lakegate::{demo, telemetry};
 
-use cli::{Arguments, Command};
+use cli::{Arguments, Command, Policy, User};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -26,32 +27,40 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<ExitCode> {
+    let load = || {
+        let variable = |name: &str| std::env::var(name).ok();
+        Config::load(&arguments.config, variable).map_err(|faults| commands::refused(&faults))
+    };
     if arguments.print_config {
-        print!("{}", load(&arguments)?.print());
+        print!("{}", load()?.print());
         return Ok(ExitCode::SUCCESS);
     }
-    match &arguments.command {
-        Some(Command::Serve) => serve(load(&arguments)?).await,
-        Some(Command::Check) => check(load(&arguments)?).await,
-        Some(Command::Demo(options)) => {
-            let cli::Demo { data_dir, pg_port, http_port } = options.clone();
+    match arguments.command {
+        Some(Command::Serve) => serve(load()?).await,
+        Some(Command::Demo(cli::Demo { data_dir, pg_port, http_port })) => {
             demo::run(demo::Options { data_dir, pg_port, http_port }, telemetry::install_recorder()?).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Some(Command::Policy(_)) => todo!(),
-        None => Err(anyhow!("{}", Arguments::command().render_help())),
+        Some(Command::Check) => commands::check(&load()?).await,
+        Some(Command::Policy(Policy::Check { dir, offline, strict })) => match (dir, offline) {
+            (Some(dir), true) => commands::check_files(&dir, strict),
+            (None, true) => commands::check_files(&load()?.policies_dir, strict),
+            (Some(dir), false) => commands::check_policy(&Config { policies_dir: dir, ..load()? }, strict).await,
+            (None, false) => commands::check_policy(&load()?, strict).await,
+        },
+        Some(Command::Policy(Policy::Explain { user, table, verify })) => {
+            commands::explain(&load()?, &user, &table, verify).await
+        }
+        Some(Command::Policy(Policy::Matrix)) => commands::matrix(&load()?).await,
+        Some(Command::Policy(Policy::User(User::Add { name }))) => commands::add_user(&load()?, &name),
+        None => {
+            Arguments::command().print_help().context("help")?;
+            Ok(ExitCode::FAILURE)
+        }
     }
 }
 
-fn load(arguments: &Arguments) -> Result<Config> {
-    let faults = match Config::load(&arguments.config, |name| std::env::var(name).ok()) {
-        Ok(config) => return Ok(config),
-        Err(faults) => faults,
-    };
-    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-    Err(anyhow!("the configuration is refused\n{}", lines.join("\n")))
-}
-
+/// The first signal drains, the second does not wait.
 async fn serve(config: Config) -> Result<ExitCode> {
     telemetry::init(config.log.format, &config.log.filter)?;
     let mut signals = Signals::listen()?;
@@ -59,16 +68,4 @@ async fn serve(config: Config) -> Result<ExitCode> {
     signals.next().await;
     let whole = server.drain(signals.next()).await;
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-async fn check(config: Config) -> Result<ExitCode> {
-    let report = server::check(&config).await?;
-    for warning in &report.warnings {
-        println!("warning: {warning}");
-    }
-    for source in &report.sources_down {
-        println!("note: source \"{source}\" does not answer; what names it was not checked against its tables");
-    }
-    println!("ok: {} tables and datasets, {} users", report.tables, report.users);
-    Ok(ExitCode::SUCCESS)
 }

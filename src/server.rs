@@ -17,11 +17,9 @@ pub use crate::engine::world::refuse;
 use crate::engine::world::{Builder, Connect, Origin};
 use crate::engine::{Current, Engine, World};
 use crate::error::{Error, Result};
-use crate::lake::Lake;
 use crate::metastore::Metastore;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
-use crate::sources::iceberg::Iceberg;
 use crate::wire::{self, http, pg};
 use crate::{sources, telemetry};
 
@@ -78,7 +76,7 @@ impl Server {
         if config.key.is_none() {
             tracing::warn!("no key_file: hash masks will differ after a restart");
         }
-        let (builder, world) = first_world(config, metastore, true).await?;
+        let (builder, world) = first_world(config, metastore, Some(&behind)).await?;
         for warning in builder.warnings() {
             tracing::warn!(%warning, "policy");
         }
@@ -141,7 +139,7 @@ async fn dry(config: &Config) -> Result<(Builder, World, Scratch)> {
         metastore.path = scratch.0.join("metastore.db");
     }
     let metastore = Arc::new(Metastore::open(&metastore).await?);
-    let (builder, world) = first_world(config, metastore, false).await?;
+    let (builder, world) = first_world(config, metastore, None).await?;
     Ok((builder, world, scratch))
 }
 
@@ -154,7 +152,12 @@ impl Drop for Scratch {
     }
 }
 
-async fn first_world(config: &Config, metastore: Arc<Metastore>, remember: bool) -> Result<(Builder, World)> {
+/// With a shutdown it goes on watching and remembers what is in force; without one nothing is left behind.
+async fn first_world(
+    config: &Config,
+    metastore: Arc<Metastore>,
+    shutdown: Option<&Shutdown>,
+) -> Result<(Builder, World)> {
     let origin = Origin {
         catalog_dir: config.catalog_dir.clone(),
         policies_dir: config.policies_dir.clone(),
@@ -162,9 +165,9 @@ async fn first_world(config: &Config, metastore: Arc<Metastore>, remember: bool)
         mask_key: derived(config, "mask"),
         connect: connect(Arc::clone(&metastore)),
         metastore: Some(metastore),
-        remember,
+        remember: shutdown.is_some(),
     };
-    Builder::start(origin).await.map_err(|faults| refuse(&faults))
+    Builder::start(origin, shutdown).await.map_err(|faults| refuse(&faults))
 }
 
 fn engine(config: &Config, world: World) -> Result<(Arc<Current>, Arc<Engine>)> {
@@ -173,15 +176,8 @@ fn engine(config: &Config, world: World) -> Result<(Arc<Current>, Arc<Engine>)> 
     Ok((current, engine))
 }
 
-/// A lake needs the metastore; every other kind is connected by its file alone.
 fn connect(metastore: Arc<Metastore>) -> Connect {
-    Box::new(move |file| match &file.config {
-        sources::Config::Iceberg(config) => {
-            let lake = Lake::connect(&config.lake(), Arc::clone(&metastore))?;
-            Ok(Arc::new(Iceberg::new(&file.name, config, Arc::new(lake))))
-        }
-        other => sources::connect(&file.name, other),
-    })
+    Box::new(move |file| sources::connect(&file.name, &file.config, &metastore))
 }
 
 /// One secret serves two ends that must not be exchanged for one another.

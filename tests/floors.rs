@@ -48,7 +48,7 @@ const HOMES: [(&str, &[&str]); 12] = [
     ("anyhow", &["main"]),
     ("axum", &["wire"]),
     ("casbin", &["policy"]),
-    ("clap", &["main", "cli"]),
+    ("clap", &["main"]),
     ("iceberg", &["lake"]),
     ("metrics_exporter_prometheus", &["telemetry", "server", "demo"]),
     ("pgwire", &["wire"]),
@@ -133,8 +133,8 @@ fn sources() -> Vec<Source> {
     files
         .map(|file| {
             let module = file.path.trim_start_matches("src/").split(['/', '.']).next().unwrap().to_string();
-            // the binary's own module
-            let module = if module == "cli" { "main".to_string() } else { module };
+            // the binary's own modules
+            let module = if module == "cli" || module == "commands" { "main".to_string() } else { module };
             let mut source = Source { path: file.path, module, ..Source::default() };
             source.read(file.text.parse().unwrap());
             source

@@ -2,7 +2,7 @@
 //! in. What a newcomer edits is what ships.
 
 use super::directory::Directory;
-use super::{broker, postgres};
+use super::postgres;
 use crate::error::Result;
 
 macro_rules! shipped {
@@ -38,7 +38,7 @@ pub(super) fn write(directory: &Directory, places: &Places<'_>) -> Result<()> {
     let fillings = [
         ("@WAREHOUSE@", warehouse.as_str()),
         ("@KAFKA_BROKERS@", places.kafka),
-        ("@KAFKA_TOPIC@", broker::TOPIC),
+        
         ("@POSTGRES_HOST@", "127.0.0.1"),
         ("@POSTGRES_PORT@", &postgres_port),
         ("@POSTGRES_DATABASE@", postgres::DATABASE),

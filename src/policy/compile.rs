@@ -2,6 +2,7 @@
 //! answers no question about rights itself, `decide` does.
 
 mod bind;
+mod conflicts;
 mod roles;
 
 #[cfg(test)]
@@ -89,10 +90,13 @@ pub(in crate::policy) struct Bound {
     /// (line, object) → its condition; `None`: it does not fit the table, which is therefore withheld.
     pub filters: HashMap<(u32, usize), Option<Typed>>,
     /// (line, object) → (column, its mask); `None`: the mask does not fit, and the column is withheld.
-    pub masks: HashMap<(u32, usize), Vec<(usize, Option<Typed>)>>,
+    pub masks: HashMap<(u32, usize), MaskedColumns>,
     /// Lines that hide a column which this object no longer has: it may live on under another name.
     pub withheld: HashSet<(RuleRef, usize)>,
 }
+
+/// Columns by their place in the schema.
+pub(in crate::policy) type MaskedColumns = Vec<(usize, Option<Typed>)>;
 
 impl Policies {
     /// Binds `draft`. All faults are reported, not only the first. `key` is the deployment's key for `hash` masks.
@@ -111,12 +115,12 @@ impl Policies {
             subjects.iter().enumerate().map(|(i, s)| (Arc::clone(&s.name), i)).collect();
         file_rules(draft, &keys, &by_name, &mut subjects);
         roles::judge(draft, &subjects, &by_name, &mut report);
-        bind::conflicts(draft, &subjects, &objects, &bound, &mut report);
+        conflicts::masks(draft, &subjects, &objects, &bound, &mut report);
 
         if !report.faults.is_empty() {
             return Err(report.faults.sorted());
         }
-        let by_id = bind::by_id(&objects, &draft.policy_file, &mut report);
+        let by_id = conflicts::by_id(&objects, &draft.policy_file, &mut report);
         let draft = draft.clone();
         let file = Arc::from(super::file::POLICY_FILE);
         let policies = Self { generation, draft, subjects, by_name, objects, by_id, bound, file };

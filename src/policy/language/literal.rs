@@ -181,7 +181,7 @@ fn timestamp(moment: NaiveDateTime, unit: TimeUnit, zone: Option<std::sync::Arc<
             ScalarValue::TimestampSecond(Some(utc.timestamp()), zone)
         }
         TimeUnit::Millisecond if micros % 1_000 == 0 => ScalarValue::TimestampMillisecond(Some(micros / 1_000), zone),
-        TimeUnit::Microsecond if utc.timestamp_subsec_nanos() % 1_000 == 0 => {
+        TimeUnit::Microsecond if utc.timestamp_subsec_nanos().is_multiple_of(1_000) => {
             ScalarValue::TimestampMicrosecond(Some(micros), zone)
         }
         TimeUnit::Nanosecond => ScalarValue::TimestampNanosecond(Some(utc.timestamp_nanos_opt()?), zone),

@@ -486,6 +486,6 @@ fn a_year_shows_the_year_alone() {
         let shown = arrow::compute::cast(&shown, &DataType::Int64).unwrap();
         let shown = shown.as_primitive::<arrow::datatypes::Int64Type>();
         assert_eq!([shown.value(0), shown.value(1)], [i64::MAX, i64::MIN], "{unit:?}");
-        assert!(shown.value(2) <= i64::MAX - 1);
+        assert!(shown.value(2) < i64::MAX);
     }
 }
