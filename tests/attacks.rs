@@ -34,6 +34,8 @@ p3, ann, hr.emp, bonus, nullify
 p3, ann, lake.emp, bonus, nullify
 p, ann, hr.emp/confession, select, deny
 p, ann, lake.emp/confession, select, deny
+p, ann, hr.ghost/confession, select, deny
+p, ann, lake.ghost/confession, select, deny
 p, zoe, hr.dept, select, allow
 "#;
 
@@ -136,7 +138,14 @@ impl World {
             let rows = rows.iter().map(|r| row(r, self == Self::Copy));
             format!("[{}]", rows.collect::<Vec<_>>().join(", "))
         };
-        let dept = [(1, "x", "S-111"), (2, "y", "Z-8"), (4, "z", "A-6"), (10, "u", "S-110"), (11, "v", "S-666"), (0, "w", "xxxx")];
+        let dept = [
+            (1, "x", "S-111"),
+            (2, "y", "Z-8"),
+            (4, "z", "A-6"),
+            (10, "u", "S-110"),
+            (11, "v", "S-666"),
+            (0, "w", "xxxx"),
+        ];
         let dept = dept.map(|(id, title, guess)| format!("[{id}, \"{title}\", \"{guess}\"]")).join(", ");
         format!(
             "kind = \"memory\"\n[[table]]\nname = \"hr.emp\"\ncolumns = {columns}\nrows = {}\n\

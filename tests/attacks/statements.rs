@@ -121,7 +121,8 @@ async fn two_worlds_and_the_prefiltered_copy_answer_alike() {
     for schema in ["hr", "lake"] {
         for attack in ATTACKS {
             let sql = fill(attack, schema);
-            let [seen, other, clean] = [both(&a, "ann", &sql).await, both(&b, "ann", &sql).await, both(&copy, "ann", &sql).await];
+            let [seen, other, clean] =
+                [both(&a, "ann", &sql).await, both(&b, "ann", &sql).await, both(&copy, "ann", &sql).await];
             if seen != other || seen != clean {
                 differ.push(format!("{sql}\n  A    {seen:?}\n  B    {other:?}\n  copy {clean:?}"));
             }
