@@ -218,9 +218,8 @@ impl Writer<'_> {
     }
 
     fn scan(&mut self, node: &TableScan) -> Option<()> {
-        let TableScan {
-            table_name, source: _, projection, projected_schema, filters, fetch, statistics_requests: _
-        } = node;
+        let TableScan { table_name, source: _, projection, projected_schema, filters, fetch, statistics_requests: _ } =
+            node;
         self.ink.word("scan");
         self.schema(projected_schema);
         self.ink.maybe(projection.as_ref(), |ink, columns| {
