@@ -15,7 +15,9 @@ use super::write::every_type;
 fn service(variable: &str) -> String {
     let name = format!("LAKEGATE_TEST_S3_{variable}");
     std::env::var(&name).unwrap_or_else(|_| {
-        panic!("{name} is not set: `./x test` starts an S3 server; by hand: `./x services up s3` and the line it prints")
+        panic!(
+            "{name} is not set: `./x test` starts an S3 server; by hand: `./x services up s3` and the line it prints"
+        )
     })
 }
 
