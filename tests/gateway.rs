@@ -101,6 +101,17 @@ impl Gateway {
         write_private(&self.path("policies/policy.csv"), text);
     }
 
+    /// Writes it and waits until it is in force.
+    pub async fn change_policy(&self, text: &str) {
+        let policies = || self.server.engine.world().policies.hash();
+        let (before, begin) = (policies(), Instant::now());
+        self.write_policy(text);
+        while policies() == before {
+            assert!(begin.elapsed() < PATIENCE, "the policy is not in force");
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// By name, with the name as password.
     pub async fn connect(&self, user: &str) -> Client {
         let address = self.server.pg;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attacks;
+mod catalog;
 mod docker;
 mod floors;
 mod gateway;

@@ -5,10 +5,24 @@ use crate::gateway::{simple, told};
 
 /// Names that would change identity, authority or the engine, if they were settings.
 const NAMES: &[&str] = &[
-    "role", "session_authorization", "is_superuser", "row_security", "user.region", "lakegate.user", "lakegate.role",
-    "lakegate.region", "datafusion.execution.target_partitions", "datafusion.catalog.information_schema",
-    "datafusion.sql_parser.dialect", "datafusion.optimizer.max_passes", "datafusion.execution.parquet.pushdown_filters",
-    "server_version", "transaction_deferrable", "local_preload_libraries", "session_preload_libraries", "data_directory",
+    "role",
+    "session_authorization",
+    "is_superuser",
+    "row_security",
+    "user.region",
+    "lakegate.user",
+    "lakegate.role",
+    "lakegate.region",
+    "datafusion.execution.target_partitions",
+    "datafusion.catalog.information_schema",
+    "datafusion.sql_parser.dialect",
+    "datafusion.optimizer.max_passes",
+    "datafusion.execution.parquet.pushdown_filters",
+    "server_version",
+    "transaction_deferrable",
+    "local_preload_libraries",
+    "session_preload_libraries",
+    "data_directory",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,7 +41,12 @@ async fn no_setting_changes_who_one_is() {
             assert!(answer.starts_with("ERROR"), "{sql}: {answer}");
         }
     }
-    for sql in ["SET ROLE root", "SET SESSION AUTHORIZATION root", "SET LOCAL ROLE root", "RESET SESSION AUTHORIZATION; SET ROLE root"] {
+    for sql in [
+        "SET ROLE root",
+        "SET SESSION AUTHORIZATION root",
+        "SET LOCAL ROLE root",
+        "RESET SESSION AUTHORIZATION; SET ROLE root",
+    ] {
         assert!(simple(&client, sql).await.starts_with("ERROR"), "{sql}");
     }
     let after = simple(&client, "SELECT id, region, ssn FROM hr.emp ORDER BY id").await;
@@ -39,7 +58,9 @@ async fn no_setting_changes_who_one_is() {
 async fn startup_parameters_are_settings_and_nothing_more() {
     let world = World::A.start().await;
     let address = world.server.pg;
-    for options in ["-c role=root", "-c session_authorization=root", "-c user.region=US", "-c datafusion.execution.batch_size=1"] {
+    for options in
+        ["-c role=root", "-c session_authorization=root", "-c user.region=US", "-c datafusion.execution.batch_size=1"]
+    {
         let text = format!(
             "host={} port={} user=ann password=ann dbname=lakegate options='{options}'",
             address.ip(),

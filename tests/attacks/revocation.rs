@@ -41,7 +41,7 @@ async fn a_faulty_file_keeps_the_old_policy() {
     let ask = "SELECT count(*), min(ssn) FROM hr.emp";
     let before = simple(&client, ask).await;
     for fault in [
-        POLICY.replace("p, ann, hr.emp/note, select, deny", "p, ann, hr.emp/note, select, Deny"),
+        POLICY.replace("p, ann, hr.emp/confession, select, deny", "p, ann, hr.emp/confession, select, Deny"),
         POLICY.replace("p2, ann, hr.emp,", "p2, ann, hr.emmp,"),
         POLICY.replace("p3, ann, hr.emp, ssn, redact", "p3, ann, hr.emp, ssn, redcat"),
         POLICY[..POLICY.len() / 2].to_string(),

@@ -121,7 +121,8 @@ async fn two_worlds_and_the_prefiltered_copy_answer_alike() {
     for schema in ["hr", "lake"] {
         for attack in ATTACKS {
             let sql = fill(attack, schema);
-            let [seen, other, clean] = [both(&a, "ann", &sql).await, both(&b, "ann", &sql).await, both(&copy, "ann", &sql).await];
+            let [seen, other, clean] =
+                [both(&a, "ann", &sql).await, both(&b, "ann", &sql).await, both(&copy, "ann", &sql).await];
             if seen != other || seen != clean {
                 differ.push(format!("{sql}\n  A    {seen:?}\n  B    {other:?}\n  copy {clean:?}"));
             }
@@ -144,15 +145,15 @@ async fn a_denied_column_cannot_be_named() {
     let world = World::A.start().await;
     for schema in ["hr", "lake"] {
         for sql in [
-            "SELECT note FROM {t}",
-            "SELECT e.note FROM {t} e",
-            "SELECT id FROM {t} WHERE note = 'x'",
-            "SELECT id FROM {t} ORDER BY note",
-            "SELECT count(note) FROM {t}",
-            "SELECT id FROM {t} GROUP BY note",
-            "SELECT (SELECT max(note) FROM {t})",
-            "SELECT a.id FROM {t} a JOIN {t} b USING (note)",
-            "SELECT note AS n FROM {t} UNION SELECT title FROM {d}",
+            "SELECT confession FROM {t}",
+            "SELECT e.confession FROM {t} e",
+            "SELECT id FROM {t} WHERE confession = 'x'",
+            "SELECT id FROM {t} ORDER BY confession",
+            "SELECT count(confession) FROM {t}",
+            "SELECT id FROM {t} GROUP BY confession",
+            "SELECT (SELECT max(confession) FROM {t})",
+            "SELECT a.id FROM {t} a JOIN {t} b USING (confession)",
+            "SELECT confession AS n FROM {t} UNION SELECT title FROM {d}",
         ] {
             let sql = fill(sql, schema);
             for answer in both(&world, "ann", &sql).await {
@@ -160,8 +161,8 @@ async fn a_denied_column_cannot_be_named() {
                 assert!(!answer.contains("CNRY"), "{sql}: {answer}");
             }
         }
-        let [plain, _] = both(&world, "ann", &fill("SELECT note FROM {t}", schema)).await;
-        assert_eq!(plain, "ERROR 42501 permission denied for column note");
+        let [plain, _] = both(&world, "ann", &fill("SELECT confession FROM {t}", schema)).await;
+        assert_eq!(plain, "ERROR 42501 permission denied for column confession");
         let [absent, _] = both(&world, "ann", &fill("SELECT nothing FROM {t}", schema)).await;
         assert_eq!(absent, "ERROR 42703 column \"nothing\" does not exist");
     }

@@ -64,7 +64,11 @@ fn only_what_cannot_raise_an_error_passes() {
 }
 
 fn barrier(inner: Arc<dyn ExecutionPlan>) -> BarrierExec {
-    BarrierExec::new(inner, Arc::new(visible()), Proof { table: "hr.emp".into(), filter: vec!["region@0 = EU".into()], body: false })
+    BarrierExec::new(
+        inner,
+        Arc::new(visible()),
+        Proof { table: "hr.emp".into(), filter: vec!["region@0 = EU".into()], body: false },
+    )
 }
 
 #[test]
@@ -124,7 +128,9 @@ impl ExecutionPlan for Telling {
     }
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let schema = Arc::new(visible());
-        let rows = futures::stream::iter([Err(DataFusionError::Execution("Cannot cast string 'CNRY-secret' to Int32".into()))]);
+        let rows = futures::stream::iter([Err(DataFusionError::Execution(
+            "Cannot cast string 'CNRY-secret' to Int32".into(),
+        ))]);
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
     }
 }
@@ -134,7 +140,10 @@ async fn an_error_below_the_barrier_loses_its_text() {
     let barrier = barrier(Arc::new(Telling::new()));
     let mut rows = barrier.execute(0, Arc::new(TaskContext::default())).expect("it starts");
     let error = Error::from(rows.next().await.expect("one item").expect_err("which is an error"));
-    assert_eq!((error.kind(), error.message(), error.detail()), (Kind::SourceFailed, "a table could not be read", None));
+    assert_eq!(
+        (error.kind(), error.message(), error.detail()),
+        (Kind::SourceFailed, "a table could not be read", None)
+    );
     assert!(!error.to_string().contains("CNRY"));
 }
 
@@ -145,7 +154,8 @@ fn a_raw_leaf_outside_a_barrier_is_refused_and_one_inside_is_not() {
     assert_eq!(verify(raw()).expect_err("bare").kind(), Kind::Internal);
     // the policy filter that the barrier vouches for is not below it
     assert_eq!(verify(Arc::new(barrier(raw()))).expect_err("no filter").kind(), Kind::Internal);
-    let open = BarrierExec::new(raw(), Arc::new(visible()), Proof { table: "hr.emp".into(), filter: vec![], body: false });
+    let open =
+        BarrierExec::new(raw(), Arc::new(visible()), Proof { table: "hr.emp".into(), filter: vec![], body: false });
     assert!(verify(Arc::new(open)).is_ok());
     let beside = datafusion::physical_plan::union::UnionExec::try_new(vec![
         Arc::new(EmptyExec::new(Arc::new(visible()))) as Arc<dyn ExecutionPlan>,

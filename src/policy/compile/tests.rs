@@ -205,3 +205,19 @@ fn a_generation_carries_its_number_the_files_hash_and_its_users() {
     let later = Arc::new(Policies::compile(&draft, &objects(), &key(), 43).unwrap().0);
     assert!(later.session(&principal).is_none());
 }
+
+#[test]
+fn without_tables_the_subjects_are_judged_all_the_same() {
+    let said = |csv: &str| judge_unbound(&draft(csv)).map_or_else(|f| lines(&f), |w| lines(&w));
+    assert_eq!(said(EXAMPLE), "");
+    assert_eq!(said("p, alice, no.such, select, allow\n"), "");
+    assert!(said("g, a, b\ng, b, a\n").contains("the roles go in a ring"));
+    assert!(said("p, alcie, no.such, select, deny\n").contains("neither a user nor a role; did you mean `alice`?"));
+}
+
+#[test]
+fn what_is_printed_for_a_log_holds_neither_verifiers_nor_attributes() {
+    let policies = Arc::new(Policies::compile(&draft(EXAMPLE), &objects(), &key(), 1).unwrap().0);
+    let printed = format!("{policies:?} {:?} {:?}", session(&policies, "alice"), draft(EXAMPLE));
+    assert!(!printed.contains("SCRAM-SHA-256$") && !format!("{policies:?}").contains("EU"), "{printed}");
+}
