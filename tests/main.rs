@@ -1,5 +1,5 @@
 //! The one integration binary, so that DataFusion links once: a module for each area. It holds no tests itself.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod attacks;
 mod catalog;
