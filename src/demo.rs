@@ -23,7 +23,8 @@ use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
 use crate::metastore::Metastore;
 use crate::server::{Server, Signals, refuse};
-use crate::sources::{self, Source, Writer, iceberg::Iceberg};
+use crate::sources::iceberg::Iceberg;
+use crate::sources::{self, Source, Writer};
 use crate::telemetry;
 use crate::types::TableName;
 

@@ -122,6 +122,12 @@ pub struct Pinned {
     pub reads: Reads,
 }
 
+impl Debug for Pinned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pinned").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
 /// See [`Pinned::reads`].
 pub type Reads = Arc<dyn Fn(&dyn ExecutionPlan) -> bool + Send + Sync>;
 

@@ -15,7 +15,8 @@ const MAY_SEE: [(&str, &[&str]); 12] = [
     ("metastore", &[]),
     ("lake", &["metastore"]),
     ("formats", &[]),
-    ("sources", &["lake", "formats"]),
+    // `metastore`: `connect` hands it on to a lake, whose catalog it holds
+    ("sources", &["lake", "formats", "metastore"]),
     ("policy", &[]),
     ("catalog", &["sources", "policy", "formats", "metastore"]),
     // `sources`: world.rs connects what the catalog describes, write.rs hands rows to a lake's writer

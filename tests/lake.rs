@@ -6,6 +6,7 @@ mod oracle;
 mod peers;
 mod recorded;
 mod rows;
+mod s3;
 mod source;
 mod world;
 mod write;

@@ -1,8 +1,11 @@
 //! The one integration binary, so that DataFusion links once: a module for each area. It holds no tests itself.
 #![allow(clippy::unwrap_used)]
 
+mod attacks;
+mod catalog;
 mod docker;
 mod floors;
+mod gateway;
 mod lake;
 mod postgres_server;
 mod sources;

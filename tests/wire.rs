@@ -7,6 +7,7 @@ mod protocol;
 mod tools;
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,13 +63,15 @@ async fn engine(users: &[(&str, &str)]) -> Arc<Engine> {
     let (catalog_dir, policies_dir) = (folder.path().join("catalog"), folder.path().join("policies"));
     std::fs::create_dir(&catalog_dir).unwrap();
     std::fs::create_dir(&policies_dir).unwrap();
-    std::fs::write(policies_dir.join("model.conf"), MODEL).unwrap();
+    std::fs::write(policies_dir.join("model.conf"), include_str!("../policies/model.conf")).unwrap();
     std::fs::write(policies_dir.join("policy.csv"), "").unwrap();
     let users = users.iter().map(|(name, password)| {
         let verifier = scram_verifier(password, b"sixteen byte salt", ITERATIONS);
         format!("[user.{name}]\nscram = \"{verifier}\"\n")
     });
-    std::fs::write(policies_dir.join("users.toml"), users.collect::<String>()).unwrap();
+    let users_file = policies_dir.join("users.toml");
+    std::fs::write(&users_file, users.collect::<String>()).unwrap();
+    std::fs::set_permissions(&users_file, PermissionsExt::from_mode(0o600)).unwrap();
     let origin = Origin {
         catalog_dir,
         policies_dir,
@@ -78,7 +81,7 @@ async fn engine(users: &[(&str, &str)]) -> Arc<Engine> {
         metastore: None,
         remember: false,
     };
-    let (_builder, world) = Builder::start(origin).await.map_err(|faults| format!("{faults:?}")).unwrap();
+    let (_builder, world) = Builder::start(origin, None).await.map_err(|faults| format!("{faults:?}")).unwrap();
     let current = Arc::new(Current::new(Arc::new(world)));
     Engine::new(engine::Config::default(), current, Secret::new(b"another key".to_vec())).unwrap()
 }

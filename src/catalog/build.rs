@@ -28,6 +28,8 @@ pub struct Connected {
     /// What [`Source::revision`] said just before its tables were asked for.
     pub revision: Option<u64>,
     pub tables: Result<Vec<Arc<dyn Table>>, Arc<Error>>,
+    /// What [`Source::schemas`] said just after: a lake's schema may be empty.
+    pub schemas: Vec<String>,
 }
 
 /// Plans a dataset's body over the catalog as far as it stands: 42P01 for a table that is not there (yet), 08006 for one
@@ -95,7 +97,8 @@ async fn ask_one(
             Err(_) => (revision, Err(late())),
         },
     };
-    Connected { name: file.name.clone(), hash: file.hash, source, revision, tables: tables.map_err(Arc::new) }
+    let schemas = source.schemas();
+    Connected { name: file.name.clone(), hash: file.hash, source, revision, tables: tables.map_err(Arc::new), schemas }
 }
 
 /// One snapshot, and what policies are bound to; or every conflict, each naming the files that have part in it.

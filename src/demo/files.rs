@@ -38,7 +38,6 @@ pub(super) fn write(directory: &Directory, places: &Places<'_>) -> Result<()> {
     let fillings = [
         ("@WAREHOUSE@", warehouse.as_str()),
         ("@KAFKA_BROKERS@", places.kafka),
-        
         ("@POSTGRES_HOST@", "127.0.0.1"),
         ("@POSTGRES_PORT@", &postgres_port),
         ("@POSTGRES_DATABASE@", postgres::DATABASE),

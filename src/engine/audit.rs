@@ -68,7 +68,8 @@ impl Record {
     fn write(&mut self, outcome: &'static str, sqlstate: &'static str) {
         self.written = true;
         let elapsed = self.started.elapsed();
-        metrics::counter!(names::QUERIES, "outcome" => if outcome == "error" { sqlstate } else { outcome }).increment(1);
+        metrics::counter!(names::QUERIES, "outcome" => if outcome == "error" { sqlstate } else { outcome })
+            .increment(1);
         metrics::histogram!(names::QUERY_SECONDS).record(elapsed.as_secs_f64());
         tracing::info!(
             target: "audit",

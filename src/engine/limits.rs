@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Query, SetExpr, Statement, Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use serde::{Deserialize, Serialize};
@@ -90,11 +91,33 @@ pub(crate) fn parse(sql: &str, limits: &Limits) -> Result<Vec<Statement>> {
 
 fn parse_tokens(sql: &str, tokens: Vec<TokenWithSpan>, limits: &Limits) -> Result<Vec<Statement>> {
     let dialect = PostgreSqlDialect {};
+    let tokens = table_as_select(tokens);
     let mut parser = Parser::new(&dialect).with_recursion_limit(limits.depth_max).with_tokens_with_locations(tokens);
     parser.parse_statements().map_err(|e| match e {
         ParserError::RecursionLimitExceeded => too_complex("levels", limits.depth_max),
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => syntax(sql, &text),
     })
+}
+
+/// `TABLE t` at the head of a statement, which the parser knows only inside a query, is `SELECT * FROM t`.
+fn table_as_select(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut out = Vec::with_capacity(tokens.len());
+    let mut at_head = true;
+    for token in tokens {
+        match &token.token {
+            Token::Whitespace(_) => out.push(token),
+            Token::Word(word) if at_head && word.keyword == Keyword::TABLE && word.quote_style.is_none() => {
+                let words = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
+                out.extend(words.map(|t| TokenWithSpan { token: t, span: token.span }));
+                at_head = false;
+            }
+            other => {
+                at_head = matches!(other, Token::SemiColon);
+                out.push(token);
+            }
+        }
+    }
+    out
 }
 
 /// sqlparser: `Expected: an expression, found: from at Line: 1, Column: 8`. PostgreSQL: what it stumbled on, and where.
@@ -135,7 +158,7 @@ fn measure(statement: &Statement, limits: &Limits) -> Result<()> {
 }
 
 struct Measure<'a> {
-    nodes: usize,
+    nodes: isize,
     depth: usize,
     limits: &'a Limits,
     fault: Option<Error>,
@@ -145,7 +168,7 @@ impl Measure<'_> {
     fn enter(&mut self) -> ControlFlow<()> {
         self.nodes += 1;
         self.depth += 1;
-        if self.nodes > self.limits.nodes_max {
+        if self.nodes > isize::try_from(self.limits.nodes_max).unwrap_or(isize::MAX) {
             self.fault = Some(too_complex("nodes", self.limits.nodes_max));
             return ControlFlow::Break(());
         }
@@ -160,7 +183,11 @@ impl Measure<'_> {
 impl Visitor for Measure<'_> {
     type Break = ();
 
-    fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        // parentheses, those of balancing too, are no work for anybody
+        if matches!(expr, Expr::Nested(_)) {
+            self.nodes -= 1;
+        }
         self.enter()
     }
 
@@ -289,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_syntax_error_points_at_its_place() {
-        let e = parse("SELECT 1\nFROM FROM", &Limits::default()).expect_err("no such statement");
+        let e = parse("SELECT 1\nFROM WHERE", &Limits::default()).expect_err("no such statement");
         assert_eq!((e.kind().sqlstate(), e.position()), ("42601", Some(15)));
     }
 }

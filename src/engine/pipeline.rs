@@ -144,11 +144,11 @@ fn bind(plan: LogicalPlan, parameters: &[FieldRef], values: Vec<ScalarValue>) ->
 /// Declared type, else what the planner inferred, else by its place: a cast's type, LIMIT's integer; else text, as
 /// PostgreSQL does for a lone unknown.
 fn parameter_types(plan: &LogicalPlan, declared: &[Option<FieldRef>]) -> Result<Vec<FieldRef>> {
-    let mut found: BTreeMap<usize, Option<DataType>> = BTreeMap::new();
-    let note = |found: &mut BTreeMap<usize, Option<DataType>>, id: &str, data_type: Option<DataType>| {
+    let mut found: BTreeMap<usize, Option<FieldRef>> = BTreeMap::new();
+    let note = |found: &mut BTreeMap<usize, Option<FieldRef>>, id: &str, field: Option<FieldRef>| {
         if let Some(n) = id.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()) {
             let known = found.entry(n).or_default();
-            *known = known.take().or(data_type);
+            *known = known.take().or(field);
         }
     };
     plan.apply_with_subqueries(|node| {
@@ -158,12 +158,12 @@ fn parameter_types(plan: &LogicalPlan, declared: &[Option<FieldRef>]) -> Result<
                 match e {
                     Expr::Cast(c) => {
                         if let Expr::Placeholder(p) = c.expr.as_ref() {
-                            note(&mut found, &p.id, Some(c.field.data_type().clone()));
+                            note(&mut found, &p.id, Some(Arc::clone(&c.field)));
                         }
                     }
                     Expr::Placeholder(p) => {
-                        let inferred = p.field.as_ref().map(|f| f.data_type().clone());
-                        note(&mut found, &p.id, inferred.or(in_limit.then_some(DataType::Int64)));
+                        let limit = || in_limit.then(|| Arc::new(Field::new("", DataType::Int64, true)));
+                        note(&mut found, &p.id, p.field.clone().or_else(limit));
                     }
                     _ => {}
                 }
@@ -175,8 +175,10 @@ fn parameter_types(plan: &LogicalPlan, declared: &[Option<FieldRef>]) -> Result<
     let field = |n: usize| {
         let by_client = declared.get(n - 1).cloned().flatten();
         by_client.unwrap_or_else(|| {
-            let data_type = found.get(&n).cloned().flatten().unwrap_or(DataType::Utf8);
-            Arc::new(Field::new(format!("${n}"), data_type, true))
+            // the metadata of a compared column stays: an oid is not the number it looks like
+            let known = found.get(&n).cloned().flatten().map(Arc::unwrap_or_clone);
+            let field = known.unwrap_or_else(|| Field::new("", DataType::Utf8, true));
+            Arc::new(field.with_name(format!("${n}")).with_nullable(true))
         })
     };
     Ok((1..=highest).map(field).collect())

@@ -258,9 +258,7 @@ fn check(setting: &Setting, value: &str) -> Result<String> {
             Some(word) => Ok((*word).to_string()),
             None => Err(invalid()),
         },
-        Values::TimeZone => {
-            zone(value.trim()).map(|tz| tz.name().to_string()).ok_or_else(invalid)
-        }
+        Values::TimeZone => zone(value.trim()).map(|tz| tz.name().to_string()).ok_or_else(invalid),
         Values::Fixed => {
             Err(Error::new(Kind::PermissionDenied, format!("parameter \"{}\" cannot be changed", setting.name)))
         }

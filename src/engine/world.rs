@@ -309,7 +309,7 @@ fn tables_differ(old: &[Connected], new: &[Connected]) -> bool {
         let mut all: Vec<_> =
             tables.iter().map(|t| (t.identity(), t.name().clone(), t.schema(), t.raw_columns().to_vec())).collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
-        Some((all, c.source.schemas()))
+        Some((all, c.schemas.clone()))
     };
     old.len() != new.len()
         || old.iter().zip(new).any(|(o, n)| o.name != n.name || o.hash != n.hash || shape(o) != shape(n))

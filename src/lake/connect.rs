@@ -213,7 +213,7 @@ impl StorageFactory for Factory {
 impl Files {
     fn at(&self, uri: &str) -> iceberg::Result<(Arc<dyn ObjectStore>, Path)> {
         let store = self.store.as_ref().ok_or_else(|| fault("this storage was deserialised and has no store"))?;
-        let path = store.path(uri).map_err(|e| fault("outside the store").with_source(anyhow::Error::new(e)))?;
+        let path = store.path(uri).map_err(|e| fault("outside the store").with_source(e))?;
         Ok((Arc::clone(store.objects()), path))
     }
 }

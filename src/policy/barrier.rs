@@ -72,6 +72,8 @@ pub(crate) struct Proof {
     pub(crate) table: String,
     /// The policy filter's conjuncts, columns by name.
     pub(crate) filter: Vec<String>,
+    /// Below stands a dataset's body with barriers of its own, not a raw table: its leaves are judged too.
+    pub(crate) body: bool,
 }
 
 /// Overrides nothing but what has no default, so that every push of DataFusion's stops here (each default is asserted by
@@ -175,3 +177,6 @@ fn silence(error: DataFusionError) -> DataFusionError {
     }
     Error::new(Kind::SourceFailed, "a table could not be read").with_source(ours).into()
 }
+
+#[cfg(test)]
+mod tests;

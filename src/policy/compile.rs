@@ -2,12 +2,14 @@
 //! answers no question about rights itself, `decide` does.
 
 mod bind;
+mod conflicts;
 mod roles;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
 use std::sync::{Arc, RwLock};
 
 use super::decide::SessionPolicy;
@@ -20,7 +22,6 @@ use crate::types::ObjectId;
 pub(in crate::policy) use bind::BoundObject;
 
 /// One generation of policy, swapped whole.
-#[derive(Debug)]
 pub struct Policies {
     generation: u64,
     pub(in crate::policy) draft: Draft,
@@ -31,6 +32,13 @@ pub struct Policies {
     pub(in crate::policy) bound: Bound,
     /// The file's name as lines are reported by, shared.
     file: Arc<str>,
+}
+
+/// Everybody's rights are no text for a log.
+impl fmt::Debug for Policies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policies").field("generation", &self.generation).finish_non_exhaustive()
+    }
 }
 
 /// What the rules are bound to.
@@ -114,12 +122,12 @@ impl Policies {
             subjects.iter().enumerate().map(|(i, s)| (Arc::clone(&s.name), i)).collect();
         file_rules(draft, &keys, &by_name, &mut subjects);
         roles::judge(draft, &subjects, &by_name, &mut report);
-        bind::conflicts(draft, &subjects, &objects, &bound, &mut report);
+        conflicts::masks(draft, &subjects, &objects, &bound, &mut report);
 
         if !report.faults.is_empty() {
             return Err(report.faults.sorted());
         }
-        let by_id = bind::by_id(&objects, &draft.policy_file, &mut report);
+        let by_id = conflicts::by_id(&objects, &draft.policy_file, &mut report);
         let draft = draft.clone();
         let file = Arc::from(super::file::POLICY_FILE);
         let policies = Self { generation, draft, subjects, by_name, objects, by_id, bound, file };
@@ -137,7 +145,7 @@ impl Policies {
 
     /// The SCRAM verifier text of `users.toml`, as Postgres stores it.
     pub fn verifier(&self, user: &str) -> Option<&str> {
-        self.draft.users.users.get(user).map(|u| u.verifier.as_str())
+        self.draft.users.users.get(user).map(|u| u.verifier.reveal().as_str())
     }
 
     /// For somebody who has proven to be `user`. The engine's `login` is the one caller.
@@ -171,6 +179,19 @@ impl Policies {
 
     pub(in crate::policy) fn line(&self, line: u32) -> Line {
         Line { file: Arc::clone(&self.file), line }
+    }
+}
+
+/// What can be said of a draft without the tables it is about: rings and chains of roles, subjects that nobody is.
+/// Warnings, or the faults.
+pub fn judge_unbound(draft: &Draft) -> Result<Vec<Fault>, Vec<Fault>> {
+    let mut report = Report { faults: Faults::default(), warnings: Faults::default() };
+    let subjects = roles::close(draft, &mut report);
+    let by_name = subjects.iter().enumerate().map(|(i, s)| (Arc::clone(&s.name), i)).collect();
+    roles::judge(draft, &subjects, &by_name, &mut report);
+    match report.faults.is_empty() {
+        true => Ok(report.warnings.sorted()),
+        false => Err(report.faults.sorted()),
     }
 }
 

@@ -47,9 +47,9 @@ impl SessionPolicy {
         self.remember((object, action, None), || self.decide_afresh(object, action))
     }
 
-    /// A base table inside a dataset (policy.md §8): the owner's grant, and whatever lines name the caller on top:
-    /// filters of both by AND, strictest mask of both, denied columns of the caller added to `hidden` and `denied`. `Deny` where the owner has no
-    /// right or a line denies the caller.
+    /// A base table inside a dataset: the owner's grant, and whatever lines name the caller on top. Filters of both by
+    /// AND, the strictest mask of both, denied columns of the caller added to `hidden` and `denied`. `Deny` where the
+    /// owner has no right or a line denies the caller.
     pub fn through(&self, owner: &SessionPolicy, object: ObjectId) -> Decision {
         // the index of an owner of another generation means nothing here
         if !Arc::ptr_eq(&self.policies, &owner.policies) {

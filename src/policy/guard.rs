@@ -395,7 +395,7 @@ fn count_sealed(plan: &LogicalPlan) -> Result<usize> {
 
 /// An already guarded dataset body as the raw table below a dataset's own filter and masks.
 #[derive(Debug)]
-struct BodyTable {
+pub(super) struct BodyTable {
     plan: LogicalPlan,
     schema: arrow::datatypes::SchemaRef,
 }

@@ -6,6 +6,7 @@ mod functions;
 mod literal;
 mod mask;
 mod mask_functions;
+mod settle;
 mod typing;
 
 #[cfg(test)]

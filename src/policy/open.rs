@@ -75,6 +75,7 @@ impl TableProvider for Opened {
         let input = DFSchema::try_from(plan.schema())?;
         let proof = Proof {
             table: self.table.clone(),
+            body: self.raw.is::<super::guard::BodyTable>(),
             filter: policy
                 .iter()
                 .map(|p| Ok(by_name(&state.create_physical_expr(p.clone(), &input)?)))

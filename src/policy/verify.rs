@@ -25,7 +25,7 @@ pub(crate) fn verify(plan: &Arc<dyn ExecutionPlan>, free: &[Free]) -> Result<()>
         // `is::<T>()` of ExecutionPlan follows `downcast_delegate`; ask the concrete type instead
         if let Some(barrier) = (node.as_ref() as &dyn Any).downcast_ref::<BarrierExec>() {
             check_barrier(barrier)?;
-            return Ok(TreeNodeRecursion::Jump);
+            return Ok(if barrier.proof().body { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Jump });
         }
         if node.children().is_empty() && !is_constant(node.as_ref()) && !free.iter().any(|f| f.reads(node.as_ref())) {
             return Err(Error::internal(format!("raw leaf {} outside a barrier", node.name())).into());

@@ -103,9 +103,11 @@ mod tests {
     }
 
     fn put(folder: &Path, name: &str, text: &str) {
-        let path = folder.join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        // whole at once: the watcher looks every few milliseconds and would tell of the file half-written
+        let beside = folder.join("beside");
+        fs::write(&beside, text).unwrap();
+        fs::set_permissions(&beside, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::rename(&beside, folder.join(name)).unwrap();
     }
 
     async fn next(news: &mut watch::Receiver<Option<Arc<News>>>) -> String {

@@ -29,7 +29,7 @@ pub struct TableConfig {
     /// `schema.table`.
     pub name: String,
     pub columns: Vec<ColumnConfig>,
-    /// Values in the order of the columns; text is read as the column's type, a missing tail is NULL.
+    /// Values in the order of the columns; text is read as the column's type. `{}` is NULL, and so is a missing tail.
     #[serde(default)]
     pub rows: Vec<Vec<toml::Value>>,
 }
@@ -92,6 +92,7 @@ fn value_of(value: &toml::Value) -> serde_json::Value {
         toml::Value::Boolean(truth) => (*truth).into(),
         toml::Value::Datetime(time) => time.to_string().into(),
         toml::Value::Array(items) => items.iter().map(value_of).collect(),
+        toml::Value::Table(fields) if fields.is_empty() => serde_json::Value::Null,
         toml::Value::Table(fields) => fields.iter().map(|(name, value)| (name.clone(), value_of(value))).collect(),
     }
 }

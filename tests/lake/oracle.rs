@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::ScalarValue;
 use datafusion::datasource::MemTable;
 use datafusion::datasource::TableProvider;
+use datafusion::functions::core::expr_fn::get_field;
 use datafusion::prelude::{DataFrame, Expr, SessionConfig, SessionContext, col, lit};
 use lakegate::sources::Table;
 
@@ -48,11 +49,16 @@ pub(crate) async fn all_rows(table: &Arc<dyn Table>) -> Vec<RecordBatch> {
 
 /// Panics with the first question whose answers differ; returns how many were asked.
 pub(crate) async fn ask_everything(table: &Arc<dyn Table>, expected: &[RecordBatch]) -> usize {
+    ask_each(table, expected, 1).await
+}
+
+/// As [`ask_everything`], but only one question of so many.
+pub(crate) async fn ask_each(table: &Arc<dyn Table>, expected: &[RecordBatch], nth: usize) -> usize {
     let provider = table.pin().await.unwrap().provider;
     assert_eq!(provider.schema(), table.schema());
     let memory = MemTable::try_new(expected[0].schema(), vec![expected.to_vec()]).unwrap();
     let memory: Arc<dyn TableProvider> = Arc::new(memory);
-    let questions = questions(expected);
+    let questions: Vec<_> = questions(expected).into_iter().step_by(nth).collect();
     for (setting, session) in sessions() {
         for (text, question) in &questions {
             let got = answer(&session, &provider, question).await;
@@ -113,13 +119,27 @@ fn questions(rows: &[RecordBatch]) -> Vec<(String, Question)> {
 }
 
 fn predicates(column: &Expr, of: &DataType, name: &str, rows: &[RecordBatch]) -> Vec<Expr> {
+    let mut all = vec![];
+    if let DataType::Struct(fields) = of {
+        let arrays = rows.iter().map(|b| b.column_by_name(name).unwrap().as_struct());
+        for field in fields {
+            let inner = get_field(column.clone(), field.name().clone());
+            let arrays: Vec<_> = arrays.clone().map(|a| a.column_by_name(field.name()).unwrap().clone()).collect();
+            all.extend(compared(&inner, field.data_type(), &arrays));
+        }
+    }
+    let arrays: Vec<_> = rows.iter().map(|b| b.column_by_name(name).unwrap().clone()).collect();
+    all.extend(compared(column, of, &arrays));
+    all
+}
+
+fn compared(column: &Expr, of: &DataType, arrays: &[ArrayRef]) -> Vec<Expr> {
     let mut all = vec![column.clone().is_null(), column.clone().is_not_null()];
     if of.is_nested() {
         return all;
     }
     let mut values: Vec<ScalarValue> = vec![];
-    for batch in rows {
-        let array = batch.column_by_name(name).unwrap();
+    for array in arrays {
         for row in 0..array.len() {
             let value = ScalarValue::try_from_array(array, row).unwrap();
             if !value.is_null() && !values.contains(&value) && values.len() < 3 {

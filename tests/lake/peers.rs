@@ -14,7 +14,7 @@ use super::world::World;
 use super::write::every_type;
 
 /// Runs the script; what it prints on standard output is JSON.
-fn peer(arguments: &[&str]) -> Value {
+pub(crate) fn peer(arguments: &[&str]) -> Value {
     let python = std::env::var("LAKEGATE_TEST_PYTHON").expect(
         "LAKEGATE_TEST_PYTHON names no Python with the lake's peers; `./x test` makes one, or by hand: \
          python3 -m venv V && V/bin/pip install 'pyiceberg[sql-sqlite,pyarrow,pyiceberg-core]==0.12.0' duckdb==1.5.5 \

@@ -29,7 +29,12 @@ impl World {
 
     /// Over whatever stands in the directory.
     pub(crate) async fn at(directory: tempfile::TempDir) -> Self {
-        let (lake, source) = open(directory.path()).await;
+        let written = format!("warehouse = 'file://{}/warehouse'", directory.path().display());
+        Self::configured(directory, &written).await
+    }
+
+    pub(crate) async fn configured(directory: tempfile::TempDir, written: &str) -> Self {
+        let (lake, source) = open_as(directory.path(), written).await;
         let writer = source.writer().unwrap();
         Self { directory, lake, source, writer }
     }
@@ -51,9 +56,14 @@ impl World {
 }
 
 pub(crate) async fn open(directory: &std::path::Path) -> (Arc<Lake>, Iceberg) {
+    open_as(directory, &format!("warehouse = 'file://{}/warehouse'", directory.display())).await
+}
+
+/// `written` is the source's file.
+pub(crate) async fn open_as(directory: &std::path::Path, written: &str) -> (Arc<Lake>, Iceberg) {
     let path = directory.join("catalog.db");
     let metastore = Metastore::open(&metastore::Config { path, busy_timeout_ms: 30_000 }).await.unwrap();
-    let config: Config = toml::from_str(&format!("warehouse = 'file://{}/warehouse'", directory.display())).unwrap();
+    let config: Config = toml::from_str(written).unwrap();
     let lake = Arc::new(Lake::connect(&config.lake(), Arc::new(metastore)).unwrap());
     let source = Iceberg::new("lake", &config, Arc::clone(&lake));
     (lake, source)

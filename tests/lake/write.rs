@@ -228,6 +228,24 @@ async fn what_the_table_cannot_keep_is_refused() {
     assert!(all_rows(&world.table("s", "t").await).await.iter().all(|b| b.num_rows() == 0));
 }
 
+/// Whatever the Parquet reader promises, the filter stays above it.
+#[tokio::test]
+async fn no_scan_ever_owns_a_filter() {
+    let world = World::new().await;
+    world.create("t", every_type(0, 20)).await;
+    let provider = world.table("s", "t").await.pin().await.unwrap().provider;
+    for (setting, session) in super::oracle::sessions() {
+        session.register_table("t", Arc::clone(&provider)).unwrap();
+        for predicate in ["id > 5", "st['x'] > 1", "s = 'x' and id = 1"] {
+            let sql = format!("select d from t where {predicate}");
+            let plan = session.sql(&sql).await.unwrap().create_physical_plan().await.unwrap();
+            let text = datafusion::physical_plan::displayable(plan.as_ref()).indent(false).to_string();
+            let (filter, guard) = (text.find("FilterExec"), text.find("LakeGuardExec"));
+            assert!(filter.is_some() && filter < guard, "{predicate} ({setting})\n{text}");
+        }
+    }
+}
+
 /// Parquet's own statistics leave NaN out: a reader that believed them would miss the greatest value of all.
 #[tokio::test]
 async fn nan_is_found_above_every_recorded_maximum() {

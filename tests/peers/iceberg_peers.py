@@ -4,6 +4,7 @@ It only says what they saw; the test judges. Rows are spelt as tests/lake/rows.r
 
     check CATALOG_DB TABLE OURS.jsonl   reads s.TABLE with both and compares with our rows; prints one JSON object
     make CATALOG_DB WAREHOUSE           PyIceberg writes its tables into namespace p; prints {table: [rows]}
+    count CATALOG_DB TABLE PROPERTY...  how many rows PyIceberg reads from s.TABLE
     append CATALOG_DB TABLE             PyIceberg appends one row to p.TABLE and prints the time after its commit
 """
 
@@ -73,6 +74,12 @@ def spell(value, of):
     if isinstance(value, bytes):
         return value.hex().upper()
     return value
+
+
+def count(database, name, *properties):
+    """Rows of s.NAME as PyIceberg counts them, over a store that the properties name."""
+    table = catalog(database, **dict(p.split("=", 1) for p in properties)).load_table(("s", name))
+    print(json.dumps({"rows": table.scan().to_arrow().num_rows}))
 
 
 def spell_key(value, of):
@@ -273,4 +280,4 @@ def append(database, name):
 
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    {"check": check, "make": make, "append": append}[command](*arguments)
+    {"check": check, "make": make, "append": append, "count": count}[command](*arguments)

@@ -10,31 +10,31 @@ use tokio::net::TcpStream;
 /// Nothing the server should answer takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Client {
-    pub stream: TcpStream,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
     buffer: Vec<u8>,
-    pub pid: [u8; 4],
-    pub key: Vec<u8>,
+    pub(crate) pid: [u8; 4],
+    pub(crate) key: Vec<u8>,
     /// The whole of the last ErrorResponse.
-    pub error: String,
+    pub(crate) error: String,
 }
 
 impl Client {
-    pub async fn dial(address: SocketAddr) -> Self {
+    pub(crate) async fn dial(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, buffer: vec![], pid: [0; 4], key: vec![], error: String::new() }
     }
 
     /// `Err`: the text of the server's refusal.
-    pub async fn log_in(address: SocketAddr, user: &str, password: &str) -> Result<Self, String> {
+    pub(crate) async fn log_in(address: SocketAddr, user: &str, password: &str) -> Result<Self, String> {
         let mut client = Self::dial(address).await;
         client.startup(3 << 16, user).await;
         client.prove(password).await?;
         Ok(client)
     }
 
-    pub async fn startup(&mut self, version: u32, user: &str) {
+    pub(crate) async fn startup(&mut self, version: u32, user: &str) {
         let mut body = version.to_be_bytes().to_vec();
         body.extend_from_slice(format!("user\0{user}\0database\0lakegate\0\0").as_bytes());
         self.send_raw(&u32::try_from(body.len() + 4).unwrap().to_be_bytes()).await;
@@ -42,7 +42,7 @@ impl Client {
     }
 
     /// SCRAM, up to the first ReadyForQuery.
-    pub async fn prove(&mut self, password: &str) -> Result<(), String> {
+    pub(crate) async fn prove(&mut self, password: &str) -> Result<(), String> {
         let mut scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
         loop {
             match self.receive().await {
@@ -73,7 +73,7 @@ impl Client {
         }
     }
 
-    pub async fn send(&mut self, kind: u8, body: &[u8]) {
+    pub(crate) async fn send(&mut self, kind: u8, body: &[u8]) {
         let mut frame = vec![kind];
         frame.extend_from_slice(&u32::try_from(body.len() + 4).unwrap().to_be_bytes());
         frame.extend_from_slice(body);
@@ -81,12 +81,12 @@ impl Client {
     }
 
     /// Errors are ignored: a server may close while we still write.
-    pub async fn send_raw(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
         let _ = tokio::time::timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the server takes bytes");
     }
 
     /// `None` at the end of the stream.
-    pub async fn receive(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub(crate) async fn receive(&mut self) -> Option<(u8, Vec<u8>)> {
         let read = async {
             loop {
                 if let Some(length) = self.buffer.get(1..5) {
@@ -109,7 +109,7 @@ impl Client {
     }
 
     /// The letters up to ReadyForQuery (with its status) or the end (`.`); runs of rows are one `D`, parameters silent.
-    pub async fn until_ready(&mut self) -> String {
+    pub(crate) async fn until_ready(&mut self) -> String {
         let mut letters = String::new();
         loop {
             match self.receive().await {
@@ -122,23 +122,23 @@ impl Client {
         }
     }
 
-    pub async fn query(&mut self, sql: &str) -> String {
+    pub(crate) async fn query(&mut self, sql: &str) -> String {
         self.send(b'Q', format!("{sql}\0").as_bytes()).await;
         self.until_ready().await
     }
 
     /// The SQLSTATE of the last error.
-    pub fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> &str {
         self.error.split('|').find_map(|field| field.strip_prefix('C')).unwrap_or("none")
     }
 
     // --- extended messages, parameters in text
 
-    pub async fn parse(&mut self, name: &str, sql: &str) {
+    pub(crate) async fn parse(&mut self, name: &str, sql: &str) {
         self.send(b'P', format!("{name}\0{sql}\0\0\0").as_bytes()).await;
     }
 
-    pub async fn bind(&mut self, portal: &str, statement: &str, values: &[&str]) {
+    pub(crate) async fn bind(&mut self, portal: &str, statement: &str, values: &[&str]) {
         let mut body = format!("{portal}\0{statement}\0\0\0").into_bytes();
         body.extend_from_slice(&u16::try_from(values.len()).unwrap().to_be_bytes());
         for value in values {
@@ -149,19 +149,19 @@ impl Client {
         self.send(b'B', &body).await;
     }
 
-    pub async fn execute(&mut self, portal: &str, max_rows: i32) {
+    pub(crate) async fn execute(&mut self, portal: &str, max_rows: i32) {
         let mut body = format!("{portal}\0").into_bytes();
         body.extend_from_slice(&max_rows.to_be_bytes());
         self.send(b'E', &body).await;
     }
 
-    pub async fn sync(&mut self) -> String {
+    pub(crate) async fn sync(&mut self) -> String {
         self.send(b'S', b"").await;
         self.until_ready().await
     }
 
     /// What a CancelRequest of this session says.
-    pub fn cancel_request(&self) -> Vec<u8> {
+    pub(crate) fn cancel_request(&self) -> Vec<u8> {
         let mut packet = u32::try_from(12 + self.key.len()).unwrap().to_be_bytes().to_vec();
         packet.extend_from_slice(&80_877_102u32.to_be_bytes());
         packet.extend_from_slice(&self.pid);
@@ -171,7 +171,7 @@ impl Client {
 }
 
 /// Sends a CancelRequest and waits until the server has dealt with it (it closes without a word).
-pub async fn cancel(address: SocketAddr, packet: &[u8]) {
+pub(crate) async fn cancel(address: SocketAddr, packet: &[u8]) {
     let mut client = Client::dial(address).await;
     client.send_raw(packet).await;
     assert_eq!(client.receive().await, None, "a cancel request gets no answer");

@@ -50,13 +50,9 @@ async fn the_extended_protocol_and_errors_until_sync() {
     ann.send(b'C', b"P\0").await;
     assert_eq!(ann.sync().await, "1tT2TDC3ZI");
 
-    for (broken, code) in [
-        ("bind", "08P01"),
-        ("parse", "42P05"),
-        ("describe", "26000"),
-        ("execute", "34000"),
-        ("body", "08P01"),
-    ] {
+    for (broken, code) in
+        [("bind", "08P01"), ("parse", "42P05"), ("describe", "26000"), ("execute", "34000"), ("body", "08P01")]
+    {
         match broken {
             "bind" => ann.bind("", "one", &[]).await,
             "parse" => ann.parse("one", "select 1").await,

@@ -68,7 +68,8 @@ async fn cancelled_again(token: &tokio_postgres::CancelToken) {
 async fn pipelined_requests_are_answered_in_order() {
     let server = Server::start("read_ahead_max = 2").await;
     let client = connect(&server).await;
-    let sql: Vec<String> = (0..200i64).map(|n| if n == 50 { "select nonsense".into() } else { format!("select {n}::int8") }).collect();
+    let sql: Vec<String> =
+        (0..200i64).map(|n| if n == 50 { "select nonsense".into() } else { format!("select {n}::int8") }).collect();
     let queries = sql.iter().map(|sql| client.query_one(sql, &[]));
     let outcomes = futures::future::join_all(queries).await;
     for (n, outcome) in outcomes.into_iter().enumerate() {

@@ -1,3 +1,5 @@
+//! Building a catalog: conflicts, sources that are down, datasets over datasets. No source here is a real one.
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 

@@ -1,3 +1,5 @@
+//! Catalog files with every kind of mistake: what is said of each, and where. Nothing is connected.
+
 use std::fs;
 
 use super::*;

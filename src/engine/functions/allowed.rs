@@ -76,7 +76,11 @@ mod tests {
     #[test]
     fn a_function_nobody_has_looked_at_is_noticed() {
         let all = every_function_of_datafusion();
-        assert_eq!(all.len(), 324, "DataFusion has other functions than were reviewed: read what is new, then list it or not");
+        assert_eq!(
+            all.len(),
+            324,
+            "DataFusion has other functions than were reviewed: read what is new, then list it or not"
+        );
     }
 
     #[test]

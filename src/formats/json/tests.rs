@@ -1,3 +1,5 @@
+//! JSON values, records and faults; and random bytes, judged as serde_json judges them.
+
 use super::*;
 use crate::formats::postgres::OID;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
 
-use super::input::{self, ArrayElement, Numeric};
+use super::input::{self, Element, Elements, Numeric};
 use super::types::{self, Shape, TypeRow};
 use super::{Format, Style, calendar, mapping};
 use crate::error::{Error, Kind, Result};
@@ -76,10 +76,7 @@ fn binary(oid: u32, bytes: &[u8]) -> Result<ScalarValue> {
         Shape::Oid => ScalarValue::UInt32(Some(u32::from_be_bytes(reader.chunk()?))),
         Shape::Tid => ScalarValue::FixedSizeBinary(6, Some(reader.chunk::<6>()?.to_vec())),
         Shape::Xid8 | Shape::Lsn => ScalarValue::UInt64(Some(u64::from_be_bytes(reader.chunk()?))),
-        Shape::Vector | Shape::Array => {
-            let (sizes, elements) = array(row, &mut reader)?;
-            input::list(row.element, &data_type, &sizes, elements)?
-        }
+        Shape::Vector | Shape::Array => array(row, Elements::new(row.element, &data_type)?, &mut reader)?,
         Shape::Spelt | Shape::Record | Shape::Opaque => {
             let name = types::type_name(oid, -1);
             return Err(Error::unsupported(format!("a binary parameter of type {name}")).with_hint("Send it as text."));
@@ -147,7 +144,7 @@ fn numeric(reader: &mut Reader<'_>) -> Result<Numeric> {
 }
 
 /// Dimensions, flag for NULLs, oid of the elements, then size and lower bound by dimension, then the elements.
-fn array(row: &TypeRow, reader: &mut Reader<'_>) -> Result<(Vec<usize>, Vec<Option<ArrayElement>>)> {
+fn array(row: &TypeRow, mut elements: Elements, reader: &mut Reader<'_>) -> Result<ScalarValue> {
     let dimensions = reader.int4()?;
     let dimensions = usize::try_from(dimensions).ok().filter(|&count| count <= input::DIMENSIONS_MAX);
     let dimensions = dimensions.ok_or_else(|| bad("invalid number of dimensions"))?;
@@ -170,11 +167,10 @@ fn array(row: &TypeRow, reader: &mut Reader<'_>) -> Result<(Vec<usize>, Vec<Opti
     // Every element takes four bytes at least, so a count beyond that is a lie and not worth room.
     let count = count.filter(|count| count.checked_mul(4).is_some_and(|bytes| bytes <= reader.rest.len()));
     let count = count.ok_or_else(|| bad("insufficient data left in message"))?;
-    let mut elements = Vec::with_capacity(count);
     for _ in 0..count {
         let length = reader.int4()?;
         if length == -1 {
-            elements.push(None);
+            elements.push(None)?;
             continue;
         }
         let length = usize::try_from(length).map_err(|_| bad("invalid length of an array element"))?;
@@ -182,12 +178,12 @@ fn array(row: &TypeRow, reader: &mut Reader<'_>) -> Result<(Vec<usize>, Vec<Opti
         elements.push(Some(if element == types::NUMERIC {
             let number = numeric(&mut inner)?;
             inner.end()?;
-            ArrayElement::Numeric(number)
+            Element::Numeric(number)
         } else {
-            ArrayElement::Other(binary(element, inner.rest)?)
-        }));
+            Element::Other(binary(element, inner.rest)?)
+        }))?;
     }
-    Ok((sizes, elements))
+    elements.list(&sizes)
 }
 
 /// UTF-8 without U+0000, which PostgreSQL's text does not have.

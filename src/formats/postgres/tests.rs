@@ -325,6 +325,53 @@ fn rows_taken_in_slices_are_the_rows_taken_at_once() {
 }
 
 #[test]
+fn slices_of_nested_and_dictionary_arrays_show_their_own_rows() {
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1)]), None, Some([Some(3)])]);
+    let fixed = FixedSizeListArray::from_iter_primitive::<Int32Type, _, _>((0..3).map(|n| Some([Some(n), None])), 2);
+    let values = Arc::new(StringArray::from(vec![Some("low"), None]));
+    let labels = DictionaryArray::new(Int32Array::from(vec![Some(0), Some(1), Some(0)]), values);
+    let members: Vec<(Arc<Field>, ArrayRef)> =
+        vec![(Arc::new(Field::new("n", DataType::Int32, true)), Arc::new(Int32Array::from(vec![7, 8, 9])))];
+    let records = StructArray::from(members);
+    let arrays: Vec<ArrayRef> = vec![Arc::new(lists), Arc::new(fixed), Arc::new(labels), Arc::new(records)];
+    let schema = Arc::new(Schema::new(
+        arrays.iter().map(|array| Field::new("c", array.data_type().clone(), true)).collect::<Vec<_>>(),
+    ));
+    let batch = RecordBatch::try_new(schema.clone(), arrays).unwrap().slice(1, 2);
+    let mut out = BytesMut::new();
+    RowEncoder::new(schema, &[Format::Text; 4], &style("UTC"))
+        .unwrap()
+        .encode(&batch, 0, usize::MAX, &mut out)
+        .unwrap();
+    let expect =
+        [[None, Some("{1,NULL}"), None, Some("(8)")], [Some("{3}"), Some("{2,NULL}"), Some("low"), Some("(9)")]];
+    assert_eq!(rows_of(&out), expect.map(|row| row.map(|text| text.map(str::to_owned)).to_vec()));
+}
+
+/// Reads DataRow messages of text back.
+fn rows_of(mut out: &[u8]) -> Vec<Vec<Option<String>>> {
+    let mut rows = Vec::new();
+    while let [b'D', rest @ ..] = out {
+        let (length, _) = rest.split_first_chunk().unwrap();
+        let (message, after) = rest.split_at(u32::from_be_bytes(*length) as usize);
+        let (count, mut fields) = message[4..].split_first_chunk().unwrap();
+        let mut row = Vec::new();
+        for _ in 0..u16::from_be_bytes(*count) {
+            let (length, rest) = fields.split_first_chunk().unwrap();
+            let length = i32::from_be_bytes(*length);
+            let (value, rest) = rest.split_at(length.max(0) as usize);
+            row.push((length >= 0).then(|| String::from_utf8(value.to_vec()).unwrap()));
+            fields = rest;
+        }
+        assert!(fields.is_empty());
+        rows.push(row);
+        out = after;
+    }
+    assert!(out.is_empty());
+    rows
+}
+
+#[test]
 fn first_row_of_a_batch_is_a_whole_message() {
     let (schema, batch) = numbers(2);
     let mut out = BytesMut::new();
@@ -389,6 +436,39 @@ fn numerics_of_an_array_take_the_widest_scale() {
     let value = decode_parameter(1231, Format::Text, Some(b"{1,2.50,NULL,3.125}"), &style("UTC")).unwrap();
     let array = value.to_array().unwrap();
     assert_eq!(text_of(&field_of(1231, &value), &array, &style("UTC")), "{1.000,2.500,NULL,3.125}");
+}
+
+#[test]
+fn long_arrays_are_read_in_pieces() {
+    let style = style("UTC");
+    let text = format!("{{{},NULL,2.125,12345678901234567890123456789012345678}}", ["1.5"; 10_000].join(","));
+    let value = decode_parameter(1231, Format::Text, Some(text.as_bytes()), &style).unwrap();
+    let array = value.to_array().unwrap();
+    assert_eq!(array.as_list::<i32>().value_length(0), 10_003);
+    let shown = text_of(&field_of(1231, &value), &array, &style);
+    assert!(shown.starts_with("{1.500,1.500,"), "{}", &shown[..40]);
+    assert!(shown.ends_with(",NULL,2.125,12345678901234567890123456789012345678.000}"));
+    let pairs = format!("{{{}}}", ["{a,NULL}"; 5_000].join(","));
+    let value = decode_parameter(1009, Format::Text, Some(pairs.as_bytes()), &style).unwrap();
+    assert_eq!(text_of(&field_of(1009, &value), &value.to_array().unwrap(), &style), pairs);
+}
+
+#[test]
+fn json_keeps_its_spelling_and_jsonb_does_not() {
+    let style = style("UTC");
+    let check = |oid, text: &str| match decode_parameter(oid, Format::Text, Some(text.as_bytes()), &style) {
+        Ok(ScalarValue::Utf8(Some(text))) => Ok(text),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error.kind().sqlstate()),
+    };
+    assert_eq!(check(114, r#"{"b": 1,"a":"\u0000", "b":2}"#).unwrap(), r#"{"b": 1,"a":"\u0000", "b":2}"#);
+    assert_eq!(check(3802, r#"{"bb": 1,"a":"\u00e9", "bb":1.50}"#).unwrap(), r#"{"a": "é", "bb": 1.50}"#);
+    let nested = ["[".repeat(100_000), "]".repeat(100_000)].concat();
+    assert_eq!(check(114, &nested).as_ref(), Ok(&nested));
+    assert_eq!(check(3802, &nested), Err("54001"));
+    assert_eq!([114, 3802].map(|oid| check(oid, "[1,]")), [Err("22P02"), Err("22P02")]);
+    assert_eq!(check(3802, r#""\u0000""#), Err("22P05"));
+    assert_eq!(check(3802, "1e1000000"), Err("22003"));
 }
 
 #[test]

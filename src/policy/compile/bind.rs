@@ -1,10 +1,10 @@
 //! Lines → objects: every name looked up, every filter and mask typed over each table it is about.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use arrow::datatypes::SchemaRef;
 
-use super::{ANY, Bound, Key, Objects, Report, RuleRef, Subject};
+use super::{ANY, Bound, Key, Objects, Report, RuleRef};
 use crate::policy::file::lines::ColumnMask;
 use crate::policy::file::object::{Mistake, Pattern, Segment, Target, nfc};
 use crate::policy::file::{Draft, Field, did_you_mean};
@@ -36,8 +36,9 @@ impl BoundObject {
         }
     }
 
-    fn column_index(&self, name: &str) -> Option<usize> {
-        self.schema.fields().iter().position(|f| nfc(f.name()) == name)
+    fn columns_named(&self, name: &str) -> Vec<usize> {
+        let fields = self.schema.fields().iter().enumerate();
+        fields.filter(|(_, f)| nfc(f.name()) == name).map(|(i, _)| i).collect()
     }
 }
 
@@ -137,8 +138,8 @@ impl<'a> Binder<'a> {
                 ColumnFound::WholeTable => {
                     self.tagged.entry(tag).or_default().insert(at);
                 }
-                ColumnFound::Column(column) => {
-                    self.tagged_columns.entry(tag).or_default().insert((at, column));
+                ColumnFound::Columns(columns) => {
+                    self.tagged_columns.entry(tag).or_default().extend(columns.into_iter().map(|c| (at, c)));
                 }
                 ColumnFound::Gone => {
                     self.tagged_missing.entry(tag).or_default().insert(at);
@@ -169,6 +170,9 @@ impl<'a> Binder<'a> {
                 Target::Admin => {}
                 Target::Tag(tag) => {
                     self.tag_key(rule, tag, &line.object);
+                    if line.action != Action::Select {
+                        self.warn_of_columns_only(tag, &line.object);
+                    }
                     if !line.allow {
                         self.withhold_tagged(rule, tag);
                     }
@@ -193,6 +197,9 @@ impl<'a> Binder<'a> {
     fn bind_filters(&mut self) {
         let draft = self.draft;
         for (i, line) in (0u32..).zip(&draft.lines.filters) {
+            if let Target::Tag(tag) = &line.target {
+                self.warn_of_columns_only(tag, &line.object);
+            }
             for at in self.tables_of(RuleRef::Filter(i), &line.target, &line.object) {
                 let Some(object) = self.objects.get(at) else { continue };
                 let typed = line.condition.bind(&object.schema, &draft.users.attributes);
@@ -214,6 +221,10 @@ impl<'a> Binder<'a> {
                 let tagged = tagged.into_iter().flatten().copied();
                 columns.extend(tagged.filter(|(at, column)| self.is_column(*at, *column, &line.column)));
                 self.withhold_tagged(rule, tag);
+                if columns.is_empty() && self.tags.contains_key(tag) {
+                    let what = format!("nothing with `tag:{tag}` has a column `{}`", line.column);
+                    self.warn(&line.column_field, what);
+                }
             }
             self.report_missing_columns(rule, line, &tables, &columns);
             for (at, column) in columns {
@@ -291,8 +302,18 @@ impl<'a> Binder<'a> {
             None => {
                 let tags: Vec<&str> = self.tags.keys().map(String::as_str).collect();
                 let what = format!("no object carries `tag:{tag}`{}", did_you_mean(tag, &tags));
-                self.report.warnings.push(&self.draft.policy_file, field.line, field.column, what);
+                self.warn(field, what);
             }
+        }
+    }
+
+    /// What is about tables, said of a tag that only columns carry, never applies.
+    fn warn_of_columns_only(&mut self, tag: &str, field: &Field) {
+        let number = self.tags.get(tag);
+        let on_tables = number.is_some_and(|n| self.tagged.contains_key(n));
+        let on_columns = number.is_some_and(|n| self.tagged_columns.contains_key(n));
+        if on_columns && !on_tables {
+            self.warn(field, format!("`tag:{tag}` is on columns only; this line is about tables"));
         }
     }
 
@@ -341,14 +362,13 @@ impl<'a> Binder<'a> {
         let Some(Segment::Exact(name)) = &pattern.column else {
             return ColumnFound::WholeTable;
         };
-        match self.objects.get(at).and_then(|o| o.column_index(name)) {
-            Some(column) => ColumnFound::Column(column),
-            None => {
-                let what = self.no_column(at, name);
-                self.unknown(field.line, field.column_of(pattern.column_at), what);
-                ColumnFound::Gone
-            }
+        let columns = self.objects.get(at).map(|o| o.columns_named(name)).unwrap_or_default();
+        if columns.is_empty() {
+            let what = self.no_column(at, name);
+            self.unknown(field.line, field.column_of(pattern.column_at), what);
+            return ColumnFound::Gone;
         }
+        ColumnFound::Columns(columns)
     }
 
     fn no_column(&self, at: usize, name: &str) -> String {
@@ -395,7 +415,7 @@ impl<'a> Binder<'a> {
             (_, false, Some(Segment::Exact(name))) => format!("no table of this pattern has a column `{name}`"),
             _ => format!("`{}` matches nothing", field.text),
         };
-        self.report.warnings.push(&self.draft.policy_file, field.line, field.column, what);
+        self.warn(field, what);
     }
 
     fn check_schema(&mut self, pattern: &Pattern, field: &Field) {
@@ -404,7 +424,7 @@ impl<'a> Binder<'a> {
         {
             let schemas: Vec<&str> = self.from.schemas.iter().map(String::as_str).collect();
             let what = format!("there is no schema `{schema}`{}", did_you_mean(schema, &schemas));
-            self.report.warnings.push(&self.draft.policy_file, field.line, field.column, what);
+            self.warn(field, what);
         }
     }
 
@@ -418,6 +438,10 @@ impl<'a> Binder<'a> {
         self.unknown(text.line, text.column_of(mistake.at), what);
     }
 
+    fn warn(&mut self, field: &Field, what: String) {
+        self.report.warnings.push(&self.draft.policy_file, field.line, field.column, what);
+    }
+
     /// A fault in a new file set; in the one in force a warning, for then it is the world that changed.
     fn unknown(&mut self, line: u32, column: u32, what: String) {
         let in_force = self.from.in_force == Some(self.draft.hash());
@@ -428,68 +452,7 @@ impl<'a> Binder<'a> {
 
 enum ColumnFound {
     WholeTable,
-    Column(usize),
+    /// One, unless two are spelt alike but for their composition.
+    Columns(Vec<usize>),
     Gone,
-}
-
-/// Objects by identity. One table under two names has two sets of lines and one identity: which set holds would be
-/// chance, so neither name is readable.
-pub(super) fn by_id(objects: &[BoundObject], file: &str, report: &mut Report) -> HashMap<ObjectId, usize> {
-    let mut by_id: HashMap<ObjectId, usize> = HashMap::new();
-    let mut twice = BTreeSet::new();
-    for (i, object) in objects.iter().enumerate() {
-        if let Some(other) = by_id.insert(object.id, i).and_then(|j| objects.get(j)) {
-            let what =
-                format!("`{}` and `{}` are one table under two names; neither can be read", other.name, object.name);
-            report.warnings.push(file, 1, 1, what);
-            twice.insert(object.id);
-        }
-    }
-    by_id.retain(|id, _| !twice.contains(id));
-    by_id
-}
-
-/// Two masks of one rank that differ, on one column, for one user: which holds would be chance.
-pub(super) fn conflicts(
-    draft: &Draft,
-    subjects: &[Subject],
-    objects: &[BoundObject],
-    bound: &Bound,
-    report: &mut Report,
-) {
-    let masks = &draft.lines.masks;
-    let mut by_subject: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
-    for (i, line) in (0u32..).zip(masks) {
-        by_subject.entry(&line.subject.text).or_default().push(i);
-    }
-    let mut by_mask: HashMap<u32, Vec<(usize, usize)>> = HashMap::new();
-    for ((mask, at), columns) in &bound.masks {
-        by_mask.entry(*mask).or_default().extend(columns.iter().map(|(column, _)| (*at, *column)));
-    }
-    let mut judged = HashSet::new();
-    let mut told = HashSet::new();
-    for user in subjects.iter().filter(|s| s.user) {
-        // users with the same masking roles meet the same conflicts
-        let masking: Vec<&str> = user.names.iter().map(AsRef::as_ref).filter(|n| by_subject.contains_key(n)).collect();
-        if !judged.insert(masking.clone()) {
-            continue;
-        }
-        let mut seen: HashMap<(usize, usize, u8), u32> = HashMap::new();
-        let mut lines: Vec<u32> = masking.iter().filter_map(|n| by_subject.get(n)).flatten().copied().collect();
-        lines.sort_unstable();
-        for i in lines {
-            let Some(line) = masks.get(i as usize) else { continue };
-            for (at, column) in by_mask.get(&i).into_iter().flatten() {
-                let before = *seen.entry((*at, *column, line.mask.rank())).or_insert(i);
-                let Some(other) = masks.get(before as usize).filter(|other| other.mask != line.mask) else { continue };
-                let Some(object) = objects.get(*at).filter(|_| told.insert((before, i))) else { continue };
-                let column = object.schema.fields().get(*column).map(|f| f.name().as_str()).unwrap_or_default();
-                let what = format!(
-                    "user `{}` meets two masks of one strictness on `{}/{column}`: line {} says `{}`, this line `{}`",
-                    user.name, object.name, other.text.line, other.text.text, line.text.text
-                );
-                report.faults.push(&draft.policy_file, line.text.line, line.text.column, what);
-            }
-        }
-    }
 }

@@ -143,7 +143,7 @@ fn a_table_that_comes_later_and_does_not_fit_the_filter_is_not_granted() {
 }
 
 #[test]
-fn two_names_for_one_table_are_readable_by_neither() {
+fn two_names_for_one_table_or_two_tables_of_one_name_are_readable_by_neither() {
     let mut world = objects();
     let mut twin = object("sales.twin", ObjectKind::Table, &[("id", DataType::Int64)], &[]);
     twin.id = id("hr.pay");
@@ -152,6 +152,23 @@ fn two_names_for_one_table_are_readable_by_neither() {
         bound("p, alice, *, select, allow\np, alice, hr.*, select, deny\n", &world, &["hr.pay", "sales.products"]);
     assert_eq!(said, "policy.csv:1:1: `hr.pay` and `sales.twin` are one table under two names; neither can be read");
     assert_eq!(seen, ["deny", "full"]);
+}
+
+#[test]
+fn names_that_differ_in_composition_alone_are_one_name() {
+    let mut world = objects();
+    let columns = [("caf\u{e9}", DataType::Utf8), ("cafe\u{301}", DataType::Utf8), ("x", DataType::Utf8)];
+    world.objects.push(object("bronze.caf\u{e9}s", ObjectKind::Table, &columns, &[]));
+    let csv = "p, alice, *, select, allow\ng2, bronze.cafe\u{301}s/caf\u{e9}, tag:t\np, alice, tag:t, select, deny\n";
+    let policies = Arc::new(Policies::compile(&draft(csv), &world, &key(), 1).unwrap().0);
+    let Decision::Allow(grant) = session(&policies, "alice").decide(id("bronze.caf\u{e9}s"), Action::Select) else {
+        panic!()
+    };
+    assert_eq!(grant.denied.len(), 2, "both spellings are the tagged column");
+    world.objects.push(object("bronze.cafe\u{301}s", ObjectKind::Table, &columns, &[]));
+    let (said, seen) = bound(csv, &world, &["bronze.caf\u{e9}s", "bronze.cafe\u{301}s", "hr.pay"]);
+    assert!(said.contains("are two tables under one name; neither can be read"), "{said}");
+    assert_eq!(seen, ["deny", "deny", "full"]);
 }
 
 #[test]
@@ -187,4 +204,20 @@ fn a_generation_carries_its_number_the_files_hash_and_its_users() {
     let (draft, _) = Draft::parse("", &fewer).unwrap();
     let later = Arc::new(Policies::compile(&draft, &objects(), &key(), 43).unwrap().0);
     assert!(later.session(&principal).is_none());
+}
+
+#[test]
+fn without_tables_the_subjects_are_judged_all_the_same() {
+    let said = |csv: &str| judge_unbound(&draft(csv)).map_or_else(|f| lines(&f), |w| lines(&w));
+    assert_eq!(said(EXAMPLE), "");
+    assert_eq!(said("p, alice, no.such, select, allow\n"), "");
+    assert!(said("g, a, b\ng, b, a\n").contains("the roles go in a ring"));
+    assert!(said("p, alcie, no.such, select, deny\n").contains("neither a user nor a role; did you mean `alice`?"));
+}
+
+#[test]
+fn what_is_printed_for_a_log_holds_neither_verifiers_nor_attributes() {
+    let policies = Arc::new(Policies::compile(&draft(EXAMPLE), &objects(), &key(), 1).unwrap().0);
+    let printed = format!("{policies:?} {:?} {:?}", session(&policies, "alice"), draft(EXAMPLE));
+    assert!(!printed.contains("SCRAM-SHA-256$") && !format!("{policies:?}").contains("EU"), "{printed}");
 }

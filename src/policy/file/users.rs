@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{Faults, SourceFile, did_you_mean, object};
 use crate::policy::scram;
+use crate::secret::Secret;
 
 /// What `[attributes]` may declare; text, int8, bool, date, and lists of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +55,7 @@ pub(in crate::policy) enum Value {
 
 #[derive(Clone, Debug)]
 pub(in crate::policy) struct User {
-    pub verifier: String,
+    pub verifier: Secret<String>,
     pub attributes: BTreeMap<String, Vec<Value>>,
 }
 
@@ -153,12 +154,12 @@ impl Reader<'_, '_> {
         let DeValue::Table(table) = user.get_ref() else {
             return self.fault(user.span(), wrong(name.get_ref(), "a table `[user.NAME]`", user.get_ref()));
         };
-        let mut read = User { verifier: String::new(), attributes: BTreeMap::new() };
+        let mut read = User { verifier: Secret::new(String::new()), attributes: BTreeMap::new() };
         let keys = ["scram", "attributes", "may_act_for"];
         for (key, value) in in_order(table) {
             match (key.get_ref().as_ref(), value.get_ref()) {
                 ("scram", DeValue::String(text)) => match scram::check_verifier(text) {
-                    Ok(()) => read.verifier = text.to_string(),
+                    Ok(()) => read.verifier = Secret::new(text.to_string()),
                     Err(what) => {
                         self.fault(value.span(), format!("scram: {what}; make one with `lakegate policy user add`"))
                     }

@@ -27,7 +27,6 @@ pub(super) struct Layout {
     pub(super) schema: SchemaRef,
     pub(super) decoder: json::Decoder,
     pub(super) on_error: OnError,
-    pub(super) key: Key,
 }
 
 impl Layout {
@@ -60,7 +59,7 @@ impl Layout {
         for (name, oid, nullable) in own {
             fields.push(field(name, oid, -1, nullable).ok_or_else(|| format!("column \"{name}\" has no type"))?);
         }
-        Ok(Self { schema: Arc::new(Schema::new(fields)), decoder, on_error: topic.on_error, key: topic.key })
+        Ok(Self { schema: Arc::new(Schema::new(fields)), decoder, on_error: topic.on_error })
     }
 }
 

@@ -93,7 +93,7 @@ impl TableProvider for Provider {
 
 /// Records of one topic, one partition of ours for all of Kafka's.
 #[derive(Debug)]
-pub struct KafkaExec {
+pub(super) struct KafkaExec {
     scan: Arc<Scan>,
     properties: Arc<PlanProperties>,
 }

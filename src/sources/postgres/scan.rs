@@ -105,7 +105,7 @@ struct Scan {
 
 /// Rows of one relation, one partition. It connects when its stream is first polled.
 #[derive(Debug)]
-pub struct PostgresExec {
+pub(super) struct PostgresExec {
     scan: Arc<Scan>,
     properties: Arc<PlanProperties>,
 }

@@ -136,7 +136,7 @@ async fn run<W: AsyncWrite + Unpin>(
             let cancellable = conversation.begin();
             let token = cancellable.token.clone();
             let grace = conversation.grace();
-            let execution = conversation.session.execute(&portal.prepared, parameters, token.clone());
+            let execution = Box::pin(conversation.session.execute(&portal.prepared, parameters, token.clone()));
             match or_cancelled(execution, &token, grace).await?? {
                 Answer::Rows(rows) => {
                     same_types(&portal.prepared, &rows.schema())?;

@@ -46,8 +46,8 @@ async fn one<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, statemen
     if !prepared.parameters.is_empty() {
         return Err(Error::new(Kind::UndefinedParameter, "there is no parameter $1").into());
     }
-    let answer =
-        or_cancelled(conversation.session.execute(&prepared, Vec::new(), token.clone()), token, grace).await??;
+    let execution = Box::pin(conversation.session.execute(&prepared, Vec::new(), token.clone()));
+    let answer = or_cancelled(execution, token, grace).await??;
     match answer {
         Answer::Rows(rows) => {
             let mut cursor = Cursor::new(rows, &[], &conversation.session.style())?;

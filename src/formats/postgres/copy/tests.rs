@@ -1,3 +1,5 @@
+//! Streams made by hand: values, framing, cuts and corruption.
+
 use super::*;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Decimal128Type, Field, Int32Type, Int64Type, Schema, TimeUnit, TimestampMicrosecondType};

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Decimal128Array, Decimal256Array, ListArray, new_empty_array};
 use arrow::buffer::OffsetBuffer;
+use arrow::compute::{CastOptions, cast_with_options, concat};
 use arrow::datatypes::{DataType, Field, i256};
 use datafusion::common::ScalarValue;
 
 use super::super::Style;
 use super::super::nested::is_space;
-use super::super::types::{self, Shape, TypeRow};
+use super::super::types::{self, TypeRow};
 use super::{Numeric, SMALL_DIGITS_MAX, value};
 use crate::error::{Error, Kind, Result};
 
@@ -18,30 +19,27 @@ use crate::error::{Error, Kind, Result};
 pub(crate) const DIMENSIONS_MAX: usize = 6;
 
 pub(super) fn array(row: &TypeRow, text: &str, data_type: &DataType, style: &Style) -> Result<ScalarValue> {
-    let mut reader = Reader { rest: text.trim_start_matches(|c: char| c.is_ascii() && is_space(c as u8)), text };
-    if reader.rest.starts_with('[') {
+    if text.trim_start_matches(blank).starts_with('[') {
         return Err(Error::unsupported("an array literal with explicit bounds"));
     }
-    let mut items = Vec::new();
-    let mut sizes = Vec::new();
     let delimiter = if row.element == 603 { ';' } else { ',' };
-    reader.braces(delimiter, 0, &mut sizes, &mut items)?;
-    if !reader.rest.bytes().all(is_space) {
-        return Err(reader.malformed("Junk after closing right brace."));
-    }
-    let elements = items
-        .into_iter()
-        .map(|item: Option<String>| item.map(|item| element(row.element, &item, style)).transpose())
-        .collect::<Result<Vec<_>>>()?;
-    list(row.element, data_type, &sizes.into_iter().flatten().collect::<Vec<_>>(), elements)
+    // Braces are judged before any element is read, as PostgreSQL does; so nothing is kept of the first reading.
+    let mut sizes = Vec::new();
+    Reader::new(text, delimiter).whole(&mut sizes, &mut |_| Ok(()))?;
+    let mut elements = Elements::new(row.element, data_type)?;
+    Reader::new(text, delimiter).whole(&mut Vec::new(), &mut |item| {
+        elements.push(item.map(|item| element(row.element, &item, style)).transpose()?)
+    })?;
+    elements.list(&sizes.into_iter().flatten().collect::<Vec<_>>())
 }
 
 /// `int2vector`, `oidvector`: numbers between blanks.
 pub(super) fn vector(row: &TypeRow, text: &str, data_type: &DataType, style: &Style) -> Result<ScalarValue> {
-    let words: Vec<_> =
-        text.split(|c: char| c.is_ascii() && is_space(c as u8)).filter(|word| !word.is_empty()).collect();
-    let elements = words.iter().map(|word| element(row.element, word, style).map(Some)).collect::<Result<Vec<_>>>()?;
-    list(row.element, data_type, &[elements.len()], elements)
+    let mut elements = Elements::new(row.element, data_type)?;
+    for word in text.split(blank).filter(|word| !word.is_empty()) {
+        elements.push(Some(element(row.element, word, style)?))?;
+    }
+    elements.list(&[])
 }
 
 /// One element before all are known; numerics then take the widest scale among them.
@@ -58,36 +56,67 @@ fn element(oid: u32, text: &str, style: &Style) -> Result<Element> {
     }
 }
 
-/// A list value from its elements in row order and its sizes, outermost first; no size, or none but zeros, is `{}`.
-pub(crate) fn list(
-    oid: u32,
-    data_type: &DataType,
-    sizes: &[usize],
-    elements: Vec<Option<Element>>,
-) -> Result<ScalarValue> {
-    let DataType::List(item) = data_type else { return Err(Error::internal("an array type that is no list")) };
-    let is_numeric = types::by_oid(oid).is_some_and(|row| row.shape == Shape::Numeric);
-    let mut values = if elements.is_empty() {
-        new_empty_array(item.data_type())
-    } else if is_numeric {
-        numerics(elements)?
-    } else {
-        let null = ScalarValue::try_new_null(item.data_type()).map_err(internal)?;
-        let plain = elements.into_iter().map(|element| match element {
-            Some(Element::Other(value)) => value,
-            Some(Element::Numeric(value)) => value.scalar(),
-            None => null.clone(),
-        });
-        ScalarValue::iter_to_array(plain).map_err(internal)?
-    };
-    // From the innermost dimension outwards, each list takes `size` of what lies within; the outermost takes all.
-    for &size in sizes.get(1..).unwrap_or_default().iter().rev() {
-        let lists = values.len().checked_div(size).unwrap_or(0);
-        values = Arc::new(wrap(values, std::iter::repeat_n(size, lists))?);
+/// Elements on their way into an Arrow list. A scalar takes many times the room of the bytes it came from, so a few at a
+/// time become Arrow values.
+pub(crate) struct Elements {
+    item: DataType,
+    numeric: bool,
+    pending: Vec<Option<Element>>,
+    done: Vec<ArrayRef>,
+}
+
+/// Scalars that wait to become Arrow values.
+const PENDING_MAX: usize = 4_096;
+
+impl Elements {
+    pub(crate) fn new(oid: u32, list: &DataType) -> Result<Self> {
+        let DataType::List(item) = list else { return Err(Error::internal("an array type that is no list")) };
+        let (item, numeric) = (item.data_type().clone(), oid == types::NUMERIC);
+        Ok(Self { item, numeric, pending: Vec::new(), done: Vec::new() })
     }
-    let length = values.len();
-    let one = wrap(values, [length])?;
-    Ok(ScalarValue::List(Arc::new(one)))
+
+    pub(crate) fn push(&mut self, element: Option<Element>) -> Result<()> {
+        self.pending.push(element);
+        if self.pending.len() == PENDING_MAX { self.settle() } else { Ok(()) }
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        let elements = std::mem::take(&mut self.pending);
+        if elements.is_empty() {
+            return Ok(());
+        }
+        self.done.push(if self.numeric {
+            numerics(elements)?
+        } else {
+            let null = ScalarValue::try_new_null(&self.item).map_err(internal)?;
+            let plain = elements.into_iter().map(|element| match element {
+                Some(Element::Other(value)) => value,
+                Some(Element::Numeric(value)) => value.scalar(),
+                None => null.clone(),
+            });
+            ScalarValue::iter_to_array(plain).map_err(internal)?
+        });
+        Ok(())
+    }
+
+    /// The list, of these sizes from the outermost dimension inwards. The outermost takes whatever there is.
+    pub(crate) fn list(mut self, sizes: &[usize]) -> Result<ScalarValue> {
+        self.settle()?;
+        if self.numeric {
+            self.done = one_scale(self.done)?;
+        }
+        let pieces: Vec<&dyn Array> = self.done.iter().map(AsRef::as_ref).collect();
+        let mut values = match pieces.as_slice() {
+            [] => new_empty_array(&self.item),
+            pieces => concat(pieces).map_err(|error| Error::internal("pieces of one type").with_source(error))?,
+        };
+        for &size in sizes.get(1..).unwrap_or_default().iter().rev() {
+            let lists = values.len().checked_div(size).unwrap_or(0);
+            values = Arc::new(wrap(values, std::iter::repeat_n(size, lists))?);
+        }
+        let length = values.len();
+        Ok(ScalarValue::List(Arc::new(wrap(values, [length])?)))
+    }
 }
 
 fn wrap(values: ArrayRef, sizes: impl IntoIterator<Item = usize>) -> Result<ListArray> {
@@ -96,8 +125,8 @@ fn wrap(values: ArrayRef, sizes: impl IntoIterator<Item = usize>) -> Result<List
     list.map_err(|error| Error::internal("lists of equal sizes").with_source(error))
 }
 
+/// Numerics at the widest scale among them, in the narrower of Arrow's decimals that holds them.
 fn numerics(elements: Vec<Option<Element>>) -> Result<ArrayRef> {
-    let too_wide = || Error::new(Kind::NumericRange, "numeric field overflow");
     let numerics: Vec<Option<Numeric>> = elements
         .into_iter()
         .map(|element| match element {
@@ -123,25 +152,63 @@ fn numerics(elements: Vec<Option<Element>>) -> Result<ArrayRef> {
     Ok(Arc::new(array))
 }
 
+/// Pieces of numerics, each with its own scale, at the widest of them.
+fn one_scale(pieces: Vec<ArrayRef>) -> Result<Vec<ArrayRef>> {
+    let scale = |piece: &ArrayRef| match *piece.data_type() {
+        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => scale,
+        _ => 0,
+    };
+    let widest = pieces.iter().map(scale).max().unwrap_or(0);
+    let small = pieces.iter().all(|piece| matches!(piece.data_type(), DataType::Decimal128(..)));
+    let checked = CastOptions { safe: false, ..CastOptions::default() };
+    let cast_all = |to: DataType| {
+        pieces.iter().map(|piece| cast_with_options(piece, &to, &checked)).collect::<std::result::Result<Vec<_>, _>>()
+    };
+    if small
+        && widest <= SMALL_DIGITS_MAX as i8
+        && let Ok(cast) = cast_all(DataType::Decimal128(38, widest))
+    {
+        return Ok(cast);
+    }
+    cast_all(DataType::Decimal256(76, widest)).map_err(|error| too_wide().with_source(error))
+}
+
+fn too_wide() -> Error {
+    Error::new(Kind::NumericRange, "numeric field overflow")
+}
+
 fn internal(error: datafusion::error::DataFusionError) -> Error {
     Error::internal("elements of one type").with_source(error)
+}
+
+fn blank(character: char) -> bool {
+    u8::try_from(character).is_ok_and(is_space)
 }
 
 struct Reader<'a> {
     rest: &'a str,
     text: &'a str,
+    delimiter: char,
+    /// An element was read: from then on no further dimension can begin.
+    begun: bool,
 }
 
-impl Reader<'_> {
+/// What becomes of an element.
+type Take<'t> = dyn FnMut(Option<String>) -> Result<()> + 't;
+
+impl<'a> Reader<'a> {
+    fn new(text: &'a str, delimiter: char) -> Self {
+        Self { rest: text.trim_start_matches(blank), text, delimiter, begun: false }
+    }
+
+    fn whole(&mut self, sizes: &mut Vec<Option<usize>>, take: &mut Take<'_>) -> Result<()> {
+        self.braces(0, sizes, take)?;
+        if self.rest.chars().all(blank) { Ok(()) } else { Err(self.malformed("Junk after closing right brace.")) }
+    }
+
     /// One pair of braces and what is in it. `sizes[depth]` is what the first list of this depth held; `Some(0)` stays
     /// possible for the outermost alone.
-    fn braces(
-        &mut self,
-        delimiter: char,
-        depth: usize,
-        sizes: &mut Vec<Option<usize>>,
-        items: &mut Vec<Option<String>>,
-    ) -> Result<()> {
+    fn braces(&mut self, depth: usize, sizes: &mut Vec<Option<usize>>, take: &mut Take<'_>) -> Result<()> {
         if self.next() != Some('{') {
             return Err(self.malformed("Array value must start with \"{\" or dimension information."));
         }
@@ -163,23 +230,24 @@ impl Reader<'_> {
             self.skip_spaces();
             if self.rest.starts_with('{') {
                 // A list beside scalars, or scalars on two depths.
-                if sizes.len() == depth + 1 && !items.is_empty() {
+                if sizes.len() == depth + 1 && self.begun {
                     return Err(self.malformed("Unexpected \"{\" character."));
                 }
-                self.braces(delimiter, depth + 1, sizes, items)?;
+                self.braces(depth + 1, sizes, take)?;
             } else {
                 if sizes.len() > depth + 1 {
                     return Err(
                         self.malformed("Multidimensional arrays must have sub-arrays with matching dimensions.")
                     );
                 }
-                items.push(self.item(delimiter)?);
+                take(self.item()?)?;
+                self.begun = true;
             }
             count += 1;
             self.skip_spaces();
             match self.next() {
                 Some('}') => break,
-                Some(character) if character == delimiter => {}
+                Some(character) if character == self.delimiter => {}
                 Some(other) => return Err(self.malformed(&format!("Unexpected \"{other}\" character."))),
                 None => return Err(self.malformed("Unexpected end of input.")),
             }
@@ -193,7 +261,7 @@ impl Reader<'_> {
     }
 
     /// A quoted or bare element. Bare, it loses white space around it and NULL means none.
-    fn item(&mut self, delimiter: char) -> Result<Option<String>> {
+    fn item(&mut self) -> Result<Option<String>> {
         let mut item = String::new();
         if self.rest.starts_with('"') {
             self.next();
@@ -212,7 +280,7 @@ impl Reader<'_> {
         while let Some(character) = self.rest.chars().next() {
             match character {
                 '}' => break,
-                character if character == delimiter => break,
+                character if character == self.delimiter => break,
                 '{' | '"' => {
                     let detail = if character == '"' {
                         "Incorrectly quoted array element."
@@ -231,7 +299,7 @@ impl Reader<'_> {
                 continue;
             }
             item.push(character);
-            if !(character.is_ascii() && is_space(character as u8)) {
+            if !blank(character) {
                 end = item.len();
             }
         }
@@ -247,7 +315,7 @@ impl Reader<'_> {
     }
 
     fn skip_spaces(&mut self) {
-        self.rest = self.rest.trim_start_matches(|c: char| c.is_ascii() && is_space(c as u8));
+        self.rest = self.rest.trim_start_matches(blank);
     }
 
     fn next(&mut self) -> Option<char> {

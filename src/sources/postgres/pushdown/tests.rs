@@ -1,3 +1,5 @@
+//! Which filters become SQL, and what a plan shows of them.
+
 use super::*;
 use arrow::datatypes::Field;
 use datafusion::prelude::{col, lit};

@@ -1,0 +1,165 @@
+//! The leakproof list row by row; what a barrier hides of its child; DataFusion's defaults it relies on.
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::{Field, TimeUnit};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{cast, col, lit};
+use datafusion::physical_plan::empty::EmptyExec;
+
+use super::*;
+
+fn visible() -> Schema {
+    Schema::new(vec![
+        Field::new("id", DataType::Int32, true),
+        Field::new("name", DataType::Utf8, true),
+        Field::new("ssn", DataType::Utf8, true),
+        Field::new("active", DataType::Boolean, true),
+        Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, None), true),
+    ])
+}
+
+#[test]
+fn only_what_cannot_raise_an_error_passes() {
+    let grant = Grant { masks: BTreeMap::from([("ssn".to_string(), lit("xxxx"))]), ..Grant::default() };
+    let one = || lit(1i32);
+    let rows = [
+        (col("id").eq(one()), true),
+        (one().lt(col("id")), true),
+        (col("name").not_eq(lit("a")), true),
+        (col("id").in_list(vec![one(), lit(2i32)], false), true),
+        (col("id").in_list(vec![one()], true), true),
+        (col("name").is_null(), true),
+        (col("name").is_not_null().and(col("id").gt(one())), true),
+        (col("id").eq(one()).or(col("id").eq(lit(2i32))), true),
+        (Expr::Not(Box::new(col("active"))), true),
+        (col("active"), true),
+        // a type that is not exactly the column's, a cast, arithmetic
+        (col("id").eq(lit(1i64)), false),
+        (cast(col("id"), DataType::Int64).eq(lit(1i64)), false),
+        ((col("id") + one()).eq(one()), false),
+        ((one() / col("id")).eq(one()), false),
+        (Expr::Negative(Box::new(col("id"))).eq(one()), false),
+        // a masked column, an absent one, a bare column that is no boolean
+        (col("ssn").eq(lit("S-1")), false),
+        (col("ssn").is_null(), false),
+        (col("note").eq(lit("x")), false),
+        (col("id"), false),
+        // functions, patterns, column against column
+        (col("name").like(lit("a%")), false),
+        (datafusion::functions::expr_fn::lower(col("name")).eq(lit("a")), false),
+        (col("id").eq(col("id")), false),
+        (col("id").in_list(vec![col("id")], false), false),
+        (col("id").in_list(vec![lit(1i64)], false), false),
+        // one leaky arm spoils the whole
+        (col("id").eq(one()).or((one() / col("id")).eq(one())), false),
+        (col("id").eq(one()).and(col("ssn").eq(lit("S"))), false),
+        (lit(true), false),
+        (lit(ScalarValue::Boolean(None)), false),
+    ];
+    let visible = visible();
+    for (predicate, expected) in rows {
+        assert_eq!(leakproof(&predicate, &visible, &grant), expected, "{predicate}");
+    }
+}
+
+fn barrier(inner: Arc<dyn ExecutionPlan>) -> BarrierExec {
+    BarrierExec::new(
+        inner,
+        Arc::new(visible()),
+        Proof { table: "hr.emp".into(), filter: vec!["region@0 = EU".into()], body: false },
+    )
+}
+
+#[test]
+fn nothing_of_the_child_shows() {
+    let barrier = barrier(Arc::new(EmptyExec::new(Arc::new(visible()))));
+    let shown = datafusion::physical_plan::displayable(&barrier as &dyn ExecutionPlan).one_line().to_string();
+    assert_eq!(shown.trim(), "PolicyScan hr.emp");
+    // defaults of the trait, asserted because a version may change them
+    assert!(!barrier.supports_limit_pushdown());
+    assert!(barrier.with_fetch(Some(1)).is_none());
+    assert!(barrier.metrics().is_none());
+    assert!(barrier.fetch().is_none());
+    assert!(!barrier.maintains_input_order().iter().any(|kept| *kept));
+    assert!(barrier.properties().equivalence_properties().constants().is_empty());
+    assert!(barrier.properties().output_ordering().is_none());
+}
+
+/// A child whose every error speaks of a hidden row.
+#[derive(Debug)]
+struct Telling(Arc<PlanProperties>);
+
+impl Telling {
+    fn new() -> Self {
+        Self(Arc::new(PlanProperties::new(
+            EquivalenceProperties::new(Arc::new(visible())),
+            Partitioning::UnknownPartitioning(1),
+            datafusion::physical_plan::execution_plan::EmissionType::Incremental,
+            datafusion::physical_plan::execution_plan::Boundedness::Bounded,
+        )))
+    }
+}
+
+impl DisplayAs for Telling {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("Telling")
+    }
+}
+
+impl ExecutionPlan for Telling {
+    fn name(&self) -> &str {
+        "Telling"
+    }
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.0
+    }
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![]
+    }
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let schema = Arc::new(visible());
+        let rows = futures::stream::iter([Err(DataFusionError::Execution(
+            "Cannot cast string 'CNRY-secret' to Int32".into(),
+        ))]);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+    }
+}
+
+#[tokio::test]
+async fn an_error_below_the_barrier_loses_its_text() {
+    let barrier = barrier(Arc::new(Telling::new()));
+    let mut rows = barrier.execute(0, Arc::new(TaskContext::default())).expect("it starts");
+    let error = Error::from(rows.next().await.expect("one item").expect_err("which is an error"));
+    assert_eq!(
+        (error.kind(), error.message(), error.detail()),
+        (Kind::SourceFailed, "a table could not be read", None)
+    );
+    assert!(!error.to_string().contains("CNRY"));
+}
+
+#[test]
+fn a_raw_leaf_outside_a_barrier_is_refused_and_one_inside_is_not() {
+    let raw = || Arc::new(Telling::new()) as Arc<dyn ExecutionPlan>;
+    let verify = |plan: Arc<dyn ExecutionPlan>| super::super::verify::verify(&plan, &[]).map_err(Error::from);
+    assert_eq!(verify(raw()).expect_err("bare").kind(), Kind::Internal);
+    // the policy filter that the barrier vouches for is not below it
+    assert_eq!(verify(Arc::new(barrier(raw()))).expect_err("no filter").kind(), Kind::Internal);
+    let open =
+        BarrierExec::new(raw(), Arc::new(visible()), Proof { table: "hr.emp".into(), filter: vec![], body: false });
+    assert!(verify(Arc::new(open)).is_ok());
+    let beside = datafusion::physical_plan::union::UnionExec::try_new(vec![
+        Arc::new(EmptyExec::new(Arc::new(visible()))) as Arc<dyn ExecutionPlan>,
+        raw(),
+    ]);
+    assert!(verify(beside.expect("one schema")).is_err());
+}

@@ -1,0 +1,209 @@
+//! Hostile statements (policy.md's attacks 1, 8, 9, 17–21, 33, 36, 51) under the three oracles. `{t}` is the restricted
+//! table, `{g}` one of which only hidden rows exist, `{d}` one that is granted in full.
+
+use super::{World, both};
+
+/// Statements that have found leaks in gateways like this one. Each is ordered or one row, so that order tells nothing.
+const ATTACKS: &[&str] = &[
+    // an error that only a hidden row could raise
+    "SELECT id FROM {t} WHERE 1 / (salary - 20) = 7",
+    "SELECT id FROM {t} WHERE 1 / (salary - 20) >= 0 ORDER BY id",
+    "SELECT id, 1 / (salary - 20) AS x FROM {t} ORDER BY id",
+    "SELECT id FROM {t} WHERE secret::int > 0 ORDER BY id",
+    "SELECT sum(secret::int) FROM {t}",
+    "SELECT id FROM {t} WHERE CASE WHEN region = 'US' THEN 1 / (salary - salary) ELSE 1 END = 1 ORDER BY id",
+    "SELECT id FROM {t} WHERE coalesce(1 / nullif(salary - 20, 0), 1 / (salary - 20)) IS NOT NULL ORDER BY id",
+    "SELECT count(*) FROM {t} WHERE length(repeat('x', salary)) > 20",
+    "SELECT id FROM {t} WHERE secret::int > 0 OR id = 1 ORDER BY id",
+    "SELECT id FROM {t} WHERE NOT (secret::int < 0) ORDER BY id",
+    "SELECT a.id FROM {t} a JOIN {t} b ON 1 / (a.salary - 20) = b.id ORDER BY 1",
+    "SELECT a.id FROM {d} a JOIN {t} b ON a.id = b.id AND 1 / (b.salary - 20) >= 0 ORDER BY 1",
+    "SELECT region, sum(1 / (salary - 20)) FROM {t} GROUP BY region ORDER BY 1",
+    "SELECT id FROM {t} ORDER BY 1 / (salary - 20), id",
+    "SELECT max(1 / (salary - 20)) FROM {t} HAVING min(1 / (salary - 99)) < 5",
+    "SELECT id FROM {g} WHERE 1 / (salary - salary) = 1",
+    "SELECT id FROM {g} WHERE random() < 2 AND secret::int = 1",
+    "SELECT id FROM {g} WHERE (SELECT count(*) FROM {d}) > 1",
+    // extremes and counts that hidden rows hold
+    "SELECT min(salary), max(salary), count(*), count(region) FROM {t}",
+    "SELECT min(id), max(id), min(name), max(name) FROM {t}",
+    "SELECT count(*), max(id) FROM {g}",
+    "SELECT max(salary) FROM {t} WHERE region <> 'EU'",
+    "SELECT id FROM {t} ORDER BY salary DESC, id LIMIT 1",
+    "SELECT id FROM {t} ORDER BY salary LIMIT 2 OFFSET 1",
+    "SELECT id FROM {t} ORDER BY ssn, id LIMIT 1",
+    "SELECT id FROM {t} ORDER BY bonus DESC NULLS LAST, id LIMIT 2",
+    "SELECT approx_distinct(region) FROM {t}",
+    "SELECT count(DISTINCT region), count(DISTINCT ssn), count(DISTINCT bonus) FROM {t}",
+    // the row filter cannot be widened
+    "SELECT id FROM {t} WHERE region = 'US'",
+    "SELECT id FROM {t} WHERE region IS NULL",
+    "SELECT id FROM {t} WHERE region = 'EU' OR true ORDER BY id",
+    "SELECT id FROM {t} WHERE region IN ('EU', 'US') ORDER BY id",
+    "SELECT DISTINCT region FROM {t} ORDER BY 1",
+    "SELECT DISTINCT ON (region) region, id FROM {t} ORDER BY region, salary DESC, id",
+    "SELECT t.region FROM {t} t FULL JOIN {d} d ON t.id = d.id ORDER BY 1",
+    "SELECT d.id FROM {d} d LEFT JOIN {t} e ON e.id = d.id WHERE e.id IS NULL ORDER BY 1",
+    "SELECT d.id FROM {d} d WHERE NOT EXISTS (SELECT 1 FROM {t} e WHERE e.id = d.id) ORDER BY 1",
+    "SELECT d.id FROM {d} d WHERE d.id NOT IN (SELECT id FROM {t}) ORDER BY 1",
+    // masked values by equality, order, grouping, ranking, windows
+    "SELECT id FROM {t} WHERE ssn = 'S-111'",
+    "SELECT id FROM {t} WHERE ssn LIKE 'S-%'",
+    "SELECT id FROM {t} WHERE ssn > 'S' ORDER BY id",
+    "SELECT e.id FROM {t} e JOIN {d} d ON e.ssn = d.guess AND d.id <> 0 ORDER BY 1",
+    "SELECT e.id, d.title FROM {t} e JOIN {d} d ON e.ssn = d.guess ORDER BY 1, 2",
+    "SELECT id FROM {t} WHERE ssn IN (SELECT guess FROM {d} WHERE id <> 0)",
+    "SELECT ssn, count(*) FROM {t} GROUP BY ssn ORDER BY 1",
+    "SELECT id, rank() OVER (ORDER BY ssn) AS r FROM {t} ORDER BY id",
+    "SELECT id, lag(ssn) OVER (ORDER BY id) AS r FROM {t} ORDER BY id",
+    "SELECT id, sum(bonus) OVER (ORDER BY id) AS r FROM {t} ORDER BY id",
+    "SELECT id, ntile(2) OVER (ORDER BY bonus, id) AS r FROM {t} ORDER BY id",
+    "SELECT length(ssn), upper(ssn), substr(ssn, 1, 1) FROM {t} ORDER BY 1, 2, 3",
+    "SELECT a.id, b.id FROM {t} a JOIN {t} b ON a.ssn = b.ssn AND a.id < b.id ORDER BY 1, 2",
+    "SELECT id FROM {t} WHERE bonus > 5 OR bonus IS NULL ORDER BY id",
+    "SELECT min(ssn), max(ssn), sum(bonus) FROM {t}",
+    "SELECT string_agg(ssn, ',' ORDER BY id) FROM {t}",
+    "SELECT array_agg(bonus ORDER BY id) FROM {t}",
+    // the denied column through whatever means the whole row
+    "SELECT * FROM {t} ORDER BY id",
+    "SELECT e.* FROM {t} e ORDER BY id",
+    "TABLE {t} ORDER BY 1",
+    "SELECT count(*) FROM (SELECT * FROM {t}) AS x",
+    "SELECT * FROM {t} UNION SELECT * FROM {t} ORDER BY 1",
+    "SELECT * FROM {t} NATURAL JOIN {d} ORDER BY 1",
+    "SELECT * FROM (SELECT * FROM {t}) AS x(a, b, c, d, e, f, g, h) ORDER BY a",
+    "WITH x AS (SELECT * FROM {t}) SELECT * FROM x ORDER BY 1",
+    // restricted tables where tables hide
+    "SELECT (SELECT max(salary) FROM {t})",
+    "SELECT id, (SELECT count(*) FROM {t} e WHERE e.id >= d.id) AS n FROM {d} d ORDER BY 1",
+    "SELECT id FROM {d} WHERE id = (SELECT max(id) FROM {t})",
+    "SELECT id FROM {d} WHERE EXISTS (SELECT 1 FROM {t} WHERE region = 'US') ORDER BY 1",
+    "SELECT id FROM {d} WHERE id IN (SELECT id FROM {t} WHERE salary > (SELECT min(salary) FROM {t})) ORDER BY 1",
+    "SELECT id FROM {d} ORDER BY (SELECT max(salary) FROM {t}), id",
+    "SELECT CASE WHEN (SELECT count(*) FROM {t}) > 5 THEN 'many' ELSE 'few' END",
+    "SELECT (SELECT max(salary) FROM {t}) AS g, count(*) FROM {d} GROUP BY 1",
+    "SELECT count(*) FROM {d} HAVING count(*) > (SELECT count(*) FROM {t})",
+    "WITH c AS (SELECT * FROM {t}) SELECT a.id FROM c a JOIN c b ON a.salary = b.salary ORDER BY 1",
+    "WITH RECURSIVE r AS (SELECT id, salary FROM {t} WHERE id = 1 UNION ALL SELECT e.id, e.salary FROM {t} e JOIN r ON e.id = r.id + 1) SELECT * FROM r ORDER BY 1",
+    "WITH RECURSIVE r AS (SELECT 1 AS id UNION ALL SELECT e.id FROM {t} e JOIN r ON e.id = r.id + 1 WHERE 1 / (e.salary - 20) >= 0) SELECT * FROM r ORDER BY 1",
+    "SELECT d.id, l.m FROM {d} d LEFT JOIN LATERAL (SELECT max(salary) AS m FROM {t} e WHERE e.id = d.id) l ON true ORDER BY 1",
+    "SELECT id FROM {t} UNION SELECT id FROM {d} ORDER BY 1",
+    "SELECT id FROM {d} INTERSECT SELECT id FROM {t} ORDER BY 1",
+    "SELECT id FROM {d} EXCEPT SELECT id FROM {t} ORDER BY 1",
+    "SELECT id FROM {t} WHERE salary > 100 UNION SELECT id FROM {t} WHERE 1 / (salary - 20) >= 0 ORDER BY 1",
+    "SELECT region, ssn, count(*) FROM {t} GROUP BY GROUPING SETS ((region), (ssn), ()) ORDER BY 1, 2, 3",
+    "SELECT unnest(a) AS u FROM (SELECT array_agg(salary ORDER BY salary) AS a FROM {t}) AS s ORDER BY 1",
+    "SELECT * FROM views.team ORDER BY 1",
+    "SELECT * FROM views.pay ORDER BY 1",
+    "SELECT max(salary) FROM views.pay",
+    "SELECT id FROM views.pay WHERE 1 / (salary - 20) >= 0 ORDER BY 1",
+    "SELECT p.id FROM views.pay p JOIN {t} e ON p.id = e.id AND p.ssn = e.ssn ORDER BY 1",
+    // names of the user's own cannot stand in for the policy's
+    "WITH emp AS (SELECT id, 'EU' AS region FROM {d}) SELECT * FROM emp ORDER BY 1",
+    "WITH \"hr.emp\" AS (SELECT id FROM {d}) SELECT max(salary) FROM {t}",
+    "SELECT id, 'EU' AS region FROM {t} WHERE region = 'EU' ORDER BY 1",
+    // plain questions, so that a gateway that refuses everything fails
+    "SELECT id, name FROM {t} WHERE salary = 30 ORDER BY id",
+    "SELECT id FROM {t} WHERE active AND salary IN (30, 55) ORDER BY id",
+    "SELECT id FROM {t} WHERE name IS NOT NULL AND id >= 3 ORDER BY id",
+];
+
+fn fill(sql: &str, schema: &str) -> String {
+    let [t, g, d] = ["emp", "ghost", "dept"].map(|n| format!("{schema}.{n}"));
+    sql.replace("{t}", &t).replace("{g}", &g).replace("{d}", &d)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_worlds_and_the_prefiltered_copy_answer_alike() {
+    let (a, b, copy) = tokio::join!(World::A.start(), World::B.start(), World::Copy.start());
+    let mut differ = vec![];
+    let (mut rows, mut errors) = (0, 0);
+    for schema in ["hr", "lake"] {
+        for attack in ATTACKS {
+            let sql = fill(attack, schema);
+            let [seen, other, clean] =
+                [both(&a, "ann", &sql).await, both(&b, "ann", &sql).await, both(&copy, "ann", &sql).await];
+            if seen != other || seen != clean {
+                differ.push(format!("{sql}\n  A    {seen:?}\n  B    {other:?}\n  copy {clean:?}"));
+            }
+            for answer in seen.iter().chain(&other) {
+                let hex = "CNRY".bytes().map(|b| format!("{b:02x}")).collect::<String>();
+                if answer.contains("CNRY") || answer.contains(&hex) {
+                    differ.push(format!("{sql}: a canary in {answer}"));
+                }
+            }
+            if seen[0].starts_with("ERROR") { errors += 1 } else { rows += 1 }
+        }
+    }
+    assert!(differ.is_empty(), "{} differ:\n{}", differ.len(), differ.join("\n"));
+    // answers, not refusals, are what was compared
+    assert!(rows > 8 * errors, "{rows} answers, {errors} errors");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denied_column_cannot_be_named() {
+    let world = World::A.start().await;
+    for schema in ["hr", "lake"] {
+        for sql in [
+            "SELECT confession FROM {t}",
+            "SELECT e.confession FROM {t} e",
+            "SELECT id FROM {t} WHERE confession = 'x'",
+            "SELECT id FROM {t} ORDER BY confession",
+            "SELECT count(confession) FROM {t}",
+            "SELECT id FROM {t} GROUP BY confession",
+            "SELECT (SELECT max(confession) FROM {t})",
+            "SELECT a.id FROM {t} a JOIN {t} b USING (confession)",
+            "SELECT confession AS n FROM {t} UNION SELECT title FROM {d}",
+        ] {
+            let sql = fill(sql, schema);
+            for answer in both(&world, "ann", &sql).await {
+                assert!(answer.starts_with("ERROR 42501") || answer.starts_with("ERROR 42703"), "{sql}: {answer}");
+                assert!(!answer.contains("CNRY"), "{sql}: {answer}");
+            }
+        }
+        let [plain, _] = both(&world, "ann", &fill("SELECT confession FROM {t}", schema)).await;
+        assert_eq!(plain, "ERROR 42501 permission denied for column confession");
+        let [absent, _] = both(&world, "ann", &fill("SELECT nothing FROM {t}", schema)).await;
+        assert_eq!(absent, "ERROR 42703 column \"nothing\" does not exist");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_statement_reaches_files_or_other_tables() {
+    let world = World::A.start().await;
+    for sql in [
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM \"/etc/passwd\"",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM read_parquet('x.parquet')",
+        "SELECT * FROM parquet_metadata('x')",
+        "SELECT pg_read_file('/etc/passwd')",
+        "SELECT * FROM pg_ls_dir('/')",
+        "SELECT lo_import('/etc/passwd')",
+        "COPY hr.emp TO '/tmp/out'",
+        "COPY (SELECT * FROM hr.emp) TO PROGRAM 'cat'",
+        "COPY hr.emp FROM '/etc/passwd'",
+        "EXPLAIN SELECT * FROM hr.emp",
+        "EXPLAIN ANALYZE SELECT * FROM hr.emp",
+        "EXPLAIN VERBOSE SELECT * FROM hr.emp",
+        "PREPARE p AS EXPLAIN SELECT * FROM hr.emp",
+        "DECLARE c CURSOR FOR SELECT * FROM hr.emp",
+        "CREATE EXTERNAL TABLE x STORED AS PARQUET LOCATION '/etc'",
+        "CREATE VIEW hr.emp AS SELECT 1",
+        "CREATE TABLE hr.mine AS SELECT * FROM hr.dept",
+        "CREATE TABLE lake.mine AS SELECT * FROM lake.emp",
+        "INSERT INTO lake.emp SELECT * FROM lake.emp",
+        "DROP TABLE lake.emp",
+        "DROP TABLE hr.emp",
+        "UPDATE hr.emp SET region = 'EU'",
+        "DELETE FROM hr.emp",
+        "SELECT * FROM information_schema.df_settings",
+        "SELECT arrow_typeof(ssn) FROM hr.emp",
+    ] {
+        for answer in both(&world, "ann", sql).await {
+            let code = answer.get(6..11).unwrap_or_default();
+            let refused = ["0A000", "42501", "42P01", "42883", "42601", "3F000"].contains(&code);
+            assert!(answer.starts_with("ERROR") && refused, "{sql}: {answer}");
+        }
+    }
+}

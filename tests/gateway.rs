@@ -1,0 +1,198 @@
+//! A whole gateway for tests: catalog and policy files in a directory of its own, the ordinary server over them, and
+//! clients of the PostgreSQL door. It checks nothing itself.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use lakegate::config::Config;
+use lakegate::policy::scram::{ITERATIONS, scram_verifier};
+use lakegate::server::Server;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio_postgres::types::{FromSql, Type};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+/// A change of a file must have its effect within this.
+pub const EFFECT_MAX: Duration = Duration::from_secs(1);
+/// Where a test waits for something, it gives up after this.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Gateway {
+    pub dir: tempfile::TempDir,
+    pub server: Server,
+}
+
+/// Files of a gateway, before it starts.
+#[derive(Default, Clone)]
+pub struct Files {
+    /// name, content of `catalog/sources/<name>.toml`.
+    pub sources: Vec<(String, String)>,
+    /// name, content of `catalog/datasets/<name>.sql`.
+    pub datasets: Vec<(String, String)>,
+    pub policy: String,
+    /// name, the TOML of its attributes. Everybody's password is the name.
+    pub users: Vec<(String, String)>,
+    /// `[attributes]` of users.toml.
+    pub attributes: String,
+    /// More sections of lakegate.toml.
+    pub settings: String,
+}
+
+impl Files {
+    /// A lake in the gateway's own directory, under the name `lake`.
+    pub fn with_lake(mut self) -> Self {
+        self.sources.push(("lake".into(), "kind = \"iceberg\"\nwarehouse = \"file://@DIR@/warehouse\"\n".into()));
+        self
+    }
+
+    fn write(&self, dir: &Path) {
+        for folder in ["catalog/sources", "catalog/datasets", "policies", "warehouse"] {
+            std::fs::create_dir_all(dir.join(folder)).unwrap();
+        }
+        for (name, text) in &self.sources {
+            let text = text.replace("@DIR@", &dir.display().to_string());
+            std::fs::write(dir.join(format!("catalog/sources/{name}.toml")), text).unwrap();
+        }
+        for (name, text) in &self.datasets {
+            std::fs::write(dir.join(format!("catalog/datasets/{name}.sql")), text).unwrap();
+        }
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/model.conf");
+        write_private(&dir.join("policies/model.conf"), &std::fs::read_to_string(shipped).unwrap());
+        write_private(&dir.join("policies/policy.csv"), &self.policy);
+        let users = self.users.iter().map(|(name, attributes)| {
+            let verifier = scram_verifier(name, b"sixteen byte salt", ITERATIONS);
+            format!("[user.{name}]\nscram = \"{verifier}\"\nattributes = {{ {attributes} }}\n")
+        });
+        let users = format!("[attributes]\n{}\n{}", self.attributes, users.collect::<String>());
+        write_private(&dir.join("policies/users.toml"), &users);
+        let text = format!(
+            "catalog_dir = \"catalog\"\npolicies_dir = \"policies\"\n[metastore]\npath = \"metastore.db\"\n\
+             [wire]\nlisten = [\"127.0.0.1:0\"]\nhttp_listen = \"127.0.0.1:0\"\ntls = \"off\"\n{}",
+            self.settings
+        );
+        std::fs::write(dir.join("lakegate.toml"), text).unwrap();
+    }
+}
+
+/// As an admin's editor would: a new file in place of the old.
+fn write_private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let half = path.with_extension("new");
+    std::fs::write(&half, text).unwrap();
+    std::fs::set_permissions(&half, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::rename(half, path).unwrap();
+}
+
+impl Gateway {
+    pub async fn start(files: &Files) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        files.write(dir.path());
+        let config = Config::load(&dir.path().join("lakegate.toml"), |_| None);
+        let config = config.unwrap_or_else(|faults| panic!("{faults:?}"));
+        let metrics = PrometheusBuilder::new().build_recorder().handle();
+        let server = Server::start(&config, metrics).await.unwrap();
+        Self { dir, server }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn write_policy(&self, text: &str) {
+        write_private(&self.path("policies/policy.csv"), text);
+    }
+
+    /// Writes it and waits until it is in force.
+    pub async fn change_policy(&self, text: &str) {
+        let policies = || self.server.engine.world().policies.hash();
+        let (before, begin) = (policies(), Instant::now());
+        self.write_policy(text);
+        while policies() == before {
+            assert!(begin.elapsed() < PATIENCE, "the policy is not in force");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// By name, with the name as password.
+    pub async fn connect(&self, user: &str) -> Client {
+        let address = self.server.pg;
+        let text = format!("host={} port={} user={user} password={user} dbname=lakegate", address.ip(), address.port());
+        let (client, connection) = tokio_postgres::connect(&text, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    /// Runs statements that must work.
+    pub async fn run(&self, user: &str, statements: &[&str]) {
+        let client = self.connect(user).await;
+        for sql in statements {
+            client.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {}", told(&e)));
+        }
+    }
+}
+
+/// What a client is told of an error, without the id that differs from one to the next.
+pub fn told(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(e) => format!("ERROR {} {}", e.code().code(), e.message()),
+        None => format!("BROKEN {error}"),
+    }
+}
+
+/// Rows as text over the simple protocol, or the error.
+pub async fn simple(client: &Client, sql: &str) -> String {
+    let messages = match client.simple_query(sql).await {
+        Ok(messages) => messages,
+        Err(error) => return told(&error),
+    };
+    let mut lines = vec![];
+    for message in messages {
+        match message {
+            SimpleQueryMessage::Row(row) => {
+                let cells = (0..row.len()).map(|i| row.get(i).unwrap_or("∅").to_string());
+                lines.push(cells.collect::<Vec<_>>().join("|"));
+            }
+            SimpleQueryMessage::CommandComplete(n) => lines.push(format!("({n})")),
+            _ => {}
+        }
+    }
+    lines.join("\n")
+}
+
+/// Rows in binary over the extended protocol, or the error.
+pub async fn extended(client: &Client, sql: &str) -> String {
+    let rows = match client.query(sql, &[]).await {
+        Ok(rows) => rows,
+        Err(error) => return told(&error),
+    };
+    let lines = rows.iter().map(|row| {
+        let cells = (0..row.len()).map(|i| row.get::<_, Option<Raw>>(i).map_or("∅".into(), |raw| raw.0));
+        cells.collect::<Vec<_>>().join("|")
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A value's bytes, whatever its type.
+struct Raw(String);
+
+impl<'a> FromSql<'a> for Raw {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(raw.iter().map(|b| format!("{b:02x}")).collect()))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+/// Asks again until the answer is as expected; the time it took. Fails with the last answer.
+pub async fn until(client: &Client, sql: &str, expected: impl Fn(&str) -> bool) -> Duration {
+    let begin = Instant::now();
+    loop {
+        let answer = simple(client, sql).await;
+        if expected(&answer) {
+            return begin.elapsed();
+        }
+        assert!(begin.elapsed() < PATIENCE, "{sql}: still {answer}");
+        tokio::task::yield_now().await;
+    }
+}
