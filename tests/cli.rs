@@ -20,7 +20,11 @@ fn home(first: &str) -> tempfile::TempDir {
                   columns = [{ name = \"order_id\", type = \"int8\" }, { name = \"region\", type = \"text\" }]\nrows = []\n";
     fs::write(home.path().join("catalog/sources/fixtures.toml"), source).unwrap();
     fs::copy(tree::root().join("policies/model.conf"), home.path().join("policies/model.conf")).unwrap();
-    write_private(home.path(), "policies/policy.csv", "p, ann, sales.orders, select, allow\np2, ann, sales.orders, \"region = 'EU'\"\n");
+    write_private(
+        home.path(),
+        "policies/policy.csv",
+        "p, ann, sales.orders, select, allow\np2, ann, sales.orders, \"region = 'EU'\"\n",
+    );
     write_private(home.path(), "policies/users.toml", "");
     fs::write(home.path().join("lakegate.toml"), format!("{first}\n[wire]\nlisten = [\"127.0.0.1:0\"]\n")).unwrap();
     home

@@ -216,7 +216,9 @@ fn first_events(brokers: &str, wanted: usize) -> Vec<serde_json::Value> {
 /// As `simple` writes it, of the regions that `sees` lets through.
 fn table(joined: &BTreeMap<(String, String), (u64, i64)>, sees: impl Fn(&str) -> bool) -> String {
     let seen: Vec<_> = joined.iter().filter(|((region, _), _)| sees(region)).collect();
-    let lines = seen.iter().map(|((region, kind), (count, sum))| format!("{region}|{kind}|{count}|{}.{:02}", sum / 100, sum % 100));
+    let lines = seen
+        .iter()
+        .map(|((region, kind), (count, sum))| format!("{region}|{kind}|{count}|{}.{:02}", sum / 100, sum % 100));
     lines.chain([format!("({})", seen.len())]).collect::<Vec<_>>().join("\n")
 }
 
@@ -224,7 +226,8 @@ fn table(joined: &BTreeMap<(String, String), (u64, i64)>, sees: impl Fn(&str) ->
 fn printed(greeting: &str) -> Vec<String> {
     let block = greeting.split("Try, as admin").nth(1).and_then(|rest| rest.split("Edit and watch").next()).unwrap();
     let code: Vec<&str> = block.lines().skip(1).filter(|line| !line.trim_start().starts_with("--")).collect();
-    let statements = code.join("\n").split(';').map(|s| s.trim().to_string()).filter(|s| !s.is_empty()).collect::<Vec<_>>();
+    let statements =
+        code.join("\n").split(';').map(|s| s.trim().to_string()).filter(|s| !s.is_empty()).collect::<Vec<_>>();
     assert_eq!(statements.len(), 3, "{statements:?}");
     statements
 }
