@@ -13,14 +13,13 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::ExecutionPlan;
 
 use serde::{Deserialize, Deserializer};
 
 use crate::error::Result;
 use crate::lake::Lake;
 use crate::metastore::Metastore;
-use crate::types::{TableName, Version};
+use crate::types::{Reads, TableName, Version};
 
 /// What `catalog/sources/<name>.toml` says beside its `kind`.
 #[derive(Debug, Clone)]
@@ -117,8 +116,7 @@ pub trait Table: Debug + Send + Sync {
 pub struct Pinned {
     pub version: Version,
     pub provider: Arc<dyn TableProvider>,
-    /// Tells whether a physical leaf reads this table and nothing else: by topic, relation or files, never by a tag that
-    /// an optimizer could lose. A leaf under a full grant must be known by one of these or the statement is refused.
+    /// Knows the leaves of this table's scans. A leaf under a full grant must be known so, or the statement is refused.
     pub reads: Reads,
 }
 
@@ -127,9 +125,6 @@ impl Debug for Pinned {
         f.debug_struct("Pinned").field("version", &self.version).finish_non_exhaustive()
     }
 }
-
-/// See [`Pinned::reads`].
-pub type Reads = Arc<dyn Fn(&dyn ExecutionPlan) -> bool + Send + Sync>;
 
 /// Makes, fills and drops tables. Each call is one atomic commit; an error leaves nothing visible.
 #[async_trait]
