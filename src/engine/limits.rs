@@ -103,16 +103,23 @@ fn parse_tokens(sql: &str, tokens: Vec<TokenWithSpan>, limits: &Limits) -> Resul
     })
 }
 
-/// Of parentheses and brackets.
+/// Of parentheses, brackets, CASE, and prefix operators in a row.
 fn nesting(tokens: &[TokenWithSpan]) -> usize {
-    let (mut depth, mut deepest) = (0usize, 0);
+    let (mut depth, mut prefixes, mut deepest) = (0usize, 0, 0);
     for token in tokens {
-        match token.token {
-            Token::LParen | Token::LBracket => depth += 1,
-            Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
+        let keyword = match &token.token {
+            Token::Whitespace(_) => continue,
+            Token::Word(word) => word.keyword,
+            _ => Keyword::NoKeyword,
+        };
+        let is_prefix = keyword == Keyword::NOT || matches!(token.token, Token::Minus | Token::Plus | Token::Tilde);
+        prefixes = if is_prefix { prefixes + 1 } else { 0 };
+        match (&token.token, keyword) {
+            (Token::LParen | Token::LBracket, _) | (_, Keyword::CASE) => depth += 1,
+            (Token::RParen | Token::RBracket, _) | (_, Keyword::END) => depth = depth.saturating_sub(1),
             _ => {}
         }
-        deepest = deepest.max(depth);
+        deepest = deepest.max(depth + prefixes);
     }
     deepest
 }
