@@ -163,10 +163,6 @@ impl Engine {
         self.current.get()
     }
 
-    pub(crate) fn current(&self) -> &Current {
-        &self.current
-    }
-
     pub(crate) fn started_at(&self) -> i64 {
         self.started_at
     }
