@@ -18,7 +18,6 @@ use iceberg::io::FileIO;
 use iceberg::spec::{Manifest, ManifestFile, ManifestList, PrimitiveType, SnapshotRef, TableMetadata, Type};
 
 use crate::error::{Error, Kind, Result};
-use crate::metastore::Metastore;
 
 pub use commit::{Expected, Kind as CommitKind, Outcome, Staged};
 pub use connect::{S3Config, Store};
@@ -27,7 +26,7 @@ pub use read::Reading;
 pub use schema::{Columns, FIELD_ID, field_id};
 pub use write::{BatchId, Written};
 
-pub use crate::metastore::{Also, Lease, TableKey, TableRow};
+pub use crate::metastore::{Also, Lease, Metastore, TableKey, TableRow};
 
 /// Where a lake's catalog and files are.
 #[derive(Clone, Debug)]

@@ -3,6 +3,8 @@
 
 mod attacks;
 mod catalog;
+mod cli;
+mod demo;
 mod docker;
 mod floors;
 mod gateway;

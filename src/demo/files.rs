@@ -76,7 +76,7 @@ certificate = "tls/certificate.pem"
 key = "tls/key.pem"
 
 [log]
-filter = "warn,lakegate=info,audit=warn"
+filter = "warn,lakegate=info,sqlx=error"
 "#,
         places.pg_port, places.http_port
     )

@@ -75,6 +75,10 @@ pub(crate) fn parse(sql: &str, limits: &Limits) -> Result<Vec<Statement>> {
     if words > limits.nodes_max.saturating_mul(3) {
         return Err(too_complex("nodes", limits.nodes_max));
     }
+    // the parser's own limit turns into a syntax error where it tries one reading after another
+    if nesting(&tokens) > limits.depth_max {
+        return Err(too_complex("levels", limits.depth_max));
+    }
     let mut statements = parse_tokens(sql, tokens, limits)?;
     if statements.len() > limits.statements_max {
         return Err(Error::new(
@@ -97,6 +101,20 @@ fn parse_tokens(sql: &str, tokens: Vec<TokenWithSpan>, limits: &Limits) -> Resul
         ParserError::RecursionLimitExceeded => too_complex("levels", limits.depth_max),
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => syntax(sql, &text),
     })
+}
+
+/// Of parentheses and brackets.
+fn nesting(tokens: &[TokenWithSpan]) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0);
+    for token in tokens {
+        match token.token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }
 
 /// `TABLE t` at the head of a statement, which the parser knows only inside a query, is `SELECT * FROM t`.
@@ -316,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_syntax_error_points_at_its_place() {
-        let e = parse("SELECT 1\nFROM WHERE", &Limits::default()).expect_err("no such statement");
+        let e = parse("SELECT 1\nFROM )", &Limits::default()).expect_err("no such statement");
         assert_eq!((e.kind().sqlstate(), e.position()), ("42601", Some(15)));
     }
 }
