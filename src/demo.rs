@@ -9,11 +9,13 @@ mod sample;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::catalog::file::Draft;
 use crate::config::Config;
@@ -28,6 +30,9 @@ use crate::types::TableName;
 
 use broker::Broker;
 use directory::Directory;
+
+/// An interrupted start ends within this.
+const INTERRUPTED_MAX: Duration = Duration::from_secs(10);
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -49,12 +54,17 @@ struct Demo {
 /// Runs until the first signal; what it started is stopped when it returns.
 pub async fn run(options: Options, metrics: PrometheusHandle) -> Result<()> {
     let mut signals = Signals::listen()?;
-    let begin = Instant::now();
-    let started = tokio::select! {
-        started = start(&options, metrics) => started,
-        () = signals.next() => return Ok(()),
+    let (begin, stop) = (Instant::now(), CancellationToken::new());
+    let mut starting = pin!(start(&options, metrics, &stop));
+    let demo = tokio::select! {
+        started = &mut starting => started?,
+        () = signals.next() => {
+            stop.cancel();
+            // Ends by itself: dropped in the middle it would leave writers behind that do not know yet.
+            let _ = tokio::time::timeout(INTERRUPTED_MAX, starting).await;
+            return Ok(());
+        }
     };
-    let demo = started?;
     println!("{}", greeting(&demo, begin));
     signals.next().await;
     eprintln!("demo: stopping");
@@ -62,7 +72,7 @@ pub async fn run(options: Options, metrics: PrometheusHandle) -> Result<()> {
     Ok(())
 }
 
-async fn start(options: &Options, metrics: PrometheusHandle) -> Result<Demo> {
+async fn start(options: &Options, metrics: PrometheusHandle, stop: &CancellationToken) -> Result<Demo> {
     for (flag, port) in [("--pg-port", options.pg_port), ("--http-port", options.http_port)] {
         TcpListener::bind(("127.0.0.1", port)).map_err(failed(format!("{flag} {port}")))?;
     }
@@ -79,7 +89,7 @@ async fn start(options: &Options, metrics: PrometheusHandle) -> Result<Demo> {
     let config = Config::load(&directory.path().join("lakegate.toml"), |_| None).map_err(|faults| refuse(&faults))?;
     telemetry::init(config.log.format, &config.log.filter)?;
     eprintln!("demo: making the sample in {}", directory.path().display());
-    let (postgres, ()) = tokio::try_join!(start_postgres(directory.path(), address), fill_lake(&config))?;
+    let (postgres, ()) = tokio::try_join!(start_postgres(directory.path(), address), fill_lake(&config, stop))?;
     let server = Server::start(&config, metrics).await?;
     Ok(Demo { server, _broker: broker, postgres, directory })
 }
@@ -96,8 +106,8 @@ async fn start_postgres(directory: &Path, address: postgres::Address) -> Result<
     }
 }
 
-/// Writes the sample into the lake that the catalog describes, one task a table.
-async fn fill_lake(config: &Config) -> Result<()> {
+/// Writes the sample into the lake that the catalog describes, one task a table. No task is left when it returns.
+async fn fill_lake(config: &Config, stop: &CancellationToken) -> Result<()> {
     let draft = Draft::read(&config.catalog_dir).map_err(|faults| refuse(&faults))?;
     let lake = draft.sources.iter().find_map(|file| match &file.config {
         sources::Config::Iceberg(lake) => Some((&file.name, lake)),
@@ -111,17 +121,19 @@ async fn fill_lake(config: &Config) -> Result<()> {
     writer.create_schema("sales").await?;
     let mut tables = tokio::task::JoinSet::new();
     for table in sample::lake_tables() {
-        tables.spawn(write_table(Arc::clone(&writer), table));
+        tables.spawn(write_table(Arc::clone(&writer), table, stop.clone()));
     }
-    while let Some(written) = tables.join_next().await {
-        written.map_err(failed("the sample"))??;
-    }
-    Ok(())
+    let written: Vec<Result<()>> = tables.join_all().await;
+    written.into_iter().collect()
 }
 
-async fn write_table(writer: Arc<dyn Writer>, table: sample::Table) -> Result<()> {
+async fn write_table(writer: Arc<dyn Writer>, table: sample::Table, stop: CancellationToken) -> Result<()> {
     let name = TableName::new(table.schema, table.name);
-    let rows = futures::stream::iter(table.rows.map(Ok));
+    let going_on = move |batch| match stop.is_cancelled() {
+        true => Err(Error::new(Kind::Cancelled, "the demo was interrupted").into()),
+        false => Ok(batch),
+    };
+    let rows = futures::stream::iter(table.rows.map(going_on));
     let rows = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&table.columns), rows));
     writer.create_table(&name, table.columns, Some(rows)).await?;
     Ok(())

@@ -173,10 +173,6 @@ impl Engine {
         self.current.get()
     }
 
-    pub(crate) fn current(&self) -> &Current {
-        &self.current
-    }
-
     pub(crate) fn started_at(&self) -> i64 {
         self.started_at
     }

@@ -13,19 +13,18 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::ExecutionPlan;
 
 use serde::{Deserialize, Deserializer};
 
 use crate::error::Result;
 use crate::lake::Lake;
 use crate::metastore::Metastore;
-use crate::types::{TableName, Version};
+use crate::types::{Reads, TableName, Version};
 
 /// What `catalog/sources/<name>.toml` says beside its `kind`.
 #[derive(Debug, Clone)]
 pub enum Config {
-    Iceberg(iceberg::Config),
+    Iceberg(self::iceberg::Config),
     Kafka(kafka::Config),
     Memory(memory::Config),
     Postgres(postgres::Config),
@@ -38,7 +37,7 @@ impl Config {
     /// The keys of this kind; `None` where there is no such kind.
     pub fn read<'de, D: Deserializer<'de>>(kind: &str, keys: D) -> Option<Result<Self, D::Error>> {
         Some(match kind {
-            "iceberg" => iceberg::Config::deserialize(keys).map(Self::Iceberg),
+            "iceberg" => self::iceberg::Config::deserialize(keys).map(Self::Iceberg),
             "kafka" => kafka::Config::deserialize(keys).map(Self::Kafka),
             "memory" => memory::Config::deserialize(keys).map(Self::Memory),
             "postgres" => postgres::Config::deserialize(keys).map(Self::Postgres),
@@ -53,7 +52,7 @@ pub fn connect(name: &str, config: &Config, metastore: &Arc<Metastore>) -> Resul
     Ok(match config {
         Config::Iceberg(config) => {
             let lake = Lake::connect(&config.lake(), Arc::clone(metastore))?;
-            Arc::new(iceberg::Iceberg::new(name, config, Arc::new(lake)))
+            Arc::new(self::iceberg::Iceberg::new(name, config, Arc::new(lake)))
         }
         Config::Kafka(config) => Arc::new(kafka::Kafka::new(name, config.clone())?),
         Config::Memory(config) => Arc::new(memory::Memory::configured(name, config)?),
@@ -117,8 +116,7 @@ pub trait Table: Debug + Send + Sync {
 pub struct Pinned {
     pub version: Version,
     pub provider: Arc<dyn TableProvider>,
-    /// Tells whether a physical leaf reads this table and nothing else: by topic, relation or files, never by a tag that
-    /// an optimizer could lose. A leaf under a full grant must be known by one of these or the statement is refused.
+    /// Knows the leaves of this table's scans. A leaf under a full grant must be known so, or the statement is refused.
     pub reads: Reads,
 }
 
@@ -127,9 +125,6 @@ impl Debug for Pinned {
         f.debug_struct("Pinned").field("version", &self.version).finish_non_exhaustive()
     }
 }
-
-/// See [`Pinned::reads`].
-pub type Reads = Arc<dyn Fn(&dyn ExecutionPlan) -> bool + Send + Sync>;
 
 /// Makes, fills and drops tables. Each call is one atomic commit; an error leaves nothing visible.
 #[async_trait]

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
+
+use datafusion::physical_plan::ExecutionPlan;
 
 /// `schema.table` as users write it, canonical: lower case unless it was made in quotes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,6 +73,10 @@ pub enum Version {
     /// Whatever the source answers when asked; never cached.
     Live,
 }
+
+/// Tells whether a physical leaf reads one given table and nothing else: by topic, relation or files, never by a tag that
+/// an optimizer could lose. Made by whoever makes the leaf.
+pub type Reads = Arc<dyn Fn(&dyn ExecutionPlan) -> bool + Send + Sync>;
 
 /// The versions a statement is pinned to, by object.
 pub type SnapshotVector = BTreeMap<ObjectId, Version>;

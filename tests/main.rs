@@ -1,8 +1,10 @@
 //! The one integration binary, so that DataFusion links once: a module for each area. It holds no tests itself.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod attacks;
 mod catalog;
+mod cli;
+mod demo;
 mod docker;
 mod floors;
 mod gateway;

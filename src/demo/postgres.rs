@@ -53,9 +53,13 @@ struct Account {
     gid: u32,
 }
 
-/// The directory of `initdb` and `postgres`: `LAKEGATE_PG_BIN`, the path, then where packages put them; newest first.
+/// The directory of `initdb` and `postgres`: `LAKEGATE_PG_BIN` and nothing else where it is set, or else where packages
+/// put them, newest first, then the path.
 pub(super) fn binaries() -> Option<PathBuf> {
-    let named = std::env::var_os("LAKEGATE_PG_BIN").map(PathBuf::from);
+    let usable = |path: &PathBuf| path.join("initdb").is_file() && path.join("postgres").is_file();
+    if let Some(named) = std::env::var_os("LAKEGATE_PG_BIN") {
+        return Some(PathBuf::from(named)).filter(usable);
+    }
     let on_path =
         std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
     let mut packaged = Vec::new();
@@ -68,8 +72,7 @@ pub(super) fn binaries() -> Option<PathBuf> {
         }
     }
     packaged.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
-    let candidates = named.into_iter().chain(packaged.into_iter().map(|(_, path)| path)).chain(on_path);
-    candidates.into_iter().find(|path| path.join("initdb").is_file() && path.join("postgres").is_file())
+    packaged.into_iter().map(|(_, path)| path).chain(on_path).find(usable)
 }
 
 impl Address {
@@ -251,14 +254,14 @@ fn launch(binaries: &Path, directory: &Path, account: Option<&Account>, port: u1
     }
     let copy = log.try_clone().map_err(failed("PostgreSQL's log"))?;
     command.stdout(Stdio::from(copy)).stderr(Stdio::from(log));
-    // In a group of its own, so that Ctrl-C reaches us first and statements can end in order.
-    command.process_group(0);
     command.spawn().map_err(failed("postgres does not run"))
 }
 
 fn program(binaries: &Path, name: &str, directory: &Path, account: Option<&Account>) -> Command {
     let mut command = Command::new(binaries.join(name));
     command.current_dir(directory).stdin(Stdio::null());
+    // In a group of its own, so that Ctrl-C reaches us first and things end in order.
+    command.process_group(0);
     if let Some(account) = account {
         command.uid(account.uid).gid(account.gid);
     }

@@ -190,7 +190,17 @@ pub(crate) fn admit(statement: Statement) -> Result<Admitted> {
                     let names = names.iter().map(|n| single(n, "a schema")).collect::<Result<_>>()?;
                     Ok(Admitted::DropSchema { names, if_exists })
                 }
-                other => Err(Error::unsupported(format!("DROP {other}"))),
+                ObjectType::Collation
+                | ObjectType::View
+                | ObjectType::MaterializedView
+                | ObjectType::Index
+                | ObjectType::Database
+                | ObjectType::Role
+                | ObjectType::Sequence
+                | ObjectType::Stage
+                | ObjectType::Type
+                | ObjectType::User
+                | ObjectType::Stream => Err(Error::unsupported(format!("DROP {object_type}"))),
             }
         }
         Statement::Analyze(_)

@@ -40,7 +40,6 @@ pub struct Prepared {
     pub columns: Option<SchemaRef>,
     /// `None`: an empty statement.
     admitted: Option<Admitted>,
-    declared: Vec<Option<FieldRef>>,
     /// Fingerprint of the text without its literals.
     shape: u64,
     planned: Mutex<Option<Arc<Planned>>>,
@@ -289,7 +288,7 @@ impl Session {
             oids.iter().enumerate().map(|(i, oid)| declared_field(i + 1, *oid)).collect::<Result<Vec<_>>>()?;
         let shape = super::audit::shape(sql);
         match admitted {
-            None => Ok(Arc::new(Prepared::without_rows(None, vec![], shape))),
+            None => Ok(Arc::new(Prepared::without_rows(None, shape))),
             Some(admitted) => self.prepare_admitted(admitted, declared, shape).await,
         }
     }
@@ -310,9 +309,9 @@ impl Session {
             Admitted::CreateTableAs { query, .. } => (query, declared),
             Admitted::Show(name) => {
                 let columns = Some(self.show(name)?.schema());
-                return Ok(Arc::new(Prepared { columns, ..Prepared::without_rows(Some(admitted), declared, shape) }));
+                return Ok(Arc::new(Prepared { columns, ..Prepared::without_rows(Some(admitted), shape) }));
             }
-            _ => return Ok(Arc::new(Prepared::without_rows(Some(admitted), declared, shape))),
+            _ => return Ok(Arc::new(Prepared::without_rows(Some(admitted), shape))),
         };
         let facts = self.facts()?;
         let planned = pipeline::plan(&self.engine.shared, &facts, query.as_ref().clone(), declared.clone()).await?;
@@ -325,7 +324,7 @@ impl Session {
             parameters,
             columns,
             planned: Mutex::new(Some(Arc::new(planned))),
-            ..Prepared::without_rows(Some(admitted), declared, shape)
+            ..Prepared::without_rows(Some(admitted), shape)
         }))
     }
 
@@ -765,8 +764,8 @@ impl Session {
 }
 
 impl Prepared {
-    fn without_rows(admitted: Option<Admitted>, declared: Vec<Option<FieldRef>>, shape: u64) -> Self {
-        Self { parameters: vec![], columns: None, admitted, declared, shape, planned: Mutex::new(None) }
+    fn without_rows(admitted: Option<Admitted>, shape: u64) -> Self {
+        Self { parameters: vec![], columns: None, admitted, shape, planned: Mutex::new(None) }
     }
 
     /// Nothing between two semicolons.

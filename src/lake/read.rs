@@ -40,6 +40,7 @@ use super::plan::{Condition, PlannedFile};
 use super::schema::{self, field_id};
 use super::{Lake, Table};
 use crate::error::{Error, Kind, Result};
+use crate::types::Reads;
 use adapt::{ById, Ids};
 use guard::GuardExec;
 
@@ -67,15 +68,16 @@ impl Lake {
 
 impl Reading {
     /// Knows the leaves of its own scans: data source nodes over nothing but files planned here.
-    pub fn reads(&self) -> Arc<dyn Fn(&dyn ExecutionPlan) -> bool + Send + Sync> {
-        let planned = Arc::clone(&self.planned);
+    pub fn reads(&self) -> Reads {
+        let (planned, store) = (Arc::clone(&self.planned), self.lake.store.url().clone());
         Arc::new(move |leaf| {
             let Some(source) = leaf.downcast_ref::<DataSourceExec>() else { return false };
             let Some(files) = (source.data_source().as_ref() as &dyn Any).downcast_ref::<FileScanConfig>() else {
                 return false;
             };
             let planned = planned.lock().expect("no panic under the lock");
-            files.file_groups.iter().flat_map(|g| g.iter()).all(|f| planned.contains(&f.object_meta.location))
+            files.object_store_url == store
+                && files.file_groups.iter().flat_map(|g| g.iter()).all(|f| planned.contains(&f.object_meta.location))
         })
     }
 }

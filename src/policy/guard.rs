@@ -18,13 +18,10 @@ use super::open::Opened;
 use super::seal::{Content, Sealed};
 use super::{Action, Decision, Grant, Object, ObjectKind, SessionPolicy, verify};
 use crate::error::{Error, Kind, Result};
-use crate::types::{ObjectId, SnapshotVector, TableName, Version};
+use crate::types::{ObjectId, Reads, SnapshotVector, TableName, Version};
 
 /// Datasets over datasets deeper than this are refused.
 pub const DATASET_DEPTH_MAX: usize = 16;
-
-/// Tells whether a physical leaf reads one given object and nothing else; made by the source that makes the leaf.
-pub type Reads = Arc<dyn Fn(&dyn ExecutionPlan) -> bool + Send + Sync>;
 
 /// Raw tables as one statement sees them. Anyone may put one in; only `guard` takes one out.
 #[derive(Default)]

@@ -56,7 +56,7 @@ impl Client {
                     }
                     11 => {
                         scram.update(&body[4..]).unwrap();
-                        self.send(b'p', &scram.message().to_vec()).await;
+                        self.send(b'p', scram.message()).await;
                     }
                     12 => scram.finish(&body[4..]).unwrap(),
                     _ => {}

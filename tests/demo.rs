@@ -1,0 +1,255 @@
+//! A newcomer's first minutes with `lakegate demo`, as a process of its own: what two users see of one statement, an
+//! edit's effect, and that nothing is left behind. The answers are compared with what the sources themselves say.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use tokio_postgres::{Client, NoTls};
+
+use crate::gateway::{EFFECT_MAX, PATIENCE, simple, until};
+
+/// The first answer may take this long after the binary starts.
+const FIRST_ANSWER_MAX: Duration = Duration::from_secs(60);
+/// There from the start; later events come while the test runs.
+const FIRST_EVENTS: &str = "e.event_id <= 'evt-000002000'";
+
+struct Demo {
+    process: Child,
+    dir: tempfile::TempDir,
+    pg_port: u16,
+    http_port: u16,
+    greeting: String,
+}
+
+impl Demo {
+    fn start() -> Self {
+        // Readable for others below it: PostgreSQL may have to run as somebody else.
+        let dir = tempfile::Builder::new().permissions(mode(0o755)).tempdir().unwrap();
+        let (pg_port, http_port) = (free_port(), free_port());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lakegate"));
+        command.arg("demo").arg("--data-dir").arg(dir.path().join("demo"));
+        command.args(["--pg-port", &pg_port.to_string(), "--http-port", &http_port.to_string()]);
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut greeting = String::new();
+        for line in BufReader::new(process.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            greeting.push_str(&line);
+            greeting.push('\n');
+            if line.starts_with("Ctrl-C") {
+                break;
+            }
+        }
+        assert!(greeting.contains("Ctrl-C"), "the demo did not start: {greeting}");
+        Self { process, dir, pg_port, http_port, greeting }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("demo").join(name)
+    }
+
+    async fn connect(&self, user: &str) -> Client {
+        client(&format!("postgresql://{user}:{user}@127.0.0.1:{}/lakegate", self.pg_port)).await
+    }
+
+    /// What one key of a source file says.
+    fn said(&self, source: &str, key: &str) -> String {
+        let text = std::fs::read_to_string(self.path(&format!("catalog/sources/{source}.toml"))).unwrap();
+        match &text.parse::<toml::Table>().unwrap()[key] {
+            toml::Value::String(value) => value.clone(),
+            other => other.to_string(),
+        }
+    }
+
+    fn interrupt(&mut self) -> ExitStatus {
+        let id = self.process.id().to_string();
+        Command::new("sh").args(["-c", "kill -INT $0", &id]).status().unwrap();
+        self.process.wait().unwrap()
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        if matches!(self.process.try_wait(), Ok(None)) {
+            self.interrupt();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_users_get_two_correct_answers_of_one_statement() {
+    let begin = Instant::now();
+    let demo = Demo::start();
+    let (admin, analyst) = (demo.connect("admin").await, demo.connect("analyst").await);
+    let join = format!(
+        "SELECT c.region, e.event_type, count(*), sum(o.total) FROM stream.order_events e \
+         JOIN sales.orders o ON o.order_id = e.order_id JOIN crm.customers c ON c.customer_id = o.customer_id \
+         WHERE {FIRST_EVENTS} GROUP BY 1, 2 ORDER BY 1, 2"
+    );
+    let answer = simple(&admin, &join).await;
+    let took = begin.elapsed();
+    println!("demo: first answer {:.1} s after its start", took.as_secs_f32());
+    assert!(took < FIRST_ANSWER_MAX, "{took:?}");
+
+    let expected = join_by_hand(&demo).await;
+    assert_eq!(answer, table(&expected, |_| true));
+    assert_eq!(simple(&analyst, &join).await, table(&expected, |region| region == "EU"));
+
+    // The printed statements are the ones that work.
+    for user in [&admin, &analyst] {
+        for sql in printed(&demo.greeting) {
+            let answer = simple(user, &sql).await;
+            assert!(!answer.starts_with("ERROR") && answer.lines().count() > 1, "{sql}: {answer}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_keep_coming_and_an_edit_counts_within_a_second() {
+    let demo = Demo::start();
+    let (analyst, auditor) = (demo.connect("analyst").await, demo.connect("auditor").await);
+    let count = "SELECT count(*) FROM stream.order_events";
+    let before = simple(&analyst, count).await;
+    until(&analyst, count, |now| now != before).await;
+
+    let emails = "SELECT email FROM crm.customers ORDER BY customer_id LIMIT 1";
+    let masked = simple(&analyst, emails).await;
+    assert!(masked.contains("***"), "{masked}");
+    let policy = demo.path("policies/policy.csv");
+    let text = std::fs::read_to_string(&policy).unwrap();
+    let (mask, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("p3, analysts"));
+    assert_eq!(mask.len(), 1);
+    std::fs::write(&policy, rest.join("\n")).unwrap();
+    let took = until(&analyst, emails, |now| !now.contains("***")).await;
+    println!("demo: an edit of policy.csv counted after {} ms", took.as_millis());
+    assert!(took < EFFECT_MAX, "{took:?}");
+
+    let hidden = simple(&auditor, "SELECT 1 FROM crm.customers").await;
+    assert_eq!(hidden, "ERROR 42P01 relation \"crm.customers\" does not exist");
+}
+
+#[test]
+fn ctrl_c_leaves_nothing_running() {
+    let mut demo = Demo::start();
+    assert!(!left(demo.dir.path()).is_empty(), "PostgreSQL does not run, or not in the demo's directory");
+    let begin = Instant::now();
+    let status = demo.interrupt();
+    println!("demo: stopped within {:.1} s", begin.elapsed().as_secs_f32());
+    assert!(status.success() && begin.elapsed() < PATIENCE, "{status}");
+    assert_eq!(left(demo.dir.path()), Vec::<String>::new());
+    for port in [demo.pg_port, demo.http_port] {
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "somebody listens on {port}");
+    }
+}
+
+#[test]
+fn a_taken_port_is_an_error_that_names_the_flag() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for flag in ["--pg-port", "--http-port"] {
+        let other = if flag == "--pg-port" { "--http-port" } else { "--pg-port" };
+        let output = Command::new(env!("CARGO_BIN_EXE_lakegate"))
+            .args(["demo", flag, &port, other, &free_port().to_string()])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(&format!("{flag} {port}")), "{said}");
+    }
+}
+
+/// Region → event type → (count, hundredths), from the topic, the customers' database and the orders, joined here.
+async fn join_by_hand(demo: &Demo) -> BTreeMap<(String, String), (u64, i64)> {
+    let crm = format!(
+        "postgresql://{}:{}@{}:{}/{}",
+        demo.said("crm", "user"),
+        demo.said("crm", "password"),
+        demo.said("crm", "host"),
+        demo.said("crm", "port"),
+        demo.said("crm", "database")
+    );
+    let customers = client(&crm).await.query("SELECT customer_id, region FROM customers", &[]).await.unwrap();
+    let regions: HashMap<i64, String> = customers.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let auditor = demo.connect("auditor").await;
+    let rows = auditor.query("SELECT order_id, customer_id, (total * 100)::int8 FROM sales.orders", &[]).await.unwrap();
+    let orders: HashMap<i64, (i64, i64)> = rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
+
+    let mut joined = BTreeMap::new();
+    for event in first_events(&demo.said("stream", "brokers"), 2_000) {
+        let (customer, total) = orders[&event["order_id"].as_i64().unwrap()];
+        let key = (regions[&customer].clone(), event["event_type"].as_str().unwrap().to_string());
+        let (count, sum) = joined.entry(key).or_insert((0, 0));
+        *count += 1;
+        *sum += total;
+    }
+    joined
+}
+
+/// The values of the topic's first `wanted` events, by their ids.
+fn first_events(brokers: &str, wanted: usize) -> Vec<serde_json::Value> {
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", brokers).set("group.id", "demo-test").create().unwrap();
+    let metadata = consumer.fetch_metadata(Some("order_events"), PATIENCE).unwrap();
+    let mut partitions = TopicPartitionList::new();
+    for partition in metadata.topics()[0].partitions() {
+        partitions.add_partition_offset("order_events", partition.id(), Offset::Beginning).unwrap();
+    }
+    consumer.assign(&partitions).unwrap();
+    let (mut events, begin) = (BTreeMap::new(), Instant::now());
+    let last = format!("evt-{wanted:09}");
+    while events.len() < wanted {
+        assert!(begin.elapsed() < PATIENCE, "{} of {wanted} events", events.len());
+        let Some(message) = consumer.poll(Duration::from_millis(200)) else { continue };
+        let event: serde_json::Value = serde_json::from_slice(message.unwrap().payload().unwrap()).unwrap();
+        let id = event["event_id"].as_str().unwrap().to_string();
+        if id <= last {
+            events.insert(id, event);
+        }
+    }
+    events.into_values().collect()
+}
+
+/// As `simple` writes it, of the regions that `sees` lets through.
+fn table(joined: &BTreeMap<(String, String), (u64, i64)>, sees: impl Fn(&str) -> bool) -> String {
+    let seen: Vec<_> = joined.iter().filter(|((region, _), _)| sees(region)).collect();
+    let lines = seen
+        .iter()
+        .map(|((region, kind), (count, sum))| format!("{region}|{kind}|{count}|{}.{:02}", sum / 100, sum % 100));
+    lines.chain([format!("({})", seen.len())]).collect::<Vec<_>>().join("\n")
+}
+
+/// The example statements of the greeting.
+fn printed(greeting: &str) -> Vec<String> {
+    let block = greeting.split("Try, as admin").nth(1).and_then(|rest| rest.split("Edit and watch").next()).unwrap();
+    let code: Vec<&str> = block.lines().skip(1).filter(|line| !line.trim_start().starts_with("--")).collect();
+    let statements =
+        code.join("\n").split(';').map(|s| s.trim().to_string()).filter(|s| !s.is_empty()).collect::<Vec<_>>();
+    assert_eq!(statements.len(), 3, "{statements:?}");
+    statements
+}
+
+/// Command lines of processes that name `dir`.
+fn left(dir: &Path) -> Vec<String> {
+    let dir = dir.to_string_lossy();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|p| std::fs::read_to_string(p.path().join("cmdline")).ok());
+    lines.map(|line| line.replace('\0', " ")).filter(|line| line.contains(&*dir) && line.contains("postgres")).collect()
+}
+
+async fn client(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn mode(bits: u32) -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(bits)
+}
