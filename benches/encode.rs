@@ -60,7 +60,7 @@ fn columns() -> Vec<(&'static str, Field, ArrayRef)> {
     let uuids = FixedSizeBinaryArray::try_from_iter(numbers.iter().map(|n| u128::from(*n).to_le_bytes()));
     let labels: DictionaryArray<Int32Type> =
         numbers.iter().map(|n| ["low", "medium", "high"][(n % 3) as usize]).collect();
-    let decimals = numbers.iter().map(|n| i128::from(n % 100_000_000_00)).collect::<Decimal128Array>();
+    let decimals = numbers.iter().map(|n| i128::from(n % 10_000_000_000)).collect::<Decimal128Array>();
     let array: Vec<(&'static str, u32, ArrayRef)> = vec![
         ("bool", 16, Arc::new(BooleanArray::from_iter(numbers.iter().map(|n| Some(n % 2 == 0))))),
         ("int4", 23, Arc::new(Int32Array::from_iter_values(numbers.iter().map(|&n| n as i32)))),

@@ -24,7 +24,7 @@ use crate::types::{Reads, TableName, Version};
 /// What `catalog/sources/<name>.toml` says beside its `kind`.
 #[derive(Debug, Clone)]
 pub enum Config {
-    Iceberg(iceberg::Config),
+    Iceberg(self::iceberg::Config),
     Kafka(kafka::Config),
     Memory(memory::Config),
     Postgres(postgres::Config),
@@ -37,7 +37,7 @@ impl Config {
     /// The keys of this kind; `None` where there is no such kind.
     pub fn read<'de, D: Deserializer<'de>>(kind: &str, keys: D) -> Option<Result<Self, D::Error>> {
         Some(match kind {
-            "iceberg" => iceberg::Config::deserialize(keys).map(Self::Iceberg),
+            "iceberg" => self::iceberg::Config::deserialize(keys).map(Self::Iceberg),
             "kafka" => kafka::Config::deserialize(keys).map(Self::Kafka),
             "memory" => memory::Config::deserialize(keys).map(Self::Memory),
             "postgres" => postgres::Config::deserialize(keys).map(Self::Postgres),
@@ -52,7 +52,7 @@ pub fn connect(name: &str, config: &Config, metastore: &Arc<Metastore>) -> Resul
     Ok(match config {
         Config::Iceberg(config) => {
             let lake = Lake::connect(&config.lake(), Arc::clone(metastore))?;
-            Arc::new(iceberg::Iceberg::new(name, config, Arc::new(lake)))
+            Arc::new(self::iceberg::Iceberg::new(name, config, Arc::new(lake)))
         }
         Config::Kafka(config) => Arc::new(kafka::Kafka::new(name, config.clone())?),
         Config::Memory(config) => Arc::new(memory::Memory::configured(name, config)?),

@@ -2,6 +2,7 @@
 //! statements (SQL, wire) is not its business.
 
 mod commit;
+mod kill;
 mod oracle;
 mod peers;
 mod recorded;

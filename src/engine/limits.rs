@@ -75,6 +75,10 @@ pub(crate) fn parse(sql: &str, limits: &Limits) -> Result<Vec<Statement>> {
     if words > limits.nodes_max.saturating_mul(3) {
         return Err(too_complex("nodes", limits.nodes_max));
     }
+    // the parser's own limit turns into a syntax error where it tries one reading after another
+    if nesting(&tokens) > limits.depth_max {
+        return Err(too_complex("levels", limits.depth_max));
+    }
     let mut statements = parse_tokens(sql, tokens, limits)?;
     if statements.len() > limits.statements_max {
         return Err(Error::new(
@@ -97,6 +101,27 @@ fn parse_tokens(sql: &str, tokens: Vec<TokenWithSpan>, limits: &Limits) -> Resul
         ParserError::RecursionLimitExceeded => too_complex("levels", limits.depth_max),
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => syntax(sql, &text),
     })
+}
+
+/// Of parentheses, brackets, CASE, and prefix operators in a row.
+fn nesting(tokens: &[TokenWithSpan]) -> usize {
+    let (mut depth, mut prefixes, mut deepest) = (0usize, 0, 0);
+    for token in tokens {
+        let keyword = match &token.token {
+            Token::Whitespace(_) => continue,
+            Token::Word(word) => word.keyword,
+            _ => Keyword::NoKeyword,
+        };
+        let is_prefix = keyword == Keyword::NOT || matches!(token.token, Token::Minus | Token::Plus | Token::Tilde);
+        prefixes = if is_prefix { prefixes + 1 } else { 0 };
+        match (&token.token, keyword) {
+            (Token::LParen | Token::LBracket, _) | (_, Keyword::CASE) => depth += 1,
+            (Token::RParen | Token::RBracket, _) | (_, Keyword::END) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth + prefixes);
+    }
+    deepest
 }
 
 /// `TABLE t` at the head of a statement, which the parser knows only inside a query, is `SELECT * FROM t`.
@@ -316,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_syntax_error_points_at_its_place() {
-        let e = parse("SELECT 1\nFROM WHERE", &Limits::default()).expect_err("no such statement");
+        let e = parse("SELECT 1\nFROM )", &Limits::default()).expect_err("no such statement");
         assert_eq!((e.kind().sqlstate(), e.position()), ("42601", Some(15)));
     }
 }

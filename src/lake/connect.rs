@@ -1,9 +1,11 @@
 //! Configuration → one object store for data and metadata alike, and the face of it that the `iceberg` crate wants.
-//! It lists nothing and never overwrites: safety rests on unique names and the metastore's swap, not on the store.
+//! It lists nothing and never overwrites: safety rests on unique names and the metastore's swap, not on the store. A
+//! local disk is not told to sync: a commit there survives the process, and a power cut only as far as the disk does.
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,6 +25,10 @@ use url::Url;
 
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
+
+/// A server that does not answer is found out within these.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `[s3]` of a lake: an S3 service other than the SDK's default, and its keys.
 #[derive(Clone, Debug, Deserialize)]
@@ -162,10 +168,11 @@ fn amazon(bucket: &str, s3: Option<&S3Config>) -> Result<Arc<dyn ObjectStore>> {
         if let Some(key) = key("secret_access_key", &s3.secret_access_key, &s3.secret_access_key_env)? {
             builder = builder.with_secret_access_key(key);
         }
-        let options = ClientOptions::new().with_allow_http(s3.allow_http);
-        builder = builder.with_client_options(options);
     }
-    let retry = RetryConfig { max_retries: 5, retry_timeout: std::time::Duration::from_secs(30), ..Default::default() };
+    let options =
+        ClientOptions::new().with_allow_http(s3.is_some_and(|s3| s3.allow_http)).with_connect_timeout(CONNECT_TIMEOUT);
+    builder = builder.with_client_options(options);
+    let retry = RetryConfig { max_retries: 5, retry_timeout: RETRY_TIMEOUT, ..Default::default() };
     // Names are unique: a conditional PUT would buy nothing, and some servers ignore it.
     let builder = builder.with_retry(retry).with_conditional_put(S3ConditionalPut::Disabled);
     let store = builder.build().map_err(|e| config("the lake's [s3] settings do not make a store").with_source(e))?;

@@ -69,14 +69,15 @@ impl Lake {
 impl Reading {
     /// Knows the leaves of its own scans: data source nodes over nothing but files planned here.
     pub fn reads(&self) -> Reads {
-        let planned = Arc::clone(&self.planned);
+        let (planned, store) = (Arc::clone(&self.planned), self.lake.store.url().clone());
         Arc::new(move |leaf| {
             let Some(source) = leaf.downcast_ref::<DataSourceExec>() else { return false };
             let Some(files) = (source.data_source().as_ref() as &dyn Any).downcast_ref::<FileScanConfig>() else {
                 return false;
             };
             let planned = planned.lock().expect("no panic under the lock");
-            files.file_groups.iter().flat_map(|g| g.iter()).all(|f| planned.contains(&f.object_meta.location))
+            files.object_store_url == store
+                && files.file_groups.iter().flat_map(|g| g.iter()).all(|f| planned.contains(&f.object_meta.location))
         })
     }
 }

@@ -1,3 +1,5 @@
+//! The rows behave as Iceberg clients expect, and the swap as the lake does.
+
 use super::*;
 
 async fn open(directory: &tempfile::TempDir) -> Metastore {

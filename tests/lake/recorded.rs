@@ -75,7 +75,7 @@ async fn recorded_tables_that_cannot_be_read_say_why() {
         ("v3_variant", column("v3_variant", "v", "variant")),
         ("v3_rare_types", column("v3_rare_types", "unk", "unknown")),
     ] {
-        let error = tables[name].pin().await.unwrap_err();
+        let error = tables[name].pin().await.err().unwrap();
         assert_eq!((error.kind(), error.message().to_string()), expect, "{name}");
     }
 }

@@ -71,7 +71,7 @@ async fn schemas_and_tables_come_and_go() {
     world.create("t", numbers(&[7])).await;
     let new = world.table("s", "t").await;
     assert_ne!(old.identity(), new.identity());
-    assert_eq!(old.pin().await.unwrap_err().kind(), Kind::CachedPlanChanged);
+    assert_eq!(old.pin().await.err().unwrap().kind(), Kind::CachedPlanChanged);
     assert_eq!(lines(&all_rows(&new).await), ["7"]);
     writer.drop_table(&table_name("t")).await.unwrap();
     writer.drop_schema("s").await.unwrap();

@@ -83,22 +83,54 @@ async fn pipelined_requests_are_answered_in_order() {
 #[tokio::test]
 async fn psql_connects_and_asks() {
     let server = Server::start("").await;
-    let psql = tokio::process::Command::new("psql")
-        .args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=0"])
-        .args(["-c", "select 1, 'x'", "-c", "select nonsense", "-c", "begin; select 2; commit", "-c", "\\echo :USER"])
+    let asked = ["select 1, 'x'", "select nonsense", "begin; select 2; commit", "\\echo :USER"];
+    let Some((out, err)) = psql(&server, &asked, &[]).await else { return };
+    assert_eq!(out, "1|x\nBEGIN\n2\nCOMMIT\nann\n", "{err}");
+    assert!(err.contains("column \"nonsense\" does not exist"), "{err}");
+}
+
+/// The whole way of a careful client: TLS to a name it verifies, and a login bound to that certificate.
+#[tokio::test]
+async fn psql_verifies_the_certificate_and_binds_its_login_to_it() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let server = Server::start(&format!("certificate = '{certificate}'\nkey = '{key}'")).await;
+
+    let careful = [
+        ("PGHOST", "localhost"),
+        ("PGHOSTADDR", "127.0.0.1"),
+        ("PGSSLMODE", "verify-full"),
+        ("PGSSLROOTCERT", certificate),
+        ("PGCHANNELBINDING", "require"),
+    ];
+    let Some((out, err)) = psql(&server, &["select 1"], &careful).await else { return };
+    assert_eq!(out, "1\n", "{err}");
+    let Some((out, err)) = psql(&server, &["select 1"], &[("PGSSLMODE", "disable")]).await else { return };
+    assert!(out.is_empty() && err.contains("connection requires TLS"), "{err}");
+}
+
+/// What psql printed for `commands`; `None` where it is not installed.
+async fn psql(server: &Server, commands: &[&str], environment: &[(&str, &str)]) -> Option<(String, String)> {
+    let ran = tokio::process::Command::new("psql")
+        .args(["-X", "-A", "-t"])
+        .args(commands.iter().flat_map(|command| ["-c", command]))
         .env("PGHOST", "127.0.0.1")
         .env("PGPORT", server.address.port().to_string())
         .env("PGUSER", "ann")
         .env("PGPASSWORD", "secret")
         .env("PGDATABASE", "lakegate")
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .output()
         .await;
-    let Ok(psql) = psql else {
+    let Ok(ran) = ran else {
         eprintln!("psql is not installed: the door was not tried with it");
-        return;
+        return None;
     };
-    let (out, err) = (String::from_utf8_lossy(&psql.stdout), String::from_utf8_lossy(&psql.stderr));
-    assert_eq!(out, "1|x\nBEGIN\n2\nCOMMIT\nann\n", "{err}");
-    assert!(err.contains("column \"nonsense\" does not exist"), "{err}");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Some((text(&ran.stdout), text(&ran.stderr)))
 }

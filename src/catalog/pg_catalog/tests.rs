@@ -1,3 +1,5 @@
+//! The system relations as a session without much rights sees them, and whether the image hangs together. No SQL runs here.
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Views of a policy: what is hidden is nowhere. The policies are read from files, as a server reads them.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,3 +1,5 @@
+//! Each function called as DataFusion calls it, its answer or its SQLSTATE. No statement is planned here.
+
 use datafusion::config::ConfigOptions;
 
 use super::*;
