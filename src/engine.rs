@@ -4,6 +4,7 @@
 mod audit;
 mod bodies;
 mod dialect;
+mod fingerprint;
 pub mod functions;
 mod limits;
 mod machine;
@@ -28,6 +29,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
+use crate::reflection::results::{self, Results};
 use crate::secret::Secret;
 
 pub use self::limits::Limits;
@@ -55,6 +57,7 @@ pub struct Config {
     /// Parallel streams of one statement; 0: one per core.
     pub partitions: usize,
     pub statement: Limits,
+    pub cache: results::Config,
 }
 
 impl Default for Config {
@@ -67,6 +70,7 @@ impl Default for Config {
             statement_timeout_ms_max: 0,
             partitions: 0,
             statement: Limits::default(),
+            cache: results::Config::default(),
         }
     }
 }
@@ -80,6 +84,7 @@ impl Config {
         if self.partitions == 0 {
             self.partitions = machine::cores();
         }
+        self.cache = self.cache.settled();
         self
     }
 
@@ -94,6 +99,8 @@ impl Config {
         claim((1..=63).contains(&self.database.len()), "`database` is not a name of 1 to 63 bytes");
         claim(self.memory_bytes >= 64 << 20, "`memory_bytes` is below 64 MiB");
         claim(self.partitions <= 1_024, "`partitions` is above 1024");
+        let cache = &self.cache;
+        claim(cache.entry_bytes_max <= cache.bytes_max, "`cache` has an `entry_bytes_max` above its `bytes_max`");
         faults
     }
 }
@@ -105,6 +112,8 @@ pub(crate) struct Shared {
     pub(crate) planner: planner::Planner,
     pub(crate) runtime: Arc<RuntimeEnv>,
     pub(crate) partitions: usize,
+    /// `None`: switched off for everybody.
+    pub(crate) results: Option<Results>,
 }
 
 /// One engine a process.
@@ -132,7 +141,8 @@ impl Engine {
         let runtime =
             RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build_arc()?;
         let planner = planner::Planner::new(machine::cores())?;
-        let shared = Shared { config, planner, runtime, partitions };
+        let results = config.cache.enabled.then(|| Results::new(&config.cache));
+        let shared = Shared { config, planner, runtime, partitions, results };
         Ok(Arc::new(Self { shared, current, login_key, started_at: micros_now() }))
     }
 
@@ -165,6 +175,11 @@ impl Engine {
 
     pub(crate) fn started_at(&self) -> i64 {
         self.started_at
+    }
+
+    /// What the result cache has done; `None` where it is switched off.
+    pub fn cache_counts(&self) -> Option<results::Counts> {
+        self.shared.results.as_ref().map(Results::counts)
     }
 
     /// Bytes that statements hold of the memory pool now.

@@ -25,6 +25,8 @@ pub mod lake;
 pub mod metastore;
 /// The seal over every table, and its only key.
 pub mod policy;
+/// Answers from a stored equal.
+pub mod reflection;
 /// Where raw tables come from: Postgres, Kafka, Iceberg, memory.
 pub mod sources;
 

@@ -12,6 +12,7 @@ pub mod explain;
 pub mod file;
 pub mod guard;
 pub mod language;
+pub mod leaf;
 pub mod matrix;
 pub mod open;
 pub mod scram;

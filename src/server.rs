@@ -206,6 +206,8 @@ fn answers(engine: &Arc<Engine>, doors: &Shutdown, metrics: PrometheusHandle) ->
         degraded: Arc::new(move || unreachable_sources(&about.world())),
         metrics: Arc::new(move || {
             metrics::gauge!(telemetry::metrics::MEMORY_POOL_BYTES).set(measured.memory_reserved() as f64);
+            let cached = measured.cache_counts().map_or(0, |c| c.bytes);
+            metrics::gauge!(telemetry::metrics::RESULT_CACHE_BYTES).set(cached as f64);
             metrics.render()
         }),
     }

@@ -11,7 +11,7 @@ use crate::tree;
 const GROUND: [&str; 5] = ["error", "secret", "shutdown", "telemetry", "types"];
 
 /// Module → the modules it may name besides the ground and itself.
-const MAY_SEE: [(&str, &[&str]); 12] = [
+const MAY_SEE: [(&str, &[&str]); 13] = [
     ("metastore", &[]),
     ("lake", &["metastore"]),
     ("formats", &[]),
@@ -19,8 +19,10 @@ const MAY_SEE: [(&str, &[&str]); 12] = [
     ("sources", &["lake", "formats", "metastore"]),
     ("policy", &[]),
     ("catalog", &["sources", "policy", "formats", "metastore"]),
+    // answers what is stored: it never sees a catalog or a session
+    ("reflection", &["lake", "policy", "metastore"]),
     // `sources`: world.rs connects what the catalog describes, write.rs hands rows to a lake's writer
-    ("engine", &["policy", "catalog", "sources", "lake", "formats", "metastore"]),
+    ("engine", &["policy", "catalog", "reflection", "sources", "lake", "formats", "metastore"]),
     ("wire", &["engine", "formats"]),
     // Every module's `Config`, and the one type of fault.
     ("config", &["metastore", "engine", "wire", "policy"]),
@@ -36,6 +38,7 @@ const EVERYTHING: &[&str] = &[
     "sources",
     "policy",
     "catalog",
+    "reflection",
     "engine",
     "wire",
     "config",
@@ -45,12 +48,13 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// Foreign crate → the modules that may name it.
-const HOMES: [(&str, &[&str]); 12] = [
+const HOMES: [(&str, &[&str]); 13] = [
     ("anyhow", &["main"]),
     ("axum", &["wire"]),
     ("casbin", &["policy"]),
     ("clap", &["main"]),
     ("iceberg", &["lake"]),
+    ("moka", &["lake", "reflection"]),
     ("metrics_exporter_prometheus", &["telemetry", "server", "demo"]),
     ("pgwire", &["wire"]),
     ("rcgen", &["demo"]),

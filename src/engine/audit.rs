@@ -17,6 +17,7 @@ pub(crate) struct Record {
     /// `schema.table:class` of everything opened, and the lines that fired.
     tables: String,
     lines: String,
+    cache: &'static str,
     started: Instant,
     pub(crate) rows: u64,
     written: bool,
@@ -31,6 +32,7 @@ impl Record {
             generation,
             tables: String::new(),
             lines: String::new(),
+            cache: "no",
             started: Instant::now(),
             rows: 0,
             written: false,
@@ -48,6 +50,13 @@ impl Record {
         lines.dedup();
         self.tables = tables.join(" ");
         self.lines = lines.join(" ");
+        self
+    }
+
+    /// Answered from the result cache (`hit`), asked there in vain (`miss`), not asked though it could be (`off`), or not
+    /// of a kind that is kept (`no`).
+    pub(crate) fn cache(mut self, used: &'static str) -> Self {
+        self.cache = used;
         self
     }
 
@@ -79,6 +88,7 @@ impl Record {
             generation = self.generation,
             tables = self.tables,
             lines = self.lines,
+            cache = self.cache,
             outcome,
             sqlstate,
             rows = self.rows,

@@ -14,6 +14,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::Query;
 use futures::future::try_join_all;
 
+use super::fingerprint::Question;
 use super::resolver::{Reached, Resolver, Rights};
 use super::session::Facts;
 use super::{Shared, dialect};
@@ -21,6 +22,7 @@ use crate::catalog::Body;
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{Opening, Pins};
 use crate::policy::{Guarded, guard};
+use crate::reflection::results::{Answer, Flight, Found, Key};
 
 /// A query planned over sealed scans, for one world and one set of settings.
 #[derive(Debug)]
@@ -34,12 +36,32 @@ pub(crate) struct Planned {
     pub(crate) columns: SchemaRef,
 }
 
-/// A guarded, optimised, verified plan, ready to run.
+/// A guarded query, and where its rows come from.
 pub(crate) struct Ready {
-    pub(crate) physical: Arc<dyn ExecutionPlan>,
-    pub(crate) state: SessionState,
+    pub(crate) rows: Origin,
     pub(crate) columns: SchemaRef,
     pub(crate) guarded: Guarded,
+    /// What the audit line says of the result cache.
+    pub(crate) cache: &'static str,
+}
+
+/// Where rows come from.
+pub(crate) enum Origin {
+    /// The answer of an equal query over the same snapshots, under the same rights.
+    Stored(Arc<Answer>),
+    /// An optimised, verified plan; with a flight, what comes of it is kept.
+    Plan { physical: Arc<dyn ExecutionPlan>, state: Box<SessionState>, flight: Option<Flight> },
+}
+
+/// What a statement may have of the result cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caching {
+    /// An answer from there, and its own kept there.
+    On,
+    /// The session wants none of it.
+    Off,
+    /// Not a statement of a kind that is kept.
+    Never,
 }
 
 /// plan: names resolve to sealed tables, parameters get types.
@@ -82,24 +104,70 @@ fn plan_now(facts: Arc<Facts>, query: Query, declared: Vec<Option<FieldRef>>, co
     Ok(Planned { plan, reached: Arc::new(reached), parameters, columns, facts })
 }
 
-/// bind → pin → guard → optimize: everything between a planned query and its rows.
-pub(crate) async fn ready(shared: &Shared, planned: &Planned, values: Vec<ScalarValue>) -> Result<Ready> {
+/// bind → pin → guard → substitute → optimize: everything between a planned query and its rows.
+pub(crate) async fn ready(
+    shared: &Shared,
+    planned: &Planned,
+    values: Vec<ScalarValue>,
+    caching: Caching,
+) -> Result<Ready> {
     let pins = pin(&planned.reached).await?;
+    let (guarded, key) = guarded(shared, planned, values, pins, caching).await?;
+    let columns = Arc::clone(&planned.columns);
+    let (cache, flight) = match substitute(shared, key).await {
+        Some(Found::Stored(answer)) => {
+            return Ok(Ready { rows: Origin::Stored(answer), columns, guarded, cache: "hit" });
+        }
+        Some(Found::Lead(flight)) => ("miss", Some(flight)),
+        Some(Found::Alone) => ("miss", None),
+        None => (if caching == Caching::Off { "off" } else { "no" }, None),
+    };
+    let (facts, runtime) = (Arc::clone(&planned.facts), tokio::runtime::Handle::current());
+    let work = move || {
+        let state = facts.statement_state();
+        let physical = runtime.block_on(optimize(&state, &guarded))?;
+        guarded.verify(&physical).inspect_err(|e| tracing::error!(error = ?e, "a plan was refused by the walk"))?;
+        let rows = Origin::Plan { physical, state: Box::new(state), flight };
+        Ok(Ready { rows, columns, guarded, cache })
+    };
+    within(shared.config.statement.planning_timeout_ms, shared.planner.run(work)).await
+}
+
+/// bind → guard, and the name under which the result cache may know the answer.
+async fn guarded(
+    shared: &Shared,
+    planned: &Planned,
+    values: Vec<ScalarValue>,
+    pins: Pins,
+    caching: Caching,
+) -> Result<(Guarded, Option<Key>)> {
     let facts = Arc::clone(&planned.facts);
     let (plan, reached, parameters) = (planned.plan.clone(), Arc::clone(&planned.reached), planned.parameters.clone());
-    let (limits, runtime) = (shared.config.statement.clone(), tokio::runtime::Handle::current());
-    let columns = Arc::clone(&planned.columns);
+    let (nodes_max, columns) = (shared.config.statement.plan_nodes_max, Arc::clone(&planned.columns));
     let work = move || {
         let plan = bind(plan, &parameters, values)?;
         let opening = Opening { policy: &facts.policy, pins: &pins, bodies: &reached.bodies };
         let guarded = guard(plan, &opening)?;
-        count_nodes(guarded.plan(), limits.plan_nodes_max)?;
-        let state = facts.statement_state();
-        let physical = runtime.block_on(optimize(&state, &guarded))?;
-        guarded.verify(&physical).inspect_err(|e| tracing::error!(error = ?e, "a plan was refused by the walk"))?;
-        Ok(Ready { physical, state, columns, guarded })
+        count_nodes(guarded.plan(), nodes_max)?;
+        let question = Question {
+            guarded: &guarded,
+            versions: pins.vector(),
+            columns: &columns,
+            settings: &facts.settings_fingerprint,
+            source_files: facts.world.source_files,
+        };
+        let key = if caching == Caching::On { question.key() } else { None };
+        Ok((guarded, key))
     };
     within(shared.config.statement.planning_timeout_ms, shared.planner.run(work)).await
+}
+
+/// The guard has judged by now: who gets here may have the answer, wherever it comes from.
+async fn substitute(shared: &Shared, key: Option<Key>) -> Option<Found> {
+    match (&shared.results, key) {
+        (Some(results), Some(key)) => Some(results.find(key).await),
+        (None, _) | (_, None) => None,
+    }
 }
 
 async fn optimize(state: &SessionState, guarded: &Guarded) -> Result<Arc<dyn ExecutionPlan>> {

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Record;
-use super::pipeline::Ready;
+use super::pipeline::{Origin, Ready};
 use crate::error::{Error, Kind, Result};
 
 /// A result: columns by PostgreSQL's names, and batches. Dropping it ends the statement.
@@ -48,15 +48,21 @@ impl Bounds {
     }
 }
 
-/// run: accepts only what was guarded and verified.
+/// run: accepts only what was guarded, and verified unless its answer is there already.
 pub(crate) fn run(ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> {
-    let record = record.opened(&ready.guarded);
-    let found = ready.physical.schema();
-    let same = found.fields().len() == ready.columns.fields().len()
-        && found.fields().iter().zip(ready.columns.fields()).all(|(a, b)| a.data_type() == b.data_type());
-    // a Describe that was answered otherwise cannot be taken back
-    let schema = if same { ready.columns } else { super::pipeline::shown_columns(&found) };
-    let stream = match execute_stream(ready.physical, ready.state.task_ctx()) {
+    let Ready { rows, columns, guarded, cache } = ready;
+    let record = record.opened(&guarded).cache(cache);
+    let stream = match rows {
+        Origin::Stored(answer) => Ok(answer.stream()),
+        Origin::Plan { physical, state, flight } => {
+            let stream = execute_stream(physical, state.task_ctx());
+            stream.map(|rows| match flight {
+                Some(flight) => flight.follow(rows),
+                None => rows,
+            })
+        }
+    };
+    let stream = match stream {
         Ok(stream) => stream,
         Err(error) => {
             let error = Error::from(error);
@@ -64,6 +70,11 @@ pub(crate) fn run(ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> 
             return Err(error);
         }
     };
+    let found = stream.schema();
+    let same = found.fields().len() == columns.fields().len()
+        && found.fields().iter().zip(columns.fields()).all(|(a, b)| a.data_type() == b.data_type());
+    // a Describe that was answered otherwise cannot be taken back
+    let schema = if same { columns } else { super::pipeline::shown_columns(&found) };
     Ok(Rows { schema, tag: "SELECT", stream, bounds, record: Some(record) })
 }
 

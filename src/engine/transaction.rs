@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Record;
-use super::pipeline::{self, Planned};
+use super::pipeline::{self, Caching, Planned};
 use super::run::{self, Bounds, Rows};
 use super::session::{Facts, Identity};
 use super::settings::Settings;
@@ -422,7 +422,11 @@ impl Session {
         bounds: Bounds,
         record: Record,
     ) -> Result<Rows> {
-        let ready = bounds.hold(self.ready(prepared, parameters)).await;
+        let caching = match self.settings.is_on("lakegate.cache") && self.engine.shared.results.is_some() {
+            true => Caching::On,
+            false => Caching::Off,
+        };
+        let ready = bounds.hold(self.ready(prepared, parameters, caching)).await;
         match ready {
             Ok(ready) => run::run(ready, bounds, record),
             Err(error) => {
@@ -433,15 +437,20 @@ impl Session {
     }
 
     /// Planned for the world of now; planned again once where a table changed under the plan.
-    async fn ready(&mut self, prepared: &Arc<Prepared>, parameters: Vec<ScalarValue>) -> Result<pipeline::Ready> {
+    async fn ready(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        parameters: Vec<ScalarValue>,
+        caching: Caching,
+    ) -> Result<pipeline::Ready> {
         let planned = self.planned(prepared).await?;
-        let first = pipeline::ready(&self.engine.shared, &planned, parameters.clone()).await;
+        let first = pipeline::ready(&self.engine.shared, &planned, parameters.clone(), caching).await;
         let changed = |e: &Error| e.kind() == Kind::CachedPlanChanged;
         match first {
             Err(error) if changed(&error) => {
                 self.await_other_world(&planned.facts).await;
                 let planned = self.planned(prepared).await?;
-                pipeline::ready(&self.engine.shared, &planned, parameters).await
+                pipeline::ready(&self.engine.shared, &planned, parameters, caching).await
             }
             other => other,
         }
@@ -533,7 +542,7 @@ impl Session {
         }
         let list = given.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let query = self.prepare_now(&format!("SELECT {list}"), &[]).await?;
-        let ready = self.ready(&query, vec![]).await?;
+        let ready = self.ready(&query, vec![], Caching::Never).await?;
         let bounds = Bounds { cancel: CancellationToken::new(), deadline: self.deadline() };
         let record = Record::new(self.identity.principal.user(), "execute", 0, 0);
         let mut rows = run::run(ready, bounds, record)?;
@@ -710,7 +719,7 @@ impl Session {
             Admitted::CreateTableAs { name, if_not_exists, .. } => {
                 let name = self.target_name(&name, &facts);
                 let writer = write::writer_for_create(&facts, &name)?;
-                let ready = bounds.hold(self.ready(prepared, parameters)).await?;
+                let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never)).await?;
                 let schema = write::schema_of_query(&ready.columns)?;
                 let rows = self.rows_to_write(ready, bounds, None, &schema)?;
                 let written = writer.create_table(&name, schema, Some(rows)).await;
@@ -731,7 +740,7 @@ impl Session {
                 let name = self.target_name(&table, &facts);
                 let (entry, writer) = write::target(&facts, &name, Action::Insert)?;
                 let schema = Arc::clone(&entry.object.schema);
-                let ready = bounds.hold(self.ready(prepared, parameters)).await?;
+                let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never)).await?;
                 let order = write::arrange(&columns, ready.columns.fields().len(), &schema)?;
                 let rows = self.rows_to_write(ready, bounds, Some(order), &schema)?;
                 Ok((format!("INSERT 0 {}", writer.append(&name, rows).await?), name.to_string()))

@@ -29,6 +29,8 @@ pub struct World {
     pub policies: Arc<Policies>,
     /// Every source of the catalog, those without a schema yet included.
     pub sources: Vec<Arc<dyn Source>>,
+    /// What the source files say: an offset means something in one cluster only.
+    pub(crate) source_files: u64,
 }
 
 impl World {
@@ -241,7 +243,8 @@ impl Builder {
         }
         self.generation += 1;
         let sources = self.connected.iter().map(|c| Arc::clone(&c.source)).collect();
-        Ok(World { catalog: Arc::new(catalog), policies: Arc::new(policies), sources })
+        let source_files = source_files(&self.connected);
+        Ok(World { catalog: Arc::new(catalog), policies: Arc::new(policies), sources, source_files })
     }
 
     /// Of the catalog of now, for the matrix.
@@ -313,6 +316,12 @@ fn tables_differ(old: &[Connected], new: &[Connected]) -> bool {
     };
     old.len() != new.len()
         || old.iter().zip(new).any(|(o, n)| o.name != n.name || o.hash != n.hash || shape(o) != shape(n))
+}
+
+fn source_files(connected: &[Connected]) -> u64 {
+    let mut files: Vec<(&str, u64)> = connected.iter().map(|c| (c.name.as_str(), c.hash)).collect();
+    files.sort_unstable();
+    xxhash_rust::xxh3::xxh3_64(format!("{files:?}").as_bytes())
 }
 
 /// Every fault in one error, for `serve` and `check`.

@@ -402,6 +402,10 @@ impl BodyTable {
         let schema = Arc::new(plan.schema().as_arrow().clone());
         Self { plan, schema }
     }
+
+    pub(super) fn plan(&self) -> &LogicalPlan {
+        &self.plan
+    }
 }
 
 #[async_trait::async_trait]
