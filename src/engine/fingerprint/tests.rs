@@ -123,7 +123,7 @@ impl Shop {
         let shared = &self.engine.shared;
         let principal = self.engine.login(user).unwrap();
         let identity = Identity { principal, pid: 1, server_started_at: 1, session_started_at: 1 };
-        let mut set = Settings::new(user);
+        let mut set = Settings::new(user, "public");
         settings.iter().for_each(|(name, value)| set.set(name, value).unwrap());
         let facts = Facts::new(self.engine.world(), &identity, &set, &shared.runtime, 1).unwrap();
         let facts = Arc::new(facts);
