@@ -190,6 +190,22 @@ impl Session {
         answer
     }
 
+    /// Before more is fetched of a result that was left half read: 42501 where its grants are no longer those it was
+    /// opened under. An edit that does not concern it ends nobody's cursor.
+    pub fn may_continue(&mut self, rows: &Rows) -> Result<()> {
+        let facts = self.facts();
+        match facts {
+            Ok(facts) if facts.policy.still_grants(rows.opened()) => return Ok(()),
+            Ok(_) => {}
+            Err(error) => {
+                self.fail();
+                return Err(error);
+            }
+        }
+        self.fail();
+        Err(Error::new(Kind::PermissionDenied, "policy changed; run the statement again"))
+    }
+
     /// Named prepared statements, shared between Parse and SQL PREPARE. 42P05 for a name in use; the unnamed is replaced.
     pub fn keep(&mut self, name: &str, prepared: Arc<Prepared>) -> Result<()> {
         if !name.is_empty() && self.prepared.contains_key(name) {
