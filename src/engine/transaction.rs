@@ -607,10 +607,10 @@ impl Session {
 
     fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
         if local {
+            let before = self.settings.get(name)?.to_string();
             if self.status == TransactionStatus::Idle {
                 return Ok(()); // PostgreSQL warns and does nothing
             }
-            let before = self.settings.get(name)?.to_string();
             self.local.push((name.to_string(), before));
         }
         match value {

@@ -97,7 +97,7 @@ async fn no_candidate_matches_a_masked_value() {
             for probe in [
                 "secret = 'marlin'",
                 "secret IN ('marlin', 'abbey', 'zebra', 'abacus', 'bob')",
-                "secret LIKE 'marl%'",
+                "secret LIKE 'marli%'",
                 "lower(secret) = 'marlin'",
                 "md5(secret) = md5('marlin')",
                 "length(secret) = 6 AND pin <> pin",

@@ -144,7 +144,7 @@ async fn a_faulty_file_keeps_the_old_policy_and_its_place_is_told() {
         ),
         (
             POLICY.replace("p2, ann, hr.emp,", "p2, ann, hr.emmp,"),
-            format!("policy.csv:{}:13: there is no table `emmp` in schema `hr`", line(filter)),
+            format!("policy.csv:{}:10: there is no table `hr.emmp`; did you mean `hr.emp`?", line(filter)),
         ),
         (
             POLICY.replace("p3, ann, hr.emp, ssn, redact", "p3, ann, hr.emp, ssn, redcat"),
