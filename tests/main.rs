@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod attacks;
+mod cache;
 mod catalog;
 mod cli;
 mod demo;
 mod docker;
+mod drivers;
 mod floors;
 mod gateway;
 mod lake;

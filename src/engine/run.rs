@@ -22,7 +22,8 @@ pub struct Rows {
     stream: SendableRecordBatchStream,
     bounds: Bounds,
     record: Option<Record>,
-    opened: Vec<OpenedObject>,
+    /// What it reads, for [`super::Session::recheck`].
+    pub(crate) opened: Vec<OpenedObject>,
 }
 
 /// What ends a statement besides its own end.
@@ -92,11 +93,6 @@ impl Rows {
 
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
-    }
-
-    /// What was opened for it, under which grants.
-    pub(crate) fn opened(&self) -> &[OpenedObject] {
-        &self.opened
     }
 
     /// The word of the command tag.

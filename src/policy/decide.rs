@@ -12,7 +12,6 @@ use datafusion::logical_expr::{Expr, lit};
 use super::compile::{ANY, BoundObject, Key, Policies, RuleRef, Subject};
 use super::file::lines::Permit;
 use super::file::object::{Segment, Target};
-use super::guard::OpenedObject;
 use super::language::{Mask, Typed, Values};
 use super::{Action, Decision, Grant, Line, Principal};
 use crate::types::ObjectId;
@@ -58,19 +57,6 @@ impl SessionPolicy {
         }
         let key = (object, Action::Select, Some(owner.subject));
         self.remember(key, || self.through_afresh(owner, via, object))
-    }
-
-    /// Whether all of it would be opened now as it was then: for results that are fetched in parts.
-    pub fn still_grants(&self, opened: &[OpenedObject]) -> bool {
-        opened.iter().all(|object| {
-            let owners: Option<Vec<_>> = object.owners.iter().map(|name| self.policies.owner(name)).collect();
-            let now = match owners.as_deref() {
-                Some([]) => self.decide(object.id, Action::Select),
-                Some([owner, via @ ..]) => self.through(owner, via, object.id),
-                None => Decision::Deny,
-            };
-            matches!(now, Decision::Allow(grant) if grant.fingerprint() == object.grant.fingerprint())
-        })
     }
 
     /// `p, X, schema.*, create, allow`.

@@ -16,7 +16,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::open::Opened;
 use super::seal::{Content, Sealed};
-use super::{Action, Decision, Grant, Object, ObjectKind, SessionPolicy, verify};
+use super::{Action, Decision, Grant, Object, ObjectKind, Policies, SessionPolicy, verify};
 use crate::error::{Error, Kind, Result};
 use crate::types::{ObjectId, Reads, SnapshotVector, TableName, Version};
 
@@ -74,6 +74,19 @@ pub struct OpenedObject {
     pub grant: Arc<Grant>,
     /// Inside a dataset: its owner, then the owners of the datasets that lead to it.
     pub owners: Vec<Arc<str>>,
+}
+
+impl OpenedObject {
+    /// The same grant under `policies` too: a suspended result may go on.
+    pub fn holds(&self, policies: &Arc<Policies>, session: &SessionPolicy) -> bool {
+        let owners: Option<Vec<_>> = self.owners.iter().map(|name| policies.owner(name)).collect();
+        let now = match owners.as_deref() {
+            Some([]) => session.decide(self.id, Action::Select),
+            Some([owner, via @ ..]) => session.through(owner, via, self.id),
+            None => Decision::Deny,
+        };
+        matches!(now, Decision::Allow(grant) if grant.fingerprint() == self.grant.fingerprint())
+    }
 }
 
 /// A leaf that may stand without a barrier: it reads only this fully granted object.

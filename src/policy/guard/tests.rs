@@ -303,7 +303,7 @@ fn a_table_nobody_pinned_and_a_body_nobody_planned_are_our_faults() {
 fn one_table_under_two_grants_is_two_scans() {
     let csv = format!(
         "{EXAMPLE}p, analyst, reports.*, select, allow\np, owner, sales.orders, select, allow\np, alice, sales.orders, select, allow\n\
-                       p2, bob, sales.orders, paid\ng, dora, owner\n"
+                       p2, owner, sales.orders, paid\ng, dora, owner\n"
     );
     let policies = policies(&csv);
     let (alice, owner) = (session(&policies, "alice"), policies.owner("owner").unwrap());

@@ -132,7 +132,7 @@ async fn run<W: AsyncWrite + Unpin>(
             ended(Some(tag))
         }
         State::Suspended { cursor, token } => {
-            conversation.session.may_continue(cursor.rows())?;
+            conversation.session.recheck(cursor.rows())?;
             fetch(conversation, cursor, token, rows_max).await?
         }
         State::Bound(parameters) => {
