@@ -326,6 +326,11 @@ impl Session {
                 let columns = Some(self.show(name)?.schema());
                 return Ok(Arc::new(Prepared { columns, ..Prepared::without_rows(Some(admitted), shape) }));
             }
+            Admitted::Execute { name, .. } => {
+                // the rows of what it runs, for Describe
+                let columns = self.kept(name).ok().and_then(|kept| kept.columns.clone());
+                return Ok(Arc::new(Prepared { columns, ..Prepared::without_rows(Some(admitted), shape) }));
+            }
             _ => return Ok(Arc::new(Prepared::without_rows(Some(admitted), shape))),
         };
         let facts = self.facts()?;

@@ -97,7 +97,8 @@ async fn a_source_is_given_the_policy_first_then_leakproof_predicates_and_never_
     let table = opened(&raw, only_eu());
     let state = SessionStateBuilder::new().with_default_features().build();
     let named = col("name").eq(lit("ada"));
-    table.scan(&state, Some(&vec![0]), std::slice::from_ref(&named), Some(1)).await.unwrap();
+    let plan = table.scan(&state, Some(&vec![0]), std::slice::from_ref(&named), Some(1)).await.unwrap();
+    assert!((plan.as_ref() as &dyn std::any::Any).is::<BarrierExec>(), "nothing goes down from above");
     let (columns, filters, limit) = raw.asked.lock().unwrap().take().unwrap();
     assert_eq!(columns, [0, 1, 2], "what is shown and what is filtered by");
     assert_eq!(filters, ["region = Utf8(\"EU\")", "name = Utf8(\"ada\")"]);
