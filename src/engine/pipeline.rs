@@ -172,8 +172,8 @@ async fn substitute(shared: &Shared, key: Option<Key>) -> Option<Found> {
 }
 
 async fn optimize(state: &SessionState, guarded: &Guarded) -> Result<Arc<dyn ExecutionPlan>> {
-    let optimized = state.optimize(guarded.plan())?;
-    Ok(state.query_planner().create_physical_plan(&optimized, state).await?)
+    let optimized = state.optimize(guarded.plan()).map_err(Error::behind_guard)?;
+    state.query_planner().create_physical_plan(&optimized, state).await.map_err(Error::behind_guard)
 }
 
 /// Iceberg snapshots and Kafka end offsets, once for all scans of the statement.
