@@ -1,7 +1,6 @@
 //! `lakegate.toml` and the environment, read once: first *read* (what was written), then *settled* (what is true, every
 //! default filled in and every contradiction found). Nothing is bound, connected to or made here.
 
-mod document;
 #[cfg(test)]
 mod tests;
 
@@ -10,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::document::Document;
 use crate::secret::Secret;
 use crate::{engine, metastore, telemetry, wire};
-use document::Document;
 
-pub use crate::policy::file::Fault;
+pub use crate::document::Fault;
 
 /// The settled configuration: each section is its module's own.
 #[derive(Clone, Debug, Serialize)]

@@ -8,7 +8,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use crate::tree;
 
 /// Anyone may use these.
-const GROUND: [&str; 5] = ["error", "secret", "shutdown", "telemetry", "types"];
+const GROUND: [&str; 6] = ["document", "error", "secret", "shutdown", "telemetry", "types"];
 
 /// Module → the modules it may name besides the ground and itself.
 const MAY_SEE: [(&str, &[&str]); 13] = [

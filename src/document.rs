@@ -1,16 +1,31 @@
 //! One TOML file read into serde structs with *every* fault in it, not only the first: deserialise, note the fault, drop
 //! the key it points at, try again. It knows nothing about what the keys mean.
 
+use std::fmt;
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
-use crate::policy::file::Fault;
+
+/// One mistake in a file, where it stands and what was expected: `policies/policy.csv:17:34: effect `Deny` is not …`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fault {
+    pub file: String,
+    pub line: u32,
+    pub column: u32,
+    pub text: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.text)
+    }
+}
 
 /// A parsed file and what was found wrong with it so far.
-pub(super) struct Document<'t> {
+pub(crate) struct Document<'t> {
     file: String,
     text: &'t str,
     table: Spanned<DeTable<'t>>,
@@ -19,7 +34,7 @@ pub(super) struct Document<'t> {
 
 impl<'t> Document<'t> {
     /// Never fails: syntax errors become faults and the rest of the file is read all the same.
-    pub(super) fn parse(file: &str, text: &'t str) -> Self {
+    pub(crate) fn parse(file: &str, text: &'t str) -> Self {
         let (table, errors) = DeTable::parse_recoverable(text);
         let mut document = Self { file: file.to_string(), text, table, faults: Vec::new() };
         for error in errors {
@@ -29,7 +44,7 @@ impl<'t> Document<'t> {
     }
 
     /// `None` where something stays unreadable after every faulty key was set aside.
-    pub(super) fn read<T: DeserializeOwned>(&mut self) -> Option<T> {
+    pub(crate) fn read<T: DeserializeOwned>(&mut self) -> Option<T> {
         let mut table = self.table.clone();
         loop {
             let error = match T::deserialize(Deserializer::from(table.clone())) {
@@ -46,19 +61,19 @@ impl<'t> Document<'t> {
     }
 
     /// A fault at the key `path`, or at the section it would stand in, or at the file's beginning.
-    pub(super) fn fault_at(&mut self, path: &[&str], text: impl Into<String>) {
+    pub(crate) fn fault_at(&mut self, path: &[&str], text: impl Into<String>) {
         let span = self.locate(path);
         self.fault(span, text.into());
     }
 
     /// In the order of the file.
-    pub(super) fn into_faults(mut self) -> Vec<Fault> {
+    pub(crate) fn into_faults(mut self) -> Vec<Fault> {
         self.faults.sort_by_key(|f| (f.line, f.column));
         self.faults.dedup();
         self.faults
     }
 
-    pub(super) fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         self.faults.is_empty()
     }
 
