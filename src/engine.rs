@@ -45,6 +45,8 @@ pub use crate::policy::Principal;
 pub struct Config {
     /// Name of the one database.
     pub database: String,
+    /// Schemas for names without one, where a client sets no `search_path` of its own.
+    pub search_path: String,
     /// One pool for all statements; operators that sort, group and join ask it. 0: 70 % of what the machine or its control
     /// group has.
     pub memory_bytes: u64,
@@ -64,6 +66,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             database: "lakegate".into(),
+            search_path: "\"$user\", public".into(),
             memory_bytes: 0,
             spill_bytes_max: 50 << 30,
             spill_dir: None,

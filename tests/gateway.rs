@@ -58,18 +58,23 @@ impl Files {
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/model.conf");
         write_private(&dir.join("policies/model.conf"), &std::fs::read_to_string(shipped).unwrap());
         write_private(&dir.join("policies/policy.csv"), &self.policy);
-        let users = self.users.iter().map(|(name, attributes)| {
-            let verifier = scram_verifier(name, b"sixteen byte salt", ITERATIONS);
-            format!("[user.{name}]\nscram = \"{verifier}\"\nattributes = {{ {attributes} }}\n")
-        });
-        let users = format!("[attributes]\n{}\n{}", self.attributes, users.collect::<String>());
-        write_private(&dir.join("policies/users.toml"), &users);
+        write_private(&dir.join("policies/users.toml"), &self.users_file());
         let text = format!(
             "catalog_dir = \"catalog\"\npolicies_dir = \"policies\"\n[metastore]\npath = \"metastore.db\"\n\
              [wire]\nlisten = [\"127.0.0.1:0\"]\nhttp_listen = \"127.0.0.1:0\"\ntls = \"off\"\n{}",
             self.settings
         );
         std::fs::write(dir.join("lakegate.toml"), text).unwrap();
+    }
+}
+
+impl Files {
+    fn users_file(&self) -> String {
+        let users = self.users.iter().map(|(name, attributes)| {
+            let verifier = scram_verifier(name, b"sixteen byte salt", ITERATIONS);
+            format!("[user.{name}]\nscram = \"{verifier}\"\nattributes = {{ {attributes} }}\n")
+        });
+        format!("[attributes]\n{}\n{}", self.attributes, users.collect::<String>())
     }
 }
 
@@ -103,9 +108,18 @@ impl Gateway {
 
     /// Writes it and waits until it is in force.
     pub async fn change_policy(&self, text: &str) {
+        self.change(|| self.write_policy(text)).await;
+    }
+
+    /// As [`Gateway::change_policy`], of users and their attributes.
+    pub async fn change_users(&self, files: &Files) {
+        self.change(|| write_private(&self.path("policies/users.toml"), &files.users_file())).await;
+    }
+
+    async fn change(&self, write: impl FnOnce()) {
         let policies = || self.server.engine.world().policies.hash();
         let (before, begin) = (policies(), Instant::now());
-        self.write_policy(text);
+        write();
         while policies() == before {
             assert!(begin.elapsed() < PATIENCE, "the policy is not in force");
             tokio::task::yield_now().await;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod attacks;
+mod cache;
 mod catalog;
 mod cli;
 mod demo;

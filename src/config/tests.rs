@@ -88,6 +88,10 @@ fn contradictions_stand_at_the_key_they_are_about() {
             "lakegate.toml:5:1: [engine]: `memory_bytes` is below 64 MiB",
         ],
     );
+    check(
+        "[engine]\n[engine.cache]\nbytes_max = 1_000\nentry_bytes_max = 1_001\n",
+        &["lakegate.toml:2:9: [engine]: `cache` has an `entry_bytes_max` above its `bytes_max`"],
+    );
 }
 
 #[test]

@@ -75,6 +75,9 @@ tls = "allow"                  # plaintext too: this demo is on loopback alone
 certificate = "tls/certificate.pem"
 key = "tls/key.pem"
 
+[engine]
+search_path = "sales, stream, crm, reports"   # `\dt` and names without a schema look here
+
 [log]
 filter = "warn,lakegate=info,sqlx=error"
 "#,

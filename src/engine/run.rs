@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::audit::Record;
 use super::pipeline::{Origin, Ready};
 use crate::error::{Error, Kind, Result};
+use crate::policy::guard::OpenedObject;
 
 /// A result: columns by PostgreSQL's names, and batches. Dropping it ends the statement.
 pub struct Rows {
@@ -21,6 +22,8 @@ pub struct Rows {
     stream: SendableRecordBatchStream,
     bounds: Bounds,
     record: Option<Record>,
+    /// What it reads, for [`super::Session::recheck`].
+    pub(crate) opened: Vec<OpenedObject>,
 }
 
 /// What ends a statement besides its own end.
@@ -52,6 +55,7 @@ impl Bounds {
 pub(crate) fn run(ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> {
     let Ready { rows, columns, guarded, cache } = ready;
     let record = record.opened(&guarded).cache(cache);
+    let opened = guarded.opened().to_vec();
     let stream = match rows {
         Origin::Stored(answer) => Ok(answer.stream()),
         Origin::Plan { physical, state, flight } => {
@@ -75,7 +79,7 @@ pub(crate) fn run(ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> 
         && found.fields().iter().zip(columns.fields()).all(|(a, b)| a.data_type() == b.data_type());
     // a Describe that was answered otherwise cannot be taken back
     let schema = if same { columns } else { super::pipeline::shown_columns(&found) };
-    Ok(Rows { schema, tag: "SELECT", stream, bounds, record: Some(record) })
+    Ok(Rows { schema, tag: "SELECT", stream, bounds, record: Some(record), opened })
 }
 
 impl Rows {
@@ -84,7 +88,7 @@ impl Rows {
         let schema = batch.schema();
         let rows = futures::stream::once(async move { Ok(batch) });
         let stream = datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(Arc::clone(&schema), rows);
-        Self { schema, tag, stream: Box::pin(stream), bounds, record: Some(record) }
+        Self { schema, tag, stream: Box::pin(stream), bounds, record: Some(record), opened: vec![] }
     }
 
     pub fn schema(&self) -> SchemaRef {

@@ -36,8 +36,7 @@ const fn s(name: &'static str, default: &'static str, values: Values, reported: 
     Setting { name, default, values, reported, about }
 }
 
-/// The version whose catalogs and recordings we carry.
-pub const SERVER_VERSION: &str = "15.18";
+pub use crate::catalog::pg_catalog::SERVER_VERSION;
 
 const LEVELS: &[&str] = &[
     "debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "info", "notice", "warning", "error", "fatal",
@@ -106,9 +105,11 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn new(user: &str) -> Self {
+    /// `search_path`: where names without a schema are looked for unless the client says otherwise.
+    pub(crate) fn new(user: &str, search_path: &str) -> Self {
         let mut values: BTreeMap<_, _> = SETTINGS.iter().map(|s| (s.name, s.default.to_string())).collect();
         values.insert("session_authorization", user.to_string());
+        values.insert("search_path", search_path.to_string());
         Self { start: values.clone(), values, version: 0 }
     }
 
@@ -289,7 +290,7 @@ mod tests {
 
     #[test]
     fn only_listed_settings_can_be_set_and_identity_is_not_one() {
-        let mut s = Settings::new("ann");
+        let mut s = Settings::new("ann", "public");
         let code = |r: Result<()>| r.err().map(|e| e.kind().sqlstate());
         for (name, value, expect) in [
             ("timezone", "Europe/Berlin", None),

@@ -78,7 +78,7 @@ impl Session {
         startup: &[(String, String)],
         pid: i32,
     ) -> Result<Self> {
-        let mut settings = Settings::new(principal.user());
+        let mut settings = Settings::new(principal.user(), &engine.shared.config.search_path);
         let database = startup.iter().find(|(n, _)| n == "database").map(|(_, v)| v.as_str());
         let database = database.unwrap_or(principal.user());
         if database != engine.world().catalog.database {
@@ -188,6 +188,21 @@ impl Session {
             self.fail();
         }
         answer
+    }
+
+    /// Before a suspended result goes on: 42501 where a grant it was opened with is another one now. Rows already sent stay
+    /// sent; an edit that changes none of its grants ends nobody's result.
+    pub fn recheck(&mut self, rows: &Rows) -> Result<()> {
+        let policies = Arc::clone(&self.engine.world().policies);
+        let holds = match policies.session(&self.identity.principal) {
+            Some(session) => rows.opened.iter().all(|object| object.holds(&policies, &session)),
+            None => false,
+        };
+        if holds {
+            return Ok(());
+        }
+        self.fail();
+        Err(Error::new(Kind::PermissionDenied, "policy changed; run the statement again"))
     }
 
     /// Named prepared statements, shared between Parse and SQL PREPARE. 42P05 for a name in use; the unnamed is replaced.

@@ -16,7 +16,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::open::Opened;
 use super::seal::{Content, Sealed};
-use super::{Action, Decision, Grant, Object, ObjectKind, SessionPolicy, verify};
+use super::{Action, Decision, Grant, Object, ObjectKind, Policies, SessionPolicy, verify};
 use crate::error::{Error, Kind, Result};
 use crate::types::{ObjectId, Reads, SnapshotVector, TableName, Version};
 
@@ -72,6 +72,22 @@ pub struct OpenedObject {
     pub id: ObjectId,
     pub name: TableName,
     pub grant: Arc<Grant>,
+    /// Whose rights it was opened with besides the session's: the owner of the dataset around it.
+    pub owner: Option<String>,
+}
+
+impl OpenedObject {
+    /// The same grant under `policies` too: a suspended result may go on.
+    pub fn holds(&self, policies: &Arc<Policies>, session: &SessionPolicy) -> bool {
+        let now = match &self.owner {
+            None => session.decide(self.id, Action::Select),
+            Some(owner) => match policies.owner(owner) {
+                Some(owner) => session.through(&owner, self.id),
+                None => Decision::Deny,
+            },
+        };
+        matches!(now, Decision::Allow(grant) if grant.fingerprint() == self.grant.fingerprint())
+    }
 }
 
 /// A leaf that may stand without a barrier: it reads only this fully granted object.
@@ -190,6 +206,10 @@ impl Walk<'_> {
             id: object.id,
             name: object.name.clone(),
             grant: Arc::clone(&grant),
+            owner: match rights {
+                Rights::Own => None,
+                Rights::Through { owner, .. } => Some(owner.principal().user().to_string()),
+            },
         });
         match object.kind {
             ObjectKind::Dataset => self.dataset(object, &grant, sealed, scan, depth),

@@ -34,6 +34,33 @@ async fn a_column_hidden_since_does_not_ride_along_in_a_prepared_statement() {
     assert!(told(&client.query(&rows, &[]).await.unwrap_err()).starts_with("ERROR 42501"));
 }
 
+/// An open portal is judged anew at each fetch; an edit that leaves its grants alone ends nobody's result.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_portal_ends_when_its_grant_changes() {
+    let world = World::A.start().await;
+    let mut client = world.connect("ann").await;
+    let watch = world.connect("ann").await;
+    let transaction = client.transaction().await.unwrap();
+    let portal = transaction.bind("SELECT id, name FROM hr.emp ORDER BY id", &[]).await.unwrap();
+    assert_eq!(transaction.query_portal(&portal, 1).await.unwrap().len(), 1);
+
+    let generation = world.server.engine.world().policies.generation();
+    world.write_policy(&format!("{POLICY}# nothing of hers\n"));
+    let begin = std::time::Instant::now();
+    while world.server.engine.world().policies.generation() == generation {
+        assert!(begin.elapsed() < PATIENCE, "no new generation");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(transaction.query_portal(&portal, 1).await.unwrap().len(), 1);
+
+    world.write_policy(&format!("{POLICY}p, ann, hr.emp/name, select, deny\n"));
+    until(&watch, "SELECT name FROM hr.emp", |a| a.starts_with("ERROR 42501")).await;
+    let refused = told(&transaction.query_portal(&portal, 1).await.unwrap_err());
+    assert!(refused.starts_with("ERROR 42501"), "{refused}");
+    let after = told(&transaction.query("SELECT 1", &[]).await.unwrap_err());
+    assert!(after.starts_with("ERROR 25P02"), "{after}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_faulty_file_keeps_the_old_policy() {
     let world = World::A.start().await;

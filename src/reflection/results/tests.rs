@@ -1,3 +1,5 @@
+//! Keys, flights and evictions of the result cache, without an engine.
+
 use std::time::Duration;
 
 use arrow::array::Int64Array;

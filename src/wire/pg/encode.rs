@@ -93,6 +93,10 @@ impl Cursor {
         self.rows.schema()
     }
 
+    pub(crate) fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
     pub(crate) fn tag(&self) -> &str {
         self.rows.tag()
     }

@@ -131,7 +131,10 @@ async fn run<W: AsyncWrite + Unpin>(
             conversation.output.put(&CommandComplete::new(format!("{tag} 0")))?;
             ended(Some(tag))
         }
-        State::Suspended { cursor, token } => fetch(conversation, cursor, token, rows_max).await?,
+        State::Suspended { cursor, token } => {
+            conversation.session.recheck(cursor.rows())?;
+            fetch(conversation, cursor, token, rows_max).await?
+        }
         State::Bound(parameters) => {
             let cancellable = conversation.begin();
             let token = cancellable.token.clone();
