@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::document::Document;
 use crate::secret::Secret;
-use crate::{engine, metastore, telemetry, wire};
+use crate::{engine, ingest, metastore, telemetry, wire};
 
 pub use crate::document::Fault;
 
@@ -27,6 +27,7 @@ pub struct Config {
     pub metastore: metastore::Config,
     pub wire: wire::Config,
     pub engine: engine::Config,
+    pub ingest: ingest::Config,
     pub log: Log,
 }
 
@@ -55,6 +56,7 @@ struct Written {
     metastore: metastore::Config,
     wire: wire::Config,
     engine: engine::Config,
+    ingest: ingest::Config,
     log: Log,
 }
 
@@ -113,6 +115,7 @@ impl Config {
             metastore: written.metastore,
             wire: written.wire,
             engine: written.engine.settled(),
+            ingest: written.ingest,
             log: written.log,
         };
         if let Some(path) = path_of("LAKEGATE_METASTORE_PATH") {
@@ -139,7 +142,9 @@ impl Config {
                 document.fault_at(&["wire", key], format!("`{key}` in [wire]: {file} cannot be read: {error}"));
             }
         }
-        for (section, faults) in [("wire", self.wire.faults()), ("engine", self.engine.faults())] {
+        let sections =
+            [("wire", self.wire.faults()), ("engine", self.engine.faults()), ("ingest", self.ingest.faults())];
+        for (section, faults) in sections {
             for text in faults {
                 // Every such sentence names the key it is about first.
                 let key = text.split('`').nth(1).unwrap_or_default().to_string();

@@ -8,7 +8,6 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
-
 /// One mistake in a file, where it stands and what was expected: `policies/policy.csv:17:34: effect `Deny` is not …`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
@@ -143,6 +142,9 @@ fn explain(message: &str, path: &[String]) -> String {
         Some((found, valid)) if message.starts_with("unknown variant") => {
             format!("`{key}`{section}: unknown value `{found}`; {}", suggest(found, valid))
         }
+        Some((missing, _)) if message.starts_with("missing field") && path.is_empty() => {
+            format!("the key `{missing}` is missing")
+        }
         Some((missing, _)) if message.starts_with("missing field") => {
             format!("[{}] needs the key `{missing}`", path.join("."))
         }
@@ -152,7 +154,7 @@ fn explain(message: &str, path: &[String]) -> String {
 }
 
 /// The nearest valid word, or all of them when none is near.
-fn suggest(found: &str, valid: &[&str]) -> String {
+pub(crate) fn suggest(found: &str, valid: &[&str]) -> String {
     let near = valid.iter().map(|word| (strsim::damerau_levenshtein(found, word), word)).min();
     match near {
         Some((distance, word)) if distance <= 2.max(found.chars().count() / 3) => format!("did you mean `{word}`?"),

@@ -38,6 +38,10 @@ pub mod engine;
 /// Bytes in, bytes out.
 pub mod wire;
 
+// --- changes
+/// From a source to the lake, exactly once.
+pub mod ingest;
+
 // --- assembly
 /// One file and the environment, read once.
 pub mod config;

@@ -14,6 +14,7 @@ macro_rules! shipped {
 
 shipped![
     "catalog/datasets/reports.revenue_by_region.sql",
+    "catalog/pipelines/order_events.toml",
     "catalog/sources/crm.toml",
     "catalog/sources/fixtures.toml.example",
     "catalog/sources/lake.toml",

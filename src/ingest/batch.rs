@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use serde::Deserialize;
 
-use super::change::{Changes, Offsets};
+use super::change::{Changes, Marks, Offsets};
 use super::table::DeadLetter;
 
 /// `[commit]` of a pipeline: a batch is cut by whichever comes first.
@@ -47,14 +47,14 @@ const PERCENT_FROM: u64 = 1_000;
 
 /// How many of the last records were set aside.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Window {
+pub(super) struct Window {
     records: u64,
     dead: u64,
 }
 
 impl Window {
     /// Counts records; says so in words where more were set aside than may be.
-    pub fn count(&mut self, records: usize, dead: usize, cap: &DeadLetterCap) -> Result<(), String> {
+    pub(super) fn count(&mut self, records: usize, dead: usize, cap: &DeadLetterCap) -> Result<(), String> {
         if self.records >= WINDOW {
             *self = Self::default();
         }
@@ -71,27 +71,32 @@ impl Window {
 
 /// What is taken in and not committed yet.
 #[derive(Debug)]
-pub struct Batch {
+pub(super) struct Batch {
     /// Without the column that names the batch: it gets its name when it is written.
-    pub rows: Vec<RecordBatch>,
-    pub dead: Vec<DeadLetter>,
+    pub(super) rows: Vec<RecordBatch>,
+    pub(super) dead: Vec<DeadLetter>,
     /// How far the table is once this is committed.
-    pub next: Offsets,
-    pub row_count: usize,
+    pub(super) next: Offsets,
+    pub(super) row_count: usize,
+    marks: Marks,
+    /// The youngest change in it, as the origin dates it.
+    pub(super) newest_ms: Option<i64>,
     records: usize,
     bytes: usize,
     begun: Option<Instant>,
     /// The oldest change in it, as the origin dates it.
-    pub oldest_ms: Option<i64>,
+    pub(super) oldest_ms: Option<i64>,
 }
 
 impl Batch {
-    pub fn new(from: Offsets) -> Self {
+    pub(super) fn new(from: Offsets) -> Self {
         Self {
             rows: vec![],
             dead: vec![],
             next: from,
             row_count: 0,
+            marks: Marks::new(),
+            newest_ms: None,
             records: 0,
             bytes: 0,
             begun: None,
@@ -100,7 +105,7 @@ impl Batch {
     }
 
     /// Takes in changes with what they became.
-    pub fn add(&mut self, changes: &Changes, rows: RecordBatch, dead: Vec<DeadLetter>, now: Instant) {
+    pub(super) fn add(&mut self, changes: &Changes, rows: RecordBatch, dead: Vec<DeadLetter>, now: Instant) {
         for (partition, next) in changes.next() {
             let known = self.next.entry(*partition).or_insert(*next);
             *known = (*known).max(*next);
@@ -114,29 +119,40 @@ impl Batch {
         self.row_count += rows.num_rows();
         let oldest = changes.iter().filter_map(|c| c.at_ms).min();
         self.oldest_ms = self.oldest_ms.into_iter().chain(oldest).min();
+        self.newest_ms = self.newest_ms.max(changes.iter().filter_map(|c| c.at_ms).max());
+        self.marks.extend(changes.last().into_iter().map(|c| (c.partition, c.mark())));
         if rows.num_rows() > 0 {
             self.rows.push(rows);
         }
         self.dead.extend(dead);
     }
 
+    /// The last change of each partition once this is committed, where it was `before`.
+    pub(super) fn marks(&self, before: Option<&Marks>) -> Marks {
+        before.into_iter().flatten().chain(&self.marks).map(|(partition, mark)| (*partition, *mark)).collect()
+    }
+
+    pub(super) fn records(&self) -> usize {
+        self.records
+    }
+
     /// Nothing in it is worth a commit.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.records == 0
     }
 
-    pub fn is_due(&self, commit: &Commit, now: Instant) -> bool {
+    pub(super) fn is_due(&self, commit: &Commit, now: Instant) -> bool {
         !self.is_empty() && (self.left(commit, now).is_zero() || self.room(commit) == (0, 0))
     }
 
     /// Until its age cuts it.
-    pub fn left(&self, commit: &Commit, now: Instant) -> Duration {
+    pub(super) fn left(&self, commit: &Commit, now: Instant) -> Duration {
         let age = Duration::from_millis(commit.age_ms);
         self.begun.map_or(age, |begun| age.saturating_sub(now.saturating_duration_since(begun)))
     }
 
     /// Records and bytes that still go in; both nothing once either is used up.
-    pub fn room(&self, commit: &Commit) -> (usize, usize) {
+    pub(super) fn room(&self, commit: &Commit) -> (usize, usize) {
         let (rows, bytes) = (commit.rows_max.saturating_sub(self.records), commit.bytes_max.saturating_sub(self.bytes));
         if rows == 0 || bytes == 0 { (0, 0) } else { (rows, bytes) }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::Result;
 
@@ -64,6 +65,16 @@ impl Seen<'_> {
     pub fn op(&self) -> Op {
         if self.value.is_some() { Op::Insert } else { Op::Delete }
     }
+
+    pub fn mark(&self) -> Mark {
+        let mut hash = Xxh3::new();
+        for part in [self.at_ms.map(i64::to_be_bytes).as_ref().map(|b| &b[..]), self.key, self.value] {
+            // Absent and empty are two things.
+            hash.update(&part.map_or(u64::MAX, |p| p.len() as u64).to_be_bytes());
+            hash.update(part.unwrap_or_default());
+        }
+        Mark { offset: self.offset, hash: hash.digest() }
+    }
 }
 
 impl Changes {
@@ -96,6 +107,11 @@ impl Changes {
         })
     }
 
+    /// The last change of each partition.
+    pub fn last(&self) -> Vec<Seen<'_>> {
+        self.iter().map(|c| (c.partition, c)).collect::<BTreeMap<_, _>>().into_values().collect()
+    }
+
     pub fn len(&self) -> usize {
         self.changes.len()
     }
@@ -124,6 +140,17 @@ pub struct Room {
     pub wait: Duration,
 }
 
+/// What a record is known by, so that a topic that was deleted and made anew is told from the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    pub offset: i64,
+    /// Of its time, key and value.
+    pub hash: u64,
+}
+
+/// Partition → its last change.
+pub type Marks = BTreeMap<i32, Mark>;
+
 /// What an origin has at a moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
@@ -139,8 +166,11 @@ pub struct Extent {
 ///
 /// Errors of kind `DataGone` say that offsets asked for are not there any more: the caller then asks for the extent.
 #[async_trait]
-pub trait Origin: Send {
+pub trait Origin: Send + Sync {
     async fn extent(&mut self) -> Result<Extent>;
+
+    /// What stands where these stand. Partitions whose record is gone, or does not come in time, are left out.
+    async fn probe(&mut self, at: &Marks) -> Result<Marks>;
 
     /// The next [`Origin::read`] begins there. Partitions that are not named are not read.
     async fn seek(&mut self, from: &Offsets) -> Result<()>;
@@ -153,12 +183,15 @@ pub trait Origin: Send {
 }
 
 /// How far a table is, as its property says it. It is the one truth: the origin's own notes are never read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
     pub topic: String,
     pub partitions: Offsets,
+    /// The last change of each partition.
+    #[serde(default)]
+    pub marks: Marks,
     /// The batch that brought it here.
     pub batch: String,
     /// Of the lease under which it was committed.
@@ -196,15 +229,35 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_tells_records_apart() {
+        let plain = Seen { partition: 0, offset: 1, at_ms: Some(5), key: Some(b"k"), value: Some(b"v") };
+        let others = [
+            Seen { at_ms: Some(6), ..plain },
+            Seen { at_ms: None, ..plain },
+            Seen { key: None, ..plain },
+            Seen { key: Some(b"kv"), value: Some(b""), ..plain },
+            Seen { value: None, ..plain },
+            Seen { value: Some(b""), ..plain },
+        ];
+        let mut hashes: Vec<u64> = others.iter().chain([&plain]).map(|s| s.mark().hash).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), others.len() + 1);
+        assert_eq!(plain.mark(), Seen { partition: 9, ..plain }.mark());
+    }
+
+    #[test]
     fn a_position_is_read_as_it_was_written() {
         let position = Position {
             cluster_id: None,
             topic: "t".into(),
             partitions: Offsets::from([(0, 12), (10, 0)]),
+            marks: Marks::from([(0, Mark { offset: 11, hash: 7 })]),
             batch: "b".into(),
             epoch: 3,
         };
-        let text = r#"{"topic":"t","partitions":{"0":12,"10":0},"batch":"b","epoch":3}"#;
+        let text =
+            r#"{"topic":"t","partitions":{"0":12,"10":0},"marks":{"0":{"offset":11,"hash":7}},"batch":"b","epoch":3}"#;
         assert_eq!(position.json(), text);
         assert_eq!(serde_json::from_str::<Position>(text).unwrap(), position);
     }

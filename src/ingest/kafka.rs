@@ -1,16 +1,18 @@
 //! Partitions of a topic → changes. Partitions are assigned and sought by hand: no group is joined, and the offsets told
 //! to the brokers are for tools that show lag. It decodes nothing and decides nothing about positions.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 
-use super::change::{Changes, Extent, Offsets, Origin, Room, Seen};
+use super::change::{Changes, Extent, Marks, Offsets, Origin, Room, Seen};
 use crate::error::{Error, Kind, Result};
 use crate::sources::kafka::{Client, Reader, passes};
 
@@ -64,6 +66,16 @@ impl Origin for Topic {
         Ok(Extent { cluster_id: self.client.cluster_id().await?, topic: self.topic.clone(), spans })
     }
 
+    /// With a consumer of its own, which ends with the first record of each partition.
+    async fn probe(&mut self, at: &Marks) -> Result<Marks> {
+        if at.is_empty() {
+            return Ok(Marks::new());
+        }
+        let offsets: Offsets = at.iter().map(|(partition, mark)| (*partition, mark.offset)).collect();
+        let (client, list, topic) = (Arc::clone(&self.client), self.list(&offsets)?, self.topic.clone());
+        blocking(move || probe(&client, &topic, &list)).await
+    }
+
     /// A new consumer each time: nothing that an older one fetched can come late.
     async fn seek(&mut self, from: &Offsets) -> Result<()> {
         self.reader = None;
@@ -94,19 +106,44 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     done.map_err(|e| Error::internal("a request to Kafka panicked").with_source(e))?
 }
 
+fn probe(client: &Client, topic: &str, list: &TopicPartitionList) -> Result<Marks> {
+    let (begin, reader) = (Instant::now(), client.reader()?);
+    reader.assign(list).map_err(|e| client.failed(e))?;
+    let (mut found, mut answered) = (Marks::new(), BTreeSet::new());
+    while answered.len() < list.count() && begin.elapsed() < client.patience() {
+        match reader.poll(client.patience().saturating_sub(begin.elapsed())) {
+            Some(Ok(message)) => {
+                if answered.insert(message.partition()) {
+                    found.insert(message.partition(), seen(&message).mark());
+                }
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                answered.insert(partition);
+            }
+            Some(Err(error)) => judge(client, topic, error)?,
+            None => {}
+        }
+    }
+    Ok(found)
+}
+
+fn seen<'a>(message: &'a BorrowedMessage<'_>) -> Seen<'a> {
+    Seen {
+        partition: message.partition(),
+        offset: message.offset(),
+        at_ms: message.timestamp().to_millis(),
+        key: message.key(),
+        value: message.payload(),
+    }
+}
+
 fn read(client: &Client, topic: &str, reader: &Reader, room: Room) -> Result<Changes> {
     let begin = Instant::now();
     let mut changes = Changes::default();
     while changes.len() < room.changes && changes.bytes() < room.bytes {
         let left = room.wait.saturating_sub(begin.elapsed());
         match reader.poll(left) {
-            Some(Ok(message)) => changes.push(Seen {
-                partition: message.partition(),
-                offset: message.offset(),
-                at_ms: message.timestamp().to_millis(),
-                key: message.key(),
-                value: message.payload(),
-            }),
+            Some(Ok(message)) => changes.push(seen(&message)),
             Some(Err(KafkaError::PartitionEOF(_))) => pass(client, topic, reader, &mut changes)?,
             Some(Err(error)) => judge(client, topic, error)?,
             None => {}

@@ -6,7 +6,7 @@ use crate::error::Kind;
 
 /// What follows from an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// It may pass: begin again from the table's position, after a pause.
     Retry,
     /// It stays until somebody changes something, and then the pipeline goes on where it was: `Paused`.
@@ -15,7 +15,7 @@ pub enum Verdict {
     Ask,
 }
 
-pub fn judge(kind: Kind) -> Verdict {
+pub(super) fn judge(kind: Kind) -> Verdict {
     match kind {
         // A topic that is not there yet, a right that is not given yet: both may come.
         Kind::SourceUnreachable

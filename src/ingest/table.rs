@@ -16,7 +16,8 @@ use crate::formats::postgres::OID;
 use crate::lake::{self, BatchId, Columns, Lake, TableKey};
 
 /// The table of dead letters of a namespace.
-pub const DEAD_LETTERS: &str = "__dlq";
+pub use crate::sources::iceberg::DEAD_LETTERS;
+
 const BATCH_ID: &str = "_batch_id";
 const UUID_OID: &str = "2950";
 
@@ -86,6 +87,10 @@ impl Layout {
         })
     }
 
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
     /// One row a change, the batch's name left out, and the changes that make none.
     pub fn rows(&self, changes: &Changes, now_micros: i64) -> Result<(RecordBatch, Vec<DeadLetter>)> {
         let values: Vec<Option<&[u8]>> = changes.iter().map(|c| c.value).collect();
@@ -136,7 +141,13 @@ impl Layout {
     }
 
     /// Dead letters as rows of [`dead_letter_columns`].
-    pub fn dead_rows(&self, pipeline: &str, dead: &[DeadLetter], batch: BatchId, now_micros: i64) -> Result<RecordBatch> {
+    pub fn dead_rows(
+        &self,
+        pipeline: &str,
+        dead: &[DeadLetter],
+        batch: BatchId,
+        now_micros: i64,
+    ) -> Result<RecordBatch> {
         let source = |d: &DeadLetter| format!("{}/{}", self.topic, d.partition);
         let text = |of: &dyn Fn(&DeadLetter) -> String| -> ArrayRef {
             Arc::new(StringArray::from_iter_values(dead.iter().map(of)))
@@ -231,7 +242,8 @@ fn fits(table: lake::Table, key: &TableKey, columns: &Schema) -> Result<lake::Ta
     };
     let (have, want) = (shown(&table.schema()), shown(columns));
     let Some(at) = (0..have.len().max(want.len())).find(|i| have.get(*i) != want.get(*i)) else { return Ok(table) };
-    let name = |of: &[(String, DataType)]| of.get(at).map_or("none".to_string(), |(n, t)| format!("\"{n}\" of type {t}"));
+    let name =
+        |of: &[(String, DataType)]| of.get(at).map_or("none".to_string(), |(n, t)| format!("\"{n}\" of type {t}"));
     let name_of = crate::types::TableName::new(&key.namespace, &key.name);
     let text = format!("table {name_of} has other columns than its pipeline");
     Err(Error::new(Kind::TypeMismatch, text)

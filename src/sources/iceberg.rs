@@ -19,6 +19,10 @@ use crate::types::{TableName, Version};
 
 /// The `uuid` type's oid: sixteen bytes alone do not tell.
 const UUID_OID: &str = "2950";
+/// The table of a schema in which pipelines keep records that did not fit, whole, and those of its columns that hold
+/// them: no `*` grant reaches these.
+pub const DEAD_LETTERS: &str = "__dlq";
+const DEAD_LETTERS_RAW: [&str; 2] = ["raw_key", "raw"];
 /// Metadata files read at once.
 const READ_AHEAD: usize = 16;
 
@@ -86,6 +90,7 @@ struct LakeTable {
     name: TableName,
     key: TableKey,
     schema: SchemaRef,
+    raw_columns: Vec<String>,
     state: Result<uuid::Uuid, Fault>,
 }
 
@@ -182,7 +187,9 @@ impl Inner {
                 (Arc::new(Schema::empty()), Err(fault))
             }
         };
-        Ok((location, Arc::new(LakeTable { source: self, name, key, schema, state })))
+        let raw = |column: &&str| key.name == DEAD_LETTERS && schema.column_with_name(column).is_some();
+        let raw_columns = DEAD_LETTERS_RAW.iter().filter(|c| raw(c)).map(|c| c.to_string()).collect();
+        Ok((location, Arc::new(LakeTable { source: self, name, key, schema, raw_columns, state })))
     }
 }
 
@@ -201,6 +208,10 @@ impl Table for LakeTable {
 
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    fn raw_columns(&self) -> &[String] {
+        &self.raw_columns
     }
 
     async fn pin(&self) -> Result<Pinned> {

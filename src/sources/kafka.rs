@@ -24,9 +24,9 @@ use crate::types::{TableName, Version};
 
 /// For `ingest`, which follows topics where this module reads windows of them.
 pub use client::{Client, Reader, passes};
-pub use window::Span;
 use columns::{KEY, Layout};
 use scan::{KafkaExec, Provider};
+pub use window::Span;
 
 /// `catalog/sources/<name>.toml` with `kind = "kafka"`.
 #[derive(Debug, Clone, Deserialize)]
