@@ -9,6 +9,7 @@ mod demo;
 mod docker;
 mod floors;
 mod gateway;
+mod ingest;
 mod lake;
 mod postgres_server;
 mod sources;

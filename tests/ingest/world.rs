@@ -2,7 +2,7 @@
 //! world stays.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -104,20 +104,19 @@ impl World {
 
     /// The position in the table.
     pub async fn position(&self) -> Option<Offsets> {
-        let lake = self.lake(&Chaos::none()).await;
-        let table = lake.table(&lake.key("sales", TABLE)).await.unwrap()?;
-        let text = table.properties().get(&format!("lakegate.position.{PIPELINE}"))?;
-        let position: lakegate::ingest::change::Position = serde_json::from_str(text).unwrap();
-        Some(position.partitions)
+        position(&self.lake(&Chaos::none()).await).await
     }
 
     /// Waits until the table is where the topic ends.
     pub async fn caught_up(&self) {
-        let begin = Instant::now();
-        while self.position().await.as_ref() != Some(&self.topic.end()) {
-            let at = self.position().await;
+        let (lake, begin) = (self.lake(&Chaos::none()).await, Instant::now());
+        loop {
+            let at = position(&lake).await;
+            if at.as_ref() == Some(&self.topic.end()) {
+                return;
+            }
             assert!(begin.elapsed() < PATIENCE, "the table stands at {at:?}, the topic at {:?}", self.topic.end());
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
         }
     }
 
@@ -132,6 +131,13 @@ impl World {
     pub async fn rows(&self, table: &str, columns: &str) -> Vec<String> {
         rows(&self.lake(&Chaos::none()).await, "sales", table, columns).await
     }
+}
+
+async fn position(lake: &Arc<Lake>) -> Option<Offsets> {
+    let table = lake.table(&lake.key("sales", TABLE)).await.unwrap()?;
+    let text = table.properties().get(&format!("lakegate.position.{PIPELINE}"))?;
+    let position: lakegate::ingest::change::Position = serde_json::from_str(text).unwrap();
+    Some(position.partitions)
 }
 
 pub fn run(flow: Flow) -> Ingester {
