@@ -3,6 +3,7 @@
 
 mod broker;
 mod chaos;
+mod home;
 mod kill;
 mod real;
 mod scripted;
