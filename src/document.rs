@@ -45,6 +45,8 @@ impl<'t> Document<'t> {
     /// `None` where something stays unreadable after every faulty key was set aside.
     pub(crate) fn read<T: DeserializeOwned>(&mut self) -> Option<T> {
         let mut table = self.table.clone();
+        // Root keys set aside with their faulty values: that they are missing now is no other fault.
+        let mut aside: Vec<String> = vec![];
         loop {
             let error = match T::deserialize(Deserializer::from(table.clone())) {
                 Ok(value) => return Some(value),
@@ -53,9 +55,12 @@ impl<'t> Document<'t> {
             let span = error.span().unwrap_or(0..0);
             let dropped = drop_at(table.get_mut(), &span, &mut Vec::new());
             let path = dropped.as_deref().unwrap_or_default();
-            let text = explain(error.message(), path);
-            self.fault(span, text);
-            dropped?;
+            let missing = error.message().strip_prefix("missing field `").and_then(|m| m.strip_suffix('`'));
+            if !missing.is_some_and(|key| aside.iter().any(|a| a == key)) {
+                self.fault(span, explain(error.message(), path));
+            }
+            let dropped = dropped?;
+            aside.extend(dropped.into_iter().next());
         }
     }
 

@@ -17,7 +17,7 @@ use super::lease::Held;
 use super::resume::{Kept, compare, start};
 use super::retry::{Verdict, judge};
 use super::status::{State, Status};
-use super::table::{DEAD_LETTERS, Layout, ensure};
+use super::table::{DEAD_LETTERS, Layout, dead_letter_columns, ensure};
 use crate::error::{Error, Kind, Result};
 use crate::lake::{self, Lake, TableKey};
 use crate::telemetry::metrics as names;
@@ -56,6 +56,13 @@ impl Target {
     /// One holder for each table of a pipeline.
     pub fn lease_name(&self) -> String {
         format!("{}/{}", self.pipeline, self.key.name)
+    }
+
+    /// The table, and the one of its dead letters, made where they are absent: policies may name both before the first
+    /// change came.
+    pub(super) async fn tables(&self) -> Result<lake::Table> {
+        ensure(&self.lake, &self.dead_key(), &dead_letter_columns()).await?;
+        ensure(&self.lake, &self.key, &self.layout.columns).await
     }
 
     pub(super) fn shown(&self) -> TableName {
@@ -213,7 +220,7 @@ impl Flow {
 
     /// From the table to a consumer that stands where the table ends.
     async fn begin(&mut self) -> Result<Progress> {
-        let table = ensure(&self.target.lake, &self.target.key, &self.target.layout.columns).await?;
+        let table = self.target.tables().await?;
         let Kept { text, position } = Kept::of(&table, &self.target)?;
         let (extent, from) = self.extent(position.as_ref()).await?;
         if let Some(position) = &position {

@@ -9,10 +9,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::Config;
 use super::file::Spec;
 use super::flow::{Flow, Target};
 use super::kafka::Topic;
-use super::{Config, ensure};
 use crate::document::Fault;
 use crate::error::Result;
 use crate::lake::Lake;
@@ -103,7 +103,7 @@ impl Pipelines {
         let making = async {
             for spec in &specs {
                 let made = match self.connections.target(spec) {
-                    Ok(target) => ensure(&target.lake, &target.key, &target.layout.columns).await.map(|_| ()),
+                    Ok(target) => target.tables().await.map(|_| ()),
                     Err(error) => Err(error),
                 };
                 if let Err(error) = made {

@@ -15,8 +15,8 @@ use crate::formats::json::{Decoded, Decoder, Fault, Misfit};
 use crate::formats::postgres::OID;
 use crate::lake::{self, BatchId, Columns, Lake, TableKey};
 
-/// The table of dead letters of a namespace.
-pub use crate::sources::iceberg::DEAD_LETTERS;
+/// The table of dead letters of a namespace. Policies reach tables of this name only by a line that names it.
+pub const DEAD_LETTERS: &str = "__dlq";
 
 const BATCH_ID: &str = "_batch_id";
 const UUID_OID: &str = "2950";
@@ -306,6 +306,47 @@ mod tests {
         let ids = rows.column_by_name("id").unwrap().as_string::<i32>();
         assert_eq!(ids.value(0), "events/3/0000000000000000008");
         assert_eq!(rows.column_by_name("raw").unwrap().as_binary::<i32>().value(0), b"secret");
+    }
+
+    /// Every record is a row or a dead letter, each beside its own place, however they are mixed and cut.
+    #[test]
+    fn many_records_keep_their_places() {
+        let layout = layout();
+        let (mut rows, mut dead, mut expected) = (vec![], vec![], (vec![], vec![]));
+        let mut offset = 0;
+        while offset < 50_000 {
+            let mut changes = Changes::default();
+            for _ in 0..rand::random_range(1..3_000) {
+                let value = match rand::random_range(0..8) {
+                    0 => Some(format!("{{\"id\": \"{offset}\"}}{{")),
+                    1 => Some(format!("{{\"id\": [{offset}]}}")),
+                    2 => None,
+                    _ => Some(format!("{{\"more\": [{{\"id\": 0}}], \"id\": {offset}}}")),
+                };
+                let row = match &value {
+                    Some(text) if text.contains("more") => Some(Some(offset)),
+                    Some(_) => None,
+                    None => Some(None),
+                };
+                match row {
+                    Some(id) => expected.0.push((id, format!("{offset:019}"))),
+                    None => expected.1.push(offset),
+                }
+                let value = value.as_deref().map(str::as_bytes);
+                changes.push(Seen { partition: 0, offset, at_ms: None, key: None, value });
+                offset += 1;
+            }
+            let (some, letters) = layout.rows(&changes, 5).unwrap();
+            rows.push(some);
+            dead.extend(letters);
+        }
+        let found = rows.iter().flat_map(|rows| {
+            let ids = rows.column(0).as_primitive::<arrow::datatypes::Int64Type>();
+            let places = rows.column_by_name("_position").unwrap().as_string::<i32>();
+            ids.iter().zip(places.iter()).map(|(id, at)| (id, at.unwrap().to_string())).collect::<Vec<_>>()
+        });
+        assert!(found.eq(expected.0));
+        assert_eq!(dead.iter().map(|d| d.offset).collect::<Vec<_>>(), expected.1);
     }
 
     #[test]

@@ -19,10 +19,6 @@ use crate::types::{TableName, Version};
 
 /// The `uuid` type's oid: sixteen bytes alone do not tell.
 const UUID_OID: &str = "2950";
-/// The table of a schema in which pipelines keep records that did not fit, whole, and those of its columns that hold
-/// them: no `*` grant reaches these.
-pub const DEAD_LETTERS: &str = "__dlq";
-const DEAD_LETTERS_RAW: [&str; 2] = ["raw_key", "raw"];
 /// Metadata files read at once.
 const READ_AHEAD: usize = 16;
 
@@ -90,7 +86,6 @@ struct LakeTable {
     name: TableName,
     key: TableKey,
     schema: SchemaRef,
-    raw_columns: Vec<String>,
     state: Result<uuid::Uuid, Fault>,
 }
 
@@ -187,9 +182,7 @@ impl Inner {
                 (Arc::new(Schema::empty()), Err(fault))
             }
         };
-        let raw = |column: &&str| key.name == DEAD_LETTERS && schema.column_with_name(column).is_some();
-        let raw_columns = DEAD_LETTERS_RAW.iter().filter(|c| raw(c)).map(|c| c.to_string()).collect();
-        Ok((location, Arc::new(LakeTable { source: self, name, key, schema, raw_columns, state })))
+        Ok((location, Arc::new(LakeTable { source: self, name, key, schema, state })))
     }
 }
 
@@ -208,10 +201,6 @@ impl Table for LakeTable {
 
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
-    }
-
-    fn raw_columns(&self) -> &[String] {
-        &self.raw_columns
     }
 
     async fn pin(&self) -> Result<Pinned> {

@@ -190,11 +190,7 @@ impl ObjectStore for Faulty {
         self.through(format!("put {location}"), self.objects.put_opts(location, payload, opts)).await
     }
 
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         self.objects.put_multipart_opts(location, opts).await
     }
 

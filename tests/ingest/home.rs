@@ -93,7 +93,8 @@ impl Home {
 
     /// `lakegate ingest`, with a step to die at. Its log is in `log`.
     pub fn ingest(&self, failpoint: Option<&str>) -> Ingest {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.directory.path().join("log")).unwrap();
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(self.directory.path().join("log")).unwrap();
         let mut command = self.command(&["ingest"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         if let Some(step) = failpoint {

@@ -37,13 +37,17 @@ async fn an_ingester_that_dies_at_any_arrow_loses_and_doubles_nothing() {
     let home = Home::new(1, "warehouse = 'file://@DIR@/warehouse'").await;
     let (topic, producer, begin) = (home.topics[0].clone(), producer(None), Instant::now());
     let (mut id, mut died) = (0, BTreeMap::<&str, usize>::new());
+    // Records come steadily and not as fast as they can: a backlog would only make the last start longer.
+    let mut pace = tokio::time::interval(Duration::from_millis(25));
+    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for cycle in 0..cycles {
         let point = POINTS.get(cycle % ROUND).copied();
         let step = point.map(|point| format!("{point}@{}", random.random_range(1..4)));
         let mut process = home.ingest(step.as_deref());
         let (started, alive) = (Instant::now(), Duration::from_millis(random.random_range(300..2_500)));
         let status = loop {
-            let more = random.random_range(1..120);
+            pace.tick().await;
+            let more = random.random_range(1..40);
             send(&producer, &topic, id..id + more).await;
             id += more;
             if let Some(status) = process.0.try_wait().unwrap() {

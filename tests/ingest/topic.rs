@@ -14,7 +14,10 @@ use super::chaos::Chaos;
 /// What a record is: its row, or why it has none.
 #[derive(Clone, Debug)]
 pub enum Record {
-    Good { id: i64, text: String },
+    Good {
+        id: i64,
+        text: String,
+    },
     /// A number where a text is no number.
     Misfit(i64),
     Malformed(i64),
@@ -104,7 +107,8 @@ impl Topic {
     /// Rows and dead letters after a plain replay, in order of their text.
     pub fn replay(&self) -> (Vec<String>, Vec<String>) {
         let state = self.state.lock().unwrap();
-        let all = state.partitions.iter().flat_map(|(p, records)| records.iter().enumerate().map(|(at, r)| (*p, at, r)));
+        let all =
+            state.partitions.iter().flat_map(|(p, records)| records.iter().enumerate().map(|(at, r)| (*p, at, r)));
         let (mut rows, mut dead) = (vec![], vec![]);
         for (partition, at, record) in all {
             match record.row(TOPIC, partition, at as i64) {
@@ -133,12 +137,7 @@ pub struct Scripted {
 
 impl Scripted {
     pub fn new(topic: &Arc<Topic>, chaos: &Arc<Chaos>) -> Self {
-        Self {
-            topic: Arc::clone(topic),
-            chaos: Arc::clone(chaos),
-            next: Offsets::new(),
-            acknowledged: Arc::default(),
-        }
+        Self { topic: Arc::clone(topic), chaos: Arc::clone(chaos), next: Offsets::new(), acknowledged: Arc::default() }
     }
 
     fn take(&mut self, room: Room) -> Result<Changes> {

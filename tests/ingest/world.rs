@@ -157,9 +157,10 @@ pub async fn rows(lake: &Arc<Lake>, schema: &str, table: &str, columns: &str) ->
     let mut lines = vec![];
     for batch in &batches {
         let cells: Vec<_> = batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
-        lines.extend((0..batch.num_rows()).map(|row| {
-            cells.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|")
-        }));
+        lines.extend(
+            (0..batch.num_rows())
+                .map(|row| cells.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|")),
+        );
     }
     lines.sort();
     lines
