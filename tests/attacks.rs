@@ -118,6 +118,7 @@ impl World {
                 .into(),
             attributes: "region = \"text\"".into(),
             settings: "[engine]\npartitions = 1\n".into(),
+            ..Files::default()
         };
         let gateway = Gateway::start(&files.with_lake()).await;
         let copy = |t: &str| format!("CREATE TABLE lake.{t} AS SELECT * FROM hr.{t}");

@@ -35,6 +35,8 @@ pub struct Files {
     pub attributes: String,
     /// More sections of lakegate.toml.
     pub settings: String,
+    /// The files of a certificate and its key; then TLS is required.
+    pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
 impl Files {
@@ -59,9 +61,13 @@ impl Files {
         write_private(&dir.join("policies/model.conf"), &std::fs::read_to_string(shipped).unwrap());
         write_private(&dir.join("policies/policy.csv"), &self.policy);
         write_private(&dir.join("policies/users.toml"), &self.users_file());
+        let tls = match &self.certificate {
+            Some((certificate, key)) => format!("tls = \"require\"\ncertificate = {certificate:?}\nkey = {key:?}"),
+            None => "tls = \"off\"".to_string(),
+        };
         let text = format!(
             "catalog_dir = \"catalog\"\npolicies_dir = \"policies\"\n[metastore]\npath = \"metastore.db\"\n\
-             [wire]\nlisten = [\"127.0.0.1:0\"]\nhttp_listen = \"127.0.0.1:0\"\ntls = \"off\"\n{}",
+             [wire]\nlisten = [\"127.0.0.1:0\"]\nhttp_listen = \"127.0.0.1:0\"\n{tls}\n{}",
             self.settings
         );
         std::fs::write(dir.join("lakegate.toml"), text).unwrap();

@@ -7,6 +7,7 @@ mod catalog;
 mod cli;
 mod demo;
 mod docker;
+mod drivers;
 mod floors;
 mod gateway;
 mod ingest;
