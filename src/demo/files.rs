@@ -80,7 +80,7 @@ key = "tls/key.pem"
 search_path = "sales, stream, crm, reports"   # `\dt` and names without a schema look here
 
 [log]
-filter = "warn,lakegate=info,sqlx=error"
+filter = "warn,lakegate=info,sqlx=error,librdkafka=error"
 "#,
         places.pg_port, places.http_port
     )

@@ -11,7 +11,9 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::batch::{Commit, DeadLetterCap};
 use super::table::{DEAD_LETTERS, Layout};
 use crate::document::{Document, Fault, suggest};
-use crate::sources::{self, iceberg, kafka};
+use crate::sources;
+use crate::sources::iceberg::Config as LakeFile;
+use crate::sources::kafka::Config as KafkaFile;
 use crate::types::TableName;
 
 /// A source as its file describes it.
@@ -29,11 +31,11 @@ pub struct Spec {
     pub pipeline: String,
     pub file: String,
     pub origin: String,
-    pub kafka: kafka::Config,
+    pub kafka: KafkaFile,
     /// Its name in Kafka.
     pub topic: String,
     pub lake: String,
-    pub iceberg: iceberg::Config,
+    pub iceberg: LakeFile,
     pub namespace: String,
     /// As users name it.
     pub table: TableName,
@@ -218,7 +220,7 @@ fn origin<'k>(
     written: &Written,
     known: &'k [Known<'k>],
     document: &mut Document<'_>,
-) -> Option<(Known<'k>, &'k kafka::Config)> {
+) -> Option<(Known<'k>, &'k KafkaFile)> {
     let kafkas = || {
         known.iter().filter_map(|k| if let sources::Config::Kafka(kafka) = k.config { Some((*k, kafka)) } else { None })
     };
@@ -238,7 +240,7 @@ fn lake<'k>(
     written: &Written,
     known: &'k [Known<'k>],
     document: &mut Document<'_>,
-) -> Option<(Known<'k>, &'k iceberg::Config)> {
+) -> Option<(Known<'k>, &'k LakeFile)> {
     let lakes: Vec<_> = known
         .iter()
         .filter_map(|k| if let sources::Config::Iceberg(lake) = k.config { Some((*k, lake)) } else { None })

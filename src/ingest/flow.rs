@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Config;
 use super::apply::{Applied, Base, apply};
 use super::batch::{Batch, Commit, DeadLetterCap, Window};
-use super::change::{Changes, Extent, Offsets, Origin, Position, Room};
+use super::change::{Changes, Extent, Mark, Marks, Offsets, Origin, Position, Room};
 use super::fault::{Step, reach};
 use super::lease::Held;
 use super::resume::{Kept, compare, start};
@@ -224,8 +224,11 @@ impl Flow {
         let Kept { text, position } = Kept::of(&table, &self.target)?;
         let (extent, from) = self.extent(position.as_ref()).await?;
         if let Some(position) = &position {
-            let found = self.origin.probe(&position.marks).await?;
-            compare(&self.target, &position.marks, &found)?;
+            let there =
+                |(partition, mark): &(&i32, &Mark)| extent.spans.get(*partition).is_some_and(|s| s.0 <= mark.offset);
+            let marks: Marks = position.marks.iter().filter(there).map(|(p, mark)| (*p, *mark)).collect();
+            let found = self.origin.probe(&marks).await?;
+            compare(&self.target, &marks, &found)?;
         }
         self.origin.seek(&from).await?;
         let now = Instant::now();

@@ -77,6 +77,11 @@ impl Home {
         }
         let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/model.conf");
         std::fs::copy(policies, root.join("policies/model.conf")).unwrap();
+        for file in ["policies/policy.csv", "policies/users.toml"] {
+            write(file, "");
+            let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(root.join(file), private).unwrap();
+        }
         write(
             "lakegate.toml",
             "[metastore]\npath = \"metastore.db\"\nbusy_timeout_ms = 30000\n\
@@ -212,6 +217,15 @@ pub async fn create(topic: &str) {
 
 pub async fn delete(topic: &str) {
     admin().delete_topics(&[topic], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+}
+
+/// As retention does: what is before these offsets is gone.
+pub async fn truncate(topic: &str, before: &Offsets) {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in before {
+        list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).unwrap();
+    }
+    admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
 }
 
 pub fn producer(transactional: Option<&str>) -> FutureProducer {

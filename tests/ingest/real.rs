@@ -1,11 +1,11 @@
 //! The pipeline as it is in production: the real binary, a Kafka broker, an S3 server. Aborted transactions, a topic that
 //! is deleted and made anew, two processes.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rdkafka::producer::Producer;
 
-use super::home::{Home, PATIENCE, create, delete, producer, send, service};
+use super::home::{Home, PATIENCE, create, delete, producer, send, service, truncate};
 
 fn s3() -> String {
     format!(
@@ -78,7 +78,7 @@ async fn a_topic_made_anew_stops_its_pipeline_and_no_other() {
             break said;
         }
         assert!(begin.elapsed() < PATIENCE, "{said}\n{}", home.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::task::yield_now().await;
     };
     assert!(said.contains(&format!("topic \"{victim}\" was made anew")), "{said}");
     assert!(said.contains("lakegate ingest resume p0"), "{said}");
@@ -96,4 +96,55 @@ async fn a_topic_made_anew_stops_its_pipeline_and_no_other() {
     let (lost, doubled, records) = home.compare(&victim).await;
     assert_eq!((lost, doubled, records), (0, 100, 203), "the rows of the topic before stay");
     assert!(process.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_may_take_what_is_in_the_table_and_nothing_more() {
+    let home = Home::new(1, "warehouse = 'file://@DIR@/warehouse'").await;
+    let (topic, producer) = (home.topics[0].clone(), producer(None));
+    let process = home.ingest(None);
+    let end = send(&producer, &topic, 0..90).await;
+    home.reached(&topic, &end).await;
+    assert!(process.terminate().success());
+    truncate(&topic, &end).await;
+    let process = home.ingest(None);
+    let end = send(&producer, &topic, 90..120).await;
+    home.reached(&topic, &end).await;
+    assert!(process.terminate().success());
+    let end = send(&producer, &topic, 120..150).await;
+    truncate(&topic, &end).await;
+    let process = home.ingest(None);
+    let begin = Instant::now();
+    let said = loop {
+        let said = String::from_utf8_lossy(&home.run(&["ingest", "status"]).stdout).into_owned();
+        if said.contains("needs resync") {
+            break said;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{said}\n{}", home.log());
+        tokio::task::yield_now().await;
+    };
+    assert!(said.contains("partition 0: records from offset 40 to 50 are gone"), "{said}");
+    assert!(process.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_pipeline_is_refused_by_every_command_with_its_place() {
+    let home = Home::new(1, "warehouse = 'file://@DIR@/warehouse'").await;
+    let sound = home.run(&["check"]);
+    let said = String::from_utf8_lossy(&sound.stdout).into_owned();
+    assert!(sound.status.success() && said.contains("1 pipelines"), "{said}{sound:?}");
+    let path = home.directory.path().join("catalog/pipelines/p0.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("age_ms", "age_mss").replace("stream", "strem")).unwrap();
+    for command in [&["check"][..], &["serve"], &["ingest"], &["ingest", "status"]] {
+        let refused = home.run(command);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{command:?}: {said}");
+        for fault in [
+            "catalog/pipelines/p0.toml:1:1: there is no source `strem`; did you mean `stream`?",
+            "catalog/pipelines/p0.toml:7:1: unknown key `age_mss` in [commit]; did you mean `age_ms`?",
+        ] {
+            assert!(said.contains(fault), "{command:?}: {said}");
+        }
+    }
 }
