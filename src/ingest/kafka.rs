@@ -113,7 +113,8 @@ fn probe(client: &Client, topic: &str, list: &TopicPartitionList) -> Result<Mark
     while answered.len() < list.count() && begin.elapsed() < client.patience() {
         match reader.poll(client.patience().saturating_sub(begin.elapsed())) {
             Some(Ok(message)) => {
-                if answered.insert(message.partition()) {
+                let first = answered.insert(message.partition());
+                if first {
                     found.insert(message.partition(), seen(&message).mark());
                 }
             }

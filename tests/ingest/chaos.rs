@@ -41,7 +41,7 @@ pub enum Fault {
 /// Who decides.
 enum Plan {
     /// Out of so many calls one has a fault.
-    Drawn(StdRng, u32),
+    Drawn(Box<StdRng>, u32),
     /// The n-th call.
     At(u64, Fault),
 }
@@ -69,7 +69,7 @@ impl Chaos {
     }
 
     pub fn drawn(seed: u64, one_in: u32) -> Arc<Self> {
-        Self::new(Plan::Drawn(StdRng::seed_from_u64(seed), one_in))
+        Self::new(Plan::Drawn(Box::new(StdRng::seed_from_u64(seed)), one_in))
     }
 
     fn new(plan: Plan) -> Arc<Self> {
