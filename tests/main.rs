@@ -10,6 +10,7 @@ mod docker;
 mod drivers;
 mod floors;
 mod gateway;
+mod ingest;
 mod lake;
 mod policy;
 mod postgres_server;
