@@ -42,8 +42,7 @@ pub fn run(scale: Scale) -> Result<String> {
     let batch = batch()?;
 
     let insert = format!(
-        "INSERT INTO bench.appended SELECT i, timestamptz '2024-01-01 00:00:00Z' + interval '1 second' * i, 'view', \
-         i * 0.01 FROM generate_series(0, {}) AS g(i)",
+        "INSERT INTO bench.appended SELECT i, timestamptz '2024-01-01 00:00:00Z', 'view', i * 0.01 FROM generate_series(0, {}) AS g(i)",
         ROWS - 1
     );
     let (sql, writer, files) = (insert.as_str(), Arc::clone(&own.writer), FLOOR_FILES);

@@ -82,7 +82,9 @@ impl Lake {
                 }
             }
         }
-        let of_table = |path: &PathBuf| path.components().any(|c| c.as_os_str() == name.table.as_str());
+        // The folder of a table is its name and an id.
+        let folder = format!("{}-", name.table);
+        let of_table = |path: &PathBuf| path.components().any(|c| c.as_os_str().to_string_lossy().starts_with(&folder));
         files.retain(of_table);
         ensure!(!files.is_empty(), "{name} has no files");
         files.sort();

@@ -126,19 +126,29 @@ pub fn ratio(ours: &Series, theirs: &Series) -> f64 {
 impl Process {
     /// Seconds of CPU since it began, in user and system mode.
     pub fn cpu(&self) -> Result<f64> {
-        let ticks = match *self {
-            Self::One(pid) => own(&stat(&pid.to_string())?),
-            Self::Ours => own(&stat("self")?),
+        Ok(match *self {
+            Self::One(pid) => seconds(own(&stat(&pid.to_string())?)),
+            Self::Ours => seconds(own(&stat("self")?)),
             Self::Family(pid) => {
                 let parent = stat(&pid.to_string())?;
+                let ended = parent.get(12..14).map_or(0, |ended| ended.iter().sum());
                 // A child may end while we look: it then counts among the parent's the next time.
-                let children = processes()?.into_iter().filter_map(|pid| stat(&pid).ok());
-                let living: u64 = children.filter(|s| s.first() == Some(&u64::from(pid))).map(|s| own(&s)).sum();
-                own(&parent) + parent.get(12..14).map_or(0, |ended| ended.iter().sum()) + living
+                let is_child = |child: &String| stat(child).is_ok_and(|s| s.first() == Some(&u64::from(pid)));
+                let living: f64 = processes()?.iter().filter(|c| is_child(c)).filter_map(|c| on_cpu(c).ok()).sum();
+                seconds(own(&parent) + ended) + living
             }
-        };
-        Ok(ticks as f64 / TICKS_PER_SECOND)
+        })
     }
+}
+
+fn seconds(ticks: u64) -> f64 {
+    ticks as f64 / TICKS_PER_SECOND
+}
+
+/// Of a process of one thread, in nanoseconds: many short-lived ones would each lose a part of a tick.
+fn on_cpu(pid: &str) -> Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
+    Ok(text.split(' ').next().unwrap_or_default().parse::<f64>()? / 1e9)
 }
 
 /// User and system time.
