@@ -8,6 +8,7 @@ mod fingerprint;
 pub mod functions;
 mod limits;
 mod machine;
+mod parameters;
 mod pipeline;
 mod planner;
 mod resolver;

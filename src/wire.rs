@@ -96,7 +96,7 @@ impl Default for Config {
             auth_bytes_max: 1_024,
             startup_timeout_ms: 10_000,
             pending_max: 1_000,
-            pending_per_ip_max: 50,
+            pending_per_ip_max: 200,
             login_failures_per_minute_max: 5,
             failed_cancels_per_second_max: 10,
             connections_max: 10_000,

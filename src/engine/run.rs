@@ -69,7 +69,7 @@ pub(crate) fn run(ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> 
     let stream = match stream {
         Ok(stream) => stream,
         Err(error) => {
-            let error = Error::from(error);
+            let error = Error::behind_guard(error);
             record.failed(&error);
             return Err(error);
         }
@@ -103,7 +103,7 @@ impl Rows {
     /// The next batch; `None` at the end. After an error there is nothing more.
     pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
         let stream = &mut self.stream;
-        let next = self.bounds.hold(async { stream.next().await.transpose().map_err(Error::from) }).await;
+        let next = self.bounds.hold(async { stream.next().await.transpose().map_err(Error::behind_guard) }).await;
         match next {
             Ok(Some(batch)) => {
                 if let Some(record) = &mut self.record {

@@ -326,6 +326,11 @@ impl Session {
                 let columns = Some(self.show(name)?.schema());
                 return Ok(Arc::new(Prepared { columns, ..Prepared::without_rows(Some(admitted), shape) }));
             }
+            Admitted::Execute { name, .. } => {
+                // the rows of what it runs, for Describe
+                let columns = self.kept(name).ok().and_then(|kept| kept.columns.clone());
+                return Ok(Arc::new(Prepared { columns, ..Prepared::without_rows(Some(admitted), shape) }));
+            }
             _ => return Ok(Arc::new(Prepared::without_rows(Some(admitted), shape))),
         };
         let facts = self.facts()?;
@@ -606,10 +611,10 @@ impl Session {
 
     fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
         if local {
+            let before = self.settings.get(name)?.to_string();
             if self.status == TransactionStatus::Idle {
                 return Ok(()); // PostgreSQL warns and does nothing
             }
-            let before = self.settings.get(name)?.to_string();
             self.local.push((name.to_string(), before));
         }
         match value {

@@ -1,0 +1,126 @@
+"""psycopg 3 as one of the clients of tests/drivers.rs: does what it is told and prints what it gets. The connection is
+libpq's environment; the test judges.
+
+    ask QUESTIONS        prepared statements with parameters, transactions and pipelines
+    read text|binary     every row of drivers.numbers, folded
+"""
+
+import datetime
+import decimal
+import sys
+import time
+
+import psycopg
+
+EPOCH = datetime.date(2000, 1, 1)
+NATIVE = {
+    "int4": int,
+    "int8": int,
+    "text": str,
+    "numeric": decimal.Decimal,
+    "date": datetime.date.fromisoformat,
+    "timestamptz": lambda text: datetime.datetime.fromisoformat(text.replace("Z", "+00:00")),
+    "bool": "true".__eq__,
+    "float8": float,
+}
+
+
+def native(parameter):
+    of, value = parameter.split(" ", 1)
+    if value == "∅":
+        return None
+    if of.endswith("[]"):
+        return [native(f"{of[:-2]} {v}") for v in value.split("¦")] if value != "ε" else []
+    return NATIVE[of](value.replace("ε", ""))
+
+
+def questions(path):
+    for line in open(path, encoding="utf-8").read().splitlines():
+        if line.startswith(" "):
+            yield sql, [native(p) for p in line.strip().split(" ; ")]
+        elif line and not line.startswith("#"):
+            sql = line
+
+
+def told(error):
+    return f"{error.sqlstate} {error.diag.message_primary}"
+
+
+def answer(connection, sql, values, binary):
+    try:
+        cursor = psycopg.RawCursor(connection).execute(sql, values, prepare=True, binary=binary)
+    except psycopg.Error as error:
+        return told(error)
+    if cursor.description is None:
+        return cursor.statusmessage
+    return f"{[(c.name, c.type_code) for c in cursor.description]} {cursor.fetchall()}"
+
+
+def ask(connection, path):
+    for sql, values in questions(path):
+        for binary in (False, True):
+            print(sql, values, "binary" if binary else "text", answer(connection, sql, values, binary), sep="\n  ")
+
+
+def transactions(connection):
+    connection.autocommit = False
+    with connection.cursor() as cursor:
+        print("in a transaction", cursor.execute("SELECT %s::int8", [1]).fetchall())
+        for sql in ("SELECT id / 0 FROM drivers.numbers", "SELECT 1"):
+            try:
+                cursor.execute(sql)
+            except psycopg.Error as error:
+                print("then", told(error), connection.info.transaction_status.name)
+        connection.rollback()
+        print("after it", connection.info.transaction_status.name, cursor.execute("SELECT 'x'").fetchall())
+    connection.commit()
+    connection.autocommit = True
+
+
+def pipelines(connection):
+    with connection.pipeline():
+        cursors = [connection.execute("SELECT %s::int8 * 2::int8", [n]) for n in range(50)]
+    print("pipelined", [c.fetchone()[0] for c in cursors])
+    try:
+        with connection.pipeline():
+            good = connection.execute("SELECT 'before'")
+            connection.execute("SELECT id / %s FROM drivers.numbers", [0])
+            connection.execute("SELECT 'never'")
+    except psycopg.Error as error:
+        print("a pipeline ends with", told(error), good.fetchone())
+    print("and then", connection.execute("SELECT 'goes on'").fetchone())
+
+
+def read(connection, binary):
+    begin = time.monotonic()
+    rows, ids, smalls, amounts, letters, notes, days, seconds, flags, ratios = 0, 0, 0, decimal.Decimal(0), 0, 0, 0, 0, 0, 0.0
+    with connection.cursor(binary=binary) as cursor:
+        sql = "SELECT id, small, amount, name, note, day, at, flag, ratio FROM drivers.numbers"
+        for number, small, amount, name, note, day, at, flag, ratio in cursor.stream(sql):
+            rows += 1
+            ids += number
+            smalls += small
+            amounts += amount
+            letters += len(name)
+            notes += note is not None
+            days += (day - EPOCH).days
+            seconds += int(at.timestamp())
+            flags += flag
+            ratios += ratio
+    took = time.monotonic() - begin
+    print("folded", rows, ids, smalls, amounts, letters, notes, days, seconds, flags, int(ratios))
+    print(f"seconds {took:.2f}")
+
+
+def main(verb, argument):
+    with psycopg.connect(autocommit=True) as connection:
+        assert connection.pgconn.ssl_in_use, "no TLS"
+        if verb == "ask":
+            ask(connection, argument)
+            transactions(connection)
+            pipelines(connection)
+        else:
+            read(connection, argument == "binary")
+
+
+main(*sys.argv[1:])
