@@ -78,7 +78,7 @@ pub fn run(scale: Scale) -> Result<String> {
 fn contenders(gateway: &Gateway, postgres: &postgres_server::Server) -> Result<Vec<Contender>> {
     let ours = |name, sql, prepared| {
         let login = gateway.login.clone();
-        Contender { name, login, process: gateway.process(), sql, prepared }
+        Contender { name, login, process: gateway.running.process(), sql, prepared }
     };
     let family = postgres_family(postgres)?;
     let theirs = |name, sql, prepared| {
@@ -159,7 +159,7 @@ fn is_cached(contender: &Contender) -> bool {
 }
 
 fn hits(gateway: &Gateway, contender: &Contender) -> Result<f64> {
-    if is_cached(contender) { gateway.counter("lakegate_result_cache_hits_total") } else { Ok(0.0) }
+    if is_cached(contender) { gateway.running.counter("lakegate_result_cache_hits_total") } else { Ok(0.0) }
 }
 
 /// Every statement but the very first was a hit.

@@ -47,7 +47,7 @@ pub fn run(scale: Scale) -> Result<String> {
     );
     let (sql, writer, files) = (insert.as_str(), Arc::clone(&own.writer), FLOOR_FILES);
     let arms = [
-        Arm::timed("lakegate, INSERT", gateway.process(), || runtime.block_on(client.simple(sql)).map(|_| ())),
+        Arm::timed("lakegate, INSERT", gateway.running.process(), || runtime.block_on(client.simple(sql)).map(|_| ())),
         Arm::timed("lakegate, lake writer", Process::Ours, || runtime.block_on(append(&writer, &batch))),
         Arm::telling("PyIceberg (peer)", || iceberg.time(&json!({ "do": "iceberg_append" }))),
         Arm::telling("four files and a swap (limit)", || floor.time(&json!({ "do": "floor_commit", "files": files }))),

@@ -35,11 +35,17 @@ pub struct Lake {
     pub writer: Arc<dyn Writer>,
 }
 
-/// Ends with its value.
-pub struct Gateway {
+/// A process of lakegate's binary; ends with its value.
+pub struct Running {
     child: Child,
-    pub login: Login,
     http: SocketAddr,
+    log: PathBuf,
+}
+
+/// A server over a lake.
+pub struct Gateway {
+    pub running: Running,
+    pub login: Login,
     /// Dropped after the server has ended.
     pub lake: Lake,
 }
@@ -91,34 +97,49 @@ impl Lake {
         Ok(files)
     }
 
-    /// Starts the server; returns when it takes connections.
+    /// A file of the catalog.
+    pub fn describe(&self, name: &str, text: &str) -> Result<()> {
+        write(&self.dir.path().join("catalog").join(name), text)
+    }
+
+    /// `lakegate serve`; returns when it takes connections.
     pub fn serve(self) -> Result<Gateway> {
+        let (pg, http) = (free_address()?, free_address()?);
+        let login = Login { address: pg, user: USER, password: USER, database: "lakegate" };
+        let running = self.start(&["serve"], pg, http, pg)?;
+        Ok(Gateway { running, login, lake: self })
+    }
+
+    /// `lakegate ingest`; returns when its HTTP door is open.
+    pub fn ingest(&self) -> Result<Running> {
+        let (pg, http) = (free_address()?, free_address()?);
+        self.start(&["ingest", "--http-listen", &http.to_string()], pg, http, http)
+    }
+
+    fn start(&self, words: &[&str], pg: SocketAddr, http: SocketAddr, door: SocketAddr) -> Result<Running> {
         let dir = self.dir.path();
         fs::create_dir_all(dir.join("catalog/datasets"))?;
-        let model = include_str!("../../policies/model.conf");
         let verifier = scram_verifier(USER, b"sixteen byte salt", ITERATIONS);
-        write(&dir.join("policies/model.conf"), model)?;
+        write(&dir.join("policies/model.conf"), include_str!("../../policies/model.conf"))?;
         write(&dir.join("policies/policy.csv"), POLICY)?;
         write(&dir.join("policies/users.toml"), &format!("[user.{USER}]\nscram = \"{verifier}\"\n"))?;
-        let (pg, http) = (free_address()?, free_address()?);
         let config = format!(
             "catalog_dir = \"catalog\"\npolicies_dir = \"policies\"\n[metastore]\npath = \"metastore.db\"\n\
-             [wire]\nlisten = [\"{pg}\"]\nhttp_listen = \"{http}\"\ntls = \"off\"\n"
+             [wire]\nlisten = [\"{pg}\"]\nhttp_listen = \"{http}\"\ntls = \"off\"\n[ingest]\nenabled = false\n"
         );
         let path = dir.join("lakegate.toml");
         write(&path, &config)?;
-        let log = fs::File::create(dir.join("log"))?;
+        let log = dir.join("log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_lakegate"));
-        command.arg("serve").arg("--config").arg(path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let child = command.spawn().context("lakegate's binary")?;
-        let login = Login { address: pg, user: USER, password: USER, database: "lakegate" };
-        let mut gateway = Gateway { child, login, http, lake: self };
-        gateway.await_door()?;
-        Ok(gateway)
+        command.args(words).arg("--config").arg(path).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.stderr(fs::File::create(&log)?).spawn().context("lakegate's binary")?;
+        let mut running = Running { child, http, log };
+        running.await_door(door)?;
+        Ok(running)
     }
 }
 
-impl Gateway {
+impl Running {
     pub fn process(&self) -> Process {
         Process::One(self.child.id())
     }
@@ -134,19 +155,23 @@ impl Gateway {
         Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
-    fn await_door(&mut self) -> Result<()> {
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    fn await_door(&mut self, door: SocketAddr) -> Result<()> {
         let begin = Instant::now();
-        while TcpStream::connect(self.login.address).is_err() {
-            let log = || fs::read_to_string(self.lake.dir.path().join("log")).unwrap_or_default();
+        while TcpStream::connect(door).is_err() {
             let ended = self.child.try_wait()?;
-            ensure!(ended.is_none() && begin.elapsed() < PATIENCE, "lakegate does not start:\n{}", log());
+            ensure!(ended.is_none() && begin.elapsed() < PATIENCE, "lakegate does not start:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
     }
 }
 
-impl Drop for Gateway {
+impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -12,6 +12,7 @@ mod commit;
 mod gateway;
 mod measure;
 mod peer;
+mod pipeline;
 mod plain;
 #[allow(dead_code)] // the tests' own private server, of which a measurement needs less than a test
 #[path = "../../tests/postgres_server.rs"]
@@ -42,8 +43,13 @@ impl Scale {
 type Journey = fn(Scale) -> Result<String>;
 
 /// In the order in which they run.
-const JOURNEYS: [(&str, Journey); 4] =
-    [("tpch", tpch::run), ("result", result::run), ("cache", cache::run), ("commit", commit::run)];
+const JOURNEYS: [(&str, Journey); 5] = [
+    ("tpch", tpch::run),
+    ("result", result::run),
+    ("cache", cache::run),
+    ("commit", commit::run),
+    ("pipeline", pipeline::run),
+];
 
 fn main() -> Result<()> {
     // cargo adds `--bench` to whatever it was given.

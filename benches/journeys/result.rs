@@ -34,7 +34,9 @@ pub fn run(scale: Scale) -> Result<String> {
         let measured = interleave(
             scale.rounds,
             vec![
-                Arm::timed("lakegate", gateway.process(), || counted(runtime.block_on(ours.extended(SQL, format))?)),
+                Arm::timed("lakegate", gateway.running.process(), || {
+                    counted(runtime.block_on(ours.extended(SQL, format))?)
+                }),
                 Arm::timed("PostgreSQL (peer)", family, || counted(runtime.block_on(theirs.extended(SQL, format))?)),
                 Arm::timed("DataFusion, rows thrown away (limit)", Process::Ours, || {
                     ensure_rows(plain.drain("SELECT * FROM orders")?, rows)

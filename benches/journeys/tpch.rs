@@ -74,7 +74,7 @@ pub fn run(scale: Scale) -> Result<String> {
         let measured = interleave(
             scale.rounds,
             vec![
-                Arm::timed("lakegate", gateway.process(), || runtime.block_on(client.simple(sql)).map(|_| ())),
+                Arm::timed("lakegate", gateway.running.process(), || runtime.block_on(client.simple(sql)).map(|_| ())),
                 Arm::timed("DataFusion (limit)", Process::Ours, || plain.collect(sql).map(|_| ())),
                 Arm::telling("DuckDB (peer)", || duckdb.time(&theirs)),
             ],
