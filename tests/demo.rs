@@ -19,7 +19,7 @@ const FIRST_ANSWER_MAX: Duration = Duration::from_secs(60);
 /// There from the start; later events come while the test runs.
 const FIRST_EVENTS: &str = "e.event_id <= 'evt-000002000'";
 
-struct Demo {
+pub(crate) struct Demo {
     process: Child,
     dir: tempfile::TempDir,
     pg_port: u16,
@@ -28,7 +28,7 @@ struct Demo {
 }
 
 impl Demo {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         // Readable for others below it: PostgreSQL may have to run as somebody else.
         let dir = tempfile::Builder::new().permissions(mode(0o755)).tempdir().unwrap();
         let (pg_port, http_port) = (free_port(), free_port());
@@ -49,11 +49,11 @@ impl Demo {
         Self { process, dir, pg_port, http_port, greeting }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join("demo").join(name)
     }
 
-    async fn connect(&self, user: &str) -> Client {
+    pub(crate) async fn connect(&self, user: &str) -> Client {
         client(&format!("postgresql://{user}:{user}@127.0.0.1:{}/lakegate", self.pg_port)).await
     }
 

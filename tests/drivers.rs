@@ -11,19 +11,17 @@ use tokio::process::Command;
 use tokio_postgres::types::Type;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::gateway::{Files, Gateway, PATIENCE, told};
+use crate::gateway::{Files, Gateway, PATIENCE, told, until};
 use crate::postgres_server;
 
-/// Word for word in both: an ordinary table there, an Iceberg table here.
-const TABLES: [&str; 3] = [
-    "CREATE SCHEMA drivers",
-    "CREATE TABLE drivers.numbers AS SELECT id, (id % 7)::int4 AS small, (id * 1.01)::numeric(12,2) AS amount, \
-     'name ' || id AS name, CASE WHEN id % 3 = 0 THEN NULL ELSE 'note' END AS note, \
-     date '2020-01-01' + (id % 1000)::int4 AS day, \
-     timestamptz '2024-01-01T00:00:00Z' + id * interval '1 second' AS at, \
-     id % 2 = 0 AS flag, id::float8 / 4 AS ratio FROM generate_series(1::int8, 1000000::int8) AS series(id)",
-    "CREATE TABLE drivers.written (id int8, note text, amount numeric(12,2), day date, at timestamptz, flag boolean)",
-];
+/// PostgreSQL's table; lakegate's is an Iceberg table, made from it through the source.
+const NUMBERS: &str = "CREATE TABLE drivers.numbers AS SELECT id::int8 AS id, (id % 7)::int4 AS small, \
+    (id * 1.01)::numeric(12,2) AS amount, 'name ' || id AS name, CASE WHEN id % 3 <> 0 THEN 'note' END AS note, \
+    date '2020-01-01' + id % 1000 AS day, timestamptz '2024-01-01T00:00:00Z' + id * interval '1 second' AS at, \
+    id % 2 = 0 AS flag, id::float8 / 4 AS ratio FROM generate_series(1, 1000000) AS series(id)";
+
+const WRITTEN: &str =
+    "CREATE TABLE drivers.written (id int8, note text, amount numeric(12,2), day date, at timestamptz, flag boolean)";
 
 /// Every row folded into one line, as each driver folds what it reads.
 const FOLDED: &str = "SELECT concat_ws(' ', 'folded', count(*), sum(id), sum(small), sum(amount), sum(length(name)), \
@@ -47,13 +45,6 @@ impl Pair {
         std::fs::write(&certificate, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
 
-        let files = Files {
-            policy: ["select", "insert", "create"].map(|right| format!("p, root, *, {right}, allow\n")).concat(),
-            users: vec![("root".into(), String::new())],
-            certificate: Some((certificate, key)),
-            ..Files::default()
-        };
-        let gateway = Gateway::start(&files.with_lake()).await;
         let postgres = postgres_server::Server::start().await;
         postgres.write("server.crt", &made.cert.pem());
         postgres.write("server.key", &made.signing_key.serialize_pem());
@@ -65,17 +56,33 @@ impl Pair {
         ] {
             postgres.run(sql).await;
         }
+        let source = format!(
+            "kind = \"postgres\"\nhost = {:?}\nport = {}\ndatabase = \"lakegate\"\nuser = \"postgres\"\ntls = \"off\"\n\
+             schemas = {{ drivers = \"origin\" }}\n",
+            postgres.socket(),
+            postgres.port
+        );
+        let files = Files {
+            sources: vec![("origin".into(), source)],
+            policy: ["select", "insert", "create", "drop"]
+                .map(|right| format!("p, root, *, {right}, allow\n"))
+                .concat(),
+            users: vec![("root".into(), String::new())],
+            certificate: Some((certificate, key)),
+            ..Files::default()
+        };
+        let gateway = Gateway::start(&files.with_lake()).await;
         let pair = Self { gateway, postgres, folder };
         let begin = Instant::now();
         while let Err(error) = pair.connect(pair.postgres.port).await {
             assert!(begin.elapsed() < PATIENCE, "PostgreSQL takes no TLS: {error}");
         }
-        for port in pair.ports() {
-            let client = pair.connect(port).await.unwrap();
-            for sql in TABLES {
-                client.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {}", told(&e)));
-            }
-        }
+        let [postgres, lakegate] = pair.ports();
+        pair.execute(postgres, &["CREATE SCHEMA drivers", NUMBERS, WRITTEN]).await;
+        let client = pair.connect(lakegate).await.unwrap();
+        until(&client, "SELECT count(*) FROM origin.numbers", |answer| answer.starts_with("1000000")).await;
+        let copy = "CREATE TABLE drivers.numbers AS SELECT * FROM origin.numbers";
+        pair.execute(lakegate, &["CREATE SCHEMA drivers", copy, WRITTEN]).await;
         pair
     }
 
@@ -105,6 +112,13 @@ impl Pair {
         Ok(client)
     }
 
+    async fn execute(&self, port: u16, statements: &[&str]) {
+        let client = self.connect(port).await.unwrap();
+        for sql in statements {
+            client.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {}", told(&e)));
+        }
+    }
+
     /// What the program prints, connected to `port` by libpq's environment.
     async fn run(&self, command: &[String], port: u16) -> String {
         let ran = Command::new(&command[0])
@@ -129,8 +143,7 @@ impl Pair {
         let [postgres, lakegate] = self.ports();
         let (expected, found) = (self.run(command, postgres).await, self.run(command, lakegate).await);
         for port in self.ports() {
-            self.connect(port).await.unwrap().batch_execute("DROP TABLE drivers.written").await.unwrap();
-            self.connect(port).await.unwrap().batch_execute(TABLES[2]).await.unwrap();
+            self.execute(port, &["DROP TABLE drivers.written", WRITTEN]).await;
         }
         println!("{name}: {} lines", found.lines().count());
         differences(name, &expected, &found)

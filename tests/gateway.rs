@@ -2,6 +2,7 @@
 //! clients of the PostgreSQL door. It checks nothing itself.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use lakegate::config::Config;
@@ -95,6 +96,7 @@ fn write_private(path: &Path, text: &str) {
 
 impl Gateway {
     pub async fn start(files: &Files) -> Self {
+        keep_log();
         let dir = tempfile::tempdir().unwrap();
         files.write(dir.path());
         let config = Config::load(&dir.path().join("lakegate.toml"), |_| None);
@@ -132,6 +134,30 @@ impl Gateway {
         }
     }
 
+    /// Changes of the policy that were refused, as the admin's log tells them: one text a fault.
+    pub fn refusals(&self) -> Vec<String> {
+        let ours = self.path("policies").display().to_string();
+        let log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = String::from_utf8_lossy(&log).into_owned();
+        log.lines().filter(|l| l.contains("change refused") && l.contains(&ours)).map(str::to_string).collect()
+    }
+
+    /// Writes it and polls until the server has judged it: `true` where it came into force. `meanwhile` looks at each
+    /// moment in between, and once after.
+    pub async fn judge_policy(&self, text: &str, meanwhile: impl AsyncFn()) -> bool {
+        let state = || (self.server.engine.world().policies.hash(), self.refusals().len());
+        let (before, begin) = (state(), Instant::now());
+        self.write_policy(text);
+        loop {
+            let now = state();
+            assert!(now != before || begin.elapsed() < PATIENCE, "nothing was said of the new policy");
+            meanwhile().await;
+            if now != before {
+                return now.0 != before.0;
+            }
+        }
+    }
+
     /// By name, with the name as password.
     pub async fn connect(&self, user: &str) -> Client {
         let address = self.server.pg;
@@ -150,10 +176,35 @@ impl Gateway {
     }
 }
 
+/// The log of every gateway in this process, from warnings up.
+static LOG: Mutex<Vec<u8>> = Mutex::new(vec![]);
+
+fn keep_log() {
+    struct Line;
+    impl std::io::Write for Line {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            LOG.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let log = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::WARN);
+        log.with_writer(|| Line).init();
+    });
+}
+
 /// What a client is told of an error, without the id that differs from one to the next.
 pub fn told(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
-        Some(e) => format!("ERROR {} {}", e.code().code(), e.message()),
+        Some(e) => {
+            let fields = [e.detail().filter(|d| !d.starts_with("query id ")), e.hint()];
+            let more: String = fields.into_iter().flatten().map(|f| format!(" | {f}")).collect();
+            format!("ERROR {} {}{more}", e.code().code(), e.message())
+        }
         None => format!("BROKEN {error}"),
     }
 }

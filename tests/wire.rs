@@ -1,7 +1,7 @@
 //! The PostgreSQL door against a real engine: the protocol in order, out of order and under fault. Every limit is turned
 //! down so that it bites at once, and asked for by SQLSTATE and by the other session, which must not notice.
 
-mod client;
+pub(crate) mod client;
 mod limits;
 mod protocol;
 mod tools;

@@ -1,6 +1,7 @@
 //! PostgreSQL's SQL over DataFusion's planner: pure `Query → Query`, nothing recognised by its text. It resolves no name.
 
 mod names;
+mod precedence;
 mod rewrite;
 
 use std::ops::ControlFlow;

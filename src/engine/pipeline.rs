@@ -1,14 +1,14 @@
 //! One query's life, nine verbs: parse → admit → plan → bind → pin → guard → substitute → optimize → run. Parsing and
 //! admitting are `prepare`'s half; the rest is done anew at each execution, under the policy of now.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{ParamValues, ScalarValue};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::Query;
@@ -17,7 +17,7 @@ use futures::future::try_join_all;
 use super::fingerprint::Question;
 use super::resolver::{Reached, Resolver, Rights};
 use super::session::Facts;
-use super::{Shared, dialect};
+use super::{Shared, dialect, parameters};
 use crate::catalog::Body;
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{Opening, Pins};
@@ -86,18 +86,19 @@ fn plan_now(facts: Arc<Facts>, query: Query, declared: Vec<Option<FieldRef>>, co
         Resolver::new(&facts.world.catalog, rights, &state, &facts.search_path, Some((&facts.world, &facts.view)))
     };
     let first = resolver();
-    let plan = first.plan(query.clone(), &declared)?;
-    let parameters = parameter_types(&plan, &declared)?;
+    let told: Vec<_> = declared.iter().map(|field| field.as_ref().map(parameters::for_planning)).collect();
+    let plan = first.plan(query.clone(), &told)?;
+    let parameters = parameters::types(&plan, &declared)?;
     // with the types known, what depends on them (a bare `$1` in the select list) gets its own
     let (plan, reached) = if parameters.is_empty() {
         (plan, first.reached())
     } else {
         let typed = resolver();
-        let fields: Vec<Option<FieldRef>> = parameters.iter().cloned().map(Some).collect();
+        let fields: Vec<_> = parameters.iter().map(|field| Some(parameters::for_planning(field))).collect();
         (typed.plan(query, &fields)?, typed.reached())
     };
     let analyzed = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {})?;
-    let columns = shown_columns(analyzed.schema().as_arrow());
+    let columns = shown_columns(folded(analyzed)?.schema().as_arrow());
     if columns.fields().len() > columns_max {
         return Err(Error::new(Kind::TooManyColumns, format!("target lists can have at most {columns_max} entries")));
     }
@@ -145,7 +146,7 @@ async fn guarded(
     let (plan, reached, parameters) = (planned.plan.clone(), Arc::clone(&planned.reached), planned.parameters.clone());
     let (nodes_max, columns) = (shared.config.statement.plan_nodes_max, Arc::clone(&planned.columns));
     let work = move || {
-        let plan = bind(plan, &parameters, values)?;
+        let plan = parameters::bind(plan, &parameters, values)?;
         let opening = Opening { policy: &facts.policy, pins: &pins, bodies: &reached.bodies };
         let guarded = guard(plan, &opening)?;
         count_nodes(guarded.plan(), nodes_max)?;
@@ -171,8 +172,8 @@ async fn substitute(shared: &Shared, key: Option<Key>) -> Option<Found> {
 }
 
 async fn optimize(state: &SessionState, guarded: &Guarded) -> Result<Arc<dyn ExecutionPlan>> {
-    let optimized = state.optimize(guarded.plan())?;
-    Ok(state.query_planner().create_physical_plan(&optimized, state).await?)
+    let optimized = state.optimize(guarded.plan()).map_err(Error::behind_guard)?;
+    state.query_planner().create_physical_plan(&optimized, state).await.map_err(Error::behind_guard)
 }
 
 /// Iceberg snapshots and Kafka end offsets, once for all scans of the statement.
@@ -188,68 +189,29 @@ async fn pin(reached: &Reached) -> Result<Pins> {
     Ok(pins)
 }
 
-/// Parameters become typed literals before the guard, so that they can prune and be pushed like any literal.
-fn bind(plan: LogicalPlan, parameters: &[FieldRef], values: Vec<ScalarValue>) -> Result<LogicalPlan> {
-    if parameters.len() != values.len() {
-        let text = format!(
-            "bind message supplies {} parameters, but prepared statement requires {}",
-            values.len(),
-            parameters.len()
-        );
-        return Err(Error::new(Kind::Protocol, text));
-    }
-    if parameters.is_empty() {
-        return Ok(plan);
-    }
-    let cast = parameters.iter().zip(values).map(|(field, value)| {
-        let value = if value.data_type() == *field.data_type() { value } else { value.cast_to(field.data_type())? };
-        Ok(datafusion::common::metadata::ScalarAndMetadata::new(value, None))
-    });
-    let values = cast.collect::<Result<Vec<_>>>()?;
-    Ok(plan.with_param_values(ParamValues::List(values))?)
-}
-
-/// Declared type, else what the planner inferred, else by its place: a cast's type, LIMIT's integer; else text, as
-/// PostgreSQL does for a lone unknown.
-fn parameter_types(plan: &LogicalPlan, declared: &[Option<FieldRef>]) -> Result<Vec<FieldRef>> {
-    let mut found: BTreeMap<usize, Option<FieldRef>> = BTreeMap::new();
-    let note = |found: &mut BTreeMap<usize, Option<FieldRef>>, id: &str, field: Option<FieldRef>| {
-        if let Some(n) = id.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()) {
-            let known = found.entry(n).or_default();
-            *known = known.take().or(field);
-        }
+/// The analyser's casts of literals done: `round(x, 1)` has the scale that its literal says, and the optimiser will see
+/// it. Describe must tell the same before.
+fn folded(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let fold = |e: Expr| match &e {
+        Expr::Cast(cast) => match cast.expr.as_ref() {
+            Expr::Literal(value, metadata) => match value.cast_to(cast.field.data_type()) {
+                Ok(value) => Ok(Transformed::yes(Expr::Literal(value, metadata.clone()))),
+                // an error is told when it is run
+                Err(_) => Ok(Transformed::no(e)),
+            },
+            _ => Ok(Transformed::no(e)),
+        },
+        _ => Ok(Transformed::no(e)),
     };
-    plan.apply_with_subqueries(|node| {
-        let in_limit = matches!(node, LogicalPlan::Limit(_));
-        node.apply_expressions(|expr| {
-            expr.apply(|e| {
-                match e {
-                    Expr::Cast(c) => {
-                        if let Expr::Placeholder(p) = c.expr.as_ref() {
-                            note(&mut found, &p.id, Some(Arc::clone(&c.field)));
-                        }
-                    }
-                    Expr::Placeholder(p) => {
-                        let limit = || in_limit.then(|| Arc::new(Field::new("", DataType::Int64, true)));
-                        note(&mut found, &p.id, p.field.clone().or_else(limit));
-                    }
-                    _ => {}
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
+    let plan = plan.transform_up(|node| {
+        let names = NamePreserver::new(&node);
+        let node = node.map_expressions(|e| {
+            let name = names.save(&e);
+            Ok(e.transform_up(fold)?.update_data(|e| name.restore(e)))
+        })?;
+        node.map_data(LogicalPlan::recompute_schema)
     })?;
-    let highest = found.keys().next_back().copied().unwrap_or(0).max(declared.len());
-    let field = |n: usize| {
-        let by_client = declared.get(n - 1).cloned().flatten();
-        by_client.unwrap_or_else(|| {
-            // the metadata of a compared column stays: an oid is not the number it looks like
-            let known = found.get(&n).cloned().flatten().map(Arc::unwrap_or_clone);
-            let field = known.unwrap_or_else(|| Field::new("", DataType::Utf8, true));
-            Arc::new(field.with_name(format!("${n}")).with_nullable(true))
-        })
-    };
-    Ok((1..=highest).map(field).collect())
+    Ok(plan.data)
 }
 
 /// Names as PostgreSQL shows them.

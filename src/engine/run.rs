@@ -21,7 +21,8 @@ pub struct Rows {
     tag: &'static str,
     stream: SendableRecordBatchStream,
     bounds: Bounds,
-    record: Option<Record>,
+    /// Boxed: an answer without rows is small.
+    record: Option<Box<Record>>,
     /// What it reads, for [`super::Session::recheck`].
     pub(crate) opened: Vec<OpenedObject>,
 }
@@ -69,7 +70,7 @@ pub(crate) fn run(ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> 
     let stream = match stream {
         Ok(stream) => stream,
         Err(error) => {
-            let error = Error::from(error);
+            let error = Error::behind_guard(error);
             record.failed(&error);
             return Err(error);
         }
@@ -79,7 +80,7 @@ pub(crate) fn run(ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> 
         && found.fields().iter().zip(columns.fields()).all(|(a, b)| a.data_type() == b.data_type());
     // a Describe that was answered otherwise cannot be taken back
     let schema = if same { columns } else { super::pipeline::shown_columns(&found) };
-    Ok(Rows { schema, tag: "SELECT", stream, bounds, record: Some(record), opened })
+    Ok(Rows { schema, tag: "SELECT", stream, bounds, record: Some(Box::new(record)), opened })
 }
 
 impl Rows {
@@ -88,7 +89,7 @@ impl Rows {
         let schema = batch.schema();
         let rows = futures::stream::once(async move { Ok(batch) });
         let stream = datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(Arc::clone(&schema), rows);
-        Self { schema, tag, stream: Box::pin(stream), bounds, record: Some(record), opened: vec![] }
+        Self { schema, tag, stream: Box::pin(stream), bounds, record: Some(Box::new(record)), opened: vec![] }
     }
 
     pub fn schema(&self) -> SchemaRef {
@@ -103,7 +104,7 @@ impl Rows {
     /// The next batch; `None` at the end. After an error there is nothing more.
     pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
         let stream = &mut self.stream;
-        let next = self.bounds.hold(async { stream.next().await.transpose().map_err(Error::from) }).await;
+        let next = self.bounds.hold(async { stream.next().await.transpose().map_err(Error::behind_guard) }).await;
         match next {
             Ok(Some(batch)) => {
                 if let Some(record) = &mut self.record {

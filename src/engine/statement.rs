@@ -3,7 +3,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     self, ContextModifier, DiscardObject, Expr, Ident, Insert, ObjectName, ObjectNamePart, ObjectType, Query, Reset,
-    SchemaName, Set, Statement, TableObject, TransactionAccessMode, TransactionMode, Value,
+    SchemaName, Set, SetOperator, SetQuantifier, Statement, TableObject, TransactionAccessMode, TransactionMode, Value,
 };
 
 use crate::error::{Error, Kind, Result};
@@ -359,7 +359,14 @@ fn refuse_hidden_statements(query: &Query) -> Result<()> {
                 match body {
                     SetExpr::Select(select) if select.into.is_some() => self.0 = Some("SELECT INTO"),
                     SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) | SetExpr::Table(_) => {}
-                    SetExpr::SetOperation { left, right, .. } => bodies.extend([left.as_ref(), right.as_ref()]),
+                    SetExpr::SetOperation { left, right, op, set_quantifier } => {
+                        // planned as joins, which lose count of equal rows: no answer is better than a wrong one
+                        let all = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
+                        if all && matches!(op, SetOperator::Except | SetOperator::Minus | SetOperator::Intersect) {
+                            self.0 = Some("EXCEPT ALL or INTERSECT ALL");
+                        }
+                        bodies.extend([left.as_ref(), right.as_ref()]);
+                    }
                     SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
                         self.0 = Some("a data-modifying statement in WITH");
                     }

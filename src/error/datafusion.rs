@@ -28,6 +28,28 @@ impl From<arrow::error::ArrowError> for Error {
     }
 }
 
+impl Error {
+    /// For what is raised once policy is part of the plan: a planner's own text may print conditions, masks, files and
+    /// the bodies of datasets, so none of it is told. What a constant of the statement's own computes to still is.
+    pub(crate) fn behind_guard(error: DataFusionError) -> Self {
+        let error = match recover(error) {
+            Ok(ours) => return ours,
+            Err(theirs) => theirs,
+        };
+        let speaks = matches!(
+            error.find_root(),
+            DataFusionError::Plan(_)
+                | DataFusionError::NotImplemented(_)
+                | DataFusionError::SchemaError(..)
+                | DataFusionError::SQL(..)
+        );
+        if speaks {
+            return Error::unsupported("a statement of this form").with_source(error.strip_backtrace());
+        }
+        sort(error)
+    }
+}
+
 /// Takes our own error out of the wrappings DataFusion put around it, by value where it can.
 fn recover(error: DataFusionError) -> Result<Error, DataFusionError> {
     match error {
@@ -176,6 +198,23 @@ mod tests {
         let e = DataFusionError::External(Box::new(e));
         let back = Error::from(e);
         assert_eq!((back.kind(), back.message()), (Kind::SourceUnreachable, "source \"crm\" cannot be reached"));
+    }
+
+    #[test]
+    fn no_plan_is_told_of_behind_the_guard() {
+        for error in [
+            DataFusionError::Plan("PolicyScan hr.emp FilterExec: region@1 = EU of type /tmp/x.parquet".into()),
+            DataFusionError::NotImplemented("Physical plan does not support region = 'EU'".into()).context("x.parquet"),
+            DataFusionError::Plan("cast of region".into()).context("check_plan"),
+        ] {
+            let told = Error::behind_guard(error);
+            assert_eq!((told.kind(), told.message()), (Kind::Unsupported, "a statement of this form is not supported"));
+            assert!(told.source().is_some());
+        }
+        let ours: DataFusionError = Error::new(Kind::PermissionDenied, "permission denied").into();
+        assert_eq!(Error::behind_guard(ours.context("while planning")).kind(), Kind::PermissionDenied);
+        let computed = DataFusionError::from(arrow::error::ArrowError::DivideByZero);
+        assert_eq!(Error::behind_guard(computed).kind(), Kind::DivisionByZero);
     }
 
     #[test]

@@ -49,14 +49,14 @@ impl SessionPolicy {
 
     /// A base table inside a dataset: the owner's grant, and whatever lines name the caller on top. Filters of both by
     /// AND, the strictest mask of both, denied columns of the caller added to `hidden` and `denied`. `Deny` where the
-    /// owner has no right or a line denies the caller.
-    pub fn through(&self, owner: &SessionPolicy, object: ObjectId) -> Decision {
+    /// owner has no right or a line denies the caller. `via`: others whose lines count as the caller's do.
+    pub fn through(&self, owner: &SessionPolicy, via: &[SessionPolicy], object: ObjectId) -> Decision {
         // the index of an owner of another generation means nothing here
-        if !Arc::ptr_eq(&self.policies, &owner.policies) {
-            return self.through_afresh(owner, object);
+        if !via.is_empty() || !Arc::ptr_eq(&self.policies, &owner.policies) {
+            return self.through_afresh(owner, via, object);
         }
         let key = (object, Action::Select, Some(owner.subject));
-        self.remember(key, || self.through_afresh(owner, object))
+        self.remember(key, || self.through_afresh(owner, via, object))
     }
 
     /// `p, X, schema.*, create, allow`.
@@ -101,17 +101,22 @@ impl SessionPolicy {
         self.subject().map_or(&NONE, |s| &s.values)
     }
 
-    fn through_afresh(&self, owner: &SessionPolicy, object: ObjectId) -> Decision {
-        let (Some((bound, caller)), Some((_, owners))) = (self.gather(object), owner.gather(object)) else {
-            return Decision::Deny;
-        };
-        let denied = caller.permits(&self.policies, Action::Select).any(|p| !p.allow);
+    fn through_afresh(&self, owner: &SessionPolicy, via: &[SessionPolicy], object: ObjectId) -> Decision {
+        let Some((bound, owners)) = owner.gather(object) else { return Decision::Deny };
         let policies = &self.policies;
-        if denied || !allowed(owners.permits(policies, Action::Select)) {
+        if !allowed(owners.permits(policies, Action::Select)) {
             return Decision::Deny;
         }
-        let parts =
-            [Part { gathered: &owners, values: owner.values() }, Part { gathered: &caller, values: self.values() }];
+        let others: Vec<&SessionPolicy> = std::iter::once(self).chain(via).collect();
+        let Some(gathered) = others.iter().map(|other| Some(other.gather(object)?.1)).collect::<Option<Vec<_>>>()
+        else {
+            return Decision::Deny;
+        };
+        if gathered.iter().flat_map(|lines| lines.permits(policies, Action::Select)).any(|p| !p.allow) {
+            return Decision::Deny;
+        }
+        let mut parts = vec![Part { gathered: &owners, values: owner.values() }];
+        parts.extend(gathered.iter().zip(&others).map(|(gathered, other)| Part { gathered, values: other.values() }));
         grant(policies, bound, &parts)
     }
 

@@ -72,19 +72,18 @@ pub struct OpenedObject {
     pub id: ObjectId,
     pub name: TableName,
     pub grant: Arc<Grant>,
-    /// Whose rights it was opened with besides the session's: the owner of the dataset around it.
-    pub owner: Option<String>,
+    /// Inside a dataset: its owner, then the owners of the datasets that lead to it.
+    pub owners: Vec<Arc<str>>,
 }
 
 impl OpenedObject {
     /// The same grant under `policies` too: a suspended result may go on.
     pub fn holds(&self, policies: &Arc<Policies>, session: &SessionPolicy) -> bool {
-        let now = match &self.owner {
-            None => session.decide(self.id, Action::Select),
-            Some(owner) => match policies.owner(owner) {
-                Some(owner) => session.through(&owner, self.id),
-                None => Decision::Deny,
-            },
+        let owners: Option<Vec<_>> = self.owners.iter().map(|name| policies.owner(name)).collect();
+        let now = match owners.as_deref() {
+            Some([]) => session.decide(self.id, Action::Select),
+            Some([owner, via @ ..]) => session.through(owner, via, self.id),
+            None => Decision::Deny,
         };
         matches!(now, Decision::Allow(grant) if grant.fingerprint() == self.grant.fingerprint())
     }
@@ -145,8 +144,19 @@ pub fn guard(plan: LogicalPlan, opening: &Opening<'_>) -> Result<Guarded> {
 enum Rights {
     /// The session's own.
     Own,
-    /// Inside a dataset: its owner's, under whatever lines name the caller (policy.md §8).
-    Through { owner: SessionPolicy, dataset: String },
+    /// Inside a dataset: its owner's, under whatever lines name the caller. `via`: the owners of the datasets that lead
+    /// there; lines that name one of them count too, or a dataset over a dataset could give more than its maker has.
+    Through { owner: SessionPolicy, via: Vec<SessionPolicy>, dataset: String },
+}
+
+impl Rights {
+    fn owners(&self) -> impl Iterator<Item = &SessionPolicy> {
+        let (owner, via): (Option<&SessionPolicy>, &[SessionPolicy]) = match self {
+            Self::Own => (None, &[]),
+            Self::Through { owner, via, .. } => (Some(owner), via),
+        };
+        owner.into_iter().chain(via)
+    }
 }
 
 struct Walk<'a> {
@@ -202,17 +212,15 @@ impl Walk<'_> {
         if planned_schema(&grant, &forbidden, object) != sealed.schema {
             return Err(Error::new(Kind::CachedPlanChanged, "cached plan must not change result type"));
         }
+        let owners = rights.owners().map(|owner| Arc::clone(&owner.principal().user)).collect();
         self.opened.borrow_mut().push(OpenedObject {
             id: object.id,
             name: object.name.clone(),
             grant: Arc::clone(&grant),
-            owner: match rights {
-                Rights::Own => None,
-                Rights::Through { owner, .. } => Some(owner.principal().user().to_string()),
-            },
+            owners,
         });
         match object.kind {
-            ObjectKind::Dataset => self.dataset(object, &grant, sealed, scan, depth),
+            ObjectKind::Dataset => self.dataset(object, &grant, sealed, scan, (rights, depth)),
             ObjectKind::Table | ObjectKind::Metadata => {
                 let dataset = match rights {
                     Rights::Own => None,
@@ -231,9 +239,9 @@ impl Walk<'_> {
                 Decision::Allow(grant) => Ok((grant, Default::default())),
                 Decision::Deny => Err(undefined_table(&object.name)),
             },
-            Rights::Through { owner, dataset } => {
+            Rights::Through { owner, via, dataset } => {
                 let refused = || Error::new(Kind::PermissionDenied, format!("permission denied for view {dataset}"));
-                let Decision::Allow(both) = caller.through(owner, object.id) else { return Err(refused()) };
+                let Decision::Allow(both) = caller.through(owner, via, object.id) else { return Err(refused()) };
                 let Decision::Allow(owners) = owner.decide(object.id, Action::Select) else { return Err(refused()) };
                 let forbidden = both.hidden.difference(&owners.hidden).cloned().collect();
                 Ok((both, forbidden))
@@ -281,12 +289,13 @@ impl Walk<'_> {
         grant: &Grant,
         sealed: &Sealed,
         scan: &TableScan,
-        depth: usize,
+        (outer, depth): (&Rights, usize),
     ) -> Result<LogicalPlan> {
         let Some(body) = self.opening.bodies.get(&object.id) else {
             return Err(Error::internal(format!("the body of {} was not planned", object.name)));
         };
-        let rights = Rights::Through { owner: body.owner.clone(), dataset: object.name.to_string() };
+        let via = outer.owners().cloned().collect();
+        let rights = Rights::Through { owner: body.owner.clone(), via, dataset: object.name.to_string() };
         let plan = self.plan(body.plan.clone(), &rights, depth + 1)?;
         let plan = columns_by_name(plan, object)?;
         if grant.is_full() {
@@ -452,3 +461,6 @@ impl TableProvider for BodyTable {
         state.create_physical_plan(&builder.build()?).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -133,3 +133,6 @@ impl Opened {
             .into())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,6 +54,30 @@ async fn no_setting_changes_who_one_is() {
     assert_eq!(simple(&client, "SELECT current_user, session_user").await, "ann|ann\n(1)");
 }
 
+/// Whatever DataFusion lets its own users configure, by each route a client has.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_option_of_the_engine_is_a_setting() {
+    let world = World::A.start().await;
+    let client = world.connect("ann").await;
+    let options = datafusion::config::ConfigOptions::default().entries();
+    let names: Vec<String> = options.into_iter().map(|entry| entry.key).filter(|key| key.contains('.')).collect();
+    assert!(names.len() >= 100, "{}", names.len());
+    for name in &names {
+        for sql in [
+            format!("SET {name} = 1"),
+            format!("SET LOCAL {name} TO 'true'"),
+            format!("SELECT set_config('{name}', '1', true)"),
+            format!("RESET {name}"),
+            format!("SHOW {name}"),
+        ] {
+            let answer = simple(&client, &sql).await;
+            assert!(answer.starts_with("ERROR 42"), "{sql}: {answer}");
+        }
+    }
+    let before = both(&world, "ann", "SELECT * FROM hr.emp ORDER BY id").await;
+    assert_eq!(simple(&client, "SELECT * FROM hr.emp ORDER BY id").await, before[0]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn startup_parameters_are_settings_and_nothing_more() {
     let world = World::A.start().await;

@@ -1,6 +1,7 @@
 //! Hostile statements (policy.md's attacks 1, 8, 9, 17–21, 33, 36, 51) under the three oracles. `{t}` is the restricted
 //! table, `{g}` one of which only hidden rows exist, `{d}` one that is granted in full.
 
+use super::oracle::{Oracle, Over, fill};
 use super::{World, both};
 
 /// Statements that have found leaks in gateways like this one. Each is ordered or one row, so that order tells nothing.
@@ -108,36 +109,13 @@ const ATTACKS: &[&str] = &[
     "SELECT id FROM {t} WHERE name IS NOT NULL AND id >= 3 ORDER BY id",
 ];
 
-fn fill(sql: &str, schema: &str) -> String {
-    let [t, g, d] = ["emp", "ghost", "dept"].map(|n| format!("{schema}.{n}"));
-    sql.replace("{t}", &t).replace("{g}", &g).replace("{d}", &d)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn two_worlds_and_the_prefiltered_copy_answer_alike() {
-    let (a, b, copy) = tokio::join!(World::A.start(), World::B.start(), World::Copy.start());
-    let mut differ = vec![];
-    let (mut rows, mut errors) = (0, 0);
-    for schema in ["hr", "lake"] {
-        for attack in ATTACKS {
-            let sql = fill(attack, schema);
-            let [seen, other, clean] =
-                [both(&a, "ann", &sql).await, both(&b, "ann", &sql).await, both(&copy, "ann", &sql).await];
-            if seen != other || seen != clean {
-                differ.push(format!("{sql}\n  A    {seen:?}\n  B    {other:?}\n  copy {clean:?}"));
-            }
-            for answer in seen.iter().chain(&other) {
-                let hex = "CNRY".bytes().map(|b| format!("{b:02x}")).collect::<String>();
-                if answer.contains("CNRY") || answer.contains(&hex) {
-                    differ.push(format!("{sql}: a canary in {answer}"));
-                }
-            }
-            if seen[0].starts_with("ERROR") { errors += 1 } else { rows += 1 }
-        }
-    }
-    assert!(differ.is_empty(), "{} differ:\n{}", differ.len(), differ.join("\n"));
+    let oracle = Oracle::start().await;
+    let answers = oracle.judge_all(ATTACKS.iter().map(ToString::to_string), Over::All).await;
     // answers, not refusals, are what was compared
-    assert!(rows > 8 * errors, "{rows} answers, {errors} errors");
+    let errors: Vec<_> = answers.iter().filter(|(_, answer)| answer.starts_with("ERROR")).collect();
+    assert!(errors.len() < answers.len() / 9, "{} answers, errors: {errors:#?}", answers.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

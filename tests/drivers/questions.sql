@@ -1,5 +1,6 @@
 -- What psql asks of both: prepared statements, a transaction, several statements in one message, errors with their codes.
 \set ON_ERROR_STOP off
+\set VERBOSITY sqlstate
 PREPARE one (int8) AS SELECT id, name, amount, day, at, flag, ratio FROM drivers.numbers WHERE id = $1;
 EXECUTE one (7);
 EXECUTE one (1000000);

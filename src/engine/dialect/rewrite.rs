@@ -1,5 +1,6 @@
 //! What the planner rejects or loses before any hook sees it: FETCH FIRST, `TABLE x`, `pg_catalog.` in front of
-//! functions, operators and types, COLLATE of the one collation there is, casts to reg-types, ARRAY(subquery).
+//! functions, operators and types, COLLATE of the one collation there is, casts to reg-types, ARRAY(subquery). How tight
+//! IS DISTINCT FROM binds is `precedence`'s.
 
 use std::ops::ControlFlow;
 
@@ -50,6 +51,7 @@ impl VisitorMut for Rewriter {
 }
 
 fn rewrite_expr(expr: &mut Expr) -> Result<(), Error> {
+    super::precedence::correct(expr);
     match expr {
         Expr::Function(f) => {
             strip_pg_catalog(&mut f.name);
@@ -90,7 +92,7 @@ fn rewrite_expr(expr: &mut Expr) -> Result<(), Error> {
     Ok(())
 }
 
-fn null() -> Expr {
+pub(super) fn null() -> Expr {
     Expr::Value(datafusion::sql::sqlparser::ast::Value::Null.into())
 }
 

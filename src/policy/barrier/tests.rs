@@ -3,9 +3,17 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::{Field, TimeUnit};
-use datafusion::common::ScalarValue;
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, ScalarValue};
 use datafusion::logical_expr::{cast, col, lit};
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::filter_pushdown::{FilterPushdownPhase, PushedDown};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sort_pushdown::SortOrderPushdownResult;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 
 use super::*;
 
@@ -71,19 +79,59 @@ fn barrier(inner: Arc<dyn ExecutionPlan>) -> BarrierExec {
     )
 }
 
+/// A child that knows much: that every name is the same, how rows are ordered, that there are none.
+fn knowing() -> Arc<dyn ExecutionPlan> {
+    let visible = Arc::new(visible());
+    let column = |n: &str| datafusion::physical_expr::expressions::col(n, &visible).expect("a column");
+    let fixed = datafusion::physical_expr::expressions::lit("CNRY-policy");
+    let same = datafusion::physical_expr::expressions::binary(column("name"), Operator::Eq, fixed, &visible);
+    let child = EmptyExec::new(Arc::clone(&visible));
+    let filter = FilterExec::try_new(same.expect("comparable"), Arc::new(child)).expect("a condition");
+    let order = LexOrdering::new([PhysicalSortExpr::new_default(column("id"))]).expect("one column");
+    Arc::new(SortExec::new(order, Arc::new(filter)))
+}
+
 #[test]
 fn nothing_of_the_child_shows() {
-    let barrier = barrier(Arc::new(EmptyExec::new(Arc::new(visible()))));
+    let child = knowing();
+    assert!(!child.equivalence_properties().constants().is_empty() && child.output_ordering().is_some());
+    assert!(child.metrics().is_some());
+    let statistics = |plan: &dyn ExecutionPlan| StatisticsContext::new().compute(plan, &StatisticsArgs::new());
+    assert_eq!(statistics(child.as_ref()).expect("known").num_rows.get_value(), Some(&0));
+    let barrier = barrier(child);
     let shown = datafusion::physical_plan::displayable(&barrier as &dyn ExecutionPlan).one_line().to_string();
     assert_eq!(shown.trim(), "PolicyScan hr.emp");
-    // defaults of the trait, asserted because a version may change them
-    assert!(!barrier.supports_limit_pushdown());
-    assert!(barrier.with_fetch(Some(1)).is_none());
     assert!(barrier.metrics().is_none());
-    assert!(barrier.fetch().is_none());
-    assert!(!barrier.maintains_input_order().iter().any(|kept| *kept));
     assert!(barrier.properties().equivalence_properties().constants().is_empty());
     assert!(barrier.properties().output_ordering().is_none());
+    let known = statistics(&barrier).expect("nothing is known");
+    assert_eq!(known.num_rows, Precision::Absent);
+    assert!(known.column_statistics.iter().all(|c| *c == ColumnStatistics::new_unknown()));
+}
+
+/// Defaults of the trait, asserted because a version may change them.
+#[test]
+fn nothing_is_pushed_through() {
+    let barrier = Arc::new(barrier(knowing()));
+    assert!(!barrier.supports_limit_pushdown());
+    assert!(barrier.with_fetch(Some(1)).is_none() && barrier.fetch().is_none());
+    assert!(!barrier.maintains_input_order().iter().any(|kept| *kept));
+    assert!(barrier.downcast_delegate().is_none());
+    let visible = visible();
+    let active = datafusion::physical_expr::expressions::col("active", &visible).expect("a column");
+    for phase in [FilterPushdownPhase::Pre, FilterPushdownPhase::Post] {
+        let options = datafusion::common::config::ConfigOptions::default();
+        let pushed =
+            barrier.gather_filters_for_pushdown(phase, vec![Arc::clone(&active)], &options).expect("an answer");
+        let pushed = pushed.parent_filters();
+        assert!(pushed.iter().flatten().all(|f| matches!(f.discriminant, PushedDown::No)), "{phase:?}");
+        assert_eq!(pushed.len(), 1);
+    }
+    let order = [PhysicalSortExpr::new_default(Arc::clone(&active))];
+    assert!(matches!(barrier.try_pushdown_sort(&order).expect("an answer"), SortOrderPushdownResult::Unsupported));
+    let above =
+        ProjectionExec::try_new([(active, "active".to_string())], Arc::clone(&barrier) as Arc<dyn ExecutionPlan>);
+    assert!(barrier.try_swapping_with_projection(&above.expect("a column")).expect("an answer").is_none());
 }
 
 /// A child whose every error speaks of a hidden row.
@@ -157,6 +205,10 @@ fn a_raw_leaf_outside_a_barrier_is_refused_and_one_inside_is_not() {
     let open =
         BarrierExec::new(raw(), Arc::new(visible()), Proof { table: "hr.emp".into(), filter: vec![], body: false });
     assert!(verify(Arc::new(open)).is_ok());
+    // a dataset's body answers for its own leaves
+    let body =
+        BarrierExec::new(raw(), Arc::new(visible()), Proof { table: "hr.view".into(), filter: vec![], body: true });
+    assert!(verify(Arc::new(body)).is_err());
     let beside = datafusion::physical_plan::union::UnionExec::try_new(vec![
         Arc::new(EmptyExec::new(Arc::new(visible()))) as Arc<dyn ExecutionPlan>,
         raw(),

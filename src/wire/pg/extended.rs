@@ -18,7 +18,7 @@ use super::portal::{Entry, Portal, State};
 use super::session::Conversation;
 use crate::engine::{Answer, Prepared};
 use crate::error::{Error, Kind, Result};
-use crate::formats::postgres::{Format, decode_parameter};
+use crate::formats::postgres::{Format, decode_parameter, pg_type};
 
 pub(crate) async fn parse<W: AsyncWrite + Unpin>(
     conversation: &mut Conversation<W>,
@@ -184,7 +184,7 @@ async fn fetch<W: AsyncWrite + Unpin>(
 
 /// The client was told the columns' types at Describe and reads binary values by them: they must not have changed.
 fn same_types(prepared: &Prepared, now: &Schema) -> Result<()> {
-    let types = |schema: &Schema| schema.fields().iter().map(|f| crate::formats::postgres::pg_type(f)).collect();
+    let types = |schema: &Schema| schema.fields().iter().map(|f| Ok(pg_type(f)?.oid)).collect();
     let Some(told) = &prepared.columns else { return Ok(()) };
     let (told, now): (Result<Vec<_>>, Result<Vec<_>>) = (types(told), types(now));
     if told? == now? {

@@ -1,0 +1,363 @@
+//! A sealed scan inside every kind of plan node and every place a subquery can stand: opened, or the plan is refused.
+
+use std::collections::{BTreeSet, HashMap};
+
+use arrow::array::{ArrayRef, Int64Array, ListArray};
+use arrow::datatypes::{DataType, Int64Type, Schema};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionDefinition, WindowFunctionParams};
+use datafusion::logical_expr::logical_plan::{CreateView, DdlStatement, DescribeTable, Extension, Subquery};
+use datafusion::logical_expr::{
+    DmlStatement, JoinType, Partitioning, UserDefinedLogicalNode, UserDefinedLogicalNodeCore, WriteOp, cast, col,
+    dml::InsertOp, exists, in_subquery, lit, scalar_subquery,
+};
+use datafusion::physical_plan::streaming::StreamingTableExec;
+
+use super::*;
+use crate::policy::fixture::{EXAMPLE, id, objects, policies, session};
+
+fn object(name: &str) -> Arc<Object> {
+    Arc::new(objects().objects.into_iter().find(|o| o.id == id(name)).unwrap())
+}
+
+fn grant(policy: &SessionPolicy, name: &str) -> Arc<Grant> {
+    match policy.decide(id(name), Action::Select) {
+        Decision::Allow(grant) => grant,
+        Decision::Deny => panic!("{name} is not granted"),
+    }
+}
+
+/// As the resolver hands it out.
+fn sealed(policy: &SessionPolicy, name: &str) -> LogicalPlan {
+    let source = Sealed::object(object(name), &grant(policy, name));
+    LogicalPlanBuilder::scan(name, source, None).unwrap().build().unwrap()
+}
+
+/// Every table of the fixture, pinned as a lake's would be (`free`) or as memory.
+fn pins(free: bool) -> Pins {
+    let mut pins = Pins::default();
+    for object in objects().objects {
+        let raw: Arc<dyn TableProvider> = if free {
+            Arc::new(datafusion::datasource::empty::EmptyTable::new(Arc::clone(&object.schema)))
+        } else {
+            Arc::new(MemTable::try_new(Arc::clone(&object.schema), vec![vec![]]).unwrap())
+        };
+        pins.insert(object.id, Version::Fixed(1), raw, Arc::new(|leaf| leaf.name() == "free leaf"));
+    }
+    pins
+}
+
+fn open_with(plan: LogicalPlan, policy: &SessionPolicy, bodies: HashMap<ObjectId, DatasetBody>) -> Result<Guarded> {
+    guard(plan, &Opening { policy, pins: &pins(false), bodies: &bodies })
+}
+
+fn open(plan: LogicalPlan, policy: &SessionPolicy) -> Result<Guarded> {
+    open_with(plan, policy, HashMap::new())
+}
+
+fn alice() -> SessionPolicy {
+    session(&policies(EXAMPLE), "alice")
+}
+
+/// (sealed scans, scans opened under a grant)
+fn scans(plan: &LogicalPlan) -> (usize, usize) {
+    let mut opened = 0;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(source) = scan.source.downcast_ref::<DefaultTableSource>()
+            && source.table_provider.is::<Opened>()
+        {
+            opened += 1;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .unwrap();
+    (count_sealed(plan).unwrap(), opened)
+}
+
+fn from(policy: &SessionPolicy) -> LogicalPlanBuilder {
+    LogicalPlanBuilder::from(sealed(policy, "sales.orders"))
+}
+
+/// A subquery over the restricted table, of one column.
+fn inner(policy: &SessionPolicy) -> Arc<LogicalPlan> {
+    let plan = LogicalPlanBuilder::from(sealed(policy, "crm.customers")).project([col("customer_id")]).unwrap();
+    Arc::new(plan.build().unwrap())
+}
+
+fn one_row() -> LogicalPlanBuilder {
+    LogicalPlanBuilder::empty(true)
+}
+
+/// An array column, for Unnest.
+fn list() -> Expr {
+    let list = ListArray::from_iter_primitive::<Int64Type, _, _>([Some([Some(1), Some(2)])]);
+    lit(ScalarValue::List(Arc::new(list)))
+}
+
+fn row_number(argument: Expr) -> Expr {
+    let function = datafusion::functions_window::expr_fn::row_number();
+    let Expr::WindowFunction(function) = function else { panic!("row_number is a window function") };
+    let WindowFunction { fun, .. } = *function;
+    let params = WindowFunctionParams {
+        args: vec![],
+        partition_by: vec![argument],
+        order_by: vec![],
+        window_frame: datafusion::logical_expr::WindowFrame::new(None),
+        filter: None,
+        null_treatment: None,
+        distinct: false,
+    };
+    let fun: WindowFunctionDefinition = fun;
+    Expr::WindowFunction(Box::new(WindowFunction { fun, params }))
+}
+
+/// Kind of node, a plan in which sealed scans stand in it, how many of them.
+fn every_node(alice: &SessionPolicy) -> Vec<(&'static str, LogicalPlan, usize)> {
+    let table = || from(alice);
+    let sub = || inner(alice);
+    let scalar = || scalar_subquery(sub());
+    let id = || col("sales.orders.order_id");
+    let sum = || datafusion::functions_aggregate::expr_fn::sum(id());
+    let rows: Vec<(&'static str, datafusion::common::Result<LogicalPlanBuilder>, usize)> = vec![
+        ("TableScan", Ok(table()), 1),
+        ("Projection", table().project([id()]), 1),
+        ("Projection", one_row().project([scalar().alias("x")]), 1),
+        ("Projection", table().project([scalar() + id()]), 2),
+        ("Filter", table().filter(id().gt(lit(1i64))), 1),
+        ("Filter", table().filter(exists(sub())), 2),
+        ("Filter", table().filter(in_subquery(id(), sub())), 2),
+        ("Filter", table().filter(id().eq(scalar())), 2),
+        ("Filter", table().filter(exists(sub()).or(Expr::Not(Box::new(exists(sub()))))), 3),
+        ("Filter", table().filter(cast(scalar(), DataType::Boolean)), 2),
+        ("Window", table().window([row_number(id())]), 1),
+        ("Window", table().window([row_number(scalar())]), 2),
+        ("Aggregate", table().aggregate([col("sales.orders.region")], [sum()]), 1),
+        ("Aggregate", table().aggregate([scalar().alias("k")], [sum()]), 2),
+        ("Sort", table().sort([id().sort(true, false)]), 1),
+        ("Sort", table().sort([(id() + scalar()).sort(true, false)]), 2),
+        ("Join", table().cross_join(sealed(alice, "sales.products")), 2),
+        ("Join", table().join_on(sealed(alice, "crm.customers"), JoinType::Full, [id().eq(col("customer_id"))]), 2),
+        ("Join", table().join_on(sealed(alice, "crm.customers"), JoinType::LeftAnti, [id().eq(scalar())]), 3),
+        ("Union", table().project([id()]).and_then(|p| p.union(sub().as_ref().clone())), 2),
+        ("EmptyRelation", Ok(one_row()), 0),
+        ("SubqueryAlias", table().alias("x"), 1),
+        ("Limit", table().limit(1, Some(2)), 1),
+        ("Limit", table().limit_by_expr(Some(scalar()), Some(scalar())), 3),
+        ("Values", LogicalPlanBuilder::values(vec![vec![lit(1i64)], vec![scalar()]]), 1),
+        ("Distinct", table().distinct(), 1),
+        ("Distinct", table().distinct_on(vec![id()], vec![id() + scalar()], None), 2),
+        ("Unnest", table().project([list().alias("a"), id()]).and_then(|p| p.unnest_column("a")), 1),
+        (
+            "RecursiveQuery",
+            table().project([id()]).and_then(|p| p.to_recursive_query("r".into(), sub().as_ref().clone(), false)),
+            2,
+        ),
+        ("Subquery", lateral(alice), 2),
+    ];
+    rows.into_iter().map(|(kind, plan, n)| (kind, plan.and_then(LogicalPlanBuilder::build).unwrap(), n)).collect()
+}
+
+/// As the planner writes `JOIN LATERAL`.
+fn lateral(alice: &SessionPolicy) -> datafusion::common::Result<LogicalPlanBuilder> {
+    let subquery =
+        Subquery { subquery: inner(alice), outer_ref_columns: vec![], spans: datafusion::common::Spans::new() };
+    from(alice).cross_join(LogicalPlan::Subquery(subquery))
+}
+
+#[test]
+fn a_sealed_scan_is_opened_in_every_kind_of_node() {
+    let alice = alice();
+    let mut kinds = BTreeSet::new();
+    for (kind, plan, n) in every_node(&alice) {
+        assert_eq!(scans(&plan), (n, 0), "{kind}: {}", plan.display_indent());
+        let guarded = open(plan, &alice).unwrap_or_else(|e| panic!("{kind}: {e:?}"));
+        assert_eq!(scans(guarded.plan()), (0, n), "{kind}: {}", guarded.plan().display_indent());
+        assert_eq!(guarded.opened().len(), n, "{kind}");
+        kinds.insert(kind);
+    }
+    // one for each kind that `allowed` lets through
+    assert_eq!(kinds.len(), 16, "{kinds:?}");
+}
+
+/// A node of somebody's making that keeps a plan where nobody looks.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Hiding(LogicalPlan);
+
+impl PartialOrd for Hiding {
+    fn partial_cmp(&self, _: &Self) -> Option<std::cmp::Ordering> {
+        None
+    }
+}
+
+impl UserDefinedLogicalNodeCore for Hiding {
+    fn name(&self) -> &str {
+        "Hiding"
+    }
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![]
+    }
+    fn schema(&self) -> &datafusion::common::DFSchemaRef {
+        self.0.schema()
+    }
+    fn expressions(&self) -> Vec<Expr> {
+        vec![]
+    }
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("Hiding")
+    }
+    fn with_exprs_and_inputs(&self, _: Vec<Expr>, _: Vec<LogicalPlan>) -> datafusion::common::Result<Self> {
+        Ok(Self(self.0.clone()))
+    }
+}
+
+#[test]
+fn a_plan_with_any_other_node_is_refused() {
+    let alice = alice();
+    let table = sealed(&alice, "sales.orders");
+    let input = || Arc::new(table.clone());
+    let schema = Arc::clone(table.schema());
+    let explained = |analyze| LogicalPlanBuilder::from(table.clone()).explain(true, analyze).unwrap().build().unwrap();
+    let hiding: Arc<dyn UserDefinedLogicalNode> = Arc::new(Hiding(table.clone()));
+    let target = Sealed::object(object("sales.orders"), &grant(&alice, "sales.orders"));
+    let view = CreateView { name: "v".into(), input: input(), or_replace: false, definition: None, temporary: false };
+    let rows = [
+        LogicalPlanBuilder::from(table.clone()).repartition(Partitioning::RoundRobinBatch(2)).unwrap().build().unwrap(),
+        LogicalPlanBuilder::from(table.clone()).prepare("p".into(), vec![]).unwrap().build().unwrap(),
+        explained(false),
+        explained(true),
+        LogicalPlan::Extension(Extension { node: hiding }),
+        LogicalPlan::Dml(DmlStatement::new("sales.orders".into(), target, WriteOp::Insert(InsertOp::Append), input())),
+        LogicalPlan::Ddl(DdlStatement::CreateView(view)),
+        LogicalPlan::DescribeTable(DescribeTable {
+            schema: Arc::new(Schema::empty()),
+            output_schema: Arc::clone(&schema),
+        }),
+    ];
+    for plan in rows {
+        let refused = open(plan.clone(), &alice).expect_err("it is not on the list");
+        assert_eq!(refused.kind(), Kind::Internal, "{}", plan.display());
+        // and below something harmless
+        let below = LogicalPlanBuilder::from(plan.clone()).limit(0, Some(1)).unwrap().build().unwrap();
+        assert_eq!(open(below, &alice).expect_err("nor here").kind(), Kind::Internal, "{}", plan.display());
+    }
+}
+
+#[test]
+fn a_scan_that_is_not_sealed_is_refused() {
+    let alice = alice();
+    let rows: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let batch = arrow::array::RecordBatch::try_from_iter([("a", rows)]).unwrap();
+    let raw = MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap();
+    let raw = LogicalPlanBuilder::scan("t", provider_as_source(Arc::new(raw)), None).unwrap().build().unwrap();
+    assert_eq!(open(raw.clone(), &alice).expect_err("bare").kind(), Kind::Internal);
+    let hidden = one_row().project([scalar_subquery(Arc::new(raw))]).unwrap().build().unwrap();
+    assert_eq!(open(hidden, &alice).expect_err("in a subquery").kind(), Kind::Internal);
+}
+
+/// Pushed filters and a limit would be read as the session's, though nobody judged them.
+#[test]
+fn a_plan_that_went_through_the_optimizer_is_refused() {
+    let alice = alice();
+    let LogicalPlan::TableScan(scan) = sealed(&alice, "sales.orders") else { panic!("a scan") };
+    let narrowed = LogicalPlanBuilder::scan("t", Arc::clone(&scan.source), Some(vec![0])).unwrap().build().unwrap();
+    let filtered = TableScan { filters: vec![col("order_id").eq(lit(1i64))], ..scan.clone() };
+    let limited = TableScan { fetch: Some(1), ..scan };
+    for plan in [narrowed, LogicalPlan::TableScan(filtered), LogicalPlan::TableScan(limited)] {
+        assert_eq!(open(plan, &alice).expect_err("too late").kind(), Kind::Internal);
+    }
+}
+
+#[test]
+fn a_right_that_went_since_the_statement_was_planned_is_asked_for_again() {
+    let before = alice();
+    let plan = sealed(&before, "sales.orders");
+    let column = format!("{EXAMPLE}p, analyst, sales.orders/status, select, deny\n");
+    let table = format!("{EXAMPLE}p, analyst, sales.orders, select, deny\n");
+    let kind = |csv: &str| open(plan.clone(), &session(&policies(csv), "alice")).map(|_| ()).map_err(|e| e.kind());
+    assert_eq!(kind(&column), Err(Kind::CachedPlanChanged));
+    assert_eq!(kind(&table), Err(Kind::UndefinedTable));
+    // a column shown since is as much of a change
+    let fewer = EXAMPLE.replace("p, analyst, sales.*/internal_note, select, deny\n", "");
+    assert_eq!(kind(&fewer), Err(Kind::CachedPlanChanged));
+    // another filter is not: the guard puts in the one of now
+    let filtered = EXAMPLE.replace("\"region = user.region\"", "\"status = 'open'\"");
+    assert_eq!(kind(&filtered), Ok(()));
+    assert_eq!(kind(EXAMPLE), Ok(()));
+}
+
+#[test]
+fn a_table_nobody_pinned_and_a_body_nobody_planned_are_our_faults() {
+    let policies = policies(&format!("{EXAMPLE}p, analyst, reports.*, select, allow\n"));
+    let alice = session(&policies, "alice");
+    let none = (Pins::default(), HashMap::new());
+    for name in ["sales.orders", "reports.revenue"] {
+        let opening = Opening { policy: &alice, pins: &none.0, bodies: &none.1 };
+        assert_eq!(guard(sealed(&alice, name), &opening).expect_err(name).kind(), Kind::Internal);
+    }
+}
+
+/// reports.revenue over sales.orders: one table under two grants in one statement. DataFusion compares scans by name and
+/// schema alone; were the two equal to it, one could stand for the other.
+#[test]
+fn one_table_under_two_grants_is_two_scans() {
+    let csv = format!(
+        "{EXAMPLE}p, analyst, reports.*, select, allow\np, owner, sales.orders, select, allow\np, alice, sales.orders, select, allow\n\
+                       p2, owner, sales.orders, paid\ng, dora, owner\n"
+    );
+    let policies = policies(&csv);
+    let (alice, owner) = (session(&policies, "alice"), policies.owner("owner").unwrap());
+    let body = LogicalPlanBuilder::from(sealed(&owner, "sales.orders"));
+    let body = body.project([col("region"), cast(col("order_id"), DataType::Float64).alias("total")]).unwrap();
+    let bodies = HashMap::from([(id("reports.revenue"), DatasetBody { plan: body.build().unwrap(), owner })]);
+    let dataset = LogicalPlanBuilder::from(sealed(&alice, "reports.revenue")).project([col("region")]).unwrap();
+    let plan = from(&alice).project([col("region")]).unwrap().union(dataset.build().unwrap()).unwrap();
+    let guarded = open_with(plan.build().unwrap(), &alice, bodies).unwrap();
+    let (mut names, mut found) = (BTreeSet::new(), vec![]);
+    guarded
+        .plan()
+        .apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node {
+                names.insert(scan.table_name.to_string());
+                found.push(node.clone());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+        .unwrap();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert_eq!(guarded.opened().len(), 3, "both scans and the dataset");
+    // the same table under one grant twice is one and the same
+    let twice = from(&alice).project([col("region")]).unwrap();
+    let twice = twice.union(from(&alice).project([col("region")]).unwrap().build().unwrap()).unwrap().build().unwrap();
+    let LogicalPlan::Union(union) = open(twice, &alice).unwrap().plan().clone() else { panic!("a union") };
+    assert_eq!(union.inputs[0], union.inputs[1]);
+}
+
+#[test]
+fn only_a_full_grant_is_opened_without_a_barrier() {
+    let policies = policies(&format!("{EXAMPLE}p3, dora, sales.products, name, redact\n"));
+    let dora = session(&policies, "dora");
+    for (name, barriers) in [("sales.orders", 0), ("sales.products", 1), ("stream.order_events", 0)] {
+        let opening = Opening { policy: &dora, pins: &pins(true), bodies: &HashMap::new() };
+        let guarded = guard(sealed(&dora, name), &opening).unwrap();
+        assert_eq!((scans(guarded.plan()).1, guarded.free.len()), (barriers, 1 - barriers), "{name}");
+    }
+    // VALUES and a memory table are the same leaf: it keeps its barrier
+    let guarded = open(sealed(&dora, "sales.orders"), &dora).unwrap();
+    assert_eq!((scans(guarded.plan()).1, guarded.free.len()), (1, 0));
+}
+
+/// A leaf that reads something: as good as a raw scan.
+fn raw_leaf() -> Arc<dyn ExecutionPlan> {
+    let leaf = StreamingTableExec::try_new(Arc::new(Schema::empty()), vec![], None, [], false, None);
+    Arc::new(leaf.unwrap())
+}
+
+#[test]
+fn the_walk_over_the_physical_plan_is_taken() {
+    let alice = alice();
+    let guarded = open(sealed(&alice, "sales.orders"), &alice).unwrap();
+    assert_eq!(guarded.verify(&raw_leaf()).expect_err("a raw leaf").kind(), Kind::Internal);
+    let empty = datafusion::physical_plan::empty::EmptyExec::new(Arc::new(Schema::empty()));
+    guarded.verify(&(Arc::new(empty) as Arc<dyn ExecutionPlan>)).unwrap();
+}
