@@ -158,9 +158,11 @@ fn explain(message: &str, path: &[String]) -> String {
     }
 }
 
-/// The nearest valid word, or all of them when none is near.
+/// The nearest valid word (`age` for `age_ms` is near: a forgotten unit), or all of them when none is near.
 pub(crate) fn suggest(found: &str, valid: &[&str]) -> String {
-    let near = valid.iter().map(|word| (strsim::damerau_levenshtein(found, word), word)).min();
+    let unit = |word: &str| !found.is_empty() && word.strip_prefix(found).is_some_and(|rest| rest.starts_with('_'));
+    let distance = |word: &str| if unit(word) { 1 } else { strsim::damerau_levenshtein(found, word) };
+    let near = valid.iter().map(|word| (distance(word), word)).min();
     match near {
         Some((distance, word)) if distance <= 2.max(found.chars().count() / 3) => format!("did you mean `{word}`?"),
         Some(_) => format!("there are {}", valid.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", ")),

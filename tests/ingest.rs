@@ -3,7 +3,7 @@
 
 mod broker;
 mod chaos;
-mod home;
+pub mod home;
 mod kill;
 mod real;
 mod scripted;

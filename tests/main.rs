@@ -8,6 +8,7 @@ mod cli;
 mod demo;
 mod docker;
 mod drivers;
+mod federation;
 mod floors;
 mod gateway;
 mod ingest;

@@ -21,7 +21,8 @@ pub struct Rows {
     tag: &'static str,
     stream: SendableRecordBatchStream,
     bounds: Bounds,
-    record: Option<Record>,
+    /// Boxed: an answer without rows is small.
+    record: Option<Box<Record>>,
     /// What it reads, for [`super::Session::recheck`].
     pub(crate) opened: Vec<OpenedObject>,
 }
@@ -79,7 +80,7 @@ pub(crate) fn run(ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> 
         && found.fields().iter().zip(columns.fields()).all(|(a, b)| a.data_type() == b.data_type());
     // a Describe that was answered otherwise cannot be taken back
     let schema = if same { columns } else { super::pipeline::shown_columns(&found) };
-    Ok(Rows { schema, tag: "SELECT", stream, bounds, record: Some(record), opened })
+    Ok(Rows { schema, tag: "SELECT", stream, bounds, record: Some(Box::new(record)), opened })
 }
 
 impl Rows {
@@ -88,7 +89,7 @@ impl Rows {
         let schema = batch.schema();
         let rows = futures::stream::once(async move { Ok(batch) });
         let stream = datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(Arc::clone(&schema), rows);
-        Self { schema, tag, stream: Box::pin(stream), bounds, record: Some(record), opened: vec![] }
+        Self { schema, tag, stream: Box::pin(stream), bounds, record: Some(Box::new(record)), opened: vec![] }
     }
 
     pub fn schema(&self) -> SchemaRef {

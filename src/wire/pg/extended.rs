@@ -182,8 +182,7 @@ async fn fetch<W: AsyncWrite + Unpin>(
     }
 }
 
-/// The client was told the columns' types at Describe and reads binary values by them: they must not have changed. Their
-/// modifiers may: a folded constant can narrow `round(x, 2)`, and every numeric carries its own scale.
+/// The client was told the columns' types at Describe and reads binary values by them: they must not have changed.
 fn same_types(prepared: &Prepared, now: &Schema) -> Result<()> {
     let types = |schema: &Schema| schema.fields().iter().map(|f| Ok(pg_type(f)?.oid)).collect();
     let Some(told) = &prepared.columns else { return Ok(()) };
