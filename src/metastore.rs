@@ -77,7 +77,9 @@ impl Metastore {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(busy);
         let pool = |connections| {
-            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(busy + Duration::from_secs(10))
+            let options = SqlitePoolOptions::new().max_connections(connections);
+            // A file in this process does not go away as a server would: no ping before each statement.
+            options.test_before_acquire(false).acquire_timeout(busy + Duration::from_secs(10))
         };
         let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
         let typed = migrate(&writer).await?;
