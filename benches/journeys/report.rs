@@ -103,10 +103,9 @@ fn machine(scale: Scale) -> String {
     let rustc = said("rustc", &["--version"]);
     let rustc = rustc.split(' ').nth(1).unwrap_or_default();
     format!(
-        "Scale {}, {} turns. {cores} cores of {processor}, {memory} GiB, load of five minutes {load}; lakegate {version} \
+        "Scale {}. {cores} cores of {processor}, {memory} GiB, load of five minutes {load}; lakegate {version} \
          built by rustc {rustc}, {}; {date}.",
         scale.factor,
-        scale.rounds,
         versions()
     )
 }

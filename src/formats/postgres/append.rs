@@ -40,6 +40,11 @@ pub(crate) trait Append {
     }
 
     #[inline]
+    fn put_u64(&mut self, value: u64) {
+        self.put(value.to_be_bytes());
+    }
+
+    #[inline]
     fn put_f32(&mut self, value: f32) {
         self.put(value.to_be_bytes());
     }
