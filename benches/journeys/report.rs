@@ -99,7 +99,8 @@ fn machine(scale: Scale) -> String {
         output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_string()).unwrap_or_default()
     };
     let date = said("date", &["-u", "+%Y-%m-%d"]);
-    let version = said("git", &["describe", "--always", "--dirty", "--exclude=*"]);
+    let changed = said("git", &["status", "--porcelain", "--", ".", ":!benches/RESULTS.md"]);
+    let version = said("git", &["rev-parse", "--short", "HEAD"]) + if changed.is_empty() { "" } else { " and changes" };
     let rustc = said("rustc", &["--version"]);
     let rustc = rustc.split(' ').nth(1).unwrap_or_default();
     format!(
