@@ -167,8 +167,10 @@ async fn a_source_that_is_away_at_the_start_is_bound_before_it_is_seen() {
     assert_eq!(simple(&admin, "SELECT x FROM hr.one").await, "1\n(1)", "another source's tables answer");
     let all = "SELECT count(*), min(region), max(region), min(email) FROM crm.customers";
     let away = "ERROR 08006 source \"crm\" cannot be reached";
-    assert_eq!(simple(&admin, all).await, away);
-    assert_eq!(simple(&analyst, all).await, away);
+    for user in [&admin, &analyst] {
+        let answer = simple(user, all).await;
+        assert!(answer.starts_with(away), "{answer}");
+    }
 
     let watch = tokio::spawn(first_answer(analyst, all));
     postgres.resume().await;

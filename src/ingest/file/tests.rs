@@ -41,7 +41,7 @@ fn each_fault_is_told_at_its_place() {
     );
     check(&GOOD.replace("'append'", "'upsert'"), &["3:9: `write`: unknown value `upsert`; there are `append`"]);
     check(&GOOD.replace("'cdc'", "'cdd'"), &["2:8: `mode`: unknown value `cdd`; did you mean `cdc`?"]);
-    check(&format!("{GOOD}[commit]\nage = 1"), &["7:1: unknown key `age` in [commit]; did you mean `age_ms`?"]);
+    check(&format!("{GOOD}[commit]\nage_m = 1"), &["7:1: unknown key `age_m` in [commit]; did you mean `age_ms`?"]);
     check(
         &format!("{GOOD}[commit]\nage_ms = 0\nrows_max = 0"),
         &["7:1: `age_ms` in [commit] must be above 0", "8:1: `rows_max` in [commit] must be above 0"],
