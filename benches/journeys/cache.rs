@@ -72,7 +72,7 @@ pub fn run(scale: Scale) -> Result<String> {
         }
         clients.block_on(echoes(echo_address, turn, &mut echo))?;
     }
-    Ok(section(&contenders, &found, &echo, rows, &version))
+    Ok(section(&contenders, &found, &echo, &format!("{rows} rows, {} turns", scale.rounds), &version))
 }
 
 fn contenders(gateway: &Gateway, postgres: &postgres_server::Server) -> Result<Vec<Contender>> {
@@ -172,7 +172,7 @@ fn ensure_hits(gateway: &Gateway, contender: &Contender, before: f64, asked: u64
     Ok(())
 }
 
-fn section(contenders: &[Contender], found: &[Found], echo: &Found, rows: u64, version: &str) -> String {
+fn section(contenders: &[Contender], found: &[Found], echo: &Found, size: &str, version: &str) -> String {
     let line = |name: &str, found: &Found, server: bool| {
         let or_dash = |text: String| if server { text } else { "–".to_string() };
         vec![
@@ -189,7 +189,7 @@ fn section(contenders: &[Contender], found: &[Found], echo: &Found, rows: u64, v
     let head = ["by", "p50 µs", "p99 µs", "server CPU µs each", "statements/s at 64", "server CPU µs each at 64"];
     let over = |figure: fn(&Found) -> f64| figure(&found[0]) / figure(&found[3]);
     format!(
-        "An aggregate over {rows} rows that the result cache answers, found in `/metrics` to be a hit each time, beside \
+        "An aggregate ({size}) that the result cache answers, found in `/metrics` to be a hit each time, beside \
          PostgreSQL {version} and `select 1`; simple protocol unless prepared, loopback, no TLS. A hit takes {:.1} times \
          the time of PostgreSQL's `select 1` at the median, {:.1} times at p99, and gives {:.2} of its statements per \
          second at 64 connections.\n\n{}",

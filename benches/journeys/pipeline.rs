@@ -78,10 +78,11 @@ fn measure(runtime: &Runtime, topic: Topic, scale: Scale) -> Result<String> {
     }
     let head = ["by", "seconds", "CPU s", "rows per CPU s", "lakegate ÷ it, rows per CPU s"];
     Ok(format!(
-        "{} JSON records of {:.0} bytes in {PARTITIONS} partitions, broker on the same machine, uncompressed; six columns \
+        "{} turns over {} JSON records of {:.0} bytes in {PARTITIONS} partitions, broker on the same machine, uncompressed; six columns \
          (text, int8, int8, text, timestamptz, numeric(12,2)) and the bronze columns into Iceberg on local files, commits \
          of at most 500,000 rows. lakegate: the whole process from its start to the last commit. At the end the table was \
          found to hold every record once.\n\n{}",
+        scale.rounds.min(5),
         topic.records,
         topic.bytes as f64 / topic.records as f64,
         table(&head, &lines)

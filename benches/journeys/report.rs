@@ -99,14 +99,14 @@ fn machine(scale: Scale) -> String {
         output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_string()).unwrap_or_default()
     };
     let date = said("date", &["-u", "+%Y-%m-%d"]);
-    let version = said("git", &["describe", "--always", "--dirty", "--exclude=*"]);
+    let changed = said("git", &["status", "--porcelain", "--", ".", ":!benches/RESULTS.md"]);
+    let version = said("git", &["rev-parse", "--short", "HEAD"]) + if changed.is_empty() { "" } else { " and changes" };
     let rustc = said("rustc", &["--version"]);
     let rustc = rustc.split(' ').nth(1).unwrap_or_default();
     format!(
-        "Scale {}, {} turns. {cores} cores of {processor}, {memory} GiB, load of five minutes {load}; lakegate {version} \
+        "Scale {}. {cores} cores of {processor}, {memory} GiB, load of five minutes {load}; lakegate {version} \
          built by rustc {rustc}, {}; {date}.",
         scale.factor,
-        scale.rounds,
         versions()
     )
 }

@@ -61,8 +61,9 @@ pub fn run(scale: Scale) -> Result<String> {
     Ok(format!(
         "{rows} rows of ten columns (int8, int8, timestamptz, date, text, text, int4, numeric(12,2), float8, bool), \
          extended protocol, one connection on loopback without TLS, to a client that counts rows and looks at none; above \
-         1 lakegate is the faster. Before, every row's bytes were found equal on both servers. Warm caches, result cache \
+         1 lakegate is the faster. {} turns. Before, every row's bytes were found equal on both servers. Warm caches, result cache \
          off. PostgreSQL {version}, default settings but `shared_buffers = 1GB`, `fsync = off`.\n\n{}",
+        scale.rounds,
         table(&head, &lines)
     ))
 }

@@ -94,8 +94,9 @@ pub fn run(scale: Scale) -> Result<String> {
     let checked = if scale.factor == 1.0 { ", and to the answers that TPC-H publishes" } else { "" };
     Ok(format!(
         "TPC-H at scale factor {}, tables written by lakegate into Iceberg on local files; below 1 lakegate is the \
-         faster. Warm page cache, result cache off. The answers of the three are equal{checked}. DuckDB {}.\n\n{}",
+         faster. {} turns, warm page cache, result cache off. The answers of the three are equal{checked}. DuckDB {}.\n\n{}",
         scale.factor,
+        scale.rounds,
         stage.duckdb.version("duckdb")?,
         table(&head, &lines)
     ))
