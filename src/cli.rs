@@ -1,8 +1,9 @@
 //! The words of the command line. It reads arguments and does nothing with them.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXAMPLES: &str = "\
 Try it:
@@ -13,6 +14,10 @@ Run it:
   lakegate check --config lakegate.toml        everything `serve` would load, nothing started
   lakegate serve --config lakegate.toml
   lakegate serve --print-config                what is true after defaults and environment, secrets redacted
+
+Fill the lake:
+  lakegate ingest                              the pipelines alone, where `serve` should not run them
+  lakegate ingest status                       how far each of them is, and what is wrong
 
 Who sees what:
   lakegate policy user add alice               asks for a password, keeps only its verifier
@@ -48,9 +53,42 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Load everything `serve` would load, start nothing. Exit code 0 or 1.
     Check,
+    /// Run the pipelines of catalog/pipelines/ without serving statements. Any number of processes may: each table is
+    /// written by one, the others wait to take over.
+    Ingest(Ingest),
     /// Questions about policies.
     #[command(subcommand)]
     Policy(Policy),
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Ingest {
+    /// Address of an HTTP door: /healthz, /readyz, /metrics.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) http_listen: Option<SocketAddr>,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<IngestCommand>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum IngestCommand {
+    /// State, position, end, lag, last commit and error of every pipeline. Exit code 1 where one has an error.
+    Status,
+    /// Go on in spite of a gap: a topic that was made anew or cut below the position.
+    Resume {
+        pipeline: String,
+        /// With everything the topic still has, or with what comes from now on.
+        #[arg(long, value_enum)]
+        from: End,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum End {
+    Earliest,
+    Latest,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -1,15 +1,18 @@
-//! `lakegate policy …` and `lakegate check`: asks the library, prints, and picks the exit code. It judges nothing.
+//! `lakegate policy …`, `lakegate ingest …` and `lakegate check`: asks the library, prints, and picks the exit code. It judges nothing.
 
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use chrono::{DateTime, SecondsFormat};
 use lakegate::config::{Config, Fault};
-use lakegate::policy;
+use lakegate::ingest::{From, Report};
 use lakegate::policy::file::Draft;
-use lakegate::server;
+use lakegate::server::{self, Ingester, Signals};
+use lakegate::{policy, telemetry};
 
 /// Doubts, where --strict asked to be told by the exit code.
 const DOUBTS: u8 = 2;
@@ -22,7 +25,7 @@ pub(crate) async fn check(config: &Config) -> Result<ExitCode> {
     for source in &report.sources_down {
         println!("note: source \"{source}\" does not answer; what names it was not checked against its tables");
     }
-    println!("ok: {} tables and datasets, {} users", report.tables, report.users);
+    println!("ok: {} tables and datasets, {} users, {} pipelines", report.tables, report.users, report.pipelines);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -58,6 +61,63 @@ pub(crate) async fn explain(config: &Config, user: &str, table: &str, verify: bo
 pub(crate) async fn matrix(config: &Config) -> Result<ExitCode> {
     print!("{}", policy::matrix::matrix(&server::world(config).await?.policies));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Pipelines alone, without a door for statements. With an address, health and metrics are shown there.
+pub(crate) async fn ingest(config: &Config, http: Option<SocketAddr>) -> Result<ExitCode> {
+    telemetry::init(config.log.format, &config.log.filter)?;
+    let metrics = telemetry::install_recorder()?;
+    let mut signals = Signals::listen()?;
+    let ingester = Ingester::start(config, http, metrics).await?;
+    signals.next().await;
+    let whole = ingester.drain(signals.next()).await;
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One line a table, and below it what is wrong there. Exit code 1 where something is.
+pub(crate) async fn ingest_status(config: &Config) -> Result<ExitCode> {
+    let reports = server::ingest_status(config).await?;
+    let mut sound = true;
+    for report in &reports {
+        print!("{}", lines(report));
+        sound &=
+            report.position.is_ok() && report.end.is_ok() && report.status.as_ref().is_none_or(|s| s.error.is_none());
+    }
+    if reports.is_empty() {
+        println!("there are no pipelines in {}", config.catalog_dir.join("pipelines").display());
+    }
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+pub(crate) async fn ingest_resume(config: &Config, pipeline: &str, from: From) -> Result<ExitCode> {
+    for (table, position) in server::ingest_resume(config, pipeline, from).await? {
+        println!("{pipeline}: {table} goes on at {position}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn lines(report: &Report) -> String {
+    let offsets = |each: Vec<String>| if each.is_empty() { "none".to_string() } else { each.join(" ") };
+    let position = match &report.position {
+        Ok(position) => offsets(position.iter().flatten().map(|(p, next)| format!("{p}:{next}")).collect()),
+        Err(error) => error.clone(),
+    };
+    let end = match &report.end {
+        Ok(extent) => offsets(extent.spans.iter().map(|(p, (_, end))| format!("{p}:{end}")).collect()),
+        Err(error) => error.clone(),
+    };
+    let lag = report.lag().map_or("unknown".to_string(), |lag| lag.to_string());
+    let when = |ms: i64| DateTime::from_timestamp_millis(ms).map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
+    let last = report.status.as_ref().and_then(|s| s.committed_ms).and_then(when).unwrap_or("none".into());
+    let mut text = format!("{} → {}: {}\n", report.pipeline, report.table, report.state());
+    text += &format!("  position {position}\n  end      {end}\n  lag      {lag} records\n  last commit {last}\n");
+    let status = report.status.as_ref();
+    for (word, said) in
+        [("error", status.and_then(|s| s.error.as_ref())), ("hint", status.and_then(|s| s.hint.as_ref()))]
+    {
+        text += &said.map_or(String::new(), |said| format!("  {word}: {said}\n"));
+    }
+    text
 }
 
 pub(crate) fn add_user(config: &Config, name: &str) -> Result<ExitCode> {

@@ -1,7 +1,6 @@
 //! `lakegate.toml` and the environment, read once: first *read* (what was written), then *settled* (what is true, every
 //! default filled in and every contradiction found). Nothing is bound, connected to or made here.
 
-mod document;
 #[cfg(test)]
 mod tests;
 
@@ -10,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::document::Document;
 use crate::secret::Secret;
-use crate::{engine, metastore, telemetry, wire};
-use document::Document;
+use crate::{engine, ingest, metastore, telemetry, wire};
 
-pub use crate::policy::file::Fault;
+pub use crate::document::Fault;
 
 /// The settled configuration: each section is its module's own.
 #[derive(Clone, Debug, Serialize)]
@@ -28,6 +27,7 @@ pub struct Config {
     pub metastore: metastore::Config,
     pub wire: wire::Config,
     pub engine: engine::Config,
+    pub ingest: ingest::Config,
     pub log: Log,
 }
 
@@ -56,6 +56,7 @@ struct Written {
     metastore: metastore::Config,
     wire: wire::Config,
     engine: engine::Config,
+    ingest: ingest::Config,
     log: Log,
 }
 
@@ -114,6 +115,7 @@ impl Config {
             metastore: written.metastore,
             wire: written.wire,
             engine: written.engine.settled(),
+            ingest: written.ingest,
             log: written.log,
         };
         if let Some(path) = path_of("LAKEGATE_METASTORE_PATH") {
@@ -140,7 +142,9 @@ impl Config {
                 document.fault_at(&["wire", key], format!("`{key}` in [wire]: {file} cannot be read: {error}"));
             }
         }
-        for (section, faults) in [("wire", self.wire.faults()), ("engine", self.engine.faults())] {
+        let sections =
+            [("wire", self.wire.faults()), ("engine", self.engine.faults()), ("ingest", self.ingest.faults())];
+        for (section, faults) in sections {
             for text in faults {
                 // Every such sentence names the key it is about first.
                 let key = text.split('`').nth(1).unwrap_or_default().to_string();

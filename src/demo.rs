@@ -173,6 +173,10 @@ Try, as admin and then as analyst:
 
   -- a dataset: a named query that stands in catalog/datasets/
   SELECT * FROM reports.revenue_by_region ORDER BY revenue DESC;
+
+  -- how far a pipeline is behind its topic: it commits every ten seconds, see catalog/pipelines/
+  SELECT (SELECT count(*) FROM stream.order_events) - (SELECT count(*) FROM sales.order_events) AS events_behind,
+         now() - max(event_time) AS newest_is_old FROM sales.order_events;
 {missing}
 Edit and watch: a saved file is in force within a second.
   who may see   {directory}/policies/policy.csv

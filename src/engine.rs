@@ -11,6 +11,7 @@ mod machine;
 mod parameters;
 mod pipeline;
 mod planner;
+mod remembered;
 mod resolver;
 mod run;
 mod session;

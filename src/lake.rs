@@ -22,7 +22,7 @@ use crate::metastore::Metastore;
 
 pub use commit::{Expected, Kind as CommitKind, Outcome, Staged};
 pub use connect::{S3Config, Store};
-pub use fault::{Step, reach};
+pub use fault::{Step, reach, reach_named};
 pub use read::Reading;
 pub use schema::{Columns, FIELD_ID, field_id};
 pub use write::{BatchId, Written};

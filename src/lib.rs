@@ -3,6 +3,8 @@
 //! The modules stand in floor order: each may use only what stands above it in this list (ARCHITECTURE.md says which).
 
 // --- the ground
+/// One TOML file, and every fault in it.
+pub mod document;
 /// One error for the crate: a kind, what a client may read, and a hidden source.
 pub mod error;
 /// A value that cannot be printed by accident.
@@ -35,6 +37,10 @@ pub mod sources;
 pub mod engine;
 /// Bytes in, bytes out.
 pub mod wire;
+
+// --- changes
+/// From a source to the lake, exactly once.
+pub mod ingest;
 
 // --- assembly
 /// One file and the environment, read once.

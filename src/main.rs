@@ -8,10 +8,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 use lakegate::config::Config;
+use lakegate::ingest::From;
 use lakegate::server::{Server, Signals};
 use lakegate::{demo, telemetry};
 
-use cli::{Arguments, Command, Policy, User};
+use cli::{Arguments, Command, IngestCommand, Policy, User};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -42,6 +43,19 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Check) => commands::check(&load()?).await,
+        Some(Command::Ingest(cli::Ingest { http_listen, command: None })) => {
+            commands::ingest(&load()?, http_listen).await
+        }
+        Some(Command::Ingest(cli::Ingest { command: Some(IngestCommand::Status), .. })) => {
+            commands::ingest_status(&load()?).await
+        }
+        Some(Command::Ingest(cli::Ingest { command: Some(IngestCommand::Resume { pipeline, from }), .. })) => {
+            let from = match from {
+                cli::End::Earliest => From::Earliest,
+                cli::End::Latest => From::Latest,
+            };
+            commands::ingest_resume(&load()?, &pipeline, from).await
+        }
         Some(Command::Policy(Policy::Check { dir, offline, strict })) => match (dir, offline) {
             (Some(dir), true) => commands::check_files(&dir, strict),
             (None, true) => commands::check_files(&load()?.policies_dir, strict),

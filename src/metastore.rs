@@ -77,7 +77,9 @@ impl Metastore {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(busy);
         let pool = |connections| {
-            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(busy + Duration::from_secs(10))
+            let options = SqlitePoolOptions::new().max_connections(connections);
+            // A file in this process does not go away as a server would: no ping before each statement.
+            options.test_before_acquire(false).acquire_timeout(busy + Duration::from_secs(10))
         };
         let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
         let typed = migrate(&writer).await?;
@@ -129,8 +131,12 @@ impl Metastore {
         row.try_get(0).map_err(failed)
     }
 
+    /// On a task of its own: a caller that goes away amid sqlx's `begin_with` would leave the connection in a transaction
+    /// that nobody ends, and the database with its one write lock taken. A finished one that nobody wants rolls back.
     async fn begin(&self) -> Result<Write> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)
+        let writer = self.writer.clone();
+        let begun = tokio::spawn(async move { writer.begin_with("BEGIN IMMEDIATE").await });
+        begun.await.map_err(|e| unreachable_database().with_source(e))?.map_err(failed)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Builds the floors bottom-up, opens the doors, and at the end drains top-down. It decides nothing about a statement.
 
+mod ingester;
+
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -22,6 +24,9 @@ use crate::secret::Secret;
 use crate::shutdown::Shutdown;
 use crate::wire::{self, http, pg};
 use crate::{sources, telemetry};
+
+pub use ingester::{Ingester, ingest_resume, ingest_status};
+use ingester::{pipelines, specs};
 
 /// Files and sources are looked at this often: an edit has its effect within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -66,6 +71,8 @@ pub struct Report {
     pub sources_down: Vec<String>,
     pub tables: usize,
     pub users: usize,
+    /// Tables that pipelines fill.
+    pub pipelines: usize,
 }
 
 impl Server {
@@ -73,6 +80,11 @@ impl Server {
     pub async fn start(config: &Config, metrics: PrometheusHandle) -> Result<Self> {
         let metastore = Arc::new(Metastore::open(&config.metastore).await?);
         let (doors, behind) = (Shutdown::new(), Shutdown::new());
+        // Before the first world: policies may name tables that pipelines make.
+        let pipelines = match config.ingest.enabled {
+            true => Some(pipelines(config, Arc::clone(&metastore)).await?),
+            false => None,
+        };
         if config.key.is_none() {
             tracing::warn!("no key_file: hash masks will differ after a restart");
         }
@@ -92,6 +104,9 @@ impl Server {
             behind.spawn("http door", door.run());
         }
         behind.spawn("catalog and policy", watch(builder, current, behind.clone()));
+        if let Some(pipelines) = pipelines {
+            behind.spawn("pipelines", pipelines.run(behind.clone()));
+        }
         behind.spawn("metrics", telemetry::upkeep(metrics, behind.token().clone()));
         doors.spawn("postgres door", pg_door.run());
         tracing::info!(postgres = %pg, http = http.map(tracing::field::display), "serving");
@@ -112,12 +127,14 @@ impl Server {
 
 /// Everything `serve` would load, without touching what is there: no door at its address, nothing written.
 pub async fn check(config: &Config) -> Result<Report> {
+    let pipelines = specs(&config.catalog_dir).map_err(|faults| refuse(&faults))?;
     let (builder, world, _scratch) = dry(config).await?;
     let report = Report {
         warnings: builder.warnings().to_vec(),
         sources_down: builder.sources_down().iter().map(ToString::to_string).collect(),
         tables: world.catalog.entries.len(),
         users: world.policies.users().len(),
+        pipelines: pipelines.len(),
     };
     let (_, engine) = engine(config, world)?;
     // Loads certificate and key.

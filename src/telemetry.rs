@@ -113,7 +113,9 @@ pub mod metrics {
         SOURCE_ERRORS = "lakegate_source_errors_total", Counter, Count, "errors of sources, by source";
         SOURCE_CONNECTIONS = "lakegate_source_connections", Gauge, Count, "connections open to sources, by source";
         // --- ingest
-        INGEST_LAG_SECONDS = "lakegate_ingest_lag_seconds", Gauge, Seconds, "age of the newest committed change, by pipeline";
+        INGEST_STREAMING = "lakegate_ingest_streaming", Gauge, Count, "1 while a pipeline takes changes in, by pipeline and table";
+        INGEST_LAG_RECORDS = "lakegate_ingest_lag_records", Gauge, Count, "changes at the origin that are not committed, by pipeline and table";
+        INGEST_LAG_SECONDS = "lakegate_ingest_lag_seconds", Gauge, Seconds, "age of the oldest change read and not committed, 0 when there is none, by pipeline and table";
         INGEST_COMMITS = "lakegate_ingest_commits_total", Counter, Count, "lake commits, by pipeline";
         INGEST_BATCH_ROWS = "lakegate_ingest_batch_rows", Histogram, Count, "rows in one committed batch, by pipeline";
         INGEST_COMMIT_SECONDS = "lakegate_ingest_commit_seconds", Histogram, Seconds, "time of one lake commit, by pipeline";

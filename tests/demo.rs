@@ -133,6 +133,42 @@ async fn events_keep_coming_and_an_edit_counts_within_a_second() {
     assert_eq!(hidden, "ERROR 42P01 relation \"crm.customers\" does not exist");
 }
 
+/// The commit interval of catalog/pipelines/order_events.toml, and what a commit and a look at it may take.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(10);
+const COMMIT_MAX: Duration = Duration::from_secs(3);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pipeline_catches_up_and_stays_within_its_commit_interval() {
+    let demo = Demo::start();
+    let analyst = demo.connect("analyst").await;
+    let text = std::fs::read_to_string(demo.path("catalog/pipelines/order_events.toml")).unwrap();
+    let age = text.parse::<toml::Table>().unwrap()["commit"]["age_ms"].as_integer().unwrap();
+    assert_eq!(u128::try_from(age).unwrap(), COMMIT_INTERVAL.as_millis());
+    let first = "SELECT count(*), count(DISTINCT event_id) FROM sales.order_events WHERE event_id <= 'evt-000002000'";
+    let took = until(&analyst, first, |now| now.starts_with("2000|2000\n")).await;
+    println!("demo: 2,000 events in the lake {:.1} s after the first look", took.as_secs_f32());
+
+    // Three times: an event that is in the topic now is in the table one interval later.
+    for _ in 0..3 {
+        let newest = simple(&analyst, "SELECT max(event_id) FROM stream.order_events").await;
+        let newest = newest.lines().next().unwrap().to_string();
+        let there = format!("SELECT count(*) FROM sales.order_events WHERE event_id = '{newest}'");
+        let took = until(&analyst, &there, |now| now.starts_with("1\n")).await;
+        println!("demo: an event was in the lake {:.1} s after it was seen in the topic", took.as_secs_f32());
+        assert!(took < COMMIT_INTERVAL + COMMIT_MAX, "{took:?}");
+    }
+    // All of it is as it is in the topic, and nothing twice.
+    let all = "SELECT count(*), count(DISTINCT _source || '/' || _position), count(DISTINCT event_id), \
+               sum(CASE WHEN e.n = 1 THEN 0 ELSE 1 END) FROM sales.order_events o JOIN \
+               (SELECT event_id AS id, amount AS a, count(*) AS n FROM stream.order_events GROUP BY 1, 2) e \
+               ON e.id = o.event_id AND e.a = o.amount";
+    let total = simple(&analyst, "SELECT count(*) FROM sales.order_events").await;
+    let total: u64 = total.lines().next().unwrap().parse().unwrap();
+    let joined = simple(&analyst, all).await;
+    let counts: Vec<u64> = joined.lines().next().unwrap().split('|').map(|n| n.parse().unwrap()).collect();
+    assert!(counts[0] >= total && counts[0] == counts[1] && counts[1] == counts[2] && counts[3] == 0, "{joined}");
+}
+
 #[test]
 fn ctrl_c_leaves_nothing_running() {
     let mut demo = Demo::start();
@@ -228,7 +264,7 @@ fn printed(greeting: &str) -> Vec<String> {
     let code: Vec<&str> = block.lines().skip(1).filter(|line| !line.trim_start().starts_with("--")).collect();
     let statements =
         code.join("\n").split(';').map(|s| s.trim().to_string()).filter(|s| !s.is_empty()).collect::<Vec<_>>();
-    assert_eq!(statements.len(), 3, "{statements:?}");
+    assert_eq!(statements.len(), 4, "{statements:?}");
     statements
 }
 

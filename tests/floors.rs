@@ -8,10 +8,10 @@ use proc_macro2::{TokenStream, TokenTree};
 use crate::tree;
 
 /// Anyone may use these.
-const GROUND: [&str; 5] = ["error", "secret", "shutdown", "telemetry", "types"];
+const GROUND: [&str; 6] = ["document", "error", "secret", "shutdown", "telemetry", "types"];
 
 /// Module → the modules it may name besides the ground and itself.
-const MAY_SEE: [(&str, &[&str]); 13] = [
+const MAY_SEE: [(&str, &[&str]); 14] = [
     ("metastore", &[]),
     ("lake", &["metastore"]),
     ("formats", &[]),
@@ -24,8 +24,10 @@ const MAY_SEE: [(&str, &[&str]); 13] = [
     // `sources`: world.rs connects what the catalog describes, write.rs hands rows to a lake's writer
     ("engine", &["policy", "catalog", "reflection", "sources", "lake", "formats", "metastore"]),
     ("wire", &["engine", "formats"]),
-    // Every module's `Config`, and the one type of fault.
-    ("config", &["metastore", "engine", "wire", "policy"]),
+    // `sources`: what a source's file says, and the client of a kind; never its tables
+    ("ingest", &["sources", "lake", "formats", "metastore"]),
+    // Every module's `Config`.
+    ("config", &["metastore", "engine", "ingest", "wire"]),
     ("server", EVERYTHING),
     ("demo", EVERYTHING),
     ("main", EVERYTHING),
@@ -41,6 +43,7 @@ const EVERYTHING: &[&str] = &[
     "reflection",
     "engine",
     "wire",
+    "ingest",
     "config",
     "server",
     "demo",
@@ -58,7 +61,7 @@ const HOMES: [(&str, &[&str]); 13] = [
     ("metrics_exporter_prometheus", &["telemetry", "server", "demo"]),
     ("pgwire", &["wire"]),
     ("rcgen", &["demo"]),
-    ("rdkafka", &["sources", "demo"]),
+    ("rdkafka", &["sources", "ingest", "demo"]),
     ("sqlx", &["metastore"]),
     ("tokio_postgres", &["sources", "demo"]),
     ("tokio_rustls", &["wire"]),

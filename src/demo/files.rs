@@ -14,6 +14,7 @@ macro_rules! shipped {
 
 shipped![
     "catalog/datasets/reports.revenue_by_region.sql",
+    "catalog/pipelines/order_events.toml",
     "catalog/sources/crm.toml",
     "catalog/sources/fixtures.toml.example",
     "catalog/sources/lake.toml",
@@ -79,7 +80,7 @@ key = "tls/key.pem"
 search_path = "sales, stream, crm, reports"   # `\dt` and names without a schema look here
 
 [log]
-filter = "warn,lakegate=info,sqlx=error"
+filter = "warn,lakegate=info,sqlx=error,librdkafka=error"
 "#,
         places.pg_port, places.http_port
     )

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::Record;
 use super::pipeline::{self, Caching, Planned};
+use super::remembered::Remembered;
 use super::run::{self, Bounds, Rows};
 use super::session::{Facts, Identity};
 use super::settings::Settings;
@@ -68,6 +69,8 @@ pub struct Session {
     before: Option<Settings>,
     local: Vec<(String, String)>,
     prepared: HashMap<String, Arc<Prepared>>,
+    /// Planned under `facts`.
+    remembered: Remembered,
     reported: HashMap<&'static str, String>,
 }
 
@@ -108,6 +111,7 @@ impl Session {
             before: None,
             local: vec![],
             prepared: HashMap::new(),
+            remembered: Remembered::default(),
             reported: HashMap::new(),
         })
     }
@@ -135,6 +139,9 @@ impl Session {
 
     /// Splits a simple Query into statements; a syntax error refuses all of them.
     pub async fn split(&mut self, sql: &str) -> Result<Vec<String>> {
+        if self.remembered(sql).is_some() {
+            return Ok(vec![sql.to_string()]);
+        }
         let (text, limits) = (sql.to_string(), self.engine.shared.config.statement.clone());
         let split = self.engine.shared.planner.run(move || {
             let parsed = limits::parse(&text, &limits)?;
@@ -262,6 +269,7 @@ impl Session {
         let facts = Facts::new(world, &self.identity, &self.settings, &shared.runtime, shared.partitions)?;
         let facts = Arc::new(facts);
         self.facts = Some(Arc::clone(&facts));
+        self.remembered.clear();
         Ok(facts)
     }
 
@@ -283,7 +291,21 @@ impl Session {
         Ok(())
     }
 
+    /// The query as it was planned when its text last came, under the world and the settings of now.
+    fn remembered(&mut self, sql: &str) -> Option<Arc<Prepared>> {
+        if self.remembered.is_empty() || self.status == TransactionStatus::Failed {
+            return None;
+        }
+        self.facts().ok()?;
+        self.remembered.find(sql)
+    }
+
     async fn prepare_now(&mut self, sql: &str, oids: &[u32]) -> Result<Arc<Prepared>> {
+        if oids.is_empty()
+            && let Some(prepared) = self.remembered(sql)
+        {
+            return Ok(prepared);
+        }
         let (text, limits) = (sql.to_string(), self.engine.shared.config.statement.clone());
         if oids.len() > limits.parameters_max {
             return Err(Error::new(Kind::TooLarge, format!("more than {} parameters", limits.parameters_max)));
@@ -304,7 +326,14 @@ impl Session {
         let shape = super::audit::shape(sql);
         match admitted {
             None => Ok(Arc::new(Prepared::without_rows(None, shape))),
-            Some(admitted) => self.prepare_admitted(admitted, declared, shape).await,
+            Some(admitted) => {
+                let is_query = matches!(admitted, Admitted::Query(_));
+                let prepared = self.prepare_admitted(admitted, declared, shape).await?;
+                if is_query && oids.is_empty() {
+                    self.remembered.keep(sql, &prepared);
+                }
+                Ok(prepared)
+            }
         }
     }
 
@@ -784,7 +813,7 @@ impl Session {
 }
 
 impl Prepared {
-    fn without_rows(admitted: Option<Admitted>, shape: u64) -> Self {
+    pub(super) fn without_rows(admitted: Option<Admitted>, shape: u64) -> Self {
         Self { parameters: vec![], columns: None, admitted, shape, planned: Mutex::new(None) }
     }
 

@@ -2,6 +2,7 @@
 //! IntervalStyle postgres does. It frames rows (DataRow) and no other message, and knows no catalog: names of relations,
 //! roles and a source's own types are not resolved here.
 
+mod append;
 mod calendar;
 mod column;
 pub mod copy;

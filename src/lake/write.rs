@@ -40,6 +40,10 @@ impl BatchId {
     pub fn new() -> Self {
         Self(uuid::Uuid::now_v7())
     }
+
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
 }
 
 impl fmt::Display for BatchId {

@@ -50,6 +50,25 @@ impl Metastore {
         Ok(Some(Lease { pipeline: pipeline.into(), epoch, holder: holder.into() }))
     }
 
+    /// Who holds a lease, and whether they still renew it; `None` where nobody ever held it.
+    pub async fn lease(&self, pipeline: &str) -> Result<Option<(Lease, bool)>> {
+        let row = sqlx::query("SELECT epoch, holder, expires_at FROM ingest_lease WHERE pipeline = ?")
+            .bind(pipeline)
+            .fetch_optional(&self.reader)
+            .await
+            .map_err(failed)?;
+        row.map(|row| {
+            let lease = Lease {
+                pipeline: pipeline.into(),
+                epoch: row.try_get(0).map_err(failed)?,
+                holder: row.try_get(1).map_err(failed)?,
+            };
+            let expires_at: i64 = row.try_get(2).map_err(failed)?;
+            Ok((lease, expires_at > now_ms()))
+        })
+        .transpose()
+    }
+
     /// False once it was taken over: its holder must stop.
     pub async fn renew_lease(&self, lease: &Lease, ttl_ms: i64) -> Result<bool> {
         self.extend(lease, now_ms().saturating_add(ttl_ms)).await

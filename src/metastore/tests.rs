@@ -134,3 +134,19 @@ async fn views_are_not_tables() {
     assert_eq!(names, ["t"]);
     assert_eq!(metastore.location(&key("v")).await.unwrap(), None);
 }
+
+/// A statement that is cancelled amid a write must not leave the one write lock taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_that_go_away_leave_no_transaction_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let (metastore, other) = (open(&directory).await, open(&directory).await);
+    let mut cut = 0;
+    for round in 0..2_000u64 {
+        let patience = std::time::Duration::from_micros(round % 400);
+        cut += u32::from(tokio::time::timeout(patience, metastore.put("name", b"cut")).await.is_err());
+    }
+    assert!(cut > 0, "nobody went away");
+    metastore.put("name", b"whole").await.unwrap();
+    other.put("other", b"whole").await.unwrap();
+    assert_eq!(metastore.get("name").await.unwrap().unwrap(), b"whole");
+}

@@ -20,6 +20,7 @@ use xxhash_rust::xxh3::Xxh3;
 use lines::Lines;
 use users::Users;
 
+pub use crate::document::Fault;
 pub(in crate::policy) use csv::Field;
 pub(in crate::policy) use model::MODEL;
 
@@ -31,21 +32,6 @@ pub struct Draft {
     pub(in crate::policy) policy_file: String,
     pub(in crate::policy) lines: Lines,
     pub(in crate::policy) users: Users,
-}
-
-/// One mistake, where it stands and what was expected: `policies/policy.csv:17:34: effect `Deny` is not …`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fault {
-    pub file: String,
-    pub line: u32,
-    pub column: u32,
-    pub text: String,
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.text)
-    }
 }
 
 impl Draft {

@@ -164,6 +164,7 @@ mod tests {
             table("sales.order_items", &["quantity"]),
             table("crm.customers", &["name", "email", "ssn", "region"]),
             object("stream.order_events", ObjectKind::Table, &text(&events), &["_key"]),
+            table("sales.order_events", &["event_id"]),
             object("reports.revenue_by_region", ObjectKind::Dataset, &text(&["region", "revenue"]), &[]),
         ];
         let schemas = ["sales", "crm", "stream", "reports"].map(String::from).into();
@@ -183,14 +184,14 @@ mod tests {
             seen("analyst "),
             "crm.customers * filter region = 'EU'\ncrm.customers name see\ncrm.customers email mask partial(2, '***', 4)\n\
              crm.customers ssn deny\ncrm.customers region see\nreports.revenue_by_region region see\n\
-             reports.revenue_by_region revenue see\nsales.order_items quantity see\nsales.orders * filter region = 'EU'\n\
+             reports.revenue_by_region revenue see\nsales.order_events event_id see\nsales.order_items quantity see\nsales.orders * filter region = 'EU'\n\
              sales.orders status see\nsales.orders region see\nsales.products name see\nstream.order_events event_id see\n\
              stream.order_events event_type see\nstream.order_events _partition see\nstream.order_events _offset see\n\
              stream.order_events _timestamp see\nstream.order_events _key hidden\n"
         );
         assert_eq!(
             seen("auditor "),
-            "crm.customers * deny\nreports.revenue_by_region * deny\nsales.order_items * deny\nsales.orders status see\n\
+            "crm.customers * deny\nreports.revenue_by_region * deny\nsales.order_events * deny\nsales.order_items * deny\nsales.orders status see\n\
              sales.orders region see\nsales.products * deny\nstream.order_events * deny\n"
         );
         let admin = seen("admin ");

@@ -18,12 +18,15 @@ use serde::Deserialize;
 
 use super::{Pinned, Source, Table};
 use crate::error::{Error, Kind, Result};
-use crate::formats::json::Unit;
+use crate::formats::json::{self, Unit};
 use crate::secret::Secret;
 use crate::types::{TableName, Version};
-use client::Client;
+
+/// For `ingest`, which follows topics where this module reads windows of them.
+pub use client::{Client, Reader, passes};
 use columns::{KEY, Layout};
 use scan::{KafkaExec, Provider};
+pub use window::Span;
 
 /// `catalog/sources/<name>.toml` with `kind = "kafka"`.
 #[derive(Debug, Clone, Deserialize)]
@@ -103,6 +106,13 @@ pub struct ColumnConfig {
     /// What a number in a timestamp column counts.
     #[serde(default)]
     pub unit: Unit,
+}
+
+impl Topic {
+    /// The declared columns alone, and what reads records into them. Says what is wrong in words for the file's author.
+    pub fn decoder(&self) -> Result<(SchemaRef, json::Decoder), String> {
+        columns::declared(self)
+    }
 }
 
 /// How a record's value is spelt.

@@ -25,6 +25,7 @@ impl Oracle {
             let client = gateway.connect("ann").await;
             (gateway, client)
         };
+        let start = |world| Box::pin(start(world));
         let (a, b, copy) = tokio::join!(start(World::A), start(World::B), start(World::Copy));
         Self { worlds: [a, b, copy] }
     }

@@ -8,9 +8,10 @@ mod text;
 use arrow::array::{AnyDictionaryArray, Array, AsArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::*;
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use chrono_tz::Tz;
 
+use super::append::Append;
 use super::mapping::Shown;
 use super::types::{self, Shape};
 use super::{Format, nested};

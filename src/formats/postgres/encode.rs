@@ -3,8 +3,9 @@
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, StringBuilder};
 use arrow::datatypes::{Field, SchemaRef};
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
+use super::append::Append;
 use super::column::{self, Column, Spelling};
 use super::mapping::{self, Shown};
 use super::{Format, Style};

@@ -4,9 +4,10 @@
 use arrow::array::{Array, AsArray, FixedSizeListArray, ListArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field};
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use super::Format;
+use super::append::Append;
 use super::column::{Column, Put, Spelling};
 use super::mapping::{self, Shown};
 use super::types::Shape;

@@ -1,7 +1,9 @@
 //! Numbers out: PostgreSQL's text of integers, floats and numerics, and numeric's binary form. It reads none.
 
 use arrow::datatypes::i256;
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
+
+use super::append::Append;
 
 /// Powers of five that fit the midpoint test below: 5^27 is the last under 2^63.
 const FIVES: usize = 27;

@@ -24,9 +24,10 @@ const REQUESTS_MAX: usize = 8;
 /// How often the shared client's events are taken away. Without, the errors of an outage would pile up in its queue.
 const DRAIN_EVERY: Duration = Duration::from_secs(1);
 
-pub(super) type Reader = BaseConsumer<Logs>;
+/// A consumer; librdkafka's blocking one.
+pub type Reader = BaseConsumer<Logs>;
 
-pub(super) struct Client {
+pub struct Client {
     source: String,
     config: ClientConfig,
     connect_timeout: Duration,
@@ -52,7 +53,7 @@ impl Drop for Shared {
 }
 
 /// librdkafka's log, as ours. It names brokers, so it is for the operator only.
-pub(super) struct Logs {
+pub struct Logs {
     source: String,
 }
 
@@ -78,7 +79,7 @@ impl ClientContext for Logs {
 impl ConsumerContext for Logs {}
 
 impl Client {
-    pub(super) fn new(source: &str, config: &Config) -> Result<Self> {
+    pub fn new(source: &str, config: &Config) -> Result<Self> {
         let mut client = ClientConfig::new();
         let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
         client
@@ -112,7 +113,7 @@ impl Client {
         })
     }
 
-    pub(super) fn source(&self) -> &str {
+    pub fn source(&self) -> &str {
         &self.source
     }
 
@@ -128,7 +129,7 @@ impl Client {
     }
 
     /// First and end offset of every partition now. The end is that of committed records.
-    pub(super) async fn window(self: &Arc<Self>, topic: &str) -> Result<Vec<Span>> {
+    pub async fn window(self: &Arc<Self>, topic: &str) -> Result<Vec<Span>> {
         let Some(partitions) = self.partitions(topic).await? else { return Err(self.no_topic(topic)) };
         let span = |partition: i32| {
             let name = topic.to_string();
@@ -154,26 +155,39 @@ impl Client {
     }
 
     /// A consumer of its own for one scan. To be dropped where blocking is allowed.
-    pub(super) fn reader(&self) -> Result<Reader> {
+    pub fn reader(&self) -> Result<Reader> {
         let logs = Logs { source: self.source.clone() };
         self.config.create_with_context(logs).map_err(|e| self.failed(e))
     }
 
+    /// As [`Client::reader`], for one who tells the brokers how far it is under the name of `group`.
+    pub fn reader_as(&self, group: &str) -> Result<Reader> {
+        let logs = Logs { source: self.source.clone() };
+        let mut config = self.config.clone();
+        config.set("group.id", group);
+        config.create_with_context(logs).map_err(|e| self.failed(e))
+    }
+
+    /// The cluster's own name for itself, where it tells in time.
+    pub async fn cluster_id(self: &Arc<Self>) -> Result<Option<String>> {
+        self.request(|reader, patience| Ok(reader.client().fetch_cluster_id(patience))).await
+    }
+
     /// For requests of a scan, on its own consumer.
-    pub(super) fn patience(&self) -> Duration {
+    pub fn patience(&self) -> Duration {
         self.connect_timeout
     }
 
-    pub(super) fn no_topic(&self, topic: &str) -> Error {
+    pub fn no_topic(&self, topic: &str) -> Error {
         Error::new(Kind::SourceFailed, format!("source \"{}\": topic \"{topic}\" does not exist", self.source))
     }
 
-    pub(super) fn unreachable(&self) -> Error {
+    pub fn unreachable(&self) -> Error {
         Error::new(Kind::SourceUnreachable, format!("source \"{}\" cannot be reached", self.source))
     }
 
     /// Under our own text; librdkafka's names brokers.
-    pub(super) fn failed(&self, error: KafkaError) -> Error {
+    pub fn failed(&self, error: KafkaError) -> Error {
         match error.rdkafka_error_code() {
             Some(code) if passes(code) => self.unreachable().with_source(error),
             _ => Error::new(Kind::SourceFailed, format!("source \"{}\" failed", self.source)).with_source(error),
@@ -245,7 +259,7 @@ impl fmt::Debug for Client {
 }
 
 /// librdkafka goes on trying by itself: no answer yet, rather than a refusal.
-pub(super) fn passes(code: RDKafkaErrorCode) -> bool {
+pub fn passes(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode::*;
     matches!(
         code,

@@ -32,25 +32,8 @@ pub(super) struct Layout {
 impl Layout {
     /// Says what is wrong in words for the file's author.
     pub(super) fn new(topic: &Topic) -> Result<Self, String> {
-        match topic.format {
-            Format::Json => {}
-        }
-        let mut fields: Vec<Field> = vec![];
-        for column in &topic.columns {
-            let name = &column.name;
-            if [PARTITION, OFFSET, TIMESTAMP, KEY].contains(&name.as_str()) {
-                return Err(format!("column \"{name}\" is every topic's own"));
-            }
-            if fields.iter().any(|f| f.name() == name) {
-                return Err(format!("column \"{name}\" is declared twice"));
-            }
-            let found = parse_type(&column.type_name).and_then(|(oid, typmod)| field(name, oid, typmod, true));
-            let unread = || format!("column \"{name}\" has type \"{}\", which JSON is not read as", column.type_name);
-            fields.push(found.ok_or_else(unread)?);
-        }
-        let units: Vec<json::Unit> = topic.columns.iter().map(|c| c.unit).collect();
-        let declared = Arc::new(Schema::new(fields.clone()));
-        let decoder = json::Decoder::new(declared, &units).map_err(|e| e.message().to_string())?;
+        let (declared, decoder) = declared(topic)?;
+        let mut fields: Vec<Field> = declared.fields().iter().map(|f| f.as_ref().clone()).collect();
         let key = match topic.key {
             Key::Bytea => BYTEA,
             Key::Text => TEXT,
@@ -61,6 +44,30 @@ impl Layout {
         }
         Ok(Self { schema: Arc::new(Schema::new(fields)), decoder, on_error: topic.on_error })
     }
+}
+
+/// The columns that the file declares, and what reads JSON into them.
+pub(super) fn declared(topic: &Topic) -> Result<(SchemaRef, json::Decoder), String> {
+    match topic.format {
+        Format::Json => {}
+    }
+    let mut fields: Vec<Field> = vec![];
+    for column in &topic.columns {
+        let name = &column.name;
+        if [PARTITION, OFFSET, TIMESTAMP, KEY].contains(&name.as_str()) {
+            return Err(format!("column \"{name}\" is every topic's own"));
+        }
+        if fields.iter().any(|f| f.name() == name) {
+            return Err(format!("column \"{name}\" is declared twice"));
+        }
+        let found = parse_type(&column.type_name).and_then(|(oid, typmod)| field(name, oid, typmod, true));
+        let unread = || format!("column \"{name}\" has type \"{}\", which JSON is not read as", column.type_name);
+        fields.push(found.ok_or_else(unread)?);
+    }
+    let units: Vec<json::Unit> = topic.columns.iter().map(|c| c.unit).collect();
+    let declared = Arc::new(Schema::new(fields));
+    let decoder = json::Decoder::new(Arc::clone(&declared), &units).map_err(|e| e.message().to_string())?;
+    Ok((declared, decoder))
 }
 
 /// Oid and type modifier of the types that JSON is read as, by PostgreSQL's names.

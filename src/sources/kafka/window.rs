@@ -8,10 +8,10 @@ use super::columns::{OFFSET, PARTITION, TIMESTAMP};
 
 /// Offsets `start..end` of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) partition: i32,
-    pub(super) start: i64,
-    pub(super) end: i64,
+pub struct Span {
+    pub partition: i32,
+    pub start: i64,
+    pub end: i64,
 }
 
 /// What filters say about where records lie. Rows outside do not match; rows inside may or may not.

@@ -3,8 +3,9 @@
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::*;
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
+use super::super::append::Append;
 use super::super::calendar::{self, EPOCH_MICROS, Zone};
 use super::super::mapping::Shown;
 use super::super::types::Shape;

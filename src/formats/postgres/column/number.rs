@@ -3,8 +3,9 @@
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::*;
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
+use super::super::append::Append;
 use super::super::mapping::Shown;
 use super::super::number::{self, Decimal};
 use super::super::types::{self, Shape};

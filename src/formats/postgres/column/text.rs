@@ -2,8 +2,9 @@
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::DataType;
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
+use super::super::append::Append;
 use super::super::mapping::Shown;
 use super::super::types::{self, Shape};
 use super::super::{calendar, number};

@@ -1,16 +1,30 @@
 //! One TOML file read into serde structs with *every* fault in it, not only the first: deserialise, note the fault, drop
 //! the key it points at, try again. It knows nothing about what the keys mean.
 
+use std::fmt;
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
-use crate::policy::file::Fault;
+/// One mistake in a file, where it stands and what was expected: `policies/policy.csv:17:34: effect `Deny` is not …`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fault {
+    pub file: String,
+    pub line: u32,
+    pub column: u32,
+    pub text: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.text)
+    }
+}
 
 /// A parsed file and what was found wrong with it so far.
-pub(super) struct Document<'t> {
+pub(crate) struct Document<'t> {
     file: String,
     text: &'t str,
     table: Spanned<DeTable<'t>>,
@@ -19,7 +33,7 @@ pub(super) struct Document<'t> {
 
 impl<'t> Document<'t> {
     /// Never fails: syntax errors become faults and the rest of the file is read all the same.
-    pub(super) fn parse(file: &str, text: &'t str) -> Self {
+    pub(crate) fn parse(file: &str, text: &'t str) -> Self {
         let (table, errors) = DeTable::parse_recoverable(text);
         let mut document = Self { file: file.to_string(), text, table, faults: Vec::new() };
         for error in errors {
@@ -29,8 +43,10 @@ impl<'t> Document<'t> {
     }
 
     /// `None` where something stays unreadable after every faulty key was set aside.
-    pub(super) fn read<T: DeserializeOwned>(&mut self) -> Option<T> {
+    pub(crate) fn read<T: DeserializeOwned>(&mut self) -> Option<T> {
         let mut table = self.table.clone();
+        // Root keys set aside with their faulty values: that they are missing now is no other fault.
+        let mut aside: Vec<String> = vec![];
         loop {
             let error = match T::deserialize(Deserializer::from(table.clone())) {
                 Ok(value) => return Some(value),
@@ -39,26 +55,29 @@ impl<'t> Document<'t> {
             let span = error.span().unwrap_or(0..0);
             let dropped = drop_at(table.get_mut(), &span, &mut Vec::new());
             let path = dropped.as_deref().unwrap_or_default();
-            let text = explain(error.message(), path);
-            self.fault(span, text);
-            dropped?;
+            let missing = error.message().strip_prefix("missing field `").and_then(|m| m.strip_suffix('`'));
+            if !missing.is_some_and(|key| aside.iter().any(|a| a == key)) {
+                self.fault(span, explain(error.message(), path));
+            }
+            let dropped = dropped?;
+            aside.extend(dropped.into_iter().next());
         }
     }
 
     /// A fault at the key `path`, or at the section it would stand in, or at the file's beginning.
-    pub(super) fn fault_at(&mut self, path: &[&str], text: impl Into<String>) {
+    pub(crate) fn fault_at(&mut self, path: &[&str], text: impl Into<String>) {
         let span = self.locate(path);
         self.fault(span, text.into());
     }
 
     /// In the order of the file.
-    pub(super) fn into_faults(mut self) -> Vec<Fault> {
+    pub(crate) fn into_faults(mut self) -> Vec<Fault> {
         self.faults.sort_by_key(|f| (f.line, f.column));
         self.faults.dedup();
         self.faults
     }
 
-    pub(super) fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         self.faults.is_empty()
     }
 
@@ -128,6 +147,9 @@ fn explain(message: &str, path: &[String]) -> String {
         Some((found, valid)) if message.starts_with("unknown variant") => {
             format!("`{key}`{section}: unknown value `{found}`; {}", suggest(found, valid))
         }
+        Some((missing, _)) if message.starts_with("missing field") && path.is_empty() => {
+            format!("the key `{missing}` is missing")
+        }
         Some((missing, _)) if message.starts_with("missing field") => {
             format!("[{}] needs the key `{missing}`", path.join("."))
         }
@@ -136,9 +158,11 @@ fn explain(message: &str, path: &[String]) -> String {
     }
 }
 
-/// The nearest valid word, or all of them when none is near.
-fn suggest(found: &str, valid: &[&str]) -> String {
-    let near = valid.iter().map(|word| (strsim::damerau_levenshtein(found, word), word)).min();
+/// The nearest valid word (`age` for `age_ms` is near: a forgotten unit), or all of them when none is near.
+pub(crate) fn suggest(found: &str, valid: &[&str]) -> String {
+    let unit = |word: &str| !found.is_empty() && word.strip_prefix(found).is_some_and(|rest| rest.starts_with('_'));
+    let distance = |word: &str| if unit(word) { 1 } else { strsim::damerau_levenshtein(found, word) };
+    let near = valid.iter().map(|word| (distance(word), word)).min();
     match near {
         Some((distance, word)) if distance <= 2.max(found.chars().count() / 3) => format!("did you mean `{word}`?"),
         Some(_) => format!("there are {}", valid.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", ")),

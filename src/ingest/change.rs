@@ -1,0 +1,264 @@
+//! What comes from an origin: changes, where they stood, and how far the origin goes. It decodes nothing; an origin keeps
+//! its bytes as they came.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::error::Result;
+
+/// Partition → the offset of the next change to take in: half-open, everything below is in the lake.
+pub type Offsets = BTreeMap<i32, i64>;
+
+/// What happened to a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Insert,
+    /// A record without a value.
+    Delete,
+}
+
+impl Op {
+    /// As `_op` spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Op::Insert => "insert",
+            Op::Delete => "delete",
+        }
+    }
+}
+
+/// One change; its bytes stand in [`Changes`].
+#[derive(Clone, Debug)]
+struct Change {
+    partition: i32,
+    offset: i64,
+    /// When it happened, as the origin says.
+    at_ms: Option<i64>,
+    key: Option<Range<usize>>,
+    value: Option<Range<usize>>,
+}
+
+/// Changes in the order in which they came: those of one partition in the order of their offsets.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    bytes: Vec<u8>,
+    changes: Vec<Change>,
+    next: Offsets,
+}
+
+/// A change as it is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    pub partition: i32,
+    pub offset: i64,
+    pub at_ms: Option<i64>,
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+}
+
+impl Seen<'_> {
+    pub fn op(&self) -> Op {
+        if self.value.is_some() { Op::Insert } else { Op::Delete }
+    }
+
+    pub fn mark(&self) -> Mark {
+        let mut hash = Xxh3::new();
+        for part in [self.at_ms.map(i64::to_be_bytes).as_ref().map(|b| &b[..]), self.key, self.value] {
+            // Absent and empty are two things.
+            hash.update(&part.map_or(u64::MAX, |p| p.len() as u64).to_be_bytes());
+            hash.update(part.unwrap_or_default());
+        }
+        Mark { offset: self.offset, hash: hash.digest() }
+    }
+}
+
+impl Changes {
+    pub fn push(&mut self, change: Seen<'_>) {
+        let (key, value) = (change.key.map(|b| self.keep(b)), change.value.map(|b| self.keep(b)));
+        let Seen { partition, offset, at_ms, .. } = change;
+        self.passed(partition, offset.saturating_add(1));
+        self.changes.push(Change { partition, offset, at_ms, key, value });
+    }
+
+    /// Nothing to take in stands below `next`: markers of transactions, records that compaction took.
+    pub fn passed(&mut self, partition: i32, next: i64) {
+        let known = self.next.entry(partition).or_insert(next);
+        *known = next.max(*known);
+    }
+
+    /// How far each partition is once these are taken in.
+    pub fn next(&self) -> &Offsets {
+        &self.next
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Seen<'_>> {
+        let bytes = |range: &Option<Range<usize>>| range.clone().and_then(|r| self.bytes.get(r));
+        self.changes.iter().map(move |c| Seen {
+            partition: c.partition,
+            offset: c.offset,
+            at_ms: c.at_ms,
+            key: bytes(&c.key),
+            value: bytes(&c.value),
+        })
+    }
+
+    /// The last change of each partition.
+    pub fn last(&self) -> Vec<Seen<'_>> {
+        self.iter().map(|c| (c.partition, c)).collect::<BTreeMap<_, _>>().into_values().collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Of keys and values.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+}
+
+/// How much [`Origin::read`] may bring, and how long it may wait for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    pub changes: usize,
+    pub bytes: usize,
+    pub wait: Duration,
+}
+
+/// What a record is known by, so that a topic that was deleted and made anew is told from the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    pub offset: i64,
+    /// Of its time, key and value.
+    pub hash: u64,
+}
+
+/// Partition → its last change.
+pub type Marks = BTreeMap<i32, Mark>;
+
+/// What an origin has at a moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// `None` where the origin does not tell.
+    pub cluster_id: Option<String>,
+    pub topic: String,
+    /// Partition → (first offset that is still there, offset after the last).
+    pub spans: BTreeMap<i32, (i64, i64)>,
+}
+
+/// Where changes come from. One at a time calls it; a call that is dropped may have read ahead, and is followed by
+/// [`Origin::seek`].
+///
+/// Errors of kind `DataGone` say that offsets asked for are not there any more: the caller then asks for the extent.
+#[async_trait]
+pub trait Origin: Send + Sync {
+    async fn extent(&mut self) -> Result<Extent>;
+
+    /// What stands where these stand. Partitions whose record is gone, or does not come in time, are left out.
+    async fn probe(&mut self, at: &Marks) -> Result<Marks>;
+
+    /// The next [`Origin::read`] begins there. Partitions that are not named are not read.
+    async fn seek(&mut self, from: &Offsets) -> Result<()>;
+
+    /// Changes after the last ones, each once, none left out; empty where none came in time.
+    async fn read(&mut self, room: Room) -> Result<Changes>;
+
+    /// Everything below is durable: the origin may forget it, tools may show it. It is never asked for again.
+    async fn acknowledge(&mut self, durable: &Offsets) -> Result<()>;
+}
+
+/// How far a table is, as its property says it. It is the one truth: the origin's own notes are never read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<String>,
+    pub topic: String,
+    pub partitions: Offsets,
+    /// The last change of each partition.
+    #[serde(default)]
+    pub marks: Marks,
+    /// The batch that brought it here.
+    pub batch: String,
+    /// Of the lease under which it was committed.
+    pub epoch: i64,
+}
+
+impl Position {
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).expect("texts and numbers have a JSON form")
+    }
+}
+
+/// As `lakegate.range.from` and `lakegate.range.to` spell it.
+pub fn offsets_json(offsets: &Offsets) -> String {
+    serde_json::to_string(offsets).expect("numbers have a JSON form")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_keep_their_bytes_and_know_where_the_next_one_stands() {
+        let mut changes = Changes::default();
+        let seen = |offset, value| Seen { partition: 1, offset, at_ms: Some(5), key: Some(b"k"), value };
+        changes.push(seen(7, Some(b"v7")));
+        changes.push(seen(9, None));
+        changes.passed(1, 4);
+        changes.passed(2, 3);
+        assert_eq!(changes.next(), &Offsets::from([(1, 10), (2, 3)]));
+        let all: Vec<_> = changes.iter().map(|c| (c.offset, c.key, c.value, c.op().name())).collect();
+        let key = Some(&b"k"[..]);
+        assert_eq!(all, [(7, key, Some(&b"v7"[..]), "insert"), (9, key, None, "delete")]);
+        assert_eq!((changes.len(), changes.bytes()), (2, 4));
+    }
+
+    #[test]
+    fn a_mark_tells_records_apart() {
+        let plain = Seen { partition: 0, offset: 1, at_ms: Some(5), key: Some(b"k"), value: Some(b"v") };
+        let others = [
+            Seen { at_ms: Some(6), ..plain },
+            Seen { at_ms: None, ..plain },
+            Seen { key: None, ..plain },
+            Seen { key: Some(b"kv"), value: Some(b""), ..plain },
+            Seen { value: None, ..plain },
+            Seen { value: Some(b""), ..plain },
+        ];
+        let mut hashes: Vec<u64> = others.iter().chain([&plain]).map(|s| s.mark().hash).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), others.len() + 1);
+        assert_eq!(plain.mark(), Seen { partition: 9, ..plain }.mark());
+    }
+
+    #[test]
+    fn a_position_is_read_as_it_was_written() {
+        let position = Position {
+            cluster_id: None,
+            topic: "t".into(),
+            partitions: Offsets::from([(0, 12), (10, 0)]),
+            marks: Marks::from([(0, Mark { offset: 11, hash: 7 })]),
+            batch: "b".into(),
+            epoch: 3,
+        };
+        let text =
+            r#"{"topic":"t","partitions":{"0":12,"10":0},"marks":{"0":{"offset":11,"hash":7}},"batch":"b","epoch":3}"#;
+        assert_eq!(position.json(), text);
+        assert_eq!(serde_json::from_str::<Position>(text).unwrap(), position);
+    }
+}

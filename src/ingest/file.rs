@@ -1,0 +1,278 @@
+//! `catalog/pipelines/*.toml` → [`Spec`]s, every fault with file, line and column. It connects to nothing: whether topic
+//! and table are there is found out by running.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::batch::{Commit, DeadLetterCap};
+use super::table::{DEAD_LETTERS, Layout};
+use crate::document::{Document, Fault, suggest};
+use crate::sources;
+use crate::sources::iceberg::Config as LakeFile;
+use crate::sources::kafka::Config as KafkaFile;
+use crate::types::TableName;
+
+/// A source as its file describes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    pub name: &'a str,
+    pub config: &'a sources::Config,
+    /// Of the file.
+    pub hash: u64,
+}
+
+/// One topic into one table: a pipeline's file and what it leans on.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    pub pipeline: String,
+    pub file: String,
+    pub origin: String,
+    pub kafka: KafkaFile,
+    /// Its name in Kafka.
+    pub topic: String,
+    pub lake: String,
+    pub iceberg: LakeFile,
+    pub namespace: String,
+    /// As users name it.
+    pub table: TableName,
+    pub layout: Arc<Layout>,
+    pub commit: Commit,
+    pub dead_letter: DeadLetterCap,
+    /// Of everything that is written about it: equal means that it need not be started anew.
+    pub hash: u64,
+}
+
+/// One file's own shape.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    origin: String,
+    // Read for what they refuse: another word is a fault.
+    #[serde(rename = "mode")]
+    _mode: Mode,
+    #[serde(rename = "write")]
+    _write: Write,
+    topics: Vec<String>,
+    target: String,
+    lake: Option<String>,
+    #[serde(default)]
+    commit: Commit,
+    #[serde(default)]
+    dead_letter: DeadLetterCap,
+}
+
+/// How the origin is read.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    /// Everything there is, then every change as it comes.
+    Cdc,
+}
+
+/// What a change becomes.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Write {
+    /// A row each.
+    Append,
+}
+
+/// A file is written by hand; what is larger is something else.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+const FILES_MAX: usize = 1_000;
+
+/// Every pipeline below `catalog`, by name; every fault of every file. A catalog without the folder has no pipelines.
+pub fn read(catalog: &Path, known: &[Known<'_>]) -> Result<Vec<Spec>, Vec<Fault>> {
+    let mut faults = vec![];
+    let mut specs: Vec<Spec> = vec![];
+    for path in files(&catalog.join("pipelines"), &mut faults) {
+        match one(&path, known, &specs) {
+            Ok(read) => specs.extend(read),
+            Err(found) => faults.extend(found),
+        }
+    }
+    if faults.is_empty() { Ok(specs) } else { Err(faults) }
+}
+
+fn files(folder: &Path, faults: &mut Vec<Fault>) -> Vec<PathBuf> {
+    let listing = match fs::read_dir(folder) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return vec![],
+        Err(error) => {
+            faults.push(at_start(folder, format!("cannot be read: {error}")));
+            return vec![];
+        }
+    };
+    let mut paths: Vec<PathBuf> = listing.take(FILES_MAX).flatten().map(|entry| entry.path()).collect();
+    let named = |path: &PathBuf| path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    paths.retain(|path| !named(path).starts_with('.') && !named(path).ends_with(".example"));
+    paths.sort();
+    paths
+}
+
+fn one(path: &Path, known: &[Known<'_>], others: &[Spec]) -> Result<Vec<Spec>, Vec<Fault>> {
+    let file = path.display().to_string();
+    let stem = path.file_stem().and_then(|s| s.to_str()).filter(|_| path.extension().is_some_and(|e| e == "toml"));
+    let Some(name) = stem else {
+        return Err(vec![at_start(path, "is not a pipeline; pipelines are files `<name>.toml`".into())]);
+    };
+    if !is_plain(name) {
+        let text = format!("`{name}` cannot name a pipeline: names are lower-case letters, digits and `_`");
+        return Err(vec![at_start(path, text)]);
+    }
+    let size = fs::metadata(path).map(|m| m.len());
+    let text = match size {
+        Ok(size) if size > FILE_BYTES_MAX => Err(format!("is larger than {FILE_BYTES_MAX} bytes")),
+        _ => fs::read_to_string(path).map_err(|e| format!("cannot be read: {e}")),
+    };
+    let text = text.map_err(|text| vec![at_start(path, text)])?;
+    let mut document = Document::parse(&file, &text);
+    let Some(written) = document.read::<Written>() else { return Err(document.into_faults()) };
+    judge(&written, &mut document);
+    let specs = settle(name, &file, &text, &written, known, others, &mut document);
+    if document.is_sound() { Ok(specs) } else { Err(document.into_faults()) }
+}
+
+/// Numbers that no pipeline could run with.
+fn judge(written: &Written, document: &mut Document<'_>) {
+    let commit = &written.commit;
+    let numbers =
+        [("age_ms", commit.age_ms), ("bytes_max", commit.bytes_max as u64), ("rows_max", commit.rows_max as u64)];
+    for (key, _) in numbers.iter().filter(|(_, value)| *value == 0) {
+        document.fault_at(&["commit", key], format!("`{key}` in [commit] must be above 0"));
+    }
+    if !(0.0..=100.0).contains(&written.dead_letter.percent_max) {
+        document.fault_at(&["dead_letter", "percent_max"], "`percent_max` in [dead_letter] is from 0 to 100");
+    }
+    if written.topics.is_empty() {
+        document.fault_at(&["topics"], "`topics` names no topic");
+    }
+}
+
+/// The names in it, bound to the sources they speak of.
+fn settle(
+    name: &str,
+    file: &str,
+    text: &str,
+    written: &Written,
+    known: &[Known<'_>],
+    others: &[Spec],
+    document: &mut Document<'_>,
+) -> Vec<Spec> {
+    let (origin, lake) = (origin(written, known, document), lake(written, known, document));
+    let (Some((origin, kafka)), Some((lake, iceberg))) = (origin, lake) else { return vec![] };
+    let mounted = iceberg.schemas.iter().find(|(_, schema)| **schema == written.target);
+    let namespace = mounted.map_or(&written.target, |(namespace, _)| namespace);
+    if !is_plain(&written.target) {
+        document.fault_at(&["target"], format!("`{}` cannot name a schema", written.target));
+    }
+    let mut specs: Vec<Spec> = vec![];
+    for table in &written.topics {
+        let topics: Vec<&str> = kafka.topics.keys().map(String::as_str).collect();
+        let Some(declared) = kafka.topics.get(table) else {
+            let text = format!("source `{}` declares no topic `{table}`; {}", origin.name, suggest(table, &topics));
+            document.fault_at(&["topics"], text);
+            continue;
+        };
+        let topic = declared.topic.clone().unwrap_or_else(|| table.clone());
+        let layout = declared.decoder().and_then(|(columns, decoder)| Layout::new(&topic, columns, decoder));
+        let layout = match layout {
+            Ok(layout) => Arc::new(layout),
+            Err(what) => {
+                document.fault_at(&["topics"], format!("topic `{table}`: {what}"));
+                continue;
+            }
+        };
+        let full = TableName::new(&written.target, table);
+        let taken = |s: &&Spec| s.lake == lake.name && s.table == full;
+        if let Some(other) = specs.iter().chain(others).find(taken) {
+            document.fault_at(&["topics"], format!("{full} is filled by pipeline `{}` already", other.pipeline));
+            continue;
+        }
+        if table == DEAD_LETTERS {
+            document.fault_at(&["topics"], format!("{full} holds the schema's dead letters"));
+            continue;
+        }
+        specs.push(Spec {
+            pipeline: name.to_string(),
+            file: file.to_string(),
+            origin: origin.name.to_string(),
+            kafka: kafka.clone(),
+            topic,
+            lake: lake.name.to_string(),
+            iceberg: iceberg.clone(),
+            namespace: namespace.clone(),
+            table: full,
+            layout,
+            commit: written.commit,
+            dead_letter: written.dead_letter,
+            hash: xxh3_64(format!("{text}\0{}\0{}", origin.hash, lake.hash).as_bytes()),
+        });
+    }
+    specs
+}
+
+fn origin<'k>(
+    written: &Written,
+    known: &'k [Known<'k>],
+    document: &mut Document<'_>,
+) -> Option<(Known<'k>, &'k KafkaFile)> {
+    let kafkas = || {
+        known.iter().filter_map(|k| if let sources::Config::Kafka(kafka) = k.config { Some((*k, kafka)) } else { None })
+    };
+    let found = kafkas().find(|(k, _)| k.name == written.origin);
+    if found.is_none() {
+        let names: Vec<&str> = kafkas().map(|(k, _)| k.name).collect();
+        let text = match known.iter().any(|k| k.name == written.origin) {
+            true => format!("source `{}` is not of kind `kafka`, the one kind that pipelines read", written.origin),
+            false => format!("there is no source `{}`; {}", written.origin, suggest(&written.origin, &names)),
+        };
+        document.fault_at(&["origin"], text);
+    }
+    found
+}
+
+fn lake<'k>(
+    written: &Written,
+    known: &'k [Known<'k>],
+    document: &mut Document<'_>,
+) -> Option<(Known<'k>, &'k LakeFile)> {
+    let lakes: Vec<_> = known
+        .iter()
+        .filter_map(|k| if let sources::Config::Iceberg(lake) = k.config { Some((*k, lake)) } else { None })
+        .collect();
+    let names: Vec<&str> = lakes.iter().map(|(k, _)| k.name).collect();
+    match (&written.lake, lakes.as_slice()) {
+        (None, [only]) => Some(*only),
+        (None, []) => {
+            document.fault_at(&["target"], "there is no source of kind `iceberg` to write to");
+            None
+        }
+        (None, _) => {
+            document.fault_at(&["target"], format!("`lake` must say which of {} is written to", names.join(", ")));
+            None
+        }
+        (Some(name), lakes) => {
+            let found = lakes.iter().find(|(k, _)| k.name == *name).copied();
+            if found.is_none() {
+                document.fault_at(&["lake"], format!("there is no lake `{name}`; {}", suggest(name, &names)));
+            }
+            found
+        }
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+fn at_start(path: &Path, text: String) -> Fault {
+    Fault { file: path.display().to_string(), line: 1, column: 1, text }
+}
+
+#[cfg(test)]
+mod tests;

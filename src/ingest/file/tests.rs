@@ -1,0 +1,98 @@
+//! Pipeline files with every kind of mistake: what is said of each, and where.
+
+use super::*;
+
+const KAFKA: &str = "brokers = 'b:1'\nschema = 'stream'\n[topics.orders]\ntopic = 'orders-v1'\ncolumns = [{ name = 'id', type = 'int8' }]\n\
+                     [topics.odd]\ncolumns = [{ name = '_op', type = 'text' }]";
+
+/// Files below a temporary catalog with a topic source `stream`, a fixture `memory` and so many lakes.
+fn read_with(lakes: &[&str], files: &[(&str, &str)]) -> Result<Vec<Spec>, Vec<String>> {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("pipelines");
+    fs::create_dir(&root).unwrap();
+    for (name, text) in files {
+        fs::write(root.join(name), text).unwrap();
+    }
+    let kafka = sources::Config::Kafka(toml::from_str(KAFKA).unwrap());
+    let memory = sources::Config::Memory(toml::from_str("").unwrap());
+    let lake = "warehouse = '/w'\nschemas = { raw = 'bronze' }";
+    let lake = sources::Config::Iceberg(toml::from_str(lake).unwrap());
+    let mut known =
+        vec![Known { name: "stream", config: &kafka, hash: 1 }, Known { name: "fixtures", config: &memory, hash: 2 }];
+    known.extend(lakes.iter().map(|name| Known { name, config: &lake, hash: 3 }));
+    let prefix = format!("{}/", folder.path().display());
+    read(folder.path(), &known).map_err(|faults| faults.iter().map(|f| f.to_string().replace(&prefix, "")).collect())
+}
+
+const GOOD: &str = "origin = 'stream'\nmode = 'cdc'\nwrite = 'append'\ntopics = ['orders']\ntarget = 'bronze'\n";
+
+#[test]
+fn each_fault_is_told_at_its_place() {
+    let check = |text: &str, expect: &[&str]| {
+        let faults = read_with(&["lake"], &[("p.toml", text)]).err().unwrap_or_default();
+        let expect: Vec<String> = expect.iter().map(|e| format!("pipelines/p.toml:{e}")).collect();
+        assert_eq!(faults, expect, "{text}");
+    };
+    check(GOOD, &[]);
+    check(&format!("{GOOD}[commit]\nage_ms = 1\n[dead_letter]\nrows_max = 0\npercent_max = 0"), &[]);
+    check(
+        &GOOD.replace("origin", "orign"),
+        &["1:1: unknown key `orign`; did you mean `origin`?", "1:1: the key `origin` is missing"],
+    );
+    check(&GOOD.replace("'append'", "'upsert'"), &["3:9: `write`: unknown value `upsert`; there are `append`"]);
+    check(&GOOD.replace("'cdc'", "'cdd'"), &["2:8: `mode`: unknown value `cdd`; did you mean `cdc`?"]);
+    check(&format!("{GOOD}[commit]\nage_m = 1"), &["7:1: unknown key `age_m` in [commit]; did you mean `age_ms`?"]);
+    check(
+        &format!("{GOOD}[commit]\nage_ms = 0\nrows_max = 0"),
+        &["7:1: `age_ms` in [commit] must be above 0", "8:1: `rows_max` in [commit] must be above 0"],
+    );
+    check(
+        &format!("{GOOD}[dead_letter]\npercent_max = 101.0"),
+        &["7:1: `percent_max` in [dead_letter] is from 0 to 100"],
+    );
+    check(&GOOD.replace("'stream'", "'strem'"), &["1:1: there is no source `strem`; did you mean `stream`?"]);
+    let other = "1:1: source `fixtures` is not of kind `kafka`, the one kind that pipelines read";
+    check(&GOOD.replace("'stream'", "'fixtures'"), &[other]);
+    check(
+        &GOOD.replace("'orders'", "'order'"),
+        &["4:1: source `stream` declares no topic `order`; did you mean `orders`?"],
+    );
+    check(&GOOD.replace("['orders']", "[]"), &["4:1: `topics` names no topic"]);
+    check(&GOOD.replace("'orders'", "'odd'"), &["4:1: topic `odd`: column \"_op\" is every ingested table's own"]);
+    check(&GOOD.replace("'orders'", "'orders', 'orders'"), &["4:1: bronze.orders is filled by pipeline `p` already"]);
+    check(&GOOD.replace("'bronze'", "'Bronze'"), &["5:1: `Bronze` cannot name a schema"]);
+    check(&format!("{GOOD}lake = 'lak'"), &["6:1: there is no lake `lak`; did you mean `lake`?"]);
+}
+
+#[test]
+fn each_fault_of_the_folder_is_told() {
+    let check = |lakes: &[&str], files: &[(&str, &str)], expect: &[&str]| {
+        let faults = read_with(lakes, files).err().unwrap_or_default();
+        assert_eq!(faults, expect, "{files:?}");
+    };
+    check(
+        &["lake"],
+        &[("p.tml", GOOD)],
+        &["pipelines/p.tml:1:1: is not a pipeline; pipelines are files `<name>.toml`"],
+    );
+    let name = "pipelines/my p.toml:1:1: `my p` cannot name a pipeline: names are lower-case letters, digits and `_`";
+    check(&["lake"], &[("my p.toml", GOOD)], &[name]);
+    check(&["lake"], &[("p.toml.example", "nonsense"), (".p.toml.swp", "nonsense")], &[]);
+    let none = "pipelines/p.toml:5:1: there is no source of kind `iceberg` to write to";
+    check(&[], &[("p.toml", GOOD)], &[none]);
+    let which = "pipelines/p.toml:5:1: `lake` must say which of one, two is written to";
+    check(&["one", "two"], &[("p.toml", GOOD)], &[which]);
+    let twice = "pipelines/q.toml:4:1: bronze.orders is filled by pipeline `p` already";
+    check(&["lake"], &[("p.toml", GOOD), ("q.toml", GOOD)], &[twice]);
+    assert!(read(Path::new("/nowhere"), &[]).unwrap().is_empty(), "a catalog without pipelines");
+}
+
+#[test]
+fn a_spec_holds_names_and_a_hash_that_moves_with_what_it_leans_on() {
+    let one = |text: &str| read_with(&["lake"], &[("p.toml", text)]).unwrap().remove(0);
+    let spec = one(GOOD);
+    assert_eq!((spec.pipeline.as_str(), spec.topic.as_str()), ("p", "orders-v1"));
+    assert_eq!((spec.namespace.as_str(), spec.table.to_string()), ("raw", "bronze.orders".to_string()));
+    assert_eq!(one(GOOD).hash, spec.hash);
+    assert_ne!(one(&format!("{GOOD}[commit]\nage_ms = 1")).hash, spec.hash);
+}

@@ -1,0 +1,104 @@
+//! What a pipeline does about an error: one match over the kinds. It counts no attempts and waits for nothing; nor does it
+//! judge a commit, which `lake` does.
+#![warn(clippy::wildcard_enum_match_arm)]
+
+use crate::error::Kind;
+
+/// What follows from an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It may pass: begin again from the table's position, after a pause.
+    Retry,
+    /// It stays until somebody changes something, and then the pipeline goes on where it was: `Paused`.
+    Stop,
+    /// Going on would lose or double changes unless a person decides from where: `NeedsResync`.
+    Ask,
+}
+
+pub(super) fn judge(kind: Kind) -> Verdict {
+    match kind {
+        // A topic that is not there yet, a right that is not given yet: both may come.
+        Kind::SourceUnreachable
+        | Kind::SourceFailed
+        | Kind::TooManyConnections
+        | Kind::OutOfMemory
+        | Kind::DiskFull
+        | Kind::Cancelled
+        | Kind::ShuttingDown
+        | Kind::StartingUp
+        | Kind::Conflict => Verdict::Retry,
+
+        Kind::DataGone => Verdict::Ask,
+
+        // The table, the files or the data are not as they should be, or we are not.
+        Kind::UndefinedTable
+        | Kind::UndefinedSchema
+        | Kind::UndefinedColumn
+        | Kind::UndefinedObject
+        | Kind::DuplicateTable
+        | Kind::DuplicateSchema
+        | Kind::DuplicateColumn
+        | Kind::TypeMismatch
+        | Kind::InvalidDefinition
+        | Kind::Unsupported
+        | Kind::NumericRange
+        | Kind::DateRange
+        | Kind::ZoneRange
+        | Kind::IntervalRange
+        | Kind::DivisionByZero
+        | Kind::InvalidText
+        | Kind::InvalidDate
+        | Kind::InvalidBinary
+        | Kind::InvalidEncoding
+        | Kind::UntranslatableText
+        | Kind::StringTooLong
+        | Kind::NotNull
+        | Kind::Cardinality
+        | Kind::TooLarge
+        | Kind::TooComplex
+        | Kind::TooManyColumns
+        | Kind::PermissionDenied
+        | Kind::WrongPassword
+        | Kind::NotAllowedIn
+        | Kind::ReadOnly
+        | Kind::Config
+        | Kind::Internal => Verdict::Stop,
+
+        // Errors of statements and sessions, of which a pipeline has none.
+        Kind::Syntax
+        | Kind::UndefinedDatabase
+        | Kind::AmbiguousColumn
+        | Kind::UndefinedFunction
+        | Kind::UndefinedParameter
+        | Kind::IndeterminateType
+        | Kind::DuplicateAlias
+        | Kind::Grouping
+        | Kind::InvalidParameter
+        | Kind::CachedPlanChanged
+        | Kind::InFailedTransaction
+        | Kind::ActiveTransaction
+        | Kind::NoActiveTransaction
+        | Kind::UndefinedStatement
+        | Kind::DuplicateStatement
+        | Kind::UndefinedCursor
+        | Kind::DuplicateCursor
+        | Kind::Protocol
+        | Kind::IdleTimeout
+        | Kind::IdleInTransaction => Verdict::Stop,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let again: Vec<Kind> = Kind::ALL.iter().copied().filter(|k| judge(*k) == Verdict::Retry).collect();
+        for kind in Kind::ALL.iter().filter(|k| k.retryable()) {
+            assert!(again.contains(kind), "{kind:?} may succeed later");
+        }
+        assert_eq!(judge(Kind::DataGone), Verdict::Ask);
+        assert_eq!(judge(Kind::Internal), Verdict::Stop);
+    }
+}

@@ -1,0 +1,203 @@
+//! The pipelines of a process: started as their files say, started anew where a file changed, ended together. It knows
+//! nothing of how one runs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::Config;
+use super::file::Spec;
+use super::flow::{Flow, Target};
+use super::kafka::Topic;
+use crate::document::Fault;
+use crate::error::Result;
+use crate::lake::Lake;
+use crate::metastore::Metastore;
+use crate::shutdown::Shutdown;
+use crate::sources::kafka::Client;
+
+/// Files are looked at this often: an edit has its effect within a second.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// What making the tables may take before the first statement.
+const PREPARE_MAX: Duration = Duration::from_secs(10);
+
+/// Reads the files as they are now.
+pub type Read = Box<dyn Fn() -> Result<Vec<Spec>, Vec<Fault>> + Send + Sync>;
+
+/// Lakes and clusters by what their files say, shared by the pipelines over them.
+pub struct Connections {
+    metastore: Arc<Metastore>,
+    lakes: HashMap<String, Arc<Lake>>,
+    clients: HashMap<String, Arc<Client>>,
+}
+
+impl Connections {
+    pub fn new(metastore: Arc<Metastore>) -> Self {
+        Self { metastore, lakes: HashMap::new(), clients: HashMap::new() }
+    }
+
+    /// Connects nothing yet.
+    pub fn target(&mut self, spec: &Spec) -> Result<Target> {
+        let described = format!("{}\0{:?}", spec.lake, spec.iceberg);
+        let lake = match self.lakes.get(&described) {
+            Some(lake) => Arc::clone(lake),
+            None => {
+                let lake = Arc::new(Lake::connect(&spec.iceberg.lake(), Arc::clone(&self.metastore))?);
+                self.lakes.insert(described, Arc::clone(&lake));
+                lake
+            }
+        };
+        let key = lake.key(&spec.namespace, &spec.table.table);
+        Ok(Target { pipeline: spec.pipeline.clone(), lake, key, layout: Arc::clone(&spec.layout) })
+    }
+
+    pub fn origin(&mut self, spec: &Spec) -> Result<Topic> {
+        let described = format!("{}\0{:?}", spec.origin, spec.kafka);
+        let client = match self.clients.get(&described) {
+            Some(client) => Arc::clone(client),
+            None => {
+                let client = Arc::new(Client::new(&spec.origin, &spec.kafka)?);
+                self.clients.insert(described, Arc::clone(&client));
+                client
+            }
+        };
+        Ok(Topic::new(client, &spec.topic, format!("lakegate.{}", spec.pipeline)))
+    }
+}
+
+/// Everything that `catalog/pipelines/` describes.
+pub struct Pipelines {
+    connections: Connections,
+    config: Config,
+    read: Read,
+    specs: Vec<Spec>,
+    holder: String,
+    running: BTreeMap<(String, String), Running>,
+    /// The faults that were logged last, so that a broken file is told once.
+    told: Option<String>,
+}
+
+struct Running {
+    hash: u64,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Pipelines {
+    /// Reads the files; every fault of every file.
+    pub fn new(config: &Config, metastore: Arc<Metastore>, read: Read) -> Result<Self, Vec<Fault>> {
+        let specs = read()?;
+        let holder = format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple());
+        let (connections, config) = (Connections::new(metastore), config.clone());
+        Ok(Self { connections, config, read, specs, holder, running: BTreeMap::new(), told: None })
+    }
+
+    /// Makes the tables that are absent, so that policies may name them before the first change came. What cannot be
+    /// made now the pipelines make later.
+    pub async fn prepare(&mut self) {
+        let specs = self.specs.clone();
+        let making = async {
+            for spec in &specs {
+                let made = match self.connections.target(spec) {
+                    Ok(target) => target.tables().await.map(|_| ()),
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = made {
+                    tracing::warn!(pipeline = spec.pipeline, table = %spec.table, error = ?error, "table not made yet");
+                }
+            }
+        };
+        if timeout(PREPARE_MAX, making).await.is_err() {
+            tracing::warn!("the lake does not answer; tables of pipelines are made later");
+        }
+    }
+
+    /// Until the shutdown; then every pipeline commits what it took in.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        loop {
+            self.settle().await;
+            if shutdown.token().run_until_cancelled(sleep(LOOK_EVERY)).await.is_none() {
+                break;
+            }
+            match (self.read)() {
+                Ok(specs) => {
+                    if hashes(&specs) != hashes(&self.specs) {
+                        self.told = None;
+                    }
+                    self.specs = specs;
+                }
+                Err(faults) => self.tell(&faults),
+            }
+        }
+        self.running.values().for_each(|running| running.stop.cancel());
+        for ((pipeline, _), running) in self.running {
+            ended(&pipeline, running).await;
+        }
+    }
+
+    fn tell(&mut self, faults: &[Fault]) {
+        let lines = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        if self.told.as_ref() != Some(&lines) {
+            tracing::error!("pipelines refused, those in force go on\n{lines}");
+            self.told = Some(lines);
+        }
+    }
+
+    /// What runs becomes what the files say.
+    async fn settle(&mut self) {
+        let named = |spec: &Spec| (spec.pipeline.clone(), spec.table.to_string());
+        let wanted: BTreeMap<_, _> = self.specs.iter().map(|s| (named(s), s.clone())).collect();
+        let leave =
+            self.running.iter().filter(|(name, running)| wanted.get(name).map(|s| s.hash) != Some(running.hash));
+        let leave: Vec<_> = leave.map(|(name, _)| name.clone()).collect();
+        for name in leave {
+            if let Some(running) = self.running.remove(&name) {
+                tracing::info!(pipeline = name.0, table = name.1, "pipeline ends");
+                running.stop.cancel();
+                ended(&name.0, running).await;
+            }
+        }
+        for (name, spec) in wanted {
+            if self.running.contains_key(&name) {
+                continue;
+            }
+            match self.start(&spec) {
+                Ok(running) => {
+                    tracing::info!(pipeline = name.0, table = name.1, topic = spec.topic, "pipeline starts");
+                    self.running.insert(name, running);
+                }
+                Err(error) => self.tell(&[Fault { file: spec.file, line: 1, column: 1, text: error.to_string() }]),
+            }
+        }
+    }
+
+    fn start(&mut self, spec: &Spec) -> Result<Running> {
+        let flow = Flow {
+            target: self.connections.target(spec)?,
+            origin: Box::new(self.connections.origin(spec)?),
+            commit: spec.commit,
+            dead_letter: spec.dead_letter,
+            config: self.config.clone(),
+            holder: self.holder.clone(),
+        };
+        let stop = CancellationToken::new();
+        Ok(Running { hash: spec.hash, stop: stop.clone(), task: tokio::spawn(flow.run(stop)) })
+    }
+}
+
+fn hashes(specs: &[Spec]) -> Vec<u64> {
+    specs.iter().map(|s| s.hash).collect()
+}
+
+/// A panic in one pipeline ends no other.
+async fn ended(pipeline: &str, running: Running) {
+    if let Err(error) = running.task.await
+        && error.is_panic()
+    {
+        tracing::error!(pipeline, error = %error, "pipeline panicked");
+    }
+}

@@ -1,0 +1,104 @@
+//! The pipelines of a configuration: beside the doors of `serve`, alone as `lakegate ingest`, and the questions about
+//! them. What a pipeline does is `ingest`'s business.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use super::{END_MAX, refuse};
+use crate::catalog::file::Draft;
+use crate::config::{Config, Fault};
+use crate::error::{Error, Kind, Result};
+use crate::ingest::{self, Connections, From, Pipelines, Report, Spec};
+use crate::metastore::Metastore;
+use crate::shutdown::Shutdown;
+use crate::telemetry;
+use crate::wire::http;
+
+/// A process that runs pipelines and serves no statement. [`Ingester::drain`] ends it.
+pub struct Ingester {
+    pub http: Option<SocketAddr>,
+    work: Shutdown,
+}
+
+impl Ingester {
+    /// Returns when the pipelines are read and their tables made. `metrics` renders what `/metrics` shows.
+    pub async fn start(config: &Config, address: Option<SocketAddr>, metrics: PrometheusHandle) -> Result<Self> {
+        let metastore = Arc::new(Metastore::open(&config.metastore).await?);
+        let pipelines = pipelines(config, metastore).await?;
+        let work = Shutdown::new();
+        let mut http = None;
+        if let Some(address) = address {
+            let (rendered, draining) = (metrics.clone(), work.token().clone());
+            let answers = http::Answers {
+                unready: Arc::new(move || if draining.is_cancelled() { vec!["draining".to_string()] } else { vec![] }),
+                degraded: Arc::new(Vec::new),
+                metrics: Arc::new(move || rendered.render()),
+            };
+            let door = http::Door::bind(address, answers, &work).await?;
+            http = Some(door.local_addr()?);
+            work.spawn("http door", door.run());
+        }
+        work.spawn("metrics", telemetry::upkeep(metrics, work.token().clone()));
+        work.spawn("pipelines", pipelines.run(work.clone()));
+        tracing::info!(http = http.map(tracing::field::display), "ingesting");
+        Ok(Self { http, work })
+    }
+
+    /// What was read is committed; `hurry` does not wait for it. `true` when nothing had to be cut off.
+    pub async fn drain(self, hurry: impl Future<Output = ()>) -> bool {
+        tracing::info!("draining");
+        tokio::select! {
+            ended = self.work.finish(END_MAX) => ended,
+            () = hurry => false,
+        }
+    }
+}
+
+/// The pipelines of the configuration, their tables made.
+pub(super) async fn pipelines(config: &Config, metastore: Arc<Metastore>) -> Result<Pipelines> {
+    let catalog_dir = config.catalog_dir.clone();
+    let read = Box::new(move || specs(&catalog_dir));
+    let mut pipelines = Pipelines::new(&config.ingest, metastore, read).map_err(|faults| refuse(&faults))?;
+    pipelines.prepare().await;
+    Ok(pipelines)
+}
+
+/// What `catalog/pipelines/` says beside the sources it speaks of.
+pub(super) fn specs(catalog_dir: &Path) -> Result<Vec<Spec>, Vec<Fault>> {
+    let catalog = Draft::read(catalog_dir)?;
+    let known: Vec<ingest::Known<'_>> =
+        catalog.sources.iter().map(|s| ingest::Known { name: &s.name, config: &s.config, hash: s.hash }).collect();
+    ingest::read(catalog_dir, &known)
+}
+
+/// Of every table that a pipeline fills.
+pub async fn ingest_status(config: &Config) -> Result<Vec<Report>> {
+    let specs = specs(&config.catalog_dir).map_err(|faults| refuse(&faults))?;
+    let mut connections = Connections::new(Arc::new(Metastore::open(&config.metastore).await?));
+    let mut reports = vec![];
+    for spec in &specs {
+        let (target, mut origin) = (connections.target(spec)?, connections.origin(spec)?);
+        reports.push(ingest::report(&target, &mut origin).await?);
+    }
+    Ok(reports)
+}
+
+/// Sets every table of a stopped pipeline to one of the topic's ends; table and offsets.
+pub async fn ingest_resume(config: &Config, pipeline: &str, from: From) -> Result<Vec<(String, String)>> {
+    let specs = specs(&config.catalog_dir).map_err(|faults| refuse(&faults))?;
+    let mut connections = Connections::new(Arc::new(Metastore::open(&config.metastore).await?));
+    let mut done = vec![];
+    for spec in specs.iter().filter(|s| s.pipeline == pipeline) {
+        let (target, mut origin) = (connections.target(spec)?, connections.origin(spec)?);
+        let position = ingest::resume(&target, &mut origin, from, config.ingest.lease_ms).await?;
+        done.push((spec.table.to_string(), position));
+    }
+    match done.is_empty() {
+        true => Err(Error::new(Kind::UndefinedObject, format!("there is no pipeline \"{pipeline}\""))),
+        false => Ok(done),
+    }
+}

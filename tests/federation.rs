@@ -1,0 +1,201 @@
+//! One statement over an S3 server, a Kafka broker and a PostgreSQL, each the real thing, by two users whom the policy
+//! shows different rows; and a PostgreSQL that is away when lakegate starts.
+
+use std::time::Instant;
+
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use tokio_postgres::Client;
+
+use crate::gateway::{EFFECT_MAX, Files, Gateway, PATIENCE, extended, simple, until};
+use crate::ingest::home::{brokers, create, producer, service};
+use crate::postgres_server;
+
+const REGIONS: [&str; 3] = ["EU", "US", "APAC"];
+const CUSTOMERS: i64 = 60;
+const ORDERS: i64 = 600;
+
+const POLICY: &str = "
+p, admin, *, select, allow
+p, admin, *, create, allow
+p2, admin, *, unfiltered
+p, analyst, sales.orders, select, allow
+p, analyst, stream.@TOPIC@, select, allow
+p, analyst, crm.customers, select, allow
+p2, analyst, sales.orders, \"region = user.region\"
+p2, analyst, crm.customers, \"region = user.region\"
+p3, analyst, crm.customers, email, \"partial(2, '***', 4)\"
+p, analyst, crm.customers/ssn, select, deny
+";
+
+fn customers() -> String {
+    format!(
+        "CREATE SCHEMA crm; CREATE TABLE crm.customers AS SELECT id AS customer_id, 'user' || id || '@example.com' AS email, \
+         'ssn-' || id AS ssn, (ARRAY['EU', 'US', 'APAC'])[id % 3 + 1] AS region FROM generate_series(1::int8, {CUSTOMERS}) id"
+    )
+}
+
+fn crm(postgres: &postgres_server::Server) -> (String, String) {
+    let text = format!(
+        "kind = \"postgres\"\nhost = {:?}\nport = {}\ndatabase = \"postgres\"\nuser = \"postgres\"\ntls = \"off\"\n\
+         schemas = {{ crm = \"crm\" }}\n",
+        postgres.socket(),
+        postgres.port
+    );
+    ("crm".into(), text)
+}
+
+fn users() -> Vec<(String, String)> {
+    vec![("admin".into(), String::new()), ("analyst".into(), "region = \"EU\"".into())]
+}
+
+/// Events `ids`, each of order `id % ORDERS`, each of type `kind`.
+async fn send(producer: &FutureProducer, topic: &str, ids: std::ops::Range<i64>) {
+    let values: Vec<String> = ids
+        .map(|id| format!("{{\"order_id\": {}, \"kind\": \"{}\"}}", id % ORDERS, ["paid", "sent"][id as usize % 2]))
+        .collect();
+    let sent = values.iter().map(|value| producer.send(FutureRecord::<str, str>::to(topic).payload(value), PATIENCE));
+    for sent in futures::future::join_all(sent).await {
+        sent.map_err(|(error, _)| error).unwrap();
+    }
+}
+
+/// What the join must give of events `0..count`: the order's customer is `order_id % CUSTOMERS + 1`, of the same region.
+fn expected(count: i64, of: impl Fn(&str) -> bool, email: impl Fn(i64) -> String) -> String {
+    let mut groups = std::collections::BTreeMap::new();
+    for id in 0..count {
+        let customer = id % ORDERS % CUSTOMERS + 1;
+        let region = REGIONS[(customer % 3) as usize];
+        if of(region) {
+            let group = groups.entry((region, ["paid", "sent"][id as usize % 2])).or_insert((0, 0, String::new()));
+            let largest = std::mem::take(&mut group.2).max(email(customer));
+            *group = (group.0 + 1, group.1 + id % ORDERS, largest);
+        }
+    }
+    let lines =
+        groups.iter().map(|((region, kind), (n, total, email))| format!("{region}|{kind}|{n}|{total}.50|{email}"));
+    let lines = lines.collect::<Vec<_>>();
+    let rows = lines.len();
+    lines.into_iter().chain([format!("({rows})")]).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_statement_joins_s3_kafka_and_postgresql_and_two_users_get_two_answers() {
+    let postgres = postgres_server::Server::start().await;
+    postgres.run(&customers()).await;
+    let topic = format!("events_{}", uuid::Uuid::new_v4().simple());
+    create(&topic).await;
+    let producer = producer(None);
+    send(&producer, &topic, 0..5_000).await;
+    let stream = format!(
+        "kind = \"kafka\"\nbrokers = \"{}\"\nschema = \"stream\"\n[topics.{topic}]\n\
+         columns = [{{ name = \"order_id\", type = \"int8\" }}, {{ name = \"kind\", type = \"text\" }}]\n",
+        brokers()
+    );
+    let lake = format!(
+        "kind = \"iceberg\"\nwarehouse = \"s3://{}/federation-{}\"\n[s3]\nendpoint = \"{}\"\nallow_http = true\n\
+         access_key_id = \"{}\"\nsecret_access_key = \"{}\"\n",
+        service("LAKEGATE_TEST_S3_BUCKET"),
+        uuid::Uuid::new_v4().simple(),
+        service("LAKEGATE_TEST_S3_ENDPOINT"),
+        service("LAKEGATE_TEST_S3_ACCESS_KEY"),
+        service("LAKEGATE_TEST_S3_SECRET_KEY"),
+    );
+    let files = Files {
+        sources: vec![("stream".into(), stream), ("lake".into(), lake), crm(&postgres)],
+        policy: POLICY.lines().filter(|line| line.contains("admin")).map(|line| format!("{line}\n")).collect(),
+        users: users(),
+        attributes: "region = \"text\"".into(),
+        ..Files::default()
+    };
+    let gateway = Gateway::start(&files).await;
+    let orders = format!(
+        "CREATE TABLE sales.orders AS SELECT value AS order_id, c.customer_id, c.region, \
+         value::numeric(12,2) AS total FROM generate_series(0, {}) AS g JOIN crm.customers c \
+         ON c.customer_id = value % {CUSTOMERS} + 1",
+        ORDERS - 1
+    );
+    gateway.run("admin", &["CREATE SCHEMA sales", &orders]).await;
+    gateway.change_policy(&POLICY.replace("@TOPIC@", &topic)).await;
+
+    let (admin, analyst) = (gateway.connect("admin").await, gateway.connect("analyst").await);
+    let join = format!(
+        "SELECT c.region, e.kind, count(*), sum(o.total) + 0.50, max(c.email) FROM stream.{topic} e \
+         JOIN sales.orders o ON o.order_id = e.order_id JOIN crm.customers c ON c.customer_id = o.customer_id \
+         GROUP BY 1, 2 ORDER BY 1, 2"
+    );
+    let plain = |customer: i64| format!("user{customer}@example.com");
+    let masked = |customer: i64| {
+        let email = plain(customer);
+        format!("{}***{}", &email[..2], &email[email.len() - 4..])
+    };
+    for count in [5_000, 5_500, 6_000] {
+        if count > 5_000 {
+            send(&producer, &topic, count - 500..count).await;
+        }
+        let begin = Instant::now();
+        assert_eq!(simple(&admin, &join).await, expected(count, |_| true, plain));
+        println!("three-way join over S3, Kafka and PostgreSQL: {} ms", begin.elapsed().as_millis());
+        assert_eq!(simple(&analyst, &join).await, expected(count, |region| region == "EU", masked));
+        for user in [&admin, &analyst] {
+            assert!(!extended(user, &join).await.starts_with("ERROR"));
+        }
+    }
+    let hidden = simple(&analyst, "SELECT max(ssn) FROM crm.customers").await;
+    assert!(hidden.starts_with("ERROR 42501"), "{hidden}");
+}
+
+/// From its first row on a table is what its lines say, also where they were written before lakegate ever saw it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_away_at_the_start_is_bound_before_it_is_seen() {
+    let mut postgres = postgres_server::Server::start().await;
+    postgres.run(&customers()).await;
+    postgres.stop();
+    let memory = "kind = \"memory\"\n[[table]]\nname = \"hr.one\"\ncolumns = [{ name = \"x\", type = \"int8\" }]\nrows = [[1]]\n";
+    let files = Files {
+        sources: vec![crm(&postgres), ("fixtures".into(), memory.into())],
+        policy: POLICY
+            .lines()
+            .filter(|line| line.contains("admin") || line.contains("crm."))
+            .map(|l| format!("{l}\n"))
+            .collect(),
+        users: users(),
+        attributes: "region = \"text\"".into(),
+        ..Files::default()
+    };
+    let gateway = Gateway::start(&files).await;
+    let (admin, analyst) = (gateway.connect("admin").await, gateway.connect("analyst").await);
+    assert_eq!(simple(&admin, "SELECT x FROM hr.one").await, "1\n(1)", "another source's tables answer");
+    let all = "SELECT count(*), min(region), max(region), min(email) FROM crm.customers";
+    let away = "ERROR 08006 source \"crm\" cannot be reached";
+    for user in [&admin, &analyst] {
+        let answer = simple(user, all).await;
+        assert!(answer.starts_with(away), "{answer}");
+    }
+
+    let watch = tokio::spawn(first_answer(analyst, all));
+    postgres.resume().await;
+    until(&admin, all, |answer| answer == format!("{CUSTOMERS}|APAC|US|user10@example.com\n(1)")).await;
+    assert_eq!(watch.await.unwrap(), format!("{}|EU|EU|us***.com\n(1)", CUSTOMERS / 3));
+
+    // and an edit of its lines has its effect as everybody's
+    let analyst = gateway.connect("analyst").await;
+    gateway.write_policy(&files.policy.replace(
+        "p2, analyst, crm.customers, \"region = user.region\"",
+        "p2, analyst, crm.customers, \"region = 'US'\"",
+    ));
+    let took = until(&analyst, all, |answer| answer.contains("|US|US|")).await;
+    assert!(took < EFFECT_MAX, "{took:?}");
+}
+
+/// The first that is not an error.
+async fn first_answer(client: Client, sql: &str) -> String {
+    let begin = Instant::now();
+    loop {
+        let answer = simple(&client, sql).await;
+        if !answer.starts_with("ERROR 08006") {
+            return answer;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{answer}");
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,12 @@
+//! The ingest tower: a topic in the table once, whatever happens on the way. `scripted` and `zombie` have an origin and a
+//! store of the test's own, `broker` librdkafka's, `real` and `kill` a Kafka broker and an S3 server as they are.
+
+mod broker;
+mod chaos;
+pub mod home;
+mod kill;
+mod real;
+mod scripted;
+mod topic;
+mod world;
+mod zombie;

@@ -1,0 +1,222 @@
+//! A topic in memory as an origin of changes, and what a table must hold once it is taken in.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use lakegate::error::{Error, Kind, Result};
+use lakegate::ingest::change::{Changes, Extent, Marks, Offsets, Origin, Room, Seen};
+use rand::Rng;
+use tokio::sync::Notify;
+
+use super::chaos::Chaos;
+
+/// What a record is: its row, or why it has none.
+#[derive(Clone, Debug)]
+pub enum Record {
+    Good {
+        id: i64,
+        text: String,
+    },
+    /// A number where a text is no number.
+    Misfit(i64),
+    Malformed(i64),
+    Tombstone,
+}
+
+impl Record {
+    pub fn any(random: &mut impl Rng, id: i64) -> Self {
+        match random.random_range(0..20) {
+            0 => Record::Misfit(id),
+            1 => Record::Malformed(id),
+            2 => Record::Tombstone,
+            _ => Record::Good { id, text: "x".repeat(random.random_range(0..40)) },
+        }
+    }
+
+    pub fn value(&self) -> Option<Vec<u8>> {
+        match self {
+            Record::Good { id, text } => Some(format!("{{\"id\": {id}, \"text\": \"{text}\"}}").into_bytes()),
+            Record::Misfit(id) => Some(format!("{{\"id\": \"number {id}\"}}").into_bytes()),
+            Record::Malformed(id) => Some(format!("{{{id}").into_bytes()),
+            Record::Tombstone => None,
+        }
+    }
+
+    /// As `World::rows` and `World::dead` spell it; by replay, not by our own decoder.
+    fn row(&self, topic: &str, partition: i32, offset: i64) -> Result<String, String> {
+        let place = |op: &str| format!("{topic}/{partition}|{op}|{offset:019}");
+        match self {
+            Record::Good { id, text } => Ok(format!("{id}|{text}|{}", place("insert"))),
+            Record::Tombstone => Ok(format!("NULL|NULL|{}", place("delete"))),
+            Record::Misfit(_) => Err(format!("{topic}/{partition}/{offset:019}|misfit")),
+            Record::Malformed(_) => Err(format!("{topic}/{partition}/{offset:019}|malformed")),
+        }
+    }
+}
+
+/// Shared by everyone who reads and writes it.
+#[derive(Default)]
+pub struct Topic {
+    state: Mutex<State>,
+    came: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    partitions: BTreeMap<i32, Vec<Record>>,
+    /// First offset that is still there.
+    starts: BTreeMap<i32, i64>,
+    cluster: String,
+}
+
+pub const TOPIC: &str = "events";
+
+impl Topic {
+    pub fn new(partitions: i32) -> Arc<Self> {
+        let topic = Self::default();
+        {
+            let mut state = topic.state.lock().unwrap();
+            state.partitions = (0..partitions).map(|p| (p, vec![])).collect();
+            state.cluster = "one".into();
+        }
+        Arc::new(topic)
+    }
+
+    pub fn send(&self, partition: i32, record: Record) {
+        self.state.lock().unwrap().partitions.entry(partition).or_default().push(record);
+        self.came.notify_waiters();
+    }
+
+    /// What was before this offset is gone.
+    pub fn truncate(&self, partition: i32, start: i64) {
+        self.state.lock().unwrap().starts.insert(partition, start);
+    }
+
+    /// Deleted and made anew, with as many partitions as before.
+    pub fn recreate(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.partitions.values_mut().for_each(Vec::clear);
+        state.starts.clear();
+    }
+
+    pub fn move_to(&self, cluster: &str) {
+        self.state.lock().unwrap().cluster = cluster.into();
+    }
+
+    /// Rows and dead letters after a plain replay, in order of their text.
+    pub fn replay(&self) -> (Vec<String>, Vec<String>) {
+        let state = self.state.lock().unwrap();
+        let all =
+            state.partitions.iter().flat_map(|(p, records)| records.iter().enumerate().map(|(at, r)| (*p, at, r)));
+        let (mut rows, mut dead) = (vec![], vec![]);
+        for (partition, at, record) in all {
+            match record.row(TOPIC, partition, at as i64) {
+                Ok(row) => rows.push(row),
+                Err(letter) => dead.push(letter),
+            }
+        }
+        rows.sort();
+        dead.sort();
+        (rows, dead)
+    }
+
+    pub fn end(&self) -> Offsets {
+        let state = self.state.lock().unwrap();
+        state.partitions.iter().map(|(p, records)| (*p, records.len() as i64)).collect()
+    }
+}
+
+/// One consumer of the topic.
+pub struct Scripted {
+    pub topic: Arc<Topic>,
+    pub chaos: Arc<Chaos>,
+    pub next: Offsets,
+    pub acknowledged: Arc<Mutex<Offsets>>,
+}
+
+impl Scripted {
+    pub fn new(topic: &Arc<Topic>, chaos: &Arc<Chaos>) -> Self {
+        Self { topic: Arc::clone(topic), chaos: Arc::clone(chaos), next: Offsets::new(), acknowledged: Arc::default() }
+    }
+
+    fn take(&mut self, room: Room) -> Result<Changes> {
+        let state = self.topic.state.lock().unwrap();
+        let mut changes = Changes::default();
+        for (partition, next) in &mut self.next {
+            let Some(records) = state.partitions.get(partition) else { continue };
+            let start = state.starts.get(partition).copied().unwrap_or(0);
+            if *next < start || *next > records.len() as i64 {
+                return Err(Error::new(Kind::DataGone, "records after the position are gone"));
+            }
+            while changes.len() < room.changes && changes.bytes() < room.bytes && *next < records.len() as i64 {
+                let value = records[*next as usize].value();
+                let seen = Seen {
+                    partition: *partition,
+                    offset: *next,
+                    at_ms: Some(1_700_000_000_000 + *next),
+                    key: None,
+                    value: value.as_deref(),
+                };
+                changes.push(seen);
+                *next += 1;
+            }
+        }
+        Ok(changes)
+    }
+}
+
+#[async_trait]
+impl Origin for Scripted {
+    async fn extent(&mut self) -> Result<Extent> {
+        self.chaos.origin("extent").await?;
+        let state = self.topic.state.lock().unwrap();
+        let span = |(p, records): (&i32, &Vec<Record>)| {
+            (*p, (state.starts.get(p).copied().unwrap_or(0), records.len() as i64))
+        };
+        Ok(Extent {
+            cluster_id: Some(state.cluster.clone()),
+            topic: TOPIC.into(),
+            spans: state.partitions.iter().map(span).collect(),
+        })
+    }
+
+    async fn probe(&mut self, at: &Marks) -> Result<Marks> {
+        self.chaos.origin("probe").await?;
+        let kept = std::mem::take(&mut self.next);
+        let mut found = Marks::new();
+        for (partition, mark) in at {
+            self.next = Offsets::from([(*partition, mark.offset)]);
+            let room = Room { changes: 1, bytes: 1, wait: Default::default() };
+            if let Ok(changes) = self.take(room) {
+                found.extend(changes.iter().map(|c| (c.partition, c.mark())));
+            }
+        }
+        self.next = kept;
+        Ok(found)
+    }
+
+    async fn seek(&mut self, from: &Offsets) -> Result<()> {
+        self.chaos.origin("seek").await?;
+        self.next = from.clone();
+        Ok(())
+    }
+
+    async fn read(&mut self, room: Room) -> Result<Changes> {
+        self.chaos.origin("read").await?;
+        let topic = Arc::clone(&self.topic);
+        let came = topic.came.notified();
+        let changes = self.take(room)?;
+        if changes.is_empty() {
+            let _ = tokio::time::timeout(room.wait, came).await;
+            return self.take(room);
+        }
+        Ok(changes)
+    }
+
+    async fn acknowledge(&mut self, durable: &Offsets) -> Result<()> {
+        self.chaos.origin("acknowledge").await?;
+        *self.acknowledged.lock().unwrap() = durable.clone();
+        Ok(())
+    }
+}

@@ -1,0 +1,177 @@
+//! A lake in memory under a metastore on disk, ingesters over it, and what its tables hold. Ingesters come and go; the
+//! world stays.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use lakegate::formats::json::{Decoder, Unit};
+use lakegate::ingest::change::{Offsets, Origin};
+use lakegate::ingest::{Commit, Config, DeadLetterCap, Flow, Layout, Target};
+use lakegate::lake::{self, Lake, Store};
+use lakegate::metastore::{self, Metastore};
+use lakegate::sources::Source;
+use lakegate::sources::iceberg::{self, Iceberg};
+use object_store::memory::InMemory;
+use tokio_util::sync::CancellationToken;
+
+use super::chaos::{Chaos, Faulty};
+use super::topic::{Scripted, TOPIC, Topic};
+use crate::gateway::PATIENCE;
+
+pub const PIPELINE: &str = "p";
+const TABLE: &str = "events";
+
+pub struct World {
+    directory: tempfile::TempDir,
+    objects: Arc<InMemory>,
+    pub topic: Arc<Topic>,
+}
+
+/// A running ingester. Dropped, it is gone at once.
+pub struct Ingester {
+    pub stop: CancellationToken,
+    pub task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Ingester {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Looking takes the processor from those who are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Batches of few records, patience for nothing.
+pub const SMALL: Commit = Commit { age_ms: 5, bytes_max: 1 << 20, rows_max: 7 };
+
+impl World {
+    pub fn new(partitions: i32) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self { directory, objects: Arc::default(), topic: Topic::new(partitions) }
+    }
+
+    pub async fn metastore(&self) -> Arc<Metastore> {
+        let path = self.directory.path().join("metastore.db");
+        Arc::new(Metastore::open(&metastore::Config { path, busy_timeout_ms: 30_000 }).await.unwrap())
+    }
+
+    /// With nothing in its caches.
+    pub async fn lake(&self, chaos: &Arc<Chaos>) -> Arc<Lake> {
+        let config = lake::Config {
+            catalog: "lakegate".into(),
+            warehouse: "memory:///warehouse".into(),
+            s3: None,
+            manifest_cache_bytes: 64 << 20,
+        };
+        let store = Store::over(Arc::new(Faulty::new(&self.objects, chaos)), vec!["memory:///".into()]);
+        Arc::new(Lake::over(&config, store, self.metastore().await))
+    }
+
+    pub async fn target(&self, chaos: &Arc<Chaos>) -> Target {
+        let columns = [("id", DataType::Int64), ("text", DataType::Utf8)];
+        let columns = columns.map(|(name, of)| Field::new(name, of, true)).to_vec();
+        let schema = Arc::new(Schema::new(columns));
+        let decoder = Decoder::new(Arc::clone(&schema), &[Unit::Millis; 2]).unwrap();
+        let layout = Arc::new(Layout::new(TOPIC, schema, decoder).unwrap());
+        let lake = self.lake(chaos).await;
+        let key = lake.key("sales", TABLE);
+        Target { pipeline: PIPELINE.into(), lake, key, layout }
+    }
+
+    /// Made of nothing but what is durable.
+    pub async fn flow(&self, chaos: &Arc<Chaos>, commit: Commit) -> Flow {
+        Flow {
+            target: self.target(chaos).await,
+            origin: Box::new(Scripted::new(&self.topic, chaos)) as Box<dyn Origin>,
+            commit,
+            dead_letter: DeadLetterCap { rows_max: u64::MAX, percent_max: 100.0 },
+            config: Config { lease_ms: 600, retry_ms_max: 200, stopped_ms: 100, look_ms: 20, ..Config::default() },
+            holder: uuid::Uuid::new_v4().to_string(),
+        }
+    }
+
+    pub async fn start(&self, chaos: &Arc<Chaos>, commit: Commit) -> Ingester {
+        run(self.flow(chaos, commit).await)
+    }
+
+    /// As after a crash whose lease has run out.
+    pub async fn expire_lease(&self) {
+        let metastore = self.metastore().await;
+        if let Some((lease, _)) = metastore.lease(&format!("{PIPELINE}/{TABLE}")).await.unwrap() {
+            metastore.release_lease(&lease).await.unwrap();
+        }
+    }
+
+    /// The position in the table.
+    pub async fn position(&self) -> Option<Offsets> {
+        position(&self.lake(&Chaos::none()).await).await
+    }
+
+    /// Waits until the table is where the topic ends.
+    pub async fn caught_up(&self) {
+        let (lake, begin) = (self.lake(&Chaos::none()).await, Instant::now());
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        loop {
+            look.tick().await;
+            let at = position(&lake).await;
+            if at.as_ref() == Some(&self.topic.end()) {
+                return;
+            }
+            if begin.elapsed() > PATIENCE {
+                let metastore = self.metastore().await;
+                let noted = metastore.get(&format!("ingest.status.{PIPELINE}/{TABLE}")).await.unwrap();
+                let noted = String::from_utf8(noted.unwrap_or_default()).unwrap();
+                let lease = metastore.lease(&format!("{PIPELINE}/{TABLE}")).await.unwrap();
+                panic!("the table stands at {at:?}, the topic at {:?}; {noted}, {lease:?}", self.topic.end());
+            }
+        }
+    }
+
+    /// Everything that the table must hold, once, and the dead letters.
+    pub async fn assert_replayed(&self, about: &str) {
+        let (rows, dead) = self.topic.replay();
+        assert_eq!(self.rows(TABLE, "id, text, _source, _op, _position").await, rows, "{about}");
+        assert_eq!(self.rows("__dlq", "id, error_class").await, dead, "{about}: dead letters");
+    }
+
+    /// Lines in order of their text; none where there is no such table.
+    pub async fn rows(&self, table: &str, columns: &str) -> Vec<String> {
+        rows(&self.lake(&Chaos::none()).await, "sales", table, columns).await
+    }
+}
+
+async fn position(lake: &Arc<Lake>) -> Option<Offsets> {
+    let table = lake.table(&lake.key("sales", TABLE)).await.unwrap()?;
+    let text = table.properties().get(&format!("lakegate.position.{PIPELINE}"))?;
+    let position: lakegate::ingest::change::Position = serde_json::from_str(text).unwrap();
+    Some(position.partitions)
+}
+
+pub fn run(flow: Flow) -> Ingester {
+    let stop = CancellationToken::new();
+    Ingester { stop: stop.clone(), task: tokio::spawn(flow.run(stop)) }
+}
+
+pub async fn rows(lake: &Arc<Lake>, schema: &str, table: &str, columns: &str) -> Vec<String> {
+    let config: iceberg::Config = toml::from_str("warehouse = 'memory:///warehouse'").unwrap();
+    let source = Iceberg::new("lake", &config, Arc::clone(lake));
+    let name = lakegate::types::TableName::new(schema, table);
+    let Some(found) = source.tables().await.unwrap().into_iter().find(|t| *t.name() == name) else { return vec![] };
+    let context = datafusion::prelude::SessionContext::new();
+    context.register_table("t", found.pin().await.unwrap().provider).unwrap();
+    let batches = context.sql(&format!("SELECT {columns} FROM t")).await.unwrap().collect().await.unwrap();
+    let options = FormatOptions::default().with_null("NULL");
+    let mut lines = vec![];
+    for batch in &batches {
+        let cells: Vec<_> = batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
+        lines.extend(
+            (0..batch.num_rows())
+                .map(|row| cells.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|")),
+        );
+    }
+    lines.sort();
+    lines
+}
