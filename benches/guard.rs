@@ -6,6 +6,9 @@
 //! 5 % of DataFusion planning the same tables raw. Restricted grants add a filter, a projection and a barrier to each
 //! table, 30–50 µs each: `plan` then takes up to 10 % longer. A guard above half a millisecond means that a decision is
 //! made afresh for each statement.
+//!
+//! Measured on two busy cores: `guard` 67 µs full and 79 µs restricted, as expected. `plan` 4.5 ms raw, 8.3 ms full, 10.6 ms
+//! restricted: restricted is 1.27 of full, but full is 1.85 of raw, which no line above explains. It is to be found.
 
 use std::collections::HashMap;
 use std::hint::black_box;
