@@ -216,3 +216,51 @@ impl PhysicalExpr for Asking {
         self.inner.fmt_sql(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::physical_plan::collect;
+    use datafusion::prelude::SessionContext;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::error::{Error, Kind};
+
+    /// Starts `sql` on this thread, lets it work, pulls its stop, and waits for its end.
+    async fn stopped(sql: &str) -> Kind {
+        let session = SessionContext::new();
+        let plan = session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+        let stop = Stop::new(&CancellationToken::new(), None);
+        let work = tokio::spawn(collect(pace(plan, &stop).unwrap(), session.task_ctx()));
+        // the only thread: who does not yield never lets us pull
+        tokio::task::yield_now().await;
+        stop.pull();
+        Error::from(work.await.unwrap().unwrap_err()).kind()
+    }
+
+    #[tokio::test]
+    async fn an_aggregate_that_never_waits_yields_and_stops() {
+        assert_eq!(stopped("SELECT count(*), sum(value) FROM generate_series(1, 1000000000000)").await, Kind::Cancelled);
+    }
+
+    /// Pulled from another thread: the join makes no batch after which it could yield.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_join_whose_condition_is_never_true_stops() {
+        for condition in ["(a.value * b.value) % 7 = 8", "a.value % 2 = b.value % 2 AND a.value + b.value = -1"] {
+            let sql = format!(
+                "SELECT count(*) FROM generate_series(1, 300000) a JOIN generate_series(1, 300000) b ON {condition}"
+            );
+            assert_eq!(stopped(&sql).await, Kind::Cancelled, "{condition}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_plan_that_is_let_be_gives_its_rows() {
+        let session = SessionContext::new();
+        let sql = "SELECT a.value FROM generate_series(1, 3) a JOIN generate_series(1, 3) b ON a.value > b.value ORDER BY 1";
+        let plan = session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+        let stop = Stop::new(&CancellationToken::new(), Some(Instant::now() + Duration::from_secs(60)));
+        let rows = collect(pace(plan, &stop).unwrap(), session.task_ctx()).await.unwrap();
+        assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 3);
+    }
+}
