@@ -3,9 +3,12 @@
 
 mod audit;
 mod bodies;
+mod budget;
+mod deep;
 mod dialect;
 mod fingerprint;
 pub mod functions;
+mod held;
 mod limits;
 mod machine;
 mod parameters;

@@ -60,7 +60,7 @@ pub(crate) fn run(ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> 
     let stream = match rows {
         Origin::Stored(answer) => Ok(answer.stream()),
         Origin::Plan { physical, state, flight } => {
-            let stream = execute_stream(physical, state.task_ctx());
+            let stream = execute_stream(Arc::clone(&physical), state.task_ctx());
             stream.map(|rows| match flight {
                 Some(flight) => flight.follow(rows),
                 None => rows,
