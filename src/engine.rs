@@ -3,10 +3,13 @@
 
 mod audit;
 mod bodies;
+mod budget;
 mod checkpoints;
+mod deep;
 mod dialect;
 mod fingerprint;
 pub mod functions;
+mod held;
 mod lanes;
 mod limits;
 mod machine;

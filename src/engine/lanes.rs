@@ -17,6 +17,7 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::deep::Deep;
 use crate::error::{Error, Result};
 use crate::telemetry::metrics::{PANICS, STATEMENTS_BEHIND};
 use crate::threads::{self, Threads};
@@ -84,13 +85,13 @@ impl Lanes {
     /// Runs a plan on a lane; the stream may be polled anywhere. Dropping it ends the statement.
     pub(super) fn stream(
         &self,
-        plan: Arc<dyn ExecutionPlan>,
+        plan: Deep<Arc<dyn ExecutionPlan>>,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let schema = plan.schema();
         let (batches, received) = mpsc::channel::<datafusion::error::Result<RecordBatch>>(AHEAD);
         let rows = async move {
-            let mut stream = match execute_stream(plan, context) {
+            let mut stream = match execute_stream(Arc::clone(&plan), context) {
                 Ok(stream) => stream,
                 Err(error) => return drop(batches.send(Err(error)).await),
             };

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Record;
+use super::deep::{Deep, on_big_stack};
 use super::pipeline::{self, Caching, Planned};
 use super::remembered::Remembered;
 use super::run::{self, Bounds, Rows};
@@ -42,7 +43,7 @@ pub struct Prepared {
     /// `None`: the statement returns no rows.
     pub columns: Option<SchemaRef>,
     /// `None`: an empty statement.
-    admitted: Option<Admitted>,
+    admitted: Option<Deep<Admitted>>,
     /// Fingerprint of the text without its literals.
     shape: u64,
     planned: Mutex<Option<Arc<Planned>>>,
@@ -182,11 +183,11 @@ impl Session {
         parameters: Vec<ScalarValue>,
         cancel: CancellationToken,
     ) -> Result<Answer> {
-        let Some(admitted) = prepared.admitted.clone() else { return Ok(Answer::Empty) };
+        let Some(admitted) = &prepared.admitted else { return Ok(Answer::Empty) };
         let generation = self.engine.world().policies.generation();
         let record = Record::new(self.identity.principal.user(), admitted.kind(), prepared.shape, generation);
         let bounds = Bounds { cancel, deadline: self.deadline() };
-        let answer = match self.may_run(&admitted) {
+        let answer = match self.may_run(admitted) {
             Ok(()) => self.answer(prepared, admitted, parameters, bounds, record).await,
             Err(error) => {
                 record.failed(&error);
@@ -268,7 +269,7 @@ impl Session {
             return Ok(Arc::clone(facts));
         }
         let shared = &self.engine.shared;
-        let facts = Facts::new(world, &self.identity, &self.settings, &shared.runtime, shared.partitions)?;
+        let facts = Facts::new(world, &self.identity, &self.settings, shared)?;
         let facts = Arc::new(facts);
         self.facts = Some(Arc::clone(&facts));
         self.remembered.clear();
@@ -316,7 +317,7 @@ impl Session {
             let mut parsed = limits::parse(&text, &limits)?;
             match (parsed.pop(), parsed.is_empty()) {
                 (None, _) => Ok(None),
-                (Some(only), true) => admit(only).map(Some),
+                (Some(only), true) => admit(only).map(|admitted| Some(Deep::new(admitted))),
                 (Some(_), false) => {
                     Err(Error::new(Kind::Syntax, "cannot insert multiple commands into a prepared statement"))
                 }
@@ -329,7 +330,7 @@ impl Session {
         match admitted {
             None => Ok(Arc::new(Prepared::without_rows(None, shape))),
             Some(admitted) => {
-                let is_query = matches!(admitted, Admitted::Query(_));
+                let is_query = matches!(*admitted, Admitted::Query(_));
                 let prepared = self.prepare_admitted(admitted, declared, shape).await?;
                 if is_query && oids.is_empty() {
                     self.remembered.keep(sql, &prepared);
@@ -341,15 +342,15 @@ impl Session {
 
     async fn prepare_admitted(
         &mut self,
-        admitted: Admitted,
+        admitted: Deep<Admitted>,
         declared: Vec<Option<FieldRef>>,
         shape: u64,
     ) -> Result<Arc<Prepared>> {
         let failed = self.status == TransactionStatus::Failed;
-        if failed && !matches!(admitted, Admitted::Commit | Admitted::Rollback) {
+        if failed && !matches!(*admitted, Admitted::Commit | Admitted::Rollback) {
             self.may_run(&admitted)?;
         }
-        let (query, declared) = match &admitted {
+        let (query, declared) = match &*admitted {
             Admitted::Query(query) => (query, declared),
             Admitted::Insert { table, columns, query } => (query, self.insert_types(table, columns, query, declared)?),
             Admitted::CreateTableAs { query, .. } => (query, declared),
@@ -365,9 +366,10 @@ impl Session {
             _ => return Ok(Arc::new(Prepared::without_rows(Some(admitted), shape))),
         };
         let facts = self.facts()?;
-        let planned = pipeline::plan(&self.engine.shared, &facts, query.as_ref().clone(), declared.clone()).await?;
+        let query = on_big_stack(|| Deep::new(query.as_ref().clone()));
+        let planned = pipeline::plan(&self.engine.shared, &facts, query, declared).await?;
         let parameters = planned.parameters.iter().map(|f| Ok(postgres::pg_type(f)?.oid)).collect::<Result<_>>()?;
-        let columns = matches!(admitted, Admitted::Query(_)).then(|| Arc::clone(&planned.columns));
+        let columns = matches!(*admitted, Admitted::Query(_)).then(|| Arc::clone(&planned.columns));
         if let Some(columns) = &columns {
             columns.fields().iter().try_for_each(|f| postgres::pg_type(f).map(|_| ()))?;
         }
@@ -416,7 +418,7 @@ impl Session {
     async fn answer(
         &mut self,
         prepared: &Arc<Prepared>,
-        admitted: Admitted,
+        admitted: &Admitted,
         parameters: Vec<ScalarValue>,
         bounds: Bounds,
         record: Record,
@@ -425,23 +427,24 @@ impl Session {
         let answer = match admitted {
             Admitted::Query(_) => return self.query(prepared, parameters, bounds, record).await.map(Answer::Rows),
             Admitted::Execute { name, parameters } => {
-                return self.execute_named(&name, parameters, bounds, record).await;
+                return self.execute_named(name, parameters, bounds, record).await;
             }
-            Admitted::Show(name) => match self.show(&name) {
+            Admitted::Show(name) => match self.show(name) {
                 Ok(batch) => return Ok(Answer::Rows(Rows::computed("SHOW", batch, bounds, record))),
                 Err(error) => Err(error),
             },
-            Admitted::Set { name, value, local } => self.set(&name, value.as_deref(), local).and_then(|()| done("SET")),
+            Admitted::Set { name, value, local } => self.set(name, value.as_deref(), *local).and_then(|()| done("SET")),
             Admitted::ResetAll => {
                 self.settings.reset_all();
                 done("RESET")
             }
-            Admitted::SetTransaction { read_only } => self.set_transaction(read_only).and_then(|()| done("SET")),
-            Admitted::Begin { read_only } => self.begin(read_only).and_then(|()| done("BEGIN")),
+            Admitted::SetTransaction { read_only } => self.set_transaction(*read_only).and_then(|()| done("SET")),
+            Admitted::Begin { read_only } => self.begin(*read_only).and_then(|()| done("BEGIN")),
             Admitted::Commit => done(self.end(true)),
             Admitted::Rollback => done(self.end(false)),
             Admitted::Prepare { name, types, statement, text } => {
-                self.prepare_named(&name, &types, *statement, &text).await.and_then(|()| done("PREPARE"))
+                let statement = on_big_stack(|| Deep::new(statement.as_ref().clone()));
+                self.prepare_named(name, types, statement, text).await.and_then(|()| done("PREPARE"))
             }
             Admitted::Deallocate(name) => self.deallocate(name.as_deref()).and_then(|()| done("DEALLOCATE")),
             Admitted::DiscardAll => self.discard_all().and_then(|()| done("DISCARD ALL")),
@@ -524,16 +527,16 @@ impl Session {
         if let Some(planned) = kept.filter(|p| Arc::ptr_eq(&p.facts, &facts)) {
             return Ok(planned);
         }
-        let query = match &prepared.admitted {
+        let query = match prepared.admitted.as_deref() {
             Some(Admitted::Query(q) | Admitted::Insert { query: q, .. } | Admitted::CreateTableAs { query: q, .. }) => {
-                q
+                on_big_stack(|| Deep::new(q.as_ref().clone()))
             }
             _ => return Err(Error::internal("a statement without a query was to be planned")),
         };
         // the client decoded its parameters by the types it was told
         let types = prepared.parameters.iter().enumerate().map(|(i, oid)| declared_field(i + 1, *oid));
         let types = types.collect::<Result<Vec<_>>>()?;
-        let planned = pipeline::plan(&self.engine.shared, &facts, query.as_ref().clone(), types).await?;
+        let planned = pipeline::plan(&self.engine.shared, &facts, query, types).await?;
         if let Some(columns) = &prepared.columns
             && !same_types(columns, &planned.columns)
         {
@@ -550,7 +553,7 @@ impl Session {
         &mut self,
         name: &str,
         types: &[datafusion::sql::sqlparser::ast::DataType],
-        statement: Admitted,
+        statement: Deep<Admitted>,
         text: &str,
     ) -> Result<()> {
         let declared = types.iter().enumerate().map(|(i, t)| {
@@ -563,15 +566,15 @@ impl Session {
         self.keep(name, prepared)
     }
 
-    async fn execute_named(&mut self, name: &str, given: Vec<Expr>, bounds: Bounds, record: Record) -> Result<Answer> {
+    async fn execute_named(&mut self, name: &str, given: &[Expr], bounds: Bounds, record: Record) -> Result<Answer> {
         let found = match self.kept(name) {
             Ok(found) => self.evaluate(given, &found).await.map(|values| (found, values)),
             Err(error) => Err(error),
         };
         match found {
             Ok((found, values)) => {
-                let Some(admitted) = found.admitted.clone() else { return Ok(Answer::Empty) };
-                self.may_run(&admitted)?;
+                let Some(admitted) = &found.admitted else { return Ok(Answer::Empty) };
+                self.may_run(admitted)?;
                 // a statement prepared by SQL is a query or an INSERT, so this goes one level deep
                 Box::pin(self.answer(&found, admitted, values, bounds, record)).await
             }
@@ -583,7 +586,7 @@ impl Session {
     }
 
     /// EXECUTE's arguments: constants, computed as a query of their own.
-    async fn evaluate(&mut self, given: Vec<Expr>, prepared: &Prepared) -> Result<Vec<ScalarValue>> {
+    async fn evaluate(&mut self, given: &[Expr], prepared: &Prepared) -> Result<Vec<ScalarValue>> {
         if given.len() != prepared.parameters.len() {
             let text =
                 format!("wrong number of parameters: {} expected, {} given", prepared.parameters.len(), given.len());
@@ -592,7 +595,7 @@ impl Session {
         if given.is_empty() {
             return Ok(vec![]);
         }
-        let list = given.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let list = on_big_stack(|| given.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
         let query = self.prepare_now(&format!("SELECT {list}"), &[]).await?;
         let bounds = Bounds { cancel: CancellationToken::new(), deadline: self.deadline() };
         let ready = self.ready(&query, vec![], Caching::Never, &bounds).await?;
@@ -703,7 +706,7 @@ impl Session {
     async fn write(
         &mut self,
         prepared: &Arc<Prepared>,
-        admitted: Admitted,
+        admitted: &Admitted,
         parameters: Vec<ScalarValue>,
         bounds: Bounds,
         record: Record,
@@ -738,38 +741,38 @@ impl Session {
     async fn write_now(
         &mut self,
         prepared: &Arc<Prepared>,
-        admitted: Admitted,
+        admitted: &Admitted,
         parameters: Vec<ScalarValue>,
         bounds: &Bounds,
     ) -> Result<(String, String)> {
         let facts = self.facts()?;
         match admitted {
             Admitted::CreateSchema { name, if_not_exists } => {
-                let exists = facts.world.catalog.schemas.contains_key(&name);
-                if !(exists && if_not_exists) {
-                    write::writer_for_schema(&facts, &name)?.create_schema(&name).await?;
+                let exists = facts.world.catalog.schemas.contains_key(name);
+                if !(exists && *if_not_exists) {
+                    write::writer_for_schema(&facts, name)?.create_schema(name).await?;
                 }
-                Ok(("CREATE SCHEMA".into(), name))
+                Ok(("CREATE SCHEMA".into(), name.clone()))
             }
             Admitted::DropSchema { names, if_exists } => {
-                for name in &names {
+                for name in names {
                     match write::writer_for_create(&facts, &TableName::new(name, "")) {
                         Ok(writer) => writer.drop_schema(name).await?,
-                        Err(e) if if_exists && e.kind() == Kind::UndefinedSchema => {}
+                        Err(e) if *if_exists && e.kind() == Kind::UndefinedSchema => {}
                         Err(e) => return Err(e),
                     }
                 }
                 Ok(("DROP SCHEMA".into(), names.join(" ")))
             }
             Admitted::CreateTable { name, columns, if_not_exists } => {
-                let name = self.target_name(&name, &facts);
+                let name = self.target_name(name, &facts);
                 let writer = write::writer_for_create(&facts, &name)?;
-                let schema = write::schema_of(&columns)?;
-                ignore_existing(writer.create_table(&name, schema, None).await, if_not_exists)?;
+                let schema = write::schema_of(columns)?;
+                ignore_existing(writer.create_table(&name, schema, None).await, *if_not_exists)?;
                 Ok(("CREATE TABLE".into(), name.to_string()))
             }
             Admitted::CreateTableAs { name, if_not_exists, .. } => {
-                let name = self.target_name(&name, &facts);
+                let name = self.target_name(name, &facts);
                 let writer = write::writer_for_create(&facts, &name)?;
                 let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never, bounds)).await?;
                 let schema = write::schema_of_query(&ready.columns)?;
@@ -777,25 +780,25 @@ impl Session {
                 let target = name.clone();
                 let write = async move { writer.create_table(&target, schema, Some(rows)).await };
                 let written = self.engine.shared.lanes.run(write).await;
-                Ok((format!("SELECT {}", ignore_existing(written, if_not_exists)?), name.to_string()))
+                Ok((format!("SELECT {}", ignore_existing(written, *if_not_exists)?), name.to_string()))
             }
             Admitted::DropTable { names, if_exists } => {
                 let names: Vec<TableName> = names.iter().map(|n| self.target_name(n, &facts)).collect();
                 for name in &names {
                     match write::target(&facts, name, Action::Drop) {
                         Ok((_, writer)) => writer.drop_table(name).await?,
-                        Err(e) if if_exists && e.kind() == Kind::UndefinedTable => {}
+                        Err(e) if *if_exists && e.kind() == Kind::UndefinedTable => {}
                         Err(e) => return Err(e),
                     }
                 }
                 Ok(("DROP TABLE".into(), names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")))
             }
             Admitted::Insert { table, columns, .. } => {
-                let name = self.target_name(&table, &facts);
+                let name = self.target_name(table, &facts);
                 let (entry, writer) = write::target(&facts, &name, Action::Insert)?;
                 let schema = Arc::clone(&entry.object.schema);
                 let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never, bounds)).await?;
-                let order = write::arrange(&columns, ready.columns.fields().len(), &schema)?;
+                let order = write::arrange(columns, ready.columns.fields().len(), &schema)?;
                 let rows = self.rows_to_write(ready, bounds, Some(order), &schema)?;
                 let target = name.clone();
                 let write = async move { writer.append(&target, rows).await };
@@ -820,7 +823,7 @@ impl Session {
 }
 
 impl Prepared {
-    pub(super) fn without_rows(admitted: Option<Admitted>, shape: u64) -> Self {
+    pub(super) fn without_rows(admitted: Option<Deep<Admitted>>, shape: u64) -> Self {
         Self { parameters: vec![], columns: None, admitted, shape, planned: Mutex::new(None) }
     }
 
