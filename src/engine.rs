@@ -6,6 +6,7 @@ mod bodies;
 mod dialect;
 mod fingerprint;
 pub mod functions;
+mod kept;
 mod limits;
 mod machine;
 mod parameters;
@@ -34,6 +35,7 @@ use crate::error::{Error, Kind, Result};
 use crate::reflection::results::{self, Results};
 use crate::secret::Secret;
 
+pub use self::kept::{Held, KeptLimits};
 pub use self::limits::Limits;
 pub use self::run::Rows;
 pub use self::settings::SERVER_VERSION;

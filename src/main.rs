@@ -17,7 +17,12 @@ use cli::{Arguments, Command, IngestCommand, Policy, User};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let done = runtime.context("threads").and_then(|runtime| runtime.block_on(run(arguments)));
+    let done = runtime.context("threads").and_then(|runtime| {
+        let done = runtime.block_on(run(arguments));
+        // A query that does not yield would hold the process up: the drain has given it its time.
+        runtime.shutdown_background();
+        done
+    });
     match done {
         Ok(code) => code,
         Err(error) => {
@@ -40,6 +45,10 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(Command::Serve) => serve(load()?).await,
         Some(Command::Demo(cli::Demo { data_dir, pg_port, http_port })) => {
             demo::run(demo::Options { data_dir, pg_port, http_port }, telemetry::install_recorder()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::DemoGuardian) => {
+            demo::guardian::guard();
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Check) => commands::check(&load()?).await,
