@@ -10,6 +10,7 @@ mod dialect;
 mod fingerprint;
 pub mod functions;
 mod held;
+mod kept;
 mod lanes;
 mod limits;
 mod machine;
@@ -41,6 +42,7 @@ use crate::error::{Error, Kind, Result};
 use crate::reflection::results::{self, Results};
 use crate::secret::Secret;
 
+pub use self::kept::{Held, KeptLimits};
 pub use self::limits::Limits;
 pub use self::run::Rows;
 pub use self::settings::SERVER_VERSION;

@@ -1,6 +1,7 @@
 //! Builds the floors bottom-up, opens the doors, and at the end drains top-down. It decides nothing about a statement.
 
 mod ingester;
+mod signals;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -12,13 +13,12 @@ use std::time::Duration;
 use hmac::{Hmac, Mac};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sha2::Sha256;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, Fault};
 pub use crate::engine::world::refuse;
 use crate::engine::world::{Builder, Connect, Origin};
 use crate::engine::{Current, Engine, World};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metastore::Metastore;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
@@ -28,6 +28,7 @@ use crate::{sources, telemetry};
 
 pub use ingester::{Ingester, ingest_resume, ingest_status};
 use ingester::{pipelines, specs};
+pub use signals::Signals;
 
 /// Files and sources are looked at this often: an edit has its effect within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -47,26 +48,6 @@ pub struct Server {
     patience: Duration,
     /// Of the pipelines.
     _threads: Threads,
-}
-
-/// SIGTERM and Ctrl-C, one as good as the other.
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    pub fn listen() -> Result<Self> {
-        let listen = |kind| signal(kind).map_err(|e| Error::internal("signals").with_source(e));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    pub async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 /// They write files while somebody waits for an answer: behind the doors, before long statements.
@@ -110,7 +91,7 @@ impl Server {
         let mut http = None;
         if let Some(address) = config.wire.http_listen {
             let answers = answers(&engine, &doors, metrics.clone());
-            let door = http::Door::bind(address, answers, &behind).await?;
+            let door = http::Door::bind(address, &config.wire, answers, &behind).await?;
             http = Some(door.local_addr()?);
             behind.spawn("http door", door.run());
         }
