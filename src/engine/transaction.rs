@@ -788,11 +788,11 @@ impl Session {
             Admitted::Insert { table, columns, .. } => {
                 let name = self.target_name(&table, &facts);
                 let (entry, writer) = write::target(&facts, &name, Action::Insert)?;
-                let schema = Arc::clone(&entry.object.schema);
+                let (table, schema) = (write::table(entry)?, Arc::clone(&entry.object.schema));
                 let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never)).await?;
                 let order = write::arrange(&columns, ready.columns.fields().len(), &schema)?;
                 let rows = self.rows_to_write(ready, bounds, Some(order), &schema)?;
-                Ok((format!("INSERT 0 {}", writer.append(&name, rows).await?), name.to_string()))
+                Ok((format!("INSERT 0 {}", writer.append(table, rows).await?), name.to_string()))
             }
             other => Err(Error::internal(format!("{} does not write", other.kind()))),
         }
