@@ -77,7 +77,6 @@ async fn a_table_that_cannot_be_written_is_refused_before_a_file_is() {
     for version in [true, false] {
         let world = World::new(1);
         (0..20).for_each(|id| world.topic.send(0, good(id)));
-        world.target(&Chaos::none()).await;
         let target = world.target(&Chaos::none()).await;
         let columns = lakegate::ingest::dead_letter_columns();
         lakegate::ingest::ensure(&target.lake, &target.dead_key(), &columns).await.unwrap();

@@ -168,3 +168,13 @@ async fn a_position_that_another_program_removed_is_not_taken_for_a_new_table() 
     assert_eq!(world.rows("events", "id").await.len(), 150);
     assert!(world.metastore().await.lease(LEASE).await.unwrap().is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_torn_metadata_file_costs_no_record() {
+    let world = World::new(1);
+    filled(&world).await;
+    world.tear_metadata().await;
+    let _ingester = world.start(&Chaos::none(), SMALL).await;
+    world.caught_up().await;
+    world.assert_replayed("after the newest metadata file was torn").await;
+}

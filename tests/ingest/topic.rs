@@ -117,6 +117,15 @@ impl Topic {
         state.id = state.id.map(|id| id + 1);
     }
 
+    /// Made anew and filled so far before anybody looks.
+    pub fn recreate_with(&self, records: Vec<Record>) {
+        let mut state = self.state.lock().unwrap();
+        state.partitions = [(0, records)].into();
+        state.starts.clear();
+        state.id = state.id.map(|id| id + 1);
+        self.came.notify_waiters();
+    }
+
     /// As on brokers before 2.8.
     pub fn without_ids(&self) {
         self.state.lock().unwrap().id = None;

@@ -90,6 +90,14 @@ impl World {
         assert_eq!(metastore.swap(&[swap], &Default::default()).await.unwrap(), metastore::Swapped::Done);
     }
 
+    /// As a power cut leaves a file that was not synced.
+    pub async fn tear_metadata(&self) {
+        let key = self.lake(&Chaos::none()).await.key("sales", TABLE);
+        let location = self.metastore().await.location(&key).await.unwrap().unwrap();
+        let path = object_store::path::Path::parse(location.trim_start_matches("memory:///")).unwrap();
+        self.objects.put(&path, "{".into()).await.unwrap();
+    }
+
     /// Another program sets main back to that snapshot.
     pub async fn set_back(&self, to: i64) {
         self.edit(TABLE, |metadata| {

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::connection::{Brokers, Connection};
+use super::connection::Brokers;
 use super::identity::{self, Answer, Identity};
 use super::window::Span;
 use super::{Config, Protocol};
@@ -178,12 +178,7 @@ impl Client {
     pub async fn identity(self: &Arc<Self>, topic: &str) -> Result<Identity> {
         let answer = match &self.brokers {
             None => Answer::TooOld,
-            Some(brokers) => {
-                let ask = async |connection: &mut Connection| {
-                    identity::ask(connection, topic).await.map_err(|e| brokers.refused(e))
-                };
-                brokers.ask(ask).await?
-            }
+            Some(brokers) => identity::ask(brokers, topic).await?,
         };
         match answer {
             Answer::Topic(identity) => Ok(identity),

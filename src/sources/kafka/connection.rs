@@ -8,7 +8,6 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::frame::{Fields, Frame, Unreadable};
@@ -82,25 +81,17 @@ impl Brokers {
         })
     }
 
-    /// What `ask` brings of the first broker that answers, each within the time for connecting.
-    pub(super) async fn ask<T>(&self, ask: impl AsyncFn(&mut Connection) -> Result<T>) -> Result<T> {
-        let mut last = None;
-        for (host, port) in &self.addresses {
-            let asked = async {
-                let mut connection = self.connect(host, *port).await?;
-                ask(&mut connection).await
-            };
-            match timeout(self.patience, asked).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) if error.kind() == Kind::SourceUnreachable => last = Some(error),
-                Ok(Err(error)) => return Err(error),
-                Err(_) => last = Some(self.unreachable("no answer in time")),
-            }
-        }
-        Err(last.unwrap_or_else(|| self.unreachable("no broker is named")))
+    /// Host and port, one after another to be tried.
+    pub(super) fn addresses(&self) -> &[(String, u16)] {
+        &self.addresses
     }
 
-    async fn connect(&self, host: &str, port: u16) -> Result<Connection> {
+    /// What one broker may take to connect and answer.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    pub(super) async fn connect(&self, host: &str, port: u16) -> Result<Connection> {
         let tcp = TcpStream::connect((host, port)).await.map_err(|e| self.unreachable(e))?;
         let stream: Box<dyn Stream> = match self.config.security.protocol {
             Protocol::Plaintext | Protocol::SaslPlaintext => Box::new(tcp),
@@ -117,14 +108,14 @@ impl Brokers {
     }
 
     async fn tls(&self) -> Result<&TlsConnector> {
-        let made = async || {
+        let made = || async {
             let client = tls::client(&self.source, "ca_file", self.config.security.ca_file.as_deref())?;
             Ok(TlsConnector::from(Arc::new(client)))
         };
         self.tls.get_or_try_init(made).await
     }
 
-    fn unreachable(&self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    pub(super) fn unreachable(&self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::new(Kind::SourceUnreachable, format!("source \"{}\" cannot be reached", self.source)).with_source(why)
     }
 

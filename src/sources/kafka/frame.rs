@@ -166,13 +166,15 @@ mod tests {
             &[5, 1, 0xff, 0xff, 0xff, 0xff, 0x0f],
         ];
         for bytes in hostile {
-            for read in [
-                |f: &mut Fields<'_>| f.string().map(|_| ()),
+            type Read = fn(&mut Fields<'_>) -> Result<(), Unreadable>;
+            let reads: [Read; 5] = [
+                |f| f.string().map(|_| ()),
                 |f| f.byte_string().map(|_| ()),
                 |f| f.compact_string().map(|_| ()),
                 |f| f.skip_tags(),
                 |f| f.uuid().map(|_| ()),
-            ] {
+            ];
+            for read in reads {
                 let mut fields = Fields::new(bytes);
                 let _ = read(&mut fields);
                 assert!(fields.rest().len() <= bytes.len());

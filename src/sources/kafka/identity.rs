@@ -1,8 +1,11 @@
 //! Which topic a name stands for: the id that brokers since 2.8 give each topic and never give again. librdkafka's Rust
 //! binding does not tell it, so it is asked for directly (Metadata, version 10 to 12). It judges nothing.
 
-use super::connection::{Connection, Failed};
+use tokio::time::timeout;
+
+use super::connection::{Brokers, Connection, Failed};
 use super::frame::{Fields, Frame, Unreadable};
+use crate::error::{Kind, Result};
 
 const METADATA: i16 = 3;
 const API_VERSIONS: i16 = 18;
@@ -27,7 +30,25 @@ pub(super) enum Answer {
     TooOld,
 }
 
-pub(super) async fn ask(connection: &mut Connection, topic: &str) -> Result<Answer, Failed> {
+/// Of the first broker that answers, each within the time for connecting.
+pub(super) async fn ask(brokers: &Brokers, topic: &str) -> Result<Answer> {
+    let mut last = None;
+    for (host, port) in brokers.addresses() {
+        let asked = async {
+            let mut connection = brokers.connect(host, *port).await?;
+            ask_one(&mut connection, topic).await.map_err(|e| brokers.refused(e))
+        };
+        match timeout(brokers.patience(), asked).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) if error.kind() == Kind::SourceUnreachable => last = Some(error),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => last = Some(brokers.unreachable("no answer in time")),
+        }
+    }
+    Err(last.unwrap_or_else(|| brokers.unreachable("no broker is named")))
+}
+
+async fn ask_one(connection: &mut Connection, topic: &str) -> Result<Answer, Failed> {
     let spoken = connection.request(API_VERSIONS, 0, false, &[]).await?;
     let Some(version) = version(Fields::new(&spoken))? else { return Ok(Answer::TooOld) };
     let answer = connection.request(METADATA, version, true, &request(topic, version)).await?;
