@@ -80,10 +80,10 @@ pub(crate) struct Ingest {
 pub(crate) enum IngestCommand {
     /// State, position, end, lag, last commit and error of every pipeline. Exit code 1 where one has an error.
     Status,
-    /// Go on in spite of a gap: a topic that was made anew or cut below the position.
+    /// Go on in spite of a gap: a topic that was made anew or cut below the position, or a table that was set back.
     Resume {
         pipeline: String,
-        /// With everything the topic still has, or with what comes from now on.
+        /// Where to go on.
         #[arg(long, value_enum)]
         from: End,
     },
@@ -91,8 +91,14 @@ pub(crate) enum IngestCommand {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum End {
+    /// With everything the topic still has.
     Earliest,
+    /// With what comes from now on.
     Latest,
+    /// Where the rows in the table end: what was set back comes again.
+    Snapshot,
+    /// Where the pipeline was: what was set back stays away.
+    Property,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -73,6 +73,8 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
             let from = match from {
                 cli::End::Earliest => From::Earliest,
                 cli::End::Latest => From::Latest,
+                cli::End::Snapshot => From::Snapshot,
+                cli::End::Property => From::Property,
             };
             commands::ingest_resume(&load()?, &pipeline, from).await
         }

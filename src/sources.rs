@@ -5,6 +5,7 @@ pub mod iceberg;
 pub mod kafka;
 pub mod memory;
 pub mod postgres;
+mod tls;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -143,8 +144,10 @@ pub trait Writer: Debug + Send + Sync {
         rows: Option<SendableRecordBatchStream>,
     ) -> Result<u64>;
 
-    /// Appends in one commit. The stream's columns are the table's, in order, and of its types.
-    async fn append(&self, name: &TableName, rows: SendableRecordBatchStream) -> Result<u64>;
+    /// Appends in one commit. `planned` is the table as the statement was planned over it, and the stream's columns are
+    /// its columns, in order. Each goes into the column that it was planned for, wherever that stands by now; 40001 where
+    /// the table is another or one of the columns is not there any more.
+    async fn append(&self, planned: &dyn Table, rows: SendableRecordBatchStream) -> Result<u64>;
 
     /// Forgets the table; its files stay for the sweeper.
     async fn drop_table(&self, name: &TableName) -> Result<()>;

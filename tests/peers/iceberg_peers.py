@@ -6,6 +6,8 @@ It only says what they saw; the test judges. Rows are spelt as tests/lake/rows.r
     make CATALOG_DB WAREHOUSE           PyIceberg writes its tables into namespace p; prints {table: [rows]}
     count CATALOG_DB TABLE PROPERTY...  how many rows PyIceberg reads from s.TABLE
     append CATALOG_DB TABLE             PyIceberg appends one row to p.TABLE and prints the time after its commit
+    early CATALOG_DB WAREHOUSE          PyIceberg partitions moments around 1970 by year, month, day and hour, a table each
+                                        in namespace p, named so; prints how many partitions each has
 """
 
 import datetime
@@ -25,7 +27,9 @@ import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
-from pyiceberg.transforms import BucketTransform, DayTransform, IdentityTransform, TruncateTransform
+from pyiceberg.transforms import (
+    BucketTransform, DayTransform, HourTransform, IdentityTransform, MonthTransform, TruncateTransform, YearTransform,
+)
 from pyiceberg.types import (
     DateType, DecimalType, DoubleType, FloatType, IntegerType, ListType, LongType, NestedField, StringType, StructType,
     TimestampType, TimestamptzType,
@@ -278,6 +282,25 @@ def append(database, name):
     print(json.dumps({"committed": time.time()}))
 
 
+def early(database, warehouse):
+    into = catalog(database, warehouse=warehouse)
+    into.create_namespace("p")
+    schema = Schema(NestedField(1, "id", LongType()), NestedField(2, "at", TimestampType()))
+    texts = (
+        "1969-12-31T23:59:59.999999", "1969-12-31T23:59:59.500000", "1969-12-30T23:59:59.500000", "1969-12-30T23:59:58",
+        "1970-01-01T00:00:00", "1969-11-30T23:59:59.000001", "1968-12-31T23:59:59.000001", "1969-12-31T22:59:59.000001",
+    )
+    made = {}
+    for transform in (YearTransform(), MonthTransform(), DayTransform(), HourTransform()):
+        spec = PartitionSpec(PartitionField(2, 1000, transform, "part"))
+        table = into.create_table(f"p.{transform}", schema, partition_spec=spec)
+        # One file a partition, so that each must be found by its own.
+        for i, text in enumerate(texts):
+            table.append(rows_of(table.schema(), [{"id": i, "at": datetime.datetime.fromisoformat(text)}]))
+        made[str(transform)] = len({file.file.partition[0] for file in table.scan().plan_files()})
+    print(json.dumps(made))
+
+
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    {"check": check, "make": make, "append": append, "count": count}[command](*arguments)
+    {"check": check, "make": make, "append": append, "count": count, "early": early}[command](*arguments)
