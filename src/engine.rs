@@ -6,6 +6,7 @@ mod bodies;
 mod dialect;
 mod fingerprint;
 pub mod functions;
+pub(crate) mod known_columns;
 mod limits;
 mod machine;
 mod parameters;

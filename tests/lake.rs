@@ -4,7 +4,7 @@
 mod commit;
 mod kill;
 mod oracle;
-mod peers;
+pub mod peers;
 mod recorded;
 mod rows;
 mod s3;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan};
@@ -149,7 +149,7 @@ async fn guarded(
         let plan = parameters::bind(plan, &parameters, values)?;
         let opening = Opening { policy: &facts.policy, pins: &pins, bodies: &reached.bodies };
         let guarded = guard(plan, &opening)?;
-        count_nodes(guarded.plan(), nodes_max)?;
+        count_nodes(&guarded, nodes_max)?;
         let question = Question {
             guarded: &guarded,
             versions: pins.vector(),
@@ -220,13 +220,8 @@ pub(crate) fn shown_columns(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Vec<_>>()))
 }
 
-fn count_nodes(plan: &LogicalPlan, max: usize) -> Result<()> {
-    let mut nodes = 0;
-    plan.apply_with_subqueries(|_| {
-        nodes += 1;
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    if nodes <= max {
+fn count_nodes(guarded: &Guarded, max: usize) -> Result<()> {
+    if guarded.nodes()? <= max {
         return Ok(());
     }
     Err(Error::new(Kind::TooComplex, format!("statement is too complex: its plan has more than {max} nodes")))
@@ -240,3 +235,6 @@ async fn within<T>(timeout_ms: u64, work: impl Future<Output = Result<T>>) -> Re
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
