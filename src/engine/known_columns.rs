@@ -175,7 +175,7 @@ mod tests {
             columns: vec!["email".into()],
             ids: columns(&["#2"]),
         };
-        accept(&open(&folder).await, &[new]).await.unwrap();
+        accept(open(&folder).await.as_ref(), &[new]).await.unwrap();
         known.looked = Instant::now() - LOOK_EVERY;
         assert!(known.changed().await);
         assert_eq!(known.baselines.get(one), Some(&columns(&["#1", "#2"])));

@@ -100,7 +100,7 @@ const ATTACKS: &[&str] = &[
     "SELECT a.id FROM {v} a LEFT JOIN {v} b ON a.id = b.id AND b.code::int > 30 ORDER BY 1",
     "SELECT g.value FROM generate_series(1, 9) AS g JOIN {v} b ON g.value = b.id AND b.code::int > 0 ORDER BY 1",
     "SELECT a.id FROM {v} a FULL JOIN {v} b ON a.id = b.id WHERE 1 / (b.salary - 30) <> 99 ORDER BY 1",
-    "WITH RECURSIVE r AS (SELECT 1 AS id UNION ALL SELECT v.id FROM {v} v JOIN r ON v.id = r.id + 1 \
+    "WITH RECURSIVE r AS (SELECT id FROM {v} WHERE id = 1 UNION ALL SELECT v.id FROM {v} v JOIN r ON v.id = r.id + 1 \
      WHERE 1 / (v.salary - 30) <> 99) SELECT * FROM r ORDER BY 1",
     // limits and set operations
     "SELECT count(*) FROM (SELECT 1 / (salary - 30) AS x FROM {v} LIMIT 100) AS q WHERE x <> 99",
@@ -257,10 +257,18 @@ async fn nothing_is_learnt_of_the_rows_that_a_dataset_leaves_out() {
     let mut differ = vec![];
     for user in ["reader", "half"] {
         let (a, b) = (a.gateway.connect(user).await, b.gateway.connect(user).await);
-        for (schema, (name, _)) in SCHEMAS.iter().flat_map(|s| BODIES.iter().map(move |b| (s, b))) {
+        let every = SCHEMAS.iter().flat_map(|schema| BODIES.iter().map(move |(name, _)| (*schema, *name)));
+        // every body over files and memory, the rest where it may depend on the source or on half a right
+        let asked = every.filter(|(schema, name)| match (user, *schema) {
+            ("half", "hr" | "lake") => ["joined", "semi", "third"].contains(name),
+            ("half", _) => false,
+            (_, "hr" | "lake") => true,
+            (_, _) => ["eu", "joined", "groups", "ratio"].contains(name),
+        });
+        for (schema, name) in asked {
             for sql in ATTACKS.iter().map(|sql| sql.replace("{v}", &format!("{schema}_views.{name}"))) {
                 let of = async |c: &Client| [simple(c, &sql).await, extended(c, &sql).await];
-                let (a, b) = (of(&a).await, of(&b).await);
+                let (a, b) = tokio::join!(of(&a), of(&b));
                 let told = a.iter().any(|answer| answer.contains("CNRY") || answer.starts_with("ERROR"));
                 if a != b || told {
                     differ.push(format!("{user}: {sql}\n  A {a:?}\n  B {b:?}"));
@@ -305,7 +313,8 @@ async fn a_barrier_changes_no_answer() {
     let [a, _] = worlds().await;
     let (reader, whole) = (a.gateway.connect("reader").await, a.gateway.connect("whole").await);
     for schema in SCHEMAS {
-        for (name, _) in BODIES {
+        // without a barrier the body's own division may be tried on a row that it leaves out
+        for (name, _) in BODIES.into_iter().filter(|(name, _)| *name != "ratio") {
             for rest in [
                 "SELECT * FROM {v} ORDER BY id",
                 "SELECT id FROM {v} WHERE id > 1 AND ssn <> 'S-444' ORDER BY id",

@@ -156,7 +156,9 @@ async fn hidden(client: &Client, table: &str, column: &str) {
         format!("SELECT e.* FROM {table} e NATURAL JOIN {table} f"),
         format!("SELECT column_name FROM information_schema.columns WHERE table_schema = '{schema}'"),
         format!("SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass"),
-        format!("SELECT * FROM information_schema.columns WHERE column_name = '{column}'"),
+        format!(
+            "SELECT * FROM information_schema.columns WHERE table_schema = '{schema}' AND column_name = '{column}'"
+        ),
         format!("SELECT count(*) FROM pg_attribute WHERE attname = '{column}' AND attrelid = '{table}'::regclass"),
     ] {
         let answer = simple(client, &sql).await;
