@@ -14,9 +14,21 @@ use lakegate::{demo, telemetry};
 
 use cli::{Arguments, Command, IngestCommand, Policy, User};
 
+/// Gives memory back after a large statement; glibc's arenas keep it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Threads of the doors at least: a login, a cancel request and a health check are answered while results are encoded.
+const DOOR_THREADS_MIN: usize = 4;
+/// Statements are parsed and planned elsewhere, but held here. Virtual, committed page by page.
+const STACK_BYTES: usize = 16 << 20;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).max(DOOR_THREADS_MIN);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime =
+        builder.worker_threads(threads).thread_name("door").thread_stack_size(STACK_BYTES).enable_all().build();
     let done = runtime.context("threads").and_then(|runtime| runtime.block_on(run(arguments)));
     match done {
         Ok(code) => code,

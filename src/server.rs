@@ -23,6 +23,7 @@ use crate::metastore::Metastore;
 use crate::policy::baseline::NewColumns;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
+use crate::threads::Threads;
 use crate::types::TableName;
 use crate::wire::{self, http, pg};
 use crate::{sources, telemetry};
@@ -32,6 +33,7 @@ use ingester::{pipelines, specs};
 
 /// Files and sources are looked at this often: an edit has its effect within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+const PIPELINES_NICE: i32 = 5;
 /// What the doors may take beyond their own drain, and the tasks behind them after that.
 const END_MAX: Duration = Duration::from_secs(5);
 
@@ -45,6 +47,8 @@ pub struct Server {
     /// Ends after the doors: health must be able to say "draining".
     behind: Shutdown,
     patience: Duration,
+    /// Of the pipelines.
+    _threads: Threads,
 }
 
 /// SIGTERM and Ctrl-C, one as good as the other.
@@ -67,6 +71,12 @@ impl Signals {
     }
 }
 
+/// They write files while somebody waits for an answer: behind the doors, before long statements.
+fn pipeline_threads() -> Result<Threads> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Threads::background("pipeline", cores, PIPELINES_NICE)
+}
+
 /// What `lakegate check` found in a configuration that would start.
 pub struct Report {
     pub warnings: Vec<Fault>,
@@ -82,6 +92,7 @@ impl Server {
     pub async fn start(config: &Config, metrics: PrometheusHandle) -> Result<Self> {
         let metastore = Arc::new(Metastore::open(&config.metastore).await?);
         let (doors, behind) = (Shutdown::new(), Shutdown::new());
+        let threads = pipeline_threads()?;
         // Before the first world: policies may name tables that pipelines make.
         let pipelines = match config.ingest.enabled {
             true => Some(pipelines(config, Arc::clone(&metastore)).await?),
@@ -107,13 +118,13 @@ impl Server {
         }
         behind.spawn("catalog and policy", watch(builder, current, behind.clone()));
         if let Some(pipelines) = pipelines {
-            behind.spawn("pipelines", pipelines.run(behind.clone()));
+            behind.spawn_on(threads.handle(), "pipelines", pipelines.run(behind.clone()));
         }
         behind.spawn("metrics", telemetry::upkeep(metrics, behind.token().clone()));
         doors.spawn("postgres door", pg_door.run());
         tracing::info!(postgres = %pg, http = http.map(tracing::field::display), "serving");
         let patience = Duration::from_millis(config.wire.drain_ms) + END_MAX;
-        Ok(Self { engine, pg, http, doors, behind, patience })
+        Ok(Self { engine, pg, http, doors, behind, patience, _threads: threads })
     }
 
     /// Running statements may finish within `drain_ms`; `hurry` ends them at once. `true` when nothing had to be cut off.

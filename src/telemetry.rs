@@ -100,6 +100,8 @@ pub mod metrics {
         QUERIES = "lakegate_queries_total", Counter, Count, "statements executed, by outcome: ok, abandoned or the SQLSTATE";
         QUERY_SECONDS = "lakegate_query_seconds", Histogram, Seconds, "time from execution to the last row";
         PANICS = "lakegate_panics_total", Counter, Count, "statements that ended in a panic";
+        PLANNING_OVERDUE = "lakegate_planning_overdue_total", Counter, Count, "statements whose planning ran on past its deadline or its client";
+        STATEMENTS_BEHIND = "lakegate_statements_behind_total", Counter, Count, "statements that ran past their turn and fell behind shorter ones";
         MEMORY_POOL_BYTES = "lakegate_memory_pool_bytes", Gauge, Bytes, "memory reserved by running statements";
         SPILL_BYTES = "lakegate_spill_bytes", Gauge, Bytes, "temporary files of running statements";
         RESULT_CACHE_HITS = "lakegate_result_cache_hits_total", Counter, Count, "statements answered from the result cache";

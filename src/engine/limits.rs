@@ -29,6 +29,10 @@ pub struct Limits {
     /// Nodes of the plan after views and policy.
     pub plan_nodes_max: usize,
     pub planning_timeout_ms: u64,
+    /// Statements parsed and planned at a time.
+    pub planning_max: usize,
+    /// Of those whose time ran out, how many may work on before their places stay taken.
+    pub planning_overdue_max: usize,
     pub parameters_max: usize,
     pub columns_max: usize,
     /// Statements in one simple Query.
@@ -44,6 +48,8 @@ impl Default for Limits {
             chain_max: 1_000,
             plan_nodes_max: 10_000,
             planning_timeout_ms: 5_000,
+            planning_max: 32,
+            planning_overdue_max: 16,
             parameters_max: 65_535,
             columns_max: 1_664,
             statements_max: 1_000,
@@ -313,10 +319,11 @@ fn tree(mut operands: Vec<Expr>, op: &BinaryOperator) -> Expr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::planner::Planner;
+    use crate::engine::planner::{Places, Planner};
 
     fn outcome(sql: String) -> &'static str {
-        let planner = Planner::new(1).expect("a thread");
+        let timeout = std::time::Duration::from_secs(60);
+        let planner = Planner::new(Places { running_max: 1, overdue_max: 0, timeout }).expect("a thread");
         let limits = Limits::default();
         let parsed = planner.blocking(move || parse(&sql, &limits).map(|s| s.len()));
         match parsed {

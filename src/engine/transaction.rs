@@ -9,6 +9,7 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr, Value};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Record;
@@ -18,6 +19,7 @@ use super::run::{self, Bounds, Rows};
 use super::session::{Facts, Identity};
 use super::settings::Settings;
 use super::statement::{Admitted, Name, admit};
+use super::stop::Stop;
 use super::{Engine, limits, micros_now, write};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{self, Style};
@@ -143,7 +145,7 @@ impl Session {
             return Ok(vec![sql.to_string()]);
         }
         let (text, limits) = (sql.to_string(), self.engine.shared.config.statement.clone());
-        let split = self.engine.shared.planner.run(move || {
+        let split = self.engine.shared.planner.run(move |_, _| {
             let parsed = limits::parse(&text, &limits)?;
             if parsed.len() == 1 {
                 return Ok(vec![text]);
@@ -310,7 +312,7 @@ impl Session {
         if oids.len() > limits.parameters_max {
             return Err(Error::new(Kind::TooLarge, format!("more than {} parameters", limits.parameters_max)));
         }
-        let parse = move || {
+        let parse = move |_: &Stop, _: &Handle| {
             let mut parsed = limits::parse(&text, &limits)?;
             match (parsed.pop(), parsed.is_empty()) {
                 (None, _) => Ok(None),
@@ -475,9 +477,9 @@ impl Session {
             true => Caching::On,
             false => Caching::Off,
         };
-        let ready = bounds.hold(self.ready(prepared, parameters, caching)).await;
+        let ready = bounds.hold(self.ready(prepared, parameters, caching, &bounds)).await;
         match ready {
-            Ok(ready) => run::run(ready, bounds, record),
+            Ok(ready) => run::run(&self.engine.shared.lanes, ready, bounds, record),
             Err(error) => {
                 record.failed(&error);
                 Err(error)
@@ -491,15 +493,16 @@ impl Session {
         prepared: &Arc<Prepared>,
         parameters: Vec<ScalarValue>,
         caching: Caching,
+        bounds: &Bounds,
     ) -> Result<pipeline::Ready> {
         let planned = self.planned(prepared).await?;
-        let first = pipeline::ready(&self.engine.shared, &planned, parameters.clone(), caching).await;
+        let first = pipeline::ready(&self.engine.shared, &planned, parameters.clone(), caching, bounds).await;
         let changed = |e: &Error| e.kind() == Kind::CachedPlanChanged;
         match first {
             Err(error) if changed(&error) => {
                 self.await_other_world(&planned.facts).await;
                 let planned = self.planned(prepared).await?;
-                pipeline::ready(&self.engine.shared, &planned, parameters, caching).await
+                pipeline::ready(&self.engine.shared, &planned, parameters, caching, bounds).await
             }
             other => other,
         }
@@ -591,10 +594,10 @@ impl Session {
         }
         let list = given.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let query = self.prepare_now(&format!("SELECT {list}"), &[]).await?;
-        let ready = self.ready(&query, vec![], Caching::Never).await?;
         let bounds = Bounds { cancel: CancellationToken::new(), deadline: self.deadline() };
+        let ready = self.ready(&query, vec![], Caching::Never, &bounds).await?;
         let record = Record::new(self.identity.principal.user(), "execute", 0, 0);
-        let mut rows = run::run(ready, bounds, record)?;
+        let mut rows = run::run(&self.engine.shared.lanes, ready, bounds, record)?;
         let batch = rows.next().await.ok_or_else(|| Error::internal("arguments gave no row"))??;
         let values = batch.columns().iter().zip(&prepared.parameters).map(|(column, oid)| {
             let value = ScalarValue::try_from_array(column, 0)?;
@@ -768,10 +771,12 @@ impl Session {
             Admitted::CreateTableAs { name, if_not_exists, .. } => {
                 let name = self.target_name(&name, &facts);
                 let writer = write::writer_for_create(&facts, &name)?;
-                let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never)).await?;
+                let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never, bounds)).await?;
                 let schema = write::schema_of_query(&ready.columns)?;
                 let rows = self.rows_to_write(ready, bounds, None, &schema)?;
-                let written = writer.create_table(&name, schema, Some(rows)).await;
+                let target = name.clone();
+                let write = async move { writer.create_table(&target, schema, Some(rows)).await };
+                let written = self.engine.shared.lanes.run(write).await;
                 Ok((format!("SELECT {}", ignore_existing(written, if_not_exists)?), name.to_string()))
             }
             Admitted::DropTable { names, if_exists } => {
@@ -789,10 +794,12 @@ impl Session {
                 let name = self.target_name(&table, &facts);
                 let (entry, writer) = write::target(&facts, &name, Action::Insert)?;
                 let schema = Arc::clone(&entry.object.schema);
-                let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never)).await?;
+                let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never, bounds)).await?;
                 let order = write::arrange(&columns, ready.columns.fields().len(), &schema)?;
                 let rows = self.rows_to_write(ready, bounds, Some(order), &schema)?;
-                Ok((format!("INSERT 0 {}", writer.append(&name, rows).await?), name.to_string()))
+                let target = name.clone();
+                let write = async move { writer.append(&target, rows).await };
+                Ok((format!("INSERT 0 {}", self.engine.shared.lanes.run(write).await?), name.to_string()))
             }
             other => Err(Error::internal(format!("{} does not write", other.kind()))),
         }
@@ -807,7 +814,7 @@ impl Session {
     ) -> Result<datafusion::execution::SendableRecordBatchStream> {
         let generation = ready.guarded.opened().len() as u64;
         let record = Record::new(self.identity.principal.user(), "select for writing", 0, generation);
-        let rows = run::run(ready, bounds.clone(), record)?;
+        let rows = run::run(&self.engine.shared.lanes, ready, bounds.clone(), record)?;
         Ok(rows.into_stream(order, Arc::clone(schema)))
     }
 }

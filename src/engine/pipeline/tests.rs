@@ -11,6 +11,7 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::metrics::MetricValue;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{collect, displayable};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::catalog::file::SourceFile;
@@ -145,7 +146,9 @@ impl Shop {
         let parsed = limits::parse(sql, &limits::Limits::default()).unwrap().pop().unwrap();
         let Admitted::Query(query) = admit(parsed).unwrap() else { panic!("a query") };
         let planned = plan(shared, &Arc::new(facts), *query, vec![]).await.unwrap();
-        let ready = ready(shared, &planned, vec![], Caching::Never).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        let bounds = Bounds { cancel: CancellationToken::new(), deadline: None };
+        let ready = ready(shared, &planned, vec![], Caching::Never, &bounds).await;
+        let ready = ready.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
         let super::Origin::Plan { physical, state, .. } = ready.rows else { panic!("a plan") };
         let batches = collect(Arc::clone(&physical), state.task_ctx()).await.unwrap();
         let rows = batches.iter().map(RecordBatch::num_rows).sum();
