@@ -25,6 +25,7 @@ Who sees what:
   lakegate policy explain alice crm.customers  which lines decide, and what they leave
   lakegate policy matrix                       every user, table and column
   lakegate policy check                        faults and doubts in policies/
+  lakegate policy accept-columns crm.customers shows what was added to it to those whom a line restricts there
 
 lakegate.toml names two directories: catalog/ says what exists, policies/ says who may see it. Both are read again when
 a file in them changes. Environment: LAKEGATE_CONFIG, LAKEGATE_CATALOG_DIR, LAKEGATE_POLICIES_DIR,
@@ -140,6 +141,12 @@ pub(crate) enum Policy {
     },
     /// Every user, table and column as text.
     Matrix,
+    /// Make the columns known that were added to restricted tables: until then they are hidden from whoever a filter, a
+    /// mask or a denied column restricts there, unless a line names them. A running server follows within a second.
+    AcceptColumns {
+        /// `schema.table`; every restricted table where absent.
+        table: Option<String>,
+    },
     /// Users.
     #[command(subcommand)]
     User(User),

@@ -12,6 +12,7 @@ mod fingerprint;
 pub mod functions;
 mod held;
 mod kept;
+pub(crate) mod known_columns;
 mod lanes;
 mod limits;
 mod machine;
