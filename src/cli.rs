@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lakegate::demo::guardian;
 
 const EXAMPLES: &str = "\
 Try it:
@@ -27,7 +28,7 @@ Who sees what:
 
 lakegate.toml names two directories: catalog/ says what exists, policies/ says who may see it. Both are read again when
 a file in them changes. Environment: LAKEGATE_CONFIG, LAKEGATE_CATALOG_DIR, LAKEGATE_POLICIES_DIR,
-LAKEGATE_METASTORE_PATH, LAKEGATE_KEY.";
+LAKEGATE_METASTORE_PATH, LAKEGATE_KEY, LAKEGATE_HTTP_TOKEN.";
 
 /// One PostgreSQL endpoint over a company's lake, streams and databases; policy files decide who sees what.
 #[derive(Debug, Parser)]
@@ -51,6 +52,9 @@ pub(crate) enum Command {
     Serve,
     /// Sample data in Iceberg, Kafka and PostgreSQL, three users, and a server over them. Ctrl-C ends all of it.
     Demo(Demo),
+    /// Waits for its standard input to end and then cleans up after a demo that was killed.
+    #[command(hide = true, name = guardian::ARGUMENT)]
+    DemoGuardian,
     /// Load everything `serve` would load, start nothing. Exit code 0 or 1.
     Check,
     /// Run the pipelines of catalog/pipelines/ without serving statements. Any number of processes may: each table is

@@ -1,6 +1,7 @@
 //! Builds the floors bottom-up, opens the doors, and at the end drains top-down. It decides nothing about a statement.
 
 mod ingester;
+mod signals;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -12,24 +13,26 @@ use std::time::Duration;
 use hmac::{Hmac, Mac};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sha2::Sha256;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, Fault};
 pub use crate::engine::world::refuse;
 use crate::engine::world::{Builder, Connect, Origin};
 use crate::engine::{Current, Engine, World};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metastore::Metastore;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
+use crate::threads::Threads;
 use crate::wire::{self, http, pg};
 use crate::{sources, telemetry};
 
 pub use ingester::{Ingester, ingest_resume, ingest_status};
 use ingester::{pipelines, specs};
+pub use signals::Signals;
 
 /// Files and sources are looked at this often: an edit has its effect within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+const PIPELINES_NICE: i32 = 5;
 /// What the doors may take beyond their own drain, and the tasks behind them after that.
 const END_MAX: Duration = Duration::from_secs(5);
 
@@ -43,26 +46,14 @@ pub struct Server {
     /// Ends after the doors: health must be able to say "draining".
     behind: Shutdown,
     patience: Duration,
+    /// Of the pipelines.
+    _threads: Threads,
 }
 
-/// SIGTERM and Ctrl-C, one as good as the other.
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    pub fn listen() -> Result<Self> {
-        let listen = |kind| signal(kind).map_err(|e| Error::internal("signals").with_source(e));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    pub async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
+/// They write files while somebody waits for an answer: behind the doors, before long statements.
+fn pipeline_threads() -> Result<Threads> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Threads::background("pipeline", cores, PIPELINES_NICE)
 }
 
 /// What `lakegate check` found in a configuration that would start.
@@ -80,6 +71,7 @@ impl Server {
     pub async fn start(config: &Config, metrics: PrometheusHandle) -> Result<Self> {
         let metastore = Arc::new(Metastore::open(&config.metastore).await?);
         let (doors, behind) = (Shutdown::new(), Shutdown::new());
+        let threads = pipeline_threads()?;
         // Before the first world: policies may name tables that pipelines make.
         let pipelines = match config.ingest.enabled {
             true => Some(pipelines(config, Arc::clone(&metastore)).await?),
@@ -99,19 +91,19 @@ impl Server {
         let mut http = None;
         if let Some(address) = config.wire.http_listen {
             let answers = answers(&engine, &doors, metrics.clone());
-            let door = http::Door::bind(address, answers, &behind).await?;
+            let door = http::Door::bind(address, &config.wire, answers, &behind).await?;
             http = Some(door.local_addr()?);
             behind.spawn("http door", door.run());
         }
         behind.spawn("catalog and policy", watch(builder, current, behind.clone()));
         if let Some(pipelines) = pipelines {
-            behind.spawn("pipelines", pipelines.run(behind.clone()));
+            behind.spawn_on(threads.handle(), "pipelines", pipelines.run(behind.clone()));
         }
         behind.spawn("metrics", telemetry::upkeep(metrics, behind.token().clone()));
         doors.spawn("postgres door", pg_door.run());
         tracing::info!(postgres = %pg, http = http.map(tracing::field::display), "serving");
         let patience = Duration::from_millis(config.wire.drain_ms) + END_MAX;
-        Ok(Self { engine, pg, http, doors, behind, patience })
+        Ok(Self { engine, pg, http, doors, behind, patience, _threads: threads })
     }
 
     /// Running statements may finish within `drain_ms`; `hurry` ends them at once. `true` when nothing had to be cut off.

@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::dataset::Dataset;
 use super::visible::SYSTEM_SCHEMAS;
+use crate::glance::Glance;
 use crate::sources;
 use crate::types::TableName;
 
@@ -24,6 +25,32 @@ pub struct Draft {
     pub datasets: Vec<Dataset>,
     /// Of every file read, names included.
     pub hash: u64,
+}
+
+/// A catalog's folder, read again when its files can have changed.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    /// What was read last, and the look before that.
+    read: Option<(Glance, Result<Draft, Vec<Fault>>)>,
+}
+
+impl Folder {
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), read: None }
+    }
+
+    /// As [`Draft::read`].
+    pub fn read(&mut self) -> Result<Draft, Vec<Fault>> {
+        match &self.read {
+            Some((glance, read)) if glance.still_holds() => read.clone(),
+            _ => {
+                let (glance, read) = (Glance::of(&self.path), Draft::read(&self.path));
+                self.read = Some((glance, read.clone()));
+                read
+            }
+        }
+    }
 }
 
 /// One `sources/<name>.toml`.

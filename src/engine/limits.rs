@@ -44,6 +44,10 @@ pub struct Limits {
     /// CUBE of n columns is 2ⁿ of them.
     pub grouping_sets_max: usize,
     pub planning_timeout_ms: u64,
+    /// Statements parsed and planned at a time.
+    pub planning_max: usize,
+    /// Of those whose time ran out, how many may work on before their places stay taken.
+    pub planning_overdue_max: usize,
     /// Of one value that a function makes.
     pub value_bytes_max: usize,
     pub parameters_max: usize,
@@ -65,6 +69,8 @@ impl Default for Limits {
             expression_nodes_max: 50_000,
             grouping_sets_max: 4_096,
             planning_timeout_ms: 5_000,
+            planning_max: 32,
+            planning_overdue_max: 16,
             value_bytes_max: 64 << 20,
             parameters_max: 65_535,
             columns_max: 1_664,
@@ -161,10 +167,11 @@ fn too_complex(what: &str, max: usize) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::planner::Planner;
+    use crate::engine::planner::{Places, Planner};
 
     fn outcome(sql: String) -> &'static str {
-        let planner = Planner::new(1).expect("a thread");
+        let timeout = std::time::Duration::from_secs(60);
+        let planner = Planner::new(Places { running_max: 1, overdue_max: 0, timeout }).expect("a thread");
         let limits = Limits::default();
         let parsed = planner.blocking(move || parse(&sql, &limits).map(|s| s.len()));
         match parsed {

@@ -2,7 +2,6 @@
 //! admitting are `prepare`'s half; the rest is done anew at each execution, under the policy of now.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
@@ -11,15 +10,19 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::Optimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::Query;
 use futures::future::try_join_all;
 
 use super::deep::Deep;
 use super::fingerprint::Question;
+use super::pace::pace;
 use super::resolver::{Reached, Resolver, Rights};
+use super::run::{self, Bounds};
 use super::session::Facts;
-use super::{Limits, Shared, dialect, held, limits, parameters};
+use super::stop::Stop;
+use super::{Limits, Shared, checkpoints, dialect, held, limits, parameters};
 use crate::catalog::Body;
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{Opening, Pins};
@@ -49,7 +52,7 @@ pub(crate) struct Ready {
 
 /// Where rows come from.
 pub(crate) enum Origin {
-    /// The answer of an equal query over the same snapshots, under the same rights.
+    /// The answer of an equal query over the same snapshots, under the same rights; or one that needs no snapshot.
     Stored(Arc<Answer>),
     /// An optimised, verified plan; with a flight, what comes of it is kept.
     Plan { physical: Deep<Arc<dyn ExecutionPlan>>, state: Box<SessionState>, flight: Option<Flight> },
@@ -75,8 +78,7 @@ pub(crate) async fn plan(
 ) -> Result<Planned> {
     let facts = Arc::clone(facts);
     let limits = shared.config.statement.clone();
-    let timeout_ms = limits.planning_timeout_ms;
-    within(timeout_ms, shared.planner.run(move || plan_now(facts, query.into_inner(), declared, &limits))).await
+    shared.planner.run(move |_, _| plan_now(facts, query.into_inner(), declared, &limits)).await
 }
 
 fn plan_now(facts: Arc<Facts>, mut query: Query, declared: Vec<Option<FieldRef>>, limits: &Limits) -> Result<Planned> {
@@ -116,6 +118,7 @@ pub(crate) async fn ready(
     planned: &Planned,
     values: Vec<ScalarValue>,
     caching: Caching,
+    bounds: &Bounds,
 ) -> Result<Ready> {
     let pins = pin(&planned.reached).await?;
     let (guarded, key) = guarded(shared, planned, values, pins, caching).await?;
@@ -128,19 +131,23 @@ pub(crate) async fn ready(
         Some(Found::Alone) => ("miss", None),
         None => (if caching == Caching::Off { "off" } else { "no" }, None),
     };
-    let (facts, runtime) = (Arc::clone(&planned.facts), tokio::runtime::Handle::current());
+    let (facts, stop) = (Arc::clone(&planned.facts), bounds.stop());
     let limits = shared.config.statement.clone();
-    let timeout_ms = limits.planning_timeout_ms;
-    let work = move || {
+    let work = move |planning: &Stop, runtime: &tokio::runtime::Handle| {
         let mut state = facts.statement_state();
-        let physical = runtime.block_on(optimize(&mut state, &guarded))?;
+        let physical = runtime.block_on(optimize(&mut state, &guarded, planning))?;
         guarded.verify(&physical).inspect_err(|e| tracing::error!(error = ?e, "a plan was refused by the walk"))?;
-        let physical = held::hold(physical)?;
+        let physical = pace(held::hold(physical)?, &stop)?;
         limits::check_physical(&physical, &limits)?;
-        let rows = Origin::Plan { physical: Deep::new(physical), state: Box::new(state), flight };
+        let rows = match flight {
+            None if run::is_one_row(physical.as_ref()) => {
+                Origin::Stored(runtime.block_on(run::at_once(physical, &state))?)
+            }
+            flight => Origin::Plan { physical: Deep::new(physical), state: Box::new(state), flight },
+        };
         Ok(Ready { rows, columns, guarded, cache })
     };
-    within(timeout_ms, shared.planner.run(work)).await
+    shared.planner.run(work).await
 }
 
 /// bind → guard, and the name under which the result cache may know the answer.
@@ -155,7 +162,7 @@ async fn guarded(
     let (plan, reached, parameters) =
         (Arc::clone(&planned.plan), Arc::clone(&planned.reached), planned.parameters.clone());
     let columns = Arc::clone(&planned.columns);
-    let work = move || {
+    let work = move |_: &Stop, _: &tokio::runtime::Handle| {
         let plan = parameters::bind(LogicalPlan::clone(&plan), &parameters, values)?;
         let opening = Opening { policy: &facts.policy, pins: &pins, bodies: &reached.bodies };
         let guarded = Deep::new(guard(plan, &opening)?);
@@ -169,7 +176,7 @@ async fn guarded(
         let key = if caching == Caching::On { question.key() } else { None };
         Ok((guarded, key))
     };
-    within(shared.config.statement.planning_timeout_ms, shared.planner.run(work)).await
+    shared.planner.run(work).await
 }
 
 /// The guard has judged by now: who gets here may have the answer, wherever it comes from.
@@ -180,11 +187,16 @@ async fn substitute(shared: &Shared, key: Option<Key>) -> Option<Found> {
     }
 }
 
-async fn optimize(state: &mut SessionState, guarded: &Guarded) -> Result<Arc<dyn ExecutionPlan>> {
-    let optimized = state.optimize(guarded.plan()).map_err(Error::behind_guard)?;
+async fn optimize(state: &mut SessionState, guarded: &Guarded, stop: &Stop) -> Result<Arc<dyn ExecutionPlan>> {
+    let plan = guarded.plan().clone();
+    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
+    let rules = checkpoints::between(&state.optimizer().rules, stop);
+    let plan = plan.and_then(|plan| Optimizer::with_rules(rules).optimize(plan, state, |_, _| {}));
+    let plan = plan.map_err(Error::behind_guard)?;
+    stop.check()?;
     let rows = &mut state.config_mut().options_mut().execution.batch_size;
-    *rows = ConfigNonZeroUsize::try_new(limits::rows_per_batch(&optimized, rows.get())?)?;
-    state.query_planner().create_physical_plan(&optimized, state).await.map_err(Error::behind_guard)
+    *rows = ConfigNonZeroUsize::try_new(limits::rows_per_batch(&plan, rows.get())?)?;
+    state.query_planner().create_physical_plan(&plan, state).await.map_err(Error::behind_guard)
 }
 
 /// Iceberg snapshots and Kafka end offsets, once for all scans of the statement.
@@ -229,13 +241,4 @@ fn folded(plan: LogicalPlan) -> Result<LogicalPlan> {
 pub(crate) fn shown_columns(schema: &Schema) -> SchemaRef {
     let shown = |f: &FieldRef| f.as_ref().clone().with_name(dialect::shown_name(f.name())).with_nullable(true);
     Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Vec<_>>()))
-}
-
-async fn within<T>(timeout_ms: u64, work: impl Future<Output = Result<T>>) -> Result<T> {
-    match tokio::time::timeout(Duration::from_millis(timeout_ms), work).await {
-        Ok(done) => done,
-        Err(_) => {
-            Err(Error::new(Kind::Cancelled, format!("canceling statement: planning took longer than {timeout_ms} ms")))
-        }
-    }
 }

@@ -2,23 +2,25 @@
 //! pipeline and answers the other statements itself; it speaks no protocol.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr, Value};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Record;
 use super::deep::{Deep, on_big_stack};
+use super::kept::{Held, Kept, KeptLimits};
 use super::pipeline::{self, Caching, Planned};
-use super::remembered::Remembered;
 use super::run::{self, Bounds, Rows};
 use super::session::{Facts, Identity};
 use super::settings::Settings;
 use super::statement::{Admitted, Name, admit};
+use super::stop::Stop;
 use super::{Engine, limits, micros_now, write};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{self, Style};
@@ -42,9 +44,24 @@ pub struct Prepared {
     pub columns: Option<SchemaRef>,
     /// `None`: an empty statement.
     admitted: Option<Deep<Admitted>>,
+    pub(super) text: Text,
+    planned: Mutex<Option<Arc<Planned>>>,
+    /// What its text takes of the session's allowance, once somebody keeps it.
+    pub(super) held: OnceLock<Held>,
+}
+
+/// What is known of a statement's text when the text is gone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text {
     /// Fingerprint of the text without its literals.
     shape: u64,
-    planned: Mutex<Option<Arc<Planned>>>,
+    pub(super) bytes: usize,
+}
+
+impl Text {
+    fn of(sql: &str) -> Self {
+        Self { shape: super::audit::shape(sql), bytes: sql.len() }
+    }
 }
 
 /// What an execution gives.
@@ -69,9 +86,8 @@ pub struct Session {
     /// Settings as they stood at BEGIN, for ROLLBACK; and what SET LOCAL hid, for COMMIT.
     before: Option<Settings>,
     local: Vec<(String, String)>,
-    prepared: HashMap<String, Arc<Prepared>>,
-    /// Planned under `facts`.
-    remembered: Remembered,
+    /// Its remembered plans were made under `facts`.
+    kept: Kept,
     reported: HashMap<&'static str, String>,
 }
 
@@ -111,10 +127,14 @@ impl Session {
             status: TransactionStatus::Idle,
             before: None,
             local: vec![],
-            prepared: HashMap::new(),
-            remembered: Remembered::default(),
+            kept: Kept::default(),
             reported: HashMap::new(),
         })
+    }
+
+    /// In place of the defaults.
+    pub fn limit_kept(&mut self, limits: KeptLimits) {
+        self.kept.limit(limits);
     }
 
     pub fn status(&self) -> TransactionStatus {
@@ -144,7 +164,7 @@ impl Session {
             return Ok(vec![sql.to_string()]);
         }
         let (text, limits) = (sql.to_string(), self.engine.shared.config.statement.clone());
-        let split = self.engine.shared.planner.run(move || {
+        let split = self.engine.shared.planner.run(move |_, _| {
             let parsed = limits::parse(&text, &limits)?;
             if parsed.len() == 1 {
                 return Ok(vec![text]);
@@ -183,7 +203,7 @@ impl Session {
     ) -> Result<Answer> {
         let Some(admitted) = &prepared.admitted else { return Ok(Answer::Empty) };
         let generation = self.engine.world().policies.generation();
-        let record = Record::new(self.identity.principal.user(), admitted.kind(), prepared.shape, generation);
+        let record = Record::new(self.identity.principal.user(), admitted.kind(), prepared.text.shape, generation);
         let bounds = Bounds { cancel, deadline: self.deadline() };
         let answer = match self.may_run(admitted) {
             Ok(()) => self.answer(prepared, admitted, parameters, bounds, record).await,
@@ -213,29 +233,26 @@ impl Session {
         Err(Error::new(Kind::PermissionDenied, "policy changed; run the statement again"))
     }
 
-    /// Named prepared statements, shared between Parse and SQL PREPARE. 42P05 for a name in use; the unnamed is replaced.
+    /// Named prepared statements, shared between Parse and SQL PREPARE. 42P05 for a name in use, 54000 above the limits;
+    /// the unnamed is replaced.
     pub fn keep(&mut self, name: &str, prepared: Arc<Prepared>) -> Result<()> {
-        if !name.is_empty() && self.prepared.contains_key(name) {
-            return Err(Error::new(Kind::DuplicateStatement, format!("prepared statement \"{name}\" already exists")));
-        }
-        self.prepared.insert(name.to_string(), prepared);
-        Ok(())
+        self.kept.keep(name, prepared)
     }
 
     /// 26000 where there is none; the unnamed one is "".
     pub fn kept(&self, name: &str) -> Result<Arc<Prepared>> {
-        let missing = || Error::new(Kind::UndefinedStatement, format!("prepared statement \"{name}\" does not exist"));
-        self.prepared.get(name).cloned().ok_or_else(missing)
-    }
-
-    /// How many are kept.
-    pub fn kept_count(&self) -> usize {
-        self.prepared.len()
+        self.kept.find(name)
     }
 
     /// Closing an unknown name is no error.
     pub fn forget(&mut self, name: &str) {
-        self.prepared.remove(name);
+        self.kept.forget(name);
+    }
+
+    /// Bytes that a front end keeps for this session, a portal's parameters for one, out of the allowance that prepared
+    /// statements draw on. 54000 where that much is not left.
+    pub fn hold(&mut self, bytes: usize) -> Result<Held> {
+        self.kept.hold(bytes)
     }
 
     /// An error between statements or inside a result: an open transaction is failed.
@@ -270,7 +287,7 @@ impl Session {
         let facts = Facts::new(world, &self.identity, &self.settings, shared)?;
         let facts = Arc::new(facts);
         self.facts = Some(Arc::clone(&facts));
-        self.remembered.clear();
+        self.kept.forget_plans();
         Ok(facts)
     }
 
@@ -294,11 +311,11 @@ impl Session {
 
     /// The query as it was planned when its text last came, under the world and the settings of now.
     fn remembered(&mut self, sql: &str) -> Option<Arc<Prepared>> {
-        if self.remembered.is_empty() || self.status == TransactionStatus::Failed {
+        if !self.kept.remembers_any() || self.status == TransactionStatus::Failed {
             return None;
         }
         self.facts().ok()?;
-        self.remembered.find(sql)
+        self.kept.recall(sql)
     }
 
     async fn prepare_now(&mut self, sql: &str, oids: &[u32]) -> Result<Arc<Prepared>> {
@@ -311,7 +328,7 @@ impl Session {
         if oids.len() > limits.parameters_max {
             return Err(Error::new(Kind::TooLarge, format!("more than {} parameters", limits.parameters_max)));
         }
-        let parse = move || {
+        let parse = move |_: &Stop, _: &Handle| {
             let mut parsed = limits::parse(&text, &limits)?;
             match (parsed.pop(), parsed.is_empty()) {
                 (None, _) => Ok(None),
@@ -324,14 +341,14 @@ impl Session {
         let admitted = self.engine.shared.planner.run(parse).await?;
         let declared =
             oids.iter().enumerate().map(|(i, oid)| declared_field(i + 1, *oid)).collect::<Result<Vec<_>>>()?;
-        let shape = super::audit::shape(sql);
+        let text = Text::of(sql);
         match admitted {
-            None => Ok(Arc::new(Prepared::without_rows(None, shape))),
+            None => Ok(Arc::new(Prepared::without_rows(None, text))),
             Some(admitted) => {
                 let is_query = matches!(*admitted, Admitted::Query(_));
-                let prepared = self.prepare_admitted(admitted, declared, shape).await?;
+                let prepared = self.prepare_admitted(admitted, declared, text).await?;
                 if is_query && oids.is_empty() {
-                    self.remembered.keep(sql, &prepared);
+                    self.kept.remember(sql, &prepared);
                 }
                 Ok(prepared)
             }
@@ -342,7 +359,7 @@ impl Session {
         &mut self,
         admitted: Deep<Admitted>,
         declared: Vec<Option<FieldRef>>,
-        shape: u64,
+        text: Text,
     ) -> Result<Arc<Prepared>> {
         let failed = self.status == TransactionStatus::Failed;
         if failed && !matches!(*admitted, Admitted::Commit | Admitted::Rollback) {
@@ -354,14 +371,14 @@ impl Session {
             Admitted::CreateTableAs { query, .. } => (query, declared),
             Admitted::Show(name) => {
                 let columns = Some(self.show(name)?.schema());
-                return Ok(Arc::new(Prepared { columns, ..Prepared::without_rows(Some(admitted), shape) }));
+                return Ok(Arc::new(Prepared { columns, ..Prepared::without_rows(Some(admitted), text) }));
             }
             Admitted::Execute { name, .. } => {
                 // the rows of what it runs, for Describe
                 let columns = self.kept(name).ok().and_then(|kept| kept.columns.clone());
-                return Ok(Arc::new(Prepared { columns, ..Prepared::without_rows(Some(admitted), shape) }));
+                return Ok(Arc::new(Prepared { columns, ..Prepared::without_rows(Some(admitted), text) }));
             }
-            _ => return Ok(Arc::new(Prepared::without_rows(Some(admitted), shape))),
+            _ => return Ok(Arc::new(Prepared::without_rows(Some(admitted), text))),
         };
         let facts = self.facts()?;
         let query = on_big_stack(|| Deep::new(query.as_ref().clone()));
@@ -375,7 +392,7 @@ impl Session {
             parameters,
             columns,
             planned: Mutex::new(Some(Arc::new(planned))),
-            ..Prepared::without_rows(Some(admitted), shape)
+            ..Prepared::without_rows(Some(admitted), text)
         }))
     }
 
@@ -478,9 +495,9 @@ impl Session {
             true => Caching::On,
             false => Caching::Off,
         };
-        let ready = bounds.hold(self.ready(prepared, parameters, caching)).await;
+        let ready = bounds.hold(self.ready(prepared, parameters, caching, &bounds)).await;
         match ready {
-            Ok(ready) => run::run(ready, bounds, record),
+            Ok(ready) => run::run(&self.engine.shared.lanes, ready, bounds, record),
             Err(error) => {
                 record.failed(&error);
                 Err(error)
@@ -494,15 +511,16 @@ impl Session {
         prepared: &Arc<Prepared>,
         parameters: Vec<ScalarValue>,
         caching: Caching,
+        bounds: &Bounds,
     ) -> Result<pipeline::Ready> {
         let planned = self.planned(prepared).await?;
-        let first = pipeline::ready(&self.engine.shared, &planned, parameters.clone(), caching).await;
+        let first = pipeline::ready(&self.engine.shared, &planned, parameters.clone(), caching, bounds).await;
         let changed = |e: &Error| e.kind() == Kind::CachedPlanChanged;
         match first {
             Err(error) if changed(&error) => {
                 self.await_other_world(&planned.facts).await;
                 let planned = self.planned(prepared).await?;
-                pipeline::ready(&self.engine.shared, &planned, parameters, caching).await
+                pipeline::ready(&self.engine.shared, &planned, parameters, caching, bounds).await
             }
             other => other,
         }
@@ -559,7 +577,7 @@ impl Session {
             declared_field(i + 1, oid)
         });
         let declared = declared.collect::<Result<Vec<_>>>()?;
-        let prepared = self.prepare_admitted(statement, declared, super::audit::shape(text)).await?;
+        let prepared = self.prepare_admitted(statement, declared, Text::of(text)).await?;
         self.keep(name, prepared)
     }
 
@@ -594,10 +612,10 @@ impl Session {
         }
         let list = on_big_stack(|| given.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
         let query = self.prepare_now(&format!("SELECT {list}"), &[]).await?;
-        let ready = self.ready(&query, vec![], Caching::Never).await?;
         let bounds = Bounds { cancel: CancellationToken::new(), deadline: self.deadline() };
+        let ready = self.ready(&query, vec![], Caching::Never, &bounds).await?;
         let record = Record::new(self.identity.principal.user(), "execute", 0, 0);
-        let mut rows = run::run(ready, bounds, record)?;
+        let mut rows = run::run(&self.engine.shared.lanes, ready, bounds, record)?;
         let batch = rows.next().await.ok_or_else(|| Error::internal("arguments gave no row"))??;
         let values = batch.columns().iter().zip(&prepared.parameters).map(|(column, oid)| {
             let value = ScalarValue::try_from_array(column, 0)?;
@@ -608,10 +626,10 @@ impl Session {
 
     fn deallocate(&mut self, name: Option<&str>) -> Result<()> {
         match name {
-            None => self.prepared.clear(),
+            None => self.kept.forget_all(),
             Some(name) => {
                 self.kept(name)?;
-                self.prepared.remove(name);
+                self.kept.forget(name);
             }
         }
         Ok(())
@@ -621,7 +639,7 @@ impl Session {
         if self.status != TransactionStatus::Idle {
             return Err(in_block("DISCARD ALL"));
         }
-        self.prepared.clear();
+        self.kept.forget_all();
         self.settings.reset_all();
         Ok(())
     }
@@ -771,10 +789,12 @@ impl Session {
             Admitted::CreateTableAs { name, if_not_exists, .. } => {
                 let name = self.target_name(name, &facts);
                 let writer = write::writer_for_create(&facts, &name)?;
-                let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never)).await?;
+                let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never, bounds)).await?;
                 let schema = write::schema_of_query(&ready.columns)?;
                 let rows = self.rows_to_write(ready, bounds, None, &schema)?;
-                let written = writer.create_table(&name, schema, Some(rows)).await;
+                let target = name.clone();
+                let write = async move { writer.create_table(&target, schema, Some(rows)).await };
+                let written = self.engine.shared.lanes.run(write).await;
                 Ok((format!("SELECT {}", ignore_existing(written, *if_not_exists)?), name.to_string()))
             }
             Admitted::DropTable { names, if_exists } => {
@@ -792,10 +812,12 @@ impl Session {
                 let name = self.target_name(table, &facts);
                 let (entry, writer) = write::target(&facts, &name, Action::Insert)?;
                 let schema = Arc::clone(&entry.object.schema);
-                let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never)).await?;
+                let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never, bounds)).await?;
                 let order = write::arrange(columns, ready.columns.fields().len(), &schema)?;
                 let rows = self.rows_to_write(ready, bounds, Some(order), &schema)?;
-                Ok((format!("INSERT 0 {}", writer.append(&name, rows).await?), name.to_string()))
+                let target = name.clone();
+                let write = async move { writer.append(&target, rows).await };
+                Ok((format!("INSERT 0 {}", self.engine.shared.lanes.run(write).await?), name.to_string()))
             }
             other => Err(Error::internal(format!("{} does not write", other.kind()))),
         }
@@ -810,14 +832,20 @@ impl Session {
     ) -> Result<datafusion::execution::SendableRecordBatchStream> {
         let generation = ready.guarded.opened().len() as u64;
         let record = Record::new(self.identity.principal.user(), "select for writing", 0, generation);
-        let rows = run::run(ready, bounds.clone(), record)?;
+        let rows = run::run(&self.engine.shared.lanes, ready, bounds.clone(), record)?;
         Ok(rows.into_stream(order, Arc::clone(schema)))
     }
 }
 
 impl Prepared {
-    pub(super) fn without_rows(admitted: Option<Deep<Admitted>>, shape: u64) -> Self {
-        Self { parameters: vec![], columns: None, admitted, shape, planned: Mutex::new(None) }
+    fn without_rows(admitted: Option<Deep<Admitted>>, text: Text) -> Self {
+        Self { parameters: vec![], columns: None, admitted, text, planned: Mutex::new(None), held: OnceLock::new() }
+    }
+
+    /// An empty statement that is said to have this text.
+    #[cfg(test)]
+    pub(super) fn of_text(text: &str) -> Self {
+        Self::without_rows(None, Text::of(text))
     }
 
     /// Nothing between two semicolons.

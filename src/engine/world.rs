@@ -11,7 +11,7 @@ use arrow::datatypes::SchemaRef;
 use super::bodies;
 use crate::catalog::build::{Connected, ask, assemble};
 use crate::catalog::dataset::Dataset;
-use crate::catalog::file::{Draft as CatalogDraft, SourceFile};
+use crate::catalog::file::{Draft as CatalogDraft, Folder, SourceFile};
 use crate::catalog::{self, Catalog};
 use crate::error::{Error, Kind, Result};
 use crate::metastore::Metastore;
@@ -86,6 +86,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Watches both folders and the sources, and builds worlds.
 pub struct Builder {
     origin: Origin,
+    catalog_folder: Folder,
     catalog: CatalogDraft,
     policy: PolicyDraft,
     policy_warnings: Vec<Fault>,
@@ -118,6 +119,7 @@ impl Builder {
         let in_force = in_force(&origin).await;
         let news = shutdown.map(|s| watch(origin.policies_dir.clone(), INTERVAL, policy.hash(), s));
         let mut builder = Self {
+            catalog_folder: Folder::new(&origin.catalog_dir),
             origin,
             catalog,
             policy,
@@ -179,7 +181,7 @@ impl Builder {
 
     async fn look(&mut self, old: &World) -> Result<Option<World>, Vec<Fault>> {
         let mut changed = false;
-        let catalog = CatalogDraft::read(&self.origin.catalog_dir)?;
+        let catalog = self.catalog_folder.read()?;
         if catalog.hash != self.catalog.hash {
             changed = true;
         }
