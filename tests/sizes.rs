@@ -142,7 +142,7 @@ async fn what_would_make_large_values_asks_first() {
             ),
             "ERROR 5",
         ),
-        (format!("SELECT '{}', a FROM generate_series(1, 20000) t(a) OFFSET 19999", "x".repeat(900_000)), "x"),
+        (format!("SELECT '{}', a FROM generate_series(1, 2000) t(a) OFFSET 1999", "x".repeat(900_000)), "x"),
     ])
     .await;
 }
