@@ -62,7 +62,7 @@ impl Default for Limits {
             statement_bytes_max: 1 << 20,
             nodes_max: 50_000,
             depth_max: 128,
-            chain_max: 1_000,
+            chain_max: 500,
             plan_nodes_max: 10_000,
             plan_depth_max: 500,
             plan_columns_max: 100_000,

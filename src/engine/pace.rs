@@ -240,7 +240,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_aggregate_that_never_waits_yields_and_stops() {
-        assert_eq!(stopped("SELECT count(*), sum(value) FROM generate_series(1, 1000000000000)").await, Kind::Cancelled);
+        assert_eq!(
+            stopped("SELECT count(*), sum(value) FROM generate_series(1, 1000000000000)").await,
+            Kind::Cancelled
+        );
     }
 
     /// Pulled from another thread: the join makes no batch after which it could yield.
@@ -257,7 +260,8 @@ mod tests {
     #[tokio::test]
     async fn a_plan_that_is_let_be_gives_its_rows() {
         let session = SessionContext::new();
-        let sql = "SELECT a.value FROM generate_series(1, 3) a JOIN generate_series(1, 3) b ON a.value > b.value ORDER BY 1";
+        let sql =
+            "SELECT a.value FROM generate_series(1, 3) a JOIN generate_series(1, 3) b ON a.value > b.value ORDER BY 1";
         let plan = session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
         let stop = Stop::new(&CancellationToken::new(), Some(Instant::now() + Duration::from_secs(60)));
         let rows = collect(pace(plan, &stop).unwrap(), session.task_ctx()).await.unwrap();

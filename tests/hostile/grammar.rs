@@ -113,7 +113,7 @@ impl Grammar {
             "SELECT 1 WHERE 1 IN (SELECT a FROM @)",
         ]);
         let last = last.replace('@', &format!("c{n}"));
-        format!("WITH c0 AS (SELECT generate_series AS a FROM generate_series(1, 3)){ctes} {last}")
+        format!("WITH c0 AS (SELECT a FROM generate_series(1, 3) t(a)){ctes} {last}")
     }
 
     /// One construct beside itself.
@@ -142,7 +142,7 @@ impl Grammar {
             }
             6 => format!(
                 "SELECT count(*) FROM generate_series(1, 2) t0 {}",
-                list(n.min(2_000), &|i| format!("JOIN generate_series(1, 2) t{} USING (generate_series)", i + 1), " ")
+                list(n.min(2_000), &|i| format!("JOIN generate_series(1, 2) t{} USING (value)", i + 1), " ")
             ),
             7 => format!(
                 "SELECT count(*) FROM pg_class t0 {}",
@@ -188,20 +188,20 @@ impl Grammar {
             10 => {
                 let ctes: String = (1..=n).map(|i| format!(", c{i} AS (SELECT s || s AS s FROM c{})", i - 1)).collect();
                 format!(
-                    "WITH c0 AS (SELECT 'xyz' || generate_series AS s FROM generate_series(1, 3)){ctes} SELECT length(s) FROM c{n}"
+                    "WITH c0 AS (SELECT 'xyz' || a AS s FROM generate_series(1, 3) t(a)){ctes} SELECT length(s) FROM c{n}"
                 )
             }
             11 => {
                 let ctes: String =
                     (1..=n).map(|i| format!(", c{i} AS (SELECT array_cat(s, s) AS s FROM c{})", i - 1)).collect();
                 format!(
-                    "WITH c0 AS (SELECT ARRAY[generate_series] AS s FROM generate_series(1, 3)){ctes} SELECT cardinality(s) FROM c{n}"
+                    "WITH c0 AS (SELECT ARRAY[a] AS s FROM generate_series(1, 3) t(a)){ctes} SELECT cardinality(s) FROM c{n}"
                 )
             }
             12 => {
                 let ctes: String =
                     (1..=n).map(|i| format!(", c{i} AS (SELECT array_agg(s) AS s FROM c{})", i - 1)).collect();
-                format!("WITH c0 AS (SELECT generate_series AS s FROM generate_series(1, 3)){ctes} SELECT s FROM c{n}")
+                format!("WITH c0 AS (SELECT a AS s FROM generate_series(1, 3) t(a)){ctes} SELECT s FROM c{n}")
             }
             _ => format!(
                 "WITH RECURSIVE r AS (SELECT 1 AS a UNION ALL SELECT a + 1 FROM r WHERE a < {}) SELECT count(*) FROM r, r s",

@@ -23,6 +23,10 @@ use crate::types::ObjectId;
 /// Arrays of rows of arrays …: Arrow's kernels call themselves once a level.
 const TYPE_DEPTH_MAX: usize = 32;
 
+/// The optimizer joins predicates into a chain again, whatever shape they had. A worker's 2 MiB of stack hold this many,
+/// in a debug build too.
+const EXPRESSION_DEPTH_MAX: usize = 3_000;
+
 /// What the constants of a plan may take in one batch of rows.
 const BATCH_CONSTANT_BYTES: usize = 64 << 20;
 /// Shorter ones are not looked at.
@@ -293,11 +297,11 @@ pub(crate) fn check_physical(plan: &Arc<dyn ExecutionPlan>, limits: &Limits) -> 
         }
         let mut too_deep = false;
         node.apply_expressions(&mut |expr| {
-            too_deep |= is_deeper(expr, limits.chain_max);
+            too_deep |= is_deeper(expr, EXPRESSION_DEPTH_MAX);
             Ok(TreeNodeRecursion::Continue)
         })?;
         if too_deep {
-            return Err(too_complex("operators in one chain", limits.chain_max));
+            return Err(too_complex("operators in one chain", EXPRESSION_DEPTH_MAX));
         }
         nodes.extend(node.children().into_iter().map(|child| (Arc::clone(child), depth + 1)));
     }
