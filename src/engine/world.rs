@@ -87,7 +87,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 pub struct Builder {
     origin: Origin,
     catalog_folder: Folder,
-    catalog: CatalogDraft,
+    catalog: Arc<CatalogDraft>,
     policy: PolicyDraft,
     policy_warnings: Vec<Fault>,
     connected: Vec<Connected>,
@@ -121,7 +121,7 @@ impl Builder {
         let mut builder = Self {
             catalog_folder: Folder::new(&origin.catalog_dir),
             origin,
-            catalog,
+            catalog: Arc::new(catalog),
             policy,
             policy_warnings,
             connected,
@@ -147,8 +147,19 @@ impl Builder {
         self.connected.iter().filter(|c| c.tables.is_err()).map(|c| c.name.as_str()).collect()
     }
 
+    /// Until the policy files say something new; for ever where nobody watches them.
+    pub async fn policy_news_come(&self) {
+        if let Some(news) = &self.news
+            // a receiver of its own: the news stays new to `step`
+            && news.clone().changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+
     /// One look at files and sources; swaps the world where something changed and holds together. Meant to be called
-    /// every 200 ms.
+    /// a few times a second, and when policy news come.
     pub async fn step(&mut self, current: &Current) {
         match self.look(&current.get()).await {
             Ok(None) => {}
@@ -316,6 +327,18 @@ fn tables_differ(old: &[Connected], new: &[Connected]) -> bool {
         all.sort_by(|a, b| a.0.cmp(&b.0));
         Some((all, c.schemas.clone()))
     };
+    let is_same = |o: &Connected, n: &Connected| match (&o.tables, &n.tables) {
+        (Ok(before), Ok(now)) => {
+            o.hash == n.hash
+                && o.schemas == n.schemas
+                && before.len() == now.len()
+                && before.iter().zip(now).all(|(b, n)| Arc::ptr_eq(b, n))
+        }
+        _ => false,
+    };
+    if old.len() == new.len() && old.iter().zip(new).all(|(o, n)| o.name == n.name && is_same(o, n)) {
+        return false; // nobody was asked anew
+    }
     old.len() != new.len()
         || old.iter().zip(new).any(|(o, n)| o.name != n.name || o.hash != n.hash || shape(o) != shape(n))
 }
