@@ -15,6 +15,8 @@ pub mod secret;
 pub mod shutdown;
 /// Tracing set-up and the name of every metric.
 pub mod telemetry;
+/// Threads by purpose and their priorities.
+pub mod threads;
 /// Newtypes that every floor speaks: table names, object ids, versions.
 pub mod types;
 

@@ -120,6 +120,8 @@ pub mod metrics {
         KEPT_REFUSED = "lakegate_kept_refused_total", Counter, Count, "prepared statements and portals refused for their number or bytes";
         QUERY_SECONDS = "lakegate_query_seconds", Histogram, Seconds, "time from execution to the last row";
         PANICS = "lakegate_panics_total", Counter, Count, "statements that ended in a panic";
+        PLANNING_OVERDUE = "lakegate_planning_overdue_total", Counter, Count, "statements whose planning ran on past its deadline or its client";
+        STATEMENTS_BEHIND = "lakegate_statements_behind_total", Counter, Count, "statements that ran past their turn and fell behind shorter ones";
         MEMORY_POOL_BYTES = "lakegate_memory_pool_bytes", Gauge, Bytes, "memory reserved by running statements";
         SPILL_BYTES = "lakegate_spill_bytes", Gauge, Bytes, "temporary files of running statements";
         RESULT_CACHE_HITS = "lakegate_result_cache_hits_total", Counter, Count, "statements answered from the result cache";
@@ -132,6 +134,7 @@ pub mod metrics {
         POLICY_STALE = "lakegate_policy_stale", Gauge, Count, "1 while files on disk are refused and an older catalog and policy are in force";
         SOURCE_ERRORS = "lakegate_source_errors_total", Counter, Count, "errors of sources, by source";
         SOURCE_CONNECTIONS = "lakegate_source_connections", Gauge, Count, "connections open to sources, by source";
+        LAKE_METADATA_LOST = "lakegate_lake_metadata_lost_total", Counter, Count, "reads of a table whose newest metadata file is lost or damaged and that were answered from the one before";
         // --- ingest
         INGEST_STREAMING = "lakegate_ingest_streaming", Gauge, Count, "1 while a pipeline takes changes in, by pipeline and table";
         INGEST_LAG_RECORDS = "lakegate_ingest_lag_records", Gauge, Count, "changes at the origin that are not committed, by pipeline and table";

@@ -8,7 +8,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use crate::tree;
 
 /// Anyone may use these.
-const GROUND: [&str; 7] = ["document", "error", "glance", "secret", "shutdown", "telemetry", "types"];
+const GROUND: [&str; 8] = ["document", "error", "glance", "secret", "shutdown", "telemetry", "threads", "types"];
 
 /// Module → the modules it may name besides the ground and itself.
 const MAY_SEE: [(&str, &[&str]); 14] = [
@@ -51,7 +51,7 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// Foreign crate → the modules that may name it.
-const HOMES: [(&str, &[&str]); 16] = [
+const HOMES: [(&str, &[&str]); 18] = [
     ("anyhow", &["main"]),
     ("axum", &["wire"]),
     ("casbin", &["policy"]),
@@ -61,13 +61,15 @@ const HOMES: [(&str, &[&str]); 16] = [
     ("iceberg", &["lake"]),
     ("ipnet", &["wire"]),
     ("moka", &["lake", "reflection"]),
+    ("mimalloc", &["main"]),
     ("metrics_exporter_prometheus", &["telemetry", "server", "demo"]),
     ("pgwire", &["wire"]),
     ("rcgen", &["demo"]),
     ("rdkafka", &["sources", "ingest", "demo"]),
+    ("rustix", &["threads"]),
     ("sqlx", &["metastore"]),
     ("tokio_postgres", &["sources", "demo"]),
-    ("tokio_rustls", &["wire"]),
+    ("tokio_rustls", &["wire", "sources"]),
 ];
 
 /// DataFusion's own door, with all its statements behind it: named in one file.

@@ -33,7 +33,8 @@ pub(crate) fn raw_schema(dataset: &Dataset, catalog: &Catalog) -> Result<SchemaR
 
 /// A body with the rights of `resolver`; what it reaches is noted there.
 pub(crate) fn plan(dataset: &Dataset, resolver: &Resolver<'_>) -> Result<LogicalPlan> {
-    let mut parsed = limits::parse(&dataset.sql, &limits::Limits::default())?;
+    let limits = limits::Limits::default();
+    let mut parsed = limits::parse(&dataset.sql, &limits)?;
     let (Some(only), true) = (parsed.pop(), parsed.is_empty()) else {
         return Err(Error::new(Kind::Syntax, "a dataset is exactly one query"));
     };
@@ -41,6 +42,7 @@ pub(crate) fn plan(dataset: &Dataset, resolver: &Resolver<'_>) -> Result<Logical
         return Err(Error::new(Kind::Syntax, "a dataset is a query"));
     };
     dialect::rewrite(&mut query)?;
+    limits::check_expansion(&query, &limits, &|name| resolver.columns_of(name))?;
     resolver.plan(*query, &[])
 }
 

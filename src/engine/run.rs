@@ -5,15 +5,19 @@ use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::execute_stream;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::physical_plan::{ExecutionPlan, collect};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use super::assign;
 use super::audit::Record;
+use super::lanes::Lanes;
 use super::pipeline::{Origin, Ready};
+use super::stop::Stop;
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::OpenedObject;
+use crate::reflection::results::Answer;
 
 /// A result: columns by PostgreSQL's names, and batches. Dropping it ends the statement.
 pub struct Rows {
@@ -35,6 +39,11 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
+    /// The same for work that is not polled.
+    pub(crate) fn stop(&self) -> Stop {
+        Stop::new(&self.cancel, self.deadline)
+    }
+
     /// `work`, unless the statement is cancelled or its time is up.
     pub(crate) async fn hold<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let late = async {
@@ -53,14 +62,14 @@ impl Bounds {
 }
 
 /// run: accepts only what was guarded, and verified unless its answer is there already.
-pub(crate) fn run(ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> {
+pub(crate) fn run(lanes: &Lanes, ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> {
     let Ready { rows, columns, guarded, cache } = ready;
     let record = record.opened(&guarded).cache(cache);
     let opened = guarded.opened().to_vec();
     let stream = match rows {
         Origin::Stored(answer) => Ok(answer.stream()),
         Origin::Plan { physical, state, flight } => {
-            let stream = execute_stream(physical, state.task_ctx());
+            let stream = lanes.stream(physical, state.task_ctx());
             stream.map(|rows| match flight {
                 Some(flight) => flight.follow(rows),
                 None => rows,
@@ -70,7 +79,6 @@ pub(crate) fn run(ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> 
     let stream = match stream {
         Ok(stream) => stream,
         Err(error) => {
-            let error = Error::behind_guard(error);
             record.failed(&error);
             return Err(error);
         }
@@ -81,6 +89,24 @@ pub(crate) fn run(ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> 
     // a Describe that was answered otherwise cannot be taken back
     let schema = if same { columns } else { super::pipeline::shown_columns(&found) };
     Ok(Rows { schema, tag: "SELECT", stream, bounds, record: Some(Box::new(record)), opened })
+}
+
+/// A row over no table (`SELECT 1`): threads of its own would cost it more than it does.
+pub(crate) fn is_one_row(plan: &dyn ExecutionPlan) -> bool {
+    match plan.name() {
+        "PlaceholderRowExec" | "EmptyExec" => true,
+        "ProjectionExec" | "FilterExec" | "CooperativeExec" | "PaceExec" => {
+            plan.children().iter().all(|child| is_one_row(child.as_ref()))
+        }
+        _ => false,
+    }
+}
+
+/// Computes such a row where it was planned.
+pub(crate) async fn at_once(plan: Arc<dyn ExecutionPlan>, state: &SessionState) -> Result<Arc<Answer>> {
+    let schema = plan.schema();
+    let batches = collect(plan, state.task_ctx()).await.map_err(Error::behind_guard)?;
+    Ok(Arc::new(Answer::new(schema, batches)))
 }
 
 impl Rows {
@@ -136,36 +162,11 @@ impl Rows {
             let shape = Arc::clone(&shape);
             async move {
                 let batch = rows.next().await?;
-                Some((batch.and_then(|b| fit(b, &shape.0, &shape.1)).map_err(Into::into), rows))
+                Some((batch.and_then(|b| assign::fit(&b, &shape.0, &shape.1)).map_err(Into::into), rows))
             }
         });
         Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, rows))
     }
-}
-
-/// Assignment casts: a value that does not fit its column is an error, never cut or rounded to NULL.
-fn fit(batch: RecordBatch, order: &[Option<usize>], schema: &SchemaRef) -> Result<RecordBatch> {
-    let options = arrow::compute::CastOptions { safe: false, ..Default::default() };
-    let columns = order.iter().zip(schema.fields()).map(|(from, field)| {
-        let column = match from {
-            Some(n) => Arc::clone(batch.column(*n)),
-            None => arrow::array::new_null_array(field.data_type(), batch.num_rows()),
-        };
-        if !field.is_nullable() && column.null_count() > 0 {
-            let text = format!("null value in column \"{}\" violates not-null constraint", field.name());
-            return Err(Error::new(Kind::NotNull, text));
-        }
-        if column.data_type() == field.data_type() {
-            return Ok(column);
-        }
-        arrow::compute::cast_with_options(&column, field.data_type(), &options).map_err(|e| {
-            let text = format!("a value does not fit column \"{}\"", field.name());
-            Error::new(Kind::NumericRange, text).with_source(e)
-        })
-    });
-    let columns = columns.collect::<Result<Vec<_>>>()?;
-    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }
 
 impl std::fmt::Debug for Rows {
