@@ -33,7 +33,7 @@ use ingester::{pipelines, specs};
 pub use signals::Signals;
 
 /// Files and sources are looked at this often: an edit has its effect within a second.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(300);
 const PIPELINES_NICE: i32 = 5;
 /// What the doors may take beyond their own drain, and the tasks behind them after that.
 const END_MAX: Duration = Duration::from_secs(5);
@@ -221,7 +221,16 @@ fn derived(config: &Config, purpose: &str) -> Secret<Vec<u8>> {
 }
 
 async fn watch(mut builder: Builder, current: Arc<Current>, shutdown: Shutdown) {
-    while shutdown.token().run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+    loop {
+        let due = async {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = builder.policy_news_come() => {}
+            }
+        };
+        if shutdown.token().run_until_cancelled(due).await.is_none() {
+            return;
+        }
         builder.step(&current).await;
     }
 }

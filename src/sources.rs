@@ -74,7 +74,7 @@ pub trait Source: Debug + Send + Sync {
     /// answers its namespaces of the last [`Source::tables`]; two sources with one schema are a load error.
     fn schemas(&self) -> Vec<String>;
 
-    /// Something that changes whenever [`Source::tables`] would answer differently, cheap enough to ask every 200 ms.
+    /// Something that changes whenever [`Source::tables`] would answer differently, cheap enough to ask three times a second.
     /// `None`: there is no such thing; ask for the tables at leisure (every few seconds).
     async fn revision(&self) -> Result<Option<u64>>;
 

@@ -526,7 +526,7 @@ impl Session {
         }
     }
 
-    /// The world's builder looks five times a second; a table that changed is seen within its next look or two.
+    /// The world's builder looks three times a second; a table that changed is seen within its next look or two.
     async fn await_other_world(&self, facts: &Facts) {
         for _ in 0..40 {
             if !Arc::ptr_eq(&self.engine.world(), &facts.world) {

@@ -88,7 +88,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 pub struct Builder {
     origin: Origin,
     catalog_folder: Folder,
-    catalog: CatalogDraft,
+    catalog: Arc<CatalogDraft>,
     policy: PolicyDraft,
     policy_warnings: Vec<Fault>,
     /// Of binding them to the tables.
@@ -101,6 +101,8 @@ pub struct Builder {
     told: Option<String>,
     /// Policy files as they change; absent for a dry run.
     news: Option<tokio::sync::watch::Receiver<Option<Arc<News>>>>,
+    /// The same, to wait at: what it has rung for may still be news to `news`.
+    bell: Option<tokio::sync::watch::Receiver<Option<Arc<News>>>>,
     /// A policy that read well and could not be bound: tried again when tables change.
     refused: Option<(PolicyDraft, Vec<Fault>)>,
 }
@@ -131,7 +133,7 @@ impl Builder {
         let mut builder = Self {
             catalog_folder: Folder::new(&origin.catalog_dir),
             origin,
-            catalog,
+            catalog: Arc::new(catalog),
             policy,
             policy_warnings,
             bound_warnings: vec![],
@@ -140,6 +142,7 @@ impl Builder {
             asked: HashMap::new(),
             generation: 0,
             told: None,
+            bell: news.clone(),
             news,
             refused: None,
         };
@@ -160,8 +163,19 @@ impl Builder {
         self.connected.iter().filter(|c| c.tables.is_err()).map(|c| c.name.as_str()).collect()
     }
 
+    /// Until the policy files say something new, once for each time they do; for ever where nobody watches them.
+    pub async fn policy_news_come(&mut self) {
+        let comes = match &mut self.bell {
+            Some(bell) => bell.changed().await.is_ok(),
+            None => false,
+        };
+        if !comes {
+            std::future::pending().await
+        }
+    }
+
     /// One look at files and sources; swaps the world where something changed and holds together. Meant to be called
-    /// every 200 ms.
+    /// a few times a second, and when policy news come.
     pub async fn step(&mut self, current: &Current) {
         match self.look(&current.get()).await {
             Ok(None) => {}
@@ -336,6 +350,18 @@ fn tables_differ(old: &[Connected], new: &[Connected]) -> bool {
         all.sort_by(|a, b| a.0.cmp(&b.0));
         Some((all, c.schemas.clone()))
     };
+    let is_same = |o: &Connected, n: &Connected| match (&o.tables, &n.tables) {
+        (Ok(before), Ok(now)) => {
+            o.hash == n.hash
+                && o.schemas == n.schemas
+                && before.len() == now.len()
+                && before.iter().zip(now).all(|(b, n)| Arc::ptr_eq(b, n))
+        }
+        _ => false,
+    };
+    if old.len() == new.len() && old.iter().zip(new).all(|(o, n)| o.name == n.name && is_same(o, n)) {
+        return false; // nobody was asked anew
+    }
     old.len() != new.len()
         || old.iter().zip(new).any(|(o, n)| o.name != n.name || o.hash != n.hash || shape(o) != shape(n))
 }
