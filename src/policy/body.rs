@@ -10,7 +10,9 @@ use datafusion::common::{Column, Result};
 use datafusion::logical_expr::logical_plan::{Distinct, Join, JoinType, Projection};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown as Push, TableType};
+use datafusion::physical_expr::expressions::{Column as PhysicalColumn, cast};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 
 use super::barrier::{BarrierExec, Below, Proof};
 use super::infallible::infallible;
@@ -74,7 +76,11 @@ impl TableProvider for BodyTable {
         if let Some(columns) = projection {
             builder = builder.select(columns.iter().copied())?;
         }
-        let plan = state.create_physical_plan(&builder.build()?).await?;
+        let declared = match projection {
+            Some(columns) => Arc::new(self.schema.project(columns)?),
+            None => Arc::clone(&self.schema),
+        };
+        let plan = of_types(state.create_physical_plan(&builder.build()?).await?, &declared)?;
         if filters.is_empty() {
             return Ok(plan);
         }
@@ -83,6 +89,21 @@ impl TableProvider for BodyTable {
         let proof = Proof { table: self.dataset.clone(), filter: vec![], below: Below::Fence };
         Ok(Arc::new(BarrierExec::new(plan, schema, proof)))
     }
+}
+
+/// The physical planner may make another precision of a numeric than the body was declared with; who reads the body was
+/// planned with that one.
+fn of_types(plan: Arc<dyn ExecutionPlan>, declared: &SchemaRef) -> Result<Arc<dyn ExecutionPlan>> {
+    let found = plan.schema();
+    let same = found.fields().iter().zip(declared.fields()).all(|(a, b)| a.data_type() == b.data_type());
+    if same {
+        return Ok(plan);
+    }
+    let columns = declared.fields().iter().enumerate().map(|(at, field)| {
+        let column = Arc::new(PhysicalColumn::new(found.field(at).name(), at));
+        Ok(ProjectionExpr::new(cast(column, &found, field.data_type().clone())?, field.name()))
+    });
+    Ok(Arc::new(ProjectionExec::try_new(columns.collect::<Result<Vec<_>>>()?, plan)?))
 }
 
 /// A predicate on column `at` of `plan` may stand wherever the optimizer takes it. On the way its column becomes the

@@ -36,8 +36,8 @@ const BODIES: [(&str, &str); 12] = [
     ("third", "SELECT o.* FROM {}_views.outer o JOIN {}_views.joined j ON j.id = o.id"),
     (
         "groups",
-        "SELECT max(id) AS id, sum(salary) AS salary, max(ssn) AS ssn, max(code) AS code FROM {}.emp \
-         WHERE region = 'EU' GROUP BY dept",
+        "SELECT max(id) AS id, sum(salary) AS salary, max(ssn) AS ssn, max(code) AS code, \
+         sum(salary * CAST(dept AS numeric(10, 2))) AS money FROM {}.emp WHERE region = 'EU' GROUP BY dept",
     ),
     (
         "having",

@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::functions_aggregate::expr_fn::{count, sum};
-use datafusion::logical_expr::{cast, col, in_subquery, lit};
+use datafusion::logical_expr::{cast as logical_cast, col, in_subquery, lit};
 use datafusion::physical_plan::displayable;
 use datafusion::physical_plan::filter::FilterExec;
 
@@ -97,7 +97,7 @@ fn bodies() -> Vec<(&'static str, Build, Expr, bool)> {
         ),
         (
             "a cast that can fail",
-            |t, _| t.filter(cast(col("t.region"), DataType::Int32).eq(lit(1i32)))?.project([col("t.id")]),
+            |t, _| t.filter(logical_cast(col("t.region"), DataType::Int32).eq(lit(1i32)))?.project([col("t.id")]),
             id(),
             false,
         ),
@@ -217,4 +217,23 @@ async fn the_physical_optimizer_takes_nothing_into_a_body() {
     let shown = displayable(plan.as_ref()).indent(false).to_string();
     let (above, inside) = shown.split_once("PolicyScan").unwrap();
     assert!(above.contains("r@0 = 1") && !inside.contains("= 1"), "{shown}");
+}
+
+/// Another precision than the declared one is brought to it: the plan above was made for that.
+#[tokio::test]
+async fn a_body_gives_the_types_it_was_declared_with() {
+    let t = table();
+    let state = state();
+    let plan = scan("t", &t).project([col("t.salary").alias("a"), col("t.id")]).unwrap().build().unwrap();
+    let plan = state.create_physical_plan(&plan).await.unwrap();
+    let as_made =
+        Arc::new(Schema::new(vec![Field::new("a", DataType::Int32, true), Field::new("id", DataType::Int32, true)]));
+    assert!(Arc::ptr_eq(&of_types(Arc::clone(&plan), &as_made).unwrap(), &plan));
+    let declared = Arc::new(Schema::new(vec![
+        Field::new("a", DataType::Decimal128(31, 2), true),
+        Field::new("id", DataType::Int32, true),
+    ]));
+    let brought = of_types(plan, &declared).unwrap();
+    assert_eq!(brought.schema().field(0).data_type(), &DataType::Decimal128(31, 2));
+    assert_eq!(brought.schema().field(1).data_type(), &DataType::Int32);
 }
