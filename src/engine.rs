@@ -17,6 +17,7 @@ mod run;
 mod session;
 mod settings;
 mod statement;
+mod tokens;
 mod transaction;
 pub mod world;
 mod write;
@@ -176,6 +177,11 @@ impl Engine {
     /// The world in force.
     pub fn world(&self) -> Arc<World> {
         self.current.get()
+    }
+
+    /// Why files on disk, or parts of what sources have, are not in force; empty when all is.
+    pub fn faults(&self) -> Arc<Vec<crate::catalog::Fault>> {
+        self.current.faults()
     }
 
     pub(crate) fn started_at(&self) -> i64 {

@@ -4,7 +4,9 @@
 
 mod catalogs;
 mod datasets;
+mod existence;
 mod generated;
+mod governance;
 mod identity;
 mod masks;
 mod oracle;

@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use serde::{Deserialize, Serialize};
 
+use super::tokens;
 use crate::error::{Error, Kind, Result};
 
 /// `[engine.statement]`.
@@ -62,14 +63,7 @@ pub(crate) fn parse(sql: &str, limits: &Limits) -> Result<Vec<Statement>> {
             format!("statement is larger than {} bytes", limits.statement_bytes_max),
         ));
     }
-    let dialect = PostgreSqlDialect {};
-    let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| {
-        Error::new(Kind::Syntax, format!("syntax error: {}", e.message)).at(position(
-            sql,
-            e.location.line,
-            e.location.column,
-        ))
-    })?;
+    let tokens = tokenize(sql)?;
     let words = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).count();
     // a node is at least one token; most are two with their separator
     if words > limits.nodes_max.saturating_mul(3) {
@@ -93,9 +87,27 @@ pub(crate) fn parse(sql: &str, limits: &Limits) -> Result<Vec<Statement>> {
     Ok(statements)
 }
 
+/// As [`parse`], each statement with the text it was read from.
+pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Statement)>> {
+    let statements = parse(sql, limits)?;
+    let pieces = tokens::pieces(sql, &tokenize(sql)?);
+    // a block of statements has semicolons of its own
+    if pieces.len() != statements.len() {
+        return Err(Error::unsupported("a block of statements"));
+    }
+    Ok(pieces.into_iter().zip(statements).collect())
+}
+
+fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
+    Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().map_err(|e| {
+        let at = position(sql, e.location.line, e.location.column);
+        Error::new(Kind::Syntax, format!("syntax error: {}", e.message)).at(at)
+    })
+}
+
 fn parse_tokens(sql: &str, tokens: Vec<TokenWithSpan>, limits: &Limits) -> Result<Vec<Statement>> {
     let dialect = PostgreSqlDialect {};
-    let tokens = table_as_select(tokens);
+    let tokens = tokens::table_as_select(tokens);
     let mut parser = Parser::new(&dialect).with_recursion_limit(limits.depth_max).with_tokens_with_locations(tokens);
     parser.parse_statements().map_err(|e| match e {
         ParserError::RecursionLimitExceeded => too_complex("levels", limits.depth_max),
@@ -122,27 +134,6 @@ fn nesting(tokens: &[TokenWithSpan]) -> usize {
         deepest = deepest.max(depth + prefixes);
     }
     deepest
-}
-
-/// `TABLE t` at the head of a statement, which the parser knows only inside a query, is `SELECT * FROM t`.
-fn table_as_select(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    let mut out = Vec::with_capacity(tokens.len());
-    let mut at_head = true;
-    for token in tokens {
-        match &token.token {
-            Token::Whitespace(_) => out.push(token),
-            Token::Word(word) if at_head && word.keyword == Keyword::TABLE && word.quote_style.is_none() => {
-                let words = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
-                out.extend(words.map(|t| TokenWithSpan { token: t, span: token.span }));
-                at_head = false;
-            }
-            other => {
-                at_head = matches!(other, Token::SemiColon);
-                out.push(token);
-            }
-        }
-    }
-    out
 }
 
 /// sqlparser: `Expected: an expression, found: from at Line: 1, Column: 8`. PostgreSQL: what it stumbled on, and where.

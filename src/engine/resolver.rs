@@ -2,7 +2,7 @@
 //! It opens none.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
@@ -17,8 +17,8 @@ use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, 
 use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{Query, Statement};
 
-use super::bodies;
 use super::world::World;
+use super::{bodies, dialect};
 use crate::catalog::visible::{View, system_table};
 use crate::catalog::{Body, Catalog, Entry};
 use crate::error::{Error, Kind, Result};
@@ -40,8 +40,6 @@ pub(crate) struct Reached {
     /// Tables to be pinned.
     pub(crate) entries: BTreeMap<ObjectId, Entry>,
     pub(crate) bodies: HashMap<ObjectId, DatasetBody>,
-    /// Columns that a deny line hides: naming one is 42501, not 42703.
-    pub(crate) denied: BTreeSet<String>,
 }
 
 impl Reached {
@@ -104,21 +102,7 @@ impl<'a> Resolver<'a> {
         let planner = SqlToRel::new_with_options(self, options);
         let mut context = PlannerContext::new().with_prepare_param_data_types(parameters.to_vec());
         let plan = planner.sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut context);
-        plan.map_err(|e| self.denied_column(e.into()))
-    }
-
-    /// A column that a deny line hides answers 42501; one that no rule names does not exist.
-    fn denied_column(&self, error: Error) -> Error {
-        if error.kind() != Kind::UndefinedColumn {
-            return error;
-        }
-        let named = error.message().split('"').nth(1).map(|n| n.rsplit('.').next().unwrap_or(n).to_string());
-        match named {
-            Some(name) if self.reached.borrow().denied.contains(&name) => {
-                Error::new(Kind::PermissionDenied, format!("permission denied for column {name}"))
-            }
-            _ => error,
-        }
+        plan.map_err(|error| Error::from(error).map_message(dialect::undotted))
     }
 
     fn candidates(&self, name: &TableReference) -> Result<Vec<TableName>> {
@@ -126,7 +110,7 @@ impl<'a> Resolver<'a> {
             TableReference::Bare { table } => {
                 let implied = (!self.search_path.iter().any(|s| s == "pg_catalog")).then(|| "pg_catalog".to_string());
                 let path = implied.into_iter().chain(self.search_path.iter().cloned());
-                Ok(path.map(|schema| TableName::new(schema, table.as_ref())).collect())
+                Ok(path.map(|schema| TableName::new(schema, dialect::undotted(table))).collect())
             }
             TableReference::Partial { schema, table } => Ok(vec![TableName::new(schema.as_ref(), table.as_ref())]),
             TableReference::Full { catalog, schema, table } => {
@@ -147,6 +131,7 @@ impl<'a> Resolver<'a> {
         }
         Err(match name {
             TableReference::Bare { table } => {
+                let table = dialect::undotted(table);
                 Error::new(Kind::UndefinedTable, format!("relation \"{table}\" does not exist"))
             }
             TableReference::Partial { schema, table } | TableReference::Full { schema, table, .. } => {
@@ -166,7 +151,10 @@ impl<'a> Resolver<'a> {
             Err(down) => return if self.may_know_schema(&name.schema) { Err(down) } else { Ok(None) },
         };
         match &self.rights {
-            Rights::Raw => Ok(Some(Sealed::unopenable(Arc::clone(&entry.object)))),
+            Rights::Raw => {
+                self.reached.borrow_mut().entries.insert(entry.object.id, entry.clone());
+                Ok(Some(Sealed::unopenable(Arc::clone(&entry.object))))
+            }
             Rights::Session(policy) => self.sealed(entry, policy),
         }
     }
@@ -180,7 +168,6 @@ impl<'a> Resolver<'a> {
 
     fn sealed(&self, entry: &Entry, policy: &SessionPolicy) -> Result<Option<Arc<dyn TableSource>>> {
         let Decision::Allow(grant) = policy.decide(entry.object.id, Action::Select) else { return Ok(None) };
-        self.reached.borrow_mut().denied.extend(grant.denied.iter().cloned());
         match &entry.body {
             Body::Table(_) => {
                 self.reached.borrow_mut().entries.insert(entry.object.id, entry.clone());

@@ -35,10 +35,10 @@ pub fn explain(policies: &Arc<Policies>, user: &str, object: &str) -> Result<Str
 }
 
 /// What Casbin says to the same question, and whether both agree.
-pub async fn verify(policies: &Arc<Policies>, user: &str, object: &str) -> Result<(String, bool)> {
+pub fn verify(policies: &Arc<Policies>, user: &str, object: &str) -> Result<(String, bool)> {
     let asked = Asked::new(policies, user, object)?;
     let bound = asked.object;
-    let oracle = Oracle::new(policies).await?;
+    let oracle = Oracle::new(policies)?;
     let decision = asked.session.decide_afresh(bound.id, Action::Select);
     let columns: Vec<&str> = bound.schema.fields().iter().map(|f| f.name().as_str()).collect();
     let mut theirs = vec![];

@@ -139,7 +139,7 @@ pub(in crate::policy) fn objects() -> Objects {
         object("reports.revenue", ObjectKind::Dataset, &[("region", text()), ("total", DataType::Float64)], &[]),
     ];
     let schemas = objects.iter().map(|o| o.name.schema.clone()).chain(["later".into()]).collect();
-    Objects { objects, unanswered: BTreeSet::from(["later".into()]), schemas, in_force: None }
+    Objects { objects, unanswered: BTreeSet::from(["later".into()]), schemas, ..Objects::default() }
 }
 
 /// Reads and binds; faults as text.
