@@ -74,6 +74,7 @@ impl<'a> Oracle<'a> {
     }
 
     /// What `enforce` says to one question.
+    #[cfg(test)]
     pub(in crate::policy) fn allows(&self, subject: &str, object: &str, action: Action) -> Result<bool> {
         self.class_allows(&self.class(subject), object, action)
     }

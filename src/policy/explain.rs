@@ -241,16 +241,16 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn casbin_is_asked_the_same() {
+    #[test]
+    fn casbin_is_asked_the_same() {
         let policies = policies(EXAMPLE);
         for user in policies.users() {
             for object in &policies.objects {
-                let (text, agree) = verify(&policies, user, &object.name.to_string()).await.unwrap();
+                let (text, agree) = verify(&policies, user, &object.name.to_string()).unwrap();
                 assert!(agree, "{user} {}: {text}", object.name);
             }
         }
-        let (text, _) = verify(&policies, "ann", "sales.products").await.unwrap();
+        let (text, _) = verify(&policies, "ann", "sales.products").unwrap();
         assert_eq!(text, "casbin and lakegate agree\n  casbin:   nothing\n  lakegate: nothing\n");
     }
 }

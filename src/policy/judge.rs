@@ -236,7 +236,10 @@ impl<'a> Court<'a> {
             let tagged = matches!(p.target, Target::Tag(_));
             class.contains(&p.subject.text) && p.action == action && (tagged || matches(&object, &p.object.text))
         };
-        let line = lines.iter().find(about).or(lines.iter().find(|p| class.contains(&p.subject.text)));
+        // the line that says what Casbin says; where silence is its reason, any about the same
+        let says = |p: &&Permit| p.allow == theirs && about(p);
+        let line = lines.iter().find(says).or(lines.iter().find(about));
+        let line = line.or(lines.iter().find(|p| class.contains(&p.subject.text)));
         let (line, column) = line.map_or((1, 1), |p| (p.object.line, p.object.column));
         let say = |yes: bool| if yes { "yes" } else { "no" };
         let text = format!(

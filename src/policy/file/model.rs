@@ -129,7 +129,8 @@ fn same_fields(key: &str, found: &str, wanted: &str) -> Result<(), String> {
     if has == needs {
         return Ok(());
     }
-    let domain = has.len() > needs.len() || has.iter().any(|field| field == "dom");
+    let domain = has.iter().any(|field| matches!(field.as_str(), "dom" | "domain" | "tenant"))
+        || (key.starts_with('g') && has.len() > needs.len());
     let reason = match key {
         "g" | "r" if domain => {
             "a role domain is not supported: a role means the same in every schema; give each schema's members a role of \

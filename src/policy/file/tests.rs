@@ -515,7 +515,7 @@ fn a_model_that_means_something_else_is_refused_with_its_line_and_the_reason() {
             "11:5: the effect is always `some(where (p.eft == allow)) && !some(where (p.eft == deny))`: one line must allow",
         ),
         ("some(where (p.eft == allow)) && ", "", "11:5: the effect is always"),
-        ("g2 = _, _\n", "", "12:1: `g2 = _, _` is missing in `[role_definition]`"),
+        ("g2 = _, _\n", "", "13:1: `g2 = _, _` is missing in `[role_definition]`"),
         ("g2 = _, _", "g2 = _, _ # tags", "9:6: a comment takes a whole line"),
         ("g  = _, _", "g  = _, _, _", "8:6: `g = _, _, _`: a role domain is not supported"),
         (
@@ -523,7 +523,11 @@ fn a_model_that_means_something_else_is_refused_with_its_line_and_the_reason() {
             "r = sub, dom, obj, act",
             "2:5: `r = sub, dom, obj, act`: a role domain is not supported",
         ),
-        ("r = sub, obj, act", "r = sub, obj, act, ip", "2:5: `r = sub, obj, act, ip`: a role domain is not supported"),
+        (
+            "r = sub, obj, act",
+            "r = sub, obj, act, ip",
+            "2:5: `r = sub, obj, act, ip`: a request is who, what and which",
+        ),
         (
             "g(r.sub, p.sub)",
             "g(r.sub, p.sub) && r.sub.region == \"EU\"",

@@ -34,7 +34,7 @@ fn lines_that_take_away_do_and_their_opposites_do_not() {
         "p3, dba, crm.customers, name, \"custom(\"\"upper(name)\"\")\"",
         "p, dba, *, select, deny",
     ] {
-        check(EXAMPLE, &more(line), true, line == "p, analyst, hr.pay, select, deny");
+        check(EXAMPLE, &more(line), true, false);
     }
     for line in [
         "p, ann, hr.pay, select, allow",
