@@ -13,8 +13,11 @@ use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 use crate::policy::Object;
+use crate::policy::compile::Objects;
 use crate::sources;
-use crate::types::TableName;
+use crate::types::{ObjectId, TableName};
+
+pub use file::Fault;
 
 /// Names → objects at one moment.
 #[derive(Debug, Default)]
@@ -23,6 +26,14 @@ pub struct Catalog {
     pub entries: BTreeMap<TableName, Entry>,
     /// Schema → the source that mounts it, `None` where only datasets stand.
     pub schemas: BTreeMap<String, Option<Mounted>>,
+    /// Schemas whose source has not answered yet.
+    pub unanswered: BTreeSet<String>,
+    /// Dataset → every table and dataset that its body reads, at any depth.
+    pub reads: BTreeMap<ObjectId, BTreeSet<ObjectId>>,
+    /// Text of datasets that could be planned once and are left out for what they read.
+    pub dormant: BTreeMap<TableName, String>,
+    /// What sources have and this catalog does not show, each with its reason. The rest is sound.
+    pub left_out: Vec<Fault>,
     /// Moves with every new snapshot.
     pub generation: u64,
 }
@@ -60,6 +71,16 @@ impl Catalog {
         match self.schemas.get(&name.schema) {
             Some(Some(mounted)) if mounted.down => Err(unreachable_source(mounted.source.name())),
             _ => Ok(None),
+        }
+    }
+
+    /// What policies are bound to; for a set of lines none of which was in force before.
+    pub fn objects(&self) -> Objects {
+        Objects {
+            objects: self.entries.values().map(|e| e.object.as_ref().clone()).collect(),
+            schemas: self.schemas.keys().cloned().collect(),
+            unanswered: self.unanswered.clone(),
+            ..Objects::default()
         }
     }
 

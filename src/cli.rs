@@ -129,6 +129,9 @@ pub(crate) enum Policy {
         offline: bool,
         #[arg(long)]
         strict: bool,
+        /// Have Casbin decide every question too, however long it takes; otherwise a sample.
+        #[arg(long, conflicts_with = "offline")]
+        whole: bool,
     },
     /// What a user may see of a table or column, and which lines say so.
     Explain {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::Document;
 use crate::secret::{self, Secret};
-use crate::{engine, ingest, metastore, telemetry, wire};
+use crate::{engine, ingest, metastore, policy, telemetry, wire};
 
 pub use crate::document::Fault;
 
@@ -28,6 +28,7 @@ pub struct Config {
     pub wire: wire::Config,
     pub engine: engine::Config,
     pub ingest: ingest::Config,
+    pub policy: policy::Config,
     pub log: Log,
 }
 
@@ -57,6 +58,7 @@ struct Written {
     wire: wire::Config,
     engine: engine::Config,
     ingest: ingest::Config,
+    policy: policy::Config,
     log: Log,
 }
 
@@ -127,6 +129,7 @@ impl Config {
             wire: written.wire,
             engine: written.engine.settled(),
             ingest: written.ingest,
+            policy: written.policy,
             log: written.log,
         };
         if let Some(path) = path_of("LAKEGATE_METASTORE_PATH") {

@@ -27,6 +27,7 @@ mod session;
 mod settings;
 mod statement;
 mod stop;
+mod tokens;
 mod transaction;
 pub mod world;
 mod write;
@@ -212,6 +213,11 @@ impl Engine {
     /// The world in force.
     pub fn world(&self) -> Arc<World> {
         self.current.get()
+    }
+
+    /// Why files on disk, or parts of what sources have, are not in force; empty when all is.
+    pub fn faults(&self) -> Arc<Vec<crate::catalog::Fault>> {
+        self.current.faults()
     }
 
     pub(crate) fn started_at(&self) -> i64 {

@@ -63,6 +63,12 @@ impl Error {
         self
     }
 
+    /// The same error in other words.
+    pub(crate) fn map_message(mut self, words: impl FnOnce(&str) -> String) -> Self {
+        self.0.message = words(&self.0.message);
+        self
+    }
+
     pub fn kind(&self) -> Kind {
         self.0.kind
     }

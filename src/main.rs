@@ -78,11 +78,11 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
             };
             commands::ingest_resume(&load()?, &pipeline, from).await
         }
-        Some(Command::Policy(Policy::Check { dir, offline, strict })) => match (dir, offline) {
+        Some(Command::Policy(Policy::Check { dir, offline, strict, whole })) => match (dir, offline) {
             (Some(dir), true) => commands::check_files(&dir, strict),
             (None, true) => commands::check_files(&load()?.policies_dir, strict),
-            (Some(dir), false) => commands::check_policy(&Config { policies_dir: dir, ..load()? }, strict).await,
-            (None, false) => commands::check_policy(&load()?, strict).await,
+            (Some(dir), false) => commands::check_policy(&Config { policies_dir: dir, ..load()? }, strict, whole).await,
+            (None, false) => commands::check_policy(&load()?, strict, whole).await,
         },
         Some(Command::Policy(Policy::Explain { user, table, verify })) => {
             commands::explain(&load()?, &user, &table, verify).await

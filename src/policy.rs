@@ -14,9 +14,11 @@ pub mod explain;
 pub mod file;
 pub mod guard;
 mod infallible;
+pub mod judge;
 pub mod language;
 pub mod leaf;
 pub mod matrix;
+pub mod narrows;
 pub mod open;
 pub mod scram;
 pub mod seal;
@@ -33,6 +35,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
+use serde::{Deserialize, Serialize};
 
 use crate::types::{ObjectId, TableName};
 
@@ -40,6 +43,21 @@ pub use compile::Policies;
 pub use decide::SessionPolicy;
 pub use guard::{Guarded, guard};
 pub use seal::Sealed;
+
+/// `[policy]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How long Casbin may judge a policy before it comes into force. What there is no time for is a sample; changed lines
+    /// come first. 0: Casbin is not asked.
+    pub judge_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { judge_ms: 100 }
+    }
+}
 
 /// Somebody who proved who they are. Made by [`Policies::principal`] alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -32,8 +32,6 @@ pub use ingester::{Ingester, ingest_resume, ingest_status};
 use ingester::{pipelines, specs};
 pub use signals::Signals;
 
-/// Files and sources are looked at this often: an edit has its effect within a second.
-const LOOK_EVERY: Duration = Duration::from_millis(300);
 const PIPELINES_NICE: i32 = 5;
 /// What the doors may take beyond their own drain, and the tasks behind them after that.
 const END_MAX: Duration = Duration::from_secs(5);
@@ -97,7 +95,7 @@ impl Server {
             http = Some(door.local_addr()?);
             behind.spawn("http door", door.run());
         }
-        behind.spawn("catalog and policy", watch(builder, current, behind.clone()));
+        behind.spawn("catalog and policy", builder.run(current, behind.token().clone()));
         if let Some(pipelines) = pipelines {
             behind.spawn_on(threads.handle(), "pipelines", pipelines.run(behind.clone()));
         }
@@ -124,7 +122,7 @@ pub async fn check(config: &Config) -> Result<Report> {
     let pipelines = specs(&config.catalog_dir).map_err(|faults| refuse(&faults))?;
     let (builder, world, _scratch) = dry(config).await?;
     let report = Report {
-        warnings: builder.warnings(),
+        warnings: [builder.warnings(), &world.catalog.left_out].concat(),
         sources_down: builder.sources_down().iter().map(ToString::to_string).collect(),
         tables: world.catalog.entries.len(),
         users: world.policies.users().len(),
@@ -194,6 +192,7 @@ async fn first_world(
         connect: connect(Arc::clone(&metastore)),
         metastore: Some(metastore),
         remember: shutdown.is_some(),
+        judge: config.policy.clone(),
     };
     Builder::start(origin, shutdown).await.map_err(|faults| refuse(&faults))
 }
@@ -220,27 +219,12 @@ fn derived(config: &Config, purpose: &str) -> Secret<Vec<u8>> {
     Secret::new(mac.finalize().into_bytes().to_vec())
 }
 
-async fn watch(mut builder: Builder, current: Arc<Current>, shutdown: Shutdown) {
-    loop {
-        let due = async {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = builder.policy_news_come() => {}
-            }
-        };
-        if shutdown.token().run_until_cancelled(due).await.is_none() {
-            return;
-        }
-        builder.step(&current).await;
-    }
-}
-
 fn answers(engine: &Arc<Engine>, doors: &Shutdown, metrics: PrometheusHandle) -> http::Answers {
     let (about, draining) = (Arc::clone(engine), doors.token().clone());
     let measured = Arc::clone(engine);
     http::Answers {
         unready: Arc::new(move || if draining.is_cancelled() { vec!["draining".to_string()] } else { Vec::new() }),
-        degraded: Arc::new(move || unreachable_sources(&about.world())),
+        degraded: Arc::new(move || degraded(&about)),
         metrics: Arc::new(move || {
             metrics::gauge!(telemetry::metrics::MEMORY_POOL_BYTES).set(measured.memory_reserved() as f64);
             let cached = measured.cache_counts().map_or(0, |c| c.bytes);
@@ -250,9 +234,11 @@ fn answers(engine: &Arc<Engine>, doors: &Shutdown, metrics: PrometheusHandle) ->
     }
 }
 
-fn unreachable_sources(world: &World) -> Vec<String> {
+/// Sources that do not answer, files that are refused, and what the catalog had to leave out.
+fn degraded(engine: &Engine) -> Vec<String> {
+    let world = engine.world();
     let down = world.catalog.schemas.values().flatten().filter(|mounted| mounted.down);
     let names: BTreeSet<String> =
         down.map(|mounted| format!("source \"{}\" does not answer", mounted.source.name())).collect();
-    names.into_iter().collect()
+    names.into_iter().chain(engine.faults().iter().map(Fault::to_string)).collect()
 }

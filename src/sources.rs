@@ -35,6 +35,18 @@ impl Config {
     /// Every word `kind` takes.
     pub const KINDS: [&str; 4] = ["iceberg", "kafka", "memory", "postgres"];
 
+    /// The file gives this source the schema, so that nobody else may have it. A lake's schemas are found.
+    pub fn declares(&self, schema: &str) -> bool {
+        match self {
+            Self::Iceberg(_) => false,
+            Self::Kafka(config) => config.schema == schema,
+            Self::Memory(config) => {
+                config.table.iter().any(|t| t.name.split_once('.').is_some_and(|(first, _)| first == schema))
+            }
+            Self::Postgres(config) => config.schemas.values().any(|mounted| mounted == schema),
+        }
+    }
+
     /// The keys of this kind; `None` where there is no such kind.
     pub fn read<'de, D: Deserializer<'de>>(kind: &str, keys: D) -> Option<Result<Self, D::Error>> {
         Some(match kind {
@@ -71,8 +83,14 @@ pub trait Source: Debug + Send + Sync {
     fn name(&self) -> &str;
 
     /// The schemas this source mounts and nobody else may: known without connecting. A lake mounts what it finds and
-    /// answers its namespaces of the last [`Source::tables`]; two sources with one schema are a load error.
+    /// answers its namespaces of the last [`Source::tables`]; two files that declare one schema are a load error.
     fn schemas(&self) -> Vec<String>;
+
+    /// Its schemas are found in the source, where others may make them, and not declared in its file: a name that a file
+    /// declares is not given to it.
+    fn finds_schemas(&self) -> bool {
+        false
+    }
 
     /// Something that changes whenever [`Source::tables`] would answer differently, cheap enough to ask three times a second.
     /// `None`: there is no such thing; ask for the tables at leisure (every few seconds).

@@ -132,6 +132,7 @@ pub mod metrics {
         POLICY_GENERATION = "lakegate_policy_generation", Gauge, Count, "generation of the policy in force";
         POLICY_FAULTS = "lakegate_policy_faults_total", Counter, Count, "loads of policy and catalog files that were refused";
         POLICY_STALE = "lakegate_policy_stale", Gauge, Count, "1 while files on disk are refused and an older catalog and policy are in force";
+        WORLD_FAULTS = "lakegate_world_faults", Gauge, Count, "faults of catalog and policy files that are not in force, and of what the catalog leaves out";
         SOURCE_ERRORS = "lakegate_source_errors_total", Counter, Count, "errors of sources, by source";
         SOURCE_CONNECTIONS = "lakegate_source_connections", Gauge, Count, "connections open to sources, by source";
         LAKE_METADATA_LOST = "lakegate_lake_metadata_lost_total", Counter, Count, "reads of a table whose newest metadata file is lost or damaged and that were answered from the one before";

@@ -5,7 +5,9 @@
 mod barrier;
 mod catalogs;
 mod datasets;
+mod existence;
 mod generated;
+mod governance;
 mod identity;
 mod masks;
 mod new_columns;

@@ -95,6 +95,7 @@ async fn engine(folder: &Path) -> Arc<Engine> {
         connect: Box::new(move |file| sources::connect(&file.name, &file.config, &connected)),
         metastore: Some(metastore),
         remember: true,
+        judge: Default::default(),
     };
     let (_, world) = Builder::start(origin, None).await.unwrap();
     let config = Config { database: "shop".into(), ..Config::default() };

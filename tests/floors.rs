@@ -27,7 +27,7 @@ const MAY_SEE: [(&str, &[&str]); 14] = [
     // `sources`: what a source's file says, and the client of a kind; never its tables
     ("ingest", &["sources", "lake", "formats", "metastore"]),
     // Every module's `Config`.
-    ("config", &["metastore", "engine", "ingest", "wire"]),
+    ("config", &["metastore", "policy", "engine", "ingest", "wire"]),
     ("server", EVERYTHING),
     ("demo", EVERYTHING),
     ("main", EVERYTHING),

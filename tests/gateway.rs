@@ -96,9 +96,15 @@ fn write_private(path: &Path, text: &str) {
 
 impl Gateway {
     pub async fn start(files: &Files) -> Self {
+        Self::start_after(files, async |_: &Path| {}).await
+    }
+
+    /// `before` has the files, and no server beside it yet.
+    pub async fn start_after(files: &Files, before: impl AsyncFnOnce(&Path)) -> Self {
         keep_log();
         let dir = tempfile::tempdir().unwrap();
         files.write(dir.path());
+        before(dir.path()).await;
         Self::again(dir).await
     }
 

@@ -80,6 +80,7 @@ async fn engine(users: &[(&str, &str)]) -> Arc<Engine> {
         connect: Box::new(|_| Err(Error::new(Kind::Config, "there is no source"))),
         metastore: None,
         remember: false,
+        judge: Default::default(),
     };
     let (_builder, world) = Builder::start(origin, None).await.map_err(|faults| format!("{faults:?}")).unwrap();
     let current = Arc::new(Current::new(Arc::new(world)));

@@ -32,9 +32,25 @@ pub struct Connected {
     pub schemas: Vec<String>,
 }
 
+impl Connected {
+    /// Every schema it says it has.
+    fn claimed(&self) -> BTreeSet<String> {
+        let of_tables = self.tables.iter().flatten().map(|t| t.name().schema.clone());
+        self.source.schemas().into_iter().chain(of_tables).collect()
+    }
+}
+
 /// Plans a dataset's body over the catalog as far as it stands: 42P01 for a table that is not there (yet), 08006 for one
 /// of a source that does not answer.
-pub type Plan<'a> = dyn Fn(&Dataset, &Catalog) -> Result<SchemaRef> + 'a;
+pub type Plan<'a> = dyn Fn(&Dataset, &Catalog) -> Result<Planned> + 'a;
+
+/// What a body was found to be.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    pub schema: SchemaRef,
+    /// Tables and datasets that it names.
+    pub reads: BTreeSet<ObjectId>,
+}
 
 /// Asks every source of the draft at once. A source whose file did not change stays connected; it is asked for its
 /// tables where its revision moved, and where it has none, or was down, if `again(name)`. A source that does not answer
@@ -101,8 +117,12 @@ async fn ask_one(
     Connected { name: file.name.clone(), hash: file.hash, source, revision, tables: tables.map_err(Arc::new), schemas }
 }
 
-/// One snapshot, and what policies are bound to; or every conflict, each naming the files that have part in it.
-/// `previous` lends oids, and the columns of datasets whose sources do not answer now.
+/// One snapshot, and what policies are bound to; or every fault of the files, each naming those that have part in it.
+/// `previous` lends oids, the holders of names, and the columns of datasets whose sources do not answer now.
+///
+/// What stands in files can be contradictory, which is a fault: the old files stay. What is found in sources is made by
+/// others, at any time: where it contradicts itself or the files, it is left out and the rest stands
+/// ([`Catalog::left_out`]). Otherwise whoever may make a schema in one source could stop every later edit.
 pub fn assemble(
     draft: &Draft,
     connected: &[Connected],
@@ -116,11 +136,8 @@ pub fn assemble(
         files: draft.sources.iter().map(|s| (s.name.as_str(), s.file.as_str())).collect(),
         oids: Oids::keeping(previous),
         faults: vec![],
-        unanswered: BTreeSet::new(),
     };
-    for source in connected {
-        assembly.mount(source);
-    }
+    assembly.mount(connected, &draft.datasets, previous);
     for source in connected {
         assembly.tables(source);
     }
@@ -135,7 +152,6 @@ struct Assembly<'a> {
     files: BTreeMap<&'a str, &'a str>,
     oids: Oids,
     faults: Vec<Fault>,
-    unanswered: BTreeSet<String>,
 }
 
 impl<'a> Assembly<'a> {
@@ -143,43 +159,86 @@ impl<'a> Assembly<'a> {
         self.files.get(source).copied().unwrap_or("catalog/sources")
     }
 
-    /// Gives a source its schemas.
-    fn mount(&mut self, asked: &Connected) {
-        let file = self.file(&asked.name);
-        let down = asked.tables.is_err();
-        let mut schemas: BTreeSet<String> = asked.source.schemas().into_iter().collect();
-        schemas.extend(asked.tables.iter().flatten().map(|t| t.name().schema.clone()));
-        for schema in schemas {
-            if let Some(why) = reserved(&schema) {
-                self.faults.push(whole_file(file, why));
-                continue;
+    /// Gives each schema to one source. A name that a file declares belongs to that file; of those that were only found,
+    /// who held it keeps it, and where nobody did, two have an equal claim and neither gets it: which of them the policy's
+    /// lines mean cannot be told.
+    fn mount(&mut self, connected: &[Connected], datasets: &[Dataset], previous: &Catalog) {
+        let mut claims: BTreeMap<String, Vec<&Connected>> = BTreeMap::new();
+        for asked in connected {
+            for schema in asked.claimed() {
+                claims.entry(schema).or_default().push(asked);
             }
-            if let Some(Some(other)) = self.catalog.schemas.get(&schema) {
-                let text = format!("the schema `{schema}` is mounted by {} too", self.file(other.source.name()));
-                self.faults.push(whole_file(file, text));
-                continue;
-            }
-            if down {
-                self.unanswered.insert(schema.clone());
-            }
-            self.catalog.schemas.insert(schema, Some(Mounted { source: Arc::clone(&asked.source), down }));
         }
+        for (schema, claimants) in claims {
+            let held = previous.schemas.get(&schema).and_then(Option::as_ref).map(|m| m.source.name());
+            let holder = claimants.iter().copied().find(|c| held == Some(c.name.as_str()));
+            let (found, declared): (Vec<&Connected>, Vec<&Connected>) =
+                claimants.into_iter().partition(|c| c.source.finds_schemas());
+            if let Some(why) = reserved(&schema) {
+                for asked in declared {
+                    self.faults.push(whole_file(self.file(&asked.name), why.clone()));
+                }
+                for asked in found {
+                    self.catalog.left_out.push(whole_file(self.file(&asked.name), why.clone()));
+                }
+                continue;
+            }
+            let dataset = datasets.iter().find(|d| d.name.schema == schema);
+            let owner = match (declared.first(), found.as_slice()) {
+                (Some(first), _) => holder.or(Some(*first)),
+                (None, [only]) if dataset.is_none() => Some(*only),
+                (None, _) => holder,
+            };
+            // an edit does not take a name from the source that holds it
+            for late in declared.iter().filter(|c| owner.is_some_and(|o| o.name != c.name)) {
+                let first = owner.map(|o| self.file(&o.name)).unwrap_or_default();
+                let text = format!("the schema `{schema}` is mounted by {first} too");
+                self.faults.push(whole_file(self.file(&late.name), text));
+            }
+            self.give(schema, owner, &found, dataset);
+        }
+    }
+
+    fn give(&mut self, schema: String, owner: Option<&Connected>, found: &[&Connected], dataset: Option<&Dataset>) {
+        for loser in found.iter().filter(|c| owner.is_none_or(|o| o.name != c.name)) {
+            let other = match (owner, dataset) {
+                (Some(owner), _) => self.file(&owner.name).to_string(),
+                (None, Some(dataset)) => dataset.file.clone(),
+                (None, None) => {
+                    let others = found.iter().filter(|c| c.name != loser.name).map(|c| self.file(&c.name));
+                    others.collect::<Vec<_>>().join(" and ")
+                }
+            };
+            let text = format!(
+                "the schema `{schema}` found in source `{}` is left out: {other} claims the name too; rename or drop it \
+                 there, or mount it under another name here",
+                loser.name
+            );
+            self.catalog.left_out.push(whole_file(self.file(&loser.name), text));
+        }
+        let Some(owner) = owner else { return };
+        let down = owner.tables.is_err();
+        if down {
+            self.catalog.unanswered.insert(schema.clone());
+        }
+        self.catalog.schemas.insert(schema, Some(Mounted { source: Arc::clone(&owner.source), down }));
     }
 
     fn tables(&mut self, asked: &Connected) {
         let file = self.file(&asked.name);
         let mut identities: BTreeMap<ObjectId, TableName> = BTreeMap::new();
+        let mut twice: BTreeSet<TableName> = BTreeSet::new();
         for table in asked.tables.iter().flatten() {
             let name = table.name();
             let mounted = self.catalog.schemas.get(&name.schema).and_then(Option::as_ref);
             if mounted.is_none_or(|m| m.source.name() != asked.name) {
-                continue; // Its schema is a fault already.
+                continue; // its schema is a fault, or left out, already
             }
             let id = ObjectId::of(&table.identity());
             if let Some(other) = identities.insert(id, name.clone()) {
-                let text = format!("`{other}` and `{name}` are the same table under two names");
-                self.faults.push(whole_file(file, text));
-                continue;
+                // both stay, so that policy lines about them are bound; the policy opens neither
+                let text = format!("`{other}` and `{name}` are the same table under two names; neither can be read");
+                self.catalog.left_out.push(whole_file(file, text));
             }
             let object = Object {
                 id,
@@ -190,8 +249,12 @@ impl<'a> Assembly<'a> {
                 kind: kind_of(name),
             };
             if self.insert(object, Body::Table(Arc::clone(table))).is_some() {
-                self.faults.push(whole_file(file, format!("there are two tables `{name}`")));
+                twice.insert(name.clone());
             }
+        }
+        for name in twice {
+            self.catalog.entries.remove(&name);
+            self.catalog.left_out.push(whole_file(file, format!("there are two tables `{name}`; neither can be read")));
         }
     }
 
@@ -223,36 +286,40 @@ impl<'a> Assembly<'a> {
             let mut failed = vec![];
             let before = pending.len();
             for dataset in pending {
-                let schema = match plan(&dataset, &self.catalog) {
-                    Ok(schema) => Ok(schema),
-                    Err(error) if error.kind() == Kind::SourceUnreachable => match last_schema(previous, &dataset) {
-                        Some(schema) => Ok(schema),
+                let planned = match plan(&dataset, &self.catalog) {
+                    Ok(planned) => Ok(planned),
+                    Err(error) if error.kind() == Kind::SourceUnreachable => match last_planned(previous, &dataset) {
+                        Some(planned) => Ok(planned),
                         None => {
-                            self.unanswered.insert(dataset.name.schema.clone());
+                            self.catalog.unanswered.insert(dataset.name.schema.clone());
                             continue;
                         }
                     },
                     Err(error) => Err(error),
                 };
-                match schema {
-                    Ok(schema) => self.dataset(dataset, schema),
+                match planned {
+                    Ok(planned) => self.dataset(dataset, planned),
                     Err(error) => failed.push((dataset, error)),
                 }
             }
             if failed.is_empty() || failed.len() == before {
-                self.explain(&failed);
+                self.explain(&failed, previous);
                 return;
             }
             pending = failed.into_iter().map(|(dataset, _)| dataset).collect();
         }
     }
 
-    fn dataset(&mut self, dataset: Arc<Dataset>, schema: SchemaRef) {
+    fn dataset(&mut self, dataset: Arc<Dataset>, planned: Planned) {
+        let id = dataset_id(&dataset.name);
+        let below = planned.reads.iter().filter_map(|read| self.catalog.reads.get(read)).flatten().copied();
+        let reads = below.chain(planned.reads.iter().copied()).collect();
+        self.catalog.reads.insert(id, reads);
         let object = Object {
-            id: dataset_id(&dataset.name),
+            id,
             name: dataset.name.clone(),
-            column_ids: by_name(&schema),
-            schema,
+            column_ids: by_name(&planned.schema),
+            schema: planned.schema,
             raw_columns: BTreeSet::new(),
             kind: ObjectKind::Dataset,
         };
@@ -265,7 +332,8 @@ impl<'a> Assembly<'a> {
     }
 
     /// A fault for each dataset that cannot be planned: a ring by its members, anything else by what the planner said.
-    fn explain(&mut self, failed: &[(Arc<Dataset>, Error)]) {
+    /// Where it could be before, with the same text, it is what it reads that changed, and it is left out.
+    fn explain(&mut self, failed: &[(Arc<Dataset>, Error)], previous: &Catalog) {
         let needs = |(dataset, error): &(Arc<Dataset>, Error)| {
             let needed = |other: &Dataset| {
                 error.kind() == Kind::UndefinedTable && error.message().contains(&format!("\"{}\"", other.name))
@@ -292,7 +360,14 @@ impl<'a> Assembly<'a> {
                 [_, needed, ..] => format!("needs `{needed}`, which cannot be planned"),
                 _ => error.to_string(),
             };
-            self.faults.push(Fault { file: dataset.file.clone(), line, column, text });
+            let fault = Fault { file: dataset.file.clone(), line, column, text };
+            let dormant = previous.dormant.get(&dataset.name) == Some(&dataset.sql);
+            if dormant || last_planned(previous, dataset).is_some() {
+                self.catalog.dormant.insert(dataset.name.clone(), dataset.sql.clone());
+                self.catalog.left_out.push(fault);
+            } else {
+                self.faults.push(fault);
+            }
         }
     }
 
@@ -300,12 +375,7 @@ impl<'a> Assembly<'a> {
         if !self.faults.is_empty() {
             return Err(self.faults);
         }
-        let objects = Objects {
-            objects: self.catalog.entries.values().map(|e| e.object.as_ref().clone()).collect(),
-            schemas: self.catalog.schemas.keys().cloned().collect(),
-            unanswered: self.unanswered,
-            ..Objects::default()
-        };
+        let objects = self.catalog.objects();
         Ok((self.catalog, objects))
     }
 }
@@ -348,11 +418,14 @@ fn dataset_id(name: &TableName) -> ObjectId {
     ObjectId::of(&format!("dataset:{name}"))
 }
 
-/// The columns of the same text when its sources last answered.
-fn last_schema(previous: &Catalog, dataset: &Dataset) -> Option<SchemaRef> {
+/// The same text as it was last planned.
+fn last_planned(previous: &Catalog, dataset: &Dataset) -> Option<Planned> {
     let entry = previous.entries.get(&dataset.name)?;
     match &entry.body {
-        Body::Dataset(known) if known.sql == dataset.sql => Some(Arc::clone(&entry.object.schema)),
+        Body::Dataset(known) if known.sql == dataset.sql => {
+            let reads = previous.reads.get(&entry.object.id).cloned().unwrap_or_default();
+            Some(Planned { schema: Arc::clone(&entry.object.schema), reads })
+        }
         _ => None,
     }
 }

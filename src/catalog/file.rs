@@ -75,7 +75,7 @@ const NAME_BYTES_MAX: usize = 63;
 const RESERVED: &str = "lakegate";
 
 /// Why no source and no dataset may stand in `schema`; `None` where it may.
-pub(super) fn reserved(schema: &str) -> Option<String> {
+pub(crate) fn reserved(schema: &str) -> Option<String> {
     let system = SYSTEM_SCHEMAS.iter().any(|(name, _)| *name == schema) || schema.starts_with("pg_");
     (system || schema == RESERVED).then(|| format!("the schema name `{schema}` is reserved"))
 }

@@ -20,6 +20,11 @@ pub const BOOTSTRAP: (&str, u32) = ("pg_lakegate", 10);
 /// Schemas that no source and no dataset may claim, with the oids of PostgreSQL's.
 pub const SYSTEM_SCHEMAS: [(&str, u32); 2] = [("information_schema", 13207), ("pg_catalog", 11)];
 
+/// The oid of a schema of the system.
+pub fn system_schema(name: &str) -> Option<u32> {
+    SYSTEM_SCHEMAS.iter().find(|(system, _)| *system == name).map(|(_, oid)| *oid)
+}
+
 /// A session's view of the catalog. Objects without a grant and hidden columns are not in it.
 #[derive(Debug, Clone, Default)]
 pub struct View {
@@ -28,7 +33,8 @@ pub struct View {
     pub is_admin: bool,
     /// Roles and users this session may know of: itself and its closure; an admin knows all.
     pub roles: Vec<Role>,
-    /// Schemas with something visible, and the system schemas; (name, oid), by name.
+    /// Schemas with something visible, those the session may make tables in or drop, and the system schemas; (name, oid),
+    /// by name.
     pub schemas: Vec<(String, u32)>,
     /// Of `schemas`, those the session may create tables in.
     pub creatable: BTreeSet<String>,
@@ -102,8 +108,9 @@ impl View {
         let tables: Vec<VisibleTable> =
             catalog.entries.values().filter_map(|entry| visible(entry, session, is_admin, &known)).collect();
         let creatable: BTreeSet<String> = catalog.schemas.keys().filter(|s| session.may_create(s)).cloned().collect();
-        let shown: BTreeSet<&str> =
-            tables.iter().map(|t| t.name.schema.as_str()).chain(creatable.iter().map(String::as_str)).collect();
+        let wide = |s: &&String| session.may_create(s) || session.may_drop_schema(s);
+        let wide = catalog.schemas.keys().filter(wide).map(String::as_str);
+        let shown: BTreeSet<&str> = tables.iter().map(|t| t.name.schema.as_str()).chain(wide).collect();
         let mut schemas: Vec<(String, u32)> = shown.iter().map(|s| (s.to_string(), named_oid("schema", s))).collect();
         schemas.extend(SYSTEM_SCHEMAS.map(|(name, oid)| (name.to_string(), oid)));
         schemas.sort();

@@ -3,23 +3,24 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema};
 
 use super::deep::on_big_stack;
 use super::resolver::{Reached, Resolver, Rights};
 use super::{dialect, limits, statement};
 use crate::catalog::Catalog;
+use crate::catalog::build::Planned;
 use crate::catalog::dataset::Dataset;
 use crate::error::{Error, Kind, Result};
 use datafusion::logical_expr::LogicalPlan;
 
-/// The columns of a dataset before any policy exists. Nothing planned here can be opened. A body is as deep as a statement
-/// may be, and a catalog is built on whatever thread looks at the files.
-pub(crate) fn raw_schema(dataset: &Dataset, catalog: &Catalog) -> Result<SchemaRef> {
-    on_big_stack(|| raw_schema_now(dataset, catalog))
+/// The columns of a dataset before any policy exists, and what it reads. Nothing planned here can be opened. A body is as
+/// deep as a statement may be, and a catalog is built on whatever thread looks at the files.
+pub(crate) fn raw(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
+    on_big_stack(|| raw_now(dataset, catalog))
 }
 
-fn raw_schema_now(dataset: &Dataset, catalog: &Catalog) -> Result<SchemaRef> {
+fn raw_now(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
     let state = super::session::base_state();
     let resolver = Resolver::new(catalog, Rights::Raw, &state, &[], None);
     let plan = plan(dataset, &resolver)?;
@@ -34,7 +35,8 @@ fn raw_schema_now(dataset: &Dataset, catalog: &Catalog) -> Result<SchemaRef> {
     if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
         return Err(Error::new(Kind::DuplicateColumn, format!("column \"{}\" specified more than once", twice[0])));
     }
-    Ok(Arc::new(schema))
+    let reads = resolver.reached().entries.into_keys().collect();
+    Ok(Planned { schema: Arc::new(schema), reads })
 }
 
 /// A body with the rights of `resolver`; what it reaches is noted there.

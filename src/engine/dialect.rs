@@ -1,5 +1,6 @@
 //! PostgreSQL's SQL over DataFusion's planner: pure `Query → Query`, nothing recognised by its text. It resolves no name.
 
+mod dots;
 mod names;
 mod precedence;
 mod rewrite;
@@ -10,14 +11,15 @@ use datafusion::sql::sqlparser::ast::{Query, VisitMut};
 
 use crate::error::Result;
 
+pub(crate) use dots::undotted;
 pub(crate) use names::shown_name;
 
 /// All rewrites, in the order in which they rely on each other.
 pub(crate) fn rewrite(query: &mut Query) -> Result<()> {
-    let mut rewriter = rewrite::Rewriter::default();
-    if let ControlFlow::Break(error) = VisitMut::visit(query, &mut rewriter) {
+    if let ControlFlow::Break(error) = VisitMut::visit(query, &mut rewrite::Rewriter) {
         return Err(error);
     }
+    let _: ControlFlow<()> = VisitMut::visit(query, &mut dots::Dots);
     let _: ControlFlow<()> = VisitMut::visit(query, &mut names::Names);
     Ok(())
 }

@@ -6,8 +6,8 @@ mod balance;
 mod expansion;
 mod measure;
 mod metered;
+mod nesting;
 mod plan;
-mod tokens;
 
 use std::ops::ControlFlow;
 
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use expansion::check as check_expansion;
 pub(crate) use plan::{check as check_plan, check_physical, rows_per_batch};
 
+use super::tokens;
 use crate::error::{Error, Kind, Result};
 
 /// `[engine.statement]`.
@@ -87,24 +88,17 @@ pub(crate) fn parse(sql: &str, limits: &Limits) -> Result<Vec<Statement>> {
             format!("statement is larger than {} bytes", limits.statement_bytes_max),
         ));
     }
-    let dialect = PostgreSqlDialect {};
-    let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| {
-        Error::new(Kind::Syntax, format!("syntax error: {}", e.message)).at(position(
-            sql,
-            e.location.line,
-            e.location.column,
-        ))
-    })?;
+    let tokens = tokenize(sql)?;
     let words = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).count();
     // a node is at least one token; most are two with their separator
     if words > limits.nodes_max.saturating_mul(3) {
         return Err(too_complex("nodes", limits.nodes_max));
     }
     // the parser's own limit turns into a syntax error where it tries one reading after another
-    if tokens::nesting(&tokens) > limits.depth_max {
+    if nesting::nesting(&tokens) > limits.depth_max {
         return Err(too_complex("levels", limits.depth_max));
     }
-    if tokens::too_many_dimensions(&tokens) {
+    if nesting::too_many_dimensions(&tokens) {
         return Err(Error::new(Kind::TooLarge, "number of array dimensions exceeds the maximum allowed (6)"));
     }
     let mut statements = parse_tokens(sql, tokens, limits)?;
@@ -122,6 +116,24 @@ pub(crate) fn parse(sql: &str, limits: &Limits) -> Result<Vec<Statement>> {
         measure::measure(statement, limits)?;
     }
     Ok(statements)
+}
+
+/// As [`parse`], each statement with the text it was read from.
+pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Statement)>> {
+    let statements = parse(sql, limits)?;
+    let pieces = tokens::pieces(sql, &tokenize(sql)?);
+    // a block of statements has semicolons of its own
+    if pieces.len() != statements.len() {
+        return Err(Error::unsupported("a block of statements"));
+    }
+    Ok(pieces.into_iter().zip(statements).collect())
+}
+
+fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
+    Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().map_err(|e| {
+        let at = position(sql, e.location.line, e.location.column);
+        Error::new(Kind::Syntax, format!("syntax error: {}", e.message)).at(at)
+    })
 }
 
 fn parse_tokens(sql: &str, tokens: Vec<TokenWithSpan>, limits: &Limits) -> Result<Vec<Statement>> {

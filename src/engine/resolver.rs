@@ -2,7 +2,7 @@
 //! It opens none.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
@@ -17,9 +17,9 @@ use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, 
 use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, Statement};
 
-use super::bodies;
 use super::statement::table_name;
 use super::world::World;
+use super::{bodies, dialect};
 use crate::catalog::visible::{View, system_table};
 use crate::catalog::{Body, Catalog, Entry};
 use crate::error::{Error, Kind, Result};
@@ -44,8 +44,6 @@ pub(crate) struct Reached {
     /// Tables to be pinned.
     pub(crate) entries: BTreeMap<ObjectId, Entry>,
     pub(crate) bodies: HashMap<ObjectId, DatasetBody>,
-    /// Columns that a deny line hides: naming one is 42501, not 42703.
-    pub(crate) denied: BTreeSet<String>,
 }
 
 impl Reached {
@@ -108,7 +106,7 @@ impl<'a> Resolver<'a> {
         let planner = SqlToRel::new_with_options(self, options);
         let mut context = PlannerContext::new().with_prepare_param_data_types(parameters.to_vec());
         let plan = planner.sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut context);
-        plan.map_err(|e| self.denied_column(e.into()))
+        plan.map_err(|error| Error::from(error).map_message(dialect::undotted))
     }
 
     /// How many columns of a table this session sees; what it sees nothing of has as many as what does not exist.
@@ -130,26 +128,12 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// A column that a deny line hides answers 42501; one that no rule names does not exist.
-    fn denied_column(&self, error: Error) -> Error {
-        if error.kind() != Kind::UndefinedColumn {
-            return error;
-        }
-        let named = error.message().split('"').nth(1).map(|n| n.rsplit('.').next().unwrap_or(n).to_string());
-        match named {
-            Some(name) if self.reached.borrow().denied.contains(&name) => {
-                Error::new(Kind::PermissionDenied, format!("permission denied for column {name}"))
-            }
-            _ => error,
-        }
-    }
-
     fn candidates(&self, name: &TableReference) -> Result<Vec<TableName>> {
         match name {
             TableReference::Bare { table } => {
                 let implied = (!self.search_path.iter().any(|s| s == "pg_catalog")).then(|| "pg_catalog".to_string());
                 let path = implied.into_iter().chain(self.search_path.iter().cloned());
-                Ok(path.map(|schema| TableName::new(schema, table.as_ref())).collect())
+                Ok(path.map(|schema| TableName::new(schema, dialect::undotted(table))).collect())
             }
             TableReference::Partial { schema, table } => Ok(vec![TableName::new(schema.as_ref(), table.as_ref())]),
             TableReference::Full { catalog, schema, table } => {
@@ -170,6 +154,7 @@ impl<'a> Resolver<'a> {
         }
         Err(match name {
             TableReference::Bare { table } => {
+                let table = dialect::undotted(table);
                 Error::new(Kind::UndefinedTable, format!("relation \"{table}\" does not exist"))
             }
             TableReference::Partial { schema, table } | TableReference::Full { schema, table, .. } => {
@@ -189,7 +174,10 @@ impl<'a> Resolver<'a> {
             Err(down) => return if self.may_know_schema(&name.schema) { Err(down) } else { Ok(None) },
         };
         match &self.rights {
-            Rights::Raw => Ok(Some(Sealed::unopenable(Arc::clone(&entry.object)))),
+            Rights::Raw => {
+                self.reached.borrow_mut().entries.insert(entry.object.id, entry.clone());
+                Ok(Some(Sealed::unopenable(Arc::clone(&entry.object))))
+            }
             Rights::Session(policy) => self.sealed(entry, policy),
         }
     }
@@ -203,7 +191,6 @@ impl<'a> Resolver<'a> {
 
     fn sealed(&self, entry: &Entry, policy: &SessionPolicy) -> Result<Option<Arc<dyn TableSource>>> {
         let Decision::Allow(grant) = policy.decide(entry.object.id, Action::Select) else { return Ok(None) };
-        self.reached.borrow_mut().denied.extend(grant.denied.iter().cloned());
         match &entry.body {
             Body::Table(_) => {
                 self.reached.borrow_mut().entries.insert(entry.object.id, entry.clone());

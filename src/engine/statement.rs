@@ -7,7 +7,6 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::error::{Error, Kind, Result};
-use crate::types::TableName;
 
 /// A statement of our language.
 #[derive(Clone, Debug)]
@@ -358,7 +357,9 @@ fn refuse_hidden_statements(query: &Query) -> Result<()> {
             while let Some(body) = bodies.pop() {
                 match body {
                     SetExpr::Select(select) if select.into.is_some() => self.0 = Some("SELECT INTO"),
-                    SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) | SetExpr::Table(_) => {}
+                    SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) => {}
+                    // what the tokens did not show to be one: the parser drops its quotes
+                    SetExpr::Table(_) => self.0 = Some("TABLE in this place"),
                     SetExpr::SetOperation { left, right, op, set_quantifier } => {
                         // planned as joins, which lose count of equal rows: no answer is better than a wrong one
                         let all = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
@@ -558,13 +559,6 @@ pub(crate) fn table_name(name: &ObjectName) -> Result<Name> {
     match (parts.pop(), parts.pop(), parts.len()) {
         (Some(table), schema, 0 | 1) => Ok(Name { schema, table }),
         _ => Err(Error::new(Kind::Syntax, format!("improper qualified name (too many dotted names): {name}"))),
-    }
-}
-
-impl Name {
-    /// In `default` where no schema was written.
-    pub(crate) fn in_schema(&self, default: &str) -> TableName {
-        TableName::new(self.schema.clone().unwrap_or_else(|| default.to_string()), self.table.clone())
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
-use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr, Value};
+use datafusion::sql::sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Statement, Value};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +25,6 @@ use super::{Engine, limits, micros_now, write};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{self, Style};
 use crate::policy::{Action, Principal};
-use crate::types::TableName;
 
 /// `I`, `T`, `E` of ReadyForQuery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,12 +164,13 @@ impl Session {
         }
         let (text, limits) = (sql.to_string(), self.engine.shared.config.statement.clone());
         let split = self.engine.shared.planner.run(move |_, _| {
-            let parsed = limits::parse(&text, &limits)?;
+            let parsed = limits::parse_pieces(&text, &limits)?;
             if parsed.len() == 1 {
                 return Ok(vec![text]);
             }
-            let several = parsed.iter().map(ToString::to_string).collect();
-            for statement in parsed {
+            let mut several = vec![];
+            for (piece, statement) in parsed {
+                several.push(piece);
                 // several statements are one implicit transaction, and writes cannot share one yet
                 if admit(statement).is_ok_and(|a| a.writes()) {
                     return Err(in_block("a statement that writes"));
@@ -406,9 +406,8 @@ impl Session {
     ) -> Result<Vec<Option<FieldRef>>> {
         let SetExpr::Values(values) = query.body.as_ref() else { return Ok(declared) };
         let facts = self.facts()?;
-        let name = self.target_name(table, &facts);
-        let (entry, _) = write::target(&facts, &name, Action::Insert)?;
-        let schema = &entry.object.schema;
+        let (entry, _) = write::target(&facts, table, Action::Insert)?;
+        let schema = write::insertable(&facts, entry)?;
         for row in &values.rows {
             for (at, expr) in row.content.iter().enumerate() {
                 let Expr::Value(v) = expr else { continue };
@@ -610,8 +609,10 @@ impl Session {
         if given.is_empty() {
             return Ok(vec![]);
         }
-        let list = on_big_stack(|| given.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
-        let query = self.prepare_now(&format!("SELECT {list}"), &[]).await?;
+        let list = on_big_stack(|| Deep::new(given.to_vec()));
+        let parse = move |_: &Stop, _: &Handle| select(list.into_inner()).map(Deep::new);
+        let admitted = self.engine.shared.planner.run(parse).await?;
+        let query = self.prepare_admitted(admitted, vec![], Text::of("EXECUTE")).await?;
         let bounds = Bounds { cancel: CancellationToken::new(), deadline: self.deadline() };
         let ready = self.ready(&query, vec![], Caching::Never, &bounds).await?;
         let record = Record::new(self.identity.principal.user(), "execute", 0, 0);
@@ -712,12 +713,6 @@ impl Session {
 
     // --- writing
 
-    fn target_name(&self, name: &Name, facts: &Facts) -> TableName {
-        let exists = |schema: &&String| facts.world.catalog.schemas.contains_key(*schema);
-        let default = facts.search_path.iter().find(exists).cloned().unwrap_or_else(|| "public".into());
-        name.in_schema(&default)
-    }
-
     async fn write(
         &mut self,
         prepared: &Arc<Prepared>,
@@ -729,10 +724,12 @@ impl Session {
         let world = self.engine.world();
         let written = self.write_now(prepared, admitted, parameters, &bounds).await;
         match written {
-            Ok((tag, target)) => {
+            Ok(Written { tag, target, makes }) => {
                 record.target(&target).done();
-                // the next statement of this session sees what this one made
-                self.await_change(&world, &tag).await;
+                if makes {
+                    // the next statement of this session sees what this one made
+                    self.await_change(&world).await;
+                }
                 Ok(tag)
             }
             Err(error) => {
@@ -742,14 +739,12 @@ impl Session {
         }
     }
 
-    async fn await_change(&self, world: &Arc<super::World>, tag: &str) {
-        if !tag.starts_with("INSERT") {
-            for _ in 0..40 {
-                if !Arc::ptr_eq(&self.engine.world(), world) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(25)).await;
+    async fn await_change(&self, world: &Arc<super::World>) {
+        for _ in 0..40 {
+            if !Arc::ptr_eq(&self.engine.world(), world) {
+                return;
             }
+            tokio::time::sleep(Duration::from_millis(25)).await;
         }
     }
 
@@ -759,64 +754,70 @@ impl Session {
         admitted: &Admitted,
         parameters: Vec<ScalarValue>,
         bounds: &Bounds,
-    ) -> Result<(String, String)> {
+    ) -> Result<Written> {
         let facts = self.facts()?;
         match admitted {
             Admitted::CreateSchema { name, if_not_exists } => {
-                let exists = facts.world.catalog.schemas.contains_key(name);
-                if !(exists && *if_not_exists) {
-                    write::writer_for_schema(&facts, name)?.create_schema(name).await?;
-                }
-                Ok(("CREATE SCHEMA".into(), name.clone()))
+                let makes = write::create_schema(&facts, name, *if_not_exists).await?;
+                Ok(Written::new("CREATE SCHEMA", name.clone(), makes))
             }
             Admitted::DropSchema { names, if_exists } => {
+                let mut dropped = vec![];
                 for name in names {
-                    match write::writer_for_create(&facts, &TableName::new(name, "")) {
-                        Ok(writer) => writer.drop_schema(name).await?,
+                    match write::writer_for_drop(&facts, name) {
+                        Ok(writer) => {
+                            writer.drop_schema(name).await?;
+                            dropped.push(name.as_str());
+                        }
                         Err(e) if *if_exists && e.kind() == Kind::UndefinedSchema => {}
                         Err(e) => return Err(e),
                     }
                 }
-                Ok(("DROP SCHEMA".into(), names.join(" ")))
+                Ok(Written::new("DROP SCHEMA", dropped.join(" "), !dropped.is_empty()))
             }
             Admitted::CreateTable { name, columns, if_not_exists } => {
-                let name = self.target_name(name, &facts);
+                let name = write::new_table(&facts, name)?;
                 let writer = write::writer_for_create(&facts, &name)?;
                 let schema = write::schema_of(columns)?;
-                ignore_existing(writer.create_table(&name, schema, None).await, *if_not_exists)?;
-                Ok(("CREATE TABLE".into(), name.to_string()))
+                let made = made(writer.create_table(&name, schema, None).await, *if_not_exists)?;
+                Ok(Written::new("CREATE TABLE", name.to_string(), made.is_some()))
             }
             Admitted::CreateTableAs { name, if_not_exists, .. } => {
-                let name = self.target_name(name, &facts);
+                let name = write::new_table(&facts, name)?;
                 let writer = write::writer_for_create(&facts, &name)?;
                 let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never, bounds)).await?;
                 let schema = write::schema_of_query(&ready.columns)?;
                 let rows = self.rows_to_write(ready, bounds, None, &schema)?;
                 let target = name.clone();
                 let write = async move { writer.create_table(&target, schema, Some(rows)).await };
-                let written = self.engine.shared.lanes.run(write).await;
-                Ok((format!("SELECT {}", ignore_existing(written, *if_not_exists)?), name.to_string()))
+                let made = made(self.engine.shared.lanes.run(write).await, *if_not_exists)?;
+                let tag = format!("SELECT {}", made.unwrap_or(0));
+                Ok(Written::new(tag, name.to_string(), made.is_some()))
             }
             Admitted::DropTable { names, if_exists } => {
-                let names: Vec<TableName> = names.iter().map(|n| self.target_name(n, &facts)).collect();
-                for name in &names {
+                let mut dropped = vec![];
+                for name in names {
                     match write::target(&facts, name, Action::Drop) {
-                        Ok((_, writer)) => writer.drop_table(name).await?,
+                        Ok((entry, writer)) => {
+                            writer.drop_table(&entry.object.name).await?;
+                            dropped.push(entry.object.name.to_string());
+                        }
                         Err(e) if *if_exists && e.kind() == Kind::UndefinedTable => {}
                         Err(e) => return Err(e),
                     }
                 }
-                Ok(("DROP TABLE".into(), names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")))
+                Ok(Written::new("DROP TABLE", dropped.join(" "), !dropped.is_empty()))
             }
             Admitted::Insert { table, columns, .. } => {
-                let name = self.target_name(table, &facts);
-                let (entry, writer) = write::target(&facts, &name, Action::Insert)?;
-                let (table, schema) = (write::table(entry)?, Arc::clone(&entry.object.schema));
+                let (entry, writer) = write::target(&facts, table, Action::Insert)?;
+                let (name, schema) = (&entry.object.name, &entry.object.schema);
+                let (table, shown) = (write::table(entry)?, write::insertable(&facts, entry)?);
                 let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never, bounds)).await?;
-                let order = write::arrange(columns, ready.columns.fields().len(), &schema)?;
-                let rows = self.rows_to_write(ready, bounds, Some(order), &schema)?;
+                let order = write::arrange(columns, ready.columns.fields().len(), &shown, schema)?;
+                let rows = self.rows_to_write(ready, bounds, Some(order), schema)?;
                 let write = async move { writer.append(table.as_ref(), rows).await };
-                Ok((format!("INSERT 0 {}", self.engine.shared.lanes.run(write).await?), name.to_string()))
+                let tag = format!("INSERT 0 {}", self.engine.shared.lanes.run(write).await?);
+                Ok(Written::new(tag, name.to_string(), false))
             }
             other => Err(Error::internal(format!("{} does not write", other.kind()))),
         }
@@ -853,15 +854,40 @@ impl Prepared {
     }
 }
 
+/// `SELECT` with this list. Made of a text that is always the same: what a client wrote is put in as it was parsed.
+fn select(list: Vec<Expr>) -> Result<Admitted> {
+    let statement = limits::parse("SELECT NULL", &limits::Limits::default())?.pop();
+    let Some(Statement::Query(mut query)) = statement else { return Err(Error::internal("SELECT NULL is no query")) };
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        select.projection = list.into_iter().map(SelectItem::UnnamedExpr).collect();
+    }
+    admit(Statement::Query(query))
+}
+
 fn in_block(what: &str) -> Error {
     Error::new(Kind::ActiveTransaction, format!("{what} cannot run inside a transaction block"))
         .with_hint("Each write to the lake is a commit of its own: send it alone, with autocommit on.")
 }
 
-fn ignore_existing(made: Result<u64>, if_not_exists: bool) -> Result<u64> {
+/// What a statement wrote.
+struct Written {
+    tag: String,
+    target: String,
+    /// Something is there now that was not, or the other way round.
+    makes: bool,
+}
+
+impl Written {
+    fn new(tag: impl Into<String>, target: String, makes: bool) -> Self {
+        Self { tag: tag.into(), target, makes }
+    }
+}
+
+/// `None`: it was there already, and may.
+fn made(made: Result<u64>, if_not_exists: bool) -> Result<Option<u64>> {
     match made {
-        Err(e) if if_not_exists && e.kind() == Kind::DuplicateTable => Ok(0),
-        other => other,
+        Err(e) if if_not_exists && e.kind() == Kind::DuplicateTable => Ok(None),
+        other => other.map(Some),
     }
 }
 

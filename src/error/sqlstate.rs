@@ -38,6 +38,7 @@ kinds! {
     IndeterminateType = "42P18", false;
     DuplicateTable = "42P07", false;
     DuplicateSchema = "42P06", false;
+    ReservedName = "42939", false;
     DuplicateColumn = "42701", false;
     DuplicateAlias = "42712", false;
     TypeMismatch = "42804", false;

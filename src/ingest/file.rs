@@ -170,6 +170,11 @@ fn settle(
     if !is_plain(&written.target) {
         document.fault_at(&["target"], format!("`{}` cannot name a schema", written.target));
     }
+    if let Some(other) = known.iter().find(|k| k.config.declares(&written.target)) {
+        let text =
+            format!("`{}` is a schema of source `{}`; name one of the lake, or a new one", written.target, other.name);
+        document.fault_at(&["target"], text);
+    }
     let mut specs: Vec<Spec> = vec![];
     for table in &written.topics {
         let topics: Vec<&str> = kafka.topics.keys().map(String::as_str).collect();

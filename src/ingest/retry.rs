@@ -37,6 +37,7 @@ pub(super) fn judge(kind: Kind) -> Verdict {
         | Kind::UndefinedObject
         | Kind::DuplicateTable
         | Kind::DuplicateSchema
+        | Kind::ReservedName
         | Kind::DuplicateColumn
         | Kind::TypeMismatch
         | Kind::InvalidDefinition

@@ -14,6 +14,7 @@ use std::sync::{Arc, RwLock};
 
 use super::baseline::{self, Baselines};
 use super::decide::SessionPolicy;
+use super::file::object::{Segment, Target};
 use super::file::{Draft, Fault, Faults};
 use super::language::{Typed, Values};
 use super::{Action, Decision, Line, Object, Principal};
@@ -50,8 +51,9 @@ pub struct Objects {
     pub unanswered: BTreeSet<String>,
     /// Every schema that exists, answered or not.
     pub schemas: BTreeSet<String>,
-    /// Hash of the file set in force (from the metastore): for it, unknown names are warnings, not faults.
-    pub in_force: Option<u64>,
+    /// The lines in force ([`Draft::prints`]): for them unknown names are warnings, not faults, for then it is the world
+    /// that changed. Only a line that is new can be a typing mistake.
+    pub in_force: HashSet<u64>,
     /// What restricted tables had when they became restricted.
     pub baselines: Baselines,
 }
@@ -68,8 +70,9 @@ pub(in crate::policy) struct Subject {
     pub names: Vec<Arc<str>>,
     pub values: Values,
     pub rules: HashMap<Key, Vec<RuleRef>>,
-    /// `p` lines about `create` and about `lakegate.admin`.
+    /// `p` lines about `create`, about `drop` of whole schemas, and about `lakegate.admin`.
     pub creates: Vec<u32>,
+    pub drops: Vec<u32>,
     pub admins: Vec<u32>,
     pub memo: Memo,
 }
@@ -121,6 +124,7 @@ impl Policies {
     ) -> Result<(Self, Vec<Fault>), Vec<Fault>> {
         let mut report = Report { faults: Faults::default(), warnings: Faults::default() };
         let mut subjects = roles::close(draft, &mut report);
+        let known = &objects.in_force;
         let mut binder = bind::Binder::new(draft, objects, key, &mut report);
         binder.bind();
         let bind::Binding { objects, bound, keys } = binder.finish();
@@ -128,7 +132,7 @@ impl Policies {
             subjects.iter().enumerate().map(|(i, s)| (Arc::clone(&s.name), i)).collect();
         file_rules(draft, &keys, &by_name, &mut subjects);
         roles::judge(draft, &subjects, &by_name, &mut report);
-        conflicts::masks(draft, &subjects, &objects, &bound, &mut report);
+        conflicts::masks(draft, known, &subjects, &objects, &bound, &mut report);
 
         if !report.faults.is_empty() {
             return Err(report.faults.sorted());
@@ -202,6 +206,11 @@ pub fn judge_unbound(draft: &Draft) -> Result<Vec<Fault>, Vec<Fault>> {
     }
 }
 
+/// `schema.*`, `*`.
+fn is_whole_schema(target: &Target) -> bool {
+    matches!(target, Target::Tables(pattern) if pattern.table == Segment::Any && pattern.column.is_none())
+}
+
 /// What is wrong, and what is odd.
 pub(in crate::policy) struct Report {
     pub faults: Faults,
@@ -227,10 +236,12 @@ fn file_rules(draft: &Draft, keys: &[(RuleRef, Key)], by_name: &HashMap<Arc<str>
         }
     }
     for (i, permit) in (0u32..).zip(&lines.permits) {
-        if permit.target == super::file::object::Target::Admin {
+        if permit.target == Target::Admin {
             add(&permit.subject.text, &mut |s| s.admins.push(i));
         } else if permit.action == Action::Create {
             add(&permit.subject.text, &mut |s| s.creates.push(i));
+        } else if permit.action == Action::Drop && is_whole_schema(&permit.target) {
+            add(&permit.subject.text, &mut |s| s.drops.push(i));
         }
     }
 }

@@ -31,6 +31,15 @@ impl SessionPolicy {
         Self { policies, subject, principal: Principal { user } }
     }
 
+    pub(in crate::policy) fn policies(&self) -> &Arc<Policies> {
+        &self.policies
+    }
+
+    /// Of its subject.
+    pub(in crate::policy) fn index(&self) -> usize {
+        self.subject
+    }
+
     pub fn principal(&self) -> &Principal {
         &self.principal
     }
@@ -62,11 +71,12 @@ impl SessionPolicy {
 
     /// `p, X, schema.*, create, allow`.
     pub fn may_create(&self, schema: &str) -> bool {
-        let about = |permit: &&Permit| match &permit.target {
-            Target::Tables(pattern) => pattern.schema.matches(schema),
-            Target::Tag(_) | Target::Admin => false,
-        };
-        allowed(self.own_permits(|s| &s.creates).filter(about))
+        allowed(self.own_permits(|s| &s.creates).filter(|permit| is_about(permit, schema)))
+    }
+
+    /// `p, X, schema.*, drop, allow`: the schema itself; each table in it is asked about by itself.
+    pub fn may_drop_schema(&self, schema: &str) -> bool {
+        allowed(self.own_permits(|s| &s.drops).filter(|permit| is_about(permit, schema)))
     }
 
     /// Some allow line of the closure speaks of tables of `schema`: only then may the session learn that the source behind
@@ -144,8 +154,12 @@ impl SessionPolicy {
     }
 }
 
+fn is_about(permit: &Permit, schema: &str) -> bool {
+    matches!(&permit.target, Target::Tables(pattern) if pattern.schema.matches(schema))
+}
+
 /// Deny wins; silence is denial.
-fn allowed<'a>(permits: impl Iterator<Item = &'a Permit>) -> bool {
+pub(in crate::policy) fn allowed<'a>(permits: impl Iterator<Item = &'a Permit>) -> bool {
     let mut any = false;
     for permit in permits {
         if !permit.allow {
@@ -233,7 +247,11 @@ impl Gathered {
         self.columns.extend(matching.map(|(column, _)| (column, line)));
     }
 
-    fn permits<'a>(&self, policies: &'a Policies, action: Action) -> impl Iterator<Item = &'a Permit> {
+    pub(in crate::policy) fn permits<'a>(
+        &self,
+        policies: &'a Policies,
+        action: Action,
+    ) -> impl Iterator<Item = &'a Permit> {
         let lines = self.tables.iter().filter_map(|line| policies.draft.lines.permits.get(*line as usize));
         lines.filter(move |p| p.action == action)
     }

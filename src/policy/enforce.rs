@@ -1,62 +1,151 @@
-//! Casbin's own answer, from the same lines: the oracle of the tests and of `policy explain --verify`. It knows `p`, `g`
-//! and `g2`; rows and masks are nothing to it. No statement ever waits for it.
+//! Casbin's own answer, from the same files: its model is built from model.conf and its rules from policy.csv, as they
+//! were read. It is the second judge of `judge` and of `policy explain --verify`. It knows `p`, `g` and `g2`; rows and
+//! masks are nothing to it. No statement ever waits for it.
+//!
+//! Casbin runs its matcher over every rule for every question, which takes tens of milliseconds at 10,000 rules. So a
+//! question is put to an enforcer that holds only the rules of its action whose subject is the asker or one of its roles,
+//! as Casbin's own role manager says. That cannot change an answer: the matcher is a conjunction with `r.act == p.act` and
+//! `g(r.sub, p.sub)` in it (`file::model` refuses any other), so a rule left out would not have matched, and what does not
+//! match has no part in the effect.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 
 use casbin::function_map::OperatorFunction;
 use casbin::rhai::Dynamic;
 use casbin::{Adapter, CoreApi, DefaultModel, Enforcer, MemoryAdapter};
+use futures::executor::block_on;
 
 use super::Action;
 use super::compile::{BoundObject, Policies};
-use super::file::MODEL;
 use super::file::lines::ACTIONS;
-use super::file::object::{self, Pattern, Segment, Target};
+use super::file::object::{Segment, Target, nfc};
 use crate::error::{Error, Result};
 use crate::types::{Identifier, TableName};
 
-/// Two enforcers over one set of policies.
-pub(in crate::policy) struct Oracle {
-    /// The lines as they are.
-    lines: Enforcer,
-    /// The same beside a line that lets everybody select everything: it says no where a line denies.
-    denies: Enforcer,
+/// Casbin over one set of policies; enforcers are made as they are needed.
+pub(in crate::policy) struct Oracle<'a> {
+    model: DefaultModel,
+    /// Every `g` line and no rule: what Casbin's role manager says of roles.
+    roles: Enforcer,
+    /// Subject → its `p` rules by action.
+    permits: BTreeMap<&'a str, HashMap<Action, Vec<Rule>>>,
+    tags: Vec<Rule>,
+    enforcers: RefCell<HashMap<(Class, Action, Also), Rc<Enforcer>>>,
 }
 
-impl Oracle {
-    pub(in crate::policy) async fn new(policies: &Policies) -> Result<Self> {
-        let rules = rules(policies);
-        let subjects =
-            policies.subjects.iter().flat_map(|s| ACTIONS.iter().map(|(word, _)| (s.name.to_string(), *word)));
-        let all = subjects.map(|(subject, action)| {
-            ("p", "p", vec![subject, EVERYTHING.to_owned(), action.to_owned(), "allow".to_owned()])
-        });
-        let permissive = rules.iter().cloned().chain(all).collect();
-        Ok(Self { lines: enforcer(rules).await?, denies: enforcer(permissive).await? })
+/// Every name with a rule that a subject is or has as a role: subjects of one class have the same rules.
+pub(in crate::policy) type Class = Rc<BTreeSet<String>>;
+
+/// What stands beside the rules of the file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Also {
+    Nothing,
+    /// A rule that lets everybody do everything: what is then refused, a line denies.
+    Everything,
+}
+
+impl<'a> Oracle<'a> {
+    pub(in crate::policy) fn new(policies: &'a Policies) -> Result<Self> {
+        let lines = &policies.draft.lines;
+        let mut permits: BTreeMap<&str, HashMap<Action, Vec<Rule>>> = BTreeMap::new();
+        for line in &lines.permits {
+            let effect = if line.allow { "allow" } else { "deny" };
+            let fields = [&line.subject.text, &line.object.text, word(line.action), effect].map(String::from);
+            let of = permits.entry(&line.subject.text).or_default().entry(line.action).or_default();
+            of.push(("p", "p", fields.to_vec()));
+        }
+        let members = lines.members.iter().map(|l| ("g", "g", vec![l.member.text.clone(), l.role.text.clone()]));
+        let tags = lines.tags.iter().map(|l| ("g", "g2", vec![tagged(policies, &l.target), format!("tag:{}", l.tag)]));
+        let model = block_on(DefaultModel::from_str(&policies.draft.model.text)).map_err(failed)?;
+        let roles = enforcer(&model, members.collect())?;
+        let enforcers = RefCell::default();
+        Ok(Self { model, roles, permits, tags: tags.collect(), enforcers })
+    }
+
+    /// By Casbin's roles.
+    pub(in crate::policy) fn class(&self, subject: &str) -> Class {
+        let manager = self.roles.get_role_manager();
+        let manager = manager.read();
+        let names = self.permits.keys().filter(|name| manager.has_link(subject, name, None));
+        Rc::new(names.map(|name| (*name).to_string()).collect())
     }
 
     /// What `enforce` says to one question.
+    #[cfg(test)]
     pub(in crate::policy) fn allows(&self, subject: &str, object: &str, action: Action) -> Result<bool> {
-        self.lines.enforce((subject, object, word(action))).map_err(failed)
+        self.class_allows(&self.class(subject), object, action)
     }
 
-    /// The table is allowed and no line denies the column; a raw column needs a line that allows it besides.
-    pub(in crate::policy) fn sees(&self, subject: &str, object: &BoundObject, column: &str) -> Result<bool> {
+    /// The same for every subject of a class.
+    pub(in crate::policy) fn class_allows(&self, class: &Class, object: &str, action: Action) -> Result<bool> {
+        self.asked(class, object, action, Also::Nothing)
+    }
+
+    /// No line denies the column; a raw column needs a line that allows it besides. Whether its table may be seen is
+    /// another question: a column is never asked for alone.
+    pub(in crate::policy) fn shows(&self, class: &Class, object: &BoundObject, column: &str) -> Result<bool> {
         let asked = request(object, Some(column));
-        let denied = !self.denies.enforce((subject, asked.as_str(), word(Action::Select))).map_err(failed)?;
-        let named = !object.raw_columns.contains(column) || self.allows(subject, &asked, Action::Select)?;
-        Ok(!denied && named && self.allows(subject, &request(object, None), Action::Select)?)
+        let denied = !self.asked(class, &asked, Action::Select, Also::Everything)?;
+        let named = !object.raw_columns.contains(column) || self.class_allows(class, &asked, Action::Select)?;
+        Ok(!denied && named)
+    }
+
+    /// The table is allowed and the column shown.
+    pub(in crate::policy) fn sees(&self, subject: &str, object: &BoundObject, column: &str) -> Result<bool> {
+        let class = self.class(subject);
+        let table = self.class_allows(&class, &request(object, None), Action::Select)?;
+        Ok(table && self.shows(&class, object, column)?)
+    }
+
+    fn asked(&self, class: &Class, object: &str, action: Action, also: Also) -> Result<bool> {
+        let key = (Rc::clone(class), action, also);
+        let known = self.enforcers.borrow().get(&key).cloned();
+        let enforcer = match known {
+            Some(known) => known,
+            None => {
+                let made = Rc::new(self.enforcer(class, action, also)?);
+                self.enforcers.borrow_mut().insert(key, Rc::clone(&made));
+                made
+            }
+        };
+        enforcer.enforce((MEMBER, object, word(action))).map_err(failed)
+    }
+
+    /// The rules of a class. Who asks is a member of each name in it, and of nothing else.
+    fn enforcer(&self, class: &Class, action: Action, also: Also) -> Result<Enforcer> {
+        let mut rules: Vec<Rule> = vec![];
+        for name in class.iter() {
+            rules.push(("g", "g", vec![MEMBER.to_string(), name.clone()]));
+            rules.extend(self.permits.get(name.as_str()).and_then(|of| of.get(&action)).into_iter().flatten().cloned());
+        }
+        if also == Also::Everything {
+            let fields = [MEMBER, EVERYTHING, word(action), "allow"].map(String::from);
+            rules.push(("p", "p", fields.to_vec()));
+        }
+        rules.extend(self.tags.iter().cloned());
+        enforcer(&self.model, rules)
     }
 }
 
-async fn enforcer(rules: Vec<Rule>) -> Result<Enforcer> {
-    let model = DefaultModel::from_str(MODEL).await.map_err(failed)?;
+fn enforcer(model: &DefaultModel, rules: Vec<Rule>) -> Result<Enforcer> {
     let mut adapter = MemoryAdapter::default();
-    for (section, kind, fields) in rules {
-        adapter.add_policy(section, kind, fields).await.map_err(failed)?;
-    }
-    let mut enforcer = Enforcer::new(model, adapter).await.map_err(failed)?;
-    enforcer.add_function("objMatch", OperatorFunction::Arg2(object_match));
-    Ok(enforcer)
+    // nothing here waits for anything: the adapter holds its rules in memory
+    block_on(async {
+        for (section, kind, fields) in rules {
+            adapter.add_policy(section, kind, fields).await?;
+        }
+        let mut enforcer = Enforcer::new(model.clone(), adapter).await?;
+        enforcer.add_function("objMatch", OperatorFunction::Arg2(object_match));
+        Ok(enforcer)
+    })
+    .map_err(failed)
 }
+
+/// A subject that no file can hold: whoever asks.
+const MEMBER: &str = "whoever asks";
 
 /// A pattern that no file can hold.
 const EVERYTHING: &str = "everything at all";
@@ -69,8 +158,7 @@ pub(in crate::policy) fn request(object: &BoundObject, column: Option<&str>) -> 
     format!("{named}{raw}{}{column}", object.name)
 }
 
-/// `create` is asked of a schema.
-#[cfg(test)]
+/// `create`, and `drop` of the whole, are asked of a schema.
 pub(in crate::policy) fn schema_request(schema: &str) -> String {
     format!("{}.*", Identifier(schema))
 }
@@ -82,32 +170,11 @@ fn failed(error: casbin::Error) -> Error {
     Error::internal(format!("casbin: {error}"))
 }
 
-fn word(action: Action) -> &'static str {
+pub(in crate::policy) fn word(action: Action) -> &'static str {
     ACTIONS.iter().find(|(_, a)| *a == action).map_or("", |(word, _)| word)
 }
 
 type Rule = (&'static str, &'static str, Vec<String>);
-
-/// Every line, names in canonical spelling. Rows and masks go along, so that the set is the whole file.
-fn rules(policies: &Policies) -> Vec<Rule> {
-    let lines = &policies.draft.lines;
-    let effect = |allow| if allow { "allow" } else { "deny" };
-    let permits = lines.permits.iter().map(|l| {
-        let fields = [&l.subject.text, &l.target.to_string(), word(l.action), effect(l.allow)].map(String::from);
-        ("p", "p", fields.to_vec())
-    });
-    let filters = lines
-        .filters
-        .iter()
-        .map(|l| ("p", "p2", vec![l.subject.text.clone(), l.target.to_string(), l.text.text.clone()]));
-    let masks = lines.masks.iter().map(|l| {
-        let fields = [l.subject.text.clone(), l.target.to_string(), l.column.to_string(), l.text.text.clone()];
-        ("p", "p3", fields.to_vec())
-    });
-    let members = lines.members.iter().map(|l| ("g", "g", vec![l.member.text.clone(), l.role.text.clone()]));
-    let tags = lines.tags.iter().map(|l| ("g", "g2", vec![tagged(policies, &l.target), format!("tag:{}", l.tag)]));
-    permits.chain(filters).chain(masks).chain(members).chain(tags).collect()
-}
 
 /// A tagged object as requests name it.
 fn tagged(policies: &Policies, target: &Target) -> String {
@@ -121,7 +188,8 @@ fn tagged(policies: &Policies, target: &Target) -> String {
     }
 }
 
-/// `objMatch(request, pattern)` of the model.
+/// `objMatch(request, pattern)` of the model. It reads both by itself: the reader of `file::object` has made what is judged
+/// here.
 fn object_match(request: Dynamic, pattern: Dynamic) -> Dynamic {
     let (request, pattern) = (request.into_string(), pattern.into_string());
     match (request, pattern) {
@@ -130,19 +198,19 @@ fn object_match(request: Dynamic, pattern: Dynamic) -> Dynamic {
     }
 }
 
-fn matches(request: &str, pattern: &str) -> bool {
+/// Does a line about `pattern` speak of `request`?
+pub(in crate::policy) fn matches(request: &str, pattern: &str) -> bool {
     if pattern == EVERYTHING {
         return true;
     }
     let (named_table, request) = flag(request, NAMED_TABLE);
     let (named_column, request) = flag(request, NAMED_COLUMN);
-    match (object::parse(request), object::parse(pattern)) {
-        (Ok(Target::Admin), Ok(Target::Admin)) => true,
-        (Ok(Target::Tables(asked)), Ok(Target::Tables(pattern))) => {
-            tables_match(&asked, &pattern, named_table) && columns_match(&asked, &pattern, named_column)
-        }
-        _ => false,
+    let is_name = |text: &str| text != "lakegate.admin" && !text.starts_with("tag:");
+    if !is_name(request) || !is_name(pattern) {
+        return request == pattern;
     }
+    let (Some(asked), Some(pattern)) = (Parts::of(request), Parts::of(pattern)) else { return false };
+    tables_match(&asked, &pattern, named_table) && columns_match(&asked, &pattern, named_column)
 }
 
 fn flag<'a>(text: &'a str, flag: &str) -> (bool, &'a str) {
@@ -152,21 +220,77 @@ fn flag<'a>(text: &'a str, flag: &str) -> (bool, &'a str) {
     }
 }
 
-fn tables_match(asked: &Pattern, pattern: &Pattern, named: bool) -> bool {
-    if named {
-        return asked.schema == pattern.schema && asked.table == pattern.table;
+/// `schema.table/column`; `None` is a `*`.
+struct Parts<'a> {
+    schema: Option<Cow<'a, str>>,
+    table: Option<Cow<'a, str>>,
+    column: Option<Option<Cow<'a, str>>>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(text: &'a str) -> Option<Self> {
+        let (schema, rest) = part(text)?;
+        let (table, rest) = match rest.strip_prefix('.') {
+            Some(rest) => part(rest)?,
+            None => (None, rest), // a lone `*`
+        };
+        // what stands behind a `$` belongs to the name before it
+        let (table, rest) = match (table, rest.strip_prefix('$')) {
+            (Some(table), Some(meta)) => {
+                let (meta, rest) = part(meta)?;
+                (Some(Cow::Owned(format!("{table}${}", meta?))), rest)
+            }
+            (table, _) => (table, rest),
+        };
+        let (column, rest) = match rest.strip_prefix('/') {
+            Some(rest) => part(rest).map(|(column, rest)| (Some(column), rest))?,
+            None => (None, rest),
+        };
+        rest.is_empty().then_some(Self { schema, table, column })
     }
-    let matches = |asked: &Segment, pattern: &Segment| *pattern == Segment::Any || asked == pattern;
+}
+
+/// One part of a name, and what follows it.
+fn part(text: &str) -> Option<(Option<Cow<'_, str>>, &str)> {
+    if let Some(rest) = text.strip_prefix('*') {
+        return Some((None, rest));
+    }
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(['.', '/', '$']).unwrap_or(text.len());
+        let (name, rest) = text.split_at_checked(end)?;
+        return Some((Some(composed(name)), rest));
+    };
+    let mut at = 0;
+    loop {
+        at += quoted.get(at..)?.find('"')?;
+        match quoted.get(at + 1..)?.strip_prefix('"') {
+            Some(_) => at += 2,
+            None => break,
+        }
+    }
+    let (name, rest) = (quoted.get(..at)?, quoted.get(at + 1..)?);
+    Some((Some(Cow::Owned(nfc(&name.replace("\"\"", "\"")))), rest))
+}
+
+fn composed(name: &str) -> Cow<'_, str> {
+    if name.is_ascii() { Cow::Borrowed(name) } else { Cow::Owned(nfc(name)) }
+}
+
+fn tables_match(asked: &Parts<'_>, pattern: &Parts<'_>, named: bool) -> bool {
+    let matches = |asked: &Option<Cow<'_, str>>, pattern: &Option<Cow<'_, str>>| match (asked, pattern) {
+        (asked, Some(exact)) => asked.as_ref() == Some(exact),
+        (_, None) => !named,
+    };
     matches(&asked.schema, &pattern.schema) && matches(&asked.table, &pattern.table)
 }
 
 /// A table's pattern covers its columns; a column's pattern says nothing about the table.
-fn columns_match(asked: &Pattern, pattern: &Pattern, named: bool) -> bool {
+fn columns_match(asked: &Parts<'_>, pattern: &Parts<'_>, named: bool) -> bool {
     match (&asked.column, &pattern.column) {
         (None, None) => true,
         (None, Some(_)) => false,
         (Some(_), None) => !named,
-        (Some(_), Some(Segment::Any)) => !named,
+        (Some(_), Some(None)) => !named,
         (Some(asked), Some(pattern)) => asked == pattern,
     }
 }

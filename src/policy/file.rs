@@ -9,6 +9,7 @@ pub(in crate::policy) mod users;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -22,12 +23,15 @@ use users::Users;
 
 pub use crate::document::Fault;
 pub(in crate::policy) use csv::Field;
+#[cfg(test)]
 pub(in crate::policy) use model::MODEL;
+pub(in crate::policy) use model::Model;
 
 /// What the files say, before names are bound.
 #[derive(Debug, Clone)]
 pub struct Draft {
     hash: u64,
+    pub(in crate::policy) model: Model,
     /// As shown in faults: the folder as it was given, and the name.
     pub(in crate::policy) policy_file: String,
     pub(in crate::policy) lines: Lines,
@@ -55,12 +59,33 @@ impl Draft {
     /// The same from texts instead of files, under the built-in model: for tests, benches and tools.
     pub fn parse(policy: &str, users: &str) -> Result<(Self, Vec<Fault>), Vec<Fault>> {
         let file = |name: &str, text: &str| Ok(SourceFile { name: name.into(), bytes: text.into() });
-        Files([file(MODEL_FILE, MODEL), file(POLICY_FILE, policy), file(USERS_FILE, users)]).parse()
+        Files([file(MODEL_FILE, model::MODEL), file(POLICY_FILE, policy), file(USERS_FILE, users)]).parse()
     }
 
     /// Of the raw bytes of the three files.
     pub fn hash(&self) -> u64 {
         self.hash
+    }
+
+    /// policy.csv, as faults show it.
+    pub fn file(&self) -> &str {
+        &self.policy_file
+    }
+
+    /// A name for every line of policy.csv, the same wherever it stands; another where the declared attributes, which
+    /// lines may speak of, are others.
+    pub fn prints(&self) -> HashSet<u64> {
+        let attributes = self.attributes_print();
+        self.lines.prints.values().map(|print| print ^ attributes).collect()
+    }
+
+    /// Of one line of the file; `None` where nothing stands there.
+    pub(in crate::policy) fn print(&self, line: u32) -> Option<u64> {
+        self.lines.prints.get(&line).map(|print| print ^ self.attributes_print())
+    }
+
+    fn attributes_print(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(format!("{:?}", self.users.attributes).as_bytes())
     }
 }
 
@@ -103,13 +128,28 @@ impl Files {
         hasher.digest()
     }
 
+    /// These, with what `good` says in place of each file in which `faults` were found: what the others say may still hold.
+    /// `None` where that is what `good` is, or it does not fit together.
+    pub(in crate::policy) fn saved(&self, faults: &[Fault], good: &Self) -> Option<Draft> {
+        let is_faulty = |file: &Result<SourceFile, Fault>| match file {
+            Ok(file) => faults.iter().any(|fault| fault.file == file.name),
+            Err(_) => true,
+        };
+        let mut saved = self.clone();
+        for (file, good) in saved.0.iter_mut().zip(&good.0).filter(|(file, _)| is_faulty(file)) {
+            *file = good.clone();
+        }
+        if saved.hash() == good.hash() {
+            return None;
+        }
+        saved.parse().ok().map(|(draft, _)| draft)
+    }
+
     pub(in crate::policy) fn parse(self) -> Result<(Draft, Vec<Fault>), Vec<Fault>> {
         let (mut faults, mut warnings) = (Faults::default(), Faults::default());
         let hash = self.hash();
         let [model, policy, users] = self.0.map(|file| file.map_err(|fault| faults.add(fault)).ok());
-        if let Some(source) = &model {
-            model::check(source, &mut faults);
-        }
+        let model = model.map(|source| model::read(&source, &mut faults));
         let lines = policy.as_ref().map(|source| {
             let records = csv::records(source, &mut faults);
             if records.is_empty() {
@@ -118,9 +158,9 @@ impl Files {
             lines::read(&source.name, records, &mut faults, &mut warnings)
         });
         let read = users.as_ref().map(|source| users::read(source, &mut faults, &mut warnings));
-        match (policy, users, lines, read) {
-            (Some(policy), Some(_), Some(lines), Some(users)) if faults.is_empty() => {
-                let draft = Draft { hash, policy_file: policy.name, lines, users };
+        match (model, policy, lines, read) {
+            (Some(model), Some(policy), Some(lines), Some(users)) if faults.is_empty() => {
+                let draft = Draft { hash, model, policy_file: policy.name, lines, users };
                 Ok((draft, warnings.sorted()))
             }
             _ => Err(faults.sorted()),

@@ -27,8 +27,9 @@ const AGAIN: u32 = 4;
 pub enum News {
     /// It reads well; the faults are warnings.
     Draft(Box<Draft>, Vec<Fault>),
-    /// Something is wrong; what was in force stays.
-    Faults(Vec<Fault>),
+    /// Something is wrong; what was in force stays. With it what the sound files say beside the last good text of the
+    /// others, if they say anything new: what that takes away can be.
+    Faults(Vec<Fault>, Option<Box<Draft>>),
 }
 
 /// Looks at `folder` every `interval` until shutdown. `seen` is the hash of the draft already in use: the first news
@@ -45,7 +46,7 @@ pub fn watch(
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut steady = Steady { told: seen, last: seen };
-        let mut glance: Option<Glance> = None;
+        let (mut glance, mut good): (Option<Glance>, Option<Files>) = (None, None);
         loop {
             tokio::select! {
                 () = token.cancelled() => return,
@@ -64,11 +65,19 @@ pub fn watch(
             let Some(files) = read else { continue };
             let hash = files.hash();
             if steady.settled(hash) {
-                let news = match files.parse() {
-                    Ok((draft, warnings)) => News::Draft(Box::new(draft), warnings),
-                    Err(faults) => News::Faults(faults),
+                let news = match files.clone().parse() {
+                    Ok((draft, warnings)) => {
+                        good = Some(files);
+                        News::Draft(Box::new(draft), warnings)
+                    }
+                    Err(faults) => {
+                        let saved = good.as_ref().and_then(|good| files.saved(&faults, good));
+                        News::Faults(faults, saved.map(Box::new))
+                    }
                 };
                 tell.send_replace(Some(Arc::new(news)));
+            } else if good.is_none() && hash == seen {
+                good = Some(files);
             }
         }
     });
@@ -130,7 +139,7 @@ mod tests {
         wait.await.unwrap().unwrap();
         match news.borrow_and_update().as_deref() {
             Some(News::Draft(draft, _)) => format!("{} lines", draft.lines.permits.len()),
-            Some(News::Faults(faults)) => lines(faults),
+            Some(News::Faults(faults, _)) => lines(faults),
             None => "nothing".into(),
         }
     }

@@ -118,6 +118,10 @@ impl Source for Iceberg {
         self.0.mounted.read().expect("no panic under the lock").schemas.clone()
     }
 
+    fn finds_schemas(&self) -> bool {
+        true
+    }
+
     async fn revision(&self) -> Result<Option<u64>> {
         self.0.lake.revision().await.map(Some).map_err(|e| self.0.named(e))
     }

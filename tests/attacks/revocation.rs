@@ -30,8 +30,8 @@ async fn a_column_hidden_since_does_not_ride_along_in_a_prepared_statement() {
     let rows = client.prepare("SELECT id, name FROM hr.emp ORDER BY id").await.unwrap();
     assert_eq!(client.query(&rows, &[]).await.unwrap().len(), 4);
     world.write_policy(&format!("{POLICY}p, ann, hr.emp/name, select, deny\n"));
-    until(&client, "SELECT name FROM hr.emp", |a| a.starts_with("ERROR 42501")).await;
-    assert!(told(&client.query(&rows, &[]).await.unwrap_err()).starts_with("ERROR 42501"));
+    until(&client, "SELECT name FROM hr.emp", |a| a.starts_with("ERROR 42703")).await;
+    assert!(told(&client.query(&rows, &[]).await.unwrap_err()).starts_with("ERROR 42703"));
 }
 
 /// Between Parse and Bind, Bind and Execute, two Executes: a right that went is gone at the next message, and rows of
@@ -48,7 +48,7 @@ async fn a_right_revoked_between_two_messages_is_gone_at_the_next() {
             "p3, ann, {t}, name, nullify\np3, ann, {t}, bonus, nullify\n",
             "ERROR 42501",
         ),
-        ("p3, ann, {t}, ssn, redact\n", "p3, ann, {t}, ssn, redact\np, ann, {t}/name, select, deny\n", "ERROR 42501"),
+        ("p3, ann, {t}, ssn, redact\n", "p3, ann, {t}, ssn, redact\np, ann, {t}/name, select, deny\n", "ERROR 42703"),
     ];
     for table in ["hr.emp", "lake.emp"] {
         for (old, new, code) in revoked {

@@ -14,6 +14,8 @@ use crate::sources::{self, Pinned, memory};
 struct Stub {
     name: String,
     schemas: Vec<String>,
+    /// As a lake does.
+    finds: bool,
     tables: Mutex<Vec<(&'static str, &'static str)>>,
     down: std::sync::atomic::AtomicBool,
     revision: AtomicU64,
@@ -52,6 +54,10 @@ impl Source for Stub {
         self.schemas.clone()
     }
 
+    fn finds_schemas(&self) -> bool {
+        self.finds
+    }
+
     async fn revision(&self) -> Result<Option<u64>> {
         match self.revision.load(Ordering::Relaxed) {
             0 => Ok(None),
@@ -78,6 +84,13 @@ fn stub(name: &str, schemas: &[&str], tables: &[(&'static str, &'static str)]) -
     Arc::new(Stub { name: name.into(), schemas, tables: Mutex::new(tables.to_vec()), ..Stub::default() })
 }
 
+/// A source whose schemas are made by others.
+fn lake(name: &str, schemas: &[&str], tables: &[(&'static str, &'static str)]) -> Arc<Stub> {
+    let mut stub = Arc::into_inner(stub(name, schemas, tables)).expect("one owner");
+    stub.finds = true;
+    Arc::new(stub)
+}
+
 fn source_file(name: &str) -> SourceFile {
     let config = sources::Config::Memory(memory::Config { table: vec![] });
     SourceFile { name: name.into(), config, hash: 1, file: format!("catalog/sources/{name}.toml") }
@@ -96,15 +109,17 @@ fn dataset(name: &str, needs: &str) -> Dataset {
 }
 
 /// Plans the little language of [`dataset`].
-fn plan(dataset: &Dataset, catalog: &Catalog) -> Result<SchemaRef> {
+fn plan(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
+    let mut reads = BTreeSet::new();
     for word in dataset.sql.lines().nth(1).unwrap_or_default().split_whitespace() {
         let (schema, table) = word.split_once('.').expect("schema.table");
-        if catalog.find(&TableName::new(schema, table))?.is_none() {
+        let Some(entry) = catalog.find(&TableName::new(schema, table))? else {
             let error = Error::new(Kind::UndefinedTable, format!("relation \"{word}\" does not exist"));
             return Err(error.at("-- owner: admin\n".len() + 1));
-        }
+        };
+        reads.insert(entry.object.id);
     }
-    Ok(Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)])))
+    Ok(Planned { schema: Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)])), reads })
 }
 
 async fn asked(sources: &[Arc<Stub>], previous: &[Connected], again: bool) -> (Draft, Vec<Connected>) {
@@ -163,16 +178,6 @@ async fn conflicts_are_faults_that_name_both_files() {
             "catalog/sources/one.toml:1:1: the schema name `lakegate` is reserved",
         ),
         (
-            vec![stub("one", &["a"], &[("a.x", "same"), ("a.y", "same")])],
-            vec![],
-            "catalog/sources/one.toml:1:1: `a.x` and `a.y` are the same table under two names",
-        ),
-        (
-            vec![stub("one", &["a"], &[("a.x", "1"), ("a.x", "2")])],
-            vec![],
-            "catalog/sources/one.toml:1:1: there are two tables `a.x`",
-        ),
-        (
             vec![],
             vec![dataset("r.a", "r.b"), dataset("r.b", "r.a")],
             "catalog/datasets/r.a.sql:2:1: datasets in a ring: r.a → r.b → r.a",
@@ -189,6 +194,85 @@ async fn conflicts_are_faults_that_name_both_files() {
         let faults = built(&sources, datasets, &Catalog::default()).await.expect_err(expect);
         assert_eq!(faults[0], expect);
     }
+}
+
+/// What others made in a source is no fault of the files: it is left out, and the rest stands.
+#[tokio::test]
+async fn what_is_found_gives_way_to_what_is_declared_and_to_who_was_there() {
+    let told = |catalog: &Catalog| catalog.left_out.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let holder = |catalog: &Catalog, schema: &str| {
+        catalog.schemas.get(schema).map(|m| m.as_ref().map(|m| m.source.name().to_string()))
+    };
+    let crm = || stub("crm", &["crm"], &[("crm.customers", "c")]);
+    let late = || lake("a_lake", &["crm", "r", "pg_x", "fine"], &[("crm.customers", "l"), ("fine.t", "t")]);
+    let empty = Catalog::default();
+    let (clash, _) = built(&[late(), crm()], vec![dataset("r.d", "fine.t")], &empty).await.expect("no fault");
+    assert_eq!(names(&clash), ["crm.customers", "fine.t", "r.d"]);
+    assert_eq!(holder(&clash, "crm"), Some(Some("crm".into())));
+    assert_eq!(
+        told(&clash).iter().map(|t| t.split(';').next().unwrap_or_default()).collect::<Vec<_>>(),
+        [
+            "catalog/sources/a_lake.toml:1:1: the schema `crm` found in source `a_lake` is left out: \
+             catalog/sources/crm.toml claims the name too",
+            "catalog/sources/a_lake.toml:1:1: the schema name `pg_x` is reserved",
+            "catalog/sources/a_lake.toml:1:1: the schema `r` found in source `a_lake` is left out: \
+             catalog/datasets/r.d.sql claims the name too",
+        ]
+    );
+    // of two that found one name neither has it, until one was there before the other
+    let (one, two) = (|| lake("one", &["x"], &[("x.t", "1")]), || lake("two", &["x"], &[("x.t", "2")]));
+    let (neither, _) = built(&[one(), two()], vec![], &empty).await.expect("no fault");
+    assert_eq!((holder(&neither, "x"), told(&neither).len(), names(&neither).len()), (None, 2, 0));
+    let (alone, _) = built(&[two()], vec![], &empty).await.expect("no fault");
+    let (later, _) = built(&[one(), two()], vec![], &alone).await.expect("no fault");
+    assert_eq!((holder(&later, "x"), told(&later).len()), (Some(Some("two".into())), 1));
+    // who edits files is told so, and takes nothing away
+    let (sales, _) = built(&[lake("lake", &["sales"], &[("sales.t", "s")])], vec![], &empty).await.expect("no fault");
+    let both = [lake("lake", &["sales"], &[("sales.t", "s")]), stub("other", &["sales"], &[])];
+    let faults = built(&both, vec![], &sales).await.expect_err("an edit");
+    assert_eq!(
+        faults,
+        ["catalog/sources/other.toml:1:1: the schema `sales` is mounted by catalog/sources/lake.toml too"]
+    );
+    let faults = built(&both[..1], vec![dataset("sales.d", "sales.t")], &sales).await.expect_err("an edit");
+    assert!(faults[0].contains("datasets stand in schemas of their own"), "{faults:?}");
+
+    let same = stub("one", &["a"], &[("a.x", "same"), ("a.y", "same"), ("a.z", "1"), ("a.z", "2"), ("a.good", "3")]);
+    let (odd, objects) = built(&[same], vec![], &empty).await.expect("no fault");
+    assert_eq!(names(&odd), ["a.good", "a.x", "a.y"]);
+    assert_eq!(
+        told(&odd),
+        [
+            "catalog/sources/one.toml:1:1: `a.x` and `a.y` are the same table under two names; neither can be read",
+            "catalog/sources/one.toml:1:1: there are two tables `a.z`; neither can be read",
+        ]
+    );
+    assert_eq!(objects.objects.len(), 3, "the policy knows of both names, and opens neither");
+}
+
+/// A dataset whose base went is left out; one that never could be planned is a fault of its file.
+#[tokio::test]
+async fn a_dataset_whose_table_went_stops_nothing() {
+    let before = [stub("one", &["a"], &[("a.x", "1"), ("a.y", "2")])];
+    let datasets = || vec![dataset("r.x", "a.x"), dataset("r.y", "a.y"), dataset("r.over", "r.x")];
+    let (first, _) = built(&before, datasets(), &Catalog::default()).await.expect("built");
+    let read = |of: &str, base: &str| {
+        let id = |name: &str| {
+            let (schema, table) = name.split_once('.').expect("schema.table");
+            first.entries[&TableName::new(schema, table)].object.id
+        };
+        first.reads[&id(of)].contains(&id(base))
+    };
+    assert!(read("r.x", "a.x") && read("r.over", "r.x") && read("r.over", "a.x") && !read("r.y", "a.x"));
+    let after = [stub("one", &["a"], &[("a.y", "2")])];
+    let (second, _) = built(&after, datasets(), &first).await.expect("the rest stands");
+    assert_eq!(names(&second), ["a.y", "r.y"]);
+    let told: Vec<String> = second.left_out.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    let (third, _) = built(&after, datasets(), &second).await.expect("it stays so");
+    let (fourth, _) = built(&before, datasets(), &third).await.expect("built");
+    assert_eq!((third.left_out.len(), names(&fourth)), (2, names(&first)));
+    assert!(built(&after, datasets(), &Catalog::default()).await.is_err());
 }
 
 #[tokio::test]

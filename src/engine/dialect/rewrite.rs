@@ -1,5 +1,4 @@
-//! What the planner rejects or loses before any hook sees it: FETCH FIRST, `TABLE x`, `pg_catalog.` in front of
-//! functions, operators and types, COLLATE of the one collation there is, casts to reg-types, ARRAY(subquery). How tight
+//! What the planner rejects or loses before any hook sees it: FETCH FIRST, `pg_catalog.` in front of functions, operators and types, COLLATE of the one collation there is, casts to reg-types, ARRAY(subquery). How tight
 //! IS DISTINCT FROM binds is `precedence`'s.
 
 use std::ops::ControlFlow;
@@ -12,27 +11,16 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::error::{Error, Kind};
 
-#[derive(Default)]
-pub(super) struct Rewriter {
-    /// Set operations are walked once, from the outermost query.
-    depth: usize,
-}
+pub(super) struct Rewriter;
 
 impl VisitorMut for Rewriter {
     type Break = Error;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
-        self.depth += 1;
-        if let Err(error) = fetch_to_limit(query) {
-            return ControlFlow::Break(error);
+        match fetch_to_limit(query) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
         }
-        table_to_select(&mut query.body);
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
@@ -56,7 +44,7 @@ fn rewrite_expr(expr: &mut Expr) -> Result<(), Error> {
         Expr::Function(f) => {
             strip_pg_catalog(&mut f.name);
             if let FunctionArguments::Subquery(query) = &f.args
-                && f.name.to_string().eq_ignore_ascii_case("array")
+                && plain_name(&f.name).is_some_and(|name| name == "array")
             {
                 let mut query = query.clone();
                 aggregate_into_array(&mut query)?;
@@ -69,8 +57,8 @@ fn rewrite_expr(expr: &mut Expr) -> Result<(), Error> {
             }
         }
         Expr::Collate { expr: inner, collation } => {
-            let name = collation.to_string().replace('"', "").to_lowercase();
-            if !matches!(name.trim_start_matches("pg_catalog."), "c" | "default" | "posix" | "ucs_basic") {
+            let name = plain_name(collation).map(|name| name.to_lowercase());
+            if !matches!(name.as_deref(), Some("c" | "default" | "posix" | "ucs_basic")) {
                 return Err(Error::new(Kind::UndefinedObject, format!("collation {collation} does not exist")));
             }
             let inner = std::mem::replace(inner.as_mut(), null());
@@ -112,33 +100,6 @@ fn fetch_to_limit(query: &mut Query) -> Result<(), Error> {
         Some(_) => return Err(Error::new(Kind::Syntax, "multiple LIMIT clauses not allowed")),
     }
     Ok(())
-}
-
-/// `TABLE s.t` is `SELECT * FROM s.t`.
-fn table_to_select(body: &mut SetExpr) {
-    let mut bodies = vec![body];
-    while let Some(body) = bodies.pop() {
-        match body {
-            SetExpr::Table(table) => {
-                let quoted = |part: &Option<String>| part.as_ref().map(|p| Ident::new(p.clone()));
-                let parts = [quoted(&table.schema_name), quoted(&table.table_name)].into_iter().flatten();
-                let name = ObjectName(parts.map(ObjectNamePart::Identifier).collect());
-                if let Some(select) = select_all(&name) {
-                    *body = select;
-                }
-            }
-            SetExpr::SetOperation { left, right, .. } => bodies.extend([left.as_mut(), right.as_mut()]),
-            _ => {}
-        }
-    }
-}
-
-fn select_all(name: &ObjectName) -> Option<SetExpr> {
-    let sql = format!("SELECT * FROM {name}");
-    let dialect = datafusion::sql::sqlparser::dialect::PostgreSqlDialect {};
-    let query =
-        datafusion::sql::sqlparser::parser::Parser::new(&dialect).try_with_sql(&sql).ok()?.parse_query().ok()?;
-    Some(*query.body)
 }
 
 fn strip_pg_catalog(name: &mut ObjectName) {
@@ -206,12 +167,22 @@ fn call(name: &str, argument: &mut Expr) -> Expr {
     })
 }
 
+/// The one word of a name, or the one behind `pg_catalog.`, folded as PostgreSQL folds it.
+fn plain_name(name: &ObjectName) -> Option<String> {
+    let mut parts = name.0.iter().map(|part| match part {
+        ObjectNamePart::Identifier(ident) => Some(super::super::statement::ident(ident)),
+        ObjectNamePart::Function(_) => None,
+    });
+    match (parts.next().flatten(), parts.next(), parts.next()) {
+        (Some(name), None, None) => Some(name),
+        (Some(schema), Some(Some(name)), None) if schema == "pg_catalog" => Some(name),
+        _ => None,
+    }
+}
+
 fn custom_name(t: &DataType) -> Option<String> {
     match t {
-        DataType::Custom(name, _) => {
-            let text = name.to_string().to_lowercase();
-            Some(text.trim_start_matches("pg_catalog.").trim_matches('"').to_string())
-        }
+        DataType::Custom(name, _) => plain_name(name),
         _ => None,
     }
 }

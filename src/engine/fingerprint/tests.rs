@@ -102,6 +102,7 @@ impl Shop {
             }),
             metastore: None,
             remember: false,
+            judge: Default::default(),
         };
         let (_, world) = Builder::start(origin, None).await.unwrap();
         let current = Arc::new(Current::new(Arc::new(world)));

@@ -126,6 +126,7 @@ impl Shop {
             connect: Box::new(connect),
             metastore: Some(metastore),
             remember: true,
+            judge: crate::policy::Config::default(),
         };
         let (_, world) = Builder::start(origin, None).await.unwrap_or_else(|faults| panic!("{faults:?}"));
         let current = Arc::new(Current::new(Arc::new(world)));

@@ -64,6 +64,8 @@ fn each_fault_is_told_at_its_place() {
         &["4:1: bronze.orders is filled by pipeline `p` already (pipelines/p.toml)"],
     );
     check(&GOOD.replace("'bronze'", "'Bronze'"), &["5:1: `Bronze` cannot name a schema"]);
+    let taken = "5:1: `stream` is a schema of source `stream`; name one of the lake, or a new one";
+    check(&GOOD.replace("'bronze'", "'stream'"), &[taken]);
     check(&format!("{GOOD}lake = 'lak'"), &["6:1: there is no lake `lak`; did you mean `lake`?"]);
 }
 

@@ -224,15 +224,21 @@ impl<'a> Binder<'a> {
             if let Target::Tag(tag) = &line.target {
                 self.warn_of_columns_only(tag, &line.object);
             }
+            let (mut fits, mut misfits) = (vec![], vec![]);
             for at in self.tables_of(RuleRef::Filter(i), &line.target, &line.object) {
                 let Some(object) = self.objects.get(at) else { continue };
-                let typed = line.condition.bind(&object.schema, &draft.users.attributes);
-                let typed = typed.map_err(|m| self.unfit(&line.target, at, &line.text, m)).ok();
-                self.bound.filters.insert((i, at), typed);
+                match line.condition.bind(&object.schema, &draft.users.attributes) {
+                    Ok(typed) => fits.push((at, typed)),
+                    Err(mistake) => misfits.push((at, mistake)),
+                }
                 if line.condition.hides_rows() {
                     self.restrict([at], &line.subject);
                 }
             }
+            let what = format!("the table is withheld from `{}`", line.subject.text);
+            self.unfit(&line.target, &line.text, &misfits, fits.is_empty(), &what);
+            self.bound.filters.extend(misfits.into_iter().map(|(at, _)| ((i, at), None)));
+            self.bound.filters.extend(fits.into_iter().map(|(at, typed)| ((i, at), Some(typed))));
         }
     }
 
@@ -254,18 +260,22 @@ impl<'a> Binder<'a> {
                 }
             }
             self.report_missing_columns(rule, line, &tables, &columns);
+            let (mut fits, mut misfits) = (false, vec![]);
             for (at, column) in columns {
                 let Some(field) = self.objects.get(at).and_then(|o| o.schema.fields().get(column)).cloned() else {
                     continue;
                 };
                 let Some(schema) = self.objects.get(at).map(|o| o.schema.clone()) else { continue };
                 let typed = line.mask.bind(&field, &schema, &draft.users.attributes, self.key);
-                let typed = typed.map_err(|m| self.unfit(&line.target, at, &line.text, m)).ok();
+                fits |= typed.is_ok();
+                let typed = typed.map_err(|mistake| misfits.push((at, mistake))).ok();
                 self.bound.masks.entry((i, at)).or_default().push((column, typed));
                 if line.mask != Mask::Unmasked {
                     self.restrict([at], &line.subject);
                 }
             }
+            let what = format!("the column is withheld from `{}`", line.subject.text);
+            self.unfit(&line.target, &line.text, &misfits, !fits, &what);
         }
     }
 
@@ -465,23 +475,34 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// A filter or mask that does not fit a table: a fault of the file, or, in the set in force, a table that changed.
-    fn unfit(&mut self, target: &Target, at: usize, text: &Field, mistake: Mistake) {
+    /// A filter or mask that does not fit tables it is about. Where it fits none, a typing mistake, or in a line in force a
+    /// table that changed. Where a pattern fits others, a table that came since is no fault of the line: what it cannot
+    /// judge is withheld, and said.
+    fn unfit(&mut self, target: &Target, text: &Field, misfits: &[(usize, Mistake)], none_fits: bool, withheld: &str) {
         let exact = matches!(target, Target::Tables(p) if p.exact_table().is_some());
-        let what = match self.objects.get(at).filter(|_| !exact) {
-            Some(object) => format!("{} (for `{}`)", mistake.text, object.name),
-            None => mistake.text,
-        };
-        self.unknown(text.line, text.column_of(mistake.at), what);
+        for (at, mistake) in misfits {
+            let what = match self.objects.get(*at).filter(|_| !exact) {
+                Some(object) => format!("{} (for `{}`)", mistake.text, object.name),
+                None => mistake.text.clone(),
+            };
+            let column = text.column_of(mistake.at);
+            match none_fits {
+                true => self.unknown(text.line, column, what),
+                false => {
+                    let what = format!("{what}; {withheld}");
+                    self.report.warnings.push(&self.draft.policy_file, text.line, column, what);
+                }
+            }
+        }
     }
 
     fn warn(&mut self, field: &Field, what: String) {
         self.report.warnings.push(&self.draft.policy_file, field.line, field.column, what);
     }
 
-    /// A fault in a new file set; in the one in force a warning, for then it is the world that changed.
+    /// A fault in a new line; in one that is in force a warning, for then it is the world that changed.
     fn unknown(&mut self, line: u32, column: u32, what: String) {
-        let in_force = self.from.in_force == Some(self.draft.hash());
+        let in_force = self.draft.print(line).is_some_and(|print| self.from.in_force.contains(&print));
         let list = if in_force { &mut self.report.warnings } else { &mut self.report.faults };
         list.push(&self.draft.policy_file, line, column, what);
     }

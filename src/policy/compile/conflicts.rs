@@ -26,8 +26,18 @@ pub(super) fn by_id(objects: &[BoundObject], file: &str, report: &mut Report) ->
     by_id
 }
 
-/// Two masks of one rank that differ, on one column, for one user: which holds would be chance.
-pub(super) fn masks(draft: &Draft, subjects: &[Subject], objects: &[BoundObject], bound: &Bound, report: &mut Report) {
+/// Two masks of one rank that differ, on one column, for one user: which holds would be chance, so none of them does and
+/// the column is NULL. A fault in lines that are new; where all of them are in force, a table came that both are about.
+pub(super) fn masks(
+    draft: &Draft,
+    known: &HashSet<u64>,
+    subjects: &[Subject],
+    objects: &[BoundObject],
+    bound: &Bound,
+    report: &mut Report,
+) {
+    let is_known = |line: u32| draft.print(line).is_some_and(|print| known.contains(&print));
+    let same_roles = draft.lines.members.iter().all(|m| is_known(m.member.line));
     let masks = &draft.lines.masks;
     let mut by_subject: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
     for (i, line) in (0u32..).zip(masks) {
@@ -59,7 +69,9 @@ pub(super) fn masks(draft: &Draft, subjects: &[Subject], objects: &[BoundObject]
                     "user `{}` meets two masks of one strictness on `{}/{column}`: line {} says `{}`, this line `{}`",
                     user.name, object.name, other.text.line, other.text.text, line.text.text
                 );
-                report.faults.push(&draft.policy_file, line.text.line, line.text.column, what);
+                let in_force = same_roles && is_known(line.text.line) && is_known(other.text.line);
+                let list = if in_force { &mut report.warnings } else { &mut report.faults };
+                list.push(&draft.policy_file, line.text.line, line.text.column, what);
             }
         }
     }

@@ -44,6 +44,7 @@ pub(super) fn close(draft: &Draft, report: &mut Report) -> Vec<Subject> {
             values: user.map(|u| u.attributes.clone()).unwrap_or_default(),
             rules: HashMap::new(),
             creates: vec![],
+            drops: vec![],
             admins: vec![],
             memo: RwLock::default(),
         }

@@ -1,6 +1,8 @@
 //! Records of policy.csv → typed lines: kind, arity, words. What a line means for a table is decided by `compile`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+
+use xxhash_rust::xxh3::Xxh3;
 
 use super::csv::{Field, Record};
 use super::object::{self, Mistake, Segment, Target};
@@ -69,6 +71,8 @@ pub(in crate::policy) struct Lines {
     pub masks: Vec<ColumnMask>,
     pub members: Vec<Membership>,
     pub tags: Vec<Tagging>,
+    /// Line → hash of its fields. What a line is called by when it moved: for telling new lines from known ones.
+    pub prints: BTreeMap<u32, u64>,
 }
 
 /// What stands in the first field of a line.
@@ -92,11 +96,23 @@ pub(super) fn read(name: &str, records: Vec<Record>, faults: &mut Faults, warnin
     for record in records {
         let line = record.line;
         match lines.add(&record) {
-            Ok(()) => seen.note(name, &record, warnings),
+            Ok(()) => {
+                lines.prints.insert(line, print(&record));
+                seen.note(name, &record, warnings);
+            }
             Err(misread) => misread.into_iter().for_each(|(column, what)| faults.push(name, line, column, what)),
         }
     }
     lines
+}
+
+fn print(record: &Record) -> u64 {
+    let mut hasher = Xxh3::new();
+    for field in &record.fields {
+        hasher.update(&field.text.len().to_le_bytes());
+        hasher.update(field.text.as_bytes());
+    }
+    hasher.digest()
 }
 
 /// Column and text, several for one line.

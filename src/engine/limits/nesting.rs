@@ -1,4 +1,4 @@
-//! What is counted and mended before the parser runs, on the flat list of tokens, where counting needs no stack.
+//! What is counted before the parser runs, on the flat list of tokens, where counting needs no stack.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -74,25 +74,4 @@ pub(super) fn too_many_dimensions(tokens: &[TokenWithSpan]) -> bool {
         }
     }
     false
-}
-
-/// `TABLE t` at the head of a statement, which the parser knows only inside a query, is `SELECT * FROM t`.
-pub(super) fn table_as_select(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    let mut out = Vec::with_capacity(tokens.len());
-    let mut at_head = true;
-    for token in tokens {
-        match &token.token {
-            Token::Whitespace(_) => out.push(token),
-            Token::Word(word) if at_head && word.keyword == Keyword::TABLE && word.quote_style.is_none() => {
-                let words = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
-                out.extend(words.map(|t| TokenWithSpan { token: t, span: token.span }));
-                at_head = false;
-            }
-            other => {
-                at_head = matches!(other, Token::SemiColon);
-                out.push(token);
-            }
-        }
-    }
-    out
 }
