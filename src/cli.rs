@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lakegate::demo::guardian;
 
 const EXAMPLES: &str = "\
 Try it:
@@ -24,10 +25,11 @@ Who sees what:
   lakegate policy explain alice crm.customers  which lines decide, and what they leave
   lakegate policy matrix                       every user, table and column
   lakegate policy check                        faults and doubts in policies/
+  lakegate policy accept-columns crm.customers shows what was added to it to those whom a line restricts there
 
 lakegate.toml names two directories: catalog/ says what exists, policies/ says who may see it. Both are read again when
 a file in them changes. Environment: LAKEGATE_CONFIG, LAKEGATE_CATALOG_DIR, LAKEGATE_POLICIES_DIR,
-LAKEGATE_METASTORE_PATH, LAKEGATE_KEY.";
+LAKEGATE_METASTORE_PATH, LAKEGATE_KEY, LAKEGATE_HTTP_TOKEN.";
 
 /// One PostgreSQL endpoint over a company's lake, streams and databases; policy files decide who sees what.
 #[derive(Debug, Parser)]
@@ -51,6 +53,9 @@ pub(crate) enum Command {
     Serve,
     /// Sample data in Iceberg, Kafka and PostgreSQL, three users, and a server over them. Ctrl-C ends all of it.
     Demo(Demo),
+    /// Waits for its standard input to end and then cleans up after a demo that was killed.
+    #[command(hide = true, name = guardian::ARGUMENT)]
+    DemoGuardian,
     /// Load everything `serve` would load, start nothing. Exit code 0 or 1.
     Check,
     /// Run the pipelines of catalog/pipelines/ without serving statements. Any number of processes may: each table is
@@ -136,6 +141,12 @@ pub(crate) enum Policy {
     },
     /// Every user, table and column as text.
     Matrix,
+    /// Make the columns known that were added to restricted tables: until then they are hidden from whoever a filter, a
+    /// mask or a denied column restricts there, unless a line names them. A running server follows within a second.
+    AcceptColumns {
+        /// `schema.table`; every restricted table where absent.
+        table: Option<String>,
+    },
     /// Users.
     #[command(subcommand)]
     User(User),

@@ -7,10 +7,10 @@ mod tests;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::document::Document;
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use crate::{engine, ingest, metastore, telemetry, wire};
 
 pub use crate::document::Fault;
@@ -22,7 +22,7 @@ pub struct Config {
     pub policies_dir: PathBuf,
     /// The deployment's key: `hash` masks and the mock login of unknown users are made with it. `None`: a new one for
     /// each process.
-    #[serde(serialize_with = "redacted")]
+    #[serde(serialize_with = "secret::redacted")]
     pub key: Option<Secret<Vec<u8>>>,
     pub metastore: metastore::Config,
     pub wire: wire::Config,
@@ -60,15 +60,16 @@ struct Written {
     log: Log,
 }
 
-/// Shorter keys can be guessed.
+/// Shorter keys and tokens can be guessed.
 const KEY_BYTES_MIN: usize = 16;
 
 /// Environment variables that override the file: paths and secrets, nothing else.
-pub const OVERRIDES: [(&str, &str); 4] = [
+pub const OVERRIDES: [(&str, &str); 5] = [
     ("LAKEGATE_CATALOG_DIR", "catalog_dir"),
     ("LAKEGATE_POLICIES_DIR", "policies_dir"),
     ("LAKEGATE_METASTORE_PATH", "metastore.path"),
     ("LAKEGATE_KEY", "the content of key_file"),
+    ("LAKEGATE_HTTP_TOKEN", "the content of wire.http_token_file"),
 ];
 
 impl Config {
@@ -101,7 +102,17 @@ impl Config {
         let mut document = Document::parse(name, text);
         let Some(written) = document.read::<Written>() else { return Err(document.into_faults()) };
         let path_of = |variable: &str| environment(variable).filter(|v| !v.is_empty()).map(PathBuf::from);
-        let key = read_key(&mut document, home, written.key_file.as_deref(), environment("LAKEGATE_KEY"));
+        let mut secret = |what, key: &[&str], file: &Option<PathBuf>, variable| {
+            read_secret(
+                &mut document,
+                home,
+                &Place { what, key, file: file.as_deref(), variable },
+                environment(variable),
+            )
+        };
+        let key = secret("key", &["key_file"], &written.key_file, "LAKEGATE_KEY");
+        let token_file = &written.wire.http_token_file;
+        let token = secret("token", &["wire", "http_token_file"], token_file, "LAKEGATE_HTTP_TOKEN");
         let at_home = |path: PathBuf| home.join(path);
 
         let mut config = Self {
@@ -124,6 +135,8 @@ impl Config {
         config.metastore.path = at_home(config.metastore.path);
         config.wire.certificate = config.wire.certificate.map(at_home);
         config.wire.key = config.wire.key.map(at_home);
+        config.wire.http_token_file = config.wire.http_token_file.map(at_home);
+        config.wire.http_token = token;
         config.engine.spill_dir = config.engine.spill_dir.map(at_home);
         config.judge(&mut document);
         if document.is_sound() { Ok(config) } else { Err(document.into_faults()) }
@@ -154,33 +167,37 @@ impl Config {
     }
 }
 
-fn read_key(
+/// Where a secret may stand: in the file that `key` of the configuration names, or in a variable, which wins.
+struct Place<'a> {
+    /// `key`, `token`.
+    what: &'a str,
+    key: &'a [&'a str],
+    file: Option<&'a Path>,
+    variable: &'a str,
+}
+
+fn read_secret(
     document: &mut Document<'_>,
     home: &Path,
-    file: Option<&Path>,
-    variable: Option<String>,
+    place: &Place<'_>,
+    given: Option<String>,
 ) -> Option<Secret<Vec<u8>>> {
-    let (bytes, from) = match (variable, file) {
-        (Some(text), _) => (text.into_bytes(), "LAKEGATE_KEY".to_string()),
+    let (bytes, from) = match (given, place.file) {
+        (Some(text), _) => (text.into_bytes(), place.variable.to_string()),
         (None, None) => return None,
         (None, Some(file)) => match fs::read(home.join(file)) {
             Ok(bytes) => (bytes, file.display().to_string()),
             Err(error) => {
-                document.fault_at(&["key_file"], format!("`key_file`: {} cannot be read: {error}", file.display()));
+                let name = place.key.last().copied().unwrap_or_default();
+                let text = format!("`{name}`: {} cannot be read: {error}", file.display());
+                document.fault_at(place.key, text);
                 return None;
             }
         },
     };
     if bytes.trim_ascii().len() < KEY_BYTES_MIN {
-        document.fault_at(&["key_file"], format!("the key in {from} is shorter than {KEY_BYTES_MIN} bytes"));
+        document.fault_at(place.key, format!("the {} in {from} is shorter than {KEY_BYTES_MIN} bytes", place.what));
         return None;
     }
     Some(Secret::new(bytes.trim_ascii().to_vec()))
-}
-
-fn redacted<S: Serializer>(secret: &Option<Secret<Vec<u8>>>, serializer: S) -> Result<S::Ok, S::Error> {
-    match secret {
-        Some(_) => serializer.serialize_some("********"),
-        None => serializer.serialize_none(),
-    }
 }

@@ -4,6 +4,7 @@
 mod broker;
 mod directory;
 mod files;
+pub mod guardian;
 mod postgres;
 mod sample;
 
@@ -30,6 +31,7 @@ use crate::types::TableName;
 
 use broker::Broker;
 use directory::Directory;
+use guardian::{Guardian, Ward};
 
 /// An interrupted start ends within this.
 const INTERRUPTED_MAX: Duration = Duration::from_secs(10);
@@ -49,6 +51,7 @@ struct Demo {
     _broker: Broker,
     postgres: Option<postgres::Server>,
     directory: Directory,
+    _guardian: Guardian,
 }
 
 /// Runs until the first signal; what it started is stopped when it returns.
@@ -67,7 +70,7 @@ pub async fn run(options: Options, metrics: PrometheusHandle) -> Result<()> {
     };
     println!("{}", greeting(&demo, begin));
     signals.next().await;
-    eprintln!("demo: stopping");
+    eprintln!("demo: stopping; a second signal does not wait");
     demo.server.drain(signals.next()).await;
     Ok(())
 }
@@ -77,6 +80,10 @@ async fn start(options: &Options, metrics: PrometheusHandle, stop: &Cancellation
         TcpListener::bind(("127.0.0.1", port)).map_err(failed(format!("{flag} {port}")))?;
     }
     let directory = Directory::prepare(options.data_dir.as_deref())?;
+    let mut guardian = Guardian::start(directory.lock()?)?;
+    if directory.is_temporary() {
+        guardian.watch(Ward::Directory, directory.path())?;
+    }
     let broker = Broker::start().await?;
     let address = postgres::Address::choose()?;
     let places = files::Places {
@@ -89,15 +96,25 @@ async fn start(options: &Options, metrics: PrometheusHandle, stop: &Cancellation
     let config = Config::load(&directory.path().join("lakegate.toml"), |_| None).map_err(|faults| refuse(&faults))?;
     telemetry::init(config.log.format, &config.log.filter)?;
     eprintln!("demo: making the sample in {}", directory.path().display());
-    let (postgres, ()) = tokio::try_join!(start_postgres(directory.path(), address), fill_lake(&config, stop))?;
+    let starting = start_postgres(directory.path(), address, &mut guardian);
+    let (postgres, ()) = tokio::try_join!(starting, fill_lake(&config, stop))?;
     let server = Server::start(&config, metrics).await?;
-    Ok(Demo { server, _broker: broker, postgres, directory })
+    Ok(Demo { server, _broker: broker, postgres, directory, _guardian: guardian })
 }
 
 /// `None` where the host has none, or where it did not start: the rest of the demo is worth having.
-async fn start_postgres(directory: &Path, address: postgres::Address) -> Result<Option<postgres::Server>> {
+async fn start_postgres(
+    directory: &Path,
+    address: postgres::Address,
+    guardian: &mut Guardian,
+) -> Result<Option<postgres::Server>> {
     let Some(binaries) = postgres::binaries() else { return Ok(None) };
-    match postgres::Server::start(&binaries, &directory.join("postgres"), address).await {
+    let starting = async {
+        let home = postgres::Home::make(&directory.join("postgres"))?;
+        guardian.watch(Ward::Postgres, home.path())?;
+        postgres::Server::start(&binaries, home, address).await
+    };
+    match starting.await {
         Ok(server) => Ok(Some(server)),
         Err(error) => {
             eprintln!("demo: PostgreSQL did not start, crm.customers is missing: {error}");

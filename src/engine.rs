@@ -4,11 +4,19 @@
 mod assign;
 mod audit;
 mod bodies;
+mod budget;
+mod checkpoints;
+mod deep;
 mod dialect;
 mod fingerprint;
 pub mod functions;
+mod held;
+mod kept;
+pub(crate) mod known_columns;
+mod lanes;
 mod limits;
 mod machine;
+mod pace;
 mod parameters;
 mod pipeline;
 mod planner;
@@ -18,13 +26,14 @@ mod run;
 mod session;
 mod settings;
 mod statement;
+mod stop;
 mod transaction;
 pub mod world;
 mod write;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -35,6 +44,7 @@ use crate::error::{Error, Kind, Result};
 use crate::reflection::results::{self, Results};
 use crate::secret::Secret;
 
+pub use self::kept::{Held, KeptLimits};
 pub use self::limits::Limits;
 pub use self::run::Rows;
 pub use self::settings::SERVER_VERSION;
@@ -61,6 +71,12 @@ pub struct Config {
     pub statement_timeout_ms_max: u64,
     /// Parallel streams of one statement; 0: one per core.
     pub partitions: usize,
+    /// Statements that run on threads of their own; beyond it they share threads.
+    pub lanes_max: usize,
+    /// A statement that runs longer falls behind shorter ones.
+    pub turn_ms: u64,
+    /// How far behind, by the operating system's niceness: 0 for not at all, 19 for behind everything on the machine.
+    pub long_nice: u8,
     pub statement: Limits,
     pub cache: results::Config,
 }
@@ -75,6 +91,9 @@ impl Default for Config {
             spill_dir: None,
             statement_timeout_ms_max: 0,
             partitions: 0,
+            lanes_max: 64,
+            turn_ms: 50,
+            long_nice: 10,
             statement: Limits::default(),
             cache: results::Config::default(),
         }
@@ -105,6 +124,9 @@ impl Config {
         claim((1..=63).contains(&self.database.len()), "`database` is not a name of 1 to 63 bytes");
         claim(self.memory_bytes >= 64 << 20, "`memory_bytes` is below 64 MiB");
         claim(self.partitions <= 1_024, "`partitions` is above 1024");
+        claim(self.lanes_max > 0, "`lanes_max` is 0");
+        claim(self.long_nice <= 19, "`long_nice` is above 19");
+        claim(self.statement.planning_max > 0, "`statement` has a `planning_max` of 0");
         let cache = &self.cache;
         claim(cache.entry_bytes_max <= cache.bytes_max, "`cache` has an `entry_bytes_max` above its `bytes_max`");
         faults
@@ -116,6 +138,7 @@ impl Config {
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) planner: planner::Planner,
+    lanes: lanes::Lanes,
     pub(crate) runtime: Arc<RuntimeEnv>,
     pub(crate) partitions: usize,
     /// `None`: switched off for everybody.
@@ -146,9 +169,21 @@ impl Engine {
         let disk = DiskManagerBuilder::default().with_mode(spill).with_max_temp_directory_size(config.spill_bytes_max);
         let runtime =
             RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build_arc()?;
-        let planner = planner::Planner::new(machine::cores())?;
+        let cores = machine::cores();
+        let planner = planner::Planner::new(planner::Places {
+            running_max: config.statement.planning_max,
+            overdue_max: config.statement.planning_overdue_max,
+            timeout: Duration::from_millis(config.statement.planning_timeout_ms),
+        })?;
+        let lanes = lanes::Lanes::new(lanes::Config {
+            cores,
+            threads_max: partitions,
+            lanes_max: config.lanes_max,
+            turn: Duration::from_millis(config.turn_ms),
+            nice: i32::from(config.long_nice),
+        });
         let results = config.cache.enabled.then(|| Results::new(&config.cache));
-        let shared = Shared { config, planner, runtime, partitions, results };
+        let shared = Shared { config, planner, lanes, runtime, partitions, results };
         Ok(Arc::new(Self { shared, current, login_key, started_at: micros_now() }))
     }
 

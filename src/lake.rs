@@ -24,7 +24,7 @@ pub use commit::{Expected, Kind as CommitKind, Outcome, Staged};
 pub use connect::{S3Config, Store};
 pub use fault::{Step, reach, reach_named};
 pub use read::Reading;
-pub use schema::{Columns, FIELD_ID, field_id};
+pub use schema::{Columns, FIELD_ID, field_id, fields_within};
 pub use write::{BatchId, Written};
 
 pub use crate::metastore::{Also, Lease, TableKey, TableRow};

@@ -7,12 +7,16 @@
 pub mod document;
 /// One error for the crate: a kind, what a client may read, and a hidden source.
 pub mod error;
+/// A cheap look at a folder: whether its files can have changed.
+pub mod glance;
 /// A value that cannot be printed by accident.
 pub mod secret;
 /// One token down, one "all done" up.
 pub mod shutdown;
 /// Tracing set-up and the name of every metric.
 pub mod telemetry;
+/// Threads by purpose and their priorities.
+pub mod threads;
 /// Newtypes that every floor speaks: table names, object ids, versions.
 pub mod types;
 

@@ -14,10 +14,26 @@ use lakegate::{demo, telemetry};
 
 use cli::{Arguments, Command, IngestCommand, Policy, User};
 
+/// Gives memory back after a large statement; glibc's arenas keep it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Threads of the doors at least: a login, a cancel request and a health check are answered while results are encoded.
+const DOOR_THREADS_MIN: usize = 4;
+/// Statements are parsed and planned elsewhere, but held here. Virtual, committed page by page.
+const STACK_BYTES: usize = 16 << 20;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let done = runtime.context("threads").and_then(|runtime| runtime.block_on(run(arguments)));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).max(DOOR_THREADS_MIN);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let builder = builder.worker_threads(threads).thread_name("door").thread_stack_size(STACK_BYTES).enable_all();
+    let done = builder.build().context("threads").and_then(|runtime| {
+        let done = runtime.block_on(run(arguments));
+        // What still holds a thread would hold the process up: the drain has given it its time.
+        runtime.shutdown_background();
+        done
+    });
     match done {
         Ok(code) => code,
         Err(error) => {
@@ -40,6 +56,10 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(Command::Serve) => serve(load()?).await,
         Some(Command::Demo(cli::Demo { data_dir, pg_port, http_port })) => {
             demo::run(demo::Options { data_dir, pg_port, http_port }, telemetry::install_recorder()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::DemoGuardian) => {
+            demo::guardian::guard();
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Check) => commands::check(&load()?).await,
@@ -68,6 +88,9 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
             commands::explain(&load()?, &user, &table, verify).await
         }
         Some(Command::Policy(Policy::Matrix)) => commands::matrix(&load()?).await,
+        Some(Command::Policy(Policy::AcceptColumns { table })) => {
+            commands::accept_columns(&load()?, table.as_deref()).await
+        }
         Some(Command::Policy(Policy::User(User::Add { name }))) => commands::add_user(&load()?, &name),
         None => {
             Arguments::command().print_help().context("help")?;

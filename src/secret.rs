@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serializer};
 
 /// Wraps a password or key; [`Secret::reveal`] is the only way to the value, easy to search for.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -16,6 +16,14 @@ impl<T> Secret<T> {
 
     pub fn reveal(&self) -> &T {
         &self.0
+    }
+}
+
+/// What a printed configuration shows of one: that it is there.
+pub fn redacted<T, S: Serializer>(secret: &Option<Secret<T>>, serializer: S) -> Result<S::Ok, S::Error> {
+    match secret {
+        Some(_) => serializer.serialize_some("********"),
+        None => serializer.serialize_none(),
     }
 }
 

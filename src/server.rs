@@ -1,6 +1,7 @@
 //! Builds the floors bottom-up, opens the doors, and at the end drains top-down. It decides nothing about a statement.
 
 mod ingester;
+mod signals;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -12,24 +13,28 @@ use std::time::Duration;
 use hmac::{Hmac, Mac};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sha2::Sha256;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, Fault};
 pub use crate::engine::world::refuse;
 use crate::engine::world::{Builder, Connect, Origin};
-use crate::engine::{Current, Engine, World};
-use crate::error::{Error, Result};
+use crate::engine::{Current, Engine, World, known_columns};
+use crate::error::{Error, Kind, Result};
 use crate::metastore::Metastore;
+use crate::policy::baseline::NewColumns;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
+use crate::threads::Threads;
+use crate::types::TableName;
 use crate::wire::{self, http, pg};
 use crate::{sources, telemetry};
 
 pub use ingester::{Ingester, ingest_resume, ingest_status};
 use ingester::{pipelines, specs};
+pub use signals::Signals;
 
 /// Files and sources are looked at this often: an edit has its effect within a second.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+const PIPELINES_NICE: i32 = 5;
 /// What the doors may take beyond their own drain, and the tasks behind them after that.
 const END_MAX: Duration = Duration::from_secs(5);
 
@@ -43,26 +48,14 @@ pub struct Server {
     /// Ends after the doors: health must be able to say "draining".
     behind: Shutdown,
     patience: Duration,
+    /// Of the pipelines.
+    _threads: Threads,
 }
 
-/// SIGTERM and Ctrl-C, one as good as the other.
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    pub fn listen() -> Result<Self> {
-        let listen = |kind| signal(kind).map_err(|e| Error::internal("signals").with_source(e));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    pub async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
+/// They write files while somebody waits for an answer: behind the doors, before long statements.
+fn pipeline_threads() -> Result<Threads> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Threads::background("pipeline", cores, PIPELINES_NICE)
 }
 
 /// What `lakegate check` found in a configuration that would start.
@@ -80,6 +73,7 @@ impl Server {
     pub async fn start(config: &Config, metrics: PrometheusHandle) -> Result<Self> {
         let metastore = Arc::new(Metastore::open(&config.metastore).await?);
         let (doors, behind) = (Shutdown::new(), Shutdown::new());
+        let threads = pipeline_threads()?;
         // Before the first world: policies may name tables that pipelines make.
         let pipelines = match config.ingest.enabled {
             true => Some(pipelines(config, Arc::clone(&metastore)).await?),
@@ -99,19 +93,19 @@ impl Server {
         let mut http = None;
         if let Some(address) = config.wire.http_listen {
             let answers = answers(&engine, &doors, metrics.clone());
-            let door = http::Door::bind(address, answers, &behind).await?;
+            let door = http::Door::bind(address, &config.wire, answers, &behind).await?;
             http = Some(door.local_addr()?);
             behind.spawn("http door", door.run());
         }
         behind.spawn("catalog and policy", watch(builder, current, behind.clone()));
         if let Some(pipelines) = pipelines {
-            behind.spawn("pipelines", pipelines.run(behind.clone()));
+            behind.spawn_on(threads.handle(), "pipelines", pipelines.run(behind.clone()));
         }
         behind.spawn("metrics", telemetry::upkeep(metrics, behind.token().clone()));
         doors.spawn("postgres door", pg_door.run());
         tracing::info!(postgres = %pg, http = http.map(tracing::field::display), "serving");
         let patience = Duration::from_millis(config.wire.drain_ms) + END_MAX;
-        Ok(Self { engine, pg, http, doors, behind, patience })
+        Ok(Self { engine, pg, http, doors, behind, patience, _threads: threads })
     }
 
     /// Running statements may finish within `drain_ms`; `hurry` ends them at once. `true` when nothing had to be cut off.
@@ -130,7 +124,7 @@ pub async fn check(config: &Config) -> Result<Report> {
     let pipelines = specs(&config.catalog_dir).map_err(|faults| refuse(&faults))?;
     let (builder, world, _scratch) = dry(config).await?;
     let report = Report {
-        warnings: builder.warnings().to_vec(),
+        warnings: builder.warnings(),
         sources_down: builder.sources_down().iter().map(ToString::to_string).collect(),
         tables: world.catalog.entries.len(),
         users: world.policies.users().len(),
@@ -146,6 +140,23 @@ pub async fn check(config: &Config) -> Result<Report> {
 /// The world that `serve` would begin with, for the commands that explain policies.
 pub async fn world(config: &Config) -> Result<World> {
     Ok(dry(config).await?.1)
+}
+
+/// Makes the columns known that came to restricted tables since, of one table or of all; what they are, table by table.
+pub async fn accept_columns(config: &Config, table: Option<&str>) -> Result<Vec<NewColumns>> {
+    if !config.metastore.path.exists() {
+        let text = format!("there is no metastore {}; no server has run over it", config.metastore.path.display());
+        return Err(Error::new(Kind::Config, text));
+    }
+    let (_, world, _scratch) = dry(config).await?;
+    let is_asked = |name: &TableName| table.is_none_or(|asked| name.to_string() == asked);
+    if let Some(table) = table.filter(|_| !world.catalog.entries.keys().any(is_asked)) {
+        return Err(Error::new(Kind::UndefinedTable, format!("there is no table `{table}`; write `schema.table`")));
+    }
+    let mut new = world.policies.new_columns();
+    new.retain(|columns| is_asked(&columns.table));
+    known_columns::accept(&Metastore::open(&config.metastore).await?, &new).await?;
+    Ok(new)
 }
 
 /// Over the metastore that is there, or over an empty one that is gone with the third value.
@@ -210,7 +221,16 @@ fn derived(config: &Config, purpose: &str) -> Secret<Vec<u8>> {
 }
 
 async fn watch(mut builder: Builder, current: Arc<Current>, shutdown: Shutdown) {
-    while shutdown.token().run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+    loop {
+        let due = async {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = builder.policy_news_come() => {}
+            }
+        };
+        if shutdown.token().run_until_cancelled(due).await.is_none() {
+            return;
+        }
         builder.step(&current).await;
     }
 }

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,8 +29,17 @@ impl Shutdown {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        self.spawn_on(&Handle::current(), name, task);
+    }
+
+    /// The same on the threads of another runtime.
+    pub fn spawn_on<F>(&self, threads: &Handle, name: &'static str, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let task = threads.spawn(task);
         self.tasks.spawn(async move {
-            if let Err(error) = tokio::spawn(task).await
+            if let Err(error) = task.await
                 && error.is_panic()
             {
                 tracing::error!(task = name, error = %error, "task panicked");

@@ -1,12 +1,17 @@
 //! Tracing set-up, and the name of every metric: a constant here, described once. It records nothing itself.
 
+mod text;
+
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::error::{Error, Kind, Result};
 
@@ -19,19 +24,32 @@ pub enum Format {
     Json,
 }
 
-/// Sends log lines to standard error. `filter` is in `RUST_LOG`'s language, `info` or `lakegate=debug,warn`.
+/// Sends log lines to standard error, those of panics too. `filter` is in `RUST_LOG`'s language, `info` or
+/// `lakegate=debug,warn`.
 pub fn init(format: Format, filter: &str) -> Result<()> {
+    let lines = lines(format, filter, std::io::stderr().is_terminal(), std::io::stderr)?;
+    lines.try_init().map_err(|e| Error::internal("tracing is set up twice").with_source(e))?;
+    // The default hook writes what panicked as it is, and a panic may quote what a client sent.
+    std::panic::set_hook(Box::new(|panic| {
+        let text = panic.payload_as_str().unwrap_or("of an unknown kind");
+        tracing::error!(panic = text, at = panic.location().map(tracing::field::display), "panic");
+    }));
+    Ok(())
+}
+
+type Lines = Box<dyn Subscriber + Send + Sync>;
+
+fn lines<W>(format: Format, filter: &str, ansi: bool, writer: W) -> Result<Lines>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
     let filter = EnvFilter::try_new(filter)
         .map_err(|e| Error::new(Kind::Config, format!("log filter is not understood: {e}")))?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    let installed = match format {
-        Format::Text => lines.try_init(),
-        Format::Json => lines.json().flatten_event(true).try_init(),
-    };
-    installed.map_err(|e| Error::internal("tracing is set up twice").with_source(e))
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(ansi);
+    Ok(match format {
+        Format::Text => Box::new(lines.fmt_fields(text::Fields).finish()),
+        Format::Json => Box::new(lines.json().flatten_event(true).finish()),
+    })
 }
 
 /// Installs the process's one recorder; the handle renders what `/metrics` shows.
@@ -96,10 +114,14 @@ pub mod metrics {
         BYTES_SENT = "lakegate_bytes_sent_total", Counter, Bytes, "bytes written to clients";
         ROWS_SENT = "lakegate_rows_sent_total", Counter, Count, "rows written to clients";
         CANCELS = "lakegate_cancel_requests_total", Counter, Count, "cancel requests, by outcome: hit, idle, miss, silenced";
+        HTTP_CONNECTIONS = "lakegate_http_connections", Gauge, Count, "connections at the HTTP door";
         // --- statements
         QUERIES = "lakegate_queries_total", Counter, Count, "statements executed, by outcome: ok, abandoned or the SQLSTATE";
+        KEPT_REFUSED = "lakegate_kept_refused_total", Counter, Count, "prepared statements and portals refused for their number or bytes";
         QUERY_SECONDS = "lakegate_query_seconds", Histogram, Seconds, "time from execution to the last row";
         PANICS = "lakegate_panics_total", Counter, Count, "statements that ended in a panic";
+        PLANNING_OVERDUE = "lakegate_planning_overdue_total", Counter, Count, "statements whose planning ran on past its deadline or its client";
+        STATEMENTS_BEHIND = "lakegate_statements_behind_total", Counter, Count, "statements that ran past their turn and fell behind shorter ones";
         MEMORY_POOL_BYTES = "lakegate_memory_pool_bytes", Gauge, Bytes, "memory reserved by running statements";
         SPILL_BYTES = "lakegate_spill_bytes", Gauge, Bytes, "temporary files of running statements";
         RESULT_CACHE_HITS = "lakegate_result_cache_hits_total", Counter, Count, "statements answered from the result cache";

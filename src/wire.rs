@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::KeptLimits;
 use crate::error::{Error, Kind, Result};
+use crate::secret::{self, Secret};
 
 /// What is done with clients that do not speak TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,8 +36,16 @@ pub enum Tls {
 pub struct Config {
     /// Addresses of the PostgreSQL door.
     pub listen: Vec<SocketAddr>,
-    /// Address of `/healthz`, `/readyz`, `/metrics`; none by default.
+    /// Address of `/healthz`, `/readyz`, `/metrics`; none by default. `/healthz` answers everybody, the other two, which
+    /// name sources and tables, this machine, `http_networks` and whoever sends `Authorization: Bearer` with the token.
     pub http_listen: Option<SocketAddr>,
+    /// Networks or addresses that may read all of it, such as Prometheus's and the orchestrator's.
+    pub http_networks: Vec<http::Network>,
+    /// The file that holds the token; LAKEGATE_HTTP_TOKEN is used instead where it is set. No token by default.
+    pub http_token_file: Option<PathBuf>,
+    /// Read from one of them by `config`.
+    #[serde(skip_deserializing, serialize_with = "secret::redacted")]
+    pub http_token: Option<Secret<Vec<u8>>>,
     /// `require` when a certificate is configured, else `off`.
     pub tls: Option<Tls>,
     /// PEM chain, the server's certificate first.
@@ -72,9 +82,11 @@ pub struct Config {
     pub read_ahead_max: usize,
     /// Statements in one simple Query.
     pub statements_per_query_max: usize,
+    /// Prepared statements of a session, by Parse and by SQL's PREPARE together.
     pub prepared_max: usize,
     pub portals_max: usize,
-    /// Texts of prepared statements and parameters of portals, together.
+    /// Texts and names of prepared statements, names and parameters of portals and texts of remembered plans of a session,
+    /// together.
     pub prepared_bytes_max: usize,
     /// A client that takes no byte for this long is let go.
     pub write_timeout_ms: u64,
@@ -82,6 +94,15 @@ pub struct Config {
     pub cancel_grace_ms: u64,
     /// At shutdown running statements may take this long.
     pub drain_ms: u64,
+
+    // --- the HTTP door
+    /// In all and from one address.
+    pub http_connections_max: usize,
+    pub http_connections_per_ip_max: usize,
+    /// From the connection's first byte to the answer's last; each connection carries one request.
+    pub http_request_timeout_ms: u64,
+    /// A request line and its headers. Bodies are refused whatever their size.
+    pub http_header_bytes_max: usize,
 }
 
 impl Default for Config {
@@ -89,6 +110,9 @@ impl Default for Config {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5432))],
             http_listen: None,
+            http_networks: Vec::new(),
+            http_token_file: None,
+            http_token: None,
             tls: None,
             certificate: None,
             key: None,
@@ -107,12 +131,16 @@ impl Default for Config {
             message_bytes_max: 16 << 20,
             read_ahead_max: 64,
             statements_per_query_max: 1_000,
-            prepared_max: 1_000,
+            prepared_max: KeptLimits::default().prepared_max,
             portals_max: 100,
-            prepared_bytes_max: 16 << 20,
+            prepared_bytes_max: KeptLimits::default().bytes_max,
             write_timeout_ms: 300_000,
             cancel_grace_ms: 1_000,
             drain_ms: 30_000,
+            http_connections_max: 200,
+            http_connections_per_ip_max: 50,
+            http_request_timeout_ms: 10_000,
+            http_header_bytes_max: 16 << 10,
         }
     }
 }
@@ -139,6 +167,7 @@ impl Config {
         claim(self.message_bytes_max >= 1_024, "`message_bytes_max` is below 1024");
         claim(self.message_bytes_max < 1 << 30, "`message_bytes_max` is not below 1 GiB, the protocol's own limit");
         claim(self.pending_per_ip_max <= self.pending_max, "`pending_per_ip_max` is above `pending_max`");
+        claim(self.http_header_bytes_max >= 256, "`http_header_bytes_max` is below 256, no request fits");
         for (name, value) in [
             ("startup_timeout_ms", self.startup_timeout_ms),
             ("write_timeout_ms", self.write_timeout_ms),
@@ -149,6 +178,9 @@ impl Config {
             ("read_ahead_max", self.read_ahead_max as u64),
             ("portals_max", self.portals_max as u64),
             ("prepared_max", self.prepared_max as u64),
+            ("http_connections_max", self.http_connections_max as u64),
+            ("http_connections_per_ip_max", self.http_connections_per_ip_max as u64),
+            ("http_request_timeout_ms", self.http_request_timeout_ms),
         ] {
             claim(value > 0, &format!("`{name}` is 0"));
         }

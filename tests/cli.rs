@@ -1,12 +1,13 @@
 //! The command line as a person meets it: exit codes, what is said, how soon. What commands find is other tests' business.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::tree;
+use crate::wire::client::Client;
 
 /// A refused configuration says so within this.
 const REFUSAL_MAX: Duration = Duration::from_secs(1);
@@ -118,5 +119,46 @@ fn help_teaches_by_example() {
     let text = said(&output.stdout);
     for example in ["lakegate demo", "lakegate policy explain", "LAKEGATE_CATALOG_DIR"] {
         assert!(text.contains(example), "{example} is not in the help:\n{text}");
+    }
+}
+
+/// Whoever has not logged in yet may call himself anything, and what he calls himself is logged.
+#[tokio::test]
+async fn a_strangers_name_begins_no_line_of_the_log() {
+    const NAME: &str = "x\n2026-01-01T00:00:00.000000Z  INFO audit: statement user=\"admin\" outcome=\"ok\"\r\u{1b}[2J";
+    for format in ["text", "json"] {
+        let home = home(&format!("[log]\nformat = '{format}'\nfilter = 'info,lakegate=debug'"));
+        write_private(home.path(), "policies/policy.csv", "");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lakegate"));
+        command.current_dir(home.path()).arg("serve").env_remove("LAKEGATE_CONFIG").stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let (says, heard) = std::sync::mpsc::channel();
+        std::thread::spawn(move || lines.map(|line| says.send(line)).all(|sent| sent.is_ok()));
+        let mut log = Vec::new();
+        let mut until = |text: &str| loop {
+            let line = heard.recv_timeout(Duration::from_secs(30)).unwrap_or_else(|e| panic!("{e}: {log:?}"));
+            log.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        };
+        let address = regex::Regex::new(r"127\.0\.0\.1:\d+").unwrap();
+        let serving = until("serving");
+        let address = address.find(&serving).unwrap().as_str().parse().unwrap();
+        Client::log_in(address, NAME, "guess").await.err().unwrap();
+        until("login failed");
+        until("error sent");
+        process.kill().unwrap();
+        process.wait().unwrap();
+        let begin = regex::Regex::new(r"^20\d\d-\d\d-\d\dT[\d:.]+Z ( INFO|DEBUG| WARN)").unwrap();
+        for line in &log {
+            assert!(!line.contains(char::is_control), "{line:?}");
+            match format {
+                "json" => drop(serde_json::from_str::<serde_json::Value>(line).unwrap()),
+                _ => assert!(begin.is_match(line) && !line.contains("audit: statement user=\"admin\""), "{line}"),
+            }
+        }
+        assert_eq!(log.iter().filter(|line| line.contains("2026-01-01T00:00:00")).count(), 2, "{log:#?}");
     }
 }

@@ -67,9 +67,13 @@ impl Demo {
     }
 
     fn interrupt(&mut self) -> ExitStatus {
-        let id = self.process.id().to_string();
-        Command::new("sh").args(["-c", "kill -INT $0", &id]).status().unwrap();
+        self.signal("INT");
         self.process.wait().unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("sh").args(["-c", "kill -$1 $0", &id, name]).status().unwrap().success());
     }
 }
 
@@ -181,6 +185,89 @@ fn ctrl_c_leaves_nothing_running() {
     for port in [demo.pg_port, demo.http_port] {
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "somebody listens on {port}");
     }
+}
+
+#[test]
+fn a_killed_demo_leaves_no_process_and_no_directory() {
+    // A temporary directory, so that all of it has to go.
+    let home = tempfile::Builder::new().permissions(mode(0o755)).tempdir().unwrap();
+    for moment in ["demo: making the sample", "Ctrl-C stops everything"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lakegate"));
+        command.args(["demo", "--pg-port", &free_port().to_string(), "--http-port", &free_port().to_string()]);
+        command.env("TMPDIR", home.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let (said, heard) = std::sync::mpsc::channel();
+        let pipes: [Box<dyn std::io::Read + Send>; 2] =
+            [Box::new(process.stdout.take().unwrap()), Box::new(process.stderr.take().unwrap())];
+        for pipe in pipes {
+            let said = said.clone();
+            std::thread::spawn(move || {
+                BufReader::new(pipe).lines().map_while(Result::ok).try_for_each(|l| said.send(l))
+            });
+        }
+        while !heard.recv_timeout(PATIENCE).unwrap().contains(moment) {}
+        assert!(std::fs::read_dir(home.path()).unwrap().count() > 0, "the demo is elsewhere");
+        process.kill().unwrap();
+        process.wait().unwrap();
+        let begin = Instant::now();
+        loop {
+            let directories: Vec<_> = std::fs::read_dir(home.path()).unwrap().flatten().map(|e| e.path()).collect();
+            let processes = left(home.path());
+            if directories.is_empty() && processes.is_empty() {
+                break;
+            }
+            assert!(begin.elapsed() < PATIENCE, "left after {moment}: {directories:?} {processes:?}");
+            std::thread::yield_now();
+        }
+        println!("demo: killed after \"{moment}\", gone {:.1} s later", begin.elapsed().as_secs_f32());
+    }
+}
+
+/// Takes minutes, and yields to nobody.
+const BURNING: &str =
+    "SELECT count(*) FROM generate_series(1,60000) a(x) JOIN generate_series(1,60000) b(y) ON (x*y)%7=3";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_the_process_at_once_whatever_runs() {
+    let mut demo = Demo::start();
+    let mut running = vec![];
+    for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+        let client = demo.connect("admin").await;
+        running.push(tokio::spawn(async move { client.simple_query(BURNING).await.map(|_| ()) }));
+    }
+    // They run when they have used more time than a start and logins take.
+    let before = cpu_ticks(demo.process.id());
+    let begin = Instant::now();
+    while cpu_ticks(demo.process.id()) < before + 100 {
+        assert!(begin.elapsed() < PATIENCE, "the queries do not run");
+        tokio::task::yield_now().await;
+    }
+    demo.signal("INT");
+    let second = Instant::now();
+    let status = loop {
+        if let Some(status) = demo.process.try_wait().unwrap() {
+            break status;
+        }
+        assert!(second.elapsed() < Duration::from_secs(5), "the process goes on");
+        // Two signals in one moment are one to the kernel.
+        demo.signal("INT");
+    };
+    println!("demo: ended {} ms after the second signal", second.elapsed().as_millis());
+    assert!(second.elapsed() < Duration::from_secs(1), "{status} after {:?}", second.elapsed());
+    for query in running {
+        assert!(query.await.unwrap().is_err(), "half an answer was taken for one");
+    }
+    let begin = Instant::now();
+    while !left(demo.dir.path()).is_empty() {
+        assert!(begin.elapsed() < PATIENCE, "PostgreSQL outlives the demo: {:?}", left(demo.dir.path()));
+    }
+}
+
+/// User and system time of a process, in hundredths of a second.
+fn cpu_ticks(id: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
 #[test]

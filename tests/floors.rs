@@ -8,7 +8,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use crate::tree;
 
 /// Anyone may use these.
-const GROUND: [&str; 6] = ["document", "error", "secret", "shutdown", "telemetry", "types"];
+const GROUND: [&str; 8] = ["document", "error", "glance", "secret", "shutdown", "telemetry", "threads", "types"];
 
 /// Module → the modules it may name besides the ground and itself.
 const MAY_SEE: [(&str, &[&str]); 14] = [
@@ -51,17 +51,22 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// Foreign crate → the modules that may name it.
-const HOMES: [(&str, &[&str]); 13] = [
+const HOMES: [(&str, &[&str]); 18] = [
     ("anyhow", &["main"]),
     ("axum", &["wire"]),
     ("casbin", &["policy"]),
     ("clap", &["main"]),
+    ("hyper", &["wire"]),
+    ("hyper_util", &["wire"]),
     ("iceberg", &["lake"]),
+    ("ipnet", &["wire"]),
     ("moka", &["lake", "reflection"]),
+    ("mimalloc", &["main"]),
     ("metrics_exporter_prometheus", &["telemetry", "server", "demo"]),
     ("pgwire", &["wire"]),
     ("rcgen", &["demo"]),
     ("rdkafka", &["sources", "ingest", "demo"]),
+    ("rustix", &["threads"]),
     ("sqlx", &["metastore"]),
     ("tokio_postgres", &["sources", "demo"]),
     ("tokio_rustls", &["wire", "sources"]),

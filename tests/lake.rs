@@ -5,7 +5,7 @@ mod changed;
 mod commit;
 mod kill;
 mod oracle;
-mod peers;
+pub mod peers;
 mod recorded;
 mod rows;
 mod s3;

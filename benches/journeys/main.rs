@@ -6,6 +6,7 @@
 //! (0.01); only runs of at least full scale are kept.
 #![allow(unreachable_pub)]
 
+mod beside;
 mod cache;
 mod client;
 mod commit;
@@ -43,8 +44,9 @@ impl Scale {
 type Journey = fn(Scale) -> Result<String>;
 
 /// In the order in which they run.
-const JOURNEYS: [(&str, Journey); 5] = [
+const JOURNEYS: [(&str, Journey); 6] = [
     ("tpch", tpch::run),
+    ("beside", beside::run),
     ("result", result::run),
     ("cache", cache::run),
     ("commit", commit::run),

@@ -15,7 +15,7 @@ use tpchgen::q_and_a::QueryAndAnswer;
 use tpchgen_arrow::{CustomerArrow, LineItemArrow, OrderArrow};
 
 use crate::Scale;
-use crate::client::Client;
+use crate::client::{Client, Login};
 use crate::gateway::{Gateway, Lake};
 use crate::measure::{Arm, Process, interleave, ratio};
 use crate::peer::Peer;
@@ -23,7 +23,7 @@ use crate::plain::Plain;
 use crate::report::{spread, table, times};
 
 /// With the parameters of the specification's validation run, for which the answers are known.
-const QUERIES: [(i32, &str, &str); 3] = [
+pub const QUERIES: [(i32, &str, &str); 3] = [
     (
         1,
         "q1",
@@ -70,7 +70,7 @@ pub fn run(scale: Scale) -> Result<String> {
     for (number, name, sql) in QUERIES {
         stage.check(number, sql, scale).with_context(|| name)?;
         let Stage { runtime, gateway, plain, duckdb } = &mut stage;
-        let mut client = runtime.block_on(connect(gateway))?;
+        let mut client = runtime.block_on(connect(&gateway.login))?;
         let theirs = json!({ "do": "duckdb_query", "sql": sql });
         let measured = interleave(
             scale.rounds,
@@ -106,13 +106,7 @@ pub fn run(scale: Scale) -> Result<String> {
 impl Stage {
     fn set(factor: f64) -> Result<Self> {
         let runtime = Runtime::new()?;
-        let lake = runtime.block_on(async {
-            let lake = Lake::new("tpch").await?;
-            write(&lake, "customer", CustomerArrow::new(CustomerGenerator::new(factor, 1, 1))).await?;
-            write(&lake, "orders", OrderArrow::new(OrderGenerator::new(factor, 1, 1))).await?;
-            write(&lake, "lineitem", LineItemArrow::new(LineItemGenerator::new(factor, 1, 1))).await?;
-            anyhow::Ok(lake)
-        })?;
+        let lake = runtime.block_on(lake(factor))?;
         let files: Vec<(&str, Vec<PathBuf>)> =
             TABLES.into_iter().map(|t| Ok((t, lake.files(&TableName::new("tpch", t))?))).collect::<Result<_>>()?;
         let plain = Plain::over(&files)?;
@@ -125,7 +119,7 @@ impl Stage {
 
     /// A figure for a wrong answer would be worth nothing.
     fn check(&mut self, number: i32, sql: &str, scale: Scale) -> Result<()> {
-        let ours = self.runtime.block_on(async { connect(&self.gateway).await?.rows(sql).await })?;
+        let ours = self.runtime.block_on(async { connect(&self.gateway.login).await?.rows(sql).await })?;
         ensure!(!ours.is_empty() || scale.factor < 0.1, "no rows");
         alike(&ours, &self.plain.rows(sql)?, 1e-9).context("beside DataFusion")?;
         // Averages of decimals are floats there, and cut off after six digits here.
@@ -143,8 +137,18 @@ impl Stage {
     }
 }
 
-async fn connect(gateway: &Gateway) -> Result<Client> {
-    let mut client = Client::connect(&gateway.login).await?;
+/// The three tables, before a server.
+pub async fn lake(factor: f64) -> Result<Lake> {
+    let lake = Lake::new("tpch").await?;
+    write(&lake, "customer", CustomerArrow::new(CustomerGenerator::new(factor, 1, 1))).await?;
+    write(&lake, "orders", OrderArrow::new(OrderGenerator::new(factor, 1, 1))).await?;
+    write(&lake, "lineitem", LineItemArrow::new(LineItemGenerator::new(factor, 1, 1))).await?;
+    Ok(lake)
+}
+
+/// Logged in, without the result cache.
+pub async fn connect(login: &Login) -> Result<Client> {
+    let mut client = Client::connect(login).await?;
     client.simple("SET lakegate.cache = off").await?;
     client.simple("SET search_path = tpch").await?;
     Ok(client)

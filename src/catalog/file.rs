@@ -5,11 +5,13 @@ mod toml;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3;
 
 use super::dataset::Dataset;
 use super::visible::SYSTEM_SCHEMAS;
+use crate::glance::Glance;
 use crate::sources;
 use crate::types::TableName;
 
@@ -24,6 +26,32 @@ pub struct Draft {
     pub datasets: Vec<Dataset>,
     /// Of every file read, names included.
     pub hash: u64,
+}
+
+/// A catalog's folder, read again when its files can have changed.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    /// What was read last, and the look before that.
+    read: Option<(Glance, Result<Arc<Draft>, Vec<Fault>>)>,
+}
+
+impl Folder {
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), read: None }
+    }
+
+    /// As [`Draft::read`].
+    pub fn read(&mut self) -> Result<Arc<Draft>, Vec<Fault>> {
+        match &self.read {
+            Some((glance, read)) if glance.still_holds() => read.clone(),
+            _ => {
+                let (glance, read) = (Glance::of(&self.path), Draft::read(&self.path).map(Arc::new));
+                self.read = Some((glance, read.clone()));
+                read
+            }
+        }
+    }
 }
 
 /// One `sources/<name>.toml`.

@@ -132,3 +132,29 @@ fn the_settled_form_shows_every_default_and_no_secret() {
     assert!(printed.contains("[engine.statement]\n") && printed.contains("format = \"json\""), "{printed}");
     assert!(!format!("{config:?}").contains("0123456789abcdef"));
 }
+
+#[test]
+fn the_http_token_is_a_secret_from_a_file_or_the_environment() {
+    let text = "[wire]\nhttp_token_file = 'good.key'\nhttp_networks = ['10.0.0.0/8', '192.0.2.7']\n";
+    let config = settle_with(text, &[]).unwrap();
+    assert_eq!(config.wire.http_token.as_ref().unwrap().reveal(), b"0123456789abcdef0123456789abcdef");
+    let printed = config.print();
+    assert!(printed.contains("http_token = \"********\"") && !printed.contains("0123456789abcdef"), "{printed}");
+    assert!(printed.contains("http_networks = [\"10.0.0.0/8\", \"192.0.2.7/32\"]"), "{printed}");
+    let config = settle_with(text, &[("LAKEGATE_HTTP_TOKEN", "an environment's token")]).unwrap();
+    assert_eq!(config.wire.http_token.unwrap().reveal(), b"an environment's token");
+    check(
+        "[wire]\nhttp_token_file = 'short.key'\n",
+        &["lakegate.toml:2:1: the token in short.key is shorter than 16 bytes"],
+    );
+    check(
+        "[wire]\nhttp_token_file = 'no.key'\n",
+        &["lakegate.toml:2:1: `http_token_file`: no.key cannot be read: No such file or directory (os error 2)"],
+    );
+    check(
+        "[wire]\nhttp_networks = ['10.0.0.0/8', '10.0.0.0/99']\n",
+        &["lakegate.toml:2:17: `http_networks` in [wire]: `10.0.0.0/99` is not a network such as 10.0.0.0/8"],
+    );
+    let faults = settle_with("[wire]\nhttp_token = 'in clear'\n", &[]).unwrap_err();
+    assert!(faults[0].contains("unknown key `http_token` in [wire]"), "{faults:?}");
+}

@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::{failed, postgres};
 use crate::error::{Error, Kind, Result};
@@ -12,13 +13,16 @@ use crate::error::{Error, Kind, Result};
 const MARKER: &str = ".lakegate-demo";
 const MARKER_TEXT: &str = "`lakegate demo` made this directory and empties it at its next start.\n";
 
+/// So long a killed demo's guardian may still be cleaning up.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
+
 /// Held while the demo runs; a temporary one is removed at the end.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
     temporary: bool,
     /// Locked: two demos do not share a directory.
-    _marker: File,
+    marker: File,
 }
 
 impl Directory {
@@ -39,11 +43,20 @@ impl Directory {
                 remove(&entry.path())?;
             }
         }
-        Ok(Self { path, temporary: wanted.is_none(), _marker: marker })
+        Ok(Self { path, temporary: wanted.is_none(), marker })
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The same lock for another process.
+    pub(super) fn lock(&self) -> Result<File> {
+        self.marker.try_clone().map_err(failed(self.path.display()))
+    }
+
+    pub(super) fn is_temporary(&self) -> bool {
+        self.temporary
     }
 
     /// Writes a file that only its owner reads, with its directories.
@@ -85,6 +98,10 @@ fn claim(path: &Path) -> Result<File> {
     }
     let options = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&name);
     let mut marker = options.map_err(&unusable)?;
+    let begin = Instant::now();
+    while begin.elapsed() < LOCK_WAIT && matches!(marker.try_lock(), Err(TryLockError::WouldBlock)) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     match marker.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

@@ -35,6 +35,7 @@ pub(super) struct Places<'a> {
 /// Writes them all, `lakegate.toml` and what it names.
 pub(super) fn write(directory: &Directory, places: &Places<'_>) -> Result<()> {
     let warehouse = directory.directory("lake/warehouse".as_ref())?;
+    directory.directory("spill".as_ref())?;
     let (postgres_port, warehouse) = (places.postgres.port.to_string(), format!("file://{}", warehouse.display()));
     let fillings = [
         ("@WAREHOUSE@", warehouse.as_str()),
@@ -78,6 +79,7 @@ key = "tls/key.pem"
 
 [engine]
 search_path = "sales, stream, crm, reports"   # `\dt` and names without a schema look here
+spill_dir = "spill"            # what does not fit into memory; gone with the demo
 
 [log]
 filter = "warn,lakegate=info,sqlx=error,librdkafka=error"

@@ -24,6 +24,8 @@ const OWNER: &str = "demo";
 /// Rows of one COPY message.
 const ROWS_IN_MESSAGE: i64 = 2_000;
 const START_MAX: Duration = Duration::from_secs(30);
+/// What is killed is gone within this.
+const END_MAX: Duration = Duration::from_secs(10);
 
 /// What to say where no server program is found.
 pub(super) const HOW_TO_GET: &str = "no PostgreSQL server program was found, so crm.customers is missing and everything else works.\n\
@@ -38,6 +40,14 @@ pub(super) struct Address {
     pub(super) password: String,
 }
 
+/// A directory made for a server.
+#[derive(Debug)]
+pub(super) struct Home {
+    path: PathBuf,
+    /// Whom the server runs as there; `None` for ourselves.
+    account: Option<Account>,
+}
+
 /// A running server; dropping it stops it and removes its files.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -48,6 +58,7 @@ pub(super) struct Server {
 }
 
 /// Somebody PostgreSQL agrees to run as: it refuses root.
+#[derive(Debug)]
 struct Account {
     uid: u32,
     gid: u32,
@@ -84,9 +95,8 @@ impl Address {
 }
 
 impl Server {
-    /// `directory` is made, or a temporary one where the unprivileged user cannot reach it.
-    pub(super) async fn start(binaries: &Path, directory: &Path, address: Address) -> Result<Self> {
-        let (directory, account) = home(directory)?;
+    pub(super) async fn start(binaries: &Path, home: Home, address: Address) -> Result<Self> {
+        let Home { path: directory, account } = home;
         initialise(binaries, &directory, account.as_ref(), &address.password).await?;
         let process = launch(binaries, &directory, account.as_ref(), address.port)?;
         let mut server = Self { process, binaries: binaries.to_path_buf(), directory, address };
@@ -171,6 +181,34 @@ pub(super) fn stop_leftover(directory: &Path) {
     }
 }
 
+/// Ends everything that works in `directory`: a server by its own means, so that it gives back what the kernel lent it,
+/// then whatever is left, an `initdb` half through for one.
+pub(super) fn end(directory: &Path) {
+    stop_leftover(directory);
+    let begin = Instant::now();
+    loop {
+        let left = working_in(directory);
+        if left.is_empty() || begin.elapsed() > END_MAX {
+            return;
+        }
+        let mut kill = Command::new("sh");
+        kill.args(["-c", "kill -KILL \"$@\"", "kill"]).args(left.iter().map(ToString::to_string));
+        let _ = kill.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// PostgreSQL's programs whose working directory is `directory` or lies below it, where the system tells of such.
+fn working_in(directory: &Path) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let linked = |process: &fs::DirEntry, name: &str| fs::read_link(process.path().join(name)).unwrap_or_default();
+    let ours = processes.filter(|process| {
+        let program = linked(process, "exe");
+        linked(process, "cwd").starts_with(directory) && (program.ends_with("postgres") || program.ends_with("initdb"))
+    });
+    ours.filter_map(|process| process.file_name().to_str()?.parse().ok()).collect()
+}
+
 /// Waits until it has stopped; there is nothing to do about one that does not.
 fn stop(binaries: &Path, directory: &Path, mode: &str) {
     let account = fs::metadata(directory).ok().map(|m| Account { uid: m.uid(), gid: m.gid() });
@@ -188,27 +226,32 @@ async fn connect(config: &tokio_postgres::Config) -> Result<tokio_postgres::Clie
     Ok(client)
 }
 
-/// Makes the server's directory and tells whom to run it as, `None` for ourselves. It is `wanted`, or a temporary one
-/// where `wanted` lies below somebody's private directory.
-fn home(wanted: &Path) -> Result<(PathBuf, Option<Account>)> {
-    let made = |place: &Path| fs::DirBuilder::new().mode(0o700).create(place).map_err(failed(place.display()));
-    made(wanted)?;
-    let owner = fs::metadata(wanted).map_err(failed(wanted.display()))?.uid();
-    if owner != 0 {
-        return Ok((wanted.to_path_buf(), None));
+impl Home {
+    /// `wanted`, or a temporary one where `wanted` lies below somebody's private directory.
+    pub(super) fn make(wanted: &Path) -> Result<Self> {
+        let made = |place: &Path| fs::DirBuilder::new().mode(0o700).create(place).map_err(failed(place.display()));
+        made(wanted)?;
+        let owner = fs::metadata(wanted).map_err(failed(wanted.display()))?.uid();
+        if owner != 0 {
+            return Ok(Self { path: wanted.to_path_buf(), account: None });
+        }
+        let account = unprivileged()?;
+        let open = |path: &Path| path.metadata().is_ok_and(|m| m.permissions().mode() & 0o001 != 0);
+        let path = if wanted.ancestors().skip(1).all(|parent| parent.as_os_str().is_empty() || open(parent)) {
+            wanted.to_path_buf()
+        } else {
+            fs::remove_dir(wanted).map_err(failed(wanted.display()))?;
+            let path = std::env::temp_dir().join(format!("lakegate-demo-postgres-{}", uuid::Uuid::new_v4().simple()));
+            made(&path)?;
+            path
+        };
+        chown(&path, Some(account.uid), Some(account.gid)).map_err(failed(path.display()))?;
+        Ok(Self { path, account: Some(account) })
     }
-    let account = unprivileged()?;
-    let open = |path: &Path| path.metadata().is_ok_and(|m| m.permissions().mode() & 0o001 != 0);
-    let place = if wanted.ancestors().skip(1).all(|parent| parent.as_os_str().is_empty() || open(parent)) {
-        wanted.to_path_buf()
-    } else {
-        fs::remove_dir(wanted).map_err(failed(wanted.display()))?;
-        let place = std::env::temp_dir().join(format!("lakegate-demo-postgres-{}", uuid::Uuid::new_v4().simple()));
-        made(&place)?;
-        place
-    };
-    chown(&place, Some(account.uid), Some(account.gid)).map_err(failed(place.display()))?;
-    Ok((place, Some(account)))
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 fn unprivileged() -> Result<Account> {
@@ -294,7 +337,8 @@ mod tests {
     async fn the_server_holds_the_customers_and_leaves_nothing_behind() {
         let binaries = binaries().expect("this test needs PostgreSQL's server programs; ./x test installs them");
         let home = tempfile::tempdir().unwrap();
-        let server = Server::start(&binaries, &home.path().join("postgres"), Address::choose().unwrap()).await.unwrap();
+        let made = Home::make(&home.path().join("postgres")).unwrap();
+        let server = Server::start(&binaries, made, Address::choose().unwrap()).await.unwrap();
         let (process, directory) = (server.process.id(), server.directory.clone());
         let mut config = tokio_postgres::Config::new();
         config

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
+use super::deep::on_big_stack;
 use super::resolver::{Reached, Resolver, Rights};
 use super::{dialect, limits, statement};
 use crate::catalog::Catalog;
@@ -12,8 +13,13 @@ use crate::catalog::dataset::Dataset;
 use crate::error::{Error, Kind, Result};
 use datafusion::logical_expr::LogicalPlan;
 
-/// The columns of a dataset before any policy exists. Nothing planned here can be opened.
+/// The columns of a dataset before any policy exists. Nothing planned here can be opened. A body is as deep as a statement
+/// may be, and a catalog is built on whatever thread looks at the files.
 pub(crate) fn raw_schema(dataset: &Dataset, catalog: &Catalog) -> Result<SchemaRef> {
+    on_big_stack(|| raw_schema_now(dataset, catalog))
+}
+
+fn raw_schema_now(dataset: &Dataset, catalog: &Catalog) -> Result<SchemaRef> {
     let state = super::session::base_state();
     let resolver = Resolver::new(catalog, Rights::Raw, &state, &[], None);
     let plan = plan(dataset, &resolver)?;
@@ -33,7 +39,8 @@ pub(crate) fn raw_schema(dataset: &Dataset, catalog: &Catalog) -> Result<SchemaR
 
 /// A body with the rights of `resolver`; what it reaches is noted there.
 pub(crate) fn plan(dataset: &Dataset, resolver: &Resolver<'_>) -> Result<LogicalPlan> {
-    let mut parsed = limits::parse(&dataset.sql, &limits::Limits::default())?;
+    let limits = limits::Limits::default();
+    let mut parsed = limits::parse(&dataset.sql, &limits)?;
     let (Some(only), true) = (parsed.pop(), parsed.is_empty()) else {
         return Err(Error::new(Kind::Syntax, "a dataset is exactly one query"));
     };
@@ -41,6 +48,7 @@ pub(crate) fn plan(dataset: &Dataset, resolver: &Resolver<'_>) -> Result<Logical
         return Err(Error::new(Kind::Syntax, "a dataset is a query"));
     };
     dialect::rewrite(&mut query)?;
+    limits::check_expansion(&query, &limits, &|name| resolver.columns_of(name))?;
     resolver.plan(*query, &[])
 }
 

@@ -3,11 +3,14 @@
 //! changes a session: set_config and its like are the engine's own business.
 
 mod allowed;
+mod budgeted;
+mod collecting;
 mod definitions;
 mod lookup;
 mod privileges;
 mod session;
 mod text;
+mod textcat;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -27,6 +30,9 @@ use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::OID;
 
 pub(crate) use allowed::is_allowed;
+pub(crate) use budgeted::budgeted;
+pub(crate) use collecting::{collecting, collects};
+pub(crate) use textcat::ConcatenationAsks;
 
 /// Every function here, bound to what one session sees. Names are without `pg_catalog.`.
 pub fn scalar(view: &Arc<View>) -> Vec<Arc<ScalarUDF>> {
@@ -37,7 +43,7 @@ pub fn scalar(view: &Arc<View>) -> Vec<Arc<ScalarUDF>> {
         view: Arc::clone(view),
         signature: Signature::user_defined(function.volatility),
     });
-    bound.map(|bound| Arc::new(ScalarUDF::new_from_impl(bound))).collect()
+    bound.map(|bound| budgeted(Arc::new(ScalarUDF::new_from_impl(bound)))).collect()
 }
 
 /// What an argument is read as.

@@ -1,17 +1,24 @@
 //! Statement limits that stand before planning: 40 KB of SQL must not kill the process. Bytes, then tokens (a flat list,
-//! so counting needs no stack), then the parsed tree's nodes and depth on the big stack, after long flat chains have been
-//! balanced. Execution limits are `run`'s.
+//! so counting needs no stack), then the parser's steps, then the parsed tree's nodes and depth on the big stack, after
+//! long flat chains have been balanced; then, by arithmetic, what the names in it stand for. Execution limits are `run`'s.
+
+mod balance;
+mod expansion;
+mod measure;
+mod metered;
+mod plan;
+mod tokens;
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Query, SetExpr, Statement, Visit, VisitMut, Visitor, VisitorMut,
-};
+use datafusion::sql::sqlparser::ast::{Statement, VisitMut};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use expansion::check as check_expansion;
+pub(crate) use plan::{check as check_plan, check_physical, rows_per_batch};
 
 use crate::error::{Error, Kind, Result};
 
@@ -26,9 +33,23 @@ pub struct Limits {
     pub depth_max: usize,
     /// Length of an operator chain that cannot be balanced.
     pub chain_max: usize,
-    /// Nodes of the plan after views and policy.
+    /// Nodes of the plan with each CTE and each dataset in its place.
     pub plan_nodes_max: usize,
+    /// Steps of the plan above each other, as it is run.
+    pub plan_depth_max: usize,
+    /// Columns of all its nodes together: each join carries those of all tables before it.
+    pub plan_columns_max: usize,
+    /// Operators of an expression whose columns are replaced by what computes them; and of all predicates together.
+    pub expression_nodes_max: usize,
+    /// CUBE of n columns is 2ⁿ of them.
+    pub grouping_sets_max: usize,
     pub planning_timeout_ms: u64,
+    /// Statements parsed and planned at a time.
+    pub planning_max: usize,
+    /// Of those whose time ran out, how many may work on before their places stay taken.
+    pub planning_overdue_max: usize,
+    /// Of one value that a function makes.
+    pub value_bytes_max: usize,
     pub parameters_max: usize,
     pub columns_max: usize,
     /// Statements in one simple Query.
@@ -41,18 +62,22 @@ impl Default for Limits {
             statement_bytes_max: 1 << 20,
             nodes_max: 50_000,
             depth_max: 128,
-            chain_max: 1_000,
+            chain_max: 500,
             plan_nodes_max: 10_000,
+            plan_depth_max: 500,
+            plan_columns_max: 100_000,
+            expression_nodes_max: 50_000,
+            grouping_sets_max: 4_096,
             planning_timeout_ms: 5_000,
+            planning_max: 32,
+            planning_overdue_max: 16,
+            value_bytes_max: 64 << 20,
             parameters_max: 65_535,
             columns_max: 1_664,
             statements_max: 1_000,
         }
     }
 }
-
-/// Chains longer than this are balanced: shorter ones keep the order in which they were written.
-const BALANCE_ABOVE: usize = 64;
 
 /// Parses under the limits. Must run on the planner's big stack.
 pub(crate) fn parse(sql: &str, limits: &Limits) -> Result<Vec<Statement>> {
@@ -76,8 +101,11 @@ pub(crate) fn parse(sql: &str, limits: &Limits) -> Result<Vec<Statement>> {
         return Err(too_complex("nodes", limits.nodes_max));
     }
     // the parser's own limit turns into a syntax error where it tries one reading after another
-    if nesting(&tokens) > limits.depth_max {
+    if tokens::nesting(&tokens) > limits.depth_max {
         return Err(too_complex("levels", limits.depth_max));
+    }
+    if tokens::too_many_dimensions(&tokens) {
+        return Err(Error::new(Kind::TooLarge, "number of array dimensions exceeds the maximum allowed (6)"));
     }
     let mut statements = parse_tokens(sql, tokens, limits)?;
     if statements.len() > limits.statements_max {
@@ -87,62 +115,23 @@ pub(crate) fn parse(sql: &str, limits: &Limits) -> Result<Vec<Statement>> {
         ));
     }
     for statement in &mut statements {
-        let _: ControlFlow<()> = VisitMut::visit(statement, &mut Balance);
-        measure(statement, limits)?;
+        let mut balance = balance::Balance { depth_left: limits.chain_max };
+        if VisitMut::visit(statement, &mut balance) == ControlFlow::Break(()) {
+            return Err(too_complex("operators in one chain", limits.chain_max));
+        }
+        measure::measure(statement, limits)?;
     }
     Ok(statements)
 }
 
 fn parse_tokens(sql: &str, tokens: Vec<TokenWithSpan>, limits: &Limits) -> Result<Vec<Statement>> {
-    let dialect = PostgreSqlDialect {};
-    let tokens = table_as_select(tokens);
+    let dialect = metered::Metered::for_tokens(tokens.len());
+    let tokens = tokens::table_as_select(tokens);
     let mut parser = Parser::new(&dialect).with_recursion_limit(limits.depth_max).with_tokens_with_locations(tokens);
     parser.parse_statements().map_err(|e| match e {
         ParserError::RecursionLimitExceeded => too_complex("levels", limits.depth_max),
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => syntax(sql, &text),
     })
-}
-
-/// Of parentheses, brackets, CASE, and prefix operators in a row.
-fn nesting(tokens: &[TokenWithSpan]) -> usize {
-    let (mut depth, mut prefixes, mut deepest) = (0usize, 0, 0);
-    for token in tokens {
-        let keyword = match &token.token {
-            Token::Whitespace(_) => continue,
-            Token::Word(word) => word.keyword,
-            _ => Keyword::NoKeyword,
-        };
-        let is_prefix = keyword == Keyword::NOT || matches!(token.token, Token::Minus | Token::Plus | Token::Tilde);
-        prefixes = if is_prefix { prefixes + 1 } else { 0 };
-        match (&token.token, keyword) {
-            (Token::LParen | Token::LBracket, _) | (_, Keyword::CASE) => depth += 1,
-            (Token::RParen | Token::RBracket, _) | (_, Keyword::END) => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        deepest = deepest.max(depth + prefixes);
-    }
-    deepest
-}
-
-/// `TABLE t` at the head of a statement, which the parser knows only inside a query, is `SELECT * FROM t`.
-fn table_as_select(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    let mut out = Vec::with_capacity(tokens.len());
-    let mut at_head = true;
-    for token in tokens {
-        match &token.token {
-            Token::Whitespace(_) => out.push(token),
-            Token::Word(word) if at_head && word.keyword == Keyword::TABLE && word.quote_style.is_none() => {
-                let words = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
-                out.extend(words.map(|t| TokenWithSpan { token: t, span: token.span }));
-                at_head = false;
-            }
-            other => {
-                at_head = matches!(other, Token::SemiColon);
-                out.push(token);
-            }
-        }
-    }
-    out
 }
 
 /// sqlparser: `Expected: an expression, found: from at Line: 1, Column: 8`. PostgreSQL: what it stumbled on, and where.
@@ -175,148 +164,14 @@ fn too_complex(what: &str, max: usize) -> Error {
         .with_hint("Put long value lists into a table, or split the statement.")
 }
 
-/// Nodes and depth; an iterative parser made left-deep chains, so this recursion is as deep as the longest of them.
-fn measure(statement: &Statement, limits: &Limits) -> Result<()> {
-    let mut m = Measure { nodes: 0, depth: 0, limits, fault: None };
-    let _ = Visit::visit(statement, &mut m);
-    m.fault.map_or(Ok(()), Err)
-}
-
-struct Measure<'a> {
-    nodes: isize,
-    depth: usize,
-    limits: &'a Limits,
-    fault: Option<Error>,
-}
-
-impl Measure<'_> {
-    fn enter(&mut self) -> ControlFlow<()> {
-        self.nodes += 1;
-        self.depth += 1;
-        if self.nodes > isize::try_from(self.limits.nodes_max).unwrap_or(isize::MAX) {
-            self.fault = Some(too_complex("nodes", self.limits.nodes_max));
-            return ControlFlow::Break(());
-        }
-        if self.depth > self.limits.chain_max {
-            self.fault = Some(too_complex("operators in one chain", self.limits.chain_max));
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-impl Visitor for Measure<'_> {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        // parentheses, those of balancing too, are no work for anybody
-        if matches!(expr, Expr::Nested(_)) {
-            self.nodes -= 1;
-        }
-        self.enter()
-    }
-
-    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        // a chain of UNIONs is one query to the visitor
-        let mut chain = 0;
-        let mut body = query.body.as_ref();
-        while let SetExpr::SetOperation { left, .. } = body {
-            chain += 1;
-            body = left;
-        }
-        if chain > self.limits.chain_max {
-            self.fault = Some(too_complex("set operations in one chain", self.limits.chain_max));
-            return ControlFlow::Break(());
-        }
-        self.enter()
-    }
-
-    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-}
-
-/// Turns `a OR b OR c …`, left-deep as parsed, into a tree of logarithmic depth. Only operators whose grouping cannot
-/// change the value: AND, OR and text concatenation, and `+` of long chains of literals.
-struct Balance;
-
-impl VisitorMut for Balance {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::BinaryOp { op, .. } = expr
-            && matches!(
-                op,
-                BinaryOperator::And | BinaryOperator::Or | BinaryOperator::StringConcat | BinaryOperator::Plus
-            )
-            && chain_length(expr) > BALANCE_ABOVE
-        {
-            balance(expr);
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-fn chain_length(expr: &Expr) -> usize {
-    let Expr::BinaryOp { op: first, .. } = expr else { return 0 };
-    let (mut n, mut at) = (0, expr);
-    while let Expr::BinaryOp { left, op, .. } = at {
-        if op != first {
-            break;
-        }
-        n += 1;
-        at = left;
-    }
-    n
-}
-
-fn balance(expr: &mut Expr) {
-    let Expr::BinaryOp { op, .. } = expr else { return };
-    let op = op.clone();
-    let hole = || Expr::Value(datafusion::sql::sqlparser::ast::Value::Null.into());
-    let mut operands = vec![];
-    let mut at = std::mem::replace(expr, hole());
-    loop {
-        match at {
-            Expr::BinaryOp { left, op: o, right } if o == op => {
-                operands.push(*right);
-                at = *left;
-            }
-            other => {
-                operands.push(other);
-                break;
-            }
-        }
-    }
-    operands.reverse();
-    *expr = tree(operands, &op);
-}
-
-fn tree(mut operands: Vec<Expr>, op: &BinaryOperator) -> Expr {
-    if operands.len() == 1 {
-        return operands.remove(0);
-    }
-    let right = operands.split_off(operands.len() / 2);
-    Expr::BinaryOp {
-        left: Box::new(Expr::Nested(Box::new(tree(operands, op)))),
-        op: op.clone(),
-        right: Box::new(Expr::Nested(Box::new(tree(right, op)))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::planner::Planner;
+    use crate::engine::planner::{Places, Planner};
 
     fn outcome(sql: String) -> &'static str {
-        let planner = Planner::new(1).expect("a thread");
+        let timeout = std::time::Duration::from_secs(60);
+        let planner = Planner::new(Places { running_max: 1, overdue_max: 0, timeout }).expect("a thread");
         let limits = Limits::default();
         let parsed = planner.blocking(move || parse(&sql, &limits).map(|s| s.len()));
         match parsed {
@@ -337,6 +192,39 @@ mod tests {
         assert_eq!(outcome(format!("SELECT {}1", "NOT ".repeat(5_000))), "54001");
         assert_eq!(outcome(vec!["SELECT 1"; 2_000].join(" UNION ")), "54001");
         assert_eq!(outcome("x".repeat(2 << 20)), "54000");
+    }
+
+    #[test]
+    fn whatever_nests_is_counted() {
+        let around =
+            |n: usize, open: &str, middle: &str, close: &str| format!("{}{middle}{}", open.repeat(n), close.repeat(n));
+        assert_eq!(outcome(format!("SELECT NULL::int4{}", "[]".repeat(6))), "ok");
+        assert_eq!(outcome(format!("SELECT NULL::int4{}", "[]".repeat(7))), "54000");
+        assert_eq!(outcome(format!("SELECT NULL::int4{}", "[ 3 ]".repeat(2_000))), "54000");
+        assert_eq!(outcome(format!("CREATE TABLE t (a int4{})", "[]".repeat(2_000))), "54000");
+        assert_eq!(outcome(format!("SELECT NULL::{}int4", "ARRAY<".repeat(20_000))), "54001");
+        assert_eq!(outcome(format!("SELECT {}'1'", "INTERVAL ".repeat(20_000))), "54001");
+        assert_eq!(outcome(format!("SELECT {}1", "@ ".repeat(20_000))), "54001");
+        assert_eq!(outcome(format!("SELECT 5{}", " !".repeat(70_000))), "54001");
+        assert_eq!(outcome(format!("SELECT 5{}", "::int".repeat(20_000))), "54001");
+        assert_eq!(outcome(format!("SELECT a{}", " IS NULL".repeat(20_000))), "54001");
+        assert_eq!(outcome(around(5_000, "EXPLAIN ", "SELECT 1", "")), "54001");
+        assert_eq!(outcome(around(5_000, "PREPARE p AS ", "SELECT 1", "")), "54001");
+        assert_eq!(outcome(around(5_000, "SELECT 1 UNION (", "SELECT 1", ")")), "54001");
+        assert_eq!(outcome(format!("SELECT * FROM {}", around(5_000, "(", "a JOIN b ON true", ")"))), "54001");
+        let trees = (0..11).fold("SELECT 1".to_string(), |tree, _| format!("{tree} UNION {tree}"));
+        assert_eq!(outcome(trees), "54001");
+    }
+
+    #[test]
+    fn readings_that_double_are_refused() {
+        let around =
+            |n: usize, open: &str, middle: &str, close: &str| format!("{}{middle}{}", open.repeat(n), close.repeat(n));
+        assert_eq!(outcome(format!("SELECT {}", around(50, "CAST(", "!", " AS int)"))), "54001");
+        assert_eq!(outcome(format!("SELECT {}", around(50, "position('a' in ", "1 1", ")"))), "54001");
+        assert_eq!(outcome(around(30, "SELECT * FROM ((", "SELECT 1", ") t)")), "54001");
+        assert_eq!(outcome(format!("SELECT {}", around(40, "CAST(", "1", " AS int)"))), "ok");
+        assert_eq!(outcome(format!("SELECT {}", around(60, "(", "1", ")"))), "ok");
     }
 
     #[test]

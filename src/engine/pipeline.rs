@@ -2,22 +2,27 @@
 //! admitting are `prepare`'s half; the rest is done anew at each execution, under the policy of now.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::config::ConfigNonZeroUsize;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::Optimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::Query;
 use futures::future::try_join_all;
 
+use super::deep::Deep;
 use super::fingerprint::Question;
+use super::pace::pace;
 use super::resolver::{Reached, Resolver, Rights};
+use super::run::{self, Bounds};
 use super::session::Facts;
-use super::{Shared, dialect, parameters};
+use super::stop::Stop;
+use super::{Limits, Shared, checkpoints, dialect, held, limits, parameters};
 use crate::catalog::Body;
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{Opening, Pins};
@@ -28,8 +33,8 @@ use crate::reflection::results::{Answer, Flight, Found, Key};
 #[derive(Debug)]
 pub(crate) struct Planned {
     pub(crate) facts: Arc<Facts>,
-    pub(crate) plan: LogicalPlan,
-    pub(crate) reached: Arc<Reached>,
+    pub(crate) plan: Arc<Deep<LogicalPlan>>,
+    pub(crate) reached: Arc<Deep<Reached>>,
     /// Types of `$1 …`.
     pub(crate) parameters: Vec<FieldRef>,
     /// Result columns by PostgreSQL's names.
@@ -40,17 +45,17 @@ pub(crate) struct Planned {
 pub(crate) struct Ready {
     pub(crate) rows: Origin,
     pub(crate) columns: SchemaRef,
-    pub(crate) guarded: Guarded,
+    pub(crate) guarded: Deep<Guarded>,
     /// What the audit line says of the result cache.
     pub(crate) cache: &'static str,
 }
 
 /// Where rows come from.
 pub(crate) enum Origin {
-    /// The answer of an equal query over the same snapshots, under the same rights.
+    /// The answer of an equal query over the same snapshots, under the same rights; or one that needs no snapshot.
     Stored(Arc<Answer>),
     /// An optimised, verified plan; with a flight, what comes of it is kept.
-    Plan { physical: Arc<dyn ExecutionPlan>, state: Box<SessionState>, flight: Option<Flight> },
+    Plan { physical: Deep<Arc<dyn ExecutionPlan>>, state: Box<SessionState>, flight: Option<Flight> },
 }
 
 /// What a statement may have of the result cache.
@@ -68,17 +73,15 @@ pub(crate) enum Caching {
 pub(crate) async fn plan(
     shared: &Shared,
     facts: &Arc<Facts>,
-    query: Query,
+    query: Deep<Query>,
     declared: Vec<Option<FieldRef>>,
 ) -> Result<Planned> {
     let facts = Arc::clone(facts);
     let limits = shared.config.statement.clone();
-    within(limits.planning_timeout_ms, shared.planner.run(move || plan_now(facts, query, declared, limits.columns_max)))
-        .await
+    shared.planner.run(move |_, _| plan_now(facts, query.into_inner(), declared, &limits)).await
 }
 
-fn plan_now(facts: Arc<Facts>, query: Query, declared: Vec<Option<FieldRef>>, columns_max: usize) -> Result<Planned> {
-    let mut query = query;
+fn plan_now(facts: Arc<Facts>, mut query: Query, declared: Vec<Option<FieldRef>>, limits: &Limits) -> Result<Planned> {
     dialect::rewrite(&mut query)?;
     let state = facts.statement_state();
     let resolver = || {
@@ -86,6 +89,7 @@ fn plan_now(facts: Arc<Facts>, query: Query, declared: Vec<Option<FieldRef>>, co
         Resolver::new(&facts.world.catalog, rights, &state, &facts.search_path, Some((&facts.world, &facts.view)))
     };
     let first = resolver();
+    limits::check_expansion(&query, limits, &|name| first.columns_of(name))?;
     let told: Vec<_> = declared.iter().map(|field| field.as_ref().map(parameters::for_planning)).collect();
     let plan = first.plan(query.clone(), &told)?;
     let parameters = parameters::types(&plan, &declared)?;
@@ -97,12 +101,15 @@ fn plan_now(facts: Arc<Facts>, query: Query, declared: Vec<Option<FieldRef>>, co
         let fields: Vec<_> = parameters.iter().map(|field| Some(parameters::for_planning(field))).collect();
         (typed.plan(query, &fields)?, typed.reached())
     };
+    limits::check_plan(&plan, &reached.bodies, limits)?;
     let analyzed = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {})?;
     let columns = shown_columns(folded(analyzed)?.schema().as_arrow());
-    if columns.fields().len() > columns_max {
-        return Err(Error::new(Kind::TooManyColumns, format!("target lists can have at most {columns_max} entries")));
+    if columns.fields().len() > limits.columns_max {
+        let text = format!("target lists can have at most {} entries", limits.columns_max);
+        return Err(Error::new(Kind::TooManyColumns, text));
     }
-    Ok(Planned { plan, reached: Arc::new(reached), parameters, columns, facts })
+    let (plan, reached) = (Arc::new(Deep::new(plan)), Arc::new(Deep::new(reached)));
+    Ok(Planned { plan, reached, parameters, columns, facts })
 }
 
 /// bind → pin → guard → substitute → optimize: everything between a planned query and its rows.
@@ -111,6 +118,7 @@ pub(crate) async fn ready(
     planned: &Planned,
     values: Vec<ScalarValue>,
     caching: Caching,
+    bounds: &Bounds,
 ) -> Result<Ready> {
     let pins = pin(&planned.reached).await?;
     let (guarded, key) = guarded(shared, planned, values, pins, caching).await?;
@@ -123,15 +131,23 @@ pub(crate) async fn ready(
         Some(Found::Alone) => ("miss", None),
         None => (if caching == Caching::Off { "off" } else { "no" }, None),
     };
-    let (facts, runtime) = (Arc::clone(&planned.facts), tokio::runtime::Handle::current());
-    let work = move || {
-        let state = facts.statement_state();
-        let physical = runtime.block_on(optimize(&state, &guarded))?;
+    let (facts, stop) = (Arc::clone(&planned.facts), bounds.stop());
+    let limits = shared.config.statement.clone();
+    let work = move |planning: &Stop, runtime: &tokio::runtime::Handle| {
+        let mut state = facts.statement_state();
+        let physical = runtime.block_on(optimize(&mut state, &guarded, planning))?;
         guarded.verify(&physical).inspect_err(|e| tracing::error!(error = ?e, "a plan was refused by the walk"))?;
-        let rows = Origin::Plan { physical, state: Box::new(state), flight };
+        let physical = pace(held::hold(physical)?, &stop)?;
+        limits::check_physical(&physical, &limits)?;
+        let rows = match flight {
+            None if run::is_one_row(physical.as_ref()) => {
+                Origin::Stored(runtime.block_on(run::at_once(physical, &state))?)
+            }
+            flight => Origin::Plan { physical: Deep::new(physical), state: Box::new(state), flight },
+        };
         Ok(Ready { rows, columns, guarded, cache })
     };
-    within(shared.config.statement.planning_timeout_ms, shared.planner.run(work)).await
+    shared.planner.run(work).await
 }
 
 /// bind → guard, and the name under which the result cache may know the answer.
@@ -141,15 +157,15 @@ async fn guarded(
     values: Vec<ScalarValue>,
     pins: Pins,
     caching: Caching,
-) -> Result<(Guarded, Option<Key>)> {
+) -> Result<(Deep<Guarded>, Option<Key>)> {
     let facts = Arc::clone(&planned.facts);
-    let (plan, reached, parameters) = (planned.plan.clone(), Arc::clone(&planned.reached), planned.parameters.clone());
-    let (nodes_max, columns) = (shared.config.statement.plan_nodes_max, Arc::clone(&planned.columns));
-    let work = move || {
-        let plan = parameters::bind(plan, &parameters, values)?;
+    let (plan, reached, parameters) =
+        (Arc::clone(&planned.plan), Arc::clone(&planned.reached), planned.parameters.clone());
+    let columns = Arc::clone(&planned.columns);
+    let work = move |_: &Stop, _: &tokio::runtime::Handle| {
+        let plan = parameters::bind(LogicalPlan::clone(&plan), &parameters, values)?;
         let opening = Opening { policy: &facts.policy, pins: &pins, bodies: &reached.bodies };
-        let guarded = guard(plan, &opening)?;
-        count_nodes(guarded.plan(), nodes_max)?;
+        let guarded = Deep::new(guard(plan, &opening)?);
         let question = Question {
             guarded: &guarded,
             versions: pins.vector(),
@@ -160,7 +176,7 @@ async fn guarded(
         let key = if caching == Caching::On { question.key() } else { None };
         Ok((guarded, key))
     };
-    within(shared.config.statement.planning_timeout_ms, shared.planner.run(work)).await
+    shared.planner.run(work).await
 }
 
 /// The guard has judged by now: who gets here may have the answer, wherever it comes from.
@@ -171,9 +187,16 @@ async fn substitute(shared: &Shared, key: Option<Key>) -> Option<Found> {
     }
 }
 
-async fn optimize(state: &SessionState, guarded: &Guarded) -> Result<Arc<dyn ExecutionPlan>> {
-    let optimized = state.optimize(guarded.plan()).map_err(Error::behind_guard)?;
-    state.query_planner().create_physical_plan(&optimized, state).await.map_err(Error::behind_guard)
+async fn optimize(state: &mut SessionState, guarded: &Guarded, stop: &Stop) -> Result<Arc<dyn ExecutionPlan>> {
+    let plan = guarded.plan().clone();
+    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
+    let rules = checkpoints::between(&state.optimizer().rules, stop);
+    let plan = plan.and_then(|plan| Optimizer::with_rules(rules).optimize(plan, state, |_, _| {}));
+    let plan = plan.map_err(Error::behind_guard)?;
+    stop.check()?;
+    let rows = &mut state.config_mut().options_mut().execution.batch_size;
+    *rows = ConfigNonZeroUsize::try_new(limits::rows_per_batch(&plan, rows.get())?)?;
+    state.query_planner().create_physical_plan(&plan, state).await.map_err(Error::behind_guard)
 }
 
 /// Iceberg snapshots and Kafka end offsets, once for all scans of the statement.
@@ -220,23 +243,5 @@ pub(crate) fn shown_columns(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Vec<_>>()))
 }
 
-fn count_nodes(plan: &LogicalPlan, max: usize) -> Result<()> {
-    let mut nodes = 0;
-    plan.apply_with_subqueries(|_| {
-        nodes += 1;
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    if nodes <= max {
-        return Ok(());
-    }
-    Err(Error::new(Kind::TooComplex, format!("statement is too complex: its plan has more than {max} nodes")))
-}
-
-async fn within<T>(timeout_ms: u64, work: impl Future<Output = Result<T>>) -> Result<T> {
-    match tokio::time::timeout(Duration::from_millis(timeout_ms), work).await {
-        Ok(done) => done,
-        Err(_) => {
-            Err(Error::new(Kind::Cancelled, format!("canceling statement: planning took longer than {timeout_ms} ms")))
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -25,12 +25,21 @@ impl Remembered {
         Some(prepared)
     }
 
+    pub(super) fn takes(text: &str) -> bool {
+        text.len() <= TEXT_BYTES_MAX
+    }
+
     /// Instead of the one that was not asked for the longest time.
     pub(super) fn keep(&mut self, text: &str, prepared: &Arc<Prepared>) {
-        if text.len() <= TEXT_BYTES_MAX {
+        if Self::takes(text) {
             self.0.truncate(KEPT - 1);
             self.0.push_front((text.to_string(), Arc::clone(prepared)));
         }
+    }
+
+    /// `false` where there was none.
+    pub(super) fn forget_oldest(&mut self) -> bool {
+        self.0.pop_back().is_some()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -49,7 +58,7 @@ mod tests {
     #[test]
     fn the_ones_asked_last_are_kept() {
         let mut remembered = Remembered::default();
-        let prepared = Arc::new(Prepared::without_rows(None, 0));
+        let prepared = Arc::new(Prepared::of_text(""));
         let names: Vec<String> = (0..=KEPT).map(|n| format!("SELECT {n}")).collect();
         for name in &names[..KEPT] {
             remembered.keep(name, &prepared);

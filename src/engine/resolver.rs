@@ -15,9 +15,10 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner};
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
-use datafusion::sql::sqlparser::ast::{Query, Statement};
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, Statement};
 
 use super::bodies;
+use super::statement::table_name;
 use super::world::World;
 use crate::catalog::visible::{View, system_table};
 use crate::catalog::{Body, Catalog, Entry};
@@ -25,6 +26,9 @@ use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{DATASET_DEPTH_MAX, DatasetBody, undefined_table};
 use crate::policy::{Action, Decision, Sealed, SessionPolicy};
 use crate::types::{ObjectId, TableName};
+
+/// About as many as a system table has, which is not built to be counted. A name that is nothing counts the same.
+const SYSTEM_COLUMNS: usize = 20;
 
 /// By whose rights names resolve.
 #[derive(Clone)]
@@ -105,6 +109,25 @@ impl<'a> Resolver<'a> {
         let mut context = PlannerContext::new().with_prepare_param_data_types(parameters.to_vec());
         let plan = planner.sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut context);
         plan.map_err(|e| self.denied_column(e.into()))
+    }
+
+    /// How many columns of a table this session sees; what it sees nothing of has as many as what does not exist.
+    pub(crate) fn columns_of(&self, name: &ObjectName) -> usize {
+        let Ok(name) = table_name(name) else { return SYSTEM_COLUMNS };
+        let reference = match &name.schema {
+            Some(schema) => TableReference::partial(schema.as_str(), name.table.as_str()),
+            None => TableReference::bare(name.table.as_str()),
+        };
+        let entries = self.candidates(&reference).unwrap_or_default();
+        let entry = entries.iter().find_map(|candidate| self.catalog.find(candidate).ok().flatten());
+        match (entry, &self.rights) {
+            (Some(entry), Rights::Raw) => entry.object.schema.fields().len(),
+            (Some(entry), Rights::Session(policy)) => match policy.decide(entry.object.id, Action::Select) {
+                Decision::Allow(grant) => grant.visible(&entry.object.schema).fields().len(),
+                Decision::Deny => SYSTEM_COLUMNS,
+            },
+            (None, _) => SYSTEM_COLUMNS,
+        }
     }
 
     /// A column that a deny line hides answers 42501; one that no rule names does not exist.

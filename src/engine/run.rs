@@ -5,16 +5,19 @@ use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::execute_stream;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::physical_plan::{ExecutionPlan, collect};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::assign;
 use super::audit::Record;
+use super::lanes::Lanes;
 use super::pipeline::{Origin, Ready};
+use super::stop::Stop;
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::OpenedObject;
+use crate::reflection::results::Answer;
 
 /// A result: columns by PostgreSQL's names, and batches. Dropping it ends the statement.
 pub struct Rows {
@@ -36,6 +39,11 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
+    /// The same for work that is not polled.
+    pub(crate) fn stop(&self) -> Stop {
+        Stop::new(&self.cancel, self.deadline)
+    }
+
     /// `work`, unless the statement is cancelled or its time is up.
     pub(crate) async fn hold<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let late = async {
@@ -54,14 +62,14 @@ impl Bounds {
 }
 
 /// run: accepts only what was guarded, and verified unless its answer is there already.
-pub(crate) fn run(ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> {
+pub(crate) fn run(lanes: &Lanes, ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> {
     let Ready { rows, columns, guarded, cache } = ready;
     let record = record.opened(&guarded).cache(cache);
     let opened = guarded.opened().to_vec();
     let stream = match rows {
         Origin::Stored(answer) => Ok(answer.stream()),
         Origin::Plan { physical, state, flight } => {
-            let stream = execute_stream(physical, state.task_ctx());
+            let stream = lanes.stream(physical, state.task_ctx());
             stream.map(|rows| match flight {
                 Some(flight) => flight.follow(rows),
                 None => rows,
@@ -71,7 +79,6 @@ pub(crate) fn run(ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> 
     let stream = match stream {
         Ok(stream) => stream,
         Err(error) => {
-            let error = Error::behind_guard(error);
             record.failed(&error);
             return Err(error);
         }
@@ -82,6 +89,24 @@ pub(crate) fn run(ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> 
     // a Describe that was answered otherwise cannot be taken back
     let schema = if same { columns } else { super::pipeline::shown_columns(&found) };
     Ok(Rows { schema, tag: "SELECT", stream, bounds, record: Some(Box::new(record)), opened })
+}
+
+/// A row over no table (`SELECT 1`): threads of its own would cost it more than it does.
+pub(crate) fn is_one_row(plan: &dyn ExecutionPlan) -> bool {
+    match plan.name() {
+        "PlaceholderRowExec" | "EmptyExec" => true,
+        "ProjectionExec" | "FilterExec" | "CooperativeExec" | "PaceExec" => {
+            plan.children().iter().all(|child| is_one_row(child.as_ref()))
+        }
+        _ => false,
+    }
+}
+
+/// Computes such a row where it was planned.
+pub(crate) async fn at_once(plan: Arc<dyn ExecutionPlan>, state: &SessionState) -> Result<Arc<Answer>> {
+    let schema = plan.schema();
+    let batches = collect(plan, state.task_ctx()).await.map_err(Error::behind_guard)?;
+    Ok(Arc::new(Answer::new(schema, batches)))
 }
 
 impl Rows {

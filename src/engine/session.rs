@@ -3,13 +3,13 @@
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 
-use super::functions;
+use super::budget::Budget;
 use super::settings::Settings;
 use super::world::World;
+use super::{Shared, functions};
 use crate::catalog::visible::{Circumstances, View};
 use crate::error::{Error, Kind, Result};
 use crate::policy::{Principal, SessionPolicy};
@@ -25,6 +25,7 @@ pub(crate) struct Facts {
     pub(crate) settings_version: u64,
     /// Settings that can change a value.
     pub(crate) settings_fingerprint: String,
+    value_bytes_max: usize,
 }
 
 /// What does not change while the session lives.
@@ -38,13 +39,7 @@ pub(crate) struct Identity {
 
 impl Facts {
     /// 28000 where the user was removed since the login.
-    pub(crate) fn new(
-        world: Arc<World>,
-        identity: &Identity,
-        settings: &Settings,
-        runtime: &Arc<RuntimeEnv>,
-        partitions: usize,
-    ) -> Result<Self> {
+    pub(crate) fn new(world: Arc<World>, identity: &Identity, settings: &Settings, shared: &Shared) -> Result<Self> {
         let gone = || Error::new(Kind::NotAllowedIn, "this user may no longer log in");
         let policy = world.policies.session(&identity.principal).ok_or_else(gone)?;
         let about = Circumstances {
@@ -54,14 +49,20 @@ impl Facts {
             session_started_at: identity.session_started_at,
         };
         let view = Arc::new(View::of(&world.catalog, &world.policies, &policy, about));
-        let mut config = base_state().config().clone().with_target_partitions(partitions);
+        let mut config = base_state().config().clone().with_target_partitions(shared.partitions);
         config.options_mut().execution.time_zone = Some(settings.time_zone().name().to_string());
         let mut state = SessionStateBuilder::new_from_existing(base_state())
             .with_config(config)
-            .with_runtime_env(Arc::clone(runtime))
+            .with_runtime_env(Arc::clone(&shared.runtime))
             .build();
         for function in functions::scalar(&view) {
             datafusion::execution::FunctionRegistry::register_udf(&mut state, function)?;
+        }
+        let value_bytes_max = shared.config.statement.value_bytes_max;
+        let collects = state.aggregate_functions().iter().filter(|(name, _)| functions::collects(name));
+        let collects: Vec<_> = collects.map(|(_, f)| functions::collecting(f, value_bytes_max)).collect();
+        for function in collects {
+            datafusion::execution::FunctionRegistry::register_udaf(&mut state, function)?;
         }
         Ok(Self {
             policy,
@@ -70,13 +71,16 @@ impl Facts {
             search_path: settings.search_path(),
             settings_version: settings.version(),
             settings_fingerprint: settings.fingerprint(),
+            value_bytes_max,
             world,
         })
     }
 
-    /// For one statement: `now()` and `current_date` are fixed when it starts.
+    /// For one statement, with a budget of its own: `now()` and `current_date` are fixed when it starts.
     pub(crate) fn statement_state(&self) -> SessionState {
         let mut state = self.state.clone();
+        let budget = Budget::new(&state.runtime_env().memory_pool, self.value_bytes_max);
+        state.config_mut().options_mut().extensions.insert(budget);
         state.mark_start_execution();
         state
     }
@@ -95,7 +99,8 @@ pub(crate) fn base_state() -> SessionState {
         options.optimizer.enable_unions_to_filter = false;
         let defaults = SessionStateBuilder::new().with_config(config).with_default_features().build();
         let keep = |name: &str| functions::is_allowed(name);
-        let scalar = defaults.scalar_functions().iter().filter(|(n, _)| keep(n)).map(|(_, f)| Arc::clone(f)).collect();
+        let scalar = defaults.scalar_functions().iter().filter(|(n, _)| keep(n));
+        let scalar = scalar.map(|(_, f)| functions::budgeted(Arc::clone(f))).collect();
         let aggregate =
             defaults.aggregate_functions().iter().filter(|(n, _)| keep(n)).map(|(_, f)| Arc::clone(f)).collect();
         let window = defaults.window_functions().iter().filter(|(n, _)| keep(n)).map(|(_, f)| Arc::clone(f)).collect();
@@ -108,6 +113,7 @@ pub(crate) fn base_state() -> SessionState {
             .with_aggregate_functions(aggregate)
             .with_window_functions(window)
             .with_table_functions(tables)
+            .with_analyzer_rule(Arc::new(functions::ConcatenationAsks::new()))
             .build()
     });
     BASE.clone()

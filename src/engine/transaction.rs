@@ -2,22 +2,25 @@
 //! pipeline and answers the other statements itself; it speaks no protocol.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr, Value};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Record;
+use super::deep::{Deep, on_big_stack};
+use super::kept::{Held, Kept, KeptLimits};
 use super::pipeline::{self, Caching, Planned};
-use super::remembered::Remembered;
 use super::run::{self, Bounds, Rows};
 use super::session::{Facts, Identity};
 use super::settings::Settings;
 use super::statement::{Admitted, Name, admit};
+use super::stop::Stop;
 use super::{Engine, limits, micros_now, write};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{self, Style};
@@ -40,10 +43,25 @@ pub struct Prepared {
     /// `None`: the statement returns no rows.
     pub columns: Option<SchemaRef>,
     /// `None`: an empty statement.
-    admitted: Option<Admitted>,
+    admitted: Option<Deep<Admitted>>,
+    pub(super) text: Text,
+    planned: Mutex<Option<Arc<Planned>>>,
+    /// What its text takes of the session's allowance, once somebody keeps it.
+    pub(super) held: OnceLock<Held>,
+}
+
+/// What is known of a statement's text when the text is gone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text {
     /// Fingerprint of the text without its literals.
     shape: u64,
-    planned: Mutex<Option<Arc<Planned>>>,
+    pub(super) bytes: usize,
+}
+
+impl Text {
+    fn of(sql: &str) -> Self {
+        Self { shape: super::audit::shape(sql), bytes: sql.len() }
+    }
 }
 
 /// What an execution gives.
@@ -68,9 +86,8 @@ pub struct Session {
     /// Settings as they stood at BEGIN, for ROLLBACK; and what SET LOCAL hid, for COMMIT.
     before: Option<Settings>,
     local: Vec<(String, String)>,
-    prepared: HashMap<String, Arc<Prepared>>,
-    /// Planned under `facts`.
-    remembered: Remembered,
+    /// Its remembered plans were made under `facts`.
+    kept: Kept,
     reported: HashMap<&'static str, String>,
 }
 
@@ -110,10 +127,14 @@ impl Session {
             status: TransactionStatus::Idle,
             before: None,
             local: vec![],
-            prepared: HashMap::new(),
-            remembered: Remembered::default(),
+            kept: Kept::default(),
             reported: HashMap::new(),
         })
+    }
+
+    /// In place of the defaults.
+    pub fn limit_kept(&mut self, limits: KeptLimits) {
+        self.kept.limit(limits);
     }
 
     pub fn status(&self) -> TransactionStatus {
@@ -143,7 +164,7 @@ impl Session {
             return Ok(vec![sql.to_string()]);
         }
         let (text, limits) = (sql.to_string(), self.engine.shared.config.statement.clone());
-        let split = self.engine.shared.planner.run(move || {
+        let split = self.engine.shared.planner.run(move |_, _| {
             let parsed = limits::parse(&text, &limits)?;
             if parsed.len() == 1 {
                 return Ok(vec![text]);
@@ -180,11 +201,11 @@ impl Session {
         parameters: Vec<ScalarValue>,
         cancel: CancellationToken,
     ) -> Result<Answer> {
-        let Some(admitted) = prepared.admitted.clone() else { return Ok(Answer::Empty) };
+        let Some(admitted) = &prepared.admitted else { return Ok(Answer::Empty) };
         let generation = self.engine.world().policies.generation();
-        let record = Record::new(self.identity.principal.user(), admitted.kind(), prepared.shape, generation);
+        let record = Record::new(self.identity.principal.user(), admitted.kind(), prepared.text.shape, generation);
         let bounds = Bounds { cancel, deadline: self.deadline() };
-        let answer = match self.may_run(&admitted) {
+        let answer = match self.may_run(admitted) {
             Ok(()) => self.answer(prepared, admitted, parameters, bounds, record).await,
             Err(error) => {
                 record.failed(&error);
@@ -212,29 +233,26 @@ impl Session {
         Err(Error::new(Kind::PermissionDenied, "policy changed; run the statement again"))
     }
 
-    /// Named prepared statements, shared between Parse and SQL PREPARE. 42P05 for a name in use; the unnamed is replaced.
+    /// Named prepared statements, shared between Parse and SQL PREPARE. 42P05 for a name in use, 54000 above the limits;
+    /// the unnamed is replaced.
     pub fn keep(&mut self, name: &str, prepared: Arc<Prepared>) -> Result<()> {
-        if !name.is_empty() && self.prepared.contains_key(name) {
-            return Err(Error::new(Kind::DuplicateStatement, format!("prepared statement \"{name}\" already exists")));
-        }
-        self.prepared.insert(name.to_string(), prepared);
-        Ok(())
+        self.kept.keep(name, prepared)
     }
 
     /// 26000 where there is none; the unnamed one is "".
     pub fn kept(&self, name: &str) -> Result<Arc<Prepared>> {
-        let missing = || Error::new(Kind::UndefinedStatement, format!("prepared statement \"{name}\" does not exist"));
-        self.prepared.get(name).cloned().ok_or_else(missing)
-    }
-
-    /// How many are kept.
-    pub fn kept_count(&self) -> usize {
-        self.prepared.len()
+        self.kept.find(name)
     }
 
     /// Closing an unknown name is no error.
     pub fn forget(&mut self, name: &str) {
-        self.prepared.remove(name);
+        self.kept.forget(name);
+    }
+
+    /// Bytes that a front end keeps for this session, a portal's parameters for one, out of the allowance that prepared
+    /// statements draw on. 54000 where that much is not left.
+    pub fn hold(&mut self, bytes: usize) -> Result<Held> {
+        self.kept.hold(bytes)
     }
 
     /// An error between statements or inside a result: an open transaction is failed.
@@ -266,10 +284,10 @@ impl Session {
             return Ok(Arc::clone(facts));
         }
         let shared = &self.engine.shared;
-        let facts = Facts::new(world, &self.identity, &self.settings, &shared.runtime, shared.partitions)?;
+        let facts = Facts::new(world, &self.identity, &self.settings, shared)?;
         let facts = Arc::new(facts);
         self.facts = Some(Arc::clone(&facts));
-        self.remembered.clear();
+        self.kept.forget_plans();
         Ok(facts)
     }
 
@@ -293,11 +311,11 @@ impl Session {
 
     /// The query as it was planned when its text last came, under the world and the settings of now.
     fn remembered(&mut self, sql: &str) -> Option<Arc<Prepared>> {
-        if self.remembered.is_empty() || self.status == TransactionStatus::Failed {
+        if !self.kept.remembers_any() || self.status == TransactionStatus::Failed {
             return None;
         }
         self.facts().ok()?;
-        self.remembered.find(sql)
+        self.kept.recall(sql)
     }
 
     async fn prepare_now(&mut self, sql: &str, oids: &[u32]) -> Result<Arc<Prepared>> {
@@ -310,11 +328,11 @@ impl Session {
         if oids.len() > limits.parameters_max {
             return Err(Error::new(Kind::TooLarge, format!("more than {} parameters", limits.parameters_max)));
         }
-        let parse = move || {
+        let parse = move |_: &Stop, _: &Handle| {
             let mut parsed = limits::parse(&text, &limits)?;
             match (parsed.pop(), parsed.is_empty()) {
                 (None, _) => Ok(None),
-                (Some(only), true) => admit(only).map(Some),
+                (Some(only), true) => admit(only).map(|admitted| Some(Deep::new(admitted))),
                 (Some(_), false) => {
                     Err(Error::new(Kind::Syntax, "cannot insert multiple commands into a prepared statement"))
                 }
@@ -323,14 +341,14 @@ impl Session {
         let admitted = self.engine.shared.planner.run(parse).await?;
         let declared =
             oids.iter().enumerate().map(|(i, oid)| declared_field(i + 1, *oid)).collect::<Result<Vec<_>>>()?;
-        let shape = super::audit::shape(sql);
+        let text = Text::of(sql);
         match admitted {
-            None => Ok(Arc::new(Prepared::without_rows(None, shape))),
+            None => Ok(Arc::new(Prepared::without_rows(None, text))),
             Some(admitted) => {
-                let is_query = matches!(admitted, Admitted::Query(_));
-                let prepared = self.prepare_admitted(admitted, declared, shape).await?;
+                let is_query = matches!(*admitted, Admitted::Query(_));
+                let prepared = self.prepare_admitted(admitted, declared, text).await?;
                 if is_query && oids.is_empty() {
-                    self.remembered.keep(sql, &prepared);
+                    self.kept.remember(sql, &prepared);
                 }
                 Ok(prepared)
             }
@@ -339,33 +357,34 @@ impl Session {
 
     async fn prepare_admitted(
         &mut self,
-        admitted: Admitted,
+        admitted: Deep<Admitted>,
         declared: Vec<Option<FieldRef>>,
-        shape: u64,
+        text: Text,
     ) -> Result<Arc<Prepared>> {
         let failed = self.status == TransactionStatus::Failed;
-        if failed && !matches!(admitted, Admitted::Commit | Admitted::Rollback) {
+        if failed && !matches!(*admitted, Admitted::Commit | Admitted::Rollback) {
             self.may_run(&admitted)?;
         }
-        let (query, declared) = match &admitted {
+        let (query, declared) = match &*admitted {
             Admitted::Query(query) => (query, declared),
             Admitted::Insert { table, columns, query } => (query, self.insert_types(table, columns, query, declared)?),
             Admitted::CreateTableAs { query, .. } => (query, declared),
             Admitted::Show(name) => {
                 let columns = Some(self.show(name)?.schema());
-                return Ok(Arc::new(Prepared { columns, ..Prepared::without_rows(Some(admitted), shape) }));
+                return Ok(Arc::new(Prepared { columns, ..Prepared::without_rows(Some(admitted), text) }));
             }
             Admitted::Execute { name, .. } => {
                 // the rows of what it runs, for Describe
                 let columns = self.kept(name).ok().and_then(|kept| kept.columns.clone());
-                return Ok(Arc::new(Prepared { columns, ..Prepared::without_rows(Some(admitted), shape) }));
+                return Ok(Arc::new(Prepared { columns, ..Prepared::without_rows(Some(admitted), text) }));
             }
-            _ => return Ok(Arc::new(Prepared::without_rows(Some(admitted), shape))),
+            _ => return Ok(Arc::new(Prepared::without_rows(Some(admitted), text))),
         };
         let facts = self.facts()?;
-        let planned = pipeline::plan(&self.engine.shared, &facts, query.as_ref().clone(), declared.clone()).await?;
+        let query = on_big_stack(|| Deep::new(query.as_ref().clone()));
+        let planned = pipeline::plan(&self.engine.shared, &facts, query, declared).await?;
         let parameters = planned.parameters.iter().map(|f| Ok(postgres::pg_type(f)?.oid)).collect::<Result<_>>()?;
-        let columns = matches!(admitted, Admitted::Query(_)).then(|| Arc::clone(&planned.columns));
+        let columns = matches!(*admitted, Admitted::Query(_)).then(|| Arc::clone(&planned.columns));
         if let Some(columns) = &columns {
             columns.fields().iter().try_for_each(|f| postgres::pg_type(f).map(|_| ()))?;
         }
@@ -373,7 +392,7 @@ impl Session {
             parameters,
             columns,
             planned: Mutex::new(Some(Arc::new(planned))),
-            ..Prepared::without_rows(Some(admitted), shape)
+            ..Prepared::without_rows(Some(admitted), text)
         }))
     }
 
@@ -414,7 +433,7 @@ impl Session {
     async fn answer(
         &mut self,
         prepared: &Arc<Prepared>,
-        admitted: Admitted,
+        admitted: &Admitted,
         parameters: Vec<ScalarValue>,
         bounds: Bounds,
         record: Record,
@@ -423,23 +442,24 @@ impl Session {
         let answer = match admitted {
             Admitted::Query(_) => return self.query(prepared, parameters, bounds, record).await.map(Answer::Rows),
             Admitted::Execute { name, parameters } => {
-                return self.execute_named(&name, parameters, bounds, record).await;
+                return self.execute_named(name, parameters, bounds, record).await;
             }
-            Admitted::Show(name) => match self.show(&name) {
+            Admitted::Show(name) => match self.show(name) {
                 Ok(batch) => return Ok(Answer::Rows(Rows::computed("SHOW", batch, bounds, record))),
                 Err(error) => Err(error),
             },
-            Admitted::Set { name, value, local } => self.set(&name, value.as_deref(), local).and_then(|()| done("SET")),
+            Admitted::Set { name, value, local } => self.set(name, value.as_deref(), *local).and_then(|()| done("SET")),
             Admitted::ResetAll => {
                 self.settings.reset_all();
                 done("RESET")
             }
-            Admitted::SetTransaction { read_only } => self.set_transaction(read_only).and_then(|()| done("SET")),
-            Admitted::Begin { read_only } => self.begin(read_only).and_then(|()| done("BEGIN")),
+            Admitted::SetTransaction { read_only } => self.set_transaction(*read_only).and_then(|()| done("SET")),
+            Admitted::Begin { read_only } => self.begin(*read_only).and_then(|()| done("BEGIN")),
             Admitted::Commit => done(self.end(true)),
             Admitted::Rollback => done(self.end(false)),
             Admitted::Prepare { name, types, statement, text } => {
-                self.prepare_named(&name, &types, *statement, &text).await.and_then(|()| done("PREPARE"))
+                let statement = on_big_stack(|| Deep::new(statement.as_ref().clone()));
+                self.prepare_named(name, types, statement, text).await.and_then(|()| done("PREPARE"))
             }
             Admitted::Deallocate(name) => self.deallocate(name.as_deref()).and_then(|()| done("DEALLOCATE")),
             Admitted::DiscardAll => self.discard_all().and_then(|()| done("DISCARD ALL")),
@@ -475,9 +495,9 @@ impl Session {
             true => Caching::On,
             false => Caching::Off,
         };
-        let ready = bounds.hold(self.ready(prepared, parameters, caching)).await;
+        let ready = bounds.hold(self.ready(prepared, parameters, caching, &bounds)).await;
         match ready {
-            Ok(ready) => run::run(ready, bounds, record),
+            Ok(ready) => run::run(&self.engine.shared.lanes, ready, bounds, record),
             Err(error) => {
                 record.failed(&error);
                 Err(error)
@@ -491,21 +511,22 @@ impl Session {
         prepared: &Arc<Prepared>,
         parameters: Vec<ScalarValue>,
         caching: Caching,
+        bounds: &Bounds,
     ) -> Result<pipeline::Ready> {
         let planned = self.planned(prepared).await?;
-        let first = pipeline::ready(&self.engine.shared, &planned, parameters.clone(), caching).await;
+        let first = pipeline::ready(&self.engine.shared, &planned, parameters.clone(), caching, bounds).await;
         let changed = |e: &Error| e.kind() == Kind::CachedPlanChanged;
         match first {
             Err(error) if changed(&error) => {
                 self.await_other_world(&planned.facts).await;
                 let planned = self.planned(prepared).await?;
-                pipeline::ready(&self.engine.shared, &planned, parameters, caching).await
+                pipeline::ready(&self.engine.shared, &planned, parameters, caching, bounds).await
             }
             other => other,
         }
     }
 
-    /// The world's builder looks five times a second; a table that changed is seen within its next look or two.
+    /// The world's builder looks three times a second; a table that changed is seen within its next look or two.
     async fn await_other_world(&self, facts: &Facts) {
         for _ in 0..40 {
             if !Arc::ptr_eq(&self.engine.world(), &facts.world) {
@@ -521,16 +542,16 @@ impl Session {
         if let Some(planned) = kept.filter(|p| Arc::ptr_eq(&p.facts, &facts)) {
             return Ok(planned);
         }
-        let query = match &prepared.admitted {
+        let query = match prepared.admitted.as_deref() {
             Some(Admitted::Query(q) | Admitted::Insert { query: q, .. } | Admitted::CreateTableAs { query: q, .. }) => {
-                q
+                on_big_stack(|| Deep::new(q.as_ref().clone()))
             }
             _ => return Err(Error::internal("a statement without a query was to be planned")),
         };
         // the client decoded its parameters by the types it was told
         let types = prepared.parameters.iter().enumerate().map(|(i, oid)| declared_field(i + 1, *oid));
         let types = types.collect::<Result<Vec<_>>>()?;
-        let planned = pipeline::plan(&self.engine.shared, &facts, query.as_ref().clone(), types).await?;
+        let planned = pipeline::plan(&self.engine.shared, &facts, query, types).await?;
         if let Some(columns) = &prepared.columns
             && !same_types(columns, &planned.columns)
         {
@@ -547,7 +568,7 @@ impl Session {
         &mut self,
         name: &str,
         types: &[datafusion::sql::sqlparser::ast::DataType],
-        statement: Admitted,
+        statement: Deep<Admitted>,
         text: &str,
     ) -> Result<()> {
         let declared = types.iter().enumerate().map(|(i, t)| {
@@ -556,19 +577,19 @@ impl Session {
             declared_field(i + 1, oid)
         });
         let declared = declared.collect::<Result<Vec<_>>>()?;
-        let prepared = self.prepare_admitted(statement, declared, super::audit::shape(text)).await?;
+        let prepared = self.prepare_admitted(statement, declared, Text::of(text)).await?;
         self.keep(name, prepared)
     }
 
-    async fn execute_named(&mut self, name: &str, given: Vec<Expr>, bounds: Bounds, record: Record) -> Result<Answer> {
+    async fn execute_named(&mut self, name: &str, given: &[Expr], bounds: Bounds, record: Record) -> Result<Answer> {
         let found = match self.kept(name) {
             Ok(found) => self.evaluate(given, &found).await.map(|values| (found, values)),
             Err(error) => Err(error),
         };
         match found {
             Ok((found, values)) => {
-                let Some(admitted) = found.admitted.clone() else { return Ok(Answer::Empty) };
-                self.may_run(&admitted)?;
+                let Some(admitted) = &found.admitted else { return Ok(Answer::Empty) };
+                self.may_run(admitted)?;
                 // a statement prepared by SQL is a query or an INSERT, so this goes one level deep
                 Box::pin(self.answer(&found, admitted, values, bounds, record)).await
             }
@@ -580,7 +601,7 @@ impl Session {
     }
 
     /// EXECUTE's arguments: constants, computed as a query of their own.
-    async fn evaluate(&mut self, given: Vec<Expr>, prepared: &Prepared) -> Result<Vec<ScalarValue>> {
+    async fn evaluate(&mut self, given: &[Expr], prepared: &Prepared) -> Result<Vec<ScalarValue>> {
         if given.len() != prepared.parameters.len() {
             let text =
                 format!("wrong number of parameters: {} expected, {} given", prepared.parameters.len(), given.len());
@@ -589,12 +610,12 @@ impl Session {
         if given.is_empty() {
             return Ok(vec![]);
         }
-        let list = given.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let list = on_big_stack(|| given.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
         let query = self.prepare_now(&format!("SELECT {list}"), &[]).await?;
-        let ready = self.ready(&query, vec![], Caching::Never).await?;
         let bounds = Bounds { cancel: CancellationToken::new(), deadline: self.deadline() };
+        let ready = self.ready(&query, vec![], Caching::Never, &bounds).await?;
         let record = Record::new(self.identity.principal.user(), "execute", 0, 0);
-        let mut rows = run::run(ready, bounds, record)?;
+        let mut rows = run::run(&self.engine.shared.lanes, ready, bounds, record)?;
         let batch = rows.next().await.ok_or_else(|| Error::internal("arguments gave no row"))??;
         let values = batch.columns().iter().zip(&prepared.parameters).map(|(column, oid)| {
             let value = ScalarValue::try_from_array(column, 0)?;
@@ -605,10 +626,10 @@ impl Session {
 
     fn deallocate(&mut self, name: Option<&str>) -> Result<()> {
         match name {
-            None => self.prepared.clear(),
+            None => self.kept.forget_all(),
             Some(name) => {
                 self.kept(name)?;
-                self.prepared.remove(name);
+                self.kept.forget(name);
             }
         }
         Ok(())
@@ -618,7 +639,7 @@ impl Session {
         if self.status != TransactionStatus::Idle {
             return Err(in_block("DISCARD ALL"));
         }
-        self.prepared.clear();
+        self.kept.forget_all();
         self.settings.reset_all();
         Ok(())
     }
@@ -700,7 +721,7 @@ impl Session {
     async fn write(
         &mut self,
         prepared: &Arc<Prepared>,
-        admitted: Admitted,
+        admitted: &Admitted,
         parameters: Vec<ScalarValue>,
         bounds: Bounds,
         record: Record,
@@ -735,64 +756,67 @@ impl Session {
     async fn write_now(
         &mut self,
         prepared: &Arc<Prepared>,
-        admitted: Admitted,
+        admitted: &Admitted,
         parameters: Vec<ScalarValue>,
         bounds: &Bounds,
     ) -> Result<(String, String)> {
         let facts = self.facts()?;
         match admitted {
             Admitted::CreateSchema { name, if_not_exists } => {
-                let exists = facts.world.catalog.schemas.contains_key(&name);
-                if !(exists && if_not_exists) {
-                    write::writer_for_schema(&facts, &name)?.create_schema(&name).await?;
+                let exists = facts.world.catalog.schemas.contains_key(name);
+                if !(exists && *if_not_exists) {
+                    write::writer_for_schema(&facts, name)?.create_schema(name).await?;
                 }
-                Ok(("CREATE SCHEMA".into(), name))
+                Ok(("CREATE SCHEMA".into(), name.clone()))
             }
             Admitted::DropSchema { names, if_exists } => {
-                for name in &names {
+                for name in names {
                     match write::writer_for_create(&facts, &TableName::new(name, "")) {
                         Ok(writer) => writer.drop_schema(name).await?,
-                        Err(e) if if_exists && e.kind() == Kind::UndefinedSchema => {}
+                        Err(e) if *if_exists && e.kind() == Kind::UndefinedSchema => {}
                         Err(e) => return Err(e),
                     }
                 }
                 Ok(("DROP SCHEMA".into(), names.join(" ")))
             }
             Admitted::CreateTable { name, columns, if_not_exists } => {
-                let name = self.target_name(&name, &facts);
+                let name = self.target_name(name, &facts);
                 let writer = write::writer_for_create(&facts, &name)?;
-                let schema = write::schema_of(&columns)?;
-                ignore_existing(writer.create_table(&name, schema, None).await, if_not_exists)?;
+                let schema = write::schema_of(columns)?;
+                ignore_existing(writer.create_table(&name, schema, None).await, *if_not_exists)?;
                 Ok(("CREATE TABLE".into(), name.to_string()))
             }
             Admitted::CreateTableAs { name, if_not_exists, .. } => {
-                let name = self.target_name(&name, &facts);
+                let name = self.target_name(name, &facts);
                 let writer = write::writer_for_create(&facts, &name)?;
-                let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never)).await?;
+                let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never, bounds)).await?;
                 let schema = write::schema_of_query(&ready.columns)?;
                 let rows = self.rows_to_write(ready, bounds, None, &schema)?;
-                let written = writer.create_table(&name, schema, Some(rows)).await;
-                Ok((format!("SELECT {}", ignore_existing(written, if_not_exists)?), name.to_string()))
+                let target = name.clone();
+                let write = async move { writer.create_table(&target, schema, Some(rows)).await };
+                let written = self.engine.shared.lanes.run(write).await;
+                Ok((format!("SELECT {}", ignore_existing(written, *if_not_exists)?), name.to_string()))
             }
             Admitted::DropTable { names, if_exists } => {
                 let names: Vec<TableName> = names.iter().map(|n| self.target_name(n, &facts)).collect();
                 for name in &names {
                     match write::target(&facts, name, Action::Drop) {
                         Ok((_, writer)) => writer.drop_table(name).await?,
-                        Err(e) if if_exists && e.kind() == Kind::UndefinedTable => {}
+                        Err(e) if *if_exists && e.kind() == Kind::UndefinedTable => {}
                         Err(e) => return Err(e),
                     }
                 }
                 Ok(("DROP TABLE".into(), names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")))
             }
             Admitted::Insert { table, columns, .. } => {
-                let name = self.target_name(&table, &facts);
+                let name = self.target_name(table, &facts);
                 let (entry, writer) = write::target(&facts, &name, Action::Insert)?;
                 let (table, schema) = (write::table(entry)?, Arc::clone(&entry.object.schema));
-                let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never)).await?;
-                let order = write::arrange(&columns, ready.columns.fields().len(), &schema)?;
+                let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never, bounds)).await?;
+                let order = write::arrange(columns, ready.columns.fields().len(), &schema)?;
                 let rows = self.rows_to_write(ready, bounds, Some(order), &schema)?;
-                Ok((format!("INSERT 0 {}", writer.append(table, rows).await?), name.to_string()))
+                let write = async move { writer.append(table.as_ref(), rows).await };
+                Ok((format!("INSERT 0 {}", self.engine.shared.lanes.run(write).await?), name.to_string()))
             }
             other => Err(Error::internal(format!("{} does not write", other.kind()))),
         }
@@ -807,14 +831,20 @@ impl Session {
     ) -> Result<datafusion::execution::SendableRecordBatchStream> {
         let generation = ready.guarded.opened().len() as u64;
         let record = Record::new(self.identity.principal.user(), "select for writing", 0, generation);
-        let rows = run::run(ready, bounds.clone(), record)?;
+        let rows = run::run(&self.engine.shared.lanes, ready, bounds.clone(), record)?;
         Ok(rows.into_stream(order, Arc::clone(schema)))
     }
 }
 
 impl Prepared {
-    pub(super) fn without_rows(admitted: Option<Admitted>, shape: u64) -> Self {
-        Self { parameters: vec![], columns: None, admitted, shape, planned: Mutex::new(None) }
+    fn without_rows(admitted: Option<Deep<Admitted>>, text: Text) -> Self {
+        Self { parameters: vec![], columns: None, admitted, text, planned: Mutex::new(None), held: OnceLock::new() }
+    }
+
+    /// An empty statement that is said to have this text.
+    #[cfg(test)]
+    pub(super) fn of_text(text: &str) -> Self {
+        Self::without_rows(None, Text::of(text))
     }
 
     /// Nothing between two semicolons.

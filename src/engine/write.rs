@@ -64,9 +64,9 @@ pub(crate) fn target<'a>(facts: &'a Facts, name: &TableName, action: Action) -> 
 }
 
 /// The table itself, as the statement is planned over it.
-pub(crate) fn table(entry: &Entry) -> Result<&dyn Table> {
+pub(crate) fn table(entry: &Entry) -> Result<Arc<dyn Table>> {
     match &entry.body {
-        Body::Table(table) => Ok(table.as_ref()),
+        Body::Table(table) => Ok(Arc::clone(table)),
         Body::Dataset(_) => Err(Error::internal("a dataset in a lake's schema")),
     }
 }

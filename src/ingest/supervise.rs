@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const PREPARE_MAX: Duration = Duration::from_secs(10);
 
 /// Reads the files as they are now.
-pub type Read = Box<dyn Fn() -> Result<Vec<Spec>, Vec<Fault>> + Send + Sync>;
+pub type Read = Box<dyn FnMut() -> Result<Vec<Spec>, Vec<Fault>> + Send>;
 
 /// Lakes and clusters by what their files say, shared by the pipelines over them.
 pub struct Connections {
@@ -91,7 +91,7 @@ struct Running {
 
 impl Pipelines {
     /// Reads the files; every fault of every file.
-    pub fn new(config: &Config, metastore: Arc<Metastore>, read: Read) -> Result<Self, Vec<Fault>> {
+    pub fn new(config: &Config, metastore: Arc<Metastore>, mut read: Read) -> Result<Self, Vec<Fault>> {
         let specs = read()?;
         let holder = format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple());
         let (connections, config) = (Connections::new(metastore), config.clone());
@@ -144,7 +144,9 @@ impl Pipelines {
     fn tell(&mut self, faults: &[Fault]) {
         let lines = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         if self.told.as_ref() != Some(&lines) {
-            tracing::error!("pipelines refused, those in force go on\n{lines}");
+            for fault in faults {
+                tracing::error!(%fault, "pipelines refused, those in force go on");
+            }
             self.told = Some(lines);
         }
     }

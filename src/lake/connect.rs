@@ -13,9 +13,11 @@ use bytes::Bytes;
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use iceberg::io::FileIO;
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::client::SpawnedReqwestConnector;
 use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
 use serde::Deserialize;
+use tokio::runtime::Handle;
 use url::Url;
 
 use crate::error::{Error, Kind, Result};
@@ -167,6 +169,10 @@ fn amazon(bucket: &str, s3: Option<&S3Config>) -> Result<Arc<dyn ObjectStore>> {
     let options =
         ClientOptions::new().with_allow_http(s3.is_some_and(|s3| s3.allow_http)).with_connect_timeout(CONNECT_TIMEOUT);
     builder = builder.with_client_options(options);
+    if let Ok(home) = Handle::try_current() {
+        // kept connections live here: the threads of the statement that opens one end with it
+        builder = builder.with_http_connector(SpawnedReqwestConnector::new(home));
+    }
     let retry = RetryConfig { max_retries: 5, retry_timeout: RETRY_TIMEOUT, ..Default::default() };
     // Names are unique: a conditional PUT would buy nothing, and some servers ignore it.
     let builder = builder.with_retry(retry).with_conditional_put(S3ConditionalPut::Disabled);

@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::TableSource;
 
 use super::{Grant, Object};
-use crate::types::TableName;
+use crate::types::{ObjectId, TableName};
 
 /// What every name resolves to.
 #[derive(Debug)]
@@ -38,6 +38,14 @@ impl Sealed {
     /// A dataset's body is planned over tables as its owner sees them before any policy exists (reading schemas at load).
     pub fn unopenable(object: Arc<Object>) -> Arc<dyn TableSource> {
         Self::object(object, &Grant::full())
+    }
+
+    /// `None` for a system relation.
+    pub(crate) fn object_id(&self) -> Option<ObjectId> {
+        match &self.content {
+            Content::Object(object) => Some(object.id),
+            Content::System { .. } => None,
+        }
     }
 
     /// Rows that were computed from what this session may see.

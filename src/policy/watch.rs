@@ -1,8 +1,9 @@
 //! File change → Draft, or faults that name file:line:column. Swaps nothing itself; `engine/world.rs` does.
 //!
 //! The content is what is watched, by its hash: links that are swapped under a mounted folder, editors that write a new
-//! file, clocks that stand still are all the same to it. A content counts once two looks in a row found it, so that a
-//! file caught half-written is not taken for what its writer meant.
+//! file, clocks that stand still are all the same to it. Files are read when a [`Glance`] says that they may have changed.
+//! A content counts once two looks in a row found it, so that a file caught half-written is not taken for what its writer
+//! meant.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,10 +13,14 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::file::{Draft, Fault, Files};
+use crate::glance::Glance;
 use crate::shutdown::Shutdown;
 
 /// How often the folder is looked at where nobody says otherwise.
-pub const INTERVAL: Duration = Duration::from_millis(200);
+pub const INTERVAL: Duration = Duration::from_millis(300);
+
+/// What was found new is looked at a second time after this part of the interval.
+const AGAIN: u32 = 4;
 
 /// What the folder says now.
 #[derive(Debug, Clone)]
@@ -40,19 +45,24 @@ pub fn watch(
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut steady = Steady { told: seen, last: seen };
+        let mut glance: Option<Glance> = None;
         loop {
             tokio::select! {
                 () = token.cancelled() => return,
                 () = tell.closed() => return,
                 _ = ticks.tick() => {}
+                () = tokio::time::sleep(interval / AGAIN), if !steady.is_told() => {}
             }
-            let folder = folder.clone();
-            let read = tokio::task::spawn_blocking(move || {
-                let files = Files::read(&folder);
-                (files.hash(), files)
+            let (folder, believed) = (folder.clone(), glance.take().filter(|_| steady.is_told()));
+            let read = tokio::task::spawn_blocking(move || match believed {
+                Some(glance) if glance.still_holds() => (glance, None),
+                _ => (Glance::of(&folder), Some(Files::read(&folder))),
             });
             // the reader panicked: nothing was learnt, the next look tries again
-            let Ok((hash, files)) = read.await else { continue };
+            let Ok((taken, read)) = read.await else { continue };
+            glance = Some(taken);
+            let Some(files) = read else { continue };
+            let hash = files.hash();
             if steady.settled(hash) {
                 let news = match files.parse() {
                     Ok((draft, warnings)) => News::Draft(Box::new(draft), warnings),
@@ -72,6 +82,11 @@ struct Steady {
 }
 
 impl Steady {
+    /// What was found last needs no second look.
+    fn is_told(&self) -> bool {
+        self.told == self.last
+    }
+
     /// A content that is new and was found twice in a row.
     fn settled(&mut self, hash: u64) -> bool {
         let twice = self.last == hash;

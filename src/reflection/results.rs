@@ -67,6 +67,10 @@ pub struct Answer {
 }
 
 impl Answer {
+    pub fn new(schema: SchemaRef, batches: Vec<RecordBatch>) -> Self {
+        Self { schema, batches }
+    }
+
     pub fn stream(&self) -> SendableRecordBatchStream {
         let batches = futures::stream::iter(self.batches.clone().into_iter().map(Ok));
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
@@ -262,7 +266,7 @@ impl Flight {
             batches.push(batch.clone());
             tell(Part::Rows(batch));
         }
-        let answer = Arc::new(Answer { schema: rows.schema(), batches });
+        let answer = Arc::new(Answer::new(rows.schema(), batches));
         let weight = u32::try_from(bytes).unwrap_or(u32::MAX);
         // before anybody is told, so that who asks next finds it
         self.results.0.kept.insert(self.key, Kept::Answer(Arc::clone(&answer), weight)).await;

@@ -12,6 +12,7 @@ use super::{END_MAX, refuse};
 use crate::catalog::file::Draft;
 use crate::config::{Config, Fault};
 use crate::error::{Error, Kind, Result};
+use crate::glance::Glance;
 use crate::ingest::{self, Connections, From, Pipelines, Report, Spec};
 use crate::metastore::Metastore;
 use crate::shutdown::Shutdown;
@@ -38,7 +39,7 @@ impl Ingester {
                 degraded: Arc::new(Vec::new),
                 metrics: Arc::new(move || rendered.render()),
             };
-            let door = http::Door::bind(address, answers, &work).await?;
+            let door = http::Door::bind(address, &config.wire, answers, &work).await?;
             http = Some(door.local_addr()?);
             work.spawn("http door", door.run());
         }
@@ -61,7 +62,15 @@ impl Ingester {
 /// The pipelines of the configuration, their tables made.
 pub(super) async fn pipelines(config: &Config, metastore: Arc<Metastore>) -> Result<Pipelines> {
     let catalog_dir = config.catalog_dir.clone();
-    let read = Box::new(move || specs(&catalog_dir));
+    let mut known: Option<(Glance, Result<Vec<Spec>, Vec<Fault>>)> = None;
+    let read = Box::new(move || match &known {
+        Some((glance, specs)) if glance.still_holds() => specs.clone(),
+        _ => {
+            let (glance, specs) = (Glance::of(&catalog_dir), specs(&catalog_dir));
+            known = Some((glance, specs.clone()));
+            specs
+        }
+    });
     let mut pipelines = Pipelines::new(&config.ingest, metastore, read).map_err(|faults| refuse(&faults))?;
     pipelines.prepare().await;
     Ok(pipelines)

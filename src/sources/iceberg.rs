@@ -210,6 +210,10 @@ impl Table for LakeTable {
         Arc::clone(&self.schema)
     }
 
+    fn column_ids(&self) -> Vec<Vec<String>> {
+        self.schema.fields().iter().map(|field| field_ids(field)).collect()
+    }
+
     /// What pipelines keep of a record as it came, by name: a copy of such a table holds the same.
     fn raw_columns(&self) -> &[String] {
         &self.raw_columns
@@ -316,6 +320,13 @@ fn shown_schema(table: &lake::Table) -> SchemaRef {
     let uuids = table.uuid_columns();
     let fields: Vec<FieldRef> = table.schema().fields().iter().map(|f| shown_field(f, &uuids)).collect();
     Arc::new(Schema::new(fields))
+}
+
+/// The column's field id, and those of all fields within it.
+fn field_ids(field: &Field) -> Vec<String> {
+    let own = lake::field_id(field).map_or_else(|| field.name().clone(), |id| format!("#{id}"));
+    let within = lake::fields_within(field.data_type()).into_iter().flat_map(|field| field_ids(&field));
+    std::iter::once(own).chain(within).collect()
 }
 
 fn shown_field(field: &FieldRef, uuids: &HashSet<i32>) -> FieldRef {

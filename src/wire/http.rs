@@ -1,20 +1,46 @@
-//! The small HTTP door for orchestrators and Prometheus: `/healthz`, `/readyz`, `/metrics`. It holds no data and asks
-//! nothing of the engine; what it says comes from closures that `server` hands in.
+//! The small HTTP door for orchestrators and Prometheus: `/healthz` for everybody, `/readyz` and `/metrics` for those whom
+//! `access` lets in. A connection carries one request and has one deadline from its first byte to the answer's last. The
+//! door holds no data and asks nothing of the engine; what it says comes from closures that `server` hands in.
 
+mod access;
 mod health;
 mod metrics;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use ::metrics::counter;
 use axum::Router;
+use axum::body::HttpBody;
+use axum::extract::{Extension, Request};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::net::TcpListener;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use self::access::Access;
 use crate::error::Result;
 use crate::shutdown::Shutdown;
-use crate::wire::listen;
+use crate::telemetry::metrics::CONNECTIONS_REFUSED;
+use crate::wire::slots::HttpSlots;
+use crate::wire::{Config, listen};
+
+pub use self::access::Network;
+
+/// hyper's smallest read buffer.
+const READ_BUFFER_MIN: usize = 8 << 10;
+/// At a shutdown requests under way have this long to be answered.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Said to whoever finds no place, without waiting for the request.
+const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// What the door is asked about.
 #[derive(Clone)]
@@ -31,13 +57,33 @@ pub struct Answers {
 /// Bound and not yet running.
 pub struct Door {
     listener: TcpListener,
-    answers: Answers,
+    router: Router,
+    http: http1::Builder,
+    slots: Arc<HttpSlots>,
+    request_timeout: Duration,
     token: CancellationToken,
 }
 
+/// Whom a request comes from.
+#[derive(Clone, Copy, Debug)]
+struct Peer(IpAddr);
+
 impl Door {
-    pub async fn bind(address: SocketAddr, answers: Answers, shutdown: &Shutdown) -> Result<Self> {
-        Ok(Self { listener: listen::bind(address).await?, answers, token: shutdown.token().clone() })
+    pub async fn bind(address: SocketAddr, config: &Config, answers: Answers, shutdown: &Shutdown) -> Result<Self> {
+        let config = config.settled()?;
+        let access = Access { networks: config.http_networks.clone(), token: config.http_token.clone() };
+        let mut http = http1::Builder::new();
+        http.keep_alive(false)
+            .max_buf_size(config.http_header_bytes_max.max(READ_BUFFER_MIN))
+            .max_header_size(config.http_header_bytes_max);
+        Ok(Self {
+            listener: listen::bind(address).await?,
+            router: router(answers, access),
+            http,
+            slots: Arc::new(HttpSlots::new(config.http_connections_max, config.http_connections_per_ip_max)),
+            request_timeout: Duration::from_millis(config.http_request_timeout_ms),
+            token: shutdown.token().clone(),
+        })
     }
 
     pub fn local_addr(&self) -> Result<SocketAddr> {
@@ -46,71 +92,65 @@ impl Door {
 
     /// Serves until the shutdown's token ends; requests under way are answered.
     pub async fn run(self) {
-        let ended = self.token.cancelled_owned();
-        let served = axum::serve(self.listener, router(self.answers)).with_graceful_shutdown(ended).await;
-        if let Err(error) = served {
-            tracing::error!(error = %error, "http door");
-        }
+        let connections = TaskTracker::new();
+        let Self { listener, router, http, slots, request_timeout, token } = self;
+        let accepting = listen::accept(listener, token.clone(), |socket, peer| {
+            let Some(place) = slots.enter(peer.ip()) else {
+                refused("http_full");
+                let _ = socket.try_write(NO_PLACE);
+                return;
+            };
+            let router = router.clone().layer(Extension(Peer(peer.ip())));
+            let (http, token) = (http.clone(), token.clone());
+            connections.spawn(async move {
+                let served = tokio::time::timeout(request_timeout, serve(socket, http, router, token));
+                if served.await.is_err() {
+                    refused("http_timeout");
+                }
+                drop(place);
+            });
+        });
+        accepting.await;
+        connections.close();
+        connections.wait().await;
     }
 }
 
-fn router(answers: Answers) -> Router {
-    Router::new()
-        .route("/healthz", get(health::alive))
+/// One request. The caller holds the timer.
+async fn serve(socket: TcpStream, http: http1::Builder, router: Router, token: CancellationToken) {
+    let mut connection = pin!(http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(router)));
+    let served = tokio::select! {
+        served = &mut connection => served,
+        () = token.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(FAREWELL, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(error = %error, "http connection");
+    }
+}
+
+fn router(answers: Answers, access: Access) -> Router {
+    let guarded = Router::new()
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::render))
-        .with_state(answers)
+        .route_layer(from_fn_with_state(access, access::admit))
+        .with_state(answers);
+    Router::new().route("/healthz", get(health::alive)).merge(guarded).layer(from_fn(without_body))
+}
+
+/// Nothing here takes a body, so none is read.
+async fn without_body(request: Request, next: Next) -> Response {
+    match request.body().is_end_stream() {
+        true => next.run(request).await,
+        false => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+    }
+}
+
+fn refused(reason: &'static str) {
+    counter!(CONNECTIONS_REFUSED, "reason" => reason).increment(1);
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
-
-    use super::*;
-
-    async fn ask(address: SocketAddr, path: &str) -> (String, String) {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split_whitespace().nth(1).unwrap().to_owned(), body.to_owned())
-    }
-
-    #[tokio::test]
-    async fn says_what_is_not_ready_until_it_is() {
-        let unready = Arc::new(Mutex::new(vec!["source \"crm\"".to_owned()]));
-        let asked = Arc::clone(&unready);
-        let answers = Answers {
-            unready: Arc::new(move || asked.lock().unwrap().clone()),
-            degraded: Arc::new(|| vec!["source \"events\"".to_owned()]),
-            metrics: Arc::new(|| "lakegate_connections 3\n".into()),
-        };
-        let shutdown = Shutdown::new();
-        let door = Door::bind("127.0.0.1:0".parse().unwrap(), answers, &shutdown).await.unwrap();
-        let address = door.local_addr().unwrap();
-        let served = tokio::spawn(door.run());
-
-        let expect = |code: &str, body: &str| (code.to_owned(), body.to_owned());
-        assert_eq!(ask(address, "/healthz").await, expect("200", "ok\n"));
-        assert_eq!(
-            ask(address, "/readyz").await,
-            expect("503", r#"{"degraded":["source \"events\""],"ready":false,"waiting_for":["source \"crm\""]}"#)
-        );
-        unready.lock().unwrap().clear();
-        assert_eq!(
-            ask(address, "/readyz").await,
-            expect("200", r#"{"degraded":["source \"events\""],"ready":true,"waiting_for":[]}"#)
-        );
-        assert_eq!(ask(address, "/metrics").await, expect("200", "lakegate_connections 3\n"));
-        assert_eq!(ask(address, "/").await.0, "404");
-
-        assert!(shutdown.finish(std::time::Duration::from_secs(5)).await);
-        served.await.unwrap();
-        assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
-    }
-}
+mod tests;

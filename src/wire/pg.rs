@@ -24,7 +24,7 @@ use bytes::{Bytes, BytesMut};
 use metrics::counter;
 use pgwire::messages::Message;
 use pgwire::messages::startup::{BackendKeyData, SecretKey};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::either::Either;
@@ -44,7 +44,7 @@ use crate::error::{Error, Kind, Result};
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::{CONNECTIONS_REFUSED, LOGIN_FAILURES};
 use crate::wire::auth::{Mechanisms, Throttle};
-use crate::wire::slots::{self, Connected, Pending, Slots};
+use crate::wire::slots::{self, Connected, Pending, Slots, host};
 use crate::wire::tls::Certificates;
 use crate::wire::{Config, Tls, listen};
 
@@ -62,7 +62,7 @@ pub struct Door {
 struct Shared {
     engine: Arc<Engine>,
     config: Arc<Config>,
-    slots: Arc<Slots>,
+    slots: Slots,
     certificates: Option<Certificates>,
     negotiation: Negotiation,
     throttle: Throttle,
@@ -190,8 +190,10 @@ impl Shared {
                 };
                 self.authenticate(socket, mechanisms, startup, ip, pending).await
             }
-            Ok(Opening::Cancel { pid, key }) => {
-                self.cancels.request(pid, &key, ip);
+            Ok(Opening::Cancel { mut socket, pid, key }) => {
+                self.cancels.request(pid, &key, host(ip));
+                // libpq takes the connection's end for the answer, and one without TLS's own end for a failure.
+                let _ = socket.shutdown().await;
                 None
             }
             Ok(Opening::Closed(reason)) => {

@@ -1,22 +1,100 @@
-//! Places at the door: how many may stand in front of it, how many may be inside, and whose they are.
-//! It counts; it does not look at what a connection says.
+//! Places at the doors: how many may stand in front of one, how many may be inside, and whose they are. It counts; it does
+//! not look at what a connection says.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::gauge;
 
 use crate::error::{Error, Kind, Result};
-use crate::telemetry::metrics::{CONNECTIONS, CONNECTIONS_PENDING};
+use crate::telemetry::metrics::{CONNECTIONS, CONNECTIONS_PENDING, HTTP_CONNECTIONS};
 
-/// Limits and counts shared by a door's listeners.
+/// Whose an address is: limits that count by it take all of an IPv6 host's /64 for one, and IPv4 in IPv6 for IPv4.
+pub(crate) fn host(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
+        v4 => v4,
+    }
+}
+
+/// So many places in all, and so many of them for one key.
+#[derive(Debug)]
+struct Places<K> {
+    max: usize,
+    each_max: usize,
+    gauge: &'static str,
+    counts: Mutex<Counts<K>>,
+}
+
+#[derive(Debug)]
+struct Counts<K> {
+    all: usize,
+    each: HashMap<K, usize>,
+}
+
+/// A place, given back when dropped.
+#[derive(Debug)]
+struct Place<K: Clone + Eq + Hash> {
+    places: Arc<Places<K>>,
+    key: K,
+}
+
+/// Why there is no place.
+#[derive(Debug, PartialEq)]
+enum Full {
+    All,
+    OfThisKey,
+}
+
+impl<K: Clone + Eq + Hash> Places<K> {
+    fn new(max: usize, each_max: usize, gauge: &'static str) -> Arc<Self> {
+        Arc::new(Self { max, each_max, gauge, counts: Mutex::new(Counts { all: 0, each: HashMap::new() }) })
+    }
+
+    fn take(self: &Arc<Self>, key: K) -> std::result::Result<Place<K>, Full> {
+        let mut counts = self.counts();
+        if counts.all >= self.max {
+            return Err(Full::All);
+        }
+        let of_key = counts.each.get(&key).copied().unwrap_or(0);
+        if of_key >= self.each_max {
+            return Err(Full::OfThisKey);
+        }
+        counts.all += 1;
+        counts.each.insert(key.clone(), of_key + 1);
+        gauge!(self.gauge).set(counts.all as f64);
+        Ok(Place { places: Arc::clone(self), key })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts<K>> {
+        // Counts are whole between statements, so a panic elsewhere left nothing half done.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Clone + Eq + Hash> Drop for Place<K> {
+    fn drop(&mut self) {
+        let mut counts = self.places.counts();
+        counts.all -= 1;
+        if let Entry::Occupied(mut count) = counts.each.entry(self.key.clone()) {
+            *count.get_mut() -= 1;
+            // Forgotten at zero, so that the map is as large as what it counts.
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        gauge!(self.places.gauge).set(counts.all as f64);
+    }
+}
+
+/// The PostgreSQL door's places, shared by its listeners.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    limits: Limits,
-    counts: Mutex<Counts>,
+    pending: Arc<Places<IpAddr>>,
+    connected: Arc<Places<Arc<str>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -27,97 +105,62 @@ pub(crate) struct Limits {
     pub(crate) connections_per_user_max: usize,
 }
 
-#[derive(Debug, Default)]
-struct Counts {
-    pending: usize,
-    pending_by_ip: HashMap<IpAddr, usize>,
-    connected: usize,
-    connected_by_user: HashMap<Arc<str>, usize>,
-}
-
-/// A place in front of the door, given back when dropped.
+/// A place in front of the door.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    slots: Arc<Slots>,
-    ip: IpAddr,
+    connected: Arc<Places<Arc<str>>>,
+    _place: Place<IpAddr>,
 }
 
-/// A place inside, given back when dropped.
+/// A place inside.
 #[derive(Debug)]
-pub(crate) struct Connected {
-    slots: Arc<Slots>,
-    user: Arc<str>,
-}
+pub(crate) struct Connected(#[allow(dead_code, reason = "it is held, not looked at")] Place<Arc<str>>);
 
 impl Slots {
-    pub(crate) fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, counts: Mutex::default() })
-    }
-
-    /// 53300 when too many are waiting already, in all or from this address.
-    pub(crate) fn knock(self: &Arc<Self>, ip: IpAddr) -> Result<Pending> {
-        let mut counts = self.counts();
-        let from_here = counts.pending_by_ip.get(&ip).copied().unwrap_or(0);
-        if counts.pending >= self.limits.pending_max || from_here >= self.limits.pending_per_ip_max {
-            return Err(Error::new(Kind::TooManyConnections, "too many connections are waiting to log in"));
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            pending: Places::new(limits.pending_max, limits.pending_per_ip_max, CONNECTIONS_PENDING),
+            connected: Places::new(limits.connections_max, limits.connections_per_user_max, CONNECTIONS),
         }
-        counts.pending += 1;
-        counts.pending_by_ip.insert(ip, from_here + 1);
-        gauge!(CONNECTIONS_PENDING).set(counts.pending as f64);
-        Ok(Pending { slots: Arc::clone(self), ip })
     }
 
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        // Counts are whole between statements, so a panic elsewhere left nothing half done.
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    /// 53300 when too many are waiting already, in all or from this host.
+    pub(crate) fn knock(&self, ip: IpAddr) -> Result<Pending> {
+        match self.pending.take(host(ip)) {
+            Ok(place) => Ok(Pending { connected: Arc::clone(&self.connected), _place: place }),
+            Err(_) => Err(Error::new(Kind::TooManyConnections, "too many connections are waiting to log in")),
+        }
     }
 }
 
 impl Pending {
     /// From the waiting to the logged in. 53300 in PostgreSQL's words when there is no place.
     pub(crate) fn enter(self, user: &str) -> Result<Connected> {
-        let mut counts = self.slots.counts();
-        let limits = self.slots.limits;
-        if counts.connected >= limits.connections_max {
-            return Err(Error::new(Kind::TooManyConnections, "sorry, too many clients already"));
-        }
-        let of_user = counts.connected_by_user.get(user).copied().unwrap_or(0);
-        if of_user >= limits.connections_per_user_max {
-            return Err(Error::new(Kind::TooManyConnections, format!("too many connections for role \"{user}\"")));
-        }
-        let user: Arc<str> = user.into();
-        counts.connected += 1;
-        counts.connected_by_user.insert(Arc::clone(&user), of_user + 1);
-        gauge!(CONNECTIONS).set(counts.connected as f64);
-        Ok(Connected { slots: Arc::clone(&self.slots), user })
+        let text = match self.connected.take(user.into()) {
+            Ok(place) => return Ok(Connected(place)),
+            Err(Full::All) => "sorry, too many clients already".to_owned(),
+            Err(Full::OfThisKey) => format!("too many connections for role \"{user}\""),
+        };
+        Err(Error::new(Kind::TooManyConnections, text))
     }
 }
 
-impl Drop for Pending {
-    fn drop(&mut self) {
-        let mut counts = self.slots.counts();
-        counts.pending -= 1;
-        decrement(counts.pending_by_ip.entry(self.ip));
-        gauge!(CONNECTIONS_PENDING).set(counts.pending as f64);
-    }
-}
+/// The HTTP door's places.
+#[derive(Debug)]
+pub(crate) struct HttpSlots(Arc<Places<IpAddr>>);
 
-impl Drop for Connected {
-    fn drop(&mut self) {
-        let mut counts = self.slots.counts();
-        counts.connected -= 1;
-        decrement(counts.connected_by_user.entry(Arc::clone(&self.user)));
-        gauge!(CONNECTIONS).set(counts.connected as f64);
-    }
-}
+/// One request's connection.
+#[derive(Debug)]
+pub(crate) struct Asking(#[allow(dead_code, reason = "it is held, not looked at")] Place<IpAddr>);
 
-/// Forgets a key at zero, so that the maps are as large as what they count.
-fn decrement<K: Eq + Hash>(entry: Entry<'_, K, usize>) {
-    if let Entry::Occupied(mut count) = entry {
-        *count.get_mut() -= 1;
-        if *count.get() == 0 {
-            count.remove();
-        }
+impl HttpSlots {
+    pub(crate) fn new(connections_max: usize, per_ip_max: usize) -> Self {
+        Self(Places::new(connections_max, per_ip_max, HTTP_CONNECTIONS))
+    }
+
+    /// `None` when too many ask already, in all or from this host.
+    pub(crate) fn enter(&self, ip: IpAddr) -> Option<Asking> {
+        self.0.take(host(ip)).ok().map(Asking)
     }
 }
 
@@ -152,8 +195,17 @@ mod tests {
         let other = slots.knock(ip(1)).unwrap().enter("b").unwrap();
         assert_eq!(slots.knock(ip(1)).unwrap().enter("c").unwrap_err().message(), "sorry, too many clients already");
         drop((held, other));
-        let counts = slots.counts();
-        assert_eq!((counts.pending, counts.connected), (0, 0));
-        assert!(counts.pending_by_ip.is_empty() && counts.connected_by_user.is_empty());
+        let (pending, connected) = (slots.pending.counts(), slots.connected.counts());
+        assert_eq!((pending.all, connected.all), (0, 0));
+        assert!(pending.each.is_empty() && connected.each.is_empty());
+    }
+
+    #[test]
+    fn an_ipv6_host_is_its_network() {
+        let host = |text: &str| host(text.parse().unwrap()).to_string();
+        assert_eq!(host("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(host("2001:db8:1:2:ffff::1"), host("2001:db8:1:2::9"));
+        assert_ne!(host("2001:db8:1:3::1"), host("2001:db8:1:2::1"));
+        assert_eq!((host("::ffff:10.0.0.1"), host("10.0.0.1")), ("10.0.0.1".into(), "10.0.0.1".into()));
     }
 }

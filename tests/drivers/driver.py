@@ -1,13 +1,14 @@
 """psycopg 3 as one of the clients of tests/drivers.rs: does what it is told and prints what it gets. The connection is
 libpq's environment; the test judges.
 
-    ask QUESTIONS        prepared statements with parameters, transactions and pipelines
+    ask QUESTIONS        prepared statements with parameters, transactions, pipelines and a cancel
     read text|binary     every row of drivers.numbers, folded
 """
 
 import datetime
 import decimal
 import sys
+import threading
 import time
 
 import psycopg
@@ -91,6 +92,28 @@ def pipelines(connection):
     print("and then", connection.execute("SELECT 'goes on'").fetchone())
 
 
+def cancel(connection):
+    """From another thread, over TLS as the connection is, until the statement has ended."""
+    ended, failed = threading.Event(), []
+
+    def asks():
+        while not ended.wait(0.05):
+            try:
+                connection.cancel_safe(timeout=20)
+            except psycopg.Error as error:
+                failed.append(error)
+
+    asking = threading.Thread(target=asks)
+    asking.start()
+    try:
+        connection.execute("SELECT count(x % 7) FROM generate_series(1, 1000000000000) AS series(x)")
+    except psycopg.Error as error:
+        print("cancelled", error.sqlstate)
+    ended.set()
+    asking.join()
+    print("the requests ended", failed or "cleanly", connection.execute("SELECT 'goes on'").fetchone())
+
+
 def read(connection, binary):
     begin = time.monotonic()
     rows, ids, smalls, amounts, letters, notes, days, seconds, flags, ratios = 0, 0, 0, decimal.Decimal(0), 0, 0, 0, 0, 0, 0.0
@@ -119,6 +142,7 @@ def main(verb, argument):
             ask(connection, argument)
             transactions(connection)
             pipelines(connection)
+            cancel(connection)
         else:
             read(connection, argument == "binary")
 

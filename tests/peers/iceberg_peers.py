@@ -5,6 +5,8 @@ It only says what they saw; the test judges. Rows are spelt as tests/lake/rows.r
     check CATALOG_DB TABLE OURS.jsonl   reads s.TABLE with both and compares with our rows; prints one JSON object
     make CATALOG_DB WAREHOUSE           PyIceberg writes its tables into namespace p; prints {table: [rows]}
     count CATALOG_DB TABLE PROPERTY...  how many rows PyIceberg reads from s.TABLE
+    change CATALOG_DB NAME STEP...      add:COLUMN, rename:COLUMN:NAME, drop:COLUMN on NAME, one commit each; row:JSON
+                                        appends a row
     append CATALOG_DB TABLE             PyIceberg appends one row to p.TABLE and prints the time after its commit
     early CATALOG_DB WAREHOUSE          PyIceberg partitions moments around 1970 by year, month, day and hour, a table each
                                         in namespace p, named so; prints how many partitions each has
@@ -276,6 +278,23 @@ def added(into):
     return finish(table)
 
 
+def change(database, name, *steps):
+    table = catalog(database).load_table(name)
+    for step in steps:
+        word, rest = step.split(":", 1)
+        if word == "row":
+            table.append(pa.Table.from_pylist([json.loads(rest)], schema=table.schema().as_arrow()))
+            continue
+        with table.update_schema(allow_incompatible_changes=True) as update:
+            if word == "add":
+                update.add_column(rest, StringType())
+            elif word == "rename":
+                update.rename_column(*rest.split(":"))
+            else:
+                update.delete_column(rest)
+    print(json.dumps(table.schema().column_names))
+
+
 def append(database, name):
     table = catalog(database).load_table(("p", name))
     table.append(rows_of(table.schema(), [{"id": 1000, "v": "new"}]))
@@ -303,4 +322,5 @@ def early(database, warehouse):
 
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    {"check": check, "make": make, "append": append, "count": count, "early": early}[command](*arguments)
+    commands = {"check": check, "make": make, "append": append, "change": change, "count": count, "early": early}
+    commands[command](*arguments)

@@ -21,7 +21,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn dial(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+        Self::over(TcpStream::connect(address).await.unwrap())
+    }
+
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Self { stream, buffer: vec![], pid: [0; 4], key: vec![], error: String::new() }
     }

@@ -122,6 +122,69 @@ async fn kept_statements_and_portals_are_limited_and_the_session_lives() {
     assert_eq!(ann.query("select 1").await, "TDCZI");
 }
 
+#[tokio::test]
+async fn sqls_prepare_and_parse_keep_statements_under_the_same_limits() {
+    let server = Server::start("prepared_max = 3\nprepared_bytes_max = 2000").await;
+    let mut ann = server.ann().await;
+    let large = "x".repeat(1_500);
+    // What the session remembers of its own accord takes no room from what the client keeps.
+    for n in 0..8 {
+        assert_eq!(ann.query(&format!("select '{n}{}'", &large[..500])).await, "TDCZI");
+    }
+    assert_eq!(ann.query("prepare a as select 1; prepare b as select 2").await, "CCZI");
+    ann.parse("c", "select 3").await;
+    assert_eq!(ann.sync().await, "1ZI");
+    assert_eq!(ann.query("prepare d as select 4").await, "EZI");
+    assert_eq!(ann.code(), "54000");
+    ann.parse("d", "select 4").await;
+    assert_eq!(ann.sync().await, "EZI");
+    assert_eq!(ann.code(), "54000");
+    assert_eq!(ann.query("execute c").await, "TDCZI", "each door finds what the other kept");
+    assert_eq!(ann.query("deallocate b").await, "CZI");
+    assert_eq!(ann.query("prepare d as select 4").await, "CZI");
+
+    assert_eq!(ann.query("deallocate all").await, "CZI");
+    assert_eq!(ann.query(&format!("prepare a as select '{large}'")).await, "CZI");
+    for _ in 0..2 {
+        assert_eq!(ann.query(&format!("prepare b as select '{large}'")).await, "EZI");
+        assert_eq!(ann.code(), "54000", "bytes");
+    }
+    ann.parse("p", "select $1::text").await;
+    ann.bind("", "p", &[&large]).await;
+    assert_eq!(ann.sync().await, "1EZI");
+    assert_eq!(ann.code(), "54000", "a portal's parameters draw on the same bytes");
+    assert_eq!(ann.query("discard all").await, "CZI");
+    assert_eq!(ann.query(&format!("prepare b as select '{large}'")).await, "CZI");
+    assert_eq!(ann.query("execute b").await, "TDCZI");
+}
+
+/// A hundred at once, each with a place of its own in front of the door: as many are judged as may fail, and no more.
+#[tokio::test]
+async fn guesses_in_parallel_are_judged_no_faster_than_one_after_the_other() {
+    let server = Server::start("startup_timeout_ms = 3000").await;
+    let guesses = (0..100).map(|_| async {
+        let since = Instant::now();
+        let refused = Client::log_in(server.address, "ann", "guess").await.err().unwrap();
+        (refused.contains("|C28P01|"), since.elapsed())
+    });
+    let elsewhere = async {
+        let since = Instant::now();
+        // Every address of 127.0.0.0/8 is this machine's.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut ann = Client::over(socket.connect(server.address).await.unwrap());
+        ann.startup(3 << 16, "ann").await;
+        ann.prove("secret").await.unwrap();
+        since.elapsed()
+    };
+    let (outcomes, legitimate) = tokio::join!(futures::future::join_all(guesses), elsewhere);
+    let judged: Vec<_> = outcomes.iter().filter(|(judged, _)| *judged).collect();
+    let at_once = judged.iter().filter(|(_, after)| *after < Duration::from_secs(1)).count();
+    // Five, then one after a second, one two seconds later, and then their time was over.
+    assert!(at_once <= 5 && (5..=7).contains(&judged.len()), "{at_once} and {} of {outcomes:?}", judged.len());
+    assert!(legitimate < Duration::from_secs(1), "{legitimate:?}");
+}
+
 /// The place is free again only when the statement has ended and its session is gone.
 #[tokio::test]
 async fn a_client_that_vanishes_takes_its_statement_with_it() {

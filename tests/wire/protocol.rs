@@ -1,5 +1,7 @@
 //! Messages in and out of order: what comes back, letter by letter.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::client::{Client, cancel};
 use super::{HALF_WAY, NAP, SLEEP, Server};
 
@@ -173,6 +175,46 @@ async fn a_cancel_request_ends_the_running_statement_and_no_other() {
         assert_eq!(bob.until_ready().await, "TDCZI", "another session does not notice");
     }
     assert_eq!(ann.query("select 1").await, "TDCZI");
+}
+
+/// As libpq 17 and later ask for it: over TLS, and only TLS's own end is taken for an answer.
+#[tokio::test]
+async fn a_cancel_request_over_tls_ends_the_statement_and_then_tls() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let server = Server::start(&format!("tls = 'allow'\ncertificate = {certificate:?}\nkey = {key:?}")).await;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let client = client.with_root_certificates(roots).with_no_client_auth();
+    let tls = tokio_rustls::TlsConnector::from(std::sync::Arc::new(client));
+
+    let mut ann = server.ann().await;
+    let packet = ann.cancel_request();
+    ann.send(b'Q', format!("{SLEEP}\0").as_bytes()).await;
+    let asked = async {
+        loop {
+            let mut asking = Client::dial(server.address).await;
+            asking.send_raw(&[0, 0, 0, 8, 4, 210, 22, 47]).await;
+            let mut answer = [0];
+            asking.stream.read_exact(&mut answer).await.unwrap();
+            assert_eq!(answer, *b"S");
+            let mut asking = tls.connect("localhost".try_into().unwrap(), asking.stream).await.unwrap();
+            asking.write_all(&packet).await.unwrap();
+            let end = asking.read(&mut [0]).await;
+            assert_eq!(end.expect("close_notify comes before the socket's end"), 0);
+        }
+    };
+    let answered = tokio::select! {
+        () = asked => unreachable!(),
+        answered = ann.until_ready() => answered,
+    };
+    assert!(answered.ends_with("EZI"), "{answered}");
+    assert_eq!(ann.code(), "57014");
 }
 
 #[tokio::test]

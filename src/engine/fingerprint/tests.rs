@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use super::*;
 use crate::catalog::Body;
+use crate::engine::deep::Deep;
 use crate::engine::session::{Facts, Identity};
 use crate::engine::settings::Settings;
 use crate::engine::world::{Builder, Origin};
@@ -125,11 +126,12 @@ impl Shop {
         let identity = Identity { principal, pid: 1, server_started_at: 1, session_started_at: 1 };
         let mut set = Settings::new(user, "public");
         settings.iter().for_each(|(name, value)| set.set(name, value).unwrap());
-        let facts = Facts::new(self.engine.world(), &identity, &set, &shared.runtime, 1).unwrap();
+        let facts = Facts::new(self.engine.world(), &identity, &set, shared).unwrap();
         let facts = Arc::new(facts);
         let parsed = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().pop().unwrap();
         let Statement::Query(query) = parsed else { panic!("{sql}") };
-        let planned = pipeline::plan(shared, &facts, *query, vec![]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        let planned =
+            pipeline::plan(shared, &facts, Deep::new(*query), vec![]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
         let mut pins = Pins::default();
         for entry in planned.reached.entries.values() {
             let Body::Table(table) = &entry.body else { continue };
@@ -137,7 +139,7 @@ impl Shop {
             pins.insert(entry.object.id, see(pinned.version), pinned.provider, pinned.reads);
         }
         let opening = Opening { policy: &facts.policy, pins: &pins, bodies: &planned.reached.bodies };
-        let guarded = crate::policy::guard(planned.plan.clone(), &opening).unwrap();
+        let guarded = crate::policy::guard(LogicalPlan::clone(&planned.plan), &opening).unwrap();
         let question = Question {
             guarded: &guarded,
             versions: pins.vector(),

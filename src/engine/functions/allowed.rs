@@ -45,6 +45,12 @@ pub(crate) fn is_allowed(name: &str) -> bool {
     [SCALAR, OPERATORS, AGGREGATE, WINDOW, EXTENSIONS].iter().any(|list| list.binary_search(&name).is_ok())
 }
 
+/// All scalar ones.
+#[cfg(test)]
+pub(super) fn scalar_names() -> impl Iterator<Item = &'static str> {
+    SCALAR.iter().chain(OPERATORS).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -17,6 +17,7 @@ use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::secret::Secret;
 
@@ -84,7 +85,7 @@ impl KeyedHash {
         Arc::new(ScalarUDF::from(Self { keyed, key: key.clone(), signature }))
     }
 
-    fn hex(&self, value: Option<&[u8]>) -> String {
+    fn hex(&self, value: Option<&[u8]>) -> Hex {
         let mut mac = self.keyed.clone();
         match value {
             Some(bytes) => {
@@ -93,7 +94,60 @@ impl KeyedHash {
             }
             None => mac.update(OF_NULL),
         }
-        mac.finalize().into_bytes().iter().map(|b| format!("{b:02x}")).collect()
+        Hex::of(&mac.finalize().into_bytes().into())
+    }
+}
+
+/// A digest in lower-case hex: as long for every value, and on the stack.
+#[derive(Clone, Copy)]
+struct Hex([u8; 64]);
+
+impl Hex {
+    fn of(digest: &[u8; 32]) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut hex = [0; 64];
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(digest) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        Self(hex)
+    }
+}
+
+impl AsRef<str> for Hex {
+    fn as_ref(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")
+    }
+}
+
+impl AsRef<[u8]> for Hex {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The digests of one batch. Columns that are worth a mask often repeat themselves, and looking a value up costs a tenth
+/// of hashing it: each place keeps the last value that fell on it.
+struct Digests<'a> {
+    of: &'a KeyedHash,
+    null: Option<Hex>,
+    last: Vec<Option<(&'a [u8], Hex)>>,
+}
+
+/// Places for the values of one batch, a power of two.
+const DIGESTS_KEPT: usize = 256;
+
+impl<'a> Digests<'a> {
+    fn new(of: &'a KeyedHash, rows: usize) -> Self {
+        Self { of, null: None, last: vec![None; rows.next_power_of_two().min(DIGESTS_KEPT)] }
+    }
+
+    fn hex(&mut self, value: Option<&'a [u8]>) -> Hex {
+        let Some(bytes) = value else { return *self.null.get_or_insert_with(|| self.of.hex(None)) };
+        let place = xxh3_64(bytes) as usize & (self.last.len() - 1);
+        match &mut self.last[place] {
+            Some((known, hex)) if *known == bytes => *hex,
+            place => place.insert((bytes, self.of.hex(value))).1,
+        }
     }
 }
 
@@ -132,9 +186,12 @@ impl ScalarUDFImpl for KeyedHash {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        over(args, |array| match array.data_type() {
-            DataType::Binary | DataType::LargeBinary | DataType::BinaryView => map_bytes(array, |v| self.hex(v)),
-            _ => map_text(array, |v| self.hex(v.map(str::as_bytes))),
+        over(args, |array| {
+            let mut digests = Digests::new(self, array.len());
+            match array.data_type() {
+                DataType::Binary | DataType::LargeBinary | DataType::BinaryView => map_bytes(array, |v| digests.hex(v)),
+                _ => map_text(array, |v| digests.hex(v.map(str::as_bytes))),
+            }
         })
     }
 }
@@ -230,7 +287,7 @@ fn over(args: ScalarFunctionArgs, mask: impl Fn(&dyn Array) -> Result<ArrayRef>)
     }
 }
 
-fn map_text(array: &dyn Array, mask: impl Fn(Option<&str>) -> String) -> Result<ArrayRef> {
+fn map_text<'a, T: AsRef<str>>(array: &'a dyn Array, mask: impl FnMut(Option<&'a str>) -> T) -> Result<ArrayRef> {
     Ok(match array.data_type() {
         DataType::Utf8 => Arc::new(StringArray::from_iter_values(array.as_string::<i32>().iter().map(mask))),
         DataType::LargeUtf8 => Arc::new(LargeStringArray::from_iter_values(array.as_string::<i64>().iter().map(mask))),
@@ -239,7 +296,7 @@ fn map_text(array: &dyn Array, mask: impl Fn(Option<&str>) -> String) -> Result<
     })
 }
 
-fn map_bytes(array: &dyn Array, mask: impl Fn(Option<&[u8]>) -> String) -> Result<ArrayRef> {
+fn map_bytes<'a, T: AsRef<[u8]>>(array: &'a dyn Array, mask: impl FnMut(Option<&'a [u8]>) -> T) -> Result<ArrayRef> {
     Ok(match array.data_type() {
         DataType::Binary => Arc::new(BinaryArray::from_iter_values(array.as_binary::<i32>().iter().map(mask))),
         DataType::LargeBinary => {

@@ -423,6 +423,22 @@ fn the_hash_is_keyed_stable_and_blind_to_absence() {
     assert!(!format!("{call:?}").contains("key of this"), "the key is printed");
 }
 
+/// Digests of a batch are kept as long as nothing else falls on their place: what is kept must be the value's own.
+#[test]
+fn a_hash_is_the_values_own_however_the_batch_repeats_itself() {
+    let mut dice = Dice(8);
+    let values: Vec<String> = (0..5_000).map(|_| dice.below(700).to_string()).collect();
+    let optional: Vec<Option<&str>> = values.iter().map(|v| (v != "13").then_some(v.as_str())).collect();
+    let mut known = std::collections::BTreeMap::new();
+    for array in texts(&optional) {
+        for (value, hash) in optional.iter().zip(shown(&apply("hash", array))) {
+            let single: ArrayRef = Arc::new(StringArray::from(vec![*value]));
+            let alone = known.entry(*value).or_insert_with(|| shown(&apply("hash", single)).remove(0));
+            assert_eq!(hash, *alone, "{value:?}");
+        }
+    }
+}
+
 const HASH_OF_SECRET: &str = "497ee42a57b1e3b4700caf2a3f2be46cb252072be4aa0b3917790dce8c833881";
 
 /// Each mask, 2,000 times: the input changes outside what the mask shows, the output does not.

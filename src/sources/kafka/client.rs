@@ -66,12 +66,12 @@ impl ClientContext for Logs {
         let source = &self.source;
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
-                tracing::warn!(target: "librdkafka", source, facility, "{text}")
+                tracing::warn!(target: "librdkafka", source, facility, text, "client says")
             }
             RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                tracing::info!(target: "librdkafka", source, facility, "{text}")
+                tracing::info!(target: "librdkafka", source, facility, text, "client says")
             }
-            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", source, facility, "{text}"),
+            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", source, facility, text, "client says"),
         }
     }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::{Config, tls};
 use crate::error::{Error, Kind, Result};
@@ -37,6 +37,8 @@ pub(super) struct Pool {
     config: tokio_postgres::Config,
     tls: Option<MakeRustlsConnect>,
     settings: String,
+    /// Where connections live: the runtime on which the source was made, which outlives every statement.
+    home: Handle,
     pub(super) read_timeout: Duration,
     connect_timeout: Duration,
     wait: Duration,
@@ -59,7 +61,7 @@ struct Health {
 struct Connection {
     client: Client,
     driver: JoinHandle<()>,
-    handle: Handle,
+    home: Handle,
 }
 
 impl Drop for Connection {
@@ -94,6 +96,7 @@ impl Pool {
             None => tokio_postgres::config::SslMode::Disable,
         });
         Ok(Self {
+            home: Handle::current(),
             source: source.into(),
             config: remote,
             tls,
@@ -166,10 +169,14 @@ impl Pool {
         idle.pop().map(|(connection, _)| connection)
     }
 
-    async fn connect(&self) -> Result<Connection> {
+    async fn connect(self: &Arc<Self>) -> Result<Connection> {
         let attempt = self.begin()?;
-        let outcome = match timeout(self.connect_timeout, self.open()).await {
-            Ok(outcome) => outcome,
+        let pool = Arc::clone(self);
+        // the statement's own threads end with it, and its sockets would
+        let opened = AbortOnDropHandle::new(self.home.spawn(async move { pool.open().await }));
+        let outcome = match timeout(self.connect_timeout, opened).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => Err(Error::internal("connecting to a source panicked").with_source(error)),
             Err(_) => Err(unreachable(&self.source).with_source("no connection within the connect timeout")),
         };
         attempt.end(outcome.is_ok());
@@ -205,7 +212,7 @@ impl Pool {
                 tracing::debug!(source, error = %error, "connection to source ended");
             }
         });
-        let connection = Connection { client, driver, handle: Handle::current() };
+        let connection = Connection { client, driver, home: self.home.clone() };
         let messages = connection.client.simple_query(&self.settings).await.map_err(|e| self.failed(e))?;
         let row = messages.iter().find_map(|m| if let SimpleQueryMessage::Row(row) = m { Some(row) } else { None });
         let asserted = row
@@ -273,7 +280,7 @@ impl Drop for Lease {
             return;
         }
         let (pool, permit) = (Arc::clone(&self.pool), self.permit.take());
-        let handle = connection.handle.clone();
+        let home = connection.home.clone();
         let cancel = async move {
             let token = connection.client.cancel_token();
             let sent = async {
@@ -290,7 +297,7 @@ impl Drop for Lease {
             // Only now: a socket closed first could end the server process that the request is for.
             drop((connection, permit));
         };
-        self.pool.cancels.spawn_on(cancel, &handle);
+        self.pool.cancels.spawn_on(cancel, &home);
     }
 }
 

@@ -2,7 +2,7 @@
 //! when the socket took the last slice, so a slow reader slows the scan. Values are spelt by `formats`.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -20,6 +20,8 @@ use crate::telemetry::metrics::ROWS_SENT;
 
 /// As in PostgreSQL (`MaxTupleAttributeNumber`).
 const COLUMNS_MAX: usize = 1_664;
+/// Encoding for this long, a connection lets the others of its thread go on: a fast reader's socket never makes it wait.
+const SLICE: Duration = Duration::from_millis(5);
 /// Rows wait this long for company.
 const LINGER: Duration = Duration::from_millis(20);
 
@@ -111,6 +113,7 @@ impl Cursor {
         grace: Duration,
     ) -> std::result::Result<(usize, Fetched), Stop> {
         let mut sent = 0;
+        let mut busy_since = Instant::now();
         while rows_max.is_none_or(|max| sent < max) {
             if self.current.is_none() {
                 match self.next(output, token, grace).await? {
@@ -121,6 +124,10 @@ impl Cursor {
             sent += self.send_slice(output, rows_max.map(|max| max - sent))?;
             if output.is_full() {
                 flush_unless_cancelled(output, token).await?;
+            }
+            if busy_since.elapsed() > SLICE {
+                tokio::task::yield_now().await;
+                busy_since = Instant::now();
             }
         }
         Ok((sent, Fetched::Suspended))

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use arrow::datatypes::Schema;
+use datafusion::common::ScalarValue;
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
@@ -22,21 +23,22 @@ use crate::formats::postgres::{Format, decode_parameter, pg_type};
 
 pub(crate) async fn parse<W: AsyncWrite + Unpin>(
     conversation: &mut Conversation<W>,
-    name: String,
+    name: &str,
     sql: &str,
     oids: &[u32],
 ) -> Result<(), Stop> {
-    let session = &mut conversation.session;
-    conversation.kept.admit_statement(&name, sql.len(), |name| session.kept(name).is_ok())?;
     let cancellable = conversation.begin();
     let session = &mut conversation.session;
     let prepared = or_cancelled(session.prepare(sql, oids), &cancellable.token, Duration::ZERO).await??;
-    session.keep(&name, prepared)?;
-    conversation.kept.keep_statement(name, sql.len());
+    session.keep(name, prepared)?;
     Ok(conversation.output.put(&ParseComplete::new())?)
 }
 
 pub(crate) fn bind<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, bind: Bind) -> Result<(), Stop> {
+    if bind.portal.is_empty() {
+        // Replaced: what it held makes room for the new one.
+        conversation.portals.close("");
+    }
     let prepared = conversation.session.kept(&bind.statement)?;
     let (wanted, given) = (prepared.parameters.len(), bind.parameters.len());
     if wanted != given {
@@ -54,9 +56,12 @@ pub(crate) fn bind<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, bi
     let values = prepared.parameters.iter().zip(&formats).zip(&bind.parameters);
     let style = conversation.session.style();
     let values = values.map(|((oid, format), bytes)| decode_parameter(*oid, *format, bytes.as_deref(), &style));
-    let portal = Portal { state: State::Bound(values.collect::<Result<_>>()?), prepared, formats: results };
-    let bytes = bind.parameters.iter().flatten().map(bytes::Bytes::len).sum();
-    conversation.kept.bind(bind.portal, Entry { portal, bytes, idle_since: None })?;
+    let values = values.collect::<Result<Vec<_>>>()?;
+    // As they lie in memory: a value of one byte takes more than that.
+    let bytes = bind.portal.len() + values.iter().map(ScalarValue::size).sum::<usize>();
+    let held = conversation.session.hold(bytes)?;
+    let portal = Portal { state: State::Bound(values), prepared, formats: results };
+    conversation.portals.bind(bind.portal, Entry { portal, held, idle_since: None })?;
     Ok(conversation.output.put(&BindComplete::new())?)
 }
 
@@ -80,7 +85,7 @@ pub(crate) fn describe<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>
             (prepared, Vec::new())
         }
         Target::Portal(name) => {
-            let portal = conversation.kept.portal(name)?;
+            let portal = conversation.portals.get(name)?;
             (portal.prepared.clone(), portal.formats.clone())
         }
     };
@@ -93,11 +98,8 @@ pub(crate) fn describe<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>
 
 pub(crate) fn close<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, target: &Target) -> Result<(), Stop> {
     match target {
-        Target::Statement(name) => {
-            conversation.session.forget(name);
-            conversation.kept.forget_statement(name);
-        }
-        Target::Portal(name) => conversation.kept.close_portal(name),
+        Target::Statement(name) => conversation.session.forget(name),
+        Target::Portal(name) => conversation.portals.close(name),
     }
     Ok(conversation.output.put(&CloseComplete::new())?)
 }
@@ -108,11 +110,11 @@ pub(crate) async fn execute<W: AsyncWrite + Unpin>(
     max_rows: i32,
 ) -> Result<(), Stop> {
     // Out of the map while it runs: a portal that failed is gone, as in PostgreSQL.
-    let Entry { portal, bytes, .. } = conversation.kept.take(&name)?;
+    let Entry { portal, held, .. } = conversation.portals.take(&name)?;
     let rows_max = usize::try_from(max_rows).ok().filter(|max| *max > 0);
     let portal = run(conversation, portal, rows_max).await?;
     let idle_since = matches!(portal.state, State::Suspended { .. }).then(Instant::now);
-    conversation.kept.put_back(name, Entry { portal, bytes, idle_since });
+    conversation.portals.put_back(name, Entry { portal, held, idle_since });
     Ok(())
 }
 

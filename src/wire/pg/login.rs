@@ -2,7 +2,6 @@
 //! session is made, and judges passwords only through `auth`.
 
 use std::net::IpAddr;
-use std::time::Instant;
 
 use bytes::Bytes;
 use pgwire::messages::startup::{Authentication, NegotiateProtocolVersion};
@@ -14,6 +13,7 @@ use super::output::Output;
 use super::startup::Startup;
 use crate::error::{Error, Kind, Result};
 use crate::wire::auth::{Mechanisms, Throttle, wrong_password};
+use crate::wire::slots::host;
 
 /// What a login needs besides the connection.
 pub(crate) struct Gate<'a> {
@@ -48,7 +48,7 @@ impl Gate<'_> {
         output.flush().await?;
         let (mechanism, client_first) = read_initial(&self.response(frames).await?)?;
 
-        tokio::time::sleep(self.throttle.delay(user, self.ip, Instant::now())).await;
+        let attempt = self.throttle.begin(user, host(self.ip)).await;
         let (server_first, exchange) = self.mechanisms.begin(&verifier(user), &mechanism, &client_first)?;
         output.put(&Authentication::SASLContinue(server_first.into()))?;
         output.flush().await?;
@@ -56,13 +56,13 @@ impl Gate<'_> {
         let client_final = self.response(frames).await?;
         match exchange.finish(user, &client_final) {
             Ok(server_final) => {
-                self.throttle.succeeded(user, self.ip);
+                attempt.succeeded();
                 output.put(&Authentication::SASLFinal(server_final.into()))?;
                 output.put(&Authentication::Ok)?;
                 Ok(user.to_owned())
             }
             Err(error) => {
-                self.throttle.failed(user, self.ip, Instant::now());
+                attempt.failed();
                 tracing::info!(user, ip = %self.ip, error = %error, "login failed");
                 Err(error.into())
             }

@@ -19,9 +19,9 @@ use super::frame::Frame;
 use super::inbox::Inbox;
 use super::message::Frontend;
 use super::output::Output;
-use super::portal::{Kept, Limits, Portal};
+use super::portal::{Limits, Portal, Portals};
 use super::{extended, simple};
-use crate::engine::{Session, TransactionStatus};
+use crate::engine::{KeptLimits, Session, TransactionStatus};
 use crate::error::{Error, Kind, Result};
 use crate::telemetry::metrics::{MESSAGES_OVERSIZED, PANICS, SESSIONS_ENDED};
 use crate::wire::{Config, limit_ms};
@@ -41,7 +41,7 @@ pub(crate) struct Conversation<W> {
     pub(crate) session: Session,
     pub(crate) output: Output<W>,
     pub(crate) config: Arc<Config>,
-    pub(crate) kept: Kept<Portal>,
+    pub(crate) portals: Portals<Portal>,
     running: Arc<Running>,
     tokens: Tokens,
     /// An extended message failed: everything up to Sync is ignored.
@@ -65,19 +65,18 @@ enum Next {
 
 impl<W: AsyncWrite + Unpin> Conversation<W> {
     pub(crate) fn new(
-        session: Session,
+        mut session: Session,
         output: Output<W>,
         config: Arc<Config>,
         running: Arc<Running>,
         tokens: Tokens,
     ) -> Self {
-        let kept = Kept::new(Limits {
+        session.limit_kept(KeptLimits { prepared_max: config.prepared_max, bytes_max: config.prepared_bytes_max });
+        let portals = Portals::new(Limits {
             portals_max: config.portals_max,
-            prepared_max: config.prepared_max,
-            bytes_max: config.prepared_bytes_max,
             portal_idle: limit_ms(config.portal_idle_timeout_ms),
         });
-        Self { session, output, config, kept, running, tokens, skipping: false, unsynced: false }
+        Self { session, output, config, portals, running, tokens, skipping: false, unsynced: false }
     }
 
     /// Greets with ReadyForQuery (the login's messages are in `output` already) and answers until the end.
@@ -117,7 +116,7 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
     async fn next(&mut self, inbox: &mut Inbox) -> Next {
         let idle = self.session.status() == TransactionStatus::Idle && !self.unsynced;
         let deadline = self.deadline(idle);
-        let expiry = self.kept.next_expiry();
+        let expiry = self.portals.next_expiry();
         let at = |instant: Option<Instant>| async move {
             match instant {
                 Some(instant) => tokio::time::sleep_until(instant).await,
@@ -135,7 +134,7 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
             },
             () = at(deadline) => idle_too_long(idle),
             () = at(expiry) => {
-                self.kept.expire(Instant::now());
+                self.portals.expire(Instant::now());
                 Next::Again
             }
         }
@@ -183,7 +182,7 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
                 simple::query(self, &sql).await?;
                 Ok(self.ready().await?)
             }
-            Frontend::Parse { name, sql, oids } => extended::parse(self, name, &sql, &oids).await,
+            Frontend::Parse { name, sql, oids } => extended::parse(self, &name, &sql, &oids).await,
             Frontend::Bind(bind) => extended::bind(self, bind),
             Frontend::Describe(target) => extended::describe(self, &target),
             Frontend::Execute { portal, max_rows } => extended::execute(self, portal, max_rows).await,
@@ -219,7 +218,7 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
         };
         self.session.fail();
         // What was begun in the failed transaction cannot be continued.
-        self.kept.close_portals();
+        self.portals.close_all();
         if self.tokens.stop.is_cancelled() && error.kind() == Kind::Cancelled {
             // The loop says 57P01 and closes.
             return Ok(());
@@ -240,7 +239,7 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
         let status = match self.session.status() {
             TransactionStatus::Idle => {
                 // No portal outlives its transaction.
-                self.kept.close_portals();
+                self.portals.close_all();
                 WireStatus::Idle
             }
             TransactionStatus::Active => WireStatus::Transaction,

@@ -14,8 +14,7 @@ use crate::error::{Error, Kind};
 
 pub(crate) async fn query<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, sql: &str) -> Result<(), Stop> {
     // As in PostgreSQL, a simple Query takes the unnamed statement and portal away.
-    conversation.kept.close_portal("");
-    conversation.kept.forget_statement("");
+    conversation.portals.close("");
     conversation.session.forget("");
     let cancellable = conversation.begin();
     // Parsing and planning hold nothing that has to be wound up: a cancel drops them at once.

@@ -49,7 +49,9 @@ pub(crate) enum Opening {
         socket: Socket,
         startup: Startup,
     },
+    /// The socket is the caller's to close: a client that asks over TLS waits for TLS's own end.
     Cancel {
+        socket: Socket,
         pid: i32,
         key: Vec<u8>,
     },
@@ -157,7 +159,7 @@ async fn packet(mut socket: Socket, header: Header, negotiation: &Negotiation) -
     socket.read_exact(&mut body).await?;
     if header.code == CANCEL_REQUEST {
         return Ok(match read_cancel(&body) {
-            Some((pid, key)) => Opening::Cancel { pid, key },
+            Some((pid, key)) => Opening::Cancel { socket, pid, key },
             None => Opening::Closed("cancel_length"),
         });
     }

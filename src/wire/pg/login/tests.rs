@@ -1,6 +1,6 @@
 //! Logins over a pipe, with the SASL client of `postgres-protocol`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use pgwire::messages::startup::{SASLInitialResponse, SASLResponse};

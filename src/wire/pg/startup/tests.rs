@@ -73,7 +73,7 @@ fn told(outcome: std::io::Result<Opening>) -> String {
             let via = if matches!(socket, Either::Right(_)) { "tls" } else { "plain" };
             format!("{via} {}", startup.parameter("user").unwrap_or("nobody"))
         }
-        Ok(Opening::Cancel { pid, key }) => format!("cancel {pid} {key:?}"),
+        Ok(Opening::Cancel { pid, key, .. }) => format!("cancel {pid} {key:?}"),
         Ok(Opening::Closed(reason)) => format!("closed {reason}"),
         Err(_) => "gone".into(),
     }

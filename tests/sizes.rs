@@ -1,0 +1,148 @@
+//! Statements that are small to send and large to plan or to compute: each is answered rightly or refused before anything
+//! of its size is made, and the session goes on.
+
+use std::time::{Duration, Instant};
+
+use crate::gateway::{Files, Gateway, simple};
+
+/// Refusing takes no longer than this, in a debug build beside other tests.
+const REFUSED_WITHIN: Duration = Duration::from_secs(20);
+
+async fn gateway() -> Gateway {
+    let files = Files {
+        policy: "p, eve, *, read, allow, , ,\n".into(),
+        users: vec![("eve".into(), String::new())],
+        settings: "[engine]\nmemory_bytes = 268435456\n".into(),
+        ..Files::default()
+    };
+    Gateway::start(&files).await
+}
+
+/// What a statement begins its answer with: its rows, or `ERROR` and the SQLSTATE.
+async fn check(statements: &[(String, &str)]) {
+    let gateway = gateway().await;
+    let client = gateway.connect("eve").await;
+    for (sql, expect) in statements {
+        let begin = Instant::now();
+        let told = simple(&client, sql).await;
+        let shown: String = sql.chars().take(120).collect();
+        assert!(
+            expect.split('|').any(|e| told.starts_with(e)),
+            "{shown}: {}",
+            told.chars().take(300).collect::<String>()
+        );
+        assert!(begin.elapsed() < REFUSED_WITHIN, "{shown} took {:?}", begin.elapsed());
+    }
+    assert_eq!(simple(&client, "SELECT 1").await, "1\n(1)");
+}
+
+fn around(n: usize, open: &str, middle: &str, close: &str) -> String {
+    format!("{}{middle}{}", open.repeat(n), close.repeat(n))
+}
+
+/// CTEs of which each names the one before as `@`.
+fn chain(n: usize, body: &str, last: &str) -> String {
+    let ctes: String = (1..=n).map(|i| format!(", c{i} AS ({})", body.replace('@', &format!("c{}", i - 1)))).collect();
+    let last = last.replace('@', &format!("c{n}"));
+    format!("WITH c0 AS (SELECT a FROM generate_series(1, 3) t(a)){ctes} {last}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deep_statements_are_answered_or_refused_and_end_no_process() {
+    let either = "1\n|ERROR 54001";
+    check(&[
+        (format!("SELECT 1{}", " UNION SELECT 1".repeat(120)), either),
+        (format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(900)), either),
+        (format!("SELECT 1{}", " INTERSECT SELECT 1".repeat(900)), either),
+        (format!("SELECT 1{}", " EXCEPT SELECT 2".repeat(900)), either),
+        (format!("SELECT 1{}", " UNION SELECT 1".repeat(20_000)), "ERROR 54001"),
+        (format!("SELECT NULL::int4{}", "[]".repeat(2_000)), "ERROR 54000"),
+        (format!("SELECT NULL::{}int4{}", "ARRAY<".repeat(40_000), ">".repeat(40_000)), "ERROR 54001|ERROR 42601"),
+        (format!("PREPARE p({}) AS SELECT 1", format!("int4{}", "[]".repeat(2_000))), "ERROR 54000"),
+        (format!("SELECT {}'1'", "INTERVAL ".repeat(100)), "ERROR 54001|ERROR 42601"),
+        (format!("SELECT {}'1'", "INTERVAL ".repeat(70_000)), "ERROR 54001"),
+        (format!("SELECT 5{}", " !".repeat(70_000)), "ERROR 54001"),
+        (format!("SELECT 5{}", "::int".repeat(900)), "5\n|ERROR 54001"),
+        (format!("SELECT sum(a{}) FROM generate_series(1, 3) t(a)", " - a".repeat(900)), "-5394\n|ERROR 54001"),
+        (
+            format!(
+                "SELECT count(*) FROM generate_series(1, 3) t(a) WHERE {}",
+                (2..3_000).map(|i| format!("a % {i} < 9")).collect::<Vec<_>>().join(" AND ")
+            ),
+            "3\n|ERROR 54001",
+        ),
+        (around(40, "SELECT (", "SELECT 1", ")"), either),
+        (around(60, "SELECT (", "SELECT 1", ")"), either),
+        (around(30, "SELECT * FROM (", "SELECT 1", ") t"), either),
+        (around(40, "SELECT * FROM ((", "SELECT 1", ") t)"), "1\n|ERROR 54001|ERROR 42601"),
+        (around(30, "SELECT 1 WHERE 1 IN (", "SELECT 1", ")"), either),
+        (around(30, "SELECT 1 WHERE EXISTS (", "SELECT 1", ")"), either),
+        (format!("SELECT {}", around(60, "CAST(", "!", " AS int)")), "ERROR 54001|ERROR 42601"),
+        (format!("SELECT {}", around(60, "position('a' in ", "'a'", ")")), "1\n|ERROR"),
+        (format!("SELECT {}", around(60, "ARRAY[", "1", "]")), "{|ERROR 54001"),
+        (format!("SELECT {}", around(60, "ROW(", "1", ")")), "(|ERROR"),
+        (chain(300, "SELECT a FROM @", "SELECT count(*) FROM @"), "3\n|ERROR 54001"),
+        (chain(300, "SELECT count(*) AS a FROM @ GROUP BY a", "SELECT count(*) FROM @"), "1\n|ERROR 54001"),
+        (chain(300, "SELECT max(a) OVER () AS a FROM @", "SELECT count(*) FROM @"), "3\n|ERROR 54001"),
+        (chain(300, "SELECT ARRAY[a] AS a FROM @", "SELECT count(*) FROM @"), "3\n|ERROR 54001"),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_doubles_is_counted_before_it_is_made() {
+    let columns = |n: usize| (0..n).map(|i| format!("a % {}", i + 2)).collect::<Vec<_>>().join(", ");
+    let from = |n: usize| (0..n).map(|i| format!("generate_series(1, 1) t{i}")).collect::<Vec<_>>().join(", ");
+    check(&[
+        (format!("SELECT count(*) FROM generate_series(1, 9) t(a) GROUP BY CUBE ({})", columns(22)), "ERROR 54001"),
+        (chain(17, "SELECT x.a FROM @ x JOIN @ y ON x.a = y.a", "SELECT count(*) FROM @"), "ERROR 54001"),
+        (chain(17, "SELECT a FROM @ UNION ALL SELECT a FROM @", "SELECT count(*) FROM @"), "ERROR 54001"),
+        (chain(22, "SELECT a + a AS a FROM @", "SELECT a FROM @ WHERE a > 5"), "ERROR 54001"),
+        (chain(3, "SELECT a + a AS a FROM @", "SELECT a FROM @ WHERE a > 15 ORDER BY 1"), "16\n24\n(2)"),
+        (
+            chain(12, "SELECT CASE WHEN a > 1 THEN a + a ELSE a - a END AS a FROM @", "SELECT a FROM @ WHERE a > 5"),
+            "ERROR 54001",
+        ),
+        (format!("SELECT count(*) FROM {}", from(400)), "ERROR 54001"),
+        (format!("SELECT count(*) FROM {}", from(20)), "1\n"),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_would_make_large_values_asks_first() {
+    let either = "ERROR 54000|ERROR 53200";
+    let all = [
+        ("SELECT length(repeat('x', 300000000))", "ERROR 54000"),
+        ("SELECT length(repeat('x', 60000000))", "60000000\n"),
+        ("SELECT length(replace(repeat('a',100000),'a',repeat('b',100000)))", "ERROR 54000"),
+        ("SELECT length(lpad('x', 2000000000, 'ab'))", "ERROR 54000"),
+        ("SELECT length(regexp_replace(repeat('a',100000),'a',repeat('b',100000),'g'))", "ERROR 54000"),
+        ("SELECT length(format('%1$s%1$s%1$s%1$s%1$s', repeat('x', 30000000)))", "ERROR 54000"),
+        (
+            "SELECT length(array_to_string(array_agg(repeat('x', 100000 + a::int % 2)), ',')) FROM generate_series(1, 3000) t(a)",
+            either,
+        ),
+        ("SELECT length(string_agg(repeat('x', 100000 + a::int % 2), ',')) FROM generate_series(1, 3000) t(a)", either),
+        ("SELECT sum(length(repeat('x', 60000000 + a::int % 2))) FROM generate_series(1, 1000) t(a)", either),
+        ("SELECT sum(length(repeat('x', 60000000))) FROM generate_series(1,1000)", "60000000000\n"),
+        ("SELECT max(length(repeat('x', 30000000) || a)) FROM generate_series(1, 100) t(a)", "30000003\n|ERROR 53200"),
+        ("SELECT length(repeat('x', 60000000) || repeat('y', 60000000))", "ERROR 54000"),
+        ("SELECT cardinality(string_to_array(repeat('a,', 30000000), ','))", either),
+        ("SELECT 'a' || NULL || 'b' IS NULL, 'a' || 1 || 'b', ARRAY[1] || 2", "t|a1b|{1,2}\n"),
+    ];
+    check(&all.map(|(sql, expect)| (sql.to_string(), expect))).await;
+    let wide = |n: usize| (0..n).map(|i| format!("length(repeat('x{i}', 30000000))")).collect::<Vec<_>>().join(" + ");
+    let ctes: String = (1..=30).map(|i| format!(", c{i} AS (SELECT s || s AS s FROM c{})", i - 1)).collect();
+    check(&[
+        (format!("SELECT {}", wide(40)), either),
+        (
+            format!(
+                "WITH c0 AS (SELECT 'xyz' || a AS s FROM generate_series(1, 3) t(a)){ctes} SELECT length(s) FROM c30"
+            ),
+            "ERROR 5",
+        ),
+        (format!("SELECT '{}', a FROM generate_series(1, 2000) t(a) OFFSET 1999", "x".repeat(900_000)), "x"),
+    ])
+    .await;
+}
