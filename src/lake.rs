@@ -11,7 +11,7 @@ mod write;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::SchemaRef;
 use iceberg::io::FileIO;
@@ -53,6 +53,8 @@ pub struct Lake {
     store: Store,
     io: FileIO,
     cache: moka::future::Cache<String, Cached>,
+    /// The metadata file of each table that is in the cache: an older one is not asked for again.
+    newest: Mutex<HashMap<TableKey, String>>,
     queues: commit::Queues,
 }
 
@@ -92,7 +94,8 @@ impl Lake {
             .build();
         let io = store.file_io();
         let warehouse = config.warehouse.trim_end_matches('/').to_string();
-        Self { metastore, catalog: config.catalog.clone(), warehouse, store, io, cache, queues: Default::default() }
+        let (newest, queues) = (Mutex::default(), commit::Queues::default());
+        Self { metastore, catalog: config.catalog.clone(), warehouse, store, io, cache, newest, queues }
     }
 
     pub fn metastore(&self) -> &Arc<Metastore> {
@@ -147,10 +150,26 @@ impl Lake {
         self.store.path(location)?;
         match self.metadata(key, location).await {
             Ok(metadata) => {
+                self.supersede(key, location).await;
                 Ok(Table { key: key.clone(), location: location.into(), pointer: location.into(), metadata })
             }
             Err(error) if error.kind() == Kind::DataGone => self.before(key, location, error).await,
             Err(error) => Err(error),
+        }
+    }
+
+    /// Each metadata file lists all snapshots: kept, those of a table that is written all the time would fill the cache.
+    async fn supersede(&self, key: &TableKey, location: &str) {
+        let before = {
+            let mut newest = self.newest.lock().expect("no panic under the lock");
+            match newest.get_mut(key) {
+                Some(known) if known == location => None,
+                Some(known) => Some(std::mem::replace(known, location.into())),
+                None => newest.insert(key.clone(), location.into()),
+            }
+        };
+        if let Some(before) = before {
+            self.cache.invalidate(&before).await;
         }
     }
 

@@ -282,6 +282,7 @@ impl Lake {
             let weight = super::weigh(4096 + 512 * table.metadata.snapshots().len() as u64);
             let cached = Cached::Metadata(Arc::clone(&table.metadata), weight);
             self.cache.insert(table.location.clone(), cached).await;
+            self.supersede(&table.key, &table.location).await;
             tables.push(table);
         }
         tables

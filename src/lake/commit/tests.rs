@@ -72,3 +72,44 @@ async fn a_table_whose_creation_was_not_answered_stands_once() {
         assert_eq!(lake.tables().await.unwrap()[0].location, made.location, "{loss:?}");
     }
 }
+
+/// The names of metadata files below a directory.
+fn metadata_files(directory: &std::path::Path) -> Vec<String> {
+    let mut found = vec![];
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        match entry.path() {
+            path if path.is_dir() => found.extend(metadata_files(&path)),
+            path => {
+                found.extend(path.display().to_string().ends_with(".metadata.json").then(|| path.display().to_string()))
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn old_metadata_leave_the_cache_and_the_store_where_the_table_wants_it() {
+    for (wanted, files) in [("true", 3), ("false", 7)] {
+        let directory = tempfile::tempdir().unwrap();
+        let lake = lake(&directory).await;
+        let mut base = table(&lake).await;
+        let properties = [(DELETE_METADATA, wanted), ("write.metadata.previous-versions-max", "2")];
+        for _ in 0..6 {
+            let batch = BatchId::new();
+            let written = lake.write(&base, batch, rows(&[2])).await.unwrap();
+            let properties = properties.map(|(name, value)| (name.to_string(), value.to_string())).into();
+            let staged = Staged { properties, ..Staged::append(base, written, batch) };
+            let Outcome::Committed(tables) = lake.commit(vec![staged], &Also::default()).await.unwrap() else {
+                panic!()
+            };
+            base = tables[0].clone();
+        }
+        let left = metadata_files(directory.path());
+        assert_eq!(left.len(), files, "{wanted}: {left:?}");
+        assert!(left.iter().any(|file| base.location.ends_with(file)), "{wanted}: the newest is gone");
+        lake.cache.run_pending_tasks().await;
+        let cached = lake.cache.iter().filter(|(_, cached)| matches!(cached, Cached::Metadata(..))).count();
+        assert_eq!(cached, 1, "{wanted}");
+        assert_eq!(lake.table(&base.key).await.unwrap().unwrap().ancestry().count(), 7, "{wanted}");
+    }
+}
