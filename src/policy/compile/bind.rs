@@ -209,7 +209,7 @@ impl<'a> Binder<'a> {
                 }
             }
             let what = format!("the table is withheld from `{}`", line.subject.text);
-            self.unfit(&line.target, &line.text, &misfits, fits.is_empty(), &what);
+            self.unfit(&line.target, &line.text, &misfits, &what);
             self.bound.filters.extend(misfits.into_iter().map(|(at, _)| ((i, at), None)));
             self.bound.filters.extend(fits.into_iter().map(|(at, typed)| ((i, at), Some(typed))));
         }
@@ -233,19 +233,18 @@ impl<'a> Binder<'a> {
                 }
             }
             self.report_missing_columns(rule, line, &tables, &columns);
-            let (mut fits, mut misfits) = (false, vec![]);
+            let mut misfits = vec![];
             for (at, column) in columns {
                 let Some(field) = self.objects.get(at).and_then(|o| o.schema.fields().get(column)).cloned() else {
                     continue;
                 };
                 let Some(schema) = self.objects.get(at).map(|o| o.schema.clone()) else { continue };
                 let typed = line.mask.bind(&field, &schema, &draft.users.attributes, self.key);
-                fits |= typed.is_ok();
                 let typed = typed.map_err(|mistake| misfits.push((at, mistake))).ok();
                 self.bound.masks.entry((i, at)).or_default().push((column, typed));
             }
             let what = format!("the column is withheld from `{}`", line.subject.text);
-            self.unfit(&line.target, &line.text, &misfits, !fits, &what);
+            self.unfit(&line.target, &line.text, &misfits, &what);
         }
     }
 
@@ -438,24 +437,19 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// A filter or mask that does not fit tables it is about. Where it fits none, a typing mistake, or in a line in force a
-    /// table that changed. Where a pattern fits others, a table that came since is no fault of the line: what it cannot
-    /// judge is withheld, and said.
-    fn unfit(&mut self, target: &Target, text: &Field, misfits: &[(usize, Mistake)], none_fits: bool, withheld: &str) {
+    /// A filter or mask that does not fit tables it is about: in a line that is new a mistake, for it must fit them all; in
+    /// one in force a table that came or changed since, of which is withheld what the line cannot judge.
+    fn unfit(&mut self, target: &Target, text: &Field, misfits: &[(usize, Mistake)], withheld: &str) {
         let exact = matches!(target, Target::Tables(p) if p.exact_table().is_some());
         for (at, mistake) in misfits {
-            let what = match self.objects.get(*at).filter(|_| !exact) {
+            let mut what = match self.objects.get(*at).filter(|_| !exact) {
                 Some(object) => format!("{} (for `{}`)", mistake.text, object.name),
                 None => mistake.text.clone(),
             };
-            let column = text.column_of(mistake.at);
-            match none_fits {
-                true => self.unknown(text.line, column, what),
-                false => {
-                    let what = format!("{what}; {withheld}");
-                    self.report.warnings.push(&self.draft.policy_file, text.line, column, what);
-                }
+            if self.is_in_force(text.line) {
+                what = format!("{what}; {withheld}");
             }
+            self.unknown(text.line, text.column_of(mistake.at), what);
         }
     }
 
@@ -463,10 +457,13 @@ impl<'a> Binder<'a> {
         self.report.warnings.push(&self.draft.policy_file, field.line, field.column, what);
     }
 
+    fn is_in_force(&self, line: u32) -> bool {
+        self.draft.print(line).is_some_and(|print| self.from.in_force.contains(&print))
+    }
+
     /// A fault in a new line; in one that is in force a warning, for then it is the world that changed.
     fn unknown(&mut self, line: u32, column: u32, what: String) {
-        let in_force = self.draft.print(line).is_some_and(|print| self.from.in_force.contains(&print));
-        let list = if in_force { &mut self.report.warnings } else { &mut self.report.faults };
+        let list = if self.is_in_force(line) { &mut self.report.warnings } else { &mut self.report.faults };
         list.push(&self.draft.policy_file, line, column, what);
     }
 }
