@@ -209,7 +209,7 @@ impl<'a> Binder<'a> {
                 }
             }
             let what = format!("the table is withheld from `{}`", line.subject.text);
-            self.unfit(&line.target, &line.text, &misfits, &what);
+            self.unfit(&line.target, &line.text, &misfits, !fits.is_empty(), &what);
             self.bound.filters.extend(misfits.into_iter().map(|(at, _)| ((i, at), None)));
             self.bound.filters.extend(fits.into_iter().map(|(at, typed)| ((i, at), Some(typed))));
         }
@@ -233,18 +233,19 @@ impl<'a> Binder<'a> {
                 }
             }
             self.report_missing_columns(rule, line, &tables, &columns);
-            let mut misfits = vec![];
+            let (mut fits, mut misfits) = (false, vec![]);
             for (at, column) in columns {
                 let Some(field) = self.objects.get(at).and_then(|o| o.schema.fields().get(column)).cloned() else {
                     continue;
                 };
                 let Some(schema) = self.objects.get(at).map(|o| o.schema.clone()) else { continue };
                 let typed = line.mask.bind(&field, &schema, &draft.users.attributes, self.key);
+                fits |= typed.is_ok();
                 let typed = typed.map_err(|mistake| misfits.push((at, mistake))).ok();
                 self.bound.masks.entry((i, at)).or_default().push((column, typed));
             }
             let what = format!("the column is withheld from `{}`", line.subject.text);
-            self.unfit(&line.target, &line.text, &misfits, &what);
+            self.unfit(&line.target, &line.text, &misfits, fits, &what);
         }
     }
 
@@ -437,19 +438,25 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// A filter or mask that does not fit tables it is about: in a line that is new a mistake, for it must fit them all; in
-    /// one in force a table that came or changed since, of which is withheld what the line cannot judge.
-    fn unfit(&mut self, target: &Target, text: &Field, misfits: &[(usize, Mistake)], withheld: &str) {
+    /// A filter or mask that does not fit tables it is about. In a line that is new that is a mistake, for it must fit them
+    /// all. In one in force a table came or changed since, and so it is where the line was edited and fits others: what it
+    /// cannot judge is withheld, and said.
+    fn unfit(&mut self, target: &Target, text: &Field, misfits: &[(usize, Mistake)], fits: bool, withheld: &str) {
         let exact = matches!(target, Target::Tables(p) if p.exact_table().is_some());
+        let edited = fits && self.draft.about(text.line).is_some_and(|about| self.from.in_force.contains(&about));
         for (at, mistake) in misfits {
-            let mut what = match self.objects.get(*at).filter(|_| !exact) {
+            let what = match self.objects.get(*at).filter(|_| !exact) {
                 Some(object) => format!("{} (for `{}`)", mistake.text, object.name),
                 None => mistake.text.clone(),
             };
-            if self.is_in_force(text.line) {
-                what = format!("{what}; {withheld}");
+            let (line, column) = (text.line, text.column_of(mistake.at));
+            match edited || self.is_in_force(line) {
+                true => {
+                    let what = format!("{what}; {withheld}");
+                    self.report.warnings.push(&self.draft.policy_file, line, column, what);
+                }
+                false => self.report.faults.push(&self.draft.policy_file, line, column, what),
             }
-            self.unknown(text.line, text.column_of(mistake.at), what);
         }
     }
 

@@ -141,6 +141,15 @@ fn a_table_that_comes_later_and_does_not_fit_the_filter_is_not_granted() {
     let (said, seen) = bound(csv, &world, &["crm.customers", "crm.later"]);
     assert_eq!(said, format!("{misfit}; the table is withheld from `alice`"));
     assert_eq!(seen, ["filtered", "deny"]);
+    // an edit of that line still fits the other table; one that fits none is a typing mistake
+    let edit = csv.replace("= 'EU'", "= 'DE'");
+    let (said, seen) = bound(&edit, &world, &["crm.customers", "crm.later"]);
+    assert_eq!(
+        (said, seen),
+        (format!("{misfit}; the table is withheld from `alice`"), vec!["filtered".into(), "deny".into()])
+    );
+    let misspelt = Policies::compile(&draft(&csv.replace("region =", "regoin =")), &world, &key(), 7);
+    assert!(lines(&misspelt.unwrap_err()).contains("there is no column `regoin`"));
     // and another line being new is no reason to ask after one that is in force
     let more = format!("{csv}p, alice, hr.pay, select, allow\n");
     let gone = Objects { in_force: world.in_force.clone(), ..without(world, "crm.customers") };
