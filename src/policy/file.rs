@@ -72,16 +72,21 @@ impl Draft {
         &self.policy_file
     }
 
-    /// A name for every line of policy.csv, the same wherever it stands; another where the declared attributes, which
-    /// lines may speak of, are others.
+    /// A name for every line of policy.csv, and for what it is about, the same wherever it stands; another where the declared
+    /// attributes, which lines may speak of, are others.
     pub fn prints(&self) -> HashSet<u64> {
         let attributes = self.attributes_print();
-        self.lines.prints.values().map(|print| print ^ attributes).collect()
+        self.lines.prints.values().chain(self.lines.abouts.values()).map(|print| print ^ attributes).collect()
     }
 
     /// Of one line of the file; `None` where nothing stands there.
     pub(in crate::policy) fn print(&self, line: u32) -> Option<u64> {
         self.lines.prints.get(&line).map(|print| print ^ self.attributes_print())
+    }
+
+    /// Of what one line is about.
+    pub(in crate::policy) fn about(&self, line: u32) -> Option<u64> {
+        self.lines.abouts.get(&line).map(|print| print ^ self.attributes_print())
     }
 
     fn attributes_print(&self) -> u64 {

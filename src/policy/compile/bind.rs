@@ -236,7 +236,7 @@ impl<'a> Binder<'a> {
                 }
             }
             let what = format!("the table is withheld from `{}`", line.subject.text);
-            self.unfit(&line.target, &line.text, &misfits, fits.is_empty(), &what);
+            self.unfit(&line.target, &line.text, &misfits, !fits.is_empty(), &what);
             self.bound.filters.extend(misfits.into_iter().map(|(at, _)| ((i, at), None)));
             self.bound.filters.extend(fits.into_iter().map(|(at, typed)| ((i, at), Some(typed))));
         }
@@ -275,7 +275,7 @@ impl<'a> Binder<'a> {
                 }
             }
             let what = format!("the column is withheld from `{}`", line.subject.text);
-            self.unfit(&line.target, &line.text, &misfits, !fits, &what);
+            self.unfit(&line.target, &line.text, &misfits, fits, &what);
         }
     }
 
@@ -475,23 +475,24 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// A filter or mask that does not fit tables it is about. Where it fits none, a typing mistake, or in a line in force a
-    /// table that changed. Where a pattern fits others, a table that came since is no fault of the line: what it cannot
-    /// judge is withheld, and said.
-    fn unfit(&mut self, target: &Target, text: &Field, misfits: &[(usize, Mistake)], none_fits: bool, withheld: &str) {
+    /// A filter or mask that does not fit tables it is about. In a line that is new that is a mistake, for it must fit them
+    /// all. In one in force a table came or changed since, and so it is where the line was edited and fits others: what it
+    /// cannot judge is withheld, and said.
+    fn unfit(&mut self, target: &Target, text: &Field, misfits: &[(usize, Mistake)], fits: bool, withheld: &str) {
         let exact = matches!(target, Target::Tables(p) if p.exact_table().is_some());
+        let edited = fits && self.draft.about(text.line).is_some_and(|about| self.from.in_force.contains(&about));
         for (at, mistake) in misfits {
             let what = match self.objects.get(*at).filter(|_| !exact) {
                 Some(object) => format!("{} (for `{}`)", mistake.text, object.name),
                 None => mistake.text.clone(),
             };
-            let column = text.column_of(mistake.at);
-            match none_fits {
-                true => self.unknown(text.line, column, what),
-                false => {
+            let (line, column) = (text.line, text.column_of(mistake.at));
+            match edited || self.is_in_force(line) {
+                true => {
                     let what = format!("{what}; {withheld}");
-                    self.report.warnings.push(&self.draft.policy_file, text.line, column, what);
+                    self.report.warnings.push(&self.draft.policy_file, line, column, what);
                 }
+                false => self.report.faults.push(&self.draft.policy_file, line, column, what),
             }
         }
     }
@@ -500,10 +501,13 @@ impl<'a> Binder<'a> {
         self.report.warnings.push(&self.draft.policy_file, field.line, field.column, what);
     }
 
+    fn is_in_force(&self, line: u32) -> bool {
+        self.draft.print(line).is_some_and(|print| self.from.in_force.contains(&print))
+    }
+
     /// A fault in a new line; in one that is in force a warning, for then it is the world that changed.
     fn unknown(&mut self, line: u32, column: u32, what: String) {
-        let in_force = self.draft.print(line).is_some_and(|print| self.from.in_force.contains(&print));
-        let list = if in_force { &mut self.report.warnings } else { &mut self.report.faults };
+        let list = if self.is_in_force(line) { &mut self.report.warnings } else { &mut self.report.faults };
         list.push(&self.draft.policy_file, line, column, what);
     }
 }

@@ -73,6 +73,8 @@ pub(in crate::policy) struct Lines {
     pub tags: Vec<Tagging>,
     /// Line → hash of its fields. What a line is called by when it moved: for telling new lines from known ones.
     pub prints: BTreeMap<u32, u64>,
+    /// The same of what a line is about alone: for telling a line that was edited from one that is new.
+    pub abouts: BTreeMap<u32, u64>,
 }
 
 /// What stands in the first field of a line.
@@ -97,7 +99,8 @@ pub(super) fn read(name: &str, records: Vec<Record>, faults: &mut Faults, warnin
         let line = record.line;
         match lines.add(&record) {
             Ok(()) => {
-                lines.prints.insert(line, print(&record));
+                lines.prints.insert(line, print(&record.fields));
+                lines.abouts.insert(line, print(record.fields.get(..ABOUT).unwrap_or(&record.fields)) ^ 1);
                 seen.note(name, &record, warnings);
             }
             Err(misread) => misread.into_iter().for_each(|(column, what)| faults.push(name, line, column, what)),
@@ -106,9 +109,12 @@ pub(super) fn read(name: &str, records: Vec<Record>, faults: &mut Faults, warnin
     lines
 }
 
-fn print(record: &Record) -> u64 {
+/// Kind, subject and object.
+const ABOUT: usize = 3;
+
+fn print(fields: &[Field]) -> u64 {
     let mut hasher = Xxh3::new();
-    for field in &record.fields {
+    for field in fields {
         hasher.update(&field.text.len().to_le_bytes());
         hasher.update(field.text.as_bytes());
     }
