@@ -13,6 +13,7 @@ mod floors;
 mod gateway;
 mod ingest;
 mod lake;
+mod oracle;
 mod policy;
 mod postgres_server;
 mod slt;
