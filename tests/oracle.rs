@@ -102,9 +102,8 @@ async fn round(seed: u64, number: u64, places: Places, servers: &Servers) -> Rep
             let mut judge = Judge::new(&round, by);
             for at in (worker..STATEMENTS).step_by(WORKERS.len()) {
                 let stream = [number, at as u64 + 1];
-                let mut dice = Dice::new(seed, &stream);
-                let hand = &round.hands[dice.below(TWIN)];
-                let statement = Maker::new(dice, &round.shop, &round.policy, hand).statement();
+                let dice = Dice::new(seed, &stream);
+                let statement = Maker::new(dice, &round.shop, &round.policy, &round.hands).statement();
                 if let Err(fault) = judge.judge(&statement, &mut Dice::new(seed, &stream), &mut report).await {
                     let (statement, fault) = shrink(&mut judge, statement, fault).await;
                     panic!("{}", told(seed, &stream, &round, &statement, &fault));

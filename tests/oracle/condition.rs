@@ -283,8 +283,8 @@ impl Ground<'_> {
         if depth > 0 && dice.chance(45) {
             let parts = (0..2).map(|_| self.condition(dice, depth - 1)).collect();
             return match dice.below(5) {
-                0 | 1 => Condition::All(parts),
-                2 | 3 => Condition::Any(parts),
+                0 => Condition::All(parts),
+                1..=3 => Condition::Any(parts),
                 _ => Condition::Not(Box::new(self.condition(dice, depth - 1))),
             };
         }
@@ -301,7 +301,7 @@ impl Ground<'_> {
             };
         }
         let constant = |dice: &mut Dice| Formula::Constant(self.value(dice, &name));
-        let negated = dice.chance(30);
+        let negated = dice.chance(70);
         match dice.below(if kind == Kind::Text { 10 } else { 6 }) {
             0 => Condition::IsNull(column, negated),
             1 => {
@@ -310,9 +310,12 @@ impl Ground<'_> {
                 Condition::Between(column, Formula::Constant(low), Formula::Constant(high), negated)
             }
             2 => Condition::In(column, (0..dice.between(1, 3)).map(|_| constant(dice)).collect(), negated),
-            3..=5 => Condition::Compare(column, *dice.pick(&["=", "<>", "<", "<=", ">", ">="]), constant(dice)),
+            3..=5 => Condition::Compare(column, *dice.pick(&["=", "<>", "<>", "<", "<=", ">", ">="]), constant(dice)),
             6 => Condition::Like(column, format!("{}%", self.start(dice, &name)), negated),
-            7 => Condition::StartsWith(column, self.start(dice, &name)),
+            7 => {
+                let starts = Condition::StartsWith(column, self.start(dice, &name));
+                if negated { Condition::Not(Box::new(starts)) } else { starts }
+            }
             8 => {
                 let other = Formula::Constant(Cell::Text("none".into()));
                 Condition::Compare(Formula::Coalesce(vec![column, other]), *dice.pick(&["<", ">="]), constant(dice))

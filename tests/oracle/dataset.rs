@@ -40,8 +40,8 @@ pub fn add(dice: &mut Dice, shop: &mut Shop, policy: &Policy, name: &str) -> boo
     if let Some(column) = columns.iter().find(|(_, k)| *k == Kind::Int4).map(|(n, _)| n.clone())
         && dice.chance(40)
     {
-        items.push(format!("{} AS extra", leaky(dice, &column, only.as_ref())));
-        columns.push(("extra".into(), Kind::Int4));
+        items.push(format!("{} AS {name}_more", leaky(dice, &column, only.as_ref())));
+        columns.push((format!("{name}_more"), Kind::Int4));
     }
     named.extend(only.iter().flat_map(Condition::columns));
     let joined: Vec<usize> = tables

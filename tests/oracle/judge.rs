@@ -80,8 +80,9 @@ impl<'a> Judge<'a> {
             self.search(user, statement, first)?;
             let expected = self.ask_once(ROOT, &copy(user), statement).await;
             let outcome = self.compare(user, statement, first, &expected)?;
-            if outcome == Outcome::Refused {
-                report.refuse(&first.shown(), &statement.query.sql());
+            if matches!(outcome, Outcome::Refused | Outcome::Internal) {
+                let told = if first.error.is_some() { first } else { &expected };
+                report.refuse(&told.shown(), &statement.query.sql());
             }
             report.count(statement, outcome, weight);
         }
@@ -121,8 +122,9 @@ impl<'a> Judge<'a> {
         let dataset = statement.objects.iter().any(|o| self.round.shop.objects[*o].body.is_some());
         match (found.code(), expected.code()) {
             ("", "") => {}
+            ("XX000", _) | (_, "XX000") => return Ok(Outcome::Internal),
             // a dataset that is there and cannot be read is absent in the copy
-            ("42501" | "42P01", "42P01") if refused => return Ok(Outcome::Denied),
+            (code, "42P01") if refused && code.starts_with("42") => return Ok(Outcome::Denied),
             ("42501", "42703") => return Ok(Outcome::Denied),
             ("42501", _) if withheld => return Ok(Outcome::Denied),
             // a copy's body has no barrier: its reader's predicate may meet what the body keeps out

@@ -127,7 +127,7 @@ impl Policy {
                 let target = *dice.pick(&[Target::Object(dataset), Target::Datasets]);
                 self.lines.push(Line { subject, target, rule: Rule::Permit(None, true) });
             }
-            if dice.chance(35) {
+            if dice.chance(30) {
                 self.restrict(dice, shop, subject, &[dataset]);
             }
         }
@@ -178,8 +178,8 @@ impl Policy {
         };
         match dice.below(10) {
             0 => permit(Target::Everything, None, true),
-            1..=3 => permit(Target::Tables, None, true),
-            4 => permit(Target::Tag(dice.below(TAGS.len())), None, true),
+            1..=5 => permit(Target::Tables, None, true),
+            6 => permit(Target::Tag(dice.below(TAGS.len())), None, true),
             _ => {}
         }
         for table in tables {
@@ -208,18 +208,18 @@ impl Policy {
             let wide = if dataset || object.named_only { one } else { Target::Tables };
             let columns: Vec<(String, Kind)> = object.columns.iter().filter(|(n, _)| n != KEY).cloned().collect();
             let mut say = |target, rule| self.lines.push(Line { subject, target, rule });
-            if dice.chance(4) {
+            if dice.chance(3) {
                 say(one, Rule::Permit(None, false));
             }
-            if dice.chance(4) {
+            if dice.chance(2) {
                 say(Target::Tag(dice.below(TAGS.len())), Rule::Permit(None, false));
             }
-            if dice.chance(25) {
+            if dice.chance(12) {
                 let target = if dice.chance(30) { wide } else { one };
                 let column = dice.pick(&columns[1..]).0.clone();
                 say(target, Rule::Permit(Some(column), false));
             }
-            if dice.chance(if is_role { 25 } else { 35 }) {
+            if dice.chance(if is_role { 9 } else { 22 }) {
                 let cells = |dice: &mut Dice, column: &str| shop.cell(dice, column);
                 let ground = Ground { columns: &columns, cells: &cells, attributes: !dataset };
                 let condition = ground.condition(dice, 2);
@@ -230,7 +230,7 @@ impl Policy {
                 say(one, Rule::Filter(None));
             }
             for (column, kind) in &columns {
-                if dice.chance(13) {
+                if dice.chance(11) {
                     let mask = self.mask(dice, column, *kind, dataset);
                     let target = match dice.below(10) {
                         0 | 1 => wide,

@@ -121,11 +121,12 @@ struct Relation {
 }
 
 pub struct Maker<'a> {
-    pub dice: Dice,
-    pub shop: &'a Shop,
-    pub policy: &'a Policy,
+    dice: Dice,
+    shop: &'a Shop,
+    policy: &'a Policy,
     /// Whose sight the statement is made for; the others may be denied more of it.
-    pub hand: &'a Hand,
+    hand: &'a Hand,
+    hands: &'a [Hand],
     aliases: usize,
     parameters: Option<Vec<(Kind, Cell)>>,
     kinds: BTreeSet<&'static str>,
@@ -135,9 +136,10 @@ pub struct Maker<'a> {
 type Scope = Vec<Relation>;
 
 impl<'a> Maker<'a> {
-    pub fn new(dice: Dice, shop: &'a Shop, policy: &'a Policy, hand: &'a Hand) -> Self {
+    pub fn new(mut dice: Dice, shop: &'a Shop, policy: &'a Policy, hands: &'a [Hand]) -> Self {
         let (kinds, objects) = (BTreeSet::new(), BTreeSet::new());
-        Self { dice, shop, policy, hand, aliases: 0, parameters: None, kinds, objects }
+        let hand = dice.pick(hands);
+        Self { dice, shop, policy, hand, hands, aliases: 0, parameters: None, kinds, objects }
     }
 
     pub fn statement(mut self) -> Statement {
@@ -150,7 +152,9 @@ impl<'a> Maker<'a> {
             if !kinds.is_empty() {
                 self.kinds.insert("set operation");
                 let operation = *self.dice.pick(&["UNION", "UNION ALL", "INTERSECT", "EXCEPT"]);
-                query.set = Some((operation, Box::new(self.query_of(&kinds))));
+                let mut right = self.query_of(&kinds);
+                query.with.append(&mut right.with);
+                query.set = Some((operation, Box::new(right)));
             }
         }
         self.order(&mut query);
@@ -232,7 +236,7 @@ impl<'a> Maker<'a> {
     }
 
     fn filters(&mut self, query: &mut Query, scope: &Scope) {
-        for _ in 0..self.dice.below(3) {
+        for _ in 0..[0, 0, 1, 1, 2][self.dice.below(5)] {
             let filter = self.truth(scope, 2);
             query.filters.push(format!("({filter})"));
         }
@@ -280,7 +284,7 @@ impl<'a> Maker<'a> {
         }
         let (text, relation) = self.relation(query, true);
         scope.push(relation);
-        let how = *self.dice.pick(&["JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "CROSS JOIN"]);
+        let how = *self.dice.pick(&["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "CROSS JOIN"]);
         query.from += &format!(" {how} {text}");
         if how == "CROSS JOIN" {
             return;
@@ -372,7 +376,10 @@ impl<'a> Maker<'a> {
     }
 
     fn named(&mut self, object: usize) -> Relation {
-        let hidden = self.hand.reach[object].paths().first().map(|path| path.seen.hidden.clone()).unwrap_or_default();
+        let mut hidden = self.hand.hidden(object);
+        if self.dice.chance(60) {
+            hidden.extend(self.hands.iter().flat_map(|hand| hand.hidden(object)));
+        }
         let hidden_too = self.dice.chance(4);
         let columns = self.shop.objects[object].columns.iter().filter(|(n, _)| hidden_too || !hidden.contains(n));
         let columns: Vec<_> = columns.cloned().collect();
@@ -601,12 +608,12 @@ impl<'a> Maker<'a> {
     fn pushed(&mut self, scope: &Scope) -> String {
         let kind = self.kind();
         let Some(column) = self.column(scope, kind) else { return "1 = 1".into() };
-        let op = *self.dice.pick(&["=", "<>", "<", "<=", ">", ">="]);
+        let op = *self.dice.pick(&["=", "<>", "<>", "<", "<=", ">", ">="]);
         match self.dice.below(8) {
-            0 => format!("{column} IS {}NULL", *self.dice.pick(&["", "NOT "])),
+            0 => format!("{column} IS {}NULL", *self.dice.pick(&["", "NOT ", "NOT "])),
             1 => {
                 let (a, b) = (self.literal(kind), self.literal(kind));
-                format!("{column} {}IN ({a}, {b})", *self.dice.pick(&["", "NOT "]))
+                format!("{column} {}IN ({a}, {b})", *self.dice.pick(&["", "NOT ", "NOT "]))
             }
             2 if kind == Kind::Bool => column,
             2 => {

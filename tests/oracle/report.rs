@@ -17,16 +17,19 @@ pub enum Outcome {
     Denied,
     /// The engine does not know the statement; whoever asks.
     Refused,
+    /// The engine failed in one of the worlds: a fault of its own, and no answer.
+    Internal,
     /// Let pass until what mends it is merged.
     KnownOpen,
 }
 
-const OUTCOMES: [(Outcome, &str); 6] = [
+const OUTCOMES: [(Outcome, &str); 7] = [
     (Outcome::Rows, "rows"),
     (Outcome::Empty, "no rows"),
     (Outcome::Error, "errors of data"),
     (Outcome::Denied, "denied"),
     (Outcome::Refused, "refused"),
+    (Outcome::Internal, "internal errors"),
     (Outcome::KnownOpen, "known open"),
 ];
 
@@ -38,8 +41,9 @@ pub struct Report {
     refusals: BTreeMap<String, (usize, String)>,
 }
 
-/// Above this the run shows too little.
+/// Above these the run shows too little.
 const REFUSED_PERCENT_MAX: usize = 20;
+const INTERNAL_PERCENT_MAX: usize = 3;
 
 impl Report {
     /// One case is one user's reading of one statement.
@@ -82,6 +86,8 @@ impl Report {
     pub fn means_something(&self) {
         let refused = self.of(Outcome::Refused) * 100;
         assert!(refused <= REFUSED_PERCENT_MAX * self.cases(), "too many are refused\n{self}");
+        let internal = self.of(Outcome::Internal) * 100;
+        assert!(internal <= INTERNAL_PERCENT_MAX * self.cases(), "too many fail inside\n{self}");
         assert!(self.of(Outcome::Rows) * 4 >= self.cases(), "too few give rows\n{self}");
     }
 }

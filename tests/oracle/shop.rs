@@ -115,7 +115,7 @@ impl Shop {
             columns.push((KEY.into(), Kind::Text));
         }
         let mut ids: Vec<i64> = (1..=40).collect();
-        let count = dice.between(8, 12);
+        let count = dice.between(12, 18);
         let rows = (0..count).map(|_| {
             let id = ids.swap_remove(dice.below(ids.len()));
             random_row(dice, id, columns.len())

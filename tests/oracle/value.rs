@@ -38,10 +38,6 @@ impl Kind {
             Self::Timestamp => 1114,
         }
     }
-
-    pub fn is_number(self) -> bool {
-        matches!(self, Self::Int4 | Self::Int8 | Self::Numeric)
-    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, PartialOrd, Ord)]

@@ -166,6 +166,11 @@ impl Hand {
         hand
     }
 
+    /// Columns of an object that the user may not name.
+    pub fn hidden(&self, object: usize) -> BTreeSet<String> {
+        self.reach[object].paths().first().map(|path| path.seen.hidden.clone()).unwrap_or_default()
+    }
+
     /// All that is seen of a row, by every way the user has.
     fn views(&self, shop: &Shop, policy: &Policy, object: usize, row: &Row) -> Vec<Option<Row>> {
         let paths = self.reach.iter().flat_map(Reach::paths).filter(|p| p.object == object);
