@@ -2,13 +2,10 @@
 //! fails on rows it keeps out. Who may read them stands in the policy.
 
 use super::condition::{Attributes, Condition, Formula, Ground, Spelling};
-use super::policy::{Policy, USERS};
+use super::policy::{Policy, STEWARD, USERS};
 use super::random::Dice;
 use super::shop::{Body, KEY, Place, Read, Shop};
 use super::value::{Cell, Kind};
-
-/// Whoever owns most of them; a role that inherits from many.
-const STEWARD: usize = USERS.len() + 4;
 
 /// Adds one over what there is. Without anything that its owner may read there is none.
 pub fn add(dice: &mut Dice, shop: &mut Shop, policy: &Policy, name: &str) -> bool {

@@ -123,6 +123,7 @@ impl<'a> Judge<'a> {
         match (found.code(), expected.code()) {
             ("", "") => {}
             ("XX000", _) | (_, "XX000") => return Ok(Outcome::Internal),
+            ("0A000", _) | (_, "0A000") => return Ok(Outcome::Refused),
             // a dataset that is there and cannot be read is absent in the copy
             (code, "42P01") if refused && code.starts_with("42") => return Ok(Outcome::Denied),
             ("42501", "42703") => return Ok(Outcome::Denied),
