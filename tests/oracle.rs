@@ -29,8 +29,8 @@ use report::Report;
 use shop::{Place, Shop};
 use world::{Hand, Reach, Round, Servers};
 
-/// Each defence that is listed in the mutants is noticed by this run.
-const SEED: u64 = 8;
+/// The short run's; each defence that the mutants list for it is noticed by it.
+const SEED: u64 = 1_781_559_588_253_166_223;
 /// Statements a round; a closing run has more rounds, not longer ones.
 const STATEMENTS: usize = 30;
 /// A statement is as many cases as there are users.
