@@ -53,9 +53,11 @@ impl<'a> Judge<'a> {
             let answers = self.ask(*user, A, statement, 1).await;
             firsts.extend(answers.into_iter().map(|answer| (*user, answer)));
         }
+        // prepared once and executed twice, where there are parameters
+        let times = if statement.parameters.is_empty() { 1 } else { 2 };
         for user in &users {
             let first = &firsts[user];
-            for again in self.ask(*user, A, statement, 2).await {
+            for again in self.ask(*user, A, statement, times).await {
                 if again != *first {
                     return Err(fault(*user, "the same question again", [("first", first), ("again", &again)]));
                 }

@@ -142,6 +142,38 @@ impl<'a> Maker<'a> {
         Self { dice, shop, policy, hand, hands, aliases: 0, parameters: None, kinds, objects }
     }
 
+    /// Everything that each user sees of one object. Of a topic, what all may name: a star would show where its records
+    /// stand, and so that others stand between them.
+    pub fn sweep(mut self, object: usize) -> Statement {
+        self.kinds.insert("sweep");
+        self.objects.insert(object);
+        let it = &self.shop.objects[object];
+        let mut query = Query { from: it.name.clone(), ..Query::default() };
+        if it.place == Place::Kafka {
+            let hidden: BTreeSet<String> = self.hands.iter().flat_map(|hand| hand.hidden(object)).collect();
+            query.items = it.columns.iter().filter(|(name, _)| !hidden.contains(name)).cloned().collect();
+        }
+        Statement { query, parameters: vec![], kinds: self.kinds, objects: self.objects }
+    }
+
+    /// One predicate over one object that fails on a row hidden from somebody, alone or beside one that may be pushed.
+    pub fn probe(mut self, object: usize) -> Statement {
+        self.kinds.insert("probe");
+        self.objects.insert(object);
+        let relation = self.named(object);
+        let mut query =
+            Query { from: format!("{} AS {}", self.shop.objects[object].name, relation.alias), ..Query::default() };
+        let scope = vec![relation];
+        query.items.push(("count(*)".into(), Kind::Int8));
+        let (leaky, pushed) = (self.leaky_truth(&scope), self.pushed(&scope));
+        query.filters.push(match self.dice.below(3) {
+            0 => format!("({pushed} OR {leaky})"),
+            1 => format!("{pushed} AND {leaky}"),
+            _ => leaky,
+        });
+        Statement { query, parameters: vec![], kinds: self.kinds, objects: self.objects }
+    }
+
     pub fn statement(mut self) -> Statement {
         if self.dice.chance(20) {
             self.parameters = Some(vec![]);
