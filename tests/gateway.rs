@@ -38,6 +38,8 @@ pub struct Files {
     pub settings: String,
     /// The files of a certificate and its key; then TLS is required.
     pub certificate: Option<(PathBuf, PathBuf)>,
+    /// The deployment's key, of which hashes are made.
+    pub key: Option<String>,
 }
 
 impl Files {
@@ -66,8 +68,12 @@ impl Files {
             Some((certificate, key)) => format!("tls = \"require\"\ncertificate = {certificate:?}\nkey = {key:?}"),
             None => "tls = \"off\"".to_string(),
         };
+        let key = self.key.as_ref().map_or("", |key| {
+            write_private(&dir.join("deployment.key"), key);
+            "key_file = \"deployment.key\"\n"
+        });
         let text = format!(
-            "catalog_dir = \"catalog\"\npolicies_dir = \"policies\"\n[metastore]\npath = \"metastore.db\"\n\
+            "{key}catalog_dir = \"catalog\"\npolicies_dir = \"policies\"\n[metastore]\npath = \"metastore.db\"\n\
              [wire]\nlisten = [\"127.0.0.1:0\"]\nhttp_listen = \"127.0.0.1:0\"\n{tls}\n{}",
             self.settings
         );

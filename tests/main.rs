@@ -14,6 +14,7 @@ mod gateway;
 mod hostile;
 mod ingest;
 mod lake;
+mod oracle;
 mod policy;
 mod postgres_server;
 mod sizes;

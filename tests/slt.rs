@@ -5,7 +5,7 @@
 //! To write the answers anew: `LAKEGATE_SLT_COMPLETE=1 cargo test --test it slt`; `pg_` files take PostgreSQL's. Read the
 //! difference before committing it.
 
-mod door;
+pub mod door;
 
 use std::path::{Path, PathBuf};
 

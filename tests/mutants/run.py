@@ -3,6 +3,8 @@
 A mutant counts as noticed when its named test runs and fails, or no longer ends; one that does not compile, or whose place
 is not found, is a fault of the list. The tree itself is never touched. WORD chooses those whose name contains it; --check
 builds nothing and only looks whether every place and test is still there. Exit code 1 when anything went unnoticed.
+
+A mutant with `oracle` must be noticed a second time, by that short run of the oracle over statements made by chance.
 """
 
 import json
@@ -23,6 +25,14 @@ COPY = CACHE / "mutants"
 VERSION = {"Cargo.toml": r'(?m)^version = "[^"]+"', "Cargo.lock": r'(?<=name = "lakegate"\n)version = "[^"]+"'}
 TEST_MAX_S = 600
 BINARIES = {"lib": ["--lib"], "it": ["--test", "it"]}
+
+
+def with_oracle(mutant: dict) -> list[dict]:
+    """The mutant, and once more where the oracle must notice it too."""
+    if "oracle" not in mutant:
+        return [mutant]
+    by_chance = {"name": f"{mutant['name']}, by chance", "in": "it", "test": f"oracle::{mutant['oracle']}"}
+    return [mutant, mutant | by_chance]
 
 
 def edits(mutant: dict) -> list[dict]:
@@ -125,6 +135,7 @@ def judge(mutant: dict) -> bool:
 def main() -> int:
     words = [a for a in sys.argv[1:] if a != "--check"]
     mutants = tomllib.loads((ROOT / "tests/mutants/mutants.toml").read_text())["mutant"]
+    mutants = [m for mutant in mutants for m in with_oracle(mutant)]
     mutants = [m for m in mutants if not words or words[0] in m["name"]]
     if not mutants:
         sys.exit(f"no mutant's name contains {words[0]!r}")

@@ -139,14 +139,21 @@ async fn in_process(session: &mut Session, sql: &str) -> Result<Output, Told> {
         while from < batch.num_rows() {
             from = encoder.encode(&batch, from, usize::MAX, &mut out)?;
         }
-        let mut at = &out[..];
-        while let Some((length, rest)) = at.get(1..).and_then(|rest| rest.split_first_chunk::<4>()) {
-            let length = usize::try_from(u32::from_be_bytes(*length)).unwrap() - 4;
-            found.push(cells(&rest[..length]));
-            at = &rest[length..];
-        }
+        found.extend(frames(&out).map(cells));
     }
     Ok(table(columns, found))
+}
+
+/// The bodies of messages, one after the other.
+pub fn frames(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut at = bytes;
+    std::iter::from_fn(move || {
+        let (length, rest) = at.get(1..)?.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap() - 4;
+        let (body, behind) = rest.split_at(length);
+        at = behind;
+        Some(body)
+    })
 }
 
 async fn simple(client: &tokio_postgres::Client, sql: &str) -> Result<Output, Told> {
@@ -190,7 +197,7 @@ async fn extended(client: &mut Client, sql: &str) -> Result<Output, Told> {
 }
 
 /// The body of a DataRow in text.
-fn cells(body: &[u8]) -> Row {
+pub fn cells(body: &[u8]) -> Row {
     let (count, mut rest) = body.split_first_chunk::<2>().unwrap();
     let cells = (0..u16::from_be_bytes(*count)).map(|_| {
         let (length, behind) = rest.split_first_chunk::<4>().unwrap();
