@@ -73,6 +73,7 @@ fn copy(object: &Object) -> Object {
         id: object.id,
         name: object.name.clone(),
         schema: Arc::clone(&object.schema),
+        column_ids: object.column_ids.clone(),
         raw_columns: object.raw_columns.clone(),
         kind: ObjectKind::Table,
     }

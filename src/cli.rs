@@ -25,6 +25,7 @@ Who sees what:
   lakegate policy explain alice crm.customers  which lines decide, and what they leave
   lakegate policy matrix                       every user, table and column
   lakegate policy check                        faults and doubts in policies/
+  lakegate policy accept-columns crm.customers shows what was added to it to those whom a line restricts there
 
 lakegate.toml names two directories: catalog/ says what exists, policies/ says who may see it. Both are read again when
 a file in them changes. Environment: LAKEGATE_CONFIG, LAKEGATE_CATALOG_DIR, LAKEGATE_POLICIES_DIR,
@@ -80,10 +81,10 @@ pub(crate) struct Ingest {
 pub(crate) enum IngestCommand {
     /// State, position, end, lag, last commit and error of every pipeline. Exit code 1 where one has an error.
     Status,
-    /// Go on in spite of a gap: a topic that was made anew or cut below the position.
+    /// Go on in spite of a gap: a topic that was made anew or cut below the position, or a table that was set back.
     Resume {
         pipeline: String,
-        /// With everything the topic still has, or with what comes from now on.
+        /// Where to go on.
         #[arg(long, value_enum)]
         from: End,
     },
@@ -91,8 +92,14 @@ pub(crate) enum IngestCommand {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum End {
+    /// With everything the topic still has.
     Earliest,
+    /// With what comes from now on.
     Latest,
+    /// Where the rows in the table end: what was set back comes again.
+    Snapshot,
+    /// Where the pipeline was: what was set back stays away.
+    Property,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -134,6 +141,12 @@ pub(crate) enum Policy {
     },
     /// Every user, table and column as text.
     Matrix,
+    /// Make the columns known that were added to restricted tables: until then they are hidden from whoever a filter, a
+    /// mask or a denied column restricts there, unless a line names them. A running server follows within a second.
+    AcceptColumns {
+        /// `schema.table`; every restricted table where absent.
+        table: Option<String>,
+    },
     /// Users.
     #[command(subcommand)]
     User(User),

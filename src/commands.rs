@@ -63,6 +63,17 @@ pub(crate) async fn matrix(config: &Config) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+pub(crate) async fn accept_columns(config: &Config, table: Option<&str>) -> Result<ExitCode> {
+    let accepted = server::accept_columns(config, table).await?;
+    for new in &accepted {
+        println!("{}: {}", new.table, new.columns.join(", "));
+    }
+    if accepted.is_empty() {
+        println!("there is no new column");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Pipelines alone, without a door for statements. With an address, health and metrics are shown there.
 pub(crate) async fn ingest(config: &Config, http: Option<SocketAddr>) -> Result<ExitCode> {
     telemetry::init(config.log.format, &config.log.filter)?;

@@ -1,6 +1,7 @@
 //! One statement's life: the one door through which anything is asked. No front end holds a plan or a table; it gets a
 //! [`Session`], hands it SQL, and receives [`Rows`].
 
+mod assign;
 mod audit;
 mod bodies;
 mod budget;
@@ -11,6 +12,7 @@ mod fingerprint;
 pub mod functions;
 mod held;
 mod kept;
+pub(crate) mod known_columns;
 mod lanes;
 mod limits;
 mod machine;

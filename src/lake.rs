@@ -24,10 +24,13 @@ pub use commit::{Expected, Kind as CommitKind, Outcome, Staged};
 pub use connect::{S3Config, Store};
 pub use fault::{Step, reach, reach_named};
 pub use read::Reading;
-pub use schema::{Columns, FIELD_ID, field_id};
+pub use schema::{Columns, FIELD_ID, field_id, fields_within};
 pub use write::{BatchId, Written};
 
 pub use crate::metastore::{Also, Lease, TableKey, TableRow};
+
+/// In a snapshot's summary: the batch that it committed.
+pub const BATCH: &str = "lakegate.batch-id";
 
 /// Where a lake's catalog and files are.
 #[derive(Clone, Debug)]
@@ -57,7 +60,10 @@ pub struct Lake {
 #[derive(Clone)]
 pub struct Table {
     pub key: TableKey,
+    /// Of the metadata file it was read from.
     pub location: String,
+    /// What the catalog names: another file than `location` where that one is lost or damaged.
+    pointer: String,
     metadata: Arc<TableMetadata>,
 }
 
@@ -121,18 +127,50 @@ impl Lake {
 
     /// The table as the last commit left it, `None` where there is none.
     pub async fn table(&self, key: &TableKey) -> Result<Option<Table>> {
-        match self.metastore.location(key).await? {
-            Some(location) => self.load(key, &location).await.map(Some),
-            None => Ok(None),
+        let mut last = None;
+        loop {
+            let Some(location) = self.metastore.location(key).await? else { return Ok(None) };
+            match self.load(key, &location).await {
+                // Others may have committed meanwhile, and old metadata files go.
+                Err(error) if error.kind() == Kind::DataGone && last.as_ref() != Some(&location) => {
+                    last = Some(location);
+                }
+                loaded => return loaded.map(Some),
+            }
         }
     }
 
-    /// The table as the metadata file at `location` describes it. 0A000 naming table and column where a column's type
-    /// cannot be read.
+    /// The table as the metadata file at `location` describes it; as the one before it does, where that file is lost or
+    /// damaged. 0A000 naming table and column where a column's type cannot be read.
     pub async fn load(&self, key: &TableKey, location: &str) -> Result<Table> {
-        let cached = self.cached(location, self.read_metadata(key, location)).await?;
-        let Cached::Metadata(metadata, _) = cached else { return Err(Error::internal("not a metadata file")) };
-        Ok(Table { key: key.clone(), location: location.into(), metadata })
+        // A file elsewhere is not a lost one.
+        self.store.path(location)?;
+        match self.metadata(key, location).await {
+            Ok(metadata) => {
+                Ok(Table { key: key.clone(), location: location.into(), pointer: location.into(), metadata })
+            }
+            Err(error) if error.kind() == Kind::DataGone => self.before(key, location, error).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The last commit of the table is lost with its metadata file; what was before it is not.
+    async fn before(&self, key: &TableKey, location: &str, error: Error) -> Result<Table> {
+        let Some(previous) = self.metastore.previous_location(key, location).await? else { return Err(error) };
+        let Ok(metadata) = self.metadata(key, &previous).await else { return Err(error) };
+        metrics::counter!(crate::telemetry::metrics::LAKE_METADATA_LOST).increment(1);
+        tracing::error!(
+            table = shown(key), lost = location, used = previous, error = ?error,
+            "a table's newest metadata file is lost or damaged: its last commit is gone, the table is as it was before"
+        );
+        Ok(Table { key: key.clone(), location: previous, pointer: location.into(), metadata })
+    }
+
+    async fn metadata(&self, key: &TableKey, location: &str) -> Result<Arc<TableMetadata>> {
+        match self.cached(location, self.read_metadata(key, location)).await? {
+            Cached::Metadata(metadata, _) => Ok(metadata),
+            Cached::List(..) | Cached::Manifest(..) => Err(Error::internal("not a metadata file")),
+        }
     }
 
     async fn read_metadata(&self, key: &TableKey, location: &str) -> Result<Cached> {
@@ -145,6 +183,10 @@ impl Lake {
         };
         match parsed {
             Ok(metadata) => Ok(Cached::Metadata(Arc::new(metadata), weigh(weight))),
+            Err(error) if damaged(&bytes, &error) => {
+                let message = format!("the metadata file of table {} is damaged", shown(key));
+                Err(Error::new(Kind::DataGone, message).with_source(error))
+            }
             Err(error) => Err(unreadable(key, &bytes, error)),
         }
     }
@@ -231,12 +273,41 @@ impl Table {
 
     /// Snapshots from the newest back along main's ancestry, as far as they are retained.
     pub fn ancestry(&self) -> impl Iterator<Item = i64> + '_ {
+        self.main().map(|snapshot| snapshot.snapshot_id())
+    }
+
+    fn main(&self) -> impl Iterator<Item = &SnapshotRef> {
         let mut next = self.metadata.current_snapshot();
         std::iter::from_fn(move || {
             let here = next?;
             next = here.parent_snapshot_id().and_then(|id| self.metadata.snapshot_by_id(id));
-            Some(here.snapshot_id())
+            Some(here)
         })
+    }
+
+    /// Whether [`Table::ancestry`] goes back to the table's first snapshot: nothing of it has expired.
+    pub fn is_whole(&self) -> bool {
+        self.main().last().is_none_or(|oldest| oldest.parent_snapshot_id().is_none())
+    }
+
+    /// The sequence number of the next commit, if it is the next one.
+    pub fn next_sequence(&self) -> i64 {
+        self.metadata.next_sequence_number()
+    }
+
+    /// Whether main still stands on the commit of a batch, whose sequence number was `sequence` or a later one. False
+    /// once another program has set the table back behind it. A history that has expired is believed.
+    pub fn stands_on(&self, batch: &str, sequence: i64) -> bool {
+        let is_ours = |snapshot: &SnapshotRef| {
+            snapshot.summary().additional_properties.get(BATCH).is_some_and(|named| named == batch)
+        };
+        if self.main().any(is_ours) {
+            return true;
+        }
+        // Retained and not on main; or main is known from its first snapshot on, or from one before ours.
+        let set_aside = self.metadata.snapshots().any(is_ours);
+        let oldest = self.main().last();
+        !set_aside && !self.is_whole() && oldest.is_some_and(|oldest| oldest.sequence_number() > sequence)
     }
 
     /// How errors name it.
@@ -255,6 +326,24 @@ fn gzipped(bytes: &[u8]) -> bool {
 
 fn weigh(bytes: u64) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// Torn or overwritten, and not merely in a form of another engine's that is not understood here: what is no JSON at all.
+fn damaged(bytes: &[u8], error: &iceberg::Error) -> bool {
+    if !gzipped(bytes) {
+        return serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_err();
+    }
+    // What was compressed is seen by the crate alone: it could not unpack it, or found no JSON.
+    let mut at: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(e) = at {
+        if e.is::<std::io::Error>()
+            || e.downcast_ref::<serde_json::Error>().is_some_and(|e| e.is_eof() || e.is_syntax())
+        {
+            return true;
+        }
+        at = e.source();
+    }
+    false
 }
 
 /// Names the column whose type the crate does not know, where that is the reason.

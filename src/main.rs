@@ -73,6 +73,8 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
             let from = match from {
                 cli::End::Earliest => From::Earliest,
                 cli::End::Latest => From::Latest,
+                cli::End::Snapshot => From::Snapshot,
+                cli::End::Property => From::Property,
             };
             commands::ingest_resume(&load()?, &pipeline, from).await
         }
@@ -86,6 +88,9 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
             commands::explain(&load()?, &user, &table, verify).await
         }
         Some(Command::Policy(Policy::Matrix)) => commands::matrix(&load()?).await,
+        Some(Command::Policy(Policy::AcceptColumns { table })) => {
+            commands::accept_columns(&load()?, table.as_deref()).await
+        }
         Some(Command::Policy(Policy::User(User::Add { name }))) => commands::add_user(&load()?, &name),
         None => {
             Arguments::command().print_help().context("help")?;

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Row, Sqlite, Transaction};
 use tokio::sync::Mutex;
@@ -103,6 +104,18 @@ impl Metastore {
             .await
             .map_err(failed)?;
         row.map(|r| r.try_get(0).map_err(failed)).transpose()
+    }
+
+    /// Every name that begins with `prefix`, and its bytes.
+    pub async fn values(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>> {
+        let rows = sqlx::query("SELECT name, value FROM lakegate_values WHERE substr(name, 1, ?) = ? ORDER BY name")
+            .bind(i64::try_from(prefix.chars().count()).unwrap_or(i64::MAX))
+            .bind(prefix)
+            .fetch_all(&self.reader)
+            .await
+            .map_err(failed)?;
+        let row = |r: SqliteRow| Ok((r.try_get(0).map_err(failed)?, r.try_get(1).map_err(failed)?));
+        rows.into_iter().map(row).collect()
     }
 
     /// Replaces the bytes under a name.

@@ -4,6 +4,8 @@
 //! Policy knows neither catalog nor sources: raw schemas come in as [`Object`]s.
 
 pub mod barrier;
+pub mod baseline;
+mod body;
 pub mod check;
 pub mod compile;
 pub mod decide;
@@ -11,6 +13,7 @@ mod enforce;
 pub mod explain;
 pub mod file;
 pub mod guard;
+mod infallible;
 pub mod language;
 pub mod leaf;
 pub mod matrix;
@@ -69,6 +72,8 @@ pub struct Object {
     pub name: TableName,
     /// Raw columns, true nullability.
     pub schema: SchemaRef,
+    /// What tells each column, and each field within it, from a later one of its name.
+    pub column_ids: Vec<Vec<String>>,
     /// Columns no `*` covers.
     pub raw_columns: BTreeSet<String>,
     pub kind: ObjectKind,

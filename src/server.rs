@@ -17,12 +17,14 @@ use sha2::Sha256;
 use crate::config::{Config, Fault};
 pub use crate::engine::world::refuse;
 use crate::engine::world::{Builder, Connect, Origin};
-use crate::engine::{Current, Engine, World};
-use crate::error::Result;
+use crate::engine::{Current, Engine, World, known_columns};
+use crate::error::{Error, Kind, Result};
 use crate::metastore::Metastore;
+use crate::policy::baseline::NewColumns;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
 use crate::threads::Threads;
+use crate::types::TableName;
 use crate::wire::{self, http, pg};
 use crate::{sources, telemetry};
 
@@ -31,7 +33,7 @@ use ingester::{pipelines, specs};
 pub use signals::Signals;
 
 /// Files and sources are looked at this often: an edit has its effect within a second.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(300);
 const PIPELINES_NICE: i32 = 5;
 /// What the doors may take beyond their own drain, and the tasks behind them after that.
 const END_MAX: Duration = Duration::from_secs(5);
@@ -122,7 +124,7 @@ pub async fn check(config: &Config) -> Result<Report> {
     let pipelines = specs(&config.catalog_dir).map_err(|faults| refuse(&faults))?;
     let (builder, world, _scratch) = dry(config).await?;
     let report = Report {
-        warnings: builder.warnings().to_vec(),
+        warnings: builder.warnings(),
         sources_down: builder.sources_down().iter().map(ToString::to_string).collect(),
         tables: world.catalog.entries.len(),
         users: world.policies.users().len(),
@@ -138,6 +140,23 @@ pub async fn check(config: &Config) -> Result<Report> {
 /// The world that `serve` would begin with, for the commands that explain policies.
 pub async fn world(config: &Config) -> Result<World> {
     Ok(dry(config).await?.1)
+}
+
+/// Makes the columns known that came to restricted tables since, of one table or of all; what they are, table by table.
+pub async fn accept_columns(config: &Config, table: Option<&str>) -> Result<Vec<NewColumns>> {
+    if !config.metastore.path.exists() {
+        let text = format!("there is no metastore {}; no server has run over it", config.metastore.path.display());
+        return Err(Error::new(Kind::Config, text));
+    }
+    let (_, world, _scratch) = dry(config).await?;
+    let is_asked = |name: &TableName| table.is_none_or(|asked| name.to_string() == asked);
+    if let Some(table) = table.filter(|_| !world.catalog.entries.keys().any(is_asked)) {
+        return Err(Error::new(Kind::UndefinedTable, format!("there is no table `{table}`; write `schema.table`")));
+    }
+    let mut new = world.policies.new_columns();
+    new.retain(|columns| is_asked(&columns.table));
+    known_columns::accept(&Metastore::open(&config.metastore).await?, &new).await?;
+    Ok(new)
 }
 
 /// Over the metastore that is there, or over an empty one that is gone with the third value.
@@ -202,7 +221,16 @@ fn derived(config: &Config, purpose: &str) -> Secret<Vec<u8>> {
 }
 
 async fn watch(mut builder: Builder, current: Arc<Current>, shutdown: Shutdown) {
-    while shutdown.token().run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+    loop {
+        let due = async {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = builder.policy_news_come() => {}
+            }
+        };
+        if shutdown.token().run_until_cancelled(due).await.is_none() {
+            return;
+        }
         builder.step(&current).await;
     }
 }

@@ -5,11 +5,12 @@ pub mod iceberg;
 pub mod kafka;
 pub mod memory;
 pub mod postgres;
+mod tls;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::SendableRecordBatchStream;
@@ -73,7 +74,7 @@ pub trait Source: Debug + Send + Sync {
     /// answers its namespaces of the last [`Source::tables`]; two sources with one schema are a load error.
     fn schemas(&self) -> Vec<String>;
 
-    /// Something that changes whenever [`Source::tables`] would answer differently, cheap enough to ask every 200 ms.
+    /// Something that changes whenever [`Source::tables`] would answer differently, cheap enough to ask three times a second.
     /// `None`: there is no such thing; ask for the tables at leisure (every few seconds).
     async fn revision(&self) -> Result<Option<u64>>;
 
@@ -98,6 +99,12 @@ pub trait Table: Debug + Send + Sync {
     /// Raw columns with true nullability; Field metadata as `formats::postgres` defines it (oid, typmod).
     fn schema(&self) -> SchemaRef;
 
+    /// For each column of [`Table::schema`] what tells it from a later one of its name, and the same for each field within
+    /// it: Iceberg's field ids, PostgreSQL's attnum. By default the name: a source that has nothing else cannot tell.
+    fn column_ids(&self) -> Vec<Vec<String>> {
+        by_name(&self.schema())
+    }
+
     /// Columns that a `*` or a whole-table grant does not cover and that need a policy line of their own (a Kafka
     /// record's raw `_key`). They stand in [`Table::schema`] too.
     fn raw_columns(&self) -> &[String] {
@@ -109,6 +116,11 @@ pub trait Table: Debug + Send + Sync {
     /// caller refreshes the catalog and plans again. The provider answers its own filters as `Inexact` at most where it
     /// cannot filter exactly, and may be scanned several times with one answer.
     async fn pin(&self) -> Result<Pinned>;
+}
+
+/// Ids of columns that have nothing but their names.
+pub fn by_name(schema: &Schema) -> Vec<Vec<String>> {
+    schema.fields().iter().map(|field| vec![field.name().clone()]).collect()
 }
 
 /// A table as one statement sees it.
@@ -143,8 +155,10 @@ pub trait Writer: Debug + Send + Sync {
         rows: Option<SendableRecordBatchStream>,
     ) -> Result<u64>;
 
-    /// Appends in one commit. The stream's columns are the table's, in order, and of its types.
-    async fn append(&self, name: &TableName, rows: SendableRecordBatchStream) -> Result<u64>;
+    /// Appends in one commit. `planned` is the table as the statement was planned over it, and the stream's columns are
+    /// its columns, in order. Each goes into the column that it was planned for, wherever that stands by now; 40001 where
+    /// the table is another or one of the columns is not there any more.
+    async fn append(&self, planned: &dyn Table, rows: SendableRecordBatchStream) -> Result<u64>;
 
     /// Forgets the table; its files stay for the sweeper.
     async fn drop_table(&self, name: &TableName) -> Result<()>;

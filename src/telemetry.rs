@@ -134,6 +134,7 @@ pub mod metrics {
         POLICY_STALE = "lakegate_policy_stale", Gauge, Count, "1 while files on disk are refused and an older catalog and policy are in force";
         SOURCE_ERRORS = "lakegate_source_errors_total", Counter, Count, "errors of sources, by source";
         SOURCE_CONNECTIONS = "lakegate_source_connections", Gauge, Count, "connections open to sources, by source";
+        LAKE_METADATA_LOST = "lakegate_lake_metadata_lost_total", Counter, Count, "reads of a table whose newest metadata file is lost or damaged and that were answered from the one before";
         // --- ingest
         INGEST_STREAMING = "lakegate_ingest_streaming", Gauge, Count, "1 while a pipeline takes changes in, by pipeline and table";
         INGEST_LAG_RECORDS = "lakegate_ingest_lag_records", Gauge, Count, "changes at the origin that are not committed, by pipeline and table";

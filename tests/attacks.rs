@@ -2,11 +2,13 @@
 //! worlds that differ only in hidden cells must answer alike, errors included; both must answer like a copy from which
 //! the hidden cells have been removed; and no canary may appear in anything a client reads.
 
+mod barrier;
 mod catalogs;
 mod datasets;
 mod generated;
 mod identity;
 mod masks;
+mod new_columns;
 mod oracle;
 mod places;
 mod revocation;

@@ -69,7 +69,7 @@ const HOMES: [(&str, &[&str]); 18] = [
     ("rustix", &["threads"]),
     ("sqlx", &["metastore"]),
     ("tokio_postgres", &["sources", "demo"]),
-    ("tokio_rustls", &["wire"]),
+    ("tokio_rustls", &["wire", "sources"]),
 ];
 
 /// DataFusion's own door, with all its statements behind it: named in one file.

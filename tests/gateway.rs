@@ -99,11 +99,22 @@ impl Gateway {
         keep_log();
         let dir = tempfile::tempdir().unwrap();
         files.write(dir.path());
+        Self::again(dir).await
+    }
+
+    /// Over the files of one that was stopped.
+    pub async fn again(dir: tempfile::TempDir) -> Self {
         let config = Config::load(&dir.path().join("lakegate.toml"), |_| None);
         let config = config.unwrap_or_else(|faults| panic!("{faults:?}"));
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let server = Server::start(&config, metrics).await.unwrap();
         Self { dir, server }
+    }
+
+    /// Ends the server and keeps its files.
+    pub async fn stop(self) -> tempfile::TempDir {
+        self.server.drain(std::future::pending()).await;
+        self.dir
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

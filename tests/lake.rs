@@ -1,10 +1,11 @@
 //! The lake end to end, in process: what is written is read back, by every question, whoever wrote it. The catalog of
 //! statements (SQL, wire) is not its business.
 
+mod changed;
 mod commit;
 mod kill;
 mod oracle;
-mod peers;
+pub mod peers;
 mod recorded;
 mod rows;
 mod s3;

@@ -15,7 +15,7 @@ use super::{Body, Catalog, Entry, Mounted};
 use crate::error::{Error, Kind, Result};
 use crate::policy::compile::Objects;
 use crate::policy::{Object, ObjectKind};
-use crate::sources::{Source, Table};
+use crate::sources::{Source, Table, by_name};
 use crate::types::{ObjectId, TableName};
 
 /// A source that was asked, and what it said.
@@ -185,6 +185,7 @@ impl<'a> Assembly<'a> {
                 id,
                 name: name.clone(),
                 schema: table.schema(),
+                column_ids: table.column_ids(),
                 raw_columns: table.raw_columns().iter().cloned().collect(),
                 kind: kind_of(name),
             };
@@ -250,6 +251,7 @@ impl<'a> Assembly<'a> {
         let object = Object {
             id: dataset_id(&dataset.name),
             name: dataset.name.clone(),
+            column_ids: by_name(&schema),
             schema,
             raw_columns: BTreeSet::new(),
             kind: ObjectKind::Dataset,
@@ -302,7 +304,7 @@ impl<'a> Assembly<'a> {
             objects: self.catalog.entries.values().map(|e| e.object.as_ref().clone()).collect(),
             schemas: self.catalog.schemas.keys().cloned().collect(),
             unanswered: self.unanswered,
-            in_force: None,
+            ..Objects::default()
         };
         Ok((self.catalog, objects))
     }

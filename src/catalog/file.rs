@@ -5,6 +5,7 @@ mod toml;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -32,7 +33,7 @@ pub struct Draft {
 pub struct Folder {
     path: PathBuf,
     /// What was read last, and the look before that.
-    read: Option<(Glance, Result<Draft, Vec<Fault>>)>,
+    read: Option<(Glance, Result<Arc<Draft>, Vec<Fault>>)>,
 }
 
 impl Folder {
@@ -41,11 +42,11 @@ impl Folder {
     }
 
     /// As [`Draft::read`].
-    pub fn read(&mut self) -> Result<Draft, Vec<Fault>> {
+    pub fn read(&mut self) -> Result<Arc<Draft>, Vec<Fault>> {
         match &self.read {
             Some((glance, read)) if glance.still_holds() => read.clone(),
             _ => {
-                let (glance, read) = (Glance::of(&self.path), Draft::read(&self.path));
+                let (glance, read) = (Glance::of(&self.path), Draft::read(&self.path).map(Arc::new));
                 self.read = Some((glance, read.clone()));
                 read
             }

@@ -153,7 +153,7 @@ fn the_http_token_is_a_secret_from_a_file_or_the_environment() {
     );
     check(
         "[wire]\nhttp_networks = ['10.0.0.0/8', '10.0.0.0/99']\n",
-        &["lakegate.toml:2:32: `http_networks` in [wire]: `10.0.0.0/99` is not a network such as 10.0.0.0/8"],
+        &["lakegate.toml:2:17: `http_networks` in [wire]: `10.0.0.0/99` is not a network such as 10.0.0.0/8"],
     );
     let faults = settle_with("[wire]\nhttp_token = 'in clear'\n", &[]).unwrap_err();
     assert!(faults[0].contains("unknown key `http_token` in [wire]"), "{faults:?}");

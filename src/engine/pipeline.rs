@@ -242,3 +242,6 @@ pub(crate) fn shown_columns(schema: &Schema) -> SchemaRef {
     let shown = |f: &FieldRef| f.as_ref().clone().with_name(dialect::shown_name(f.name())).with_nullable(true);
     Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Vec<_>>()))
 }
+
+#[cfg(test)]
+mod tests;

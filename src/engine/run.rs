@@ -10,6 +10,7 @@ use datafusion::physical_plan::{ExecutionPlan, collect};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use super::assign;
 use super::audit::Record;
 use super::lanes::Lanes;
 use super::pipeline::{Origin, Ready};
@@ -161,36 +162,11 @@ impl Rows {
             let shape = Arc::clone(&shape);
             async move {
                 let batch = rows.next().await?;
-                Some((batch.and_then(|b| fit(b, &shape.0, &shape.1)).map_err(Into::into), rows))
+                Some((batch.and_then(|b| assign::fit(&b, &shape.0, &shape.1)).map_err(Into::into), rows))
             }
         });
         Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, rows))
     }
-}
-
-/// Assignment casts: a value that does not fit its column is an error, never cut or rounded to NULL.
-fn fit(batch: RecordBatch, order: &[Option<usize>], schema: &SchemaRef) -> Result<RecordBatch> {
-    let options = arrow::compute::CastOptions { safe: false, ..Default::default() };
-    let columns = order.iter().zip(schema.fields()).map(|(from, field)| {
-        let column = match from {
-            Some(n) => Arc::clone(batch.column(*n)),
-            None => arrow::array::new_null_array(field.data_type(), batch.num_rows()),
-        };
-        if !field.is_nullable() && column.null_count() > 0 {
-            let text = format!("null value in column \"{}\" violates not-null constraint", field.name());
-            return Err(Error::new(Kind::NotNull, text));
-        }
-        if column.data_type() == field.data_type() {
-            return Ok(column);
-        }
-        arrow::compute::cast_with_options(&column, field.data_type(), &options).map_err(|e| {
-            let text = format!("a value does not fit column \"{}\"", field.name());
-            Error::new(Kind::NumericRange, text).with_source(e)
-        })
-    });
-    let columns = columns.collect::<Result<Vec<_>>>()?;
-    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }
 
 impl std::fmt::Debug for Rows {

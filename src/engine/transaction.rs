@@ -526,7 +526,7 @@ impl Session {
         }
     }
 
-    /// The world's builder looks five times a second; a table that changed is seen within its next look or two.
+    /// The world's builder looks three times a second; a table that changed is seen within its next look or two.
     async fn await_other_world(&self, facts: &Facts) {
         for _ in 0..40 {
             if !Arc::ptr_eq(&self.engine.world(), &facts.world) {
@@ -811,12 +811,11 @@ impl Session {
             Admitted::Insert { table, columns, .. } => {
                 let name = self.target_name(table, &facts);
                 let (entry, writer) = write::target(&facts, &name, Action::Insert)?;
-                let schema = Arc::clone(&entry.object.schema);
+                let (table, schema) = (write::table(entry)?, Arc::clone(&entry.object.schema));
                 let ready = bounds.hold(self.ready(prepared, parameters, Caching::Never, bounds)).await?;
                 let order = write::arrange(columns, ready.columns.fields().len(), &schema)?;
                 let rows = self.rows_to_write(ready, bounds, Some(order), &schema)?;
-                let target = name.clone();
-                let write = async move { writer.append(&target, rows).await };
+                let write = async move { writer.append(table.as_ref(), rows).await };
                 Ok((format!("INSERT 0 {}", self.engine.shared.lanes.run(write).await?), name.to_string()))
             }
             other => Err(Error::internal(format!("{} does not write", other.kind()))),

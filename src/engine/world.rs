@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use arrow::datatypes::SchemaRef;
 
 use super::bodies;
+use super::known_columns::KnownColumns;
 use crate::catalog::build::{Connected, ask, assemble};
 use crate::catalog::dataset::Dataset;
 use crate::catalog::file::{Draft as CatalogDraft, Folder, SourceFile};
@@ -87,9 +88,12 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 pub struct Builder {
     origin: Origin,
     catalog_folder: Folder,
-    catalog: CatalogDraft,
+    catalog: Arc<CatalogDraft>,
     policy: PolicyDraft,
     policy_warnings: Vec<Fault>,
+    /// Of binding them to the tables.
+    bound_warnings: Vec<Fault>,
+    known: KnownColumns,
     connected: Vec<Connected>,
     asked: HashMap<String, (Instant, Duration)>,
     generation: u64,
@@ -97,6 +101,8 @@ pub struct Builder {
     told: Option<String>,
     /// Policy files as they change; absent for a dry run.
     news: Option<tokio::sync::watch::Receiver<Option<Arc<News>>>>,
+    /// The same, to wait at: what it has rung for may still be news to `news`.
+    bell: Option<tokio::sync::watch::Receiver<Option<Arc<News>>>>,
     /// A policy that read well and could not be bound: tried again when tables change.
     refused: Option<(PolicyDraft, Vec<Fault>)>,
 }
@@ -117,29 +123,39 @@ impl Builder {
         };
         let connected = ask(&catalog, &[], &*origin.connect, &|_| true, ANSWER_MAX).await?;
         let in_force = in_force(&origin).await;
+        let known = KnownColumns::read(origin.metastore.clone(), origin.remember).await;
+        let known = known.map_err(|error| {
+            let file = origin.policies_dir.display().to_string();
+            let text = format!("what columns restricted tables had cannot be read from the metastore: {error}");
+            vec![Fault { file, line: 1, column: 1, text }]
+        })?;
         let news = shutdown.map(|s| watch(origin.policies_dir.clone(), INTERVAL, policy.hash(), s));
         let mut builder = Self {
             catalog_folder: Folder::new(&origin.catalog_dir),
             origin,
-            catalog,
+            catalog: Arc::new(catalog),
             policy,
             policy_warnings,
+            bound_warnings: vec![],
+            known,
             connected,
             asked: HashMap::new(),
             generation: 0,
             told: None,
+            bell: news.clone(),
             news,
             refused: None,
         };
         builder.note_asked();
         let world = builder.build(&Catalog::default(), in_force)?;
+        builder.known.restricted(&world.policies).await;
         builder.in_force_now().await;
         Ok((builder, world))
     }
 
-    /// Warnings of the policy files in force, for `lakegate check`.
-    pub fn warnings(&self) -> &[Fault] {
-        &self.policy_warnings
+    /// Warnings of the policy files in force, and of what their lines are bound to.
+    pub fn warnings(&self) -> Vec<Fault> {
+        [self.policy_warnings.as_slice(), &self.bound_warnings].concat()
     }
 
     /// What policy lines are bound to in the catalog of now.
@@ -147,8 +163,19 @@ impl Builder {
         self.connected.iter().filter(|c| c.tables.is_err()).map(|c| c.name.as_str()).collect()
     }
 
+    /// Until the policy files say something new, once for each time they do; for ever where nobody watches them.
+    pub async fn policy_news_come(&mut self) {
+        let comes = match &mut self.bell {
+            Some(bell) => bell.changed().await.is_ok(),
+            None => false,
+        };
+        if !comes {
+            std::future::pending().await
+        }
+    }
+
     /// One look at files and sources; swaps the world where something changed and holds together. Meant to be called
-    /// every 200 ms.
+    /// a few times a second, and when policy news come.
     pub async fn step(&mut self, current: &Current) {
         match self.look(&current.get()).await {
             Ok(None) => {}
@@ -161,6 +188,11 @@ impl Builder {
                 metrics::gauge!(crate::telemetry::metrics::POLICY_GENERATION).set(self.generation as f64);
                 metrics::gauge!(crate::telemetry::metrics::POLICY_STALE).set(0.0);
                 self.told = None;
+                for warning in &self.bound_warnings {
+                    tracing::warn!(%warning, "policy");
+                }
+                // before anybody sees it: a column that comes from now on is new
+                self.known.restricted(&world.policies).await;
                 current.swap(Arc::new(world));
                 self.in_force_now().await;
             }
@@ -187,6 +219,7 @@ impl Builder {
         }
         let mut policy = self.policy_news()?;
         changed |= policy.is_some();
+        changed |= self.known.changed().await;
         let due: Vec<String> =
             catalog.sources.iter().filter(|s| self.is_due(&s.name)).map(|s| s.name.clone()).collect();
         let again = |name: &str| due.iter().any(|d| d == name);
@@ -238,11 +271,10 @@ impl Builder {
         let plan = |dataset: &Dataset, catalog: &Catalog| -> Result<SchemaRef> { bodies::raw_schema(dataset, catalog) };
         let (catalog, mut objects) = assemble(&self.catalog, &self.connected, previous, &self.origin.database, &plan)?;
         objects.in_force = in_force;
+        objects.baselines = self.known.baselines().clone();
         let (policies, warnings) =
             Policies::compile(&self.policy, &objects, &self.origin.mask_key, self.generation + 1)?;
-        for warning in &warnings {
-            tracing::warn!(%warning, "policy");
-        }
+        self.bound_warnings = warnings;
         self.generation += 1;
         let sources = self.connected.iter().map(|c| Arc::clone(&c.source)).collect();
         let source_files = source_files(&self.connected);
@@ -311,11 +343,25 @@ async fn in_force(origin: &Origin) -> Option<u64> {
 fn tables_differ(old: &[Connected], new: &[Connected]) -> bool {
     let shape = |c: &Connected| {
         let tables = c.tables.as_ref().ok()?;
-        let mut all: Vec<_> =
-            tables.iter().map(|t| (t.identity(), t.name().clone(), t.schema(), t.raw_columns().to_vec())).collect();
+        let mut all: Vec<_> = tables
+            .iter()
+            .map(|t| (t.identity(), t.name().clone(), t.schema(), t.column_ids(), t.raw_columns().to_vec()))
+            .collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         Some((all, c.schemas.clone()))
     };
+    let is_same = |o: &Connected, n: &Connected| match (&o.tables, &n.tables) {
+        (Ok(before), Ok(now)) => {
+            o.hash == n.hash
+                && o.schemas == n.schemas
+                && before.len() == now.len()
+                && before.iter().zip(now).all(|(b, n)| Arc::ptr_eq(b, n))
+        }
+        _ => false,
+    };
+    if old.len() == new.len() && old.iter().zip(new).all(|(o, n)| o.name == n.name && is_same(o, n)) {
+        return false; // nobody was asked anew
+    }
     old.len() != new.len()
         || old.iter().zip(new).any(|(o, n)| o.name != n.name || o.hash != n.hash || shape(o) != shape(n))
 }

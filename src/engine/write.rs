@@ -8,11 +8,11 @@ use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption};
 
 use super::session::Facts;
 use super::world;
-use crate::catalog::Entry;
+use crate::catalog::{Body, Entry};
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::undefined_table;
 use crate::policy::{Action, Decision};
-use crate::sources::Writer;
+use crate::sources::{Table, Writer};
 use crate::types::TableName;
 
 /// 42501 without the right, 0A000 where the schema is not a lake's, 3F000 where there is none.
@@ -60,6 +60,14 @@ pub(crate) fn target<'a>(facts: &'a Facts, name: &TableName, action: Action) -> 
     match world::writer(&facts.world.catalog, &name.schema)? {
         Some(writer) => Ok((entry, writer)),
         None => Err(not_a_lake(&name.schema)),
+    }
+}
+
+/// The table itself, as the statement is planned over it.
+pub(crate) fn table(entry: &Entry) -> Result<Arc<dyn Table>> {
+    match &entry.body {
+        Body::Table(table) => Ok(Arc::clone(table)),
+        Body::Dataset(_) => Err(Error::internal("a dataset in a lake's schema")),
     }
 }
 

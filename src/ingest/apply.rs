@@ -11,9 +11,10 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, stream};
 
 use super::batch::Batch;
-use super::change::{Position, offsets_json};
+use super::change::{Identity, Position, offsets_json};
 use super::fault::{Step, reach};
 use super::flow::Target;
+use super::resume::{POSITION, RANGE_TO};
 use super::table::{self, dead_letter_columns};
 use crate::error::{Error, Kind, Result};
 use crate::lake::{self, Also, BatchId, Expected, Lease, Outcome, Staged};
@@ -24,7 +25,7 @@ pub(super) struct Base<'a> {
     /// The position as the table's property says it, to the letter; the commit holds only while it says so.
     pub(super) was: Option<&'a Position>,
     pub(super) was_text: Option<&'a str>,
-    pub(super) cluster_id: Option<&'a str>,
+    pub(super) identity: &'a Identity,
     pub(super) lease: &'a Lease,
 }
 
@@ -49,12 +50,13 @@ pub(super) async fn apply(
 ) -> Result<Applied> {
     let id = BatchId::new();
     let position = Position {
-        // An origin that does not tell just now has told before.
-        cluster_id: base.cluster_id.map(str::to_string).or_else(|| base.was.and_then(|p| p.cluster_id.clone())),
+        cluster_id: base.identity.cluster_id.clone(),
         topic: target.layout.topic().to_string(),
+        topic_id: base.identity.topic_id.clone(),
         partitions: batch.next.clone(),
         marks: batch.marks(base.was.map(|p| &p.marks)),
         batch: id.to_string(),
+        sequence: base.table.next_sequence(),
         epoch: base.lease.epoch,
     };
     let summary = summary(target, base, &position);
@@ -63,11 +65,13 @@ pub(super) async fn apply(
     if !rows.is_empty() {
         written = target.lake.write(base.table, id, rows_of(&target.layout.columns, rows)).await?;
     }
-    let expected = Expected { property: target.property(), value: base.was_text.map(str::to_string) };
+    // The property alone would not do: it outlives the rows when somebody sets the table back.
+    let mut expected = vec![Expected::Property { name: POSITION.into(), value: base.was_text.map(str::to_string) }];
+    expected.extend(base.was.map(|p| Expected::StandsOn { batch: p.batch.clone(), sequence: p.sequence }));
     let main = Staged {
-        properties: HashMap::from([(target.property(), position.json())]),
+        properties: HashMap::from([(POSITION.to_string(), position.json())]),
         summary: summary.clone(),
-        expected: vec![expected],
+        expected,
         ..Staged::append(base.table.clone(), written, id)
     };
     let mut staged = vec![main];
@@ -103,7 +107,7 @@ fn summary(target: &Target, base: &Base<'_>, to: &Position) -> HashMap<String, S
         ("lakegate.pipeline".to_string(), target.pipeline.clone()),
         ("lakegate.epoch".to_string(), to.epoch.to_string()),
         ("lakegate.range.from".to_string(), from),
-        ("lakegate.range.to".to_string(), offsets_json(&to.partitions)),
+        (RANGE_TO.to_string(), offsets_json(&to.partitions)),
     ])
 }
 

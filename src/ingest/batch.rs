@@ -14,7 +14,7 @@ use super::table::DeadLetter;
 pub struct Commit {
     /// Since its first change was read.
     pub age_ms: u64,
-    /// Of keys and values, as the origin sent them.
+    /// Of memory, as rows and dead letters hold it.
     pub bytes_max: usize,
     pub rows_max: usize,
 }
@@ -39,6 +39,9 @@ impl Default for DeadLetterCap {
         Self { rows_max: 1_000, percent_max: 1.0 }
     }
 }
+
+/// Of the column that names the batch, in each row.
+const BATCH_ID_BYTES: usize = 16;
 
 /// Records after which a new window begins.
 const WINDOW: u64 = 10_000;
@@ -82,6 +85,7 @@ pub(super) struct Batch {
     /// The youngest change in it, as the origin dates it.
     pub(super) newest_ms: Option<i64>,
     records: usize,
+    /// What rows and dead letters hold in memory, and will once they have the batch's name.
     bytes: usize,
     begun: Option<Instant>,
     /// The oldest change in it, as the origin dates it.
@@ -115,7 +119,8 @@ impl Batch {
         }
         self.begun.get_or_insert(now);
         self.records += changes.len();
-        self.bytes += changes.bytes();
+        self.bytes += rows.get_array_memory_size() + rows.num_rows() * BATCH_ID_BYTES;
+        self.bytes += dead.iter().map(DeadLetter::memory_bytes).sum::<usize>();
         self.row_count += rows.num_rows();
         let oldest = changes.iter().filter_map(|c| c.at_ms).min();
         self.oldest_ms = self.oldest_ms.into_iter().chain(oldest).min();
@@ -142,7 +147,7 @@ impl Batch {
     }
 
     pub(super) fn is_due(&self, commit: &Commit, now: Instant) -> bool {
-        !self.is_empty() && (self.left(commit, now).is_zero() || self.room(commit) == (0, 0))
+        !self.is_empty() && (self.left(commit, now).is_zero() || self.room(commit, 1) == (0, 0))
     }
 
     /// Until its age cuts it.
@@ -151,10 +156,15 @@ impl Batch {
         self.begun.map_or(age, |begun| age.saturating_sub(now.saturating_duration_since(begun)))
     }
 
-    /// Records and bytes that still go in; both nothing once either is used up.
-    pub(super) fn room(&self, commit: &Commit) -> (usize, usize) {
+    /// Records of at least `row_bytes` each, and bytes of them, that may be read at once without going far beyond the
+    /// limits; both nothing once either limit is reached. Half of what is left: a record takes its own bytes and those of
+    /// its columns, however small it is.
+    pub(super) fn room(&self, commit: &Commit, row_bytes: usize) -> (usize, usize) {
         let (rows, bytes) = (commit.rows_max.saturating_sub(self.records), commit.bytes_max.saturating_sub(self.bytes));
-        if rows == 0 || bytes == 0 { (0, 0) } else { (rows, bytes) }
+        match rows == 0 || bytes == 0 {
+            true => (0, 0),
+            false => (rows.min(bytes / 2 / row_bytes.max(1)).max(1), (bytes / 2).max(1)),
+        }
     }
 }
 
@@ -162,21 +172,29 @@ impl Batch {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::RecordBatchOptions;
-    use arrow::datatypes::Schema;
+    use arrow::array::{Array, ArrayRef, Decimal128Array};
+    use arrow::datatypes::{Field, Schema};
 
     use super::super::change::Seen;
+    use super::super::table::Layout;
     use super::*;
+    use crate::formats::json::Decoder;
 
     fn add(batch: &mut Batch, partition: i32, offsets: std::ops::Range<i64>, now: Instant) {
         let mut changes = Changes::default();
         for offset in offsets {
             let value = Some(&b"0123456789"[..]);
-            changes.push(Seen { partition, offset, at_ms: Some(1_000 + offset), key: None, value });
+            changes.push(Seen { partition, offset, at_ms: Some(1_000 + offset), value, ..Seen::default() });
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(changes.len()));
-        let rows = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).unwrap();
-        batch.add(&changes, rows, vec![], now);
+        batch.add(&changes, wide(changes.len()), vec![], now);
+    }
+
+    /// Rows of 32 bytes, and of 16 more once they carry the batch's name.
+    fn wide(rows: usize) -> RecordBatch {
+        let column = Decimal128Array::from_iter_values((0..rows).map(|_| 0));
+        let columns: Vec<ArrayRef> = vec![Arc::new(column.clone()), Arc::new(column)];
+        let fields = ["a", "b"].map(|name| Field::new(name, columns[0].data_type().clone(), true)).to_vec();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
     }
 
     #[test]
@@ -188,13 +206,43 @@ mod tests {
             add(&mut batch, 0, 0..records, begin);
             assert_eq!(batch.is_due(&commit, later(at_ms)), due, "{commit:?} {records} {at_ms}");
         };
-        let limits = Commit { age_ms: 100, bytes_max: 50, rows_max: 4 };
+        let limits = Commit { age_ms: 100, bytes_max: 1 << 20, rows_max: 4 };
         check(limits, 0, 1_000, false);
         check(limits, 1, 99, false);
         check(limits, 1, 100, true);
         check(limits, 3, 0, false);
         check(limits, 4, 0, true);
-        check(Commit { rows_max: 100, ..limits }, 5, 0, true);
+        // By what the rows hold in memory, whatever the origin sent for them.
+        let narrow = Commit { rows_max: 1_000_000, bytes_max: 48 * 1_000, ..limits };
+        check(narrow, 900, 0, false);
+        check(narrow, 1_000, 0, true);
+    }
+
+    #[test]
+    fn dead_letters_count_with_all_that_they_hold() {
+        let mut changes = Changes::default();
+        let (key, value) = ([7; 1_000], [8; 5_000]);
+        changes.push(Seen { key: Some(&key), value: Some(&value), ..Seen::default() });
+        let declared = Arc::new(Schema::empty());
+        let layout = Layout::new("t", Arc::clone(&declared), Decoder::new(declared, &[]).unwrap()).unwrap();
+        let (_, dead) = layout.rows(&changes, 0).unwrap();
+        assert_eq!(dead.len(), 1);
+        let mut batch = Batch::new(Offsets::new());
+        batch.add(&changes, wide(0), dead, Instant::now());
+        assert!((12_000..14_000).contains(&batch.bytes), "{}", batch.bytes);
+    }
+
+    #[test]
+    fn what_is_read_at_once_is_bounded_by_what_it_becomes() {
+        let mut batch = Batch::new(Offsets::new());
+        let commit = Commit { bytes_max: 1 << 20, ..Commit::default() };
+        assert_eq!(batch.room(&commit, 3_200), (163, 1 << 19));
+        assert_eq!(batch.room(&commit, 1 << 30), (1, 1 << 19), "one goes in, however wide it is");
+        add(&mut batch, 0, 0..20_000, Instant::now());
+        let left = (1 << 20) - batch.bytes;
+        assert_eq!(batch.room(&commit, 64), (left / 128, left / 2));
+        add(&mut batch, 0, 20_000..22_000, Instant::now());
+        assert_eq!(batch.room(&commit, 64), (0, 0));
     }
 
     #[test]

@@ -41,6 +41,7 @@ struct Change {
     at_ms: Option<i64>,
     key: Option<Range<usize>>,
     value: Option<Range<usize>>,
+    headers: Vec<(Range<usize>, Option<Range<usize>>)>,
 }
 
 /// Changes in the order in which they came: those of one partition in the order of their offsets.
@@ -52,12 +53,21 @@ pub struct Changes {
 }
 
 /// A change as it is looked at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Seen<'a> {
     pub partition: i32,
     pub offset: i64,
     pub at_ms: Option<i64>,
     pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    /// In their order; a name may come again.
+    pub headers: Vec<Header<'a>>,
+}
+
+/// What a producer says beside key and value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header<'a> {
+    pub name: &'a str,
     pub value: Option<&'a [u8]>,
 }
 
@@ -79,10 +89,12 @@ impl Seen<'_> {
 
 impl Changes {
     pub fn push(&mut self, change: Seen<'_>) {
-        let (key, value) = (change.key.map(|b| self.keep(b)), change.value.map(|b| self.keep(b)));
-        let Seen { partition, offset, at_ms, .. } = change;
+        let Seen { partition, offset, at_ms, key, value, headers } = change;
+        let (key, value) = (key.map(|b| self.keep(b)), value.map(|b| self.keep(b)));
+        let headers = headers.into_iter().map(|h| (self.keep(h.name.as_bytes()), h.value.map(|b| self.keep(b))));
+        let headers = headers.collect();
         self.passed(partition, offset.saturating_add(1));
-        self.changes.push(Change { partition, offset, at_ms, key, value });
+        self.changes.push(Change { partition, offset, at_ms, key, value, headers });
     }
 
     /// Nothing to take in stands below `next`: markers of transactions, records that compaction took.
@@ -98,12 +110,18 @@ impl Changes {
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Seen<'_>> {
         let bytes = |range: &Option<Range<usize>>| range.clone().and_then(|r| self.bytes.get(r));
+        let header = move |(name, value): &(Range<usize>, Option<Range<usize>>)| Header {
+            // It came as a text.
+            name: self.bytes.get(name.clone()).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or_default(),
+            value: bytes(value),
+        };
         self.changes.iter().map(move |c| Seen {
             partition: c.partition,
             offset: c.offset,
             at_ms: c.at_ms,
             key: bytes(&c.key),
             value: bytes(&c.value),
+            headers: c.headers.iter().map(header).collect(),
         })
     }
 
@@ -120,7 +138,7 @@ impl Changes {
         self.changes.is_empty()
     }
 
-    /// Of keys and values.
+    /// Of keys, values and headers.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
@@ -151,11 +169,18 @@ pub struct Mark {
 /// Partition → its last change.
 pub type Marks = BTreeMap<i32, Mark>;
 
+/// Which topic it is, whatever its name. `None` where the origin has no such thing; one that does not answer is an error.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    pub cluster_id: Option<String>,
+    /// Never another topic's, not even of one that gets its name after it.
+    pub topic_id: Option<String>,
+}
+
 /// What an origin has at a moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
-    /// `None` where the origin does not tell.
-    pub cluster_id: Option<String>,
+    pub identity: Identity,
     pub topic: String,
     /// Partition → (first offset that is still there, offset after the last).
     pub spans: BTreeMap<i32, (i64, i64)>,
@@ -169,8 +194,12 @@ pub struct Extent {
 pub trait Origin: Send + Sync {
     async fn extent(&mut self) -> Result<Extent>;
 
-    /// What stands where these stand. Partitions whose record is gone, or does not come in time, are left out.
-    async fn probe(&mut self, at: &Marks) -> Result<Marks>;
+    /// As [`Extent::identity`]. Asked after changes were read, it tells whose changes they were.
+    async fn identity(&mut self) -> Result<Identity>;
+
+    /// For each partition the first record where its mark stands or after; `None` where there is none up to the end. Every
+    /// partition is answered for: what does not come in time is an error, to be asked again.
+    async fn probe(&mut self, at: &Marks) -> Result<BTreeMap<i32, Option<Mark>>>;
 
     /// The next [`Origin::read`] begins there. Partitions that are not named are not read.
     async fn seek(&mut self, from: &Offsets) -> Result<()>;
@@ -188,12 +217,17 @@ pub struct Position {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
     pub topic: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
     pub partitions: Offsets,
     /// The last change of each partition.
     #[serde(default)]
     pub marks: Marks,
     /// The batch that brought it here.
     pub batch: String,
+    /// No commit of the table before that batch had this sequence number.
+    #[serde(default)]
+    pub sequence: i64,
     /// Of the lease under which it was committed.
     pub epoch: i64,
 }
@@ -216,8 +250,11 @@ mod tests {
     #[test]
     fn changes_keep_their_bytes_and_know_where_the_next_one_stands() {
         let mut changes = Changes::default();
-        let seen = |offset, value| Seen { partition: 1, offset, at_ms: Some(5), key: Some(b"k"), value };
-        changes.push(seen(7, Some(b"v7")));
+        let seen =
+            |offset, value| Seen { partition: 1, offset, at_ms: Some(5), key: Some(b"k"), value, headers: vec![] };
+        let header = |value| Header { name: "h", value };
+        let headers = vec![header(Some(&b"1"[..])), header(None)];
+        changes.push(Seen { headers: headers.clone(), ..seen(7, Some(b"v7")) });
         changes.push(seen(9, None));
         changes.passed(1, 4);
         changes.passed(2, 3);
@@ -225,25 +262,27 @@ mod tests {
         let all: Vec<_> = changes.iter().map(|c| (c.offset, c.key, c.value, c.op().name())).collect();
         let key = Some(&b"k"[..]);
         assert_eq!(all, [(7, key, Some(&b"v7"[..]), "insert"), (9, key, None, "delete")]);
-        assert_eq!((changes.len(), changes.bytes()), (2, 4));
+        assert_eq!((changes.len(), changes.bytes()), (2, 7));
+        assert_eq!(changes.iter().map(|c| c.headers).collect::<Vec<_>>(), [headers, vec![]]);
     }
 
     #[test]
     fn a_mark_tells_records_apart() {
-        let plain = Seen { partition: 0, offset: 1, at_ms: Some(5), key: Some(b"k"), value: Some(b"v") };
+        let plain =
+            Seen { partition: 0, offset: 1, at_ms: Some(5), key: Some(b"k"), value: Some(b"v"), headers: vec![] };
         let others = [
-            Seen { at_ms: Some(6), ..plain },
-            Seen { at_ms: None, ..plain },
-            Seen { key: None, ..plain },
-            Seen { key: Some(b"kv"), value: Some(b""), ..plain },
-            Seen { value: None, ..plain },
-            Seen { value: Some(b""), ..plain },
+            Seen { at_ms: Some(6), ..plain.clone() },
+            Seen { at_ms: None, ..plain.clone() },
+            Seen { key: None, ..plain.clone() },
+            Seen { key: Some(b"kv"), value: Some(b""), ..plain.clone() },
+            Seen { value: None, ..plain.clone() },
+            Seen { value: Some(b""), ..plain.clone() },
         ];
         let mut hashes: Vec<u64> = others.iter().chain([&plain]).map(|s| s.mark().hash).collect();
         hashes.sort_unstable();
         hashes.dedup();
         assert_eq!(hashes.len(), others.len() + 1);
-        assert_eq!(plain.mark(), Seen { partition: 9, ..plain }.mark());
+        assert_eq!(plain.mark(), Seen { partition: 9, ..plain.clone() }.mark());
     }
 
     #[test]
@@ -251,13 +290,14 @@ mod tests {
         let position = Position {
             cluster_id: None,
             topic: "t".into(),
+            topic_id: Some("i".into()),
             partitions: Offsets::from([(0, 12), (10, 0)]),
             marks: Marks::from([(0, Mark { offset: 11, hash: 7 })]),
             batch: "b".into(),
+            sequence: 5,
             epoch: 3,
         };
-        let text =
-            r#"{"topic":"t","partitions":{"0":12,"10":0},"marks":{"0":{"offset":11,"hash":7}},"batch":"b","epoch":3}"#;
+        let text = r#"{"topic":"t","topic_id":"i","partitions":{"0":12,"10":0},"marks":{"0":{"offset":11,"hash":7}},"batch":"b","sequence":5,"epoch":3}"#;
         assert_eq!(position.json(), text);
         assert_eq!(serde_json::from_str::<Position>(text).unwrap(), position);
     }

@@ -188,9 +188,12 @@ fn settle(
             }
         };
         let full = TableName::new(&written.target, table);
-        let taken = |s: &&Spec| s.lake == lake.name && s.table == full;
+        // Whatever the sources' files are called: lakes share one metastore.
+        let taken =
+            |s: &&Spec| s.iceberg.catalog == iceberg.catalog && s.namespace == *namespace && s.table.table == *table;
         if let Some(other) = specs.iter().chain(others).find(taken) {
-            document.fault_at(&["topics"], format!("{full} is filled by pipeline `{}` already", other.pipeline));
+            let text = format!("{full} is filled by pipeline `{}` already ({})", other.pipeline, other.file);
+            document.fault_at(&["topics"], text);
             continue;
         }
         if table == DEAD_LETTERS {

@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 use super::Config;
 use super::apply::{Applied, Base, apply};
 use super::batch::{Batch, Commit, DeadLetterCap, Window};
-use super::change::{Changes, Extent, Mark, Marks, Offsets, Origin, Position, Room};
+use super::change::{Changes, Extent, Identity, Offsets, Origin, Position, Room};
 use super::fault::{Step, reach};
 use super::lease::Held;
-use super::resume::{Kept, compare, start};
+use super::owner::Owner;
+use super::resume::{Kept, compare, marks_there, start};
 use super::retry::{Verdict, judge};
 use super::status::{State, Status};
 use super::table::{DEAD_LETTERS, Layout, dead_letter_columns, ensure};
@@ -38,24 +39,22 @@ const END_LOOKS: u32 = 3;
 #[derive(Clone, Debug)]
 pub struct Target {
     pub pipeline: String,
+    /// That describes it.
+    pub file: String,
     pub lake: Arc<Lake>,
     pub key: TableKey,
     pub layout: Arc<Layout>,
 }
 
 impl Target {
-    /// The table's property that holds the position.
-    pub fn property(&self) -> String {
-        format!("lakegate.position.{}", self.pipeline)
-    }
-
     pub fn dead_key(&self) -> TableKey {
         TableKey { name: DEAD_LETTERS.into(), ..self.key.clone() }
     }
 
-    /// One holder for each table of a pipeline.
+    /// One holder a table, whatever its pipeline is called.
     pub fn lease_name(&self) -> String {
-        format!("{}/{}", self.pipeline, self.key.name)
+        let TableKey { catalog, namespace, name } = &self.key;
+        format!("{catalog}/{namespace}/{name}")
     }
 
     /// The table, and the one of its dead letters, made where they are absent: policies may name both before the first
@@ -119,13 +118,15 @@ impl Flow {
             let ended = match Held::take(metastore, &name, &self.holder, self.config.lease_ms).await {
                 Err(error) => Err(Halt::Failed(error)),
                 Ok(None) => {
-                    // Told by nobody: the status is the holder's to write.
-                    tracing::debug!(pipeline = self.target.pipeline, "another ingester runs this pipeline");
+                    self.stand_by(&mut status).await;
                     wait(Duration::from_millis(self.config.lease_ms / 3), &stop).await;
                     continue;
                 }
                 Ok(Some(held)) => {
-                    let ended = self.under(&held, &stop, &mut status, &mut pause).await;
+                    let ended = match Owner::note(&self.target).await {
+                        Ok(()) => self.under(&held, &stop, &mut status, &mut pause).await,
+                        Err(error) => Err(Halt::Failed(error)),
+                    };
                     self.streaming(false);
                     held.release().await;
                     ended
@@ -134,6 +135,21 @@ impl Flow {
             self.after(ended, &mut status, &mut pause, &stop).await;
         }
         self.say(&mut status, State::Stopped, None).await;
+    }
+
+    /// Another ingester holds the lease. Where it runs this pipeline the status is its to write.
+    async fn stand_by(&self, status: &mut Status) {
+        let pipeline = &self.target.pipeline;
+        match Owner::other(&self.target).await {
+            Ok(Some(error)) => {
+                if status.state != State::Paused {
+                    tracing::error!(pipeline, table = %self.target.shown(), error = ?error, "pipeline refused");
+                }
+                self.say(status, State::Paused, Some(&error)).await;
+            }
+            Ok(None) => tracing::debug!(pipeline, "another ingester runs this pipeline"),
+            Err(error) => tracing::warn!(pipeline, error = ?error, "the metastore does not say who runs this pipeline"),
+        }
     }
 
     async fn after(
@@ -204,7 +220,7 @@ impl Flow {
             if at.looked_at.elapsed() >= Duration::from_millis(self.config.look_ms) {
                 self.look(&mut at).await?;
             }
-            let (changes, bytes) = at.batch.room(&self.commit);
+            let (changes, bytes) = at.batch.room(&self.commit, self.target.layout.row_bytes());
             let wait = at.batch.left(&self.commit, now).min(WAIT_MAX);
             let room = Room { changes: changes.min(CHUNK), bytes: bytes.min(CHUNK_BYTES), wait };
             let changes = tokio::select! {
@@ -224,11 +240,8 @@ impl Flow {
         let Kept { text, position } = Kept::of(&table, &self.target)?;
         let (extent, from) = self.extent(position.as_ref()).await?;
         if let Some(position) = &position {
-            let there =
-                |(partition, mark): &(&i32, &Mark)| extent.spans.get(*partition).is_some_and(|s| s.0 <= mark.offset);
-            let marks: Marks = position.marks.iter().filter(there).map(|(p, mark)| (*p, *mark)).collect();
-            let found = self.origin.probe(&marks).await?;
-            compare(&self.target, &marks, &found)?;
+            let found = self.origin.probe(&marks_there(position, &extent)).await?;
+            compare(&self.target, position, &extent, &found)?;
         }
         self.origin.seek(&from).await?;
         let now = Instant::now();
@@ -277,13 +290,16 @@ impl Flow {
 
     async fn commit(&mut self, at: &mut Progress, held: &Held, status: &mut Status) -> Result<(), Halt> {
         let begin = Instant::now();
+        // What was read since the beginning is of this topic, if it is still this one.
+        let identity = self.origin.identity().await?;
+        self.same(&at.extent.identity, &identity)?;
         let batch = std::mem::replace(&mut at.batch, Batch::new(Offsets::new()));
         let (records, dead, newest_ms) = (batch.records(), batch.dead.len(), batch.newest_ms);
         let base = Base {
             table: &at.table,
             was: at.position.as_ref(),
             was_text: at.text.as_deref(),
-            cluster_id: at.extent.cluster_id.as_deref(),
+            identity: &at.extent.identity,
             lease: &held.lease,
         };
         status.committed(records);
@@ -312,10 +328,22 @@ impl Flow {
         Ok(())
     }
 
-    /// How far the origin is by now; partitions that came are read from the next start on, which is at once.
+    /// Another topic under the same name: begun again from the table, which tells what that means.
+    fn same(&self, was: &Identity, is: &Identity) -> Result<()> {
+        if was == is {
+            return Ok(());
+        }
+        let text = format!("topic \"{}\" is not the one any more that was read", self.target.layout.topic());
+        Err(Error::new(Kind::Conflict, text))
+    }
+
+    /// How far the origin is by now, and whether the table is still as it was left; partitions that came are read from the
+    /// next start on, which is at once.
     async fn look(&mut self, at: &mut Progress) -> Result<()> {
         at.looked_at = Instant::now();
+        self.look_at_table(at).await?;
         let extent = self.origin.extent().await?;
+        self.same(&at.extent.identity, &extent.identity)?;
         if extent.spans.keys().any(|partition| !at.extent.spans.contains_key(partition)) {
             let text = format!("topic \"{}\" has more partitions than before", extent.topic);
             return Err(Error::new(Kind::Conflict, text));
@@ -326,6 +354,16 @@ impl Flow {
         }
         at.extent = extent;
         self.lag(at);
+        Ok(())
+    }
+
+    /// A table that was set back is told of now, not with the next change.
+    async fn look_at_table(&self, at: &Progress) -> Result<()> {
+        let moved = || Error::new(Kind::Conflict, format!("table {} was changed by others", self.target.shown()));
+        let table = self.target.lake.table(&self.target.key).await?.ok_or_else(moved)?;
+        if table.location != at.table.location && Kept::of(&table, &self.target)?.text != at.text {
+            return Err(moved());
+        }
         Ok(())
     }
 
@@ -365,6 +403,6 @@ impl Flow {
     }
 }
 
-async fn wait(so_long: Duration, stop: &CancellationToken) {
+pub(super) async fn wait(so_long: Duration, stop: &CancellationToken) {
     let _ = stop.run_until_cancelled(sleep(so_long)).await;
 }

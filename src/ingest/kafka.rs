@@ -1,18 +1,19 @@
 //! Partitions of a topic → changes. Partitions are assigned and sought by hand: no group is joined, and the offsets told
 //! to the brokers are for tools that show lag. It decodes nothing and decides nothing about positions.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 
-use super::change::{Changes, Extent, Marks, Offsets, Origin, Room, Seen};
+use super::change::{Changes, Extent, Header, Identity, Mark, Marks, Offsets, Origin, Room, Seen};
 use crate::error::{Error, Kind, Result};
 use crate::sources::kafka::{Client, Reader, passes};
 
@@ -43,6 +44,11 @@ impl Topic {
         Self { client, topic: topic.into(), group: group.into(), reader: None }
     }
 
+    /// The same topic, not sought yet.
+    pub(super) fn again(&self) -> Self {
+        Self::new(Arc::clone(&self.client), self.topic.clone(), self.group.clone())
+    }
+
     fn list(&self, offsets: &Offsets) -> Result<TopicPartitionList> {
         let mut list = TopicPartitionList::new();
         for (partition, offset) in offsets {
@@ -60,16 +66,22 @@ impl Topic {
 
 #[async_trait]
 impl Origin for Topic {
+    /// The identity last: the ends before it are those of this topic, or of one that is gone by now.
     async fn extent(&mut self) -> Result<Extent> {
         let window = self.client.window(&self.topic).await?;
         let spans = window.iter().map(|span| (span.partition, (span.start, span.end))).collect();
-        Ok(Extent { cluster_id: self.client.cluster_id().await?, topic: self.topic.clone(), spans })
+        Ok(Extent { identity: self.identity().await?, topic: self.topic.clone(), spans })
+    }
+
+    async fn identity(&mut self) -> Result<Identity> {
+        let found = self.client.identity(&self.topic).await?;
+        Ok(Identity { cluster_id: found.cluster_id, topic_id: found.topic_id })
     }
 
     /// With a consumer of its own, which ends with the first record of each partition.
-    async fn probe(&mut self, at: &Marks) -> Result<Marks> {
+    async fn probe(&mut self, at: &Marks) -> Result<BTreeMap<i32, Option<Mark>>> {
         if at.is_empty() {
-            return Ok(Marks::new());
+            return Ok(BTreeMap::new());
         }
         let offsets: Offsets = at.iter().map(|(partition, mark)| (*partition, mark.offset)).collect();
         let (client, list, topic) = (Arc::clone(&self.client), self.list(&offsets)?, self.topic.clone());
@@ -106,24 +118,28 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     done.map_err(|e| Error::internal("a request to Kafka panicked").with_source(e))?
 }
 
-fn probe(client: &Client, topic: &str, list: &TopicPartitionList) -> Result<Marks> {
+fn probe(client: &Client, topic: &str, list: &TopicPartitionList) -> Result<BTreeMap<i32, Option<Mark>>> {
     let (begin, reader) = (Instant::now(), client.reader()?);
     reader.assign(list).map_err(|e| client.failed(e))?;
-    let (mut found, mut answered) = (Marks::new(), BTreeSet::new());
-    while answered.len() < list.count() && begin.elapsed() < client.patience() {
-        match reader.poll(client.patience().saturating_sub(begin.elapsed())) {
+    let mut found = BTreeMap::new();
+    while found.len() < list.count() {
+        let left = client.patience().saturating_sub(begin.elapsed());
+        if left.is_zero() {
+            return Err(client.unreachable().with_source("the record at the position did not come in time"));
+        }
+        match reader.poll(left) {
             Some(Ok(message)) => {
-                let first = answered.insert(message.partition());
-                if first {
-                    found.insert(message.partition(), seen(&message).mark());
-                }
+                found.entry(message.partition()).or_insert_with(|| Some(seen(&message).mark()));
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
-                answered.insert(partition);
+                found.entry(partition).or_insert(None);
             }
             Some(Err(error)) => match judge(client, topic, error) {
-                // Retention was quicker: what it took says nothing.
-                Err(error) if error.kind() == Kind::DataGone => return Ok(found),
+                // Retention was quicker: the topic is looked at anew.
+                Err(error) if error.kind() == Kind::DataGone => {
+                    let text = format!("topic \"{topic}\" was cut while it was looked at");
+                    return Err(Error::new(Kind::Conflict, text).with_source(error));
+                }
                 judged => judged?,
             },
             None => {}
@@ -139,7 +155,17 @@ fn seen<'a>(message: &'a BorrowedMessage<'_>) -> Seen<'a> {
         at_ms: message.timestamp().to_millis(),
         key: message.key(),
         value: message.payload(),
+        headers: message.headers().map(headers).unwrap_or_default(),
     }
+}
+
+/// The crate panics at a name that is not UTF-8, which Kafka does not forbid: one that cannot be read has no name here.
+fn headers(of: &BorrowedHeaders) -> Vec<Header<'_>> {
+    let header = |at: usize| {
+        let read = catch_unwind(AssertUnwindSafe(|| of.get(at)));
+        read.map_or(Header { name: "", value: None }, |h| Header { name: h.key, value: h.value })
+    };
+    (0..of.count()).map(header).collect()
 }
 
 fn read(client: &Client, topic: &str, reader: &Reader, room: Room) -> Result<Changes> {
@@ -188,5 +214,61 @@ fn judge(client: &Client, topic: &str, error: KafkaError) -> Result<()> {
         // Nobody reads what the brokers think of these offsets.
         Some(RDKafkaErrorCode::GroupAuthorizationFailed) => Ok(()),
         _ => Err(client.failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rdkafka::ClientConfig;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{FutureProducer, FutureRecord};
+
+    use super::*;
+
+    /// Three records in partition 0 of two, and the topic as an origin.
+    async fn filled() -> (MockCluster<'static, rdkafka::producer::DefaultProducerContext>, Topic) {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("events", 2, 1).unwrap();
+        let producer: FutureProducer =
+            ClientConfig::new().set("bootstrap.servers", cluster.bootstrap_servers()).create().unwrap();
+        for value in ["a", "b", "c"] {
+            let record = FutureRecord::<str, str>::to("events").partition(0).payload(value);
+            producer.send(record, Duration::from_secs(10)).await.map_err(|(e, _)| e).unwrap();
+        }
+        let config =
+            format!("brokers = '{}'\nschema = 's'\nconnect_timeout_ms = 2000\n[topics]\n", cluster.bootstrap_servers());
+        let client = Client::new("stream", &toml::from_str(&config).unwrap()).unwrap();
+        (cluster, Topic::new(Arc::new(client), "events", "g"))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_topic_says_which_one_it_is() {
+        let (cluster, mut topic) = filled().await;
+        let extent = topic.extent().await.unwrap();
+        assert_eq!(extent.spans, [(0, (0, 3)), (1, (0, 0))].into());
+        assert!(extent.identity.cluster_id.is_some() && extent.identity.topic_id.is_some(), "{extent:?}");
+        assert_eq!(topic.identity().await.unwrap(), extent.identity);
+        cluster.create_topic("others", 1, 1).unwrap();
+        let mut others = Topic::new(Arc::clone(&topic.client), "others", "g");
+        let other = others.identity().await.unwrap();
+        assert_eq!(other.cluster_id, extent.identity.cluster_id);
+        assert_ne!(other.topic_id, extent.identity.topic_id);
+        cluster.broker_down(1).unwrap();
+        assert_eq!(topic.identity().await.unwrap_err().kind(), Kind::SourceUnreachable);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_probe_answers_for_every_partition_or_fails() {
+        let (cluster, mut topic) = filled().await;
+        let mark = |offset| Mark { offset, hash: 0 };
+        let found = topic.probe(&Marks::from([(0, mark(1)), (1, mark(0))])).await.unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), [&0, &1]);
+        assert_eq!((found[&0].map(|m| m.offset), found[&1]), (Some(1), None));
+        // What does not come in time is no answer: least of all that the record is the one that was taken in.
+        cluster.broker_down(1).unwrap();
+        let error = topic.probe(&Marks::from([(0, mark(1))])).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::SourceUnreachable);
     }
 }

@@ -50,7 +50,7 @@ impl Status {
 
     /// The name under which the metastore keeps it.
     pub(super) fn name(target: &Target) -> String {
-        format!("ingest.status.{}", target.lease_name())
+        format!("ingest.status.{}/{}", target.pipeline, target.key.name)
     }
 
     pub(super) fn enter(&mut self, state: State, error: Option<&Error>) {

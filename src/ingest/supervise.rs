@@ -13,6 +13,7 @@ use super::Config;
 use super::file::Spec;
 use super::flow::{Flow, Target};
 use super::kafka::Topic;
+use super::keep::keep;
 use crate::document::Fault;
 use crate::error::Result;
 use crate::lake::Lake;
@@ -52,7 +53,8 @@ impl Connections {
             }
         };
         let key = lake.key(&spec.namespace, &spec.table.table);
-        Ok(Target { pipeline: spec.pipeline.clone(), lake, key, layout: Arc::clone(&spec.layout) })
+        let (pipeline, file) = (spec.pipeline.clone(), spec.file.clone());
+        Ok(Target { pipeline, file, lake, key, layout: Arc::clone(&spec.layout) })
     }
 
     pub fn origin(&mut self, spec: &Spec) -> Result<Topic> {
@@ -178,16 +180,19 @@ impl Pipelines {
     }
 
     fn start(&mut self, spec: &Spec) -> Result<Running> {
-        let flow = Flow {
-            target: self.connections.target(spec)?,
-            origin: Box::new(self.connections.origin(spec)?),
-            commit: spec.commit,
-            dead_letter: spec.dead_letter,
-            config: self.config.clone(),
-            holder: self.holder.clone(),
+        let (target, origin) = (self.connections.target(spec)?, self.connections.origin(spec)?);
+        let (config, holder) = (self.config.clone(), self.holder.clone());
+        let (commit, dead_letter) = (spec.commit, spec.dead_letter);
+        let make = move || Flow {
+            target: target.clone(),
+            origin: Box::new(origin.again()),
+            commit,
+            dead_letter,
+            config: config.clone(),
+            holder: holder.clone(),
         };
         let stop = CancellationToken::new();
-        Ok(Running { hash: spec.hash, stop: stop.clone(), task: tokio::spawn(flow.run(stop)) })
+        Ok(Running { hash: spec.hash, stop: stop.clone(), task: tokio::spawn(keep(make, stop)) })
     }
 }
 
@@ -195,7 +200,7 @@ fn hashes(specs: &[Spec]) -> Vec<u64> {
     specs.iter().map(|s| s.hash).collect()
 }
 
-/// A panic in one pipeline ends no other.
+/// What panics in a flow is caught there; what panics around it ends no other pipeline.
 async fn ended(pipeline: &str, running: Running) {
     if let Err(error) = running.task.await
         && error.is_panic()

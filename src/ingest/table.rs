@@ -1,15 +1,17 @@
 //! The tables a pipeline fills: their columns, made where they are absent, and changes as their rows. It commits nothing.
+//! Key and headers of a record are kept as they came, so that one without a value says what was deleted.
 
 use std::fmt::Write;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, FixedSizeBinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, StringBuilder,
-    TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BinaryBuilder, FixedSizeBinaryArray, Int32Array, Int64Array, ListArray, RecordBatch,
+    StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
 };
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
-use super::change::{Changes, Seen};
+use super::change::{Changes, Header, Seen};
 use crate::error::{Error, Kind, Result};
 use crate::formats::json::{Decoded, Decoder, Fault, Misfit};
 use crate::formats::postgres::OID;
@@ -31,6 +33,7 @@ pub struct DeadLetter {
     /// Holds nothing of the record.
     message: String,
     key: Option<Vec<u8>>,
+    headers: Vec<(String, Option<Vec<u8>>)>,
     raw: Vec<u8>,
 }
 
@@ -43,10 +46,12 @@ pub struct Layout {
     /// Without [`BATCH_ID`].
     taken: SchemaRef,
     pub columns: SchemaRef,
+    /// What a row holds at least, whatever the record holds.
+    row_bytes: usize,
 }
 
-/// In the order in which they follow the declared ones.
-fn bronze() -> [Field; 6] {
+/// In the order in which they follow the declared ones. The last two no `*` of a policy reaches.
+fn bronze() -> [Field; 8] {
     [
         moment("_ingested_at", false),
         Field::new("_source", DataType::Utf8, false),
@@ -54,7 +59,35 @@ fn bronze() -> [Field; 6] {
         Field::new("_op", DataType::Utf8, false),
         moment("_source_ts", true),
         Field::new("_position", DataType::Utf8, false),
+        Field::new("_key", DataType::Binary, true),
+        Field::new("_headers", DataType::List(header()), true),
     ]
+}
+
+fn header() -> Arc<Field> {
+    Arc::new(Field::new("element", DataType::Struct(header_fields()), false))
+}
+
+fn header_fields() -> Fields {
+    vec![Field::new("name", DataType::Utf8, false), Field::new("value", DataType::Binary, true)].into()
+}
+
+/// A list a record; NULL for one without headers.
+fn headers_array<'h>(records: impl Iterator<Item = Vec<Header<'h>>>) -> Result<ArrayRef> {
+    let (mut names, mut values) = (StringBuilder::new(), BinaryBuilder::new());
+    let (mut lengths, mut some) = (vec![], vec![]);
+    for headers in records {
+        lengths.push(headers.len());
+        some.push(!headers.is_empty());
+        for header in headers {
+            names.append_value(header.name);
+            values.append_option(header.value);
+        }
+    }
+    let columns: Vec<ArrayRef> = vec![Arc::new(names.finish()), Arc::new(values.finish())];
+    let elements = StructArray::try_new(header_fields(), columns, None)?;
+    let (offsets, nulls) = (OffsetBuffer::from_lengths(lengths), NullBuffer::from(some));
+    Ok(Arc::new(ListArray::try_new(header(), offsets, Arc::new(elements), Some(nulls))?))
 }
 
 fn moment(name: &str, nullable: bool) -> Field {
@@ -77,14 +110,23 @@ impl Layout {
         }
         let all = declared.fields().iter().map(|f| f.as_ref().clone()).chain(bronze);
         let columns = Schema::new(all.collect::<Vec<_>>());
+        let topic = topic.into();
+        // The texts that every row has: where it came from, its place there and what happened.
+        let texts = topic.len() + 30;
+        let row_bytes = columns.fields().iter().map(|f| least_bytes(f.data_type())).sum::<usize>() + texts;
         let taken: Fields = columns.fields().iter().filter(|f| f.name() != BATCH_ID).cloned().collect();
         Ok(Self {
-            topic: topic.into(),
+            topic,
             declared,
             decoder,
             taken: Arc::new(Schema::new(taken)),
             columns: Arc::new(columns),
+            row_bytes,
         })
+    }
+
+    pub(super) fn row_bytes(&self) -> usize {
+        self.row_bytes
     }
 
     pub fn topic(&self) -> &str {
@@ -104,14 +146,14 @@ impl Layout {
             }
         }
         let mut arrays: Vec<ArrayRef> = rows.columns().to_vec();
-        arrays.extend(self.bronze_arrays(&kept, now_micros));
+        arrays.extend(self.bronze_arrays(&kept, now_micros)?);
         if rows.num_columns() != self.declared.fields().len() || kept.len() != rows.num_rows() {
             return Err(Error::internal("a decoder that made other rows than it said"));
         }
         Ok((RecordBatch::try_new(Arc::clone(&self.taken), arrays)?, dead))
     }
 
-    fn bronze_arrays(&self, changes: &[Seen<'_>], now_micros: i64) -> [ArrayRef; 5] {
+    fn bronze_arrays(&self, changes: &[Seen<'_>], now_micros: i64) -> Result<[ArrayRef; 7]> {
         let (mut sources, mut positions) = (StringBuilder::new(), StringBuilder::new());
         for change in changes {
             // Writing to a text in memory cannot fail.
@@ -123,13 +165,15 @@ impl Layout {
         let now = TimestampMicrosecondArray::from_value(now_micros, changes.len());
         let ops = StringArray::from_iter_values(changes.iter().map(|c| c.op().name()));
         let at = TimestampMicrosecondArray::from_iter(changes.iter().map(|c| micros(c.at_ms)));
-        [
+        Ok([
             Arc::new(now.with_timezone("UTC")),
             Arc::new(sources.finish()),
             Arc::new(ops),
             Arc::new(at.with_timezone("UTC")),
             Arc::new(positions.finish()),
-        ]
+            Arc::new(BinaryArray::from_iter(changes.iter().map(|c| c.key))),
+            headers_array(changes.iter().map(|c| c.headers.clone()))?,
+        ])
     }
 
     /// Rows with the name of the batch that brings them.
@@ -164,6 +208,7 @@ impl Layout {
             text(&|d| d.class.to_string()),
             text(&|d| d.message.clone()),
             Arc::new(BinaryArray::from_iter(dead.iter().map(|d| d.key.as_deref()))),
+            headers_array(dead.iter().map(DeadLetter::headers))?,
             Arc::new(BinaryArray::from_iter_values(dead.iter().map(|d| &d.raw))),
             Arc::new(now.with_timezone("UTC")),
             named(batch, dead.len())?,
@@ -184,6 +229,7 @@ pub fn dead_letter_columns() -> SchemaRef {
         Field::new("error_class", DataType::Utf8, false),
         Field::new("message", DataType::Utf8, false),
         Field::new("raw_key", DataType::Binary, true),
+        Field::new("raw_headers", DataType::List(header()), true),
         Field::new("raw", DataType::Binary, false),
         moment("set_aside_at", false),
         uuid_field("batch_id"),
@@ -203,8 +249,30 @@ impl DeadLetter {
             class,
             message: format!("{what} {}", fault.problem),
             key: change.key.map(<[u8]>::to_vec),
+            headers: change.headers.iter().map(|h| (h.name.to_string(), h.value.map(<[u8]>::to_vec))).collect(),
             raw: change.value.unwrap_or_default().to_vec(),
         }
+    }
+
+    fn headers(&self) -> Vec<Header<'_>> {
+        self.headers.iter().map(|(name, value)| Header { name, value: value.as_deref() }).collect()
+    }
+
+    /// Twice what it holds: once here, once as a row when it is written.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len));
+        let held = self.message.len() + self.key.as_ref().map_or(0, Vec::len) + headers.sum::<usize>() + self.raw.len();
+        2 * (std::mem::size_of::<Self>() + held)
+    }
+}
+
+/// What one value holds in memory at least.
+fn least_bytes(of: &DataType) -> usize {
+    match of {
+        // An offset, and the bytes of the value itself are the record's own.
+        DataType::Utf8 | DataType::Binary | DataType::List(_) => 4,
+        DataType::FixedSizeBinary(bytes) => usize::try_from(*bytes).unwrap_or(0),
+        other => other.primitive_width().unwrap_or(1),
     }
 }
 
@@ -241,7 +309,11 @@ fn fits(table: lake::Table, key: &TableKey, columns: &Schema) -> Result<lake::Ta
         schema.fields().iter().map(|f| (f.name().clone(), kept_as(f.data_type()))).collect()
     };
     let (have, want) = (shown(&table.schema()), shown(columns));
-    let Some(at) = (0..have.len().max(want.len())).find(|i| have.get(*i) != want.get(*i)) else { return Ok(table) };
+    let Some(at) = (0..have.len().max(want.len())).find(|i| have.get(*i) != want.get(*i)) else {
+        // Before a file is written for it.
+        table.writable()?;
+        return Ok(table);
+    };
     let name =
         |of: &[(String, DataType)]| of.get(at).map_or("none".to_string(), |(n, t)| format!("\"{n}\" of type {t}"));
     let name_of = crate::types::TableName::new(&key.namespace, &key.name);
@@ -251,17 +323,20 @@ fn fits(table: lake::Table, key: &TableKey, columns: &Schema) -> Result<lake::Ta
         .with_hint("Declare the columns as they were, or drop the table to take its topic in anew."))
 }
 
-/// The type in which a lake table keeps a column.
+/// The type in which a lake table keeps a column, without what its fields say beside name and type.
 fn kept_as(of: &DataType) -> DataType {
+    let field = |f: &Field| Field::new(f.name(), kept_as(f.data_type()), f.is_nullable());
     match of {
         DataType::Int8 | DataType::Int16 => DataType::Int32,
+        DataType::List(element) => DataType::List(Arc::new(field(element))),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|f| field(f)).collect()),
         other => other.clone(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::AsArray;
+    use arrow::array::{Array, AsArray};
     use arrow::datatypes::TimestampMicrosecondType;
 
     use super::*;
@@ -277,7 +352,9 @@ mod tests {
     fn a_change_is_a_row_that_says_where_it_came_from() {
         let layout = layout();
         let mut changes = Changes::default();
-        let seen = |offset, value| Seen { partition: 3, offset, at_ms: Some(2), key: Some(b"k"), value };
+        let headers = || vec![Header { name: "h", value: Some(b"1") }, Header { name: "h", value: None }];
+        let seen =
+            |offset, value| Seen { partition: 3, offset, at_ms: Some(2), key: Some(b"k"), value, headers: headers() };
         changes.push(seen(7, Some(br#"{"id": 1}"#)));
         changes.push(seen(8, Some(b"secret")));
         changes.push(seen(9, None));
@@ -295,6 +372,12 @@ mod tests {
         let at = rows.column_by_name("_source_ts").unwrap().as_primitive::<TimestampMicrosecondType>();
         assert_eq!(at.value(0), 2_000);
         assert_eq!(rows.column_by_name(BATCH_ID).unwrap().as_fixed_size_binary().value(1), batch.as_bytes());
+        // The deleted one says what it was.
+        assert_eq!(rows.column_by_name("_key").unwrap().as_binary::<i32>().value(1), b"k");
+        let kept = rows.column_by_name("_headers").unwrap().as_list::<i32>().value(1);
+        let (names, values) =
+            (kept.as_struct().column(0).as_string::<i32>(), kept.as_struct().column(1).as_binary::<i32>());
+        assert_eq!((names.value(0), names.value(1), values.value(0), values.is_null(1)), ("h", "h", &b"1"[..], true));
 
         let told: Vec<_> = dead.iter().map(|d| (d.offset, d.class, d.message.as_str())).collect();
         let expect = [
@@ -306,6 +389,8 @@ mod tests {
         let ids = rows.column_by_name("id").unwrap().as_string::<i32>();
         assert_eq!(ids.value(0), "events/3/0000000000000000008");
         assert_eq!(rows.column_by_name("raw").unwrap().as_binary::<i32>().value(0), b"secret");
+        assert_eq!(rows.column_by_name("raw_key").unwrap().as_binary::<i32>().value(0), b"k");
+        assert_eq!(rows.column_by_name("raw_headers").unwrap().as_list::<i32>().value_length(0), 2);
     }
 
     /// Every record is a row or a dead letter, each beside its own place, however they are mixed and cut.
@@ -333,7 +418,7 @@ mod tests {
                     None => expected.1.push(offset),
                 }
                 let value = value.as_deref().map(str::as_bytes);
-                changes.push(Seen { partition: 0, offset, at_ms: None, key: None, value });
+                changes.push(Seen { offset, value, ..Seen::default() });
                 offset += 1;
             }
             let (some, letters) = layout.rows(&changes, 5).unwrap();

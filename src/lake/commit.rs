@@ -1,6 +1,6 @@
 //! Files and properties → one atomic commit of one table or several. The base that the caller validated is the base of
 //! the swap: nothing is ever rebased unseen. Conflict and unknown outcome are judged here and nowhere else; no file that
-//! a commit may refer to is deleted here, nor any other.
+//! a commit may refer to is deleted here, only old metadata files of a table that wants it so.
 
 mod create;
 mod snapshot;
@@ -10,32 +10,38 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iceberg::MetadataLocation;
-use iceberg::spec::{FormatVersion, ManifestFile, TableMetadata};
+use iceberg::spec::{ManifestFile, TableMetadata};
+use object_store::ObjectStoreExt;
 use std::str::FromStr;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::fault::{Step, reach};
 use super::{BatchId, Cached, Lake, Table, Written, connect};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metastore::{Also, Swap, SwapError, Swapped, TableKey};
 
 /// Attempts of one commit against writers in other processes; those of this process wait in line.
 const ATTEMPTS: u32 = 20;
 const BACKOFF: Duration = Duration::from_millis(20);
+/// A table property: every commit takes away the metadata file that falls out of the log. Each lists all snapshots, so that
+/// together they grow with the square of the commits.
+const DELETE_METADATA: &str = "write.metadata.delete-after-commit.enabled";
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// What a commit does to its table, and so what must hold for it to be tried again on a newer base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Rows are added. Holds on every newer base with the same columns whose properties are as expected.
+    /// Rows are added. Holds on every newer base with the same columns of which what is expected is true.
     Append,
 }
 
-/// A table property that must read so on the base, `None` for absent: an ingest position, for one.
+/// What must hold of the table that a commit is put on, whoever has committed to it meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expected {
-    pub property: String,
-    pub value: Option<String>,
+pub enum Expected {
+    /// A table property that reads so, `None` for absent: an ingest position, for one.
+    Property { name: String, value: Option<String> },
+    /// A batch that is still in main's history, as [`Table::stands_on`] judges.
+    StandsOn { batch: String, sequence: i64 },
 }
 
 /// What is to be committed to one table.
@@ -82,6 +88,8 @@ struct Prepared {
 struct Attempt {
     table: Table,
     snapshot_id: i64,
+    /// Metadata files that the table's log does not name any more and that may go once the attempt has succeeded.
+    expired: Vec<String>,
 }
 
 impl Staged {
@@ -103,7 +111,10 @@ impl Staged {
     }
 
     fn expectations_hold(&self, table: &Table) -> bool {
-        self.expected.iter().all(|e| table.properties().get(&e.property) == e.value.as_ref())
+        self.expected.iter().all(|expected| match expected {
+            Expected::Property { name, value } => table.properties().get(name) == value.as_ref(),
+            Expected::StandsOn { batch, sequence } => table.stands_on(batch, *sequence),
+        })
     }
 }
 
@@ -146,10 +157,7 @@ impl Lake {
 
     /// Checks that the table can be written and writes the manifest of the new files, once for all attempts.
     async fn prepare(&self, staged: Staged) -> Result<Prepared> {
-        if staged.base.metadata.format_version() == FormatVersion::V1 {
-            let message = format!("writing to table {}, which is of format version 1,", staged.base.shown());
-            return Err(Error::unsupported(message));
-        }
+        staged.base.writable()?;
         let snapshot_id = snapshot::new_id(&staged.base.metadata);
         let manifest = match staged.written.files.is_empty() {
             true => None,
@@ -180,19 +188,23 @@ impl Lake {
         if !staged.properties.is_empty() {
             builder = builder.set_properties(staged.properties.clone()).map_err(connect::broken)?;
         }
-        let metadata = builder.build().map_err(connect::broken)?.metadata;
+        let built = builder.build().map_err(connect::broken)?;
+        let (metadata, expired) = (built.metadata, built.expired_metadata_logs);
+        let wanted = metadata.properties().get(DELETE_METADATA).is_some_and(|wanted| wanted == "true");
+        let expired = if wanted { expired.into_iter().map(|log| log.metadata_file).collect() } else { vec![] };
         // Names of other writers' making need not follow the pattern.
         let location = MetadataLocation::from_str(&staged.base.location)
             .unwrap_or_else(|_| MetadataLocation::new_with_metadata(base.location(), base));
         let location = location.with_next_version().with_new_metadata(&metadata);
         let table = self.put_metadata(&staged.base.key, metadata, location).await?;
-        Ok(Attempt { table, snapshot_id: *snapshot_id })
+        Ok(Attempt { table, snapshot_id: *snapshot_id, expired })
     }
 
     async fn put_metadata(&self, key: &TableKey, metadata: TableMetadata, to: MetadataLocation) -> Result<Table> {
         metadata.write_to(&self.io, &to).await.map_err(connect::broken)?;
         reach(Step::AfterMetadata);
-        Ok(Table { key: key.clone(), location: to.to_string(), metadata: Arc::new(metadata) })
+        let location = to.to_string();
+        Ok(Table { key: key.clone(), pointer: location.clone(), location, metadata: Arc::new(metadata) })
     }
 
     async fn swap(&self, prepared: &[Prepared], attempts: &[Attempt], also: &Also) -> Result<Answer> {
@@ -201,7 +213,7 @@ impl Lake {
             .zip(attempts)
             .map(|(p, a)| Swap::Update {
                 table: p.staged.base.key.clone(),
-                from: p.staged.base.location.clone(),
+                from: p.staged.base.pointer.clone(),
                 to: a.table.location.clone(),
             })
             .collect();
@@ -252,10 +264,21 @@ impl Lake {
         Ok(if ours { Answer::Done } else { Answer::Moved })
     }
 
+    /// What cannot be deleted is left for the sweeper: nothing names it.
+    async fn forget(&self, file: &str) {
+        let Ok(path) = self.store.path(file) else { return };
+        if let Err(error) = self.store.objects().delete(&path).await {
+            tracing::debug!(file, %error, "an old metadata file stays");
+        }
+    }
+
     /// What was just written need not be read again.
     async fn remember(&self, attempts: Vec<Attempt>) -> Vec<Table> {
         let mut tables = vec![];
-        for Attempt { table, .. } in attempts {
+        for Attempt { table, expired, .. } in attempts {
+            for file in expired {
+                self.forget(&file).await;
+            }
             let weight = super::weigh(4096 + 512 * table.metadata.snapshots().len() as u64);
             let cached = Cached::Metadata(Arc::clone(&table.metadata), weight);
             self.cache.insert(table.location.clone(), cached).await;

@@ -1,27 +1,22 @@
 //! Configuration → one object store for data and metadata alike, and the face of it that the `iceberg` crate wants.
-//! It lists nothing and never overwrites: safety rests on unique names and the metastore's swap, not on the store. A
-//! local disk is not told to sync: a commit there survives the process, and a power cut only as far as the disk does.
+//! It lists nothing and never overwrites: safety rests on unique names and the metastore's swap, not on the store. What is
+//! put is there after a power cut, on a local disk too.
+
+mod durable;
+mod files;
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::datasource::object_store::ObjectStoreUrl;
-use futures::StreamExt;
-use futures::stream::BoxStream;
-use iceberg::io::{
-    FileIO, FileIOBuilder, FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage, StorageConfig,
-    StorageFactory,
-};
+use iceberg::io::FileIO;
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::client::SpawnedReqwestConnector;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::runtime::Handle;
 use url::Url;
 
@@ -81,7 +76,7 @@ impl Store {
         }
         if warehouse.starts_with("file:///") || warehouse.starts_with('/') {
             let prefixes = ["file://", "file:", ""].map(String::from).to_vec();
-            return Ok(Self::over(Arc::new(LocalFileSystem::new()), prefixes));
+            return Ok(Self::over(Arc::new(durable::Disk::default()), prefixes));
         }
         Err(config(format!("a warehouse begins with file:/// or s3://, not \"{warehouse}\"")))
     }
@@ -128,7 +123,7 @@ impl Store {
 
     /// The same store as `iceberg` sees it.
     pub(super) fn file_io(&self) -> FileIO {
-        FileIOBuilder::new(Arc::new(Factory { store: Some(self.clone()) })).build()
+        files::file_io(self)
     }
 
     fn is_local(&self) -> bool {
@@ -200,139 +195,6 @@ fn key(what: &str, written: &Option<Secret<String>>, variable: &Option<String>) 
 
 fn config(message: impl Into<String>) -> Error {
     Error::new(Kind::Config, message)
-}
-
-/// `iceberg` builds its storage through a factory that can be serialised; ours cannot, and says so when it is used.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Factory {
-    #[serde(skip)]
-    store: Option<Store>,
-}
-
-/// The store behind `iceberg`'s trait.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Files {
-    #[serde(skip)]
-    store: Option<Store>,
-}
-
-#[typetag::serde(name = "LakegateFactory")]
-impl StorageFactory for Factory {
-    fn build(&self, _: &StorageConfig) -> iceberg::Result<Arc<dyn Storage>> {
-        Ok(Arc::new(Files { store: self.store.clone() }))
-    }
-}
-
-impl Files {
-    fn at(&self, uri: &str) -> iceberg::Result<(Arc<dyn ObjectStore>, Path)> {
-        let store = self.store.as_ref().ok_or_else(|| fault("this storage was deserialised and has no store"))?;
-        let path = store.path(uri).map_err(|e| fault("outside the store").with_source(e))?;
-        Ok((Arc::clone(store.objects()), path))
-    }
-}
-
-#[async_trait]
-#[typetag::serde(name = "LakegateFiles")]
-impl Storage for Files {
-    async fn exists(&self, path: &str) -> iceberg::Result<bool> {
-        let (objects, path) = self.at(path)?;
-        match objects.head(&path).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(e) => Err(sad(e)),
-        }
-    }
-
-    async fn metadata(&self, path: &str) -> iceberg::Result<FileMetadata> {
-        let (objects, path) = self.at(path)?;
-        Ok(FileMetadata { size: objects.head(&path).await.map_err(sad)?.size })
-    }
-
-    async fn read(&self, path: &str) -> iceberg::Result<Bytes> {
-        let (objects, path) = self.at(path)?;
-        objects.get(&path).await.map_err(sad)?.bytes().await.map_err(sad)
-    }
-
-    async fn reader(&self, path: &str) -> iceberg::Result<Box<dyn FileRead>> {
-        let (objects, path) = self.at(path)?;
-        Ok(Box::new(Reader { objects, path }))
-    }
-
-    async fn write(&self, path: &str, bytes: Bytes) -> iceberg::Result<()> {
-        let (objects, path) = self.at(path)?;
-        objects.put(&path, bytes.into()).await.map_err(sad)?;
-        Ok(())
-    }
-
-    async fn writer(&self, path: &str) -> iceberg::Result<Box<dyn FileWrite>> {
-        let (objects, path) = self.at(path)?;
-        Ok(Box::new(Writer { objects, path, bytes: vec![] }))
-    }
-
-    async fn delete(&self, path: &str) -> iceberg::Result<()> {
-        let (objects, path) = self.at(path)?;
-        objects.delete(&path).await.map_err(sad)
-    }
-
-    async fn delete_prefix(&self, _: &str) -> iceberg::Result<()> {
-        Err(fault("files are deleted by name, never by prefix"))
-    }
-
-    async fn delete_stream(&self, mut paths: BoxStream<'static, String>) -> iceberg::Result<()> {
-        while let Some(path) = paths.next().await {
-            self.delete(&path).await?;
-        }
-        Ok(())
-    }
-
-    fn new_input(&self, path: &str) -> iceberg::Result<InputFile> {
-        Ok(InputFile::new(Arc::new(self.clone()), path.into()))
-    }
-
-    fn new_output(&self, path: &str) -> iceberg::Result<OutputFile> {
-        Ok(OutputFile::new(Arc::new(self.clone()), path.into()))
-    }
-}
-
-struct Reader {
-    objects: Arc<dyn ObjectStore>,
-    path: Path,
-}
-
-#[async_trait]
-impl FileRead for Reader {
-    async fn read(&self, range: Range<u64>) -> iceberg::Result<Bytes> {
-        self.objects.get_range(&self.path, range).await.map_err(sad)
-    }
-}
-
-/// Metadata files are small: they are gathered and put in one request, so that none is ever half there.
-struct Writer {
-    objects: Arc<dyn ObjectStore>,
-    path: Path,
-    bytes: Vec<u8>,
-}
-
-#[async_trait]
-impl FileWrite for Writer {
-    async fn write(&mut self, bytes: Bytes) -> iceberg::Result<()> {
-        self.bytes.extend_from_slice(&bytes);
-        Ok(())
-    }
-
-    async fn close(&mut self) -> iceberg::Result<()> {
-        let bytes = std::mem::take(&mut self.bytes);
-        self.objects.put(&self.path, bytes.into()).await.map_err(sad)?;
-        Ok(())
-    }
-}
-
-fn fault(what: &'static str) -> iceberg::Error {
-    iceberg::Error::new(iceberg::ErrorKind::Unexpected, what)
-}
-
-fn sad(error: object_store::Error) -> iceberg::Error {
-    fault("the object store failed").with_source(error)
 }
 
 /// What `iceberg` said. A store's own error inside it decides the kind.

@@ -22,6 +22,17 @@ pub fn field_id(field: &Field) -> Option<i32> {
     field.metadata().get(FIELD_ID)?.parse().ok()
 }
 
+/// The fields that a nested type is made of.
+pub fn fields_within(of: &DataType) -> Vec<FieldRef> {
+    match of {
+        DataType::Struct(fields) => fields.to_vec(),
+        DataType::List(f) | DataType::LargeList(f) | DataType::FixedSizeList(f, _) | DataType::Map(f, _) => {
+            vec![Arc::clone(f)]
+        }
+        _ => vec![],
+    }
+}
+
 /// The table's columns as Arrow sees them, each with its id.
 pub(super) fn arrow_schema(schema: &spec::Schema) -> SchemaRef {
     Arc::new(Schema::new(fields(schema.as_struct())))

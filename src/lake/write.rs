@@ -3,6 +3,7 @@
 
 mod conform;
 mod metrics;
+mod upload;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,8 +13,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
-use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, PrimitiveType, Struct, Type};
-use object_store::buffered::BufWriter;
+use iceberg::spec::{
+    DataContentType, DataFile, DataFileBuilder, DataFileFormat, FormatVersion, PrimitiveType, Struct, Type,
+};
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::{ArrowSchemaConverter, AsyncArrowWriter};
 use parquet::basic::{Compression, GzipLevel, LogicalType, ZstdLevel};
@@ -25,6 +27,7 @@ use super::fault::{Step, reach};
 use super::{Lake, Table};
 use crate::error::{Error, Kind, Result};
 use conform::Conform;
+use upload::Upload;
 
 /// Rows after which a row group ends: large enough to compress, small enough that one file keeps many cores busy.
 const ROW_GROUP_ROWS: usize = 256 * 1024;
@@ -70,9 +73,7 @@ impl Lake {
     /// Writes every row of the stream as data files of `batch`. The stream's columns are the table's, in order; a value
     /// that does not fit the column's type is 22003, a NULL where none may be 23502.
     pub async fn write(&self, table: &Table, batch: BatchId, mut rows: SendableRecordBatchStream) -> Result<Written> {
-        if !table.metadata.default_partition_spec().is_unpartitioned() {
-            return Err(Error::unsupported(format!("inserting into the partitioned table {}", table.shown())));
-        }
+        table.writable()?;
         let options = options(table)?;
         let target = table.schema();
         let conform = Conform::new(&rows.schema(), Arc::clone(&target))?;
@@ -102,10 +103,26 @@ impl Lake {
     }
 }
 
+impl Table {
+    /// Whether rows can be added to it at all: found out before a file is written. 0A000 saying why not.
+    pub fn writable(&self) -> Result<()> {
+        if !self.metadata.default_partition_spec().is_unpartitioned() {
+            return Err(Error::unsupported(format!("inserting into the partitioned table {}", self.shown())));
+        }
+        match self.metadata.format_version() {
+            FormatVersion::V1 => {
+                let what = format!("writing to table {}, which is of format version 1,", self.shown());
+                Err(Error::unsupported(what))
+            }
+            FormatVersion::V2 | FormatVersion::V3 => Ok(()),
+        }
+    }
+}
+
 /// A file under way. Dropped before [`OpenFile::finish`] it leaves nothing a reader could find.
 struct OpenFile {
     uri: String,
-    writer: AsyncArrowWriter<BufWriter>,
+    writer: AsyncArrowWriter<Upload>,
     nans: HashMap<i32, u64>,
     rows: u64,
 }
@@ -121,7 +138,7 @@ impl OpenFile {
     ) -> Result<Self> {
         let uri = format!("{}/{batch}-{number}.parquet", data_directory(table));
         let path = lake.store.path(&uri)?;
-        let upload = BufWriter::new(Arc::clone(lake.store.objects()), path);
+        let upload = Upload::new(Arc::clone(lake.store.objects()), path);
         let arrow = ArrowWriterOptions::new()
             .with_properties(options.properties.clone())
             // Ids and types stand in the Parquet schema; an embedded Arrow schema would carry our own field metadata.

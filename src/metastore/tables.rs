@@ -103,6 +103,22 @@ impl Metastore {
         Ok(row.and_then(|r| r.try_get::<Option<String>, _>(0).ok().flatten()))
     }
 
+    /// Where a table's metadata lay before they came to `location`, while they are still there.
+    pub async fn previous_location(&self, table: &TableKey, location: &str) -> Result<Option<String>> {
+        let row = sqlx::query(
+            "SELECT previous_metadata_location FROM iceberg_tables
+             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?",
+        )
+        .bind(&table.catalog)
+        .bind(&table.namespace)
+        .bind(&table.name)
+        .bind(location)
+        .fetch_optional(&self.reader)
+        .await
+        .map_err(failed)?;
+        Ok(row.and_then(|r| r.try_get::<Option<String>, _>(0).ok().flatten()))
+    }
+
     /// Moves whenever [`Metastore::tables`] or [`Metastore::namespaces`] of this catalog would answer differently,
     /// whoever committed.
     pub async fn revision(&self, catalog: &str) -> Result<u64> {

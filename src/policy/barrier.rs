@@ -72,8 +72,19 @@ pub(crate) struct Proof {
     pub(crate) table: String,
     /// The policy filter's conjuncts, columns by name.
     pub(crate) filter: Vec<String>,
-    /// Below stands a dataset's body with barriers of its own, not a raw table: its leaves are judged too.
-    pub(crate) body: bool,
+    pub(crate) below: Below,
+}
+
+/// What a barrier stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Below {
+    /// A raw table. `behind`: the datasets that it is read through, where their reader has no right to all of it; the
+    /// barrier of each stands above.
+    Table { behind: Vec<String> },
+    /// A dataset's body; its leaves are judged too.
+    Body,
+    /// The same, fenced off from what is filtered between it and the dataset's barrier.
+    Fence,
 }
 
 /// Overrides nothing but what has no default, so that every push of DataFusion's stops here (each default is asserted by

@@ -8,10 +8,11 @@ mod roles;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, RwLock};
 
+use super::baseline::{self, Baselines};
 use super::decide::SessionPolicy;
 use super::file::{Draft, Fault, Faults};
 use super::language::{Typed, Values};
@@ -51,6 +52,8 @@ pub struct Objects {
     pub schemas: BTreeSet<String>,
     /// Hash of the file set in force (from the metastore): for it, unknown names are warnings, not faults.
     pub in_force: Option<u64>,
+    /// What restricted tables had when they became restricted.
+    pub baselines: Baselines,
 }
 
 /// A user or a role, with its own lines; those of its roles are reached through the closure.
@@ -100,6 +103,9 @@ pub(in crate::policy) struct Bound {
     pub masks: HashMap<(u32, usize), MaskedColumns>,
     /// Lines that hide a column which this object no longer has: it may live on under another name.
     pub withheld: HashSet<(RuleRef, usize)>,
+    /// Objects that a line restricts for somebody by a filter, a mask or a column it denies; where the first of them
+    /// stands.
+    pub restricted: BTreeMap<usize, (u32, u32)>,
 }
 
 /// Columns by their place in the schema.
@@ -131,6 +137,7 @@ impl Policies {
         let draft = draft.clone();
         let file = Arc::from(super::file::POLICY_FILE);
         let policies = Self { generation, draft, subjects, by_name, objects, by_id, bound, file };
+        baseline::warn(&policies, &mut report);
         Ok((policies, report.warnings.sorted()))
     }
 

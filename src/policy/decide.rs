@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, lit};
 
+use super::baseline;
 use super::compile::{ANY, BoundObject, Key, Policies, RuleRef, Subject};
 use super::file::lines::Permit;
 use super::file::object::{Segment, Target};
@@ -170,7 +171,7 @@ pub(in crate::policy) struct Gathered {
 }
 
 impl Gathered {
-    fn of(policies: &Policies, subject: &Subject, at: usize, object: &BoundObject) -> Self {
+    pub(in crate::policy) fn of(policies: &Policies, subject: &Subject, at: usize, object: &BoundObject) -> Self {
         let mut found = Self { object: at, ..Self::default() };
         for reached in subject.closure.iter().filter_map(|i| policies.subjects.get(*i)) {
             if reached.rules.is_empty() {
@@ -269,6 +270,9 @@ fn grant(policies: &Policies, object: &BoundObject, parts: &[Part<'_>]) -> Decis
     };
     grant.filter = filter;
     hide_columns(policies, object, parts, &mut grant);
+    for part in parts {
+        grant.hidden.extend(baseline::unnamed(policies, object, part.gathered));
+    }
     mask_columns(policies, object, parts, &mut grant);
     hide_raw_beside_field_rules(object, &mut grant);
     match object.schema.fields().iter().all(|f| grant.hidden.contains(f.name())) {

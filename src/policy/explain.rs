@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::baseline;
 use super::compile::{BoundObject, Policies};
 use super::decide::{Gathered, SessionPolicy};
 use super::enforce::Oracle;
@@ -51,8 +52,10 @@ pub async fn verify(policies: &Arc<Policies>, user: &str, object: &str) -> Resul
         Decision::Allow(grant) => columns.iter().copied().filter(|c| !grant.hidden.contains(*c)).collect(),
         Decision::Deny => vec![],
     };
-    // lakegate hides more than Casbin can know: raw columns beside a field rule, tables whose lines no longer fit
-    let withheld = |c: &&str| bound.raw_columns.contains(*c) || !asked.gathered.withheld.is_empty();
+    // lakegate hides more than Casbin can know: raw columns beside a field rule, new columns, tables whose lines no
+    // longer fit
+    let new = baseline::unnamed(policies, bound, &asked.gathered);
+    let withheld = |c: &&str| bound.raw_columns.contains(*c) || new.contains(*c) || !asked.gathered.withheld.is_empty();
     let agree =
         ours.iter().all(|c| theirs.contains(c)) && theirs.iter().filter(|c| !withheld(c)).all(|c| ours.contains(c));
     let list = |columns: &[&str]| if columns.is_empty() { "nothing".into() } else { columns.join(", ") };
@@ -160,7 +163,7 @@ fn column_text(policies: &Policies, object: &BoundObject, gathered: &Gathered, g
     if grant.hidden.contains(column) {
         return match object.raw_columns.contains(column) {
             true => "hidden, a raw column without a line of its own or beside a masked or denied field".into(),
-            false => "hidden".into(),
+            false => "hidden, new since the table became restricted and named by no line of this user's".into(),
         };
     }
     match grant.masks.contains_key(column) {

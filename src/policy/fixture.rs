@@ -92,6 +92,7 @@ pub(in crate::policy) fn object(name: &str, kind: ObjectKind, columns: &[(&str, 
         id: id(name),
         name: TableName::new(schema_name, table),
         schema: Arc::new(schema(columns)),
+        column_ids: columns.iter().map(|(name, _)| vec![name.to_string()]).collect(),
         raw_columns: raw.iter().map(|c| c.to_string()).collect(),
         kind,
     }
@@ -139,7 +140,7 @@ pub(in crate::policy) fn objects() -> Objects {
         object("reports.revenue", ObjectKind::Dataset, &[("region", text()), ("total", DataType::Float64)], &[]),
     ];
     let schemas = objects.iter().map(|o| o.name.schema.clone()).chain(["later".into()]).collect();
-    Objects { objects, unanswered: BTreeSet::from(["later".into()]), schemas, in_force: None }
+    Objects { objects, unanswered: BTreeSet::from(["later".into()]), schemas, ..Objects::default() }
 }
 
 /// Reads and binds; faults as text.

@@ -1,19 +1,23 @@
 //! LogicalPlan → Guarded: every sealed scan, subqueries included, is replaced by what its principal may see of it.
 //! It runs on the bound, unanalysed plan and pushes nothing; the optimizer comes after.
 
+mod nodes;
+
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::datasource::{DefaultTableSource, MemTable, provider_as_source};
+use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::logical_plan::{SubqueryAlias, TableScan};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::ExecutionPlan;
 
+use self::nodes::{allowed, count_sealed, has_rows_of_its_own, is_planner_made};
+use super::body::BodyTable;
 use super::open::Opened;
 use super::seal::{Content, Sealed};
 use super::{Action, Decision, Grant, Object, ObjectKind, Policies, SessionPolicy, verify};
@@ -89,10 +93,12 @@ impl OpenedObject {
     }
 }
 
-/// A leaf that may stand without a barrier: it reads only this fully granted object.
+/// A leaf that may stand without a barrier of its own: it reads only this fully granted object.
 #[derive(Clone)]
 pub(crate) struct Free {
     reads: Reads,
+    /// As of [`super::barrier::Below::Table`].
+    pub(crate) behind: Vec<String>,
 }
 
 impl Free {
@@ -146,7 +152,8 @@ enum Rights {
     Own,
     /// Inside a dataset: its owner's, under whatever lines name the caller. `via`: the owners of the datasets that lead
     /// there; lines that name one of them count too, or a dataset over a dataset could give more than its maker has.
-    Through { owner: SessionPolicy, via: Vec<SessionPolicy>, dataset: String },
+    /// `path`: the datasets that lead there, the one whose body it is last.
+    Through { owner: SessionPolicy, via: Vec<SessionPolicy>, path: Vec<String> },
 }
 
 impl Rights {
@@ -156,6 +163,13 @@ impl Rights {
             Self::Through { owner, via, .. } => (Some(owner), via),
         };
         owner.into_iter().chain(via)
+    }
+
+    fn path(&self) -> &[String] {
+        match self {
+            Self::Own => &[],
+            Self::Through { path, .. } => path,
+        }
     }
 }
 
@@ -220,26 +234,21 @@ impl Walk<'_> {
             owners,
         });
         match object.kind {
-            ObjectKind::Dataset => self.dataset(object, &grant, sealed, scan, (rights, depth)),
-            ObjectKind::Table | ObjectKind::Metadata => {
-                let dataset = match rights {
-                    Rights::Own => None,
-                    Rights::Through { dataset, .. } => Some(dataset.clone()),
-                };
-                self.table(object, grant, forbidden, sealed, scan, dataset)
-            }
+            ObjectKind::Dataset => self.dataset(object, grant, forbidden, sealed, scan, (rights, depth)),
+            ObjectKind::Table | ObjectKind::Metadata => self.table(object, grant, forbidden, sealed, scan, rights),
         }
     }
 
     /// The grant, and the columns that a dataset's owner sees and its caller may not.
-    fn rights_on(&self, object: &Object, rights: &Rights) -> Result<(Arc<Grant>, std::collections::BTreeSet<String>)> {
+    fn rights_on(&self, object: &Object, rights: &Rights) -> Result<(Arc<Grant>, BTreeSet<String>)> {
         let caller = self.opening.policy;
         match rights {
             Rights::Own => match caller.decide(object.id, Action::Select) {
                 Decision::Allow(grant) => Ok((grant, Default::default())),
                 Decision::Deny => Err(undefined_table(&object.name)),
             },
-            Rights::Through { owner, via, dataset } => {
+            Rights::Through { owner, via, path } => {
+                let dataset = path.last().map(String::as_str).unwrap_or_default();
                 let refused = || Error::new(Kind::PermissionDenied, format!("permission denied for view {dataset}"));
                 let Decision::Allow(both) = caller.through(owner, via, object.id) else { return Err(refused()) };
                 let Decision::Allow(owners) = owner.decide(object.id, Action::Select) else { return Err(refused()) };
@@ -253,20 +262,23 @@ impl Walk<'_> {
         &self,
         object: &Object,
         grant: Arc<Grant>,
-        forbidden: std::collections::BTreeSet<String>,
+        forbidden: BTreeSet<String>,
         sealed: &Sealed,
         scan: &TableScan,
-        dataset: Option<String>,
+        rights: &Rights,
     ) -> Result<LogicalPlan> {
         let Some((raw, reads)) = self.opening.pins.tables.get(&object.id) else {
             return Err(Error::internal(format!("{} was not pinned", object.name)));
         };
+        let behind = match self.sees_all(object.id, &grant) {
+            true => vec![],
+            false => rights.path().to_vec(),
+        };
         // VALUES and a memory table are one kind of leaf: a memory table keeps its barrier under a full grant too
         let free = grant.is_full() && forbidden.is_empty() && !raw.is::<MemTable>();
-        // TableScan's Eq and Hash ignore its source: the grant goes into the name they do look at
-        let inner = TableReference::bare(format!("{}#{:016x}", object.id, grant.fingerprint()));
+        let fingerprint = grant.fingerprint();
         let provider: Arc<dyn TableProvider> = if free {
-            self.free.borrow_mut().push(Free { reads: Arc::clone(reads) });
+            self.free.borrow_mut().push(Free { reads: Arc::clone(reads), behind: behind.clone() });
             Arc::clone(raw)
         } else {
             Arc::new(Opened {
@@ -275,18 +287,21 @@ impl Walk<'_> {
                 grant,
                 schema: Arc::clone(&sealed.schema),
                 forbidden,
-                dataset,
+                dataset: rights.path().last().cloned(),
+                behind: behind.clone(),
             })
         };
-        let scanned = LogicalPlanBuilder::scan(inner, provider_as_source(provider), None)?.build()?;
-        alias(scanned, scan.table_name.clone())
+        scan_of(object, &[fingerprint], &behind, provider, scan)
     }
 
-    /// The body under its owner's rights, below the caller's filter and masks on the dataset itself.
+    /// The body under its owner's rights. Whoever has a right of their own to all that it reads gets it as it is; anyone
+    /// else could learn of rows that it leaves out, by a predicate that fails on one of them, and gets a barrier above it.
+    /// So does the caller's filter and masks on the dataset itself need one.
     fn dataset(
         &self,
         object: &Object,
-        grant: &Grant,
+        grant: Arc<Grant>,
+        forbidden: BTreeSet<String>,
         sealed: &Sealed,
         scan: &TableScan,
         (outer, depth): (&Rights, usize),
@@ -295,23 +310,53 @@ impl Walk<'_> {
             return Err(Error::internal(format!("the body of {} was not planned", object.name)));
         };
         let via = outer.owners().cloned().collect();
-        let rights = Rights::Through { owner: body.owner.clone(), via, dataset: object.name.to_string() };
+        let path = outer.path().iter().cloned().chain([object.name.to_string()]).collect();
+        let rights = Rights::Through { owner: body.owner.clone(), via, path };
+        let before = self.opened.borrow().len();
         let plan = self.plan(body.plan.clone(), &rights, depth + 1)?;
         let plan = columns_by_name(plan, object)?;
-        if grant.is_full() {
+        let inside: Vec<(ObjectId, Arc<Grant>)> =
+            self.opened.borrow().iter().skip(before).map(|o| (o.id, Arc::clone(&o.grant))).collect();
+        let mut tables = inside.iter().filter(|(id, _)| !self.opening.bodies.contains_key(id)).peekable();
+        // rows that stand in the body's own text are nobody's to see whole
+        let all_seen = tables.peek().is_some() && !has_rows_of_its_own(&plan)?;
+        if grant.is_full() && all_seen && tables.all(|(id, inside)| self.sees_all(*id, inside)) {
             return alias(plan, scan.table_name.clone());
         }
+        let rights = std::iter::once(&grant).chain(inside.iter().map(|(_, grant)| grant));
+        let rights: Vec<u64> = rights.map(|grant| grant.fingerprint()).collect();
         let provider = Arc::new(Opened {
             table: object.name.to_string(),
-            raw: Arc::new(BodyTable::new(plan)),
-            grant: Arc::new(grant.clone()),
+            raw: Arc::new(BodyTable::new(object.name.to_string(), plan)),
             schema: Arc::clone(&sealed.schema),
-            forbidden: Default::default(),
-            dataset: None,
+            grant,
+            forbidden,
+            dataset: outer.path().last().cloned(),
+            behind: vec![],
         });
-        let inner = TableReference::bare(format!("{}#{:016x}", object.id, grant.fingerprint()));
-        alias(LogicalPlanBuilder::scan(inner, provider_as_source(provider), None)?.build()?, scan.table_name.clone())
+        scan_of(object, &rights, outer.path(), provider, scan)
     }
+
+    /// The caller has a right of their own to every row and to every column that `inside` a dataset can be read. (A
+    /// record's raw columns are mostly neither's.)
+    fn sees_all(&self, object: ObjectId, inside: &Grant) -> bool {
+        let Decision::Allow(own) = self.opening.policy.decide(object, Action::Select) else { return false };
+        own.filter.is_none() && own.masks.is_empty() && own.denied.is_empty() && own.hidden.is_subset(&inside.hidden)
+    }
+}
+
+/// TableScan's Eq and Hash ignore its source: what one scan may show and another may not, the fingerprints of the grants
+/// in it and the datasets it is read through, goes into the name they do look at.
+fn scan_of(
+    object: &Object,
+    grants: &[u64],
+    through: &[String],
+    provider: Arc<dyn TableProvider>,
+    scan: &TableScan,
+) -> Result<LogicalPlan> {
+    let rights = xxhash_rust::xxh3::xxh3_64(format!("{grants:?}{through:?}").as_bytes());
+    let inner = TableReference::bare(format!("{}#{rights:016x}", object.id));
+    alias(LogicalPlanBuilder::scan(inner, provider_as_source(provider), None)?.build()?, scan.table_name.clone())
 }
 
 /// Byte-equal for a table that is absent and one that is not granted.
@@ -320,59 +365,13 @@ pub fn undefined_table(name: &TableName) -> Error {
 }
 
 /// The schema a statement was planned with: inside a dataset forbidden columns stand in it, and `Opened` refuses them.
-fn planned_schema(
-    grant: &Grant,
-    forbidden: &std::collections::BTreeSet<String>,
-    object: &Object,
-) -> arrow::datatypes::SchemaRef {
+fn planned_schema(grant: &Grant, forbidden: &BTreeSet<String>, object: &Object) -> arrow::datatypes::SchemaRef {
     if forbidden.is_empty() {
         return grant.visible(&object.schema);
     }
     let mut owners = grant.clone();
     owners.hidden.retain(|c| !forbidden.contains(c));
     owners.visible(&object.schema)
-}
-
-/// The plan nodes a query of ours may hold; a node of a kind we do not know may hide a plan in a field.
-fn allowed(node: LogicalPlan) -> Result<LogicalPlan> {
-    match node {
-        LogicalPlan::Projection(_)
-        | LogicalPlan::Filter(_)
-        | LogicalPlan::Window(_)
-        | LogicalPlan::Aggregate(_)
-        | LogicalPlan::Sort(_)
-        | LogicalPlan::Join(_)
-        | LogicalPlan::Union(_)
-        | LogicalPlan::EmptyRelation(_)
-        | LogicalPlan::Subquery(_)
-        | LogicalPlan::SubqueryAlias(_)
-        | LogicalPlan::Limit(_)
-        | LogicalPlan::Values(_)
-        | LogicalPlan::Distinct(_)
-        | LogicalPlan::Unnest(_)
-        | LogicalPlan::RecursiveQuery(_)
-        | LogicalPlan::TableScan(_) => Ok(node),
-        LogicalPlan::Repartition(_)
-        | LogicalPlan::Statement(_)
-        | LogicalPlan::Explain(_)
-        | LogicalPlan::Analyze(_)
-        | LogicalPlan::Extension(_)
-        | LogicalPlan::Dml(_)
-        | LogicalPlan::Ddl(_)
-        | LogicalPlan::Copy(_)
-        | LogicalPlan::DescribeTable(_) => {
-            Err(Error::internal(format!("plan node {} is not on the list", node.display())))
-        }
-    }
-}
-
-/// The work table of a recursive CTE and generate_series: what the planner itself makes.
-fn is_planner_made(scan: &TableScan) -> bool {
-    scan.source.downcast_ref::<DefaultTableSource>().is_some_and(|source| {
-        let provider = source.table_provider.as_ref();
-        provider.is::<datafusion::datasource::cte_worktable::CteWorkTable>()
-            || provider.is::<datafusion::functions_table::generate_series::GenerateSeriesTable>()
-    })
 }
 
 fn system(name: &TableName, rows: &arrow::array::RecordBatch, seen_as: &TableReference) -> Result<LogicalPlan> {
@@ -404,62 +403,6 @@ fn same_columns(opened: &LogicalPlan, scan: &TableScan) -> Result<()> {
             .zip(old.iter())
             .all(|((q1, f1), (q2, f2))| q1 == q2 && f1.name() == f2.name() && f1.data_type() == f2.data_type());
     if equal { Ok(()) } else { Err(Error::internal(format!("opened schema differs: {new:?} / {old:?}"))) }
-}
-
-fn count_sealed(plan: &LogicalPlan) -> Result<usize> {
-    let mut sealed = 0;
-    plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node
-            && scan.source.is::<Sealed>()
-        {
-            sealed += 1;
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(sealed)
-}
-
-/// An already guarded dataset body as the raw table below a dataset's own filter and masks.
-#[derive(Debug)]
-pub(super) struct BodyTable {
-    plan: LogicalPlan,
-    schema: arrow::datatypes::SchemaRef,
-}
-
-impl BodyTable {
-    fn new(plan: LogicalPlan) -> Self {
-        let schema = Arc::new(plan.schema().as_arrow().clone());
-        Self { plan, schema }
-    }
-
-    pub(super) fn plan(&self) -> &LogicalPlan {
-        &self.plan
-    }
-}
-
-#[async_trait::async_trait]
-impl TableProvider for BodyTable {
-    fn schema(&self) -> arrow::datatypes::SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn table_type(&self) -> datafusion::logical_expr::TableType {
-        datafusion::logical_expr::TableType::View
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn datafusion::catalog::Session,
-        projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
-        let mut builder = LogicalPlanBuilder::from(self.plan.clone());
-        if let Some(columns) = projection {
-            builder = builder.select(columns.iter().copied())?;
-        }
-        state.create_physical_plan(&builder.build()?).await
-    }
 }
 
 #[cfg(test)]

@@ -19,8 +19,9 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::functions::core;
 use datafusion::logical_expr::expr::{InList, Placeholder};
-use datafusion::logical_expr::{Expr, lit};
+use datafusion::logical_expr::{Expr, ScalarUDF, lit};
 use datafusion::sql::sqlparser::ast as sql;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -37,6 +38,12 @@ pub(in crate::policy) type Attributes = BTreeMap<String, AttributeType>;
 /// A user's values; an attribute that is absent has none.
 pub(in crate::policy) type Values = BTreeMap<String, Vec<Value>>;
 
+/// One of the functions of this language: it raises no error, whatever its arguments.
+pub(in crate::policy) fn is_total(function: &ScalarUDF) -> bool {
+    let cases = [core::coalesce(), core::nullif()];
+    functions::FUNCTIONS.iter().filter_map(|f| f.call).map(|call| call()).chain(cases).any(|f| *f == *function)
+}
+
 /// The fourth field of a `p2` line.
 #[derive(Clone, Debug)]
 pub(in crate::policy) enum Condition {
@@ -51,6 +58,11 @@ impl Condition {
             "unfiltered" => Ok(Self::Unfiltered),
             _ => Expression::parse(text).map(Self::When),
         }
+    }
+
+    /// `unfiltered` does not.
+    pub(in crate::policy) fn hides_rows(&self) -> bool {
+        matches!(self, Self::When(_))
     }
 
     /// As written.

@@ -8,7 +8,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::logical_plan::TableScan;
 
 use super::Grant;
-use super::guard::BodyTable;
+use super::body::BodyTable;
 use super::open::Opened;
 use crate::types::ObjectId;
 
@@ -19,7 +19,7 @@ pub enum Leaf<'a> {
     Object {
         id: ObjectId,
         grant: Option<&'a Grant>,
-        /// Of a dataset whose own grant restricts it: the guarded body below.
+        /// Of a dataset with a barrier: the guarded body below.
         body: Option<&'a LogicalPlan>,
     },
     /// Rows that were computed for one session.

@@ -164,7 +164,12 @@ mod tests {
             table("sales.order_items", &["quantity"]),
             table("crm.customers", &["name", "email", "ssn", "region"]),
             object("stream.order_events", ObjectKind::Table, &text(&events), &["_key"]),
-            table("sales.order_events", &["event_id"]),
+            object(
+                "sales.order_events",
+                ObjectKind::Table,
+                &text(&["event_id", "_key", "_headers"]),
+                &["_key", "_headers"],
+            ),
             object("reports.revenue_by_region", ObjectKind::Dataset, &text(&["region", "revenue"]), &[]),
         ];
         let schemas = ["sales", "crm", "stream", "reports"].map(String::from).into();
@@ -184,7 +189,8 @@ mod tests {
             seen("analyst "),
             "crm.customers * filter region = 'EU'\ncrm.customers name see\ncrm.customers email mask partial(2, '***', 4)\n\
              crm.customers ssn deny\ncrm.customers region see\nreports.revenue_by_region region see\n\
-             reports.revenue_by_region revenue see\nsales.order_events event_id see\nsales.order_items quantity see\nsales.orders * filter region = 'EU'\n\
+             reports.revenue_by_region revenue see\nsales.order_events event_id see\nsales.order_events _key hidden\n\
+             sales.order_events _headers hidden\nsales.order_items quantity see\nsales.orders * filter region = 'EU'\n\
              sales.orders status see\nsales.orders region see\nsales.products name see\nstream.order_events event_id see\n\
              stream.order_events event_type see\nstream.order_events _partition see\nstream.order_events _offset see\n\
              stream.order_events _timestamp see\nstream.order_events _key hidden\n"

@@ -15,11 +15,12 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 
 use super::Grant;
-use super::barrier::{BarrierExec, Proof, leakproof};
+use super::barrier::{BarrierExec, Below, Proof, leakproof};
+use super::body::BodyTable;
 use super::verify::by_name;
 use crate::error::{Error, Kind};
 
-/// A raw table under a restricted grant, or a memory table under any grant.
+/// A raw table under a restricted grant, a memory table under any grant, or a dataset's body.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) table: String,
@@ -30,6 +31,8 @@ pub(crate) struct Opened {
     pub(crate) forbidden: BTreeSet<String>,
     /// The dataset through which it is read, for that refusal.
     pub(crate) dataset: Option<String>,
+    /// The datasets whose barriers must stand above this one's.
+    pub(crate) behind: Vec<String>,
 }
 
 #[async_trait]
@@ -75,7 +78,10 @@ impl TableProvider for Opened {
         let input = DFSchema::try_from(plan.schema())?;
         let proof = Proof {
             table: self.table.clone(),
-            body: self.raw.is::<super::guard::BodyTable>(),
+            below: match self.raw.is::<BodyTable>() {
+                true => Below::Body,
+                false => Below::Table { behind: self.behind.clone() },
+            },
             filter: policy
                 .iter()
                 .map(|p| Ok(by_name(&state.create_physical_expr(p.clone(), &input)?)))

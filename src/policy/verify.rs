@@ -1,5 +1,6 @@
 //! The walk over the physical plan before anything runs: the second path to the same property. Every leaf is under a
-//! barrier whose policy filter is really there, or reads only what is granted in full, or is a constant.
+//! barrier whose policy filter is really there, or reads only what is granted in full, or is a constant; and what is read
+//! through a dataset by somebody without a right to all of it is under that dataset's barrier.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -14,38 +15,69 @@ use datafusion::physical_expr::split_conjunction;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
 
-use super::barrier::BarrierExec;
+use super::barrier::{BarrierExec, Below};
 use super::guard::Free;
 use crate::error::Error;
 
 /// Fails with XX000 (and an ERROR log by the caller) where a leaf is neither guarded nor free. Scalar subqueries are
 /// children of their node, so nothing hides in expressions.
 pub(crate) fn verify(plan: &Arc<dyn ExecutionPlan>, free: &[Free]) -> Result<()> {
-    plan.apply(|node| {
-        // `is::<T>()` of ExecutionPlan follows `downcast_delegate`; ask the concrete type instead
-        if let Some(barrier) = (node.as_ref() as &dyn Any).downcast_ref::<BarrierExec>() {
-            check_barrier(barrier)?;
-            return Ok(if barrier.proof().body { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Jump });
-        }
-        if node.children().is_empty() && !is_constant(node.as_ref()) && !free.iter().any(|f| f.reads(node.as_ref())) {
-            return Err(Error::internal(format!("raw leaf {} outside a barrier", node.name())).into());
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(())
+    walk(plan, free, &[])
 }
 
-fn check_barrier(barrier: &BarrierExec) -> Result<()> {
+/// `datasets`: those whose barriers stand above `node`.
+fn walk(node: &Arc<dyn ExecutionPlan>, free: &[Free], datasets: &[&str]) -> Result<()> {
+    let below = |datasets: &[&str]| node.children().into_iter().try_for_each(|child| walk(child, free, datasets));
+    if let Some(barrier) = barrier(node) {
+        check_barrier(barrier)?;
+        let name = barrier.proof().table.as_str();
+        return match &barrier.proof().below {
+            Below::Table { behind } if are_among(behind, datasets) => Ok(()),
+            Below::Table { .. } => Err(unprotected(name)),
+            Below::Body => below(&[datasets, &[name]].concat()),
+            Below::Fence => below(datasets),
+        };
+    }
+    if node.children().is_empty() && !is_constant(node.as_ref()) {
+        let mut known = free.iter().filter(|f| f.reads(node.as_ref())).peekable();
+        if known.peek().is_none() {
+            return Err(Error::internal(format!("raw leaf {} outside a barrier", node.name())).into());
+        }
+        if !known.any(|f| are_among(&f.behind, datasets)) {
+            return Err(unprotected(node.name()));
+        }
+    }
+    below(datasets)
+}
+
+fn are_among(behind: &[String], datasets: &[&str]) -> bool {
+    behind.iter().all(|dataset| datasets.contains(&dataset.as_str()))
+}
+
+fn unprotected(what: &str) -> datafusion::error::DataFusionError {
+    Error::internal(format!("{what} is not below the barrier of the dataset it is read through")).into()
+}
+
+/// `is::<T>()` of ExecutionPlan follows `downcast_delegate`; the concrete type is asked instead.
+fn barrier(node: &Arc<dyn ExecutionPlan>) -> Option<&BarrierExec> {
+    (node.as_ref() as &dyn Any).downcast_ref::<BarrierExec>()
+}
+
+/// The policy's conjuncts stand below it, and above whatever barrier comes next.
+fn check_barrier(above: &BarrierExec) -> Result<()> {
     let mut found = vec![];
-    barrier.inner().apply(|node| {
+    above.inner().apply(|node| {
+        if barrier(node).is_some() {
+            return Ok(TreeNodeRecursion::Jump);
+        }
         if let Some(filter) = node.downcast_ref::<FilterExec>() {
             found.extend(split_conjunction(filter.predicate()).into_iter().map(by_name));
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    match barrier.proof().filter.iter().find(|want| !found.contains(want)) {
+    match above.proof().filter.iter().find(|want| !found.contains(want)) {
         Some(_) => {
-            Err(Error::internal(format!("policy filter missing below the barrier of {}", barrier.proof().table)).into())
+            Err(Error::internal(format!("policy filter missing below the barrier of {}", above.proof().table)).into())
         }
         None => Ok(()),
     }

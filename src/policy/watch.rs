@@ -17,7 +17,10 @@ use crate::glance::Glance;
 use crate::shutdown::Shutdown;
 
 /// How often the folder is looked at where nobody says otherwise.
-pub const INTERVAL: Duration = Duration::from_millis(200);
+pub const INTERVAL: Duration = Duration::from_millis(300);
+
+/// What was found new is looked at a second time after this part of the interval.
+const AGAIN: u32 = 4;
 
 /// What the folder says now.
 #[derive(Debug, Clone)]
@@ -48,6 +51,7 @@ pub fn watch(
                 () = token.cancelled() => return,
                 () = tell.closed() => return,
                 _ = ticks.tick() => {}
+                () = tokio::time::sleep(interval / AGAIN), if !steady.is_told() => {}
             }
             let (folder, believed) = (folder.clone(), glance.take().filter(|_| steady.is_told()));
             let read = tokio::task::spawn_blocking(move || match believed {

@@ -1,6 +1,8 @@
 //! A lake's tables under a source's name: namespaces are schemas, a statement reads a table's newest snapshot. What the
 //! tables are made of is `lake`'s business.
 
+mod places;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, RwLock};
@@ -19,6 +21,8 @@ use crate::types::{TableName, Version};
 
 /// The `uuid` type's oid: sixteen bytes alone do not tell.
 const UUID_OID: &str = "2950";
+/// Kafka's key and headers, as pipelines name them: no `*` of a policy reaches them.
+const RAW_COLUMNS: [&str; 2] = ["_key", "_headers"];
 /// Metadata files read at once.
 const READ_AHEAD: usize = 16;
 
@@ -86,6 +90,7 @@ struct LakeTable {
     name: TableName,
     key: TableKey,
     schema: SchemaRef,
+    raw_columns: Vec<String>,
     state: Result<uuid::Uuid, Fault>,
 }
 
@@ -182,7 +187,9 @@ impl Inner {
                 (Arc::new(Schema::empty()), Err(fault))
             }
         };
-        Ok((location, Arc::new(LakeTable { source: self, name, key, schema, state })))
+        let names = schema.fields().iter().map(|f| f.name());
+        let raw_columns = names.filter(|name| RAW_COLUMNS.contains(&name.as_str())).cloned().collect();
+        Ok((location, Arc::new(LakeTable { source: self, name, key, schema, raw_columns, state })))
     }
 }
 
@@ -194,13 +201,22 @@ impl Table for LakeTable {
 
     fn identity(&self) -> String {
         match &self.state {
-            Ok(uuid) => format!("iceberg:{uuid}"),
+            Ok(uuid) => identity(*uuid),
             Err(_) => format!("iceberg:{}:{}", self.source.name, self.name),
         }
     }
 
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    fn column_ids(&self) -> Vec<Vec<String>> {
+        self.schema.fields().iter().map(|field| field_ids(field)).collect()
+    }
+
+    /// What pipelines keep of a record as it came, by name: a copy of such a table holds the same.
+    fn raw_columns(&self) -> &[String] {
+        &self.raw_columns
     }
 
     async fn pin(&self) -> Result<Pinned> {
@@ -246,8 +262,8 @@ impl Writer for Inner {
         made.map(|(_, rows)| rows).map_err(|e| self.named(e))
     }
 
-    async fn append(&self, name: &TableName, rows: SendableRecordBatchStream) -> Result<u64> {
-        self.try_append(name, rows).await.map_err(|e| self.named(e))
+    async fn append(&self, planned: &dyn Table, rows: SendableRecordBatchStream) -> Result<u64> {
+        self.try_append(planned, rows).await.map_err(|e| self.named(e))
     }
 
     async fn drop_table(&self, name: &TableName) -> Result<()> {
@@ -256,9 +272,20 @@ impl Writer for Inner {
 }
 
 impl Inner {
-    async fn try_append(&self, name: &TableName, rows: SendableRecordBatchStream) -> Result<u64> {
+    /// The commit demands the table and the columns of `base`, and `base` those of the plan: what was planned for one
+    /// column cannot come into another, whoever changes the table on the way.
+    async fn try_append(&self, planned: &dyn Table, rows: SendableRecordBatchStream) -> Result<u64> {
+        let name = planned.name();
         let missing = || Error::new(Kind::UndefinedTable, format!("relation \"{name}\" does not exist"));
         let base = self.lake.table(&self.key(name)).await?.ok_or_else(missing)?;
+        if planned.identity() != identity(base.uuid()) {
+            return Err(
+                overtaken().with_detail("The table was dropped and made again after the statement was planned.")
+            );
+        }
+        let rows = places::arranged(rows, &planned.schema(), &shown_schema(&base)).ok_or_else(|| {
+            overtaken().with_detail("Columns of the table were changed after the statement was planned.")
+        })?;
         let batch = BatchId::new();
         let written = self.lake.write(&base, batch, rows).await?;
         let count = written.rows;
@@ -268,9 +295,7 @@ impl Inner {
         match self.lake.commit(vec![Staged::append(base, written, batch)], &Default::default()).await? {
             Outcome::Committed(_) => Ok(count),
             Outcome::Conflict(now) if now.iter().any(Option::is_none) => Err(missing()),
-            Outcome::Conflict(_) | Outcome::LeaseLost => {
-                Err(Error::new(Kind::Conflict, "could not serialize access due to concurrent update"))
-            }
+            Outcome::Conflict(_) | Outcome::LeaseLost => Err(overtaken()),
             Outcome::Unknown(batch) => {
                 let message = format!("it is not known whether the rows were added to table {name}");
                 Err(Error::new(Kind::SourceUnreachable, message)
@@ -281,11 +306,27 @@ impl Inner {
     }
 }
 
+fn identity(uuid: uuid::Uuid) -> String {
+    format!("iceberg:{uuid}")
+}
+
+/// PostgreSQL's own words for a writer that came too late; the statement may be sent again.
+fn overtaken() -> Error {
+    Error::new(Kind::Conflict, "could not serialize access due to concurrent update")
+}
+
 /// The table's columns with the metadata by which PostgreSQL's types are told.
 fn shown_schema(table: &lake::Table) -> SchemaRef {
     let uuids = table.uuid_columns();
     let fields: Vec<FieldRef> = table.schema().fields().iter().map(|f| shown_field(f, &uuids)).collect();
     Arc::new(Schema::new(fields))
+}
+
+/// The column's field id, and those of all fields within it.
+fn field_ids(field: &Field) -> Vec<String> {
+    let own = lake::field_id(field).map_or_else(|| field.name().clone(), |id| format!("#{id}"));
+    let within = lake::fields_within(field.data_type()).into_iter().flat_map(|field| field_ids(&field));
+    std::iter::once(own).chain(within).collect()
 }
 
 fn shown_field(field: &FieldRef, uuids: &HashSet<i32>) -> FieldRef {

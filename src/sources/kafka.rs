@@ -3,8 +3,12 @@
 
 mod client;
 mod columns;
+mod connection;
+mod frame;
+mod identity;
 mod read;
 mod scan;
+mod scram;
 mod window;
 
 use std::collections::BTreeMap;
@@ -25,6 +29,7 @@ use crate::types::{TableName, Version};
 /// For `ingest`, which follows topics where this module reads windows of them.
 pub use client::{Client, Reader, passes};
 use columns::{KEY, Layout};
+pub use identity::Identity;
 use scan::{KafkaExec, Provider};
 pub use window::Span;
 

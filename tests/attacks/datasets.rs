@@ -168,6 +168,31 @@ async fn a_datasets_own_lines_apply_above_its_body() {
     }
 }
 
+/// Lines on a dataset hold for its reader inside another one too, as those on a table do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_datasets_own_lines_apply_where_it_is_read_through_another() {
+    let gateway = start().await;
+    let more = "p, blind, {}_views.staff/ssn, select, deny\np3, masked, {}_views.staff, region, redact\n\
+                p2, filtered, {}_views.staff, \"id = 2\"\n";
+    let lines = ["hr", "lake"].map(|base| more.replace("{}", base)).concat();
+    let policy = policy().replace("p, blind, hr.emp/ssn, select, deny\n", "");
+    let policy = policy.replace("p, blind, lake.emp/ssn, select, deny\n", "");
+    gateway.change_policy(&format!("{policy}{lines}")).await;
+    for base in ["hr", "lake"] {
+        let outer = |columns: &str| format!("SELECT {columns} FROM {base}_views.outer ORDER BY id");
+        let denied = format!(
+            "ERROR 42501 permission denied for view {base}_views.outer | The statement needs a column below it that is \
+             hidden from you."
+        );
+        for columns in ["id, ssn", "*", "count(ssn) OVER (), id"] {
+            assert_eq!(seen(&gateway, "blind", &outer(columns)).await, denied, "{columns}");
+        }
+        assert_eq!(seen(&gateway, "blind", &outer("id, region")).await, "1|EU 2|EU");
+        assert_eq!(seen(&gateway, "masked", &outer("id, region")).await, "1|xxxx 2|xxxx");
+        assert_eq!(seen(&gateway, "filtered", &outer("id, region")).await, "2|EU");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_who_lost_a_right_takes_it_from_everybody() {
     let gateway = start().await;

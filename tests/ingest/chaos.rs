@@ -36,6 +36,8 @@ pub enum Fault {
     /// The ingester is gone, before the call or after it.
     KillBefore,
     KillAfter,
+    /// The caller's own code fails.
+    Panic,
 }
 
 /// Who decides.
@@ -44,6 +46,8 @@ enum Plan {
     Drawn(Box<StdRng>, u32),
     /// The n-th call.
     At(u64, Fault),
+    /// The first call of that name.
+    Named(&'static str, Fault),
 }
 
 pub struct Chaos {
@@ -66,6 +70,10 @@ impl Chaos {
 
     pub fn at(call: u64, fault: Fault) -> Arc<Self> {
         Self::new(Plan::At(call, fault))
+    }
+
+    pub fn at_named(call: &'static str, fault: Fault) -> Arc<Self> {
+        Self::new(Plan::Named(call, fault))
     }
 
     pub fn drawn(seed: u64, one_in: u32) -> Arc<Self> {
@@ -103,6 +111,8 @@ impl Chaos {
         let fault = match &mut *self.plan.lock().unwrap() {
             Plan::At(at, fault) if number == *at => *fault,
             Plan::At(..) => Fault::None,
+            Plan::Named(name, fault) if call == *name && self.met() == 0 => *fault,
+            Plan::Named(..) => Fault::None,
             Plan::Drawn(random, one_in) => match random.random_ratio(1, *one_in) {
                 false => Fault::None,
                 true => {
@@ -136,6 +146,7 @@ impl Chaos {
                 Ok(())
             }
             Fault::KillBefore => self.die().await,
+            Fault::Panic => panic!("a fault of the test"),
         }
     }
 

@@ -127,8 +127,7 @@ impl Home {
     /// Of the table of that topic.
     pub async fn position(&self, lake: &Lake, topic: &str) -> Option<Position> {
         let table = lake.table(&lake.key("sales", topic)).await.unwrap()?;
-        let texts = table.properties().iter().find(|(name, _)| name.starts_with("lakegate.position."));
-        texts.map(|(_, text)| serde_json::from_str(text).unwrap())
+        table.properties().get("lakegate.position").map(|text| serde_json::from_str(text).unwrap())
     }
 
     /// Waits until the table is at least there.

@@ -98,6 +98,41 @@ async fn a_topic_made_anew_stops_its_pipeline_and_no_other() {
     assert!(process.terminate().success());
 }
 
+/// The record at the position cannot tell: a marker of a transaction stands there in the new topic.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_is_told_from_the_one_before_where_no_record_can_tell() {
+    let home = Home::new(1, "warehouse = 'file://@DIR@/warehouse'").await;
+    let topic = home.topics[0].clone();
+    let process = home.ingest(None);
+    let end = send(&producer(None), &topic, 0..90).await;
+    home.reached(&topic, &end).await;
+    assert!(process.terminate().success());
+    delete(&topic).await;
+    create(&topic).await;
+    // One record less in each partition, then the marker, then more than before.
+    let transactions = producer(Some(&topic));
+    transactions.init_transactions(PATIENCE).unwrap();
+    transactions.begin_transaction().unwrap();
+    send(&transactions, &topic, 1_000..1_087).await;
+    transactions.commit_transaction(PATIENCE).unwrap();
+    send(&producer(None), &topic, 2_000..2_100).await;
+    let process = home.ingest(None);
+    let begin = Instant::now();
+    let said = loop {
+        let said = String::from_utf8_lossy(&home.run(&["ingest", "status"]).stdout).into_owned();
+        if said.contains("needs resync") {
+            break said;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{said}\n{}", home.log());
+        tokio::task::yield_now().await;
+    };
+    assert!(said.contains(&format!("topic \"{topic}\" was made anew: it is not the one")), "{said}");
+    let ids = super::world::rows(&home.lake().await, "sales", &topic, "id").await;
+    let new = ids.iter().filter(|id| id.parse::<i64>().is_ok_and(|id| id >= 1_000)).count();
+    assert_eq!(new, 0, "rows of the new topic are in the table");
+    assert!(process.terminate().success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn retention_may_take_what_is_in_the_table_and_nothing_more() {
     let home = Home::new(1, "warehouse = 'file://@DIR@/warehouse'").await;

@@ -9,13 +9,13 @@ use rand::{Rng, SeedableRng};
 
 use super::chaos::{Chaos, Fault};
 use super::topic::{Record, TOPIC};
-use super::world::{SMALL, World, run};
+use super::world::{LEASE, POSITION, SMALL, World, run};
 use crate::gateway::PATIENCE;
 
 /// Histories in one run; more with `LAKEGATE_SEEDS`, one of them with `LAKEGATE_SEED`.
 const SEEDS: u64 = 12;
 
-fn good(id: i64) -> Record {
+pub fn good(id: i64) -> Record {
     Record::Good { id, text: "a".into() }
 }
 
@@ -125,12 +125,12 @@ async fn a_stop_commits_what_was_read_and_lets_the_lease_go() {
     (&mut ingester.task).await.unwrap();
     assert!(begin.elapsed() < PATIENCE);
     world.assert_replayed("after a stop").await;
-    let (_, live) = world.metastore().await.lease("p/events").await.unwrap().unwrap();
+    let (_, live) = world.metastore().await.lease(LEASE).await.unwrap().unwrap();
     assert!(!live, "the lease is still held");
 }
 
 /// Stopped, with the error it gives; `SMALL` batches of what the topic holds are in the table before.
-async fn stopped(world: &World, change: impl FnOnce(&World)) -> (String, String) {
+pub async fn stopped(world: &World, change: impl FnOnce(&World)) -> (String, String) {
     let ingester = world.start(&Chaos::none(), SMALL).await;
     world.caught_up().await;
     drop(ingester);
@@ -147,7 +147,7 @@ async fn stopped(world: &World, change: impl FnOnce(&World)) -> (String, String)
 }
 
 /// State and error as they are noted, once the state is as wanted.
-async fn state(world: &World, wanted: impl Fn(&str) -> bool) -> (String, String) {
+pub async fn state(world: &World, wanted: impl Fn(&str) -> bool) -> (String, String) {
     let (metastore, begin) = (world.metastore().await, Instant::now());
     loop {
         let noted = metastore.get("ingest.status.p/events").await.unwrap().unwrap_or_else(|| b"{}".to_vec());
@@ -173,22 +173,68 @@ async fn a_topic_that_is_not_the_one_before_stops_the_pipeline() {
         (0..count).for_each(|id| world.topic.send((id % 2) as i32, good(1_000 + id)));
     };
     let anew = "topic \"events\" was made anew";
+    let other = format!("{anew}: it is not the one that table sales.events was filled from");
+    let elsewhere =
+        "topic \"events\" is in another cluster than the one table sales.events was filled from".to_string();
+    // Where brokers give no ids the records must tell, and a place without a record is no match.
+    let hole = "topic \"events\" may have been made anew: partition 0 has no record at offset 4".to_string();
+    let with_hole = |world: &World, count: i64| {
+        again(world, count);
+        world.topic.compact(0, 4);
+    };
     type Change<'a> = Box<dyn Fn(&World) + 'a>;
-    let changes: [(&str, String, Change<'_>); 4] = [
-        ("shorter", format!("{anew} or cut: partition 0 ends at offset 2"), Box::new(|w| again(w, 4))),
-        ("as long", format!("{anew}: partition 0 has another record at offset 4"), Box::new(|w| again(w, 10))),
-        ("longer", format!("{anew}: partition 0 has another record at offset 4"), Box::new(|w| again(w, 40))),
-        (
-            "elsewhere",
-            "topic \"events\" is in another cluster than the one table sales.events was filled from".to_string(),
-            Box::new(|w| w.topic.move_to("two")),
-        ),
+    let changes: [(&str, bool, String, Change<'_>); 9] = [
+        ("shorter", true, other.clone(), Box::new(|w| again(w, 4))),
+        ("as long", true, other.clone(), Box::new(|w| again(w, 10))),
+        ("with a marker at the mark", true, other, Box::new(|w| with_hole(w, 40))),
+        ("elsewhere", true, elsewhere, Box::new(|w| w.topic.move_to("two"))),
+        ("shorter", false, format!("{anew} or cut: partition 0 ends at offset 2"), Box::new(|w| again(w, 4))),
+        ("as long", false, format!("{anew}: partition 0 has another record at offset 4"), Box::new(|w| again(w, 10))),
+        ("longer", false, format!("{anew}: partition 0 has another record at offset 4"), Box::new(|w| again(w, 40))),
+        ("with a marker at the mark", false, hole.clone(), Box::new(|w| with_hole(w, 40))),
+        ("with a marker at the mark and the end", false, hole, Box::new(|w| with_hole(w, 10))),
     ];
-    for (name, told, change) in changes {
-        let (state, error) = stopped(&filled(), change).await;
-        assert_eq!(state, "needs_resync", "{name}: {error}");
-        assert!(error.starts_with(&told), "{name}: {error}");
+    for (name, ids, told, change) in changes {
+        let world = filled();
+        if !ids {
+            world.topic.without_ids();
+        }
+        let (state, error) = stopped(&world, change).await;
+        assert_eq!(state, "needs_resync", "{name}, ids {ids}: {error}");
+        assert!(error.starts_with(&told), "{name}, ids {ids}: {error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compaction_may_take_the_last_record_of_a_topic_that_is_known_by_its_id() {
+    let world = World::new(1);
+    (0..10).for_each(|id| world.topic.send(0, good(id)));
+    let ingester = world.start(&Chaos::none(), SMALL).await;
+    world.caught_up().await;
+    drop(ingester);
+    world.expire_lease().await;
+    world.topic.compact(0, 9);
+    (10..20).for_each(|id| world.topic.send(0, good(id)));
+    let _ingester = world.start(&Chaos::none(), SMALL).await;
+    world.caught_up().await;
+    assert_eq!(world.rows("events", "id").await.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_while_it_is_read_brings_no_row() {
+    let world = World::new(1);
+    (0..80).for_each(|id| world.topic.send(0, good(id)));
+    let mut flow = world.flow(&Chaos::none(), SMALL).await;
+    // It never looks by itself: the commit alone can tell.
+    flow.config.look_ms = u64::MAX;
+    let _ingester = run(flow);
+    world.caught_up().await;
+    // Long enough that reading goes on behind the position without an error.
+    world.topic.recreate_with((1_000..1_300).map(good).collect());
+    let (state, error) = state(&world, |state| state == "needs_resync").await;
+    assert!(error.starts_with("topic \"events\" was made anew"), "{state}: {error}");
+    let ids = world.rows("events", "id").await;
+    assert_eq!((ids.len(), ids.iter().filter(|id| id.len() == 4).count()), (80, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,13 +274,13 @@ async fn a_table_that_was_set_back_stops_the_pipeline() {
     // Another program writes an older position over ours.
     let lake = world.lake(&Chaos::none()).await;
     let table = lake.table(&lake.key("sales", "events")).await.unwrap().unwrap();
-    let text = table.properties()["lakegate.position.p"].clone();
+    let text = table.properties()[POSITION].clone();
     let mut position: lakegate::ingest::change::Position = serde_json::from_str(&text).unwrap();
     position.partitions.insert(0, 3);
     position.batch = "another".into();
     let batch = lakegate::lake::BatchId::new();
     let staged = lakegate::lake::Staged {
-        properties: [("lakegate.position.p".to_string(), position.json())].into(),
+        properties: [(POSITION.to_string(), position.json())].into(),
         ..lakegate::lake::Staged::append(table, Default::default(), batch)
     };
     lake.commit(vec![staged], &Default::default()).await.unwrap();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use lakegate::error::{Error, Kind, Result};
-use lakegate::ingest::change::{Changes, Extent, Marks, Offsets, Origin, Room, Seen};
+use lakegate::ingest::change::{Changes, Extent, Header, Identity, Mark, Marks, Offsets, Origin, Room, Seen};
 use rand::Rng;
 use tokio::sync::Notify;
 
@@ -22,6 +22,8 @@ pub enum Record {
     Misfit(i64),
     Malformed(i64),
     Tombstone,
+    /// No record: the marker of a transaction, or one that compaction took.
+    Hole,
 }
 
 impl Record {
@@ -39,19 +41,24 @@ impl Record {
             Record::Good { id, text } => Some(format!("{{\"id\": {id}, \"text\": \"{text}\"}}").into_bytes()),
             Record::Misfit(id) => Some(format!("{{\"id\": \"number {id}\"}}").into_bytes()),
             Record::Malformed(id) => Some(format!("{{{id}").into_bytes()),
-            Record::Tombstone => None,
+            Record::Tombstone | Record::Hole => None,
         }
     }
 
+    fn is_hole(&self) -> bool {
+        matches!(self, Record::Hole)
+    }
+
     /// As `World::rows` and `World::dead` spell it; by replay, not by our own decoder.
-    fn row(&self, topic: &str, partition: i32, offset: i64) -> Result<String, String> {
+    fn row(&self, topic: &str, partition: i32, offset: i64) -> Option<Result<String, String>> {
         let place = |op: &str| format!("{topic}/{partition}|{op}|{offset:019}");
-        match self {
+        Some(match self {
             Record::Good { id, text } => Ok(format!("{id}|{text}|{}", place("insert"))),
             Record::Tombstone => Ok(format!("NULL|NULL|{}", place("delete"))),
             Record::Misfit(_) => Err(format!("{topic}/{partition}/{offset:019}|misfit")),
             Record::Malformed(_) => Err(format!("{topic}/{partition}/{offset:019}|malformed")),
-        }
+            Record::Hole => return None,
+        })
     }
 }
 
@@ -68,9 +75,17 @@ struct State {
     /// First offset that is still there.
     starts: BTreeMap<i32, i64>,
     cluster: String,
+    /// `None`: brokers that give topics no ids.
+    id: Option<u64>,
 }
 
 pub const TOPIC: &str = "events";
+
+impl State {
+    fn identity(&self) -> Identity {
+        Identity { cluster_id: Some(self.cluster.clone()), topic_id: self.id.map(|id| id.to_string()) }
+    }
+}
 
 impl Topic {
     pub fn new(partitions: i32) -> Arc<Self> {
@@ -79,6 +94,7 @@ impl Topic {
             let mut state = topic.state.lock().unwrap();
             state.partitions = (0..partitions).map(|p| (p, vec![])).collect();
             state.cluster = "one".into();
+            state.id = Some(1);
         }
         Arc::new(topic)
     }
@@ -98,6 +114,27 @@ impl Topic {
         let mut state = self.state.lock().unwrap();
         state.partitions.values_mut().for_each(Vec::clear);
         state.starts.clear();
+        state.id = state.id.map(|id| id + 1);
+    }
+
+    /// Made anew and filled so far before anybody looks.
+    pub fn recreate_with(&self, records: Vec<Record>) {
+        let mut state = self.state.lock().unwrap();
+        state.partitions = [(0, records)].into();
+        state.starts.clear();
+        state.id = state.id.map(|id| id + 1);
+        self.came.notify_waiters();
+    }
+
+    /// As on brokers before 2.8.
+    pub fn without_ids(&self) {
+        self.state.lock().unwrap().id = None;
+    }
+
+    /// What stood there is gone, as compaction takes it.
+    pub fn compact(&self, partition: i32, offset: i64) {
+        let mut state = self.state.lock().unwrap();
+        state.partitions.get_mut(&partition).unwrap()[offset as usize] = Record::Hole;
     }
 
     pub fn move_to(&self, cluster: &str) {
@@ -112,8 +149,9 @@ impl Topic {
         let (mut rows, mut dead) = (vec![], vec![]);
         for (partition, at, record) in all {
             match record.row(TOPIC, partition, at as i64) {
-                Ok(row) => rows.push(row),
-                Err(letter) => dead.push(letter),
+                Some(Ok(row)) => rows.push(row),
+                Some(Err(letter)) => dead.push(letter),
+                None => {}
             }
         }
         rows.sort();
@@ -150,13 +188,20 @@ impl Scripted {
                 return Err(Error::new(Kind::DataGone, "records after the position are gone"));
             }
             while changes.len() < room.changes && changes.bytes() < room.bytes && *next < records.len() as i64 {
-                let value = records[*next as usize].value();
+                let record = &records[*next as usize];
+                if record.is_hole() {
+                    *next += 1;
+                    changes.passed(*partition, *next);
+                    continue;
+                }
+                let (value, key) = (record.value(), format!("key {next}"));
                 let seen = Seen {
                     partition: *partition,
                     offset: *next,
                     at_ms: Some(1_700_000_000_000 + *next),
-                    key: None,
+                    key: Some(key.as_bytes()),
                     value: value.as_deref(),
+                    headers: vec![Header { name: "n", value: Some(b"v") }, Header { name: "n", value: None }],
                 };
                 changes.push(seen);
                 *next += 1;
@@ -175,22 +220,25 @@ impl Origin for Scripted {
             (*p, (state.starts.get(p).copied().unwrap_or(0), records.len() as i64))
         };
         Ok(Extent {
-            cluster_id: Some(state.cluster.clone()),
+            identity: state.identity(),
             topic: TOPIC.into(),
             spans: state.partitions.iter().map(span).collect(),
         })
     }
 
-    async fn probe(&mut self, at: &Marks) -> Result<Marks> {
+    async fn identity(&mut self) -> Result<Identity> {
+        self.chaos.origin("identity").await?;
+        Ok(self.topic.state.lock().unwrap().identity())
+    }
+
+    async fn probe(&mut self, at: &Marks) -> Result<BTreeMap<i32, Option<Mark>>> {
         self.chaos.origin("probe").await?;
         let kept = std::mem::take(&mut self.next);
-        let mut found = Marks::new();
+        let mut found = BTreeMap::new();
         for (partition, mark) in at {
             self.next = Offsets::from([(*partition, mark.offset)]);
-            let room = Room { changes: 1, bytes: 1, wait: Default::default() };
-            if let Ok(changes) = self.take(room) {
-                found.extend(changes.iter().map(|c| (c.partition, c.mark())));
-            }
+            let changes = self.take(Room { changes: 1, bytes: 1_000, wait: Default::default() });
+            found.insert(*partition, changes.ok().and_then(|changes| changes.iter().next().map(|c| c.mark())));
         }
         self.next = kept;
         Ok(found)

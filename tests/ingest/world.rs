@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use futures::TryStreamExt;
 use lakegate::formats::json::{Decoder, Unit};
 use lakegate::ingest::change::{Offsets, Origin};
 use lakegate::ingest::{Commit, Config, DeadLetterCap, Flow, Layout, Target};
@@ -14,6 +15,7 @@ use lakegate::metastore::{self, Metastore};
 use lakegate::sources::Source;
 use lakegate::sources::iceberg::{self, Iceberg};
 use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt};
 use tokio_util::sync::CancellationToken;
 
 use super::chaos::{Chaos, Faulty};
@@ -22,6 +24,9 @@ use crate::gateway::PATIENCE;
 
 pub const PIPELINE: &str = "p";
 const TABLE: &str = "events";
+/// One a table, whatever its pipeline is called.
+pub const LEASE: &str = "lakegate/sales/events";
+pub const POSITION: &str = "lakegate.position";
 
 pub struct World {
     directory: tempfile::TempDir,
@@ -70,6 +75,55 @@ impl World {
         Arc::new(Lake::over(&config, store, self.metastore().await))
     }
 
+    /// Another program's commit: the table's metadata as JSON, changed, and the catalog's pointer moved to it.
+    pub async fn edit(&self, table: &str, change: impl FnOnce(&mut serde_json::Value)) {
+        let metastore = self.metastore().await;
+        let key = self.lake(&Chaos::none()).await.key("sales", table);
+        let from = metastore.location(&key).await.unwrap().unwrap();
+        let path = |uri: &str| object_store::path::Path::parse(uri.trim_start_matches("memory:///")).unwrap();
+        let bytes = self.objects.get(&path(&from)).await.unwrap().bytes().await.unwrap();
+        let mut metadata: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        change(&mut metadata);
+        let to = from.replace(".metadata.json", "-other.metadata.json");
+        self.objects.put(&path(&to), metadata.to_string().into()).await.unwrap();
+        let swap = metastore::Swap::Update { table: key, from, to };
+        assert_eq!(metastore.swap(&[swap], &Default::default()).await.unwrap(), metastore::Swapped::Done);
+    }
+
+    /// As a power cut leaves a file that was not synced.
+    pub async fn tear_metadata(&self) {
+        let key = self.lake(&Chaos::none()).await.key("sales", TABLE);
+        let location = self.metastore().await.location(&key).await.unwrap().unwrap();
+        let path = object_store::path::Path::parse(location.trim_start_matches("memory:///")).unwrap();
+        self.objects.put(&path, "{".into()).await.unwrap();
+    }
+
+    /// Another program sets main back to that snapshot.
+    pub async fn set_back(&self, to: i64) {
+        self.edit(TABLE, |metadata| {
+            metadata["current-snapshot-id"] = to.into();
+            metadata["refs"]["main"]["snapshot-id"] = to.into();
+            let at = metadata["last-updated-ms"].clone();
+            metadata["snapshot-log"]
+                .as_array_mut()
+                .unwrap()
+                .push(serde_json::json!({"snapshot-id": to, "timestamp-ms": at}));
+        })
+        .await;
+    }
+
+    /// The newest snapshot of the table.
+    pub async fn snapshot(&self) -> i64 {
+        let lake = self.lake(&Chaos::none()).await;
+        lake.table(&lake.key("sales", TABLE)).await.unwrap().unwrap().snapshot_id().unwrap()
+    }
+
+    /// How many data files lie in the store, named by a table or not.
+    pub async fn files(&self) -> usize {
+        let all: Vec<_> = self.objects.list(None).try_collect().await.unwrap();
+        all.iter().filter(|o: &&object_store::ObjectMeta| o.location.as_ref().ends_with(".parquet")).count()
+    }
+
     pub async fn target(&self, chaos: &Arc<Chaos>) -> Target {
         let columns = [("id", DataType::Int64), ("text", DataType::Utf8)];
         let columns = columns.map(|(name, of)| Field::new(name, of, true)).to_vec();
@@ -78,7 +132,7 @@ impl World {
         let layout = Arc::new(Layout::new(TOPIC, schema, decoder).unwrap());
         let lake = self.lake(chaos).await;
         let key = lake.key("sales", TABLE);
-        Target { pipeline: PIPELINE.into(), lake, key, layout }
+        Target { pipeline: PIPELINE.into(), file: "catalog/pipelines/p.toml".into(), lake, key, layout }
     }
 
     /// Made of nothing but what is durable.
@@ -100,7 +154,7 @@ impl World {
     /// As after a crash whose lease has run out.
     pub async fn expire_lease(&self) {
         let metastore = self.metastore().await;
-        if let Some((lease, _)) = metastore.lease(&format!("{PIPELINE}/{TABLE}")).await.unwrap() {
+        if let Some((lease, _)) = metastore.lease(LEASE).await.unwrap() {
             metastore.release_lease(&lease).await.unwrap();
         }
     }
@@ -124,7 +178,7 @@ impl World {
                 let metastore = self.metastore().await;
                 let noted = metastore.get(&format!("ingest.status.{PIPELINE}/{TABLE}")).await.unwrap();
                 let noted = String::from_utf8(noted.unwrap_or_default()).unwrap();
-                let lease = metastore.lease(&format!("{PIPELINE}/{TABLE}")).await.unwrap();
+                let lease = metastore.lease(LEASE).await.unwrap();
                 panic!("the table stands at {at:?}, the topic at {:?}; {noted}, {lease:?}", self.topic.end());
             }
         }
@@ -145,7 +199,7 @@ impl World {
 
 async fn position(lake: &Arc<Lake>) -> Option<Offsets> {
     let table = lake.table(&lake.key("sales", TABLE)).await.unwrap()?;
-    let text = table.properties().get(&format!("lakegate.position.{PIPELINE}"))?;
+    let text = table.properties().get(POSITION)?;
     let position: lakegate::ingest::change::Position = serde_json::from_str(text).unwrap();
     Some(position.partitions)
 }

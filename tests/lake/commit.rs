@@ -67,9 +67,9 @@ async fn an_expected_position_that_moved_stops_the_commit() {
     world.create("t", numbers(0, 1)).await;
     let lake = &world.lake;
     let base = newest(lake).await;
-    let position = |v: &str| HashMap::from([("lakegate.position.p".to_string(), v.to_string())]);
+    let position = |v: &str| HashMap::from([("lakegate.position".to_string(), v.to_string())]);
     let expect =
-        |v: Option<&str>| vec![Expected { property: "lakegate.position.p".into(), value: v.map(String::from) }];
+        |v: Option<&str>| vec![Expected::Property { name: "lakegate.position".into(), value: v.map(String::from) }];
     let step = async |base: &Table, from: Option<&str>, to: &str| {
         let mut staged = staged(lake, base.clone(), numbers(1, 2)).await;
         (staged.properties, staged.expected) = (position(to), expect(from));
@@ -77,11 +77,11 @@ async fn an_expected_position_that_moved_stops_the_commit() {
         commit(lake, staged).await
     };
     let Outcome::Committed(tables) = step(&base, None, "1").await else { panic!() };
-    assert_eq!(tables[0].properties()["lakegate.position.p"], "1");
+    assert_eq!(tables[0].properties()["lakegate.position"], "1");
     assert_eq!(tables[0].summary(tables[0].snapshot_id().unwrap()).unwrap()["lakegate.range.to"], "1");
     // A zombie that still believes in the old position, on its old base.
     let Outcome::Conflict(now) = step(&base, None, "1").await else { panic!() };
-    assert_eq!(now[0].as_ref().unwrap().properties()["lakegate.position.p"], "1");
+    assert_eq!(now[0].as_ref().unwrap().properties()["lakegate.position"], "1");
     // Foreign rows in between do not matter: the position still holds.
     world.append("t", numbers(5, 6)).await;
     assert!(matches!(step(&tables[0], Some("1"), "2").await, Outcome::Committed(_)));
@@ -117,7 +117,7 @@ async fn two_tables_commit_together_or_not_at_all() {
         let u = lake.table(&lake.key("s", "u")).await.unwrap().unwrap();
         let mut second = staged(lake, u, numbers(1, 2)).await;
         if refuse {
-            second.expected = vec![Expected { property: "nothing".into(), value: Some("at all".into()) }];
+            second.expected = vec![Expected::Property { name: "nothing".into(), value: Some("at all".into()) }];
         }
         let first = staged(lake, newest(lake).await, numbers(1, 2)).await;
         lake.commit(vec![first, second], &Also::default()).await.unwrap()

@@ -51,5 +51,7 @@ async fn child_that_appends_a_row() {
     let (_, source) = super::world::open(std::path::Path::new(&directory)).await;
     let writer = lakegate::sources::Source::writer(&source).unwrap();
     let rows = super::world::stream(row(value).schema(), vec![row(value)]);
-    writer.append(&super::world::table_name("t"), rows).await.unwrap();
+    let tables = lakegate::sources::Source::tables(&source).await.unwrap();
+    let planned = tables.iter().find(|t| *t.name() == super::world::table_name("t")).unwrap();
+    writer.append(planned.as_ref(), rows).await.unwrap();
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use arrow::array::AsArray;
 use lakegate::sources::Source as _;
 use serde_json::Value;
 
@@ -81,6 +82,44 @@ async fn we_read_what_pyiceberg_wrote_and_see_it_within_a_second() {
     assert!(seen - committed < 1.0, "seen {} s after the commit", seen - committed);
 }
 
+/// PyIceberg files the last second before a period in the period, for moments before 1970.
+#[tokio::test(flavor = "multi_thread")]
+async fn moments_before_1970_are_found_in_the_partitions_that_pyiceberg_gives_them() {
+    let world = World::new().await;
+    let database = world.directory.path().join("catalog.db");
+    let warehouse = format!("file://{}/theirs", world.directory.path().display());
+    let made: BTreeMap<String, usize> =
+        serde_json::from_value(peer(&["early", database.to_str().unwrap(), &warehouse])).unwrap();
+    assert_eq!(made.keys().map(String::as_str).collect::<Vec<_>>(), ["day", "hour", "month", "year"]);
+    for name in made.keys() {
+        let table = world.table("p", name).await;
+        let rows = all_rows(&table).await;
+        let at = |batch: &arrow::array::RecordBatch| {
+            let at = batch.column(1).as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+            at.values().to_vec()
+        };
+        let all: Vec<i64> = rows.iter().flat_map(at).collect();
+        assert_eq!(all.len(), 8, "{name}");
+        let session = super::oracle::session(1, false);
+        session.register_table("t", table.pin().await.unwrap().provider).unwrap();
+        for moment in &all {
+            for (operator, wanted) in [
+                ("=", all.iter().filter(|at| *at == moment).count()),
+                ("<=", all.iter().filter(|at| *at <= moment).count()),
+                (">=", all.iter().filter(|at| *at >= moment).count()),
+                ("<", all.iter().filter(|at| *at < moment).count()),
+            ] {
+                let sql = format!(
+                    "select id from t where at {operator} arrow_cast({moment}, 'Timestamp(Microsecond, None)')"
+                );
+                let found: usize =
+                    session.sql(&sql).await.unwrap().collect().await.unwrap().iter().map(|b| b.num_rows()).sum();
+                assert_eq!(found, wanted, "by {name}: {sql}");
+            }
+        }
+    }
+}
+
 /// One table, both writers in turn: neither loses the other's rows.
 #[tokio::test(flavor = "multi_thread")]
 async fn pyiceberg_and_we_append_to_one_table_in_turn() {
@@ -98,10 +137,9 @@ async fn pyiceberg_and_we_append_to_one_table_in_turn() {
         RecordBatch::try_new(table.schema(), columns).unwrap()
     };
     let before = json_lines(&all_rows(&table).await).len();
-    let name = lakegate::types::TableName::new("p", "overwritten");
     for _ in 0..2 {
         let rows = super::world::stream(table.schema(), vec![ours()]);
-        world.writer.append(&name, rows).await.unwrap();
+        world.writer.append(table.as_ref(), rows).await.unwrap();
         peer(&["append", database, "overwritten"]);
     }
     let after = json_lines(&all_rows(&table).await);

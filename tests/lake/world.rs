@@ -45,7 +45,8 @@ impl World {
     }
 
     pub(crate) async fn append(&self, name: &str, batch: RecordBatch) {
-        self.writer.append(&table_name(name), stream(batch.schema(), vec![batch])).await.unwrap();
+        let planned = self.table("s", name).await;
+        self.writer.append(planned.as_ref(), stream(batch.schema(), vec![batch])).await.unwrap();
     }
 
     pub(crate) async fn table(&self, schema: &str, name: &str) -> Arc<dyn Table> {

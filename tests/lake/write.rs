@@ -211,10 +211,11 @@ async fn what_the_table_cannot_keep_is_refused() {
     );
     let narrow = Arc::new(Schema::new(vec![Field::new("x", DataType::Int32, false)]));
     world.writer.create_table(&table_name("t"), narrow, None).await.unwrap();
+    let planned = world.table("s", "t").await;
     let append = async |array: ArrayRef| {
         let schema = Arc::new(Schema::new(vec![Field::new("x", array.data_type().clone(), true)]));
         let batch = RecordBatch::try_new(Arc::clone(&schema), vec![array]).unwrap();
-        let error = world.writer.append(&table_name("t"), stream(schema, vec![batch])).await.unwrap_err();
+        let error = world.writer.append(planned.as_ref(), stream(schema, vec![batch])).await.unwrap_err();
         (error.kind(), error.message().to_string())
     };
     assert_eq!(

@@ -5,7 +5,11 @@ It only says what they saw; the test judges. Rows are spelt as tests/lake/rows.r
     check CATALOG_DB TABLE OURS.jsonl   reads s.TABLE with both and compares with our rows; prints one JSON object
     make CATALOG_DB WAREHOUSE           PyIceberg writes its tables into namespace p; prints {table: [rows]}
     count CATALOG_DB TABLE PROPERTY...  how many rows PyIceberg reads from s.TABLE
+    change CATALOG_DB NAME STEP...      add:COLUMN, rename:COLUMN:NAME, drop:COLUMN on NAME, one commit each; row:JSON
+                                        appends a row
     append CATALOG_DB TABLE             PyIceberg appends one row to p.TABLE and prints the time after its commit
+    early CATALOG_DB WAREHOUSE          PyIceberg partitions moments around 1970 by year, month, day and hour, a table each
+                                        in namespace p, named so; prints how many partitions each has
 """
 
 import datetime
@@ -25,7 +29,9 @@ import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
-from pyiceberg.transforms import BucketTransform, DayTransform, IdentityTransform, TruncateTransform
+from pyiceberg.transforms import (
+    BucketTransform, DayTransform, HourTransform, IdentityTransform, MonthTransform, TruncateTransform, YearTransform,
+)
 from pyiceberg.types import (
     DateType, DecimalType, DoubleType, FloatType, IntegerType, ListType, LongType, NestedField, StringType, StructType,
     TimestampType, TimestamptzType,
@@ -272,12 +278,49 @@ def added(into):
     return finish(table)
 
 
+def change(database, name, *steps):
+    table = catalog(database).load_table(name)
+    for step in steps:
+        word, rest = step.split(":", 1)
+        if word == "row":
+            table.append(pa.Table.from_pylist([json.loads(rest)], schema=table.schema().as_arrow()))
+            continue
+        with table.update_schema(allow_incompatible_changes=True) as update:
+            if word == "add":
+                update.add_column(rest, StringType())
+            elif word == "rename":
+                update.rename_column(*rest.split(":"))
+            else:
+                update.delete_column(rest)
+    print(json.dumps(table.schema().column_names))
+
+
 def append(database, name):
     table = catalog(database).load_table(("p", name))
     table.append(rows_of(table.schema(), [{"id": 1000, "v": "new"}]))
     print(json.dumps({"committed": time.time()}))
 
 
+def early(database, warehouse):
+    into = catalog(database, warehouse=warehouse)
+    into.create_namespace("p")
+    schema = Schema(NestedField(1, "id", LongType()), NestedField(2, "at", TimestampType()))
+    texts = (
+        "1969-12-31T23:59:59.999999", "1969-12-31T23:59:59.500000", "1969-12-30T23:59:59.500000", "1969-12-30T23:59:58",
+        "1970-01-01T00:00:00", "1969-11-30T23:59:59.000001", "1968-12-31T23:59:59.000001", "1969-12-31T22:59:59.000001",
+    )
+    made = {}
+    for transform in (YearTransform(), MonthTransform(), DayTransform(), HourTransform()):
+        spec = PartitionSpec(PartitionField(2, 1000, transform, "part"))
+        table = into.create_table(f"p.{transform}", schema, partition_spec=spec)
+        # One file a partition, so that each must be found by its own.
+        for i, text in enumerate(texts):
+            table.append(rows_of(table.schema(), [{"id": i, "at": datetime.datetime.fromisoformat(text)}]))
+        made[str(transform)] = len({file.file.partition[0] for file in table.scan().plan_files()})
+    print(json.dumps(made))
+
+
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    {"check": check, "make": make, "append": append, "count": count}[command](*arguments)
+    commands = {"check": check, "make": make, "append": append, "change": change, "count": count, "early": early}
+    commands[command](*arguments)

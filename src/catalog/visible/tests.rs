@@ -53,7 +53,9 @@ const SCRAM: &str = "SCRAM-SHA-256$4096:AAAAAAAAAAAAAAAAAAAAAA==$AAAAAAAAAAAAAAA
 fn object(name: TableName, kind: ObjectKind, columns: &[&str]) -> Object {
     let fields = columns.iter().map(|c| Field::new(*c, DataType::Int64, *c != "id")).collect::<Vec<_>>();
     let id = ObjectId::of(&name.to_string());
-    Object { id, name, schema: Arc::new(Schema::new(fields)), raw_columns: BTreeSet::new(), kind }
+    let schema = Schema::new(fields);
+    let column_ids = crate::sources::by_name(&schema);
+    Object { id, name, schema: Arc::new(schema), column_ids, raw_columns: BTreeSet::new(), kind }
 }
 
 async fn catalog() -> Catalog {

@@ -59,7 +59,10 @@ fn each_fault_is_told_at_its_place() {
     );
     check(&GOOD.replace("['orders']", "[]"), &["4:1: `topics` names no topic"]);
     check(&GOOD.replace("'orders'", "'odd'"), &["4:1: topic `odd`: column \"_op\" is every ingested table's own"]);
-    check(&GOOD.replace("'orders'", "'orders', 'orders'"), &["4:1: bronze.orders is filled by pipeline `p` already"]);
+    check(
+        &GOOD.replace("'orders'", "'orders', 'orders'"),
+        &["4:1: bronze.orders is filled by pipeline `p` already (pipelines/p.toml)"],
+    );
     check(&GOOD.replace("'bronze'", "'Bronze'"), &["5:1: `Bronze` cannot name a schema"]);
     check(&format!("{GOOD}lake = 'lak'"), &["6:1: there is no lake `lak`; did you mean `lake`?"]);
 }
@@ -82,8 +85,11 @@ fn each_fault_of_the_folder_is_told() {
     check(&[], &[("p.toml", GOOD)], &[none]);
     let which = "pipelines/p.toml:5:1: `lake` must say which of one, two is written to";
     check(&["one", "two"], &[("p.toml", GOOD)], &[which]);
-    let twice = "pipelines/q.toml:4:1: bronze.orders is filled by pipeline `p` already";
+    let twice = "pipelines/q.toml:4:1: bronze.orders is filled by pipeline `p` already (pipelines/p.toml)";
     check(&["lake"], &[("p.toml", GOOD), ("q.toml", GOOD)], &[twice]);
+    // Two names of one lake make no second table.
+    let (one, two) = (format!("{GOOD}lake = 'one'"), format!("{GOOD}lake = 'two'"));
+    check(&["one", "two"], &[("p.toml", &one), ("q.toml", &two)], &[twice]);
     assert!(read(Path::new("/nowhere"), &[]).unwrap().is_empty(), "a catalog without pipelines");
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
 
-use super::super::change::Mark;
+use super::super::change::{Identity, Mark};
 use super::super::table::Layout;
 use super::*;
 use crate::formats::json::{Decoder, Unit};
@@ -22,7 +22,7 @@ async fn target(directory: &std::path::Path) -> Target {
     let decoder = Decoder::new(Arc::clone(&schema), &[Unit::Millis]).unwrap();
     let layout = Arc::new(Layout::new("t", schema, decoder).unwrap());
     let key = lake.key("s", "t");
-    Target { pipeline: "p".into(), lake, key, layout }
+    Target { pipeline: "p".into(), file: "p.toml".into(), lake, key, layout }
 }
 
 #[tokio::test]
@@ -37,7 +37,8 @@ async fn a_start_is_where_the_table_ends_or_an_error_that_says_why_not() {
             ..Position::default()
         });
         let spans = spans.iter().map(|(partition, first, end)| (*partition, (*first, *end))).collect();
-        let extent = Extent { cluster_id: Some("c1".into()), topic: "t".into(), spans };
+        let identity = Identity { cluster_id: Some("c1".into()), topic_id: None };
+        let extent = Extent { identity, topic: "t".into(), spans };
         let found = start(&target, position.as_ref(), &extent).map_err(|e| {
             assert_eq!(e.kind(), Kind::DataGone);
             assert!(e.hint().unwrap().contains("lakegate ingest resume p"));
@@ -57,14 +58,32 @@ async fn a_start_is_where_the_table_ends_or_an_error_that_says_why_not() {
 }
 
 #[tokio::test]
-async fn only_another_record_at_the_same_place_tells_of_another_topic() {
+async fn a_topic_is_told_by_its_id_and_without_one_by_the_record_at_the_mark() {
     let directory = tempfile::tempdir().unwrap();
     let target = target(directory.path()).await;
+    let id = |id: Option<&str>| id.map(str::to_string);
     let marks = Marks::from([(0, Mark { offset: 4, hash: 1 })]);
-    let check = |found: Marks, same: bool| assert_eq!(compare(&target, &marks, &found).is_ok(), same, "{found:?}");
-    check(Marks::from([(0, Mark { offset: 4, hash: 1 })]), true);
-    check(Marks::from([(0, Mark { offset: 4, hash: 2 })]), false);
-    // Compaction took it.
-    check(Marks::from([(0, Mark { offset: 5, hash: 2 })]), true);
-    check(Marks::new(), true);
+    let check =
+        |was: Option<&str>, is: Option<&str>, first: i64, found: Option<(i64, u64)>, expect: Result<(), &str>| {
+            let position = Position { topic_id: id(was), marks: marks.clone(), ..Position::default() };
+            let identity = Identity { cluster_id: None, topic_id: id(is) };
+            let extent = Extent { identity, topic: "t".into(), spans: [(0, (first, 9))].into() };
+            let found = [(0, found.map(|(offset, hash)| Mark { offset, hash }))].into();
+            let told = compare(&target, &position, &extent, &found).map_err(|e| e.message().to_string());
+            assert_eq!(told, expect.map_err(str::to_string), "{was:?} {is:?} {first} {found:?}");
+        };
+    let other = Err("topic \"t\" was made anew: partition 0 has another record at offset 4");
+    let hole = Err("topic \"t\" may have been made anew: partition 0 has no record at offset 4");
+    for (was, is) in [(Some("a"), Some("a")), (None, None), (None, Some("a"))] {
+        check(was, is, 0, Some((4, 1)), Ok(()));
+        check(was, is, 0, Some((4, 2)), other);
+        // Retention took it: it says nothing.
+        check(was, is, 5, None, Ok(()));
+    }
+    // Compaction, or the marker of a transaction in another topic.
+    for found in [Some((5, 2)), None] {
+        check(Some("a"), Some("a"), 0, found, Ok(()));
+        check(None, None, 0, found, hole);
+        check(None, Some("a"), 0, found, hole);
+    }
 }

@@ -9,7 +9,7 @@ use iceberg::{MetadataLocation, TableCreation};
 
 use super::super::schema::{Columns, iceberg_schema};
 use super::super::{BatchId, Lake, Table, connect, shown};
-use super::{Answer, Attempt, Staged};
+use super::{Answer, Attempt, DELETE_METADATA, Staged};
 use crate::error::{Error, Kind, Result};
 use crate::metastore::{Also, Swap, Swapped, TableKey};
 
@@ -43,7 +43,7 @@ impl Lake {
         let location = MetadataLocation::new_with_metadata(metadata.location(), &metadata);
         let table = self.put_metadata(key, metadata, location).await?;
         let insert = Swap::Insert { table: key.clone(), to: table.location.clone() };
-        let attempt = Attempt { table, snapshot_id };
+        let attempt = Attempt { table, snapshot_id, expired: vec![] };
         match self.swap_until_known(&[insert], &Also::default(), Some(&attempt)).await? {
             Answer::Done => {
                 let table = attempt.table.clone();
@@ -94,11 +94,15 @@ impl Lake {
             .name(key.name.clone())
             .location(location)
             .schema(iceberg_schema(columns)?)
-            .properties([("write.parquet.compression-codec".to_string(), "zstd".to_string())])
+            .properties([
+                ("write.parquet.compression-codec".to_string(), "zstd".to_string()),
+                (DELETE_METADATA.to_string(), "true".to_string()),
+            ])
             .build();
         let built = TableMetadataBuilder::from_table_creation(creation).and_then(TableMetadataBuilder::build);
         let metadata: TableMetadata = built.map_err(connect::broken)?.metadata;
-        Ok(Table { key: key.clone(), location: String::new(), metadata: Arc::new(metadata) })
+        let (location, pointer) = (String::new(), String::new());
+        Ok(Table { key: key.clone(), location, pointer, metadata: Arc::new(metadata) })
     }
 }
 

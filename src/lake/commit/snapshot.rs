@@ -8,7 +8,7 @@ use iceberg::spec::{
     TableMetadata,
 };
 
-use super::super::{Lake, connect};
+use super::super::{BATCH, Lake, connect};
 use super::Staged;
 use crate::error::Result;
 
@@ -107,7 +107,7 @@ fn summary(staged: &Staged) -> Summary {
     let mut said = counts(before, files, staged.written.rows, staged.written.bytes);
     said.insert("engine-name".into(), "lakegate".into());
     said.insert("engine-version".into(), env!("CARGO_PKG_VERSION").into());
-    said.insert("lakegate.batch-id".into(), staged.batch.to_string());
+    said.insert(BATCH.into(), staged.batch.to_string());
     said.extend(staged.summary.clone());
     let operation = match staged.kind {
         super::Kind::Append => Operation::Append,

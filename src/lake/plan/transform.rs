@@ -21,16 +21,28 @@ pub(super) fn range(by: &Transform, value: &PrimitiveLiteral, source: &Primitive
             let v = scalar(v, source);
             (v.clone(), v)
         }
-        (Transform::Hour, L::Int(h)) => micros(i64::from(*h), HOUR_US, source),
-        (Transform::Day, L::Int(d)) => days(Some(i64::from(*d)), i64::from(*d).checked_add(1), source),
-        (Transform::Month, L::Int(m)) => days(first_of(*m), m.checked_add(1).and_then(first_of), source),
+        (Transform::Hour, L::Int(h)) => micros(begin(*h), i64::from(*h) + 1, HOUR_US, source),
+        // The day of a date is the date: nothing to misfile.
+        (Transform::Day, L::Int(d)) if *source == PrimitiveType::Date => {
+            days(Some(i64::from(*d)), Some(i64::from(*d) + 1), source)
+        }
+        (Transform::Day, L::Int(d)) => days(Some(begin(*d)), Some(i64::from(*d) + 1), source),
+        (Transform::Month, L::Int(m)) => days(first_of(begin(*m)), first_of(i64::from(*m) + 1), source),
         (Transform::Year, L::Int(y)) => {
-            let month = |y: i32| y.checked_mul(12).and_then(first_of);
-            days(month(*y), y.checked_add(1).and_then(month), source)
+            let month = |year: i64| first_of(year * 12);
+            days(month(begin(*y)), month(i64::from(*y) + 1), source)
         }
         (Transform::Truncate(width), v) => truncated(*width, v, source),
         _ => NOTHING,
     }
+}
+
+/// The first period whose values may stand under `period`, counted from 1970. What is before 1970 is filed one period too
+/// late by PyIceberg with pyiceberg-core 0.10 (the last second of a period) and by Iceberg before 0.11 (all of it but a
+/// period's first instant). Java's reader widens in the same way (`ProjectionUtil.fixInclusiveTimeProjection`).
+fn begin(period: i32) -> i64 {
+    let period = i64::from(period);
+    if period <= 0 { period - 1 } else { period }
 }
 
 fn truncated(width: u32, value: &PrimitiveLiteral, source: &PrimitiveType) -> Range {
@@ -72,13 +84,11 @@ fn days(from: Option<i64>, to: Option<i64>, source: &PrimitiveType) -> Range {
         let date = |d: i64| i32::try_from(d).ok().map(|d| ScalarValue::Date32(Some(d)));
         return (date(from), date(to - 1));
     }
-    let (lower, _) = micros(from, DAY_US, source);
-    let (_, upper) = micros(to - 1, DAY_US, source);
-    (lower, upper)
+    micros(from, to, DAY_US, source)
 }
 
-/// `[n, n + 1)` units since 1970, in the source's own resolution.
-fn micros(n: i64, unit_us: i64, source: &PrimitiveType) -> Range {
+/// `[from, to)` in units since 1970, in the source's own resolution.
+fn micros(from: i64, to: i64, unit_us: i64, source: &PrimitiveType) -> Range {
     let per_us = match source {
         PrimitiveType::Timestamp | PrimitiveType::Timestamptz => 1,
         PrimitiveType::TimestampNs | PrimitiveType::TimestamptzNs => 1_000,
@@ -86,13 +96,13 @@ fn micros(n: i64, unit_us: i64, source: &PrimitiveType) -> Range {
     };
     let at = |n: i64| n.checked_mul(unit_us)?.checked_mul(per_us);
     let value = |v: i64| scalar(&PrimitiveLiteral::Long(v), source);
-    (at(n).and_then(value), n.checked_add(1).and_then(at).and_then(|v| value(v - 1)))
+    (at(from).and_then(value), at(to).and_then(|end| value(end - 1)))
 }
 
 /// Days since 1970 of the first day of a month, counted from January 1970.
-fn first_of(month: i32) -> Option<i64> {
+fn first_of(month: i64) -> Option<i64> {
     let epoch = NaiveDate::from_ymd_opt(1970, 1, 1)?;
-    let months = Months::new(month.unsigned_abs());
+    let months = Months::new(u32::try_from(month.unsigned_abs()).ok()?);
     let first = if month < 0 { epoch.checked_sub_months(months) } else { epoch.checked_add_months(months) }?;
     Some(first.signed_duration_since(epoch).num_days())
 }
@@ -172,10 +182,19 @@ mod tests {
         };
         let of_date = PrimitiveType::Date;
         let of_ts = PrimitiveType::Timestamp;
-        assert_eq!(text(Transform::Day, L::Int(-1), of_ts.clone()), "-86400000000 -1");
-        assert_eq!(text(Transform::Hour, L::Int(1), of_ts), "3600000000 7199999999");
-        assert_eq!(text(Transform::Month, L::Int(-1), of_date.clone()), "1969-12-01 1969-12-31");
+        assert_eq!(text(Transform::Day, L::Int(1), of_ts.clone()), "86400000000 172799999999");
+        assert_eq!(text(Transform::Hour, L::Int(1), of_ts.clone()), "3600000000 7199999999");
+        assert_eq!(text(Transform::Month, L::Int(1), of_date.clone()), "1970-02-01 1970-02-28");
         assert_eq!(text(Transform::Year, L::Int(50), of_date.clone()), "2020-01-01 2020-12-31");
+        // At and before 1970 a period may hold what belongs to the one before it; a date's day is exact.
+        assert_eq!(text(Transform::Day, L::Int(-1), of_date.clone()), "1969-12-31 1969-12-31");
+        assert_eq!(text(Transform::Day, L::Int(0), of_ts.clone()), "-86400000000 86399999999");
+        assert_eq!(text(Transform::Day, L::Int(-1), of_ts.clone()), "-172800000000 -1");
+        assert_eq!(text(Transform::Hour, L::Int(0), of_ts.clone()), "-3600000000 3599999999");
+        assert_eq!(text(Transform::Month, L::Int(-1), of_date.clone()), "1969-11-01 1969-12-31");
+        assert_eq!(text(Transform::Month, L::Int(0), of_ts), "-2678400000000 2678399999999");
+        assert_eq!(text(Transform::Year, L::Int(0), of_date.clone()), "1969-01-01 1970-12-31");
+        assert_eq!(text(Transform::Year, L::Int(-1), of_date.clone()), "1968-01-01 1969-12-31");
         assert_eq!(text(Transform::Year, L::Int(i32::MAX), of_date), ".. ..");
         assert_eq!(text(Transform::Truncate(10), L::Int(-10), PrimitiveType::Int), "-10 -1");
         assert_eq!(text(Transform::Truncate(10), L::Int(i32::MAX), PrimitiveType::Int), "2147483647 ..");

@@ -17,7 +17,7 @@ use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
 use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapterFactory};
 use iceberg::spec::{MappedField, NameMapping};
 
-use super::super::schema::{FIELD_ID, field_id};
+use super::super::schema::{FIELD_ID, field_id, fields_within as children};
 use crate::error::{Error, Kind};
 
 /// What the table says of columns beyond their types.
@@ -106,16 +106,6 @@ fn absent(field: &Field, ids: &Ids) -> Result<ScalarValue> {
 
 fn carries_ids(field: &Field) -> bool {
     field_id(field).is_some() || children(field.data_type()).iter().any(|f| carries_ids(f))
-}
-
-fn children(of: &DataType) -> Vec<FieldRef> {
-    match of {
-        DataType::Struct(fields) => fields.to_vec(),
-        DataType::List(f) | DataType::LargeList(f) | DataType::FixedSizeList(f, _) | DataType::Map(f, _) => {
-            vec![Arc::clone(f)]
-        }
-        _ => vec![],
-    }
 }
 
 /// The fields with the ids that the mapping gives to their names; a name it does not know gets none and is not read.

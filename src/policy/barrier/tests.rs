@@ -71,11 +71,19 @@ fn only_what_cannot_raise_an_error_passes() {
     }
 }
 
+fn raw_table() -> Below {
+    Below::Table { behind: vec![] }
+}
+
+fn over(inner: Arc<dyn ExecutionPlan>, table: &str, below: Below) -> Arc<dyn ExecutionPlan> {
+    Arc::new(BarrierExec::new(inner, Arc::new(visible()), Proof { table: table.into(), filter: vec![], below }))
+}
+
 fn barrier(inner: Arc<dyn ExecutionPlan>) -> BarrierExec {
     BarrierExec::new(
         inner,
         Arc::new(visible()),
-        Proof { table: "hr.emp".into(), filter: vec!["region@0 = EU".into()], body: false },
+        Proof { table: "hr.emp".into(), filter: vec!["region@0 = EU".into()], below: raw_table() },
     )
 }
 
@@ -202,16 +210,39 @@ fn a_raw_leaf_outside_a_barrier_is_refused_and_one_inside_is_not() {
     assert_eq!(verify(raw()).expect_err("bare").kind(), Kind::Internal);
     // the policy filter that the barrier vouches for is not below it
     assert_eq!(verify(Arc::new(barrier(raw()))).expect_err("no filter").kind(), Kind::Internal);
-    let open =
-        BarrierExec::new(raw(), Arc::new(visible()), Proof { table: "hr.emp".into(), filter: vec![], body: false });
-    assert!(verify(Arc::new(open)).is_ok());
+    assert!(verify(over(raw(), "hr.emp", raw_table())).is_ok());
     // a dataset's body answers for its own leaves
-    let body =
-        BarrierExec::new(raw(), Arc::new(visible()), Proof { table: "hr.view".into(), filter: vec![], body: true });
-    assert!(verify(Arc::new(body)).is_err());
+    assert!(verify(over(raw(), "hr.view", Below::Body)).is_err());
+    assert!(verify(over(raw(), "hr.view", Below::Fence)).is_err());
     let beside = datafusion::physical_plan::union::UnionExec::try_new(vec![
         Arc::new(EmptyExec::new(Arc::new(visible()))) as Arc<dyn ExecutionPlan>,
         raw(),
+    ]);
+    assert!(verify(beside.expect("one schema")).is_err());
+}
+
+/// What is read through a dataset by somebody without a right to all of it stands below that dataset's barrier, and of
+/// each dataset on the way.
+#[test]
+fn a_table_read_through_a_dataset_outside_its_barrier_is_refused() {
+    let raw = || Arc::new(Telling::new()) as Arc<dyn ExecutionPlan>;
+    let verify = |plan: Arc<dyn ExecutionPlan>| super::super::verify::verify(&plan, &[]).map_err(Error::from);
+    let behind = |names: &[&str]| Below::Table { behind: names.iter().map(ToString::to_string).collect() };
+    let table = |names: &[&str]| over(raw(), "hr.emp", behind(names));
+    assert_eq!(verify(table(&["v.eu"])).expect_err("bare").kind(), Kind::Internal);
+    assert!(verify(over(table(&["v.eu"]), "v.eu", Below::Body)).is_ok());
+    assert!(verify(over(table(&["v.eu"]), "v.us", Below::Body)).is_err());
+    // a fence lets predicates of the caller's stand above it
+    assert!(verify(over(table(&["v.eu"]), "v.eu", Below::Fence)).is_err());
+    let fenced = over(table(&["v.eu"]), "v.eu", Below::Fence);
+    assert!(verify(over(fenced, "v.eu", Below::Body)).is_ok());
+    let both = || table(&["v.outer", "v.eu"]);
+    assert!(verify(over(both(), "v.eu", Below::Body)).is_err());
+    assert!(verify(over(over(both(), "v.eu", Below::Body), "v.outer", Below::Body)).is_ok());
+    // beside the barrier is not below it
+    let beside = datafusion::physical_plan::union::UnionExec::try_new(vec![
+        over(table(&["v.eu"]), "v.eu", Below::Body),
+        table(&["v.eu"]),
     ]);
     assert!(verify(beside.expect("one schema")).is_err());
 }

@@ -8,6 +8,7 @@ use super::{ANY, Bound, Key, Objects, Report, RuleRef};
 use crate::policy::file::lines::ColumnMask;
 use crate::policy::file::object::{Mistake, Pattern, Segment, Target, nfc};
 use crate::policy::file::{Draft, Field, did_you_mean};
+use crate::policy::language::Mask;
 use crate::policy::{Action, Object, ObjectKind};
 use crate::secret::Secret;
 use crate::types::{ObjectId, TableName};
@@ -18,6 +19,9 @@ pub(in crate::policy) struct BoundObject {
     pub id: ObjectId,
     pub name: TableName,
     pub schema: SchemaRef,
+    pub column_ids: Vec<Vec<String>>,
+    /// Columns that came after the object became restricted, by their place in the schema.
+    pub new_columns: BTreeSet<usize>,
     pub raw_columns: BTreeSet<String>,
     /// No `*` covers it.
     pub named_only: bool,
@@ -114,6 +118,8 @@ impl<'a> Binder<'a> {
             id: object.id,
             name: object.name.clone(),
             schema: object.schema.clone(),
+            column_ids: object.column_ids.clone(),
+            new_columns: self.from.baselines.new_columns(object),
             raw_columns: object.raw_columns.clone(),
             named_only,
             key,
@@ -176,19 +182,37 @@ impl<'a> Binder<'a> {
                     if !line.allow {
                         self.withhold_tagged(rule, tag);
                     }
+                    if line.denies_select() {
+                        let columns = self.tags.get(tag).and_then(|t| self.tagged_columns.get(t));
+                        let tables: Vec<usize> = columns.into_iter().flatten().map(|(at, _)| *at).collect();
+                        self.restrict(tables, &line.subject);
+                    }
                 }
                 Target::Tables(pattern) if line.action == Action::Create => self.check_schema(pattern, &line.object),
                 Target::Tables(pattern) if pattern.exact_table().is_some() => {
                     let Some(at) = self.exact(pattern, &line.object) else { continue };
                     self.table_key(rule, pattern);
-                    if matches!(self.exact_column(at, pattern, &line.object), ColumnFound::Gone) && !line.allow {
-                        self.bound.withheld.insert((rule, at));
+                    match self.exact_column(at, pattern, &line.object) {
+                        ColumnFound::Gone if !line.allow => {
+                            self.bound.withheld.insert((rule, at));
+                        }
+                        ColumnFound::Columns(_) if line.denies_select() => self.restrict([at], &line.subject),
+                        ColumnFound::WholeTable if line.denies_select() => {
+                            let any = pattern.column.as_ref().map(|c| self.columns(at, c)).unwrap_or_default();
+                            self.restrict(any.first().map(|_| at), &line.subject);
+                        }
+                        ColumnFound::Gone | ColumnFound::Columns(_) | ColumnFound::WholeTable => {}
                     }
                 }
                 Target::Tables(pattern) => {
                     self.table_key(rule, pattern);
                     let tables = self.matched(pattern);
                     self.warn_where_nothing_matches(&tables, pattern, pattern.column.as_ref(), &line.object);
+                    if let (Some(column), true) = (&pattern.column, line.denies_select()) {
+                        let has = |at: &usize| !self.columns(*at, column).is_empty();
+                        let tables: Vec<usize> = tables.into_iter().filter(has).collect();
+                        self.restrict(tables, &line.subject);
+                    }
                 }
             }
         }
@@ -205,6 +229,9 @@ impl<'a> Binder<'a> {
                 let typed = line.condition.bind(&object.schema, &draft.users.attributes);
                 let typed = typed.map_err(|m| self.unfit(&line.target, at, &line.text, m)).ok();
                 self.bound.filters.insert((i, at), typed);
+                if line.condition.hides_rows() {
+                    self.restrict([at], &line.subject);
+                }
             }
         }
     }
@@ -235,7 +262,17 @@ impl<'a> Binder<'a> {
                 let typed = line.mask.bind(&field, &schema, &draft.users.attributes, self.key);
                 let typed = typed.map_err(|m| self.unfit(&line.target, at, &line.text, m)).ok();
                 self.bound.masks.entry((i, at)).or_default().push((column, typed));
+                if line.mask != Mask::Unmasked {
+                    self.restrict([at], &line.subject);
+                }
             }
+        }
+    }
+
+    fn restrict(&mut self, tables: impl IntoIterator<Item = usize>, subject: &Field) {
+        for at in tables {
+            let first = self.bound.restricted.entry(at).or_insert((subject.line, subject.column));
+            *first = (subject.line, subject.column).min(*first);
         }
     }
 

@@ -18,6 +18,12 @@ pub(in crate::policy) struct Permit {
     pub allow: bool,
 }
 
+impl Permit {
+    pub(in crate::policy) fn denies_select(&self) -> bool {
+        !self.allow && self.action == Action::Select
+    }
+}
+
 /// `p2, subject, object, condition`
 #[derive(Clone, Debug)]
 pub(in crate::policy) struct RowFilter {

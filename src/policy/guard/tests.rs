@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use arrow::array::{ArrayRef, Int64Array, ListArray};
 use arrow::datatypes::{DataType, Int64Type, Schema};
 use datafusion::common::ScalarValue;
+use datafusion::datasource::DefaultTableSource;
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionDefinition, WindowFunctionParams};
 use datafusion::logical_expr::logical_plan::{CreateView, DdlStatement, DescribeTable, Extension, Subquery};
 use datafusion::logical_expr::{
@@ -13,6 +14,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_plan::streaming::StreamingTableExec;
 
+use super::nodes::each_node;
 use super::*;
 use crate::policy::fixture::{EXAMPLE, id, objects, policies, session};
 
@@ -297,6 +299,106 @@ fn a_table_nobody_pinned_and_a_body_nobody_planned_are_our_faults() {
     }
 }
 
+/// Names of scans, those in the bodies of datasets included.
+fn scan_names(plan: &LogicalPlan) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    each_node(plan, &mut |node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            names.insert(scan.table_name.to_string());
+        }
+    })
+    .unwrap();
+    names
+}
+
+/// reports.revenue over `inner`, as its owner made it.
+fn revenue(owner: &SessionPolicy, inner: LogicalPlan) -> HashMap<ObjectId, DatasetBody> {
+    let owner = owner.clone();
+    let body = LogicalPlanBuilder::from(inner).project([
+        lit(ScalarValue::Utf8View(Some("EU".into()))).alias("region"),
+        lit(ScalarValue::Float64(None)).alias("total"),
+    ]);
+    HashMap::from([(id("reports.revenue"), DatasetBody { plan: body.unwrap().build().unwrap(), owner })])
+}
+
+/// Datasets behind whose barrier each table stands; a dataset's scan has none.
+fn barriers(guarded: &Guarded) -> usize {
+    let mut bodies = 0;
+    each_node(guarded.plan(), &mut |node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(source) = scan.source.downcast_ref::<DefaultTableSource>()
+            && let Some(opened) = source.table_provider.downcast_ref::<Opened>()
+        {
+            bodies += usize::from(opened.raw.is::<BodyTable>());
+        }
+    })
+    .unwrap();
+    bodies
+}
+
+/// A right to the dataset alone, to half of what it reads, under a filter, a mask, without a column: a barrier. A right
+/// to all of it: the body as it is.
+#[test]
+fn who_lacks_a_right_to_a_base_of_a_dataset_gets_a_barrier_above_it() {
+    let grants = |more: &str| format!("{EXAMPLE}p, ann, reports.*, select, allow\n{more}");
+    let both = "p, ann, crm.customers, select, allow\n";
+    let rows = [
+        ("", 1),
+        ("p, ann, crm.customers, select, allow\np, ann, sales.orders, select, deny\n", 1),
+        (both, 0),
+        ("p, ann, *, select, allow\n", 0),
+        ("p, ann, crm.customers, select, allow\np2, ann, crm.customers, \"country = 'DE'\"\n", 1),
+        ("p, ann, crm.customers, select, allow\np3, ann, crm.customers, email, redact\n", 1),
+        ("p, ann, crm.customers, select, allow\np, ann, crm.customers/ssn, select, deny\n", 1),
+        ("p, ann, crm.customers, select, allow\np2, ann, crm.customers, unfiltered\n", 0),
+    ];
+    for (more, expected) in rows {
+        let policies = policies(&grants(more));
+        let (ann, dora) = (session(&policies, "ann"), policies.owner("dora").unwrap());
+        let inner = LogicalPlanBuilder::from(sealed(&dora, "sales.orders"));
+        let inner = inner.cross_join(sealed(&dora, "crm.customers")).unwrap().build().unwrap();
+        let guarded = open_with(sealed(&ann, "reports.revenue"), &ann, revenue(&dora, inner));
+        match guarded {
+            Ok(guarded) => {
+                assert_eq!(barriers(&guarded), expected, "{more}");
+                // memory tables keep barriers of their own, which say what must stand above
+                assert_eq!(scan_names(guarded.plan()).len(), 2 + expected, "{more}");
+            }
+            Err(error) => assert!(more.contains("orders, select, deny"), "{more}: {error:?}"),
+        }
+    }
+}
+
+/// A record's raw columns, which no star covers: a right to all that the body may read is enough.
+#[test]
+fn a_raw_column_asks_for_a_barrier_only_where_the_body_may_read_it() {
+    let csv = "p, ann, reports.*, select, allow\np, ann, stream.*, select, allow\np, etl, stream.*, select, allow\n";
+    let policies = policies(&format!("{EXAMPLE}{csv}"));
+    let ann = session(&policies, "ann");
+    for (owner, expected) in [("etl", 0), ("dora", 1)] {
+        let owner = policies.owner(owner).unwrap();
+        let bodies = revenue(&owner, sealed(&owner, "stream.order_events"));
+        let guarded = open_with(sealed(&ann, "reports.revenue"), &ann, bodies).unwrap();
+        assert_eq!(barriers(&guarded), expected, "{:?}", owner.principal());
+    }
+}
+
+/// Rows in the text of a body belong to no table that anybody could have a right to.
+#[test]
+fn a_body_with_rows_of_its_own_keeps_its_barrier() {
+    let policies = policies(EXAMPLE);
+    let dora = session(&policies, "dora");
+    let values = || LogicalPlanBuilder::values(vec![vec![lit(1i64)], vec![lit(2i64)]]).unwrap();
+    let products = || LogicalPlanBuilder::from(sealed(&dora, "sales.products"));
+    let beside = products().cross_join(values().build().unwrap()).unwrap().build().unwrap();
+    for (inner, expected) in
+        [(products().build().unwrap(), 0), (values().build().unwrap(), 1), (one_row().build().unwrap(), 1), (beside, 1)]
+    {
+        let guarded = open_with(sealed(&dora, "reports.revenue"), &dora, revenue(&dora, inner)).unwrap();
+        assert_eq!(barriers(&guarded), expected, "{}", guarded.plan().display_indent());
+    }
+}
+
 /// reports.revenue over sales.orders: one table under two grants in one statement. DataFusion compares scans by name and
 /// schema alone; were the two equal to it, one could stand for the other.
 #[test]
@@ -313,18 +415,8 @@ fn one_table_under_two_grants_is_two_scans() {
     let dataset = LogicalPlanBuilder::from(sealed(&alice, "reports.revenue")).project([col("region")]).unwrap();
     let plan = from(&alice).project([col("region")]).unwrap().union(dataset.build().unwrap()).unwrap();
     let guarded = open_with(plan.build().unwrap(), &alice, bodies).unwrap();
-    let (mut names, mut found) = (BTreeSet::new(), vec![]);
-    guarded
-        .plan()
-        .apply_with_subqueries(|node| {
-            if let LogicalPlan::TableScan(scan) = node {
-                names.insert(scan.table_name.to_string());
-                found.push(node.clone());
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })
-        .unwrap();
-    assert_eq!(names.len(), 2, "{names:?}");
+    let names = scan_names(guarded.plan());
+    assert_eq!(names.len(), 3, "the table, the dataset, and the table in its body: {names:?}");
     assert_eq!(guarded.opened().len(), 3, "both scans and the dataset");
     // the same table under one grant twice is one and the same
     let twice = from(&alice).project([col("region")]).unwrap();

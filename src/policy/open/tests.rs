@@ -75,6 +75,7 @@ fn opened(raw: &Arc<Greedy>, grant: Grant) -> Opened {
         schema,
         forbidden: BTreeSet::new(),
         dataset: None,
+        behind: vec![],
     }
 }
 

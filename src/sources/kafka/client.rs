@@ -15,6 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::connection::Brokers;
+use super::identity::{self, Answer, Identity};
 use super::window::Span;
 use super::{Config, Protocol};
 use crate::error::{Error, Kind, Result};
@@ -30,6 +32,8 @@ pub type Reader = BaseConsumer<Logs>;
 pub struct Client {
     source: String,
     config: ClientConfig,
+    /// For what librdkafka's binding does not ask.
+    brokers: Option<Brokers>,
     connect_timeout: Duration,
     pub(super) read_timeout: Duration,
     shared: Mutex<Option<Shared>>,
@@ -101,10 +105,11 @@ impl Client {
                 "socket.connection.setup.timeout.ms",
                 config.connect_timeout_ms.clamp(1000, 2_147_483_647).to_string(),
             );
-        secure(source, config, &mut client)?;
+        let password = secure(source, config, &mut client)?;
         Ok(Self {
             source: source.into(),
             config: client,
+            brokers: Brokers::new(source, config, password.as_deref()),
             connect_timeout,
             read_timeout: Duration::from_millis(config.read_timeout_ms),
             shared: Mutex::default(),
@@ -168,9 +173,22 @@ impl Client {
         config.create_with_context(logs).map_err(|e| self.failed(e))
     }
 
-    /// The cluster's own name for itself, where it tells in time.
-    pub async fn cluster_id(self: &Arc<Self>) -> Result<Option<String>> {
-        self.request(|reader, patience| Ok(reader.client().fetch_cluster_id(patience))).await
+    /// Which topic it is. Brokers before 2.8 give topics no ids; neither is one asked for under a login that is
+    /// librdkafka's alone (Kerberos, OAuth).
+    pub async fn identity(self: &Arc<Self>, topic: &str) -> Result<Identity> {
+        let answer = match &self.brokers {
+            None => Answer::TooOld,
+            Some(brokers) => identity::ask(brokers, topic).await?,
+        };
+        match answer {
+            Answer::Topic(identity) => Ok(identity),
+            Answer::NoTopic => Err(self.no_topic(topic)),
+            Answer::TooOld => {
+                let cluster_id =
+                    self.request(|reader, patience| Ok(reader.client().fetch_cluster_id(patience))).await?;
+                Ok(Identity { cluster_id, topic_id: None })
+            }
+        }
     }
 
     /// For requests of a scan, on its own consumer.
@@ -284,7 +302,8 @@ pub fn passes(code: RDKafkaErrorCode) -> bool {
     )
 }
 
-fn secure(source: &str, config: &Config, client: &mut ClientConfig) -> Result<()> {
+/// The password, where there is one.
+fn secure(source: &str, config: &Config, client: &mut ClientConfig) -> Result<Option<String>> {
     let security = &config.security;
     let fault = |what: &str| Error::new(Kind::Config, format!("source \"{source}\": {what}"));
     client.set(
@@ -306,7 +325,7 @@ fn secure(source: &str, config: &Config, client: &mut ClientConfig) -> Result<()
         (None, None) => None,
     };
     if matches!(security.protocol, Protocol::SaslPlaintext | Protocol::SaslSsl) {
-        let (Some(mechanism), Some(user), Some(password)) = (&security.mechanism, &security.user, password) else {
+        let (Some(mechanism), Some(user), Some(password)) = (&security.mechanism, &security.user, &password) else {
             return Err(fault("a SASL protocol needs `mechanism`, `user` and a password"));
         };
         client.set("sasl.mechanism", mechanism).set("sasl.username", user).set("sasl.password", password);
@@ -314,5 +333,5 @@ fn secure(source: &str, config: &Config, client: &mut ClientConfig) -> Result<()
     if let Some(file) = &security.ca_file {
         client.set("ssl.ca.location", file.to_str().ok_or_else(|| fault("`ca_file` is not valid UTF-8"))?);
     }
-    Ok(())
+    Ok(password)
 }

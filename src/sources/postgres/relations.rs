@@ -35,7 +35,7 @@ SELECT n.nspname::text, c.oid, c.relname::text, a.attname::text,
        CASE WHEN l.collprovider = 'd' THEN d.provider ELSE l.collprovider::text END,
        CASE WHEN l.collprovider = 'd' THEN d.locale ELSE coalesce(l.collcollate, to_jsonb(l)->>'colllocale') END,
        coalesce((to_jsonb(l)->>'collisdeterministic')::bool, true),
-       current_setting('server_encoding') = 'UTF8'
+       current_setting('server_encoding') = 'UTF8', a.attnum
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -74,6 +74,8 @@ pub(super) struct Relation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Column {
     pub(super) name: String,
+    /// Never given to another column of its table.
+    pub(super) attnum: i16,
     /// What the row description must say: the type asked for, which is text in all forms but the binary.
     pub(super) oid: u32,
     pub(super) typmod: i32,
@@ -190,7 +192,7 @@ impl Relations {
             25 | 1043 => text_order(get(pool, row, 10)?, get(pool, row, 11)?, get(pool, row, 12)?, get(pool, row, 13)?),
             _ => TextOrder::Unknown,
         };
-        let column = Column { name, oid: asked, typmod, form, text_order };
+        let column = Column { name, attnum: get(pool, row, 14)?, oid: asked, typmod, form, text_order };
         Ok(Some((field, column)))
     }
 
@@ -236,6 +238,10 @@ impl Table for RelationTable {
 
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.0.schema)
+    }
+
+    fn column_ids(&self) -> Vec<Vec<String>> {
+        self.0.columns.iter().map(|column| vec![format!("#{}", column.attnum)]).collect()
     }
 
     /// The row description of each scan is compared with these columns, so there is nothing to ask now.

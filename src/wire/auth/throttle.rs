@@ -215,7 +215,7 @@ mod tests {
         let (throttle, now) = (Throttle::new(5), Instant::now());
         let (ann, bob) = (pair(ANN, 1), pair(2, 1));
         for user in [ann, bob] {
-            (0..50).for_each(|_| drop(fail(&throttle, user, now)));
+            (0..50).for_each(|_| _ = fail(&throttle, user, now));
         }
         assert_eq!(pause(&throttle, bob, now), Some(PAUSE_MAX));
         throttle.end(bob, Some(true), now);

@@ -5,8 +5,14 @@ use arrow::datatypes::Field;
 use datafusion::prelude::{col, lit};
 
 fn scope() -> (Schema, Vec<Column>) {
-    let column =
-        |name: &str, oid, text_order| Column { name: name.into(), oid, typmod: -1, form: Form::Binary, text_order };
+    let column = |name: &str, oid, text_order| Column {
+        name: name.into(),
+        attnum: 1,
+        oid,
+        typmod: -1,
+        form: Form::Binary,
+        text_order,
+    };
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let all = [
         ("i", DataType::Int32, 23, TextOrder::Unknown),

@@ -1,0 +1,96 @@
+//! The nodes of a plan: which a query of ours may hold, and walks that miss none. It opens nothing.
+
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::DefaultTableSource;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::logical_plan::TableScan;
+
+use super::{BodyTable, Opened, Sealed};
+use crate::error::{Error, Result};
+
+/// The plan nodes a query of ours may hold; a node of a kind we do not know may hide a plan in a field.
+pub(super) fn allowed(node: LogicalPlan) -> Result<LogicalPlan> {
+    match node {
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Window(_)
+        | LogicalPlan::Aggregate(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Join(_)
+        | LogicalPlan::Union(_)
+        | LogicalPlan::EmptyRelation(_)
+        | LogicalPlan::Subquery(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Values(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::Unnest(_)
+        | LogicalPlan::RecursiveQuery(_)
+        | LogicalPlan::TableScan(_) => Ok(node),
+        LogicalPlan::Repartition(_)
+        | LogicalPlan::Statement(_)
+        | LogicalPlan::Explain(_)
+        | LogicalPlan::Analyze(_)
+        | LogicalPlan::Extension(_)
+        | LogicalPlan::Dml(_)
+        | LogicalPlan::Ddl(_)
+        | LogicalPlan::Copy(_)
+        | LogicalPlan::DescribeTable(_) => {
+            Err(Error::internal(format!("plan node {} is not on the list", node.display())))
+        }
+    }
+}
+
+/// The work table of a recursive CTE and generate_series: what the planner itself makes.
+pub(super) fn is_planner_made(scan: &TableScan) -> bool {
+    scan.source.downcast_ref::<DefaultTableSource>().is_some_and(|source| {
+        let provider = source.table_provider.as_ref();
+        provider.is::<datafusion::datasource::cte_worktable::CteWorkTable>()
+            || provider.is::<datafusion::functions_table::generate_series::GenerateSeriesTable>()
+    })
+}
+
+pub(super) fn count_sealed(plan: &LogicalPlan) -> Result<usize> {
+    let mut sealed = 0;
+    each_node(plan, &mut |node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && scan.source.is::<Sealed>()
+        {
+            sealed += 1;
+        }
+    })?;
+    Ok(sealed)
+}
+
+/// Subqueries and the bodies behind a dataset's barrier included.
+pub(super) fn each_node(plan: &LogicalPlan, visit: &mut dyn FnMut(&LogicalPlan)) -> Result<()> {
+    let mut bodies = vec![plan.clone()];
+    while let Some(plan) = bodies.pop() {
+        plan.apply_with_subqueries(|node| {
+            visit(node);
+            bodies.extend(body_of(node).cloned());
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    Ok(())
+}
+
+/// What stands below a dataset's barrier.
+fn body_of(node: &LogicalPlan) -> Option<&LogicalPlan> {
+    let LogicalPlan::TableScan(scan) = node else { return None };
+    let provider = &scan.source.downcast_ref::<DefaultTableSource>()?.table_provider;
+    Some(provider.downcast_ref::<Opened>()?.raw.downcast_ref::<BodyTable>()?.plan())
+}
+
+/// VALUES, or a row of constants.
+pub(super) fn has_rows_of_its_own(body: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    each_node(body, &mut |node| {
+        found |= match node {
+            LogicalPlan::Values(_) => true,
+            LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
+            _ => false,
+        };
+    })?;
+    Ok(found)
+}
