@@ -52,7 +52,7 @@ async fn hostile_statements_end_in_an_answer_or_an_sqlstate() {
         Ok(server) => Target::Running(server),
         Err(_) => {
             let files = Files {
-                policy: "p, eve, *, read, allow, , ,\n".into(),
+                policy: "p, eve, *, select, allow\np2, eve, *, unfiltered\n".into(),
                 users: vec![("eve".into(), String::new())],
                 settings: "[engine]\nmemory_bytes = 268435456\nstatement_timeout_ms_max = 2000\n".into(),
                 ..Files::default()

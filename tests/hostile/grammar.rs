@@ -6,13 +6,18 @@ use rand::rngs::StdRng;
 /// The longest statement.
 const BYTES_MAX: usize = 100_000;
 
+/// As deep as the random queries go: the deep constructs are made without recursion.
+const DEPTH_MAX: usize = 40;
+
 pub struct Grammar {
     rng: StdRng,
+    /// Of the random query so far.
+    depth: usize,
 }
 
 impl Grammar {
     pub fn new(rng: StdRng) -> Self {
-        Self { rng }
+        Self { rng, depth: 0 }
     }
 
     pub fn statement(&mut self) -> String {
@@ -263,15 +268,24 @@ impl Grammar {
         self.query(&mut fuel)
     }
 
-    fn spend(fuel: &mut usize) -> bool {
+    /// One level further in; `false` where there is no fuel for it, or it would be too deep.
+    fn enter(&mut self, fuel: &mut usize) -> bool {
         *fuel = fuel.saturating_sub(1);
-        *fuel > 0
+        let goes_on = *fuel > 0 && self.depth < DEPTH_MAX;
+        self.depth += usize::from(goes_on);
+        goes_on
     }
 
     fn query(&mut self, fuel: &mut usize) -> String {
-        if !Self::spend(fuel) {
+        if !self.enter(fuel) {
             return "SELECT 1 AS a".into();
         }
+        let made = self.inner_query(fuel);
+        self.depth -= 1;
+        made
+    }
+
+    fn inner_query(&mut self, fuel: &mut usize) -> String {
         match self.below(8) {
             0 => format!("({}) UNION ALL ({})", self.query(fuel), self.query(fuel)),
             1 => format!("WITH q AS ({}) SELECT a FROM q x, q y", self.query(fuel)),
@@ -289,9 +303,15 @@ impl Grammar {
     }
 
     fn expression(&mut self, fuel: &mut usize) -> String {
-        if !Self::spend(fuel) {
+        if !self.enter(fuel) {
             return self.pick(&["a", "1", "2.5", "NULL", "-3"]).into();
         }
+        let made = self.inner_expression(fuel);
+        self.depth -= 1;
+        made
+    }
+
+    fn inner_expression(&mut self, fuel: &mut usize) -> String {
         match self.below(10) {
             0 => format!("({} + {})", self.expression(fuel), self.expression(fuel)),
             1 => format!("{} - {}", self.expression(fuel), self.expression(fuel)),

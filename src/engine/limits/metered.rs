@@ -23,6 +23,10 @@ impl Metered {
     pub(super) fn for_tokens(tokens: usize) -> Self {
         Self { steps_left: Cell::new(tokens.saturating_mul(STEPS_PER_TOKEN).max(STEPS_MIN)) }
     }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.steps_left.get() == 0
+    }
 }
 
 /// What PostgreSQL's dialect answers otherwise than the default.
