@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::baseline;
 use super::compile::{BoundObject, Policies};
 use super::decide::SessionPolicy;
 use super::enforce::{Class, Oracle, matches, request, schema_request, word};
@@ -141,7 +142,8 @@ impl<'a> Court<'a> {
         let (ours, theirs) = self.answers(&session, class, *matter)?;
         let differs = match (ours, theirs) {
             (true, false) => true,
-            // lakegate hides what Casbin cannot know of: that a line no longer fits its table, a record beside its fields
+            // lakegate hides what Casbin cannot know of: that a line no longer fits its table, a record beside its fields, a
+            // column that came after its table was restricted
             (false, true) => !self.is_excused(&session, class, *matter)?,
             (true, true) | (false, false) => false,
         };
@@ -201,11 +203,15 @@ impl<'a> Court<'a> {
             let masks = gathered.masks.iter().filter_map(|l| self.policies.bound.masks.get(&(*l, gathered.object)));
             masks.flatten().any(|(c, typed)| *c == column && typed.is_none())
         };
+        let came_later = |object: &BoundObject| match session.gather(object.id) {
+            Some((_, gathered)) => baseline::unnamed(self.policies, object, &gathered),
+            None => BTreeSet::new(),
+        };
         match matter {
             Matter::Admin | Matter::Schema(..) => Ok(false),
-            Matter::Column(at, column) => Ok(self
-                .column(at, column)
-                .is_some_and(|(object, name)| object.raw_columns.contains(name) || unfit_mask(object, column))),
+            Matter::Column(at, column) => Ok(self.column(at, column).is_some_and(|(object, name)| {
+                object.raw_columns.contains(name) || unfit_mask(object, column) || came_later(object).contains(name)
+            })),
             Matter::Table(at, action) => {
                 let Some(object) = self.policies.objects.get(at) else { return Ok(true) };
                 let Some((_, gathered)) = session.gather(object.id) else { return Ok(true) };
@@ -217,8 +223,9 @@ impl<'a> Court<'a> {
                     return Ok(true);
                 }
                 // a table without a column left is no table
+                let later = came_later(object);
                 for (column, field) in object.schema.fields().iter().enumerate() {
-                    let raw = object.raw_columns.contains(field.name());
+                    let raw = object.raw_columns.contains(field.name()) || later.contains(field.name());
                     if !raw && !unfit_mask(object, column) && self.oracle.shows(class, object, field.name())? {
                         return Ok(false);
                     }

@@ -246,10 +246,12 @@ const ROLES: &[&str] = &[
 /// Both protocols' answers to each part of a statement, `name` taken out.
 async fn told(client: &Client, sql: &str, name: &str) -> Vec<String> {
     let mut answers = vec![];
+    // a value of a type that the client does not read is told in hexadecimal
+    let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
     for part in sql.split("; ") {
         answers.push(simple(client, part).await.replace(name, "X"));
         if !part.contains('$') {
-            answers.push(extended(client, part).await.replace(name, "X"));
+            answers.push(extended(client, part).await.replace(name, "X").replace(&hex, "X"));
         } else if let Err(error) = client.prepare(part).await {
             answers.push(crate::gateway::told(&error).replace(name, "X"));
         }

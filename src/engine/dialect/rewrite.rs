@@ -1,5 +1,6 @@
-//! What the planner rejects or loses before any hook sees it: FETCH FIRST, `pg_catalog.` in front of functions, operators and types, COLLATE of the one collation there is, casts to reg-types, ARRAY(subquery). How tight
-//! IS DISTINCT FROM binds is `precedence`'s.
+//! What the planner rejects or loses before any hook sees it: FETCH FIRST, `pg_catalog.` in front of functions, operators
+//! and types, COLLATE of the one collation there is, casts to reg-types, ARRAY(subquery). How tight IS DISTINCT FROM binds is
+//! `precedence`'s.
 
 use std::ops::ControlFlow;
 

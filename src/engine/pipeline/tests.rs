@@ -159,7 +159,7 @@ impl Shop {
         physical
             .apply(|node| {
                 let shown = displayable(node.as_ref()).one_line().to_string();
-                if node.is::<DataSourceExec>() && shown.contains(".parquet") && !shown.contains("name") {
+                if node.is::<DataSourceExec>() && shown.contains(".parquet") && !shown.contains("/products-") {
                     files += shown.matches(".parquet").count();
                     groups += row_groups(node.as_ref());
                 }

@@ -255,7 +255,9 @@ impl Scan {
         let found = prepared.columns();
         let same = |(found, column): (&tokio_postgres::Column, &Column)| {
             let digits = column.oid != NUMERIC || found.type_modifier() == column.typmod;
-            found.type_().oid() == column.oid && digits
+            // a column that was dropped and made anew has the name and the type of the old one, and none of its rights
+            let same_column = found.column_id().is_none_or(|id| id == column.attnum);
+            found.type_().oid() == column.oid && digits && same_column
         };
         if found.len() != self.columns.len() || !found.iter().zip(&self.columns).all(same) {
             return Err(Error::new(Kind::CachedPlanChanged, "cached plan must not change result type"));
