@@ -205,7 +205,6 @@ async fn a_quoted_name_is_never_text_again() {
         "SELECT (TABLE {})",
         "SELECT 1 WHERE 1 IN (TABLE {})",
         "SELECT EXISTS (TABLE {})",
-        "SELECT ARRAY(TABLE {})",
         "WITH w AS (TABLE {}) TABLE w",
         "WITH w AS (SELECT 1) TABLE {}",
         "VALUES ((TABLE {}))",
