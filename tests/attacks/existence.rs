@@ -246,14 +246,15 @@ const ROLES: &[&str] = &[
 /// Both protocols' answers to each part of a statement, `name` taken out.
 async fn told(client: &Client, sql: &str, name: &str) -> Vec<String> {
     let mut answers = vec![];
-    // a value of a type that the client does not read is told in hexadecimal
-    let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    // values of the extended protocol are shown as bytes
+    let bytes: String = name.bytes().map(|b| format!("{b:02x}")).collect();
+    let without = |answer: String| answer.replace(name, "X").replace(&bytes, "X");
     for part in sql.split("; ") {
-        answers.push(simple(client, part).await.replace(name, "X"));
+        answers.push(without(simple(client, part).await));
         if !part.contains('$') {
-            answers.push(extended(client, part).await.replace(name, "X").replace(&hex, "X"));
+            answers.push(without(extended(client, part).await));
         } else if let Err(error) = client.prepare(part).await {
-            answers.push(crate::gateway::told(&error).replace(name, "X"));
+            answers.push(without(crate::gateway::told(&error)));
         }
     }
     simple(client, "DEALLOCATE ALL").await;

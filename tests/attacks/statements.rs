@@ -235,7 +235,7 @@ async fn a_quoted_name_is_never_text_again() {
         assert!(answer.starts_with(expect), "{argument}: {answer}");
     }
     // several statements go on as they were written
-    let several = "SELECT 1 AS \"a\"\"; SELECT 2\"; /* ; */ SELECT U&'\\0061;' AS x; TABLE \"(SELECT 42) t\"";
+    let several = "SELECT 1 AS \"a\"\"; SELECT 2\"; /* ; */ SELECT 'a;' AS x; TABLE \"(SELECT 42) t\"";
     assert_eq!(simple(&client, several).await, absent("(SELECT 42) t"));
     let several = "SELECT E'a;\\'b' AS \"c;d\"; SELECT $q$;$q$;; SELECT 'last'";
     assert_eq!(simple(&client, several).await, "a;'b\n(1)\n;\n(1)\nlast\n(1)");
