@@ -152,6 +152,9 @@ impl<'a> Maker<'a> {
         if it.place == Place::Kafka {
             let hidden: BTreeSet<String> = self.hands.iter().flat_map(|hand| hand.hidden(object)).collect();
             query.items = it.columns.iter().filter(|(name, _)| !hidden.contains(name)).cloned().collect();
+            if query.items.is_empty() {
+                query.items.push(("count(*)".into(), Kind::Int8));
+            }
         }
         Statement { query, parameters: vec![], kinds: self.kinds, objects: self.objects }
     }

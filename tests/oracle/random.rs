@@ -10,7 +10,7 @@ pub struct Dice(StdRng);
 impl Dice {
     /// `stream`: which of the seed's sequences. Two streams share nothing.
     pub fn new(seed: u64, stream: &[u64]) -> Self {
-        let mixed = std::iter::once(&seed).chain(stream).fold(0, |state, n| {
+        let mixed = std::iter::once(&seed).chain(stream).fold(0u64, |state, n| {
             // the constants of splitmix64: neighbours must not begin alike
             let z = (state ^ n).wrapping_add(0x9E37_79B9_7F4A_7C15);
             let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
