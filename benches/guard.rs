@@ -41,6 +41,7 @@ fn object(n: usize) -> Arc<Object> {
     Arc::new(Object {
         id: ObjectId::of(&name.to_string()),
         name,
+        column_ids: columns.iter().map(|column| vec![column.name().clone()]).collect(),
         schema: Arc::new(Schema::new(columns)),
         raw_columns: Default::default(),
         kind: ObjectKind::Table,

@@ -39,6 +39,7 @@ fn object() -> Object {
         id: ObjectId::of(&name.to_string()),
         name,
         schema: Arc::new(Schema::new(vec![Field::new("email", DataType::Utf8View, true)])),
+        column_ids: vec![vec!["email".into()]],
         raw_columns: Default::default(),
         kind: ObjectKind::Table,
     }
@@ -49,7 +50,7 @@ fn policies() -> Arc<Policies> {
     let lines = "p, plain, *, select, allow\np, hash, *, select, allow\np3, hash, shop.people, email, hash\n";
     let user =
         |name: &str| format!("[user.{name}]\nscram = \"{}\"\n", scram_verifier(name, b"sixteen byte salt", ITERATIONS));
-    let (draft, _) = Draft::parse(lines, &(user("plain") + &user("hash"))).expect("the lines are right");
+    let (draft, _) = Draft::parse(lines, &[user("plain"), user("hash")].concat()).expect("the lines are right");
     let objects = Objects { objects: vec![object()], schemas: ["shop".to_string()].into(), ..Objects::default() };
     let key = Secret::new(b"the key of this deployment".to_vec());
     Arc::new(Policies::compile(&draft, &objects, &key, 1).expect("the lines bind").0)

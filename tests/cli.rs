@@ -126,6 +126,8 @@ fn help_teaches_by_example() {
 #[tokio::test]
 async fn a_strangers_name_begins_no_line_of_the_log() {
     const NAME: &str = "x\n2026-01-01T00:00:00.000000Z  INFO audit: statement user=\"admin\" outcome=\"ok\"\r\u{1b}[2J";
+    let address_of = regex::Regex::new(r"127\.0\.0\.1:\d+").unwrap();
+    let begin = regex::Regex::new(r"^20\d\d-\d\d-\d\dT[\d:.]+Z ( INFO|DEBUG| WARN)").unwrap();
     for format in ["text", "json"] {
         let home = home(&format!("[log]\nformat = '{format}'\nfilter = 'info,lakegate=debug'"));
         write_private(home.path(), "policies/policy.csv", "");
@@ -143,15 +145,13 @@ async fn a_strangers_name_begins_no_line_of_the_log() {
                 return line;
             }
         };
-        let address = regex::Regex::new(r"127\.0\.0\.1:\d+").unwrap();
         let serving = until("serving");
-        let address = address.find(&serving).unwrap().as_str().parse().unwrap();
+        let address = address_of.find(&serving).unwrap().as_str().parse().unwrap();
         Client::log_in(address, NAME, "guess").await.err().unwrap();
         until("login failed");
         until("error sent");
         process.kill().unwrap();
         process.wait().unwrap();
-        let begin = regex::Regex::new(r"^20\d\d-\d\d-\d\dT[\d:.]+Z ( INFO|DEBUG| WARN)").unwrap();
         for line in &log {
             assert!(!line.contains(char::is_control), "{line:?}");
             match format {

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use lakegate::sources::Writer;
+use lakegate::sources::{Table, Writer};
 use lakegate::types::TableName;
 use serde_json::json;
 use tempfile::TempDir;
@@ -46,9 +46,12 @@ pub fn run(scale: Scale) -> Result<String> {
         ROWS - 1
     );
     let (sql, writer, files) = (insert.as_str(), Arc::clone(&own.writer), FLOOR_FILES);
+    let planned = runtime.block_on(own.table(&name()))?;
     let arms = [
         Arm::timed("lakegate, INSERT", gateway.running.process(), || runtime.block_on(client.simple(sql)).map(|_| ())),
-        Arm::timed("lakegate, lake writer", Process::Ours, || runtime.block_on(append(&writer, &batch))),
+        Arm::timed("lakegate, lake writer", Process::Ours, || {
+            runtime.block_on(append(&writer, planned.as_ref(), &batch))
+        }),
         Arm::telling("PyIceberg (peer)", || iceberg.time(&json!({ "do": "iceberg_append" }))),
         Arm::telling("four files and a swap (limit)", || floor.time(&json!({ "do": "floor_commit", "files": files }))),
     ];
@@ -121,9 +124,9 @@ async fn lakes() -> Result<(Gateway, Lake)> {
     Ok((behind.serve()?, own))
 }
 
-async fn append(writer: &Arc<dyn Writer>, batch: &RecordBatch) -> Result<()> {
+async fn append(writer: &Arc<dyn Writer>, planned: &dyn Table, batch: &RecordBatch) -> Result<()> {
     let rows = futures::stream::iter([Ok(batch.clone())]);
-    let rows = writer.append(&name(), Box::pin(RecordBatchStreamAdapter::new(schema(), rows))).await?;
+    let rows = writer.append(planned, Box::pin(RecordBatchStreamAdapter::new(schema(), rows))).await?;
     ensure!(rows == ROWS as u64, "{rows} rows were written");
     Ok(())
 }

@@ -17,7 +17,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use lakegate::metastore::{self, Metastore};
 use lakegate::policy::scram::{ITERATIONS, scram_verifier};
-use lakegate::sources::{self, Writer};
+use lakegate::sources::{self, Source, Table, Writer};
 use lakegate::types::TableName;
 use tempfile::TempDir;
 
@@ -32,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A lake without a server.
 pub struct Lake {
     dir: TempDir,
+    source: Arc<dyn Source>,
     pub writer: Arc<dyn Writer>,
 }
 
@@ -60,9 +61,16 @@ impl Lake {
         let config = metastore::Config { path: dir.path().join("metastore.db"), ..Default::default() };
         let metastore = Arc::new(Metastore::open(&config).await?);
         let described = sources::Config::Iceberg(toml::from_str(&text)?);
-        let writer = sources::connect("lake", &described, &metastore)?.writer().context("a lake can be written")?;
+        let source = sources::connect("lake", &described, &metastore)?;
+        let writer = source.writer().context("a lake can be written")?;
         writer.create_schema(schema).await?;
-        Ok(Self { dir, writer })
+        Ok(Self { dir, source, writer })
+    }
+
+    /// A table as a statement would be planned over it now.
+    pub async fn table(&self, name: &TableName) -> Result<Arc<dyn Table>> {
+        let tables = self.source.tables().await?;
+        tables.into_iter().find(|table| table.name() == name).with_context(|| format!("{name} is not there"))
     }
 
     /// Makes the table and fills it in one commit; the rows written.

@@ -28,12 +28,14 @@ pub struct Draft {
     pub hash: u64,
 }
 
+type Read = Result<Arc<Draft>, Vec<Fault>>;
+
 /// A catalog's folder, read again when its files can have changed.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     /// What was read last, and the look before that.
-    read: Option<(Glance, Result<Arc<Draft>, Vec<Fault>>)>,
+    read: Option<(Glance, Read)>,
 }
 
 impl Folder {

@@ -44,7 +44,7 @@ impl BodyTable {
         }
         let body = state.optimize(&self.plan)?;
         let passes = |c: &&Column| self.schema.index_of(&c.name).is_ok_and(|at| passes(&body, at, false));
-        Ok(filters.iter().filter(|f| f.column_refs().iter().all(|c| passes(c))).cloned().collect())
+        Ok(filters.iter().filter(|f| f.column_refs().iter().all(&passes)).cloned().collect())
     }
 }
 

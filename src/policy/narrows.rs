@@ -25,6 +25,9 @@ use crate::types::ObjectId;
 /// Dataset → every object that its body reads, at any depth.
 pub type Reads = BTreeMap<ObjectId, BTreeSet<ObjectId>>;
 
+/// A right on a whole schema.
+type Right = &'static dyn Fn(&SessionPolicy, &str) -> bool;
+
 /// `new` gives nobody anything that `old` does not. Both are bound to the same objects.
 pub fn narrows(new: &Arc<Policies>, old: &Arc<Policies>, reads: &Reads) -> bool {
     let same_objects = new.objects.len() == old.objects.len()
@@ -92,7 +95,7 @@ impl Pair<'_> {
 
     fn narrows(&self, schemas: &BTreeSet<String>) -> bool {
         let before = |right: &dyn Fn(&SessionPolicy) -> bool| self.old.as_ref().is_some_and(right);
-        let wide: [&dyn Fn(&SessionPolicy, &str) -> bool; 3] = [
+        let wide: [Right; 3] = [
             &|session, schema| session.may_create(schema),
             &|session, schema| session.may_drop_schema(schema),
             &|session, schema| session.may_know(schema),

@@ -59,10 +59,12 @@ impl Ingester {
     }
 }
 
+type Specs = Result<Vec<Spec>, Vec<Fault>>;
+
 /// The pipelines of the configuration, their tables made.
 pub(super) async fn pipelines(config: &Config, metastore: Arc<Metastore>) -> Result<Pipelines> {
     let catalog_dir = config.catalog_dir.clone();
-    let mut known: Option<(Glance, Result<Vec<Spec>, Vec<Fault>>)> = None;
+    let mut known: Option<(Glance, Specs)> = None;
     let read = Box::new(move || match &known {
         Some((glance, specs)) if glance.still_holds() => specs.clone(),
         _ => {
@@ -77,7 +79,7 @@ pub(super) async fn pipelines(config: &Config, metastore: Arc<Metastore>) -> Res
 }
 
 /// What `catalog/pipelines/` says beside the sources it speaks of.
-pub(super) fn specs(catalog_dir: &Path) -> Result<Vec<Spec>, Vec<Fault>> {
+pub(super) fn specs(catalog_dir: &Path) -> Specs {
     let catalog = Draft::read(catalog_dir)?;
     let known: Vec<ingest::Known<'_>> =
         catalog.sources.iter().map(|s| ingest::Known { name: &s.name, config: &s.config, hash: s.hash }).collect();

@@ -272,9 +272,12 @@ struct Drawn<'a> {
 const BOOTSTRAP: &str =
     "p, root, *, select, allow\np, root, *, create, allow\np, root, *, insert, allow\np2, root, *, unfiltered\n";
 
+/// The rows of each object, and where the second half of them begins.
+type Halves<'a> = Vec<(&'a [Row], usize)>;
+
 impl Drawn<'_> {
     /// A and each B, with their rows and where the second half begins.
-    fn worlds(&self) -> Vec<(String, Vec<(&[Row], usize)>)> {
+    fn worlds(&self) -> Vec<(String, Halves<'_>)> {
         let rows = self.shop.rows.iter().enumerate();
         let a = (A.to_string(), rows.map(|(object, rows)| (rows.as_slice(), self.shop.half(object))).collect());
         let bs = self.hands.iter().enumerate().map(|(user, hand)| (b(user), hand.world()));

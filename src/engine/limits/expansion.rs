@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(outcome(&format!("SELECT count(*) FROM t GROUP BY CUBE ({})", columns(100))), "54001");
         let products = vec![format!("ROLLUP ({})", columns(9)); 5].join(", ");
         assert_eq!(outcome(&format!("SELECT count(*) FROM t GROUP BY {products}")), "54001");
-        let sets = vec!["GROUPING SETS ((a1), (a2), (a3))"; 9].join(", ");
+        let sets = ["GROUPING SETS ((a1), (a2), (a3))"; 9].join(", ");
         assert_eq!(outcome(&format!("SELECT count(*) FROM t GROUP BY {sets}")), "54001");
         assert_eq!(outcome(&format!("SELECT 1 WHERE EXISTS (SELECT FROM t GROUP BY CUBE ({}))", columns(22))), "54001");
     }
