@@ -48,7 +48,7 @@ pub use seal::Sealed;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// How long Casbin may judge a policy before it comes into force. What there is no time for is a sample; changed lines
+    /// How long Casbin is asked about a policy before it comes into force, once it has read it. What there is no time for is a sample; changed lines
     /// come first. 0: Casbin is not asked.
     pub judge_ms: u64,
 }

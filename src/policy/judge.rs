@@ -41,7 +41,6 @@ const FAULTS_MAX: usize = 20;
 /// `old`: whose lines are known. An error names the line, the subject and the object of each difference.
 pub fn judge(policies: &Arc<Policies>, old: Option<&Policies>, config: &Config) -> Result<Judgement, Vec<Fault>> {
     let begin = Instant::now();
-    let deadline = begin.checked_add(Duration::from_millis(config.judge_ms));
     let seed = policies.hash();
     let mut judgement = Judgement { asked: 0, of: 0, seed, took: Duration::ZERO };
     if config.judge_ms == 0 {
@@ -52,6 +51,8 @@ pub fn judge(policies: &Arc<Policies>, old: Option<&Policies>, config: &Config) 
         vec![Fault { file: policies.draft.policy_file.clone(), line: 1, column: 1, text }]
     };
     let court = Court::new(policies).map_err(unable)?;
+    // the time is for questions: reading the lines takes what it takes
+    let deadline = Instant::now().checked_add(Duration::from_millis(config.judge_ms));
     let all = court.questions();
     judgement.of = all;
     let mut faults = vec![];

@@ -14,12 +14,12 @@ use std::sync::Arc;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, lit};
 
-use super::Action;
 use super::compile::{BoundObject, Policies, Subject};
 use super::decide::{Gathered, SessionPolicy, allowed};
 use super::file::lines::{ACTIONS, Permit};
 use super::file::object::{Segment, Target};
 use super::language::Mask;
+use super::{Action, baseline};
 use crate::types::ObjectId;
 
 /// Dataset → every object that its body reads, at any depth.
@@ -74,6 +74,8 @@ struct Said {
     filter: Option<BTreeSet<String>>,
     denied_columns: BTreeSet<usize>,
     raw_columns: BTreeSet<usize>,
+    /// Columns that came later and that no line names: one that does shows them.
+    unnamed: BTreeSet<String>,
     /// Column → rank, the mask bound to the principal's attributes, and whether it looks at its own column alone.
     masks: BTreeSet<(usize, u8, String, bool)>,
 }
@@ -140,6 +142,7 @@ fn said(session: &SessionPolicy, object: ObjectId) -> Option<Said> {
         filter: filter(session, &gathered),
         denied_columns: about(false),
         raw_columns: about(true).into_iter().filter(|c| is_raw(bound, *c)).collect(),
+        unnamed: baseline::unnamed(policies, bound, &gathered),
         masks: masks(session, bound, &gathered),
     })
 }
@@ -200,6 +203,7 @@ impl Said {
             && (self.withheld || !old.withheld)
             && self.denied_columns.is_superset(&old.denied_columns)
             && self.raw_columns.is_subset(&old.raw_columns)
+            && self.unnamed.is_superset(&old.unnamed)
             && self.masks.is_superset(&old.masks)
             // a new mask that looks at other columns could show what they hide
             && self.masks.difference(&old.masks).all(|(_, _, _, own)| *own)
