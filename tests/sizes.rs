@@ -131,7 +131,12 @@ async fn what_would_make_large_values_asks_first() {
             "SELECT max(octet_length(repeat('x', 3000000) || a)) FROM generate_series(1, 100) t(a)",
             "3000003\n|ERROR 53200",
         ),
-        ("SELECT octet_length(repeat('x', 40000000) || repeat('y', 40000000))", "ERROR 54000"),
+        // of rows: as constants they would stand in the plan, where every name that holds one is as long
+        (
+            "SELECT octet_length(repeat('x', 40000000 + a::int % 2) || repeat('y', 40000000 + a::int % 2)) \
+             FROM generate_series(1, 1) t(a)",
+            "ERROR 54000",
+        ),
         ("SELECT cardinality(string_to_array(repeat('a,', 3000000), ','))", either),
         ("SELECT 'a' || NULL || 'b' IS NULL, 'a' || 1 || 'b', ARRAY[1] || 2", "t|a1b|{1,2}\n"),
     ];
@@ -140,7 +145,8 @@ async fn what_would_make_large_values_asks_first() {
         |n: usize| (0..n).map(|i| format!("octet_length(repeat('x{i}', 20000000))")).collect::<Vec<_>>().join(" + ");
     let ctes: String = (1..=30).map(|i| format!(", c{i} AS (SELECT s || s AS s FROM c{})", i - 1)).collect();
     check(&[
-        (format!("SELECT {}", wide(40)), either),
+        // constants: planning may take its time out before the pool is asked for all of them
+        (format!("SELECT {}", wide(40)), "ERROR 54000|ERROR 53200|ERROR 57014"),
         (
             format!(
                 "WITH c0 AS (SELECT 'xyz' || a AS s FROM generate_series(1, 3) t(a)){ctes} SELECT length(s) FROM c30"
