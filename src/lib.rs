@@ -11,6 +11,8 @@ pub mod error;
 pub mod glance;
 /// A value that cannot be printed by accident.
 pub mod secret;
+/// PostgreSQL's types: oids, names, and how each lies in Arrow.
+pub(crate) mod pgtype;
 /// One token down, one "all done" up.
 pub mod shutdown;
 /// Tracing set-up and the name of every metric.
@@ -33,6 +35,8 @@ pub mod metastore;
 pub mod policy;
 /// Answers from a stored equal.
 pub mod reflection;
+/// PostgreSQL's language: text to typed plan.
+pub(crate) mod sql;
 /// Where raw tables come from: Postgres, Kafka, Iceberg, memory.
 pub mod sources;
 

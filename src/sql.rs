@@ -1,0 +1,13 @@
+//! PostgreSQL's language: text to a typed query, and a typed query to a plan in which every type already fits. It knows
+//! neither policy nor catalog: relations come through [`bind::Relations`].
+//!
+//! `image` the rows of pg_proc, pg_operator, pg_cast, pg_aggregate · `resolve` which function an operator or a name is ·
+//! `bind` AST → [`query::Query`] · `lower` → DataFusion · `functions` what each function computes, over whole arrays.
+
+pub(crate) mod expr;
+pub(crate) mod functions;
+pub(crate) mod image;
+pub(crate) mod kernel;
+pub(crate) mod numeric;
+pub(crate) mod query;
+pub(crate) mod resolve;

@@ -1,0 +1,131 @@
+//! Every kernel by its `prosrc`, one family a file. A function of the image without a kernel is 0A000 where it is called.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use arrow::datatypes::DataType;
+
+use super::image::Proc;
+use super::kernel::Kernel;
+use crate::pgtype::Ty;
+
+mod array;
+mod binary;
+mod boolean;
+mod datetime;
+mod float;
+mod integer;
+mod json;
+mod network;
+mod numeric;
+mod object;
+mod range;
+mod record;
+mod series;
+mod session;
+mod text;
+mod uuid;
+
+static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
+    let families = [
+        array::KERNELS,
+        binary::KERNELS,
+        boolean::KERNELS,
+        datetime::KERNELS,
+        float::KERNELS,
+        integer::KERNELS,
+        json::KERNELS,
+        network::KERNELS,
+        numeric::KERNELS,
+        object::KERNELS,
+        range::KERNELS,
+        record::KERNELS,
+        series::KERNELS,
+        session::KERNELS,
+        text::KERNELS,
+        uuid::KERNELS,
+    ];
+    families.into_iter().flatten().copied().collect()
+});
+
+/// How values of a type that Arrow does not compare as PostgreSQL does are made comparable: the kernel of that name gives
+/// an array whose native order and equality are the type's (btree operator class). `None`: they are so already.
+pub(crate) fn key(type_oid: u32, data_type: &DataType) -> Option<(&'static str, DataType)> {
+    use crate::pgtype::oid;
+    Some(match type_oid {
+        // a Decimal compares as it is
+        oid::NUMERIC if *data_type == DataType::Binary => ("key/numeric", DataType::Binary),
+        oid::BPCHAR => ("key/bpchar", DataType::Utf8),
+        oid::INTERVAL => ("key/interval", DataType::Decimal128(38, 0)),
+        oid::TIMETZ => ("key/timetz", DataType::Binary),
+        oid::JSONB => ("key/jsonb", DataType::Binary),
+        oid::INET | oid::CIDR => ("key/inet", DataType::Binary),
+        _ => return None,
+    })
+}
+
+/// How the result of a function lies, where that depends on how its arguments do: numerics of a known scale keep one,
+/// nested arrays stay nested. `None`: as [`crate::pgtype::arrow`] says.
+pub(crate) fn lies_as(proc: &Proc, arguments: &[(Ty, DataType)], result: Ty) -> Option<DataType> {
+    match result.oid {
+        crate::pgtype::oid::NUMERIC => numeric::lies_as(proc, arguments),
+        _ => array::lies_as(proc, arguments, result),
+    }
+}
+
+/// The kernel of a `prosrc`.
+pub(crate) fn kernel(source: &str) -> Option<Kernel> {
+    KERNELS.get(source).copied()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+    use arrow::datatypes::DataType;
+
+    use super::kernel;
+    use crate::error::Result;
+    use crate::formats::postgres;
+    use crate::pgtype::{self, Ty};
+    use crate::sql::kernel::{Arg, Call, Env};
+
+    fn apply(source: &str, args: &[Arg], types: &[Ty], result: u32, env: &Env) -> Result<ArrayRef> {
+        let kernel = kernel(source).unwrap_or_else(|| panic!("no kernel {source}"));
+        let ty = Ty::of(result);
+        let field = pgtype::field("", ty, pgtype::arrow(result).unwrap());
+        kernel(&Call { args, types, rows: 1, result: &field, result_type: ty, env })
+    }
+
+    /// The text of `source(arguments)`: each argument is a type's name and a text for its input function, `None` for NULL.
+    /// `Err` is the SQLSTATE and the message.
+    pub(in crate::sql) fn call(
+        source: &str,
+        arguments: &[(&str, Option<&str>)],
+        result: &str,
+        env: &Env,
+    ) -> Result<Option<String>, String> {
+        let shown = |e: crate::error::Error| format!("{} {}", e.kind().sqlstate(), e.message());
+        let oid = |name: &str| postgres::by_name(name).unwrap_or_else(|| panic!("no type {name}")).0;
+        let text = |value: Option<&str>| Arg::constant(Arc::new(StringArray::from(vec![value])));
+        let (mut args, mut types) = (vec![], vec![]);
+        for (name, value) in arguments {
+            let oid = oid(name);
+            let input = pgtype::functions(oid).unwrap().input;
+            let typmod = Arg::constant(Arc::new(arrow::array::Int32Array::from(vec![-1])));
+            let elem =
+                Arg::constant(Arc::new(arrow::array::UInt32Array::from(vec![pgtype::element(oid).unwrap_or(oid)])));
+            let value = apply(input, &[text(*value), elem, typmod], &[Ty::TEXT], oid, env).map_err(shown)?;
+            args.push(Arg::constant(value));
+            types.push(Ty::of(oid));
+        }
+        let result = oid(result);
+        let value = apply(source, &args, &types, result, env).map_err(shown)?;
+        assert_eq!(*value.data_type(), pgtype::arrow(result).unwrap_or(DataType::Utf8), "{source} gives another type");
+        let output = pgtype::functions(result).unwrap().output;
+        let out = apply(output, &[Arg::constant(value)], &[Ty::of(result)], 25, env).map_err(shown)?;
+        let out = out.as_string::<i32>();
+        Ok((!out.is_null(0)).then(|| out.value(0).to_string()))
+    }
+}

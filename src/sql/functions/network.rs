@@ -1,0 +1,5 @@
+//! Kernels: network.
+
+use crate::sql::kernel::Kernel;
+
+pub(super) const KERNELS: &[(&str, Kernel)] = &[];

@@ -1,0 +1,5 @@
+//! Kernels: uuid.
+
+use crate::sql::kernel::Kernel;
+
+pub(super) const KERNELS: &[(&str, Kernel)] = &[];

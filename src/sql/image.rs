@@ -1,0 +1,348 @@
+//! The rows of a real server's pg_proc, pg_operator, pg_cast and pg_aggregate (`image/*.tsv`, of PostgreSQL 15.18), read
+//! once a process. It chooses nothing; `resolve` does.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use datafusion::logical_expr::Volatility;
+
+/// `pg_catalog`, the only schema whose functions are called by bare names.
+const PG_CATALOG: u32 = 11;
+
+/// A row of pg_proc.
+#[derive(Debug)]
+pub(crate) struct Proc {
+    pub(crate) oid: u32,
+    pub(crate) name: &'static str,
+    /// `pg_catalog`, else `information_schema`.
+    pub(crate) in_catalog: bool,
+    pub(crate) kind: Kind,
+    /// Element type of a VARIADIC last argument (`any` for VARIADIC "any"); 0 where there is none.
+    pub(crate) variadic: u32,
+    pub(crate) leakproof: bool,
+    /// NULL where any argument is NULL.
+    pub(crate) strict: bool,
+    /// Returns a set.
+    pub(crate) set: bool,
+    pub(crate) volatility: Volatility,
+    /// Defaults of the last arguments, as SQL.
+    pub(crate) defaults: Vec<&'static str>,
+    pub(crate) result: u32,
+    /// Input arguments.
+    pub(crate) arguments: Vec<u32>,
+    /// OUT and TABLE columns, by name and type; empty where the result is one value.
+    pub(crate) outputs: Vec<(&'static str, u32)>,
+    /// Names of the input arguments; empty where there are none.
+    pub(crate) names: Vec<&'static str>,
+    /// `prosrc`: the name under which `functions` keeps the kernel. A function written in SQL has `name/oid`.
+    pub(crate) source: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Function,
+    Aggregate,
+    Window,
+    Procedure,
+}
+
+/// A row of pg_operator. `left` is 0 for a prefix operator.
+#[derive(Debug)]
+pub(crate) struct Operator {
+    pub(crate) oid: u32,
+    pub(crate) name: &'static str,
+    pub(crate) left: u32,
+    pub(crate) right: u32,
+    pub(crate) result: u32,
+    /// The same with its sides exchanged, and its negation; 0 where there is none.
+    pub(crate) commutator: u32,
+    pub(crate) negator: u32,
+    pub(crate) proc: &'static Proc,
+}
+
+/// A row of pg_cast.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cast {
+    pub(crate) source: u32,
+    pub(crate) target: u32,
+    pub(crate) method: CastMethod,
+    pub(crate) context: CastContext,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum CastMethod {
+    Function(&'static Proc),
+    /// The same bytes.
+    Binary,
+    /// By the text of the value.
+    Text,
+}
+
+/// Where a cast is used by itself; ordered from the narrowest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum CastContext {
+    Implicit,
+    Assignment,
+    Explicit,
+}
+
+/// A row of pg_aggregate, for the function of this oid.
+#[derive(Debug)]
+pub(crate) struct Aggregate {
+    pub(crate) kind: AggregateKind,
+    /// Arguments before WITHIN GROUP.
+    pub(crate) direct: usize,
+    pub(crate) transition: &'static str,
+    pub(crate) last: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AggregateKind {
+    Normal,
+    Ordered,
+    Hypothetical,
+}
+
+/// Every function of that name in pg_catalog.
+pub(crate) fn procs(name: &str) -> &'static [&'static Proc] {
+    PROCS.by_name.get(name).map_or(&[], Vec::as_slice)
+}
+
+/// Every function of that name in information_schema.
+pub(crate) fn information_schema_procs(name: &str) -> &'static [&'static Proc] {
+    PROCS.in_information_schema.get(name).map_or(&[], Vec::as_slice)
+}
+
+pub(crate) fn proc(oid: u32) -> Option<&'static Proc> {
+    PROCS.by_oid.get(&oid).copied()
+}
+
+/// The one function whose `prosrc` is this.
+pub(crate) fn proc_of_source(source: &str) -> Option<&'static Proc> {
+    PROCS.by_source.get(source).copied()
+}
+
+/// Every operator of that name.
+pub(crate) fn operators(name: &str) -> &'static [Operator] {
+    OPERATORS.by_name.get(name).map_or(&[], |(from, to)| &OPERATORS.all[*from..*to])
+}
+
+pub(crate) fn operator(oid: u32) -> Option<&'static Operator> {
+    OPERATORS.by_oid.get(&oid).map(|i| &OPERATORS.all[*i])
+}
+
+/// The operator that this function carries out, if there is one; comparisons are lowered by it.
+pub(crate) fn operator_of(proc: u32) -> Option<&'static Operator> {
+    OPERATORS.by_proc.get(&proc).map(|i| &OPERATORS.all[*i])
+}
+
+/// The row of pg_cast.
+pub(crate) fn cast(source: u32, target: u32) -> Option<Cast> {
+    CASTS.get(&(source, target)).copied()
+}
+
+pub(crate) fn aggregate(proc: u32) -> Option<&'static Aggregate> {
+    AGGREGATES.get(&proc)
+}
+
+struct Procs {
+    by_oid: HashMap<u32, &'static Proc>,
+    by_name: HashMap<&'static str, Vec<&'static Proc>>,
+    in_information_schema: HashMap<&'static str, Vec<&'static Proc>>,
+    by_source: HashMap<&'static str, &'static Proc>,
+}
+
+static PROCS: LazyLock<Procs> = LazyLock::new(|| {
+    let mut procs = Procs {
+        by_oid: HashMap::new(),
+        by_name: HashMap::new(),
+        in_information_schema: HashMap::new(),
+        by_source: HashMap::new(),
+    };
+    for line in include_str!("image/pg_proc.tsv").lines() {
+        // kept to the end of the process, as the rows that they are read from
+        let proc: &'static Proc = Box::leak(Box::new(proc_of(line).expect("pg_proc.tsv holds whole rows of pg_proc")));
+        procs.by_oid.insert(proc.oid, proc);
+        let names = if proc.in_catalog { &mut procs.by_name } else { &mut procs.in_information_schema };
+        names.entry(proc.name).or_default().push(proc);
+        procs.by_source.entry(proc.source.as_str()).or_insert(proc);
+    }
+    procs
+});
+
+fn proc_of(line: &'static str) -> Option<Proc> {
+    let f: Vec<&'static str> = line.split('\t').collect();
+    let &[
+        oid,
+        name,
+        namespace,
+        language,
+        variadic,
+        kind,
+        leakproof,
+        strict,
+        set,
+        volatility,
+        defaults,
+        result,
+        arguments,
+        all,
+        modes,
+        names,
+        source,
+    ] = f.as_slice()
+    else {
+        return None;
+    };
+    let oids = |text: &'static str| text.split([' ', ',']).filter(|t| !t.is_empty()).map(|t| t.parse::<u32>().ok());
+    let inner = |text: &'static str| text.trim_start_matches('{').trim_end_matches('}');
+    let list = |text: &'static str| match text {
+        "\\N" => vec![],
+        text => inner(text).split(',').map(|name| name.trim_matches('"')).collect(),
+    };
+    let modes = list(modes);
+    let all_names = list(names);
+    let is_input = |i: usize| modes.get(i).is_none_or(|m| matches!(*m, "i" | "b" | "v"));
+    let outputs = match all {
+        "\\N" => vec![],
+        all => {
+            let all = oids(inner(all)).collect::<Option<Vec<_>>>()?;
+            let outputs = all
+                .into_iter()
+                .enumerate()
+                .filter(|(i, _)| modes.get(*i).is_some_and(|m| matches!(*m, "o" | "b" | "t")));
+            outputs.map(|(i, oid)| (all_names.get(i).copied().unwrap_or(""), oid)).collect()
+        }
+    };
+    Some(Proc {
+        oid: oid.parse().ok()?,
+        name,
+        in_catalog: namespace.parse::<u32>().ok()? == PG_CATALOG,
+        kind: match kind {
+            "f" => Kind::Function,
+            "a" => Kind::Aggregate,
+            "w" => Kind::Window,
+            _ => Kind::Procedure,
+        },
+        variadic: variadic.parse().ok()?,
+        leakproof: leakproof == "t",
+        strict: strict == "t",
+        set: set == "t",
+        volatility: match volatility {
+            "i" => Volatility::Immutable,
+            "s" => Volatility::Stable,
+            _ => Volatility::Volatile,
+        },
+        defaults: match defaults {
+            "0" => vec![],
+            _ => DEFAULTS.get(&oid.parse().ok()?).cloned().unwrap_or_default(),
+        },
+        result: result.parse().ok()?,
+        arguments: oids(arguments).collect::<Option<_>>()?,
+        outputs,
+        names: all_names.into_iter().enumerate().filter(|(i, _)| is_input(*i)).map(|(_, name)| name).collect(),
+        // language 14 is SQL
+        source: if language == "14" { format!("{name}/{oid}") } else { source.to_owned() },
+    })
+}
+
+struct Operators {
+    all: Vec<Operator>,
+    by_name: HashMap<&'static str, (usize, usize)>,
+    by_oid: HashMap<u32, usize>,
+    by_proc: HashMap<u32, usize>,
+}
+
+static OPERATORS: LazyLock<Operators> = LazyLock::new(|| {
+    let rows = include_str!("image/pg_operator.tsv").lines();
+    let mut all: Vec<Operator> = rows.filter_map(operator_of_line).collect();
+    all.sort_by_key(|o| (o.name, o.oid));
+    let mut operators = Operators { all, by_name: HashMap::new(), by_oid: HashMap::new(), by_proc: HashMap::new() };
+    for (i, operator) in operators.all.iter().enumerate() {
+        operators.by_name.entry(operator.name).or_insert((i, i)).1 = i + 1;
+        operators.by_oid.insert(operator.oid, i);
+        operators.by_proc.entry(operator.proc.oid).or_insert(i);
+    }
+    operators
+});
+
+/// `None` for an operator without a function, of which there is none that can be called.
+fn operator_of_line(line: &'static str) -> Option<Operator> {
+    let f: Vec<&'static str> = line.split('\t').collect();
+    let number = |i: usize| f.get(i)?.parse::<u32>().ok();
+    Some(Operator {
+        oid: number(0)?,
+        name: f[1],
+        left: number(3)?,
+        right: number(4)?,
+        result: number(5)?,
+        commutator: number(6)?,
+        negator: number(7)?,
+        proc: proc(number(8)?)?,
+    })
+}
+
+static CASTS: LazyLock<HashMap<(u32, u32), Cast>> = LazyLock::new(|| {
+    let row = |line: &str| {
+        let f: Vec<&str> = line.split('\t').collect();
+        let (source, target) = (f.first()?.parse().ok()?, f.get(1)?.parse().ok()?);
+        let method = match *f.get(4)? {
+            "f" => CastMethod::Function(proc(f.get(2)?.parse().ok()?)?),
+            "b" => CastMethod::Binary,
+            _ => CastMethod::Text,
+        };
+        let context = match *f.get(3)? {
+            "i" => CastContext::Implicit,
+            "a" => CastContext::Assignment,
+            _ => CastContext::Explicit,
+        };
+        Some(((source, target), Cast { source, target, method, context }))
+    };
+    include_str!("image/pg_cast.tsv").lines().filter_map(row).collect()
+});
+
+static AGGREGATES: LazyLock<HashMap<u32, Aggregate>> = LazyLock::new(|| {
+    let row = |line: &'static str| {
+        let f: Vec<&'static str> = line.split('\t').collect();
+        let kind = match *f.get(1)? {
+            "n" => AggregateKind::Normal,
+            "o" => AggregateKind::Ordered,
+            _ => AggregateKind::Hypothetical,
+        };
+        let direct = f.get(2)?.parse().ok()?;
+        Some((f[0].parse().ok()?, Aggregate { kind, direct, transition: f.get(3)?, last: f.get(4)? }))
+    };
+    include_str!("image/pg_aggregate.tsv").lines().filter_map(row).collect()
+});
+
+static DEFAULTS: LazyLock<HashMap<u32, Vec<&'static str>>> = LazyLock::new(|| {
+    let rows = include_str!("image/pg_proc_defaults.tsv").lines().filter_map(|line| line.split_once('\t'));
+    rows.filter_map(|(oid, texts)| Some((oid.parse().ok()?, texts.split(';').collect()))).collect()
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_name_each_other() {
+        let plus = operators("+").iter().find(|o| o.left == 23 && o.right == 23).unwrap();
+        assert_eq!((plus.proc.source.as_str(), plus.result), ("int4pl", 23));
+        assert_eq!(operator_of(65).map(|o| o.name), Some("="));
+        assert_eq!(proc(1708).unwrap().source, "round/1708");
+        assert_eq!(aggregate(2147).unwrap().kind, AggregateKind::Normal);
+        assert_eq!(proc(3305).unwrap().defaults, ["true"]);
+        assert!(cast(23, 20).is_some_and(|c| c.context == CastContext::Implicit));
+        let each = proc(3208).unwrap();
+        assert_eq!((each.name, each.outputs.len()), ("jsonb_each", 2));
+        assert_eq!(proc(3464).unwrap().names[0], "years");
+    }
+
+    #[test]
+    fn every_row_is_read() {
+        assert_eq!(include_str!("image/pg_proc.tsv").lines().count(), PROCS.by_oid.len());
+        assert_eq!(include_str!("image/pg_aggregate.tsv").lines().count(), AGGREGATES.len());
+        assert_eq!(include_str!("image/pg_cast.tsv").lines().count(), CASTS.len());
+        assert_eq!(include_str!("image/pg_operator.tsv").lines().count(), OPERATORS.all.len());
+    }
+}

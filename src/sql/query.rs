@@ -1,0 +1,183 @@
+//! A typed query: relations with numbered columns, and what is computed over them. Names are only shown; nothing here is
+//! resolved by name again.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::TableSource;
+
+use super::expr::{ColumnId, Expr, Sort};
+use super::image::Proc;
+use crate::pgtype::Ty;
+
+use arrow::datatypes::DataType;
+
+/// SELECT, VALUES or a set operation with its WITH, ORDER BY and LIMIT.
+#[derive(Clone, Debug)]
+pub(crate) struct Query {
+    /// In the order in which they were written; a recursive one sees itself.
+    pub(crate) ctes: Vec<Cte>,
+    pub(crate) body: Body,
+    /// Over the columns of `body` (hidden ones for ORDER BY alone included), or over what `body` computes from.
+    pub(crate) order: Vec<Sort>,
+    pub(crate) offset: Option<Expr>,
+    pub(crate) limit: Option<Expr>,
+    pub(crate) with_ties: bool,
+    /// What comes out, in this order, after the ordering; a subset of the body's columns.
+    pub(crate) columns: Vec<Column>,
+}
+
+/// A column as it comes out of a relation or a query.
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    pub(crate) id: ColumnId,
+    /// Shown to clients and found by names; two may be called the same.
+    pub(crate) name: String,
+    pub(crate) ty: Ty,
+    pub(crate) data_type: DataType,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Cte {
+    pub(crate) id: CteId,
+    pub(crate) name: String,
+    pub(crate) query: Query,
+    /// `Some` for `WITH RECURSIVE` that names itself: the step, over the same columns; `query` is then the first term.
+    pub(crate) recursive: Option<Box<Recursive>>,
+    /// `MATERIALIZED`, `NOT MATERIALIZED`.
+    pub(crate) materialized: Option<bool>,
+    /// How many places read it.
+    pub(crate) references: usize,
+    /// Its columns, by the ids of `query.columns`.
+    pub(crate) columns: Vec<Column>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Recursive {
+    pub(crate) step: Query,
+    /// UNION instead of UNION ALL.
+    pub(crate) distinct: bool,
+}
+
+/// A common table expression, unique within the statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CteId(pub(crate) usize);
+
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    Select(Box<Select>),
+    Values { rows: Vec<Vec<Expr>>, columns: Vec<Column> },
+    SetOperation { operator: SetOperator, all: bool, left: Box<Query>, right: Box<Query>, columns: Vec<Column> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SetOperator {
+    Union,
+    Intersect,
+    Except,
+}
+
+/// In the order in which it is computed: from, filter, groups, having, windows (inside `targets`), targets, distinct.
+#[derive(Clone, Debug)]
+pub(crate) struct Select {
+    /// `None`: one row without columns.
+    pub(crate) from: Option<Relation>,
+    pub(crate) filter: Option<Expr>,
+    /// `Some` where there is a GROUP BY, a HAVING or an aggregate.
+    pub(crate) groups: Option<Groups>,
+    pub(crate) having: Option<Expr>,
+    /// The select list, then what only ORDER BY and DISTINCT ON need. May hold aggregates, windows and set-returning calls.
+    pub(crate) targets: Vec<Target>,
+    pub(crate) distinct: Distinct,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) expr: Expr,
+    pub(crate) column: Column,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Groups {
+    /// Every expression that some set groups by. Expressions above that equal one stand for it.
+    pub(crate) by: Vec<Expr>,
+    /// Each a choice out of `by`; one that is all of it where there are no GROUPING SETS; an empty one for no GROUP BY.
+    pub(crate) sets: Vec<Vec<usize>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Distinct {
+    None,
+    All,
+    /// DISTINCT ON: these targets; the query's `order` decides which row stays.
+    On(Vec<ColumnId>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Relation {
+    /// A table or a dataset; `columns` stand in the order of its schema.
+    Table {
+        alias: String,
+        source: SourceOf,
+        columns: Vec<Column>,
+    },
+    /// `columns` rename those of the query, place by place.
+    Subquery {
+        query: Box<Query>,
+        columns: Vec<Column>,
+        lateral: bool,
+    },
+    Cte {
+        cte: CteId,
+        columns: Vec<Column>,
+    },
+    /// Functions in FROM, side by side (ROWS FROM); `ordinality` is the last column.
+    Functions {
+        calls: Vec<FunctionCall>,
+        ordinality: Option<Column>,
+        lateral: bool,
+    },
+    Join(Box<Join>),
+}
+
+#[derive(Clone)]
+pub(crate) struct SourceOf {
+    /// As the catalog writes it; also the reference under which it is scanned.
+    pub(crate) name: String,
+    pub(crate) table: Arc<dyn TableSource>,
+}
+
+impl std::fmt::Debug for SourceOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct FunctionCall {
+    pub(crate) proc: &'static Proc,
+    /// A `Call` (set-returning or not), or any expression that stands in FROM as a function (`CAST`, `current_date`).
+    pub(crate) expr: Expr,
+    /// One for a scalar result, one for each field of a record.
+    pub(crate) columns: Vec<Column>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Join {
+    pub(crate) kind: JoinKind,
+    pub(crate) left: Relation,
+    pub(crate) right: Relation,
+    /// `None` for CROSS.
+    pub(crate) on: Option<Expr>,
+    /// The right side reads columns of the left.
+    pub(crate) lateral: bool,
+    /// USING and NATURAL under FULL JOIN: a column of its own that is COALESCE(left, right).
+    pub(crate) merged: Vec<(Column, Expr)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JoinKind {
+    Inner,
+    Left,
+    Right,
+    Full,
+}
