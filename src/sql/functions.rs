@@ -73,6 +73,11 @@ pub(crate) fn lies_as(proc: &Proc, arguments: &[(Ty, DataType)], result: Ty) -> 
     }
 }
 
+/// As [`lies_as`], for an aggregate.
+pub(crate) fn aggregate_lies_as(_aggregate: &super::expr::Aggregate) -> Option<DataType> {
+    None
+}
+
 /// The kernel of a `prosrc`.
 pub(crate) fn kernel(source: &str) -> Option<Kernel> {
     KERNELS.get(source).copied()
