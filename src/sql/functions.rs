@@ -37,6 +37,7 @@ static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
         integer::KERNELS,
         json::KERNELS,
         network::KERNELS,
+        network::MAC_KERNELS,
         numeric::KERNELS,
         object::KERNELS,
         range::KERNELS,
