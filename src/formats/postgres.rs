@@ -3,7 +3,7 @@
 //! roles and a source's own types are not resolved here.
 
 mod append;
-mod calendar;
+pub(crate) mod calendar;
 mod column;
 pub mod copy;
 mod encode;
@@ -18,6 +18,7 @@ mod types;
 
 pub use encode::{RowEncoder, text, texts};
 pub use mapping::{enum_field, field, parameter_type, pg_type, text_is_binary};
+pub(crate) use nested::{Quotes, quote};
 pub use parameter::decode_parameter;
 pub(crate) use types::{BPCHAR, NUMERIC, VARCHAR, by_internal_name, numeric_modifier};
 pub use types::{TypeRow, by_name, by_oid, type_name, types};

@@ -9,9 +9,10 @@ use super::image::Proc;
 use super::kernel::Kernel;
 use crate::pgtype::Ty;
 
-mod array;
+pub(crate) mod array;
 mod binary;
 mod boolean;
+pub(crate) mod compare;
 mod datetime;
 mod float;
 mod integer;
@@ -21,7 +22,7 @@ mod numeric;
 mod object;
 mod range;
 mod record;
-mod series;
+pub(crate) mod series;
 mod session;
 mod text;
 mod uuid;
@@ -36,6 +37,7 @@ static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
         integer::KERNELS,
         json::KERNELS,
         network::KERNELS,
+        network::MAC_KERNELS,
         numeric::KERNELS,
         object::KERNELS,
         range::KERNELS,

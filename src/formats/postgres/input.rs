@@ -17,7 +17,7 @@ use super::mapping;
 use super::types::{self, Shape, TypeRow};
 use crate::error::{Error, Kind, Result};
 
-pub(crate) use array::{DIMENSIONS_MAX, Element, Elements};
+pub(crate) use array::{DIMENSIONS_MAX, Element, Elements, delimiter, literal, words};
 pub use datetime::{date, time, timestamp, timestamptz, timetz};
 pub use interval::interval;
 pub use json::{normal_json, valid_json};
