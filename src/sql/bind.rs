@@ -20,6 +20,7 @@ mod window;
 use std::cell::Cell;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::logical_expr::TableSource;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
@@ -28,6 +29,7 @@ use super::expr::{ColumnId, Expr};
 use super::query::{Column, CteId, Query};
 use super::resolve::Context;
 use crate::error::{Error, Result};
+use crate::pgtype::Ty;
 
 use scope::Scope;
 
@@ -42,6 +44,14 @@ pub(crate) struct Found {
     pub(crate) schema: String,
     pub(crate) name: String,
     pub(crate) table: Arc<dyn TableSource>,
+}
+
+/// A column of a table that a query's rows are stored in.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredAs {
+    pub(crate) name: String,
+    pub(crate) ty: Ty,
+    pub(crate) data_type: DataType,
 }
 
 /// A statement's text and where its tables come from.
@@ -62,6 +72,12 @@ impl<'a> Binder<'a> {
     /// A whole query. Untyped literals among its columns become text.
     pub(crate) fn bind(&self, query: &ast::Query) -> Result<Query> {
         self.query(query, &Scope::root(), true)
+    }
+
+    /// A query whose columns are assigned to a table's, the first ones of `into`: 42804 where a type cannot be. Columns that
+    /// it has beyond those stay as they are, for the caller to refuse.
+    pub(crate) fn bind_stored(&self, query: &ast::Query, into: &[StoredAs]) -> Result<Query> {
+        self.stored(query, into, &Scope::root())
     }
 
     fn column_id(&self) -> ColumnId {
@@ -91,7 +107,7 @@ impl<'a> Binder<'a> {
     }
 
     fn position(&self, at: Location) -> Option<usize> {
-        if at.line == 0 {
+        if at.line == 0 || self.text.is_empty() {
             return None;
         }
         let before: usize =

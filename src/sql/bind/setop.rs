@@ -4,10 +4,11 @@ use datafusion::sql::sqlparser::ast::{self, SetExpr};
 
 use super::cte::{Bodied, set_operator};
 use super::scope::{Place, Scope};
-use super::{Binder, syntax_error};
+use super::{Binder, StoredAs, syntax_error};
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::Ty;
 use crate::sql::expr::{Expr, Kind as Node};
+use crate::sql::image::CastContext;
 use crate::sql::query::{Body, Column, Query, SetOperator};
 use crate::sql::resolve::{cast, common};
 
@@ -115,6 +116,73 @@ impl Binder<'_> {
             }
         }
         Ok((Body::Values { rows, columns: columns.clone() }, columns))
+    }
+}
+
+impl Binder<'_> {
+    /// INSERT's query: each output as its column stores it.
+    pub(super) fn stored(&self, query: &ast::Query, into: &[StoredAs], scope: &Scope<'_>) -> Result<Query> {
+        if let (SetExpr::Values(values), None, None, None) =
+            (query.body.as_ref(), &query.with, &query.order_by, &query.limit_clause)
+        {
+            return self.stored_values(values, into, scope);
+        }
+        let mut bound = self.query(query, scope, false)?;
+        let mut outputs = vec![];
+        for i in 0..bound.columns.len() {
+            let expr = match into.get(i) {
+                Some(column) => self.assigned(leaf(&bound, i), column)?,
+                None => cast::unknown_to_text(self.cx, leaf(&bound, i))?,
+            };
+            let placed = self.place(&mut bound, i, expr);
+            outputs.push(placed);
+        }
+        Ok(self.adapted(bound, outputs))
+    }
+
+    /// Each row by itself: rows of one VALUES may differ in type where they are stored.
+    fn stored_values(&self, values: &ast::Values, into: &[StoredAs], scope: &Scope<'_>) -> Result<Query> {
+        let inner = Scope::inside(scope);
+        inner.place.set(Place::Values);
+        let width = values.rows.first().map_or(0, |r| r.content.len());
+        if width > into.len() {
+            return Err(Error::new(Kind::Syntax, "INSERT has more expressions than target columns"));
+        }
+        let (mut rows, mut columns) = (vec![], vec![]);
+        for row in &values.rows {
+            if row.content.len() != width {
+                return Err(Error::new(Kind::Syntax, "VALUES lists must all be the same length"));
+            }
+            let exprs = row.content.iter().zip(into);
+            let exprs = exprs.map(|(ast, column)| self.assigned(self.expr(ast, &inner)?, column));
+            rows.push(exprs.collect::<Result<Vec<_>>>()?);
+        }
+        for column in into.iter().take(width) {
+            let (name, ty, data_type) = (column.name.clone(), column.ty, column.data_type.clone());
+            columns.push(Column { id: self.column_id(), name, ty, data_type });
+        }
+        let body = Body::Values { rows, columns: columns.clone() };
+        Ok(Query { ctes: vec![], body, order: vec![], offset: None, limit: None, with_ties: false, columns })
+    }
+
+    fn assigned(&self, expr: Expr, column: &StoredAs) -> Result<Expr> {
+        let (from, at) = (expr.ty, expr.at);
+        let wrong = || {
+            let text = format!(
+                "column \"{}\" is of type {} but expression is of type {}",
+                column.name,
+                column.ty.name(),
+                from.name()
+            );
+            let hint = "You will need to rewrite or cast the expression.";
+            Error::new(Kind::TypeMismatch, text).with_hint(hint).at(at)
+        };
+        let expr = cast::coerce(self.cx, expr, column.ty, CastContext::Assignment)?.ok_or_else(wrong)?;
+        if expr.data_type == column.data_type {
+            return Ok(expr);
+        }
+        let ty = expr.ty;
+        Ok(Expr::lying(Node::Relabel(Box::new(expr)), ty, column.data_type.clone(), at))
     }
 }
 
