@@ -13,6 +13,7 @@ pub mod functions;
 mod held;
 mod kept;
 pub(crate) mod known_columns;
+mod language;
 mod lanes;
 mod limits;
 mod machine;

@@ -132,7 +132,7 @@ impl Shop {
         let parsed = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().pop().unwrap();
         let Statement::Query(query) = parsed else { panic!("{sql}") };
         let planned =
-            pipeline::plan(shared, &facts, Deep::new(*query), vec![]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+            pipeline::plan(shared, &facts, asked(*query, sql)).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
         let mut pins = Pins::default();
         for entry in planned.reached.entries.values() {
             let Body::Table(table) = &entry.body else { continue };
@@ -443,4 +443,8 @@ async fn what_may_be_different_next_time_has_no_key() {
         assert_eq!(shop.key("root", sql).await, None, "{sql}");
     }
     assert_eq!(shop.key("ann", "SELECT id FROM views.all").await, None);
+}
+
+fn asked(query: Query, text: &str) -> pipeline::Asked {
+    pipeline::Asked { query: Deep::new(query), text: text.into(), declared: vec![], into: vec![] }
 }
