@@ -10,5 +10,6 @@ pub(crate) mod functions;
 pub(crate) mod image;
 pub(crate) mod kernel;
 pub(crate) mod numeric;
+pub(crate) mod parse;
 pub(crate) mod query;
 pub(crate) mod resolve;
