@@ -30,8 +30,12 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("network_gt", |c| compare(c, Ordering::is_gt)),
     ("network_ge", |c| compare(c, Ordering::is_ge)),
     ("network_cmp", |c| c.two(|a: &str, b: &str| Ok(of(a)?.compare(&of(b)?) as i32))),
-    ("network_larger", |c| c.two(|a: &str, b: &str| Ok(if of(a)?.compare(&of(b)?).is_gt() { a } else { b }.to_owned()))),
-    ("network_smaller", |c| c.two(|a: &str, b: &str| Ok(if of(a)?.compare(&of(b)?).is_lt() { a } else { b }.to_owned()))),
+    ("network_larger", |c| {
+        c.two(|a: &str, b: &str| Ok(if of(a)?.compare(&of(b)?).is_gt() { a } else { b }.to_owned()))
+    }),
+    ("network_smaller", |c| {
+        c.two(|a: &str, b: &str| Ok(if of(a)?.compare(&of(b)?).is_lt() { a } else { b }.to_owned()))
+    }),
     ("network_sub", |c| both(c, |a, b| a.bits > b.bits && b.holds(a))),
     ("network_subeq", |c| both(c, |a, b| b.holds(a))),
     ("network_sup", |c| both(c, |a, b| a.bits < b.bits && a.holds(b))),
@@ -49,7 +53,9 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("network_netmask", |c| c.one(|text: &str| whole(of(text)?, Inet::mask))),
     ("network_hostmask", |c| c.one(|text: &str| whole(of(text)?, host_mask))),
     ("inet_set_masklen", |c| c.two(|text: &str, bits: i32| with_bits(of(text)?, bits).map(|inet| inet.spelt()))),
-    ("cidr_set_masklen", |c| c.two(|text: &str, bits: i32| with_bits(of(text)?, bits).map(|inet| inet.masked().shown()))),
+    ("cidr_set_masklen", |c| {
+        c.two(|text: &str, bits: i32| with_bits(of(text)?, bits).map(|inet| inet.masked().shown()))
+    }),
     ("inet_merge", |c| c.two(|a: &str, b: &str| merged(of(a)?, of(b)?))),
     ("inetnot", |c| c.one(|text: &str| number(of(text)?, |inet| !inet.number() & all(inet)))),
     ("inetand", |c| c.two(|a: &str, b: &str| combined(of(a)?, of(b)?, "AND", |a, b| a & b))),
@@ -94,9 +100,9 @@ fn whole(inet: Inet, f: impl Fn(&Inet) -> u128) -> Result<String> {
 
 fn with_bits(inet: Inet, bits: i32) -> Result<Inet> {
     let wanted = if bits == -1 { Some(inet.max_bits()) } else { u8::try_from(bits).ok() };
-    let bits = wanted.filter(|bits| *bits <= inet.max_bits()).ok_or_else(|| {
-        Error::new(Kind::InvalidParameter, format!("invalid mask length: {bits}"))
-    })?;
+    let bits = wanted
+        .filter(|bits| *bits <= inet.max_bits())
+        .ok_or_else(|| Error::new(Kind::InvalidParameter, format!("invalid mask length: {bits}")))?;
     Ok(Inet { bits, ..inet })
 }
 

@@ -73,9 +73,8 @@ fn macaddr(text: &str) -> Result<[u8; 6]> {
     let numbers = FORMS.iter().find_map(|form| scan(text.as_bytes(), form)).ok_or_else(|| invalid("macaddr", text))?;
     let octets = numbers.iter().map(|number| u8::try_from(*number)).collect::<Result<Vec<u8>, _>>();
     let octets = octets.ok().and_then(|octets| octets.try_into().ok());
-    octets.ok_or_else(|| {
-        Error::new(Kind::NumericRange, format!("invalid octet value in \"macaddr\" value: \"{text}\""))
-    })
+    octets
+        .ok_or_else(|| Error::new(Kind::NumericRange, format!("invalid octet value in \"macaddr\" value: \"{text}\"")))
 }
 
 /// As sscanf reads: blanks before a number, and a 0x, count for nothing.
