@@ -82,6 +82,7 @@ pub(crate) fn key(type_oid: u32, data_type: &DataType) -> Option<(&'static str, 
         oid::TIMETZ => ("key/timetz", DataType::Binary),
         oid::JSONB => ("key/jsonb", DataType::Binary),
         oid::INET | oid::CIDR => ("key/inet", DataType::Binary),
+        _ if range::is(type_oid) => ("key/range", DataType::Binary),
         _ => return None,
     })
 }
