@@ -97,8 +97,9 @@ pub(crate) fn lies_as(proc: &Proc, arguments: &[(Ty, DataType)], result: Ty) -> 
 }
 
 /// As [`lies_as`], for an aggregate.
-pub(crate) fn aggregate_lies_as(_aggregate: &super::expr::Aggregate) -> Option<DataType> {
-    None
+pub(crate) fn aggregate_lies_as(call: &super::expr::Aggregate) -> Option<DataType> {
+    let arguments: Vec<_> = call.arguments.iter().map(|a| (a.ty, a.data_type.clone())).collect();
+    aggregate::lies_as(call.proc, &arguments)
 }
 
 /// The kernel of a `prosrc`.
