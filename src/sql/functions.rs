@@ -9,6 +9,7 @@ use super::image::Proc;
 use super::kernel::Kernel;
 use crate::pgtype::Ty;
 
+pub(crate) mod aggregate;
 pub(crate) mod array;
 mod binary;
 mod boolean;
