@@ -1,0 +1,1 @@
+//! Arrays against PostgreSQL's answers.
