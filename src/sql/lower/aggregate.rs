@@ -9,8 +9,9 @@ use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams, GroupingSet};
 use datafusion::logical_expr::logical_plan::Aggregate as AggregateNode;
-use datafusion::logical_expr::{AggregateUDF, Expr as Lowered, LogicalPlan, LogicalPlanBuilder, Union, lit};
+use datafusion::logical_expr::{AggregateUDF, Expr as Lowered, LogicalPlan, LogicalPlanBuilder, SortExpr, Union, lit};
 
+use super::function::KernelFunction;
 use super::order::{has_key, key_of};
 use super::select::found;
 use super::special::{Op, Special};
@@ -18,6 +19,8 @@ use super::{Flow, Lower};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::pgtype::{self, Ty};
 use crate::sql::expr::{Aggregate, Expr, Kind};
+use crate::sql::functions;
+use crate::sql::image::{Kind as ProcKind, Proc};
 use crate::sql::query::Groups;
 
 pub(super) fn call(
@@ -184,37 +187,46 @@ impl<'a> Lower<'a> {
     /// One call, over the rows of `flow`.
     fn aggregate(&mut self, flow: &mut Flow, aggregate: &'a Aggregate, e: &Expr) -> Result<Lowered> {
         let filter = aggregate.filter.as_ref().map(|f| self.expr(flow, f)).transpose()?;
-        if aggregate.proc.source == "aggregate_dummy"
-            && aggregate.proc.name == "count"
-            && aggregate.arguments.is_empty()
-        {
-            return Ok(call(count_udaf(), vec![lit(1_i64)], filter, vec![], false));
+        let (args, types) = self.aggregate_arguments(flow, aggregate.proc, &aggregate.arguments)?;
+        let mut order = vec![];
+        for sort in &aggregate.order {
+            let value = self.expr(flow, &sort.by)?;
+            // an argument is ordered by its type, anything else by its key
+            let value = match args.contains(&value) {
+                true => value,
+                false => key_of(value, sort.by.ty, &sort.by.data_type)?,
+            };
+            order.push(SortExpr::new(value, !sort.descending, sort.nulls_first));
         }
-        let args = self.exprs(flow, &aggregate.arguments)?;
-        let order = self.sort_keys(flow, &aggregate.order)?;
-        let function = function(aggregate, e)?;
-        Ok(call(function, args, filter, order, aggregate.distinct))
+        let function = functions::aggregate::aggregate(aggregate.proc, &types, (e.ty, e.data_type.clone()));
+        Ok(call(function.map_err(|error| error.at(e.at))?, args, filter, order, aggregate.distinct))
     }
-}
 
-/// The function of pg_aggregate.
-fn function(aggregate: &Aggregate, e: &Expr) -> Result<Arc<AggregateUDF>> {
-    use datafusion::functions_aggregate as native;
-    let unsupported = || {
-        let names: Vec<String> = aggregate.arguments.iter().map(|a| a.ty.name()).collect();
-        let text = format!("function {}({}) is not supported yet", aggregate.proc.name, names.join(", "));
-        Error::new(ErrorKind::Unsupported, text).at(e.at)
-    };
-    Ok(match aggregate.proc.name {
-        "count" => count_udaf(),
-        "min" => native::min_max::min_udaf(),
-        "max" => native::min_max::max_udaf(),
-        "sum" if e.data_type == DataType::Int64 => native::sum::sum_udaf(),
-        "array_agg" => native::array_agg::array_agg_udaf(),
-        "bool_and" | "every" => native::bool_and_or::bool_and_udaf(),
-        "bool_or" => native::bool_and_or::bool_or_udaf(),
-        _ => return Err(unsupported()),
-    })
+    /// As the functions of `functions::aggregate` take them: `count(*)` a constant, values for JSON already spelt.
+    pub(super) fn aggregate_arguments(
+        &mut self,
+        flow: &mut Flow,
+        proc: &'static Proc,
+        arguments: &'a [Expr],
+    ) -> Result<(Vec<Lowered>, Vec<(Ty, DataType)>)> {
+        if arguments.is_empty() && proc.kind == ProcKind::Aggregate {
+            return Ok((vec![lit(1_i64)], vec![(Ty::INT8, DataType::Int64)]));
+        }
+        let (mut args, mut types) = (vec![], vec![]);
+        for (i, argument) in arguments.iter().enumerate() {
+            let value = self.expr(flow, argument)?;
+            let Some(spelt) = functions::aggregate::spelt_by(proc, i) else {
+                args.push(value);
+                types.push((argument.ty, argument.data_type.clone()));
+                continue;
+            };
+            let ty = Ty::of(spelt.result);
+            let function = KernelFunction::of_proc(spelt, vec![argument.ty], ty, DataType::Utf8)?;
+            args.push(function.call(vec![value]));
+            types.push((ty, DataType::Utf8));
+        }
+        Ok((args, types))
+    }
 }
 
 pub(super) fn aggregated(input: LogicalPlan, groups: Vec<Lowered>, calls: Vec<Lowered>) -> Result<LogicalPlan> {

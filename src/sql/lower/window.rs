@@ -3,13 +3,14 @@
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{
-    Expr as Lowered, LogicalPlanBuilder, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition,
+    Expr as Lowered, LogicalPlanBuilder, WindowFrame, WindowFrameBound, WindowFrameUnits,
 };
 
-use super::order::{Int8, key_of};
+use super::order::key_of;
 use super::select::found;
 use super::{Flow, Lower};
 use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::sql::functions;
 use crate::sql::expr::{Bound, Exclude, Expr, Frame, FrameUnits, Kind, Window};
 
 impl<'a> Lower<'a> {
@@ -19,30 +20,20 @@ impl<'a> Lower<'a> {
             return Ok(flow);
         }
         let mut flow = flow;
-        let (mut calls, mut computed, mut results) = (vec![], vec![], vec![]);
+        let (mut calls, mut computed) = (vec![], vec![]);
         for e in all {
             let Kind::Window(window) = &e.kind else { continue };
-            let raw = self.fresh(window.proc.name);
-            calls.push(self.window(&mut flow, window, e)?.alias(&raw));
-            let value = Lowered::Column(Column::new_unqualified(&raw));
             let name = self.fresh(window.proc.name);
-            let counts = matches!(window.proc.name, "row_number" | "rank" | "dense_rank" | "ntile");
-            let value = match (counts, e.ty == crate::pgtype::Ty::INT8) {
-                (true, true) => value.cast_to_int8(),
-                (true, false) => super::compare::cast_expr(value, &e.data_type)?,
-                _ => value,
-            };
-            results.push((value, name.clone()));
+            calls.push(self.window(&mut flow, window, e)?.alias(&name));
             computed.push((e.clone(), Column::new_unqualified(name)));
         }
-        let flow = flow.map(|plan| Ok(LogicalPlanBuilder::window_plan(plan, calls)?))?;
-        let mut flow = self.extend(flow, results)?;
+        let mut flow = flow.map(|plan| Ok(LogicalPlanBuilder::window_plan(plan, calls)?))?;
         flow.computed.extend(computed);
         Ok(flow)
     }
 
     fn window(&mut self, flow: &mut Flow, window: &'a Window, e: &Expr) -> Result<Lowered> {
-        let args = self.exprs(flow, &window.arguments)?;
+        let (args, types) = self.aggregate_arguments(flow, window.proc, &window.arguments)?;
         let filter = window.filter.as_ref().map(|f| self.expr(flow, f)).transpose()?;
         let mut partition = vec![];
         for by in &window.partition {
@@ -51,6 +42,7 @@ impl<'a> Lower<'a> {
         }
         let order = self.sort_keys(flow, &window.order)?;
         let frame = self.frame(flow, &window.frame, !order.is_empty(), e)?;
+        let fun = functions::window::window(window.proc, &types, (e.ty, e.data_type.clone())).map_err(|error| error.at(e.at))?;
         let params = WindowFunctionParams {
             args,
             partition_by: partition,
@@ -60,7 +52,7 @@ impl<'a> Lower<'a> {
             null_treatment: None,
             distinct: false,
         };
-        Ok(Lowered::WindowFunction(Box::new(WindowFunction { fun: function(window, e)?, params })))
+        Ok(Lowered::WindowFunction(Box::new(WindowFunction { fun, params })))
     }
 
     fn frame(&mut self, flow: &mut Flow, frame: &'a Frame, ordered: bool, e: &Expr) -> Result<WindowFrame> {
@@ -124,18 +116,4 @@ impl<'a> Lower<'a> {
             Bound::Following(of) => WindowFrameBound::Following(offset(of, "ending")?),
         })
     }
-}
-
-fn function(window: &Window, e: &Expr) -> Result<WindowFunctionDefinition> {
-    use datafusion::functions_window as native;
-    let udwf = match window.proc.name {
-        "row_number" => native::row_number::row_number_udwf(),
-        "rank" => native::rank::rank_udwf(),
-        "dense_rank" => native::rank::dense_rank_udwf(),
-        name => {
-            let text = format!("window function {name} is not supported yet");
-            return Err(Error::new(ErrorKind::Unsupported, text).at(e.at));
-        }
-    };
-    Ok(WindowFunctionDefinition::WindowUDF(udwf))
 }
