@@ -4,7 +4,7 @@
 mod array;
 mod datetime;
 mod interval;
-mod json;
+pub(crate) mod json;
 mod zone;
 
 use std::sync::Arc;
