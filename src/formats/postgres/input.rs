@@ -4,7 +4,7 @@
 mod array;
 pub(crate) mod datetime;
 pub(crate) mod interval;
-mod json;
+pub(crate) mod json;
 pub(crate) mod words;
 
 use std::sync::Arc;
