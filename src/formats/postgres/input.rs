@@ -195,7 +195,14 @@ impl Numeric {
 
 /// `\x…` or the escape form.
 pub fn bytea(text: &str) -> Result<Vec<u8>> {
-    let Some(hex) = text.strip_prefix("\\x") else { return escaped_bytea(text) };
+    match text.strip_prefix("\\x") {
+        Some(digits) => hex_bytes(digits),
+        None => escaped_bytes(text),
+    }
+}
+
+/// Bytes in hexadecimal digits.
+pub(crate) fn hex_bytes(hex: &str) -> Result<Vec<u8>> {
     let bad = |message: String| Error::new(Kind::InvalidParameter, message);
     let mut bytes = Vec::with_capacity(hex.len() / 2);
     let mut high = None;
@@ -216,7 +223,8 @@ pub fn bytea(text: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn escaped_bytea(text: &str) -> Result<Vec<u8>> {
+/// Bytes as themselves, but for `\\\\` and `\\ooo`.
+pub(crate) fn escaped_bytes(text: &str) -> Result<Vec<u8>> {
     let invalid = || Error::new(Kind::InvalidText, "invalid input syntax for type bytea");
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
