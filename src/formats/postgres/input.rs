@@ -2,10 +2,10 @@
 //! (`'orders'::regclass`) or a source's own types is not read here.
 
 mod array;
-mod datetime;
-mod interval;
+pub(crate) mod datetime;
+pub(crate) mod interval;
 mod json;
-mod zone;
+pub(crate) mod words;
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ pub fn value(oid: u32, text: &str, style: &Style) -> Result<ScalarValue> {
         Shape::TimestampTz => {
             ScalarValue::TimestampMicrosecond(Some(timestamptz(text, style)?), Some(Arc::from("UTC")))
         }
-        Shape::Interval => ScalarValue::IntervalMonthDayNano(Some(interval(text)?)),
+        Shape::Interval => ScalarValue::IntervalMonthDayNano(Some(interval(text, style.interval_style)?)),
         Shape::Uuid => ScalarValue::FixedSizeBinary(16, Some(uuid(text)?.to_vec())),
         Shape::Oid => ScalarValue::UInt32(Some(object(row, text)?)),
         Shape::Tid => ScalarValue::FixedSizeBinary(6, Some(tid(text)?.to_vec())),
