@@ -28,6 +28,7 @@ pub(crate) mod series;
 mod session;
 mod text;
 mod uuid;
+pub(crate) mod window;
 
 static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
     let families = [
