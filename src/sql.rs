@@ -9,6 +9,9 @@ pub(crate) mod expr;
 pub(crate) mod functions;
 pub(crate) mod image;
 pub(crate) mod kernel;
-pub(crate) mod numeric;
+pub(crate) mod lower;
+pub(crate) mod parse;
 pub(crate) mod query;
 pub(crate) mod resolve;
+
+pub(crate) use crate::formats::postgres::numeric;

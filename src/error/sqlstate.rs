@@ -81,6 +81,7 @@ kinds! {
     NthValueArgument = "22016", false;
     InvalidEscapeCharacter = "22019", false;
     InvalidEscapeSequence = "22025", false;
+    EscapeCharacterUse = "2200C", false;
     StringLengthMismatch = "22026", false;
     InvalidRegex = "2201B", false;
     LogArgument = "2201E", false;

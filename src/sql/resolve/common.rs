@@ -23,10 +23,17 @@ pub(crate) fn select(_: Context<'_>, exprs: &[Expr], what: &str) -> Result<Ty> {
     Ok(Ty { oid: common, typmod: typmod(exprs, common) })
 }
 
-/// All of that common type, and lying alike, so that their values can share an array.
+/// All of that common type, and lying alike, so that their values can share an array. Of a CASE the branch behind ELSE
+/// comes first (a NULL where there is none): the others give way to it.
 pub(crate) fn to_common(cx: Context<'_>, exprs: Vec<Expr>, what: &str) -> Result<(Vec<Expr>, Ty, DataType)> {
     let ty = select(cx, &exprs, what)?;
-    let exprs: Vec<Expr> = exprs.into_iter().map(|e| convert(cx, e, ty, what)).collect::<Result<_>>()?;
+    let part = |i: usize| match (what, i) {
+        ("CASE", 0) => "CASE/ELSE",
+        ("CASE", _) => "CASE/WHEN",
+        _ => what,
+    };
+    let exprs = exprs.into_iter().enumerate().map(|(i, e)| convert(cx, e, ty, part(i)));
+    let exprs: Vec<Expr> = exprs.collect::<Result<_>>()?;
     let ty = Ty { oid: ty.oid, typmod: typmod(&exprs, ty.oid) };
     let (exprs, data_type) = alike(exprs, ty);
     Ok((exprs, ty, data_type))

@@ -55,7 +55,7 @@ pub(in crate::sql::functions) struct Arrays<'a> {
 }
 
 impl<'a> Arrays<'a> {
-    pub(super) fn read(call: &Call<'a>, at: usize) -> Result<Self> {
+    pub(in crate::sql::functions) fn read(call: &Call<'a>, at: usize) -> Result<Self> {
         let arg = call.arg(at)?;
         let ty = call.types.get(at).copied().unwrap_or(Ty::UNKNOWN);
         Ok(Self { constant: arg.constant, ..Self::of(&arg.array, ty.oid)? })
@@ -79,7 +79,7 @@ impl<'a> Arrays<'a> {
     }
 
     /// `None` for NULL. 0A000 where sub-arrays are NULL or of different sizes, which a list may be and an array not.
-    pub(super) fn get(&self, row: usize) -> Result<Option<Shape>> {
+    pub(in crate::sql::functions) fn get(&self, row: usize) -> Result<Option<Shape>> {
         self.shape(if self.constant { 0 } else { row })
     }
 
