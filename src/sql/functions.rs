@@ -9,6 +9,7 @@ use super::image::Proc;
 use super::kernel::Kernel;
 use crate::pgtype::Ty;
 
+pub(crate) mod aggregate;
 pub(crate) mod array;
 mod binary;
 mod boolean;
@@ -95,6 +96,12 @@ pub(crate) fn lies_as(proc: &Proc, arguments: &[(Ty, DataType)], result: Ty) -> 
         crate::pgtype::oid::NUMERIC => numeric::lies_as(proc, arguments),
         _ => array::lies_as(proc, arguments, result),
     }
+}
+
+/// As [`lies_as`], for an aggregate.
+pub(crate) fn aggregate_lies_as(call: &super::expr::Aggregate) -> Option<DataType> {
+    let arguments: Vec<_> = call.arguments.iter().map(|a| (a.ty, a.data_type.clone())).collect();
+    aggregate::lies_as(call.proc, &arguments)
 }
 
 /// The kernel of a `prosrc`.

@@ -243,9 +243,10 @@ fn numerics(start: Numeric, stop: Numeric, step: Numeric) -> Result<Steps> {
 /// timestamp_pl_interval, and with a zone timestamptz_pl_interval: months and days move the local time.
 fn plus(at: i64, step: Interval, zone: Option<Tz>) -> Result<i64> {
     let range = || Error::new(Kind::DateRange, "timestamp out of range");
+    let zone = zone.map(calendar::Zone::new);
     let mut at = at;
     if step.months != 0 || step.days != 0 {
-        let east = |at: i64| zone.map_or(0, |zone| calendar::offset_at(zone, at.div_euclid(1_000_000)) * 1_000_000);
+        let east = |at: i64| zone.as_ref().map_or(0, |zone| zone.offset(at.div_euclid(1_000_000)) * 1_000_000);
         let local = at.checked_add(east(at)).ok_or_else(range)?;
         let (days, time) = (local.div_euclid(DAY), local.rem_euclid(DAY));
         let (year, month, day) = calendar::civil(days);
@@ -255,8 +256,8 @@ fn plus(at: i64, step: Interval, zone: Option<Tz>) -> Result<i64> {
         let day = day.min(calendar::days_in_month(year, month));
         let days = calendar::days_of(year, month, day) + i64::from(step.days);
         let local = days.checked_mul(DAY).and_then(|days| days.checked_add(time)).ok_or_else(range)?;
-        at = match zone {
-            Some(zone) => local - calendar::offset_of_local(zone, local.div_euclid(1_000_000)) * 1_000_000,
+        at = match &zone {
+            Some(zone) => local - zone.offset_of_local(local.div_euclid(1_000_000)) * 1_000_000,
             None => local,
         };
     }

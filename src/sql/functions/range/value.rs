@@ -533,9 +533,11 @@ fn spell_bound(of: Of, bound: &Bound, out: &mut BytesMut, env: &Env) -> Result<(
             oid::DATE | oid::TIMESTAMP | oid::TIMESTAMPTZ if env.date_style.output != DateOutput::Iso => {
                 out.extend_from_slice(super::styled(of, *at, env)?.as_bytes())
             }
-            oid::DATE => calendar::date(i32::try_from(*at).unwrap_or(i32::MAX), out)?,
-            oid::TIMESTAMP => calendar::timestamp(*at, None, out)?,
-            oid::TIMESTAMPTZ => calendar::timestamp(*at, Some(&calendar::Zone::new(env.time_zone)), out)?,
+            oid::DATE => calendar::date(i32::try_from(*at).unwrap_or(i32::MAX), env.date_style, out)?,
+            oid::TIMESTAMP => calendar::timestamp(*at, None, env.date_style, out)?,
+            oid::TIMESTAMPTZ => {
+                calendar::timestamp(*at, Some(&calendar::Zone::new(env.time_zone)), env.date_style, out)?
+            }
             _ => out.extend_from_slice(at.to_string().as_bytes()),
         },
     }
