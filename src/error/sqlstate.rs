@@ -91,6 +91,7 @@ kinds! {
     OffsetValue = "2201X", false;
     SampleArgument = "2202H", false;
     ArraySubscript = "2202E", false;
+    DataException = "22000", false;
     DuplicateJsonKey = "22030", false;
     InvalidJsonArgument = "22031", false;
     InvalidJson = "22032", false;

@@ -9,20 +9,23 @@ use super::image::Proc;
 use super::kernel::Kernel;
 use crate::pgtype::Ty;
 
-mod array;
+pub(crate) mod aggregate;
+pub(crate) mod array;
 mod binary;
 mod boolean;
+pub(crate) mod compare;
 mod datetime;
 mod float;
 mod integer;
 mod json;
+mod native;
 mod network;
 mod numeric;
 mod object;
 mod range;
 mod record;
 mod regex;
-mod series;
+pub(crate) mod series;
 mod session;
 mod text;
 mod uuid;
@@ -40,6 +43,7 @@ static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
         integer::KERNELS,
         json::KERNELS,
         network::KERNELS,
+        network::MAC_KERNELS,
         numeric::KERNELS,
         object::KERNELS,
         range::KERNELS,
@@ -83,6 +87,7 @@ pub(crate) fn key(type_oid: u32, data_type: &DataType) -> Option<(&'static str, 
         oid::TIMETZ => ("key/timetz", DataType::Binary),
         oid::JSONB => ("key/jsonb", DataType::Binary),
         oid::INET | oid::CIDR => ("key/inet", DataType::Binary),
+        _ if range::is(type_oid) => ("key/range", DataType::Binary),
         _ => return None,
     })
 }
@@ -94,6 +99,12 @@ pub(crate) fn lies_as(proc: &Proc, arguments: &[(Ty, DataType)], result: Ty) -> 
         crate::pgtype::oid::NUMERIC => numeric::lies_as(proc, arguments),
         _ => array::lies_as(proc, arguments, result),
     }
+}
+
+/// As [`lies_as`], for an aggregate.
+pub(crate) fn aggregate_lies_as(call: &super::expr::Aggregate) -> Option<DataType> {
+    let arguments: Vec<_> = call.arguments.iter().map(|a| (a.ty, a.data_type.clone())).collect();
+    aggregate::lies_as(call.proc, &arguments)
 }
 
 /// The kernel of a `prosrc`.
