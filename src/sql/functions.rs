@@ -9,40 +9,65 @@ use super::image::Proc;
 use super::kernel::Kernel;
 use crate::pgtype::Ty;
 
-mod array;
+pub(crate) mod aggregate;
+pub(crate) mod array;
 mod binary;
 mod boolean;
+pub(crate) mod compare;
 mod datetime;
 mod float;
 mod integer;
 mod json;
+mod native;
 mod network;
 mod numeric;
 mod object;
 mod range;
 mod record;
-mod series;
+pub(crate) mod series;
 mod session;
 mod text;
 mod uuid;
+pub(crate) mod window;
 
 static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
     let families = [
         array::KERNELS,
-        binary::KERNELS,
+        binary::bits::KERNELS,
+        binary::bytea::KERNELS,
+        binary::digest::KERNELS,
+        binary::encode::KERNELS,
         boolean::KERNELS,
         datetime::KERNELS,
         float::KERNELS,
         integer::KERNELS,
         json::KERNELS,
         network::KERNELS,
+        network::MAC_KERNELS,
         numeric::KERNELS,
         object::KERNELS,
         range::KERNELS,
         record::KERNELS,
         series::KERNELS,
         session::KERNELS,
-        text::KERNELS,
+        text::compare::BPCHAR,
+        text::compare::CHAR,
+        text::compare::KERNELS,
+        text::compare::NAME,
+        text::compare::NAME_TEXT,
+        text::compare::TEXT,
+        text::compare::TEXT_NAME,
+        text::convert::KERNELS,
+        text::edit::KERNELS,
+        text::format::KERNELS,
+        text::join::KERNELS,
+        text::letters::KERNELS,
+        text::like::KERNELS,
+        text::measure::KERNELS,
+        text::quote::KERNELS,
+        text::split::KERNELS,
+        text::types::KERNELS,
+        text::unicode::KERNELS,
         uuid::KERNELS,
     ];
     families.into_iter().flatten().copied().collect()
@@ -60,6 +85,7 @@ pub(crate) fn key(type_oid: u32, data_type: &DataType) -> Option<(&'static str, 
         oid::TIMETZ => ("key/timetz", DataType::Binary),
         oid::JSONB => ("key/jsonb", DataType::Binary),
         oid::INET | oid::CIDR => ("key/inet", DataType::Binary),
+        _ if range::is(type_oid) => ("key/range", DataType::Binary),
         _ => return None,
     })
 }
@@ -71,6 +97,12 @@ pub(crate) fn lies_as(proc: &Proc, arguments: &[(Ty, DataType)], result: Ty) -> 
         crate::pgtype::oid::NUMERIC => numeric::lies_as(proc, arguments),
         _ => array::lies_as(proc, arguments, result),
     }
+}
+
+/// As [`lies_as`], for an aggregate.
+pub(crate) fn aggregate_lies_as(call: &super::expr::Aggregate) -> Option<DataType> {
+    let arguments: Vec<_> = call.arguments.iter().map(|a| (a.ty, a.data_type.clone())).collect();
+    aggregate::lies_as(call.proc, &arguments)
 }
 
 /// The kernel of a `prosrc`.

@@ -32,6 +32,7 @@ use chrono_tz::Tz;
 use super::numeric::Numeric;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::Style;
+pub(crate) use crate::formats::postgres::{DateOrder, DateOutput, DateStyle, IntervalStyle};
 use crate::pgtype::Ty;
 
 /// Computes a whole array. Gives `call.rows` values of the type of `call.result`.
@@ -72,36 +73,6 @@ pub(crate) struct Env {
     pub(crate) budget: Budget,
 }
 
-/// Order of input fields (`ISO, MDY`), and how dates are spelt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct DateStyle {
-    pub(crate) output: DateOutput,
-    pub(crate) order: DateOrder,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DateOutput {
-    Iso,
-    Sql,
-    Postgres,
-    German,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DateOrder {
-    Mdy,
-    Dmy,
-    Ymd,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IntervalStyle {
-    Postgres,
-    PostgresVerbose,
-    SqlStandard,
-    Iso8601,
-}
-
 /// How large a value may be, and whom to ask before many bytes are made.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
@@ -136,7 +107,12 @@ impl Env {
 
     /// For the input and output functions of `formats`.
     pub(crate) fn style(&self) -> Style {
-        Style { time_zone: self.time_zone }
+        Style {
+            time_zone: self.time_zone,
+            date_style: self.date_style,
+            interval_style: self.interval_style,
+            now: self.now,
+        }
     }
 }
 

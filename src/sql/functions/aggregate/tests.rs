@@ -1,0 +1,1 @@
+//! Aggregates run through DataFusion.

@@ -1,0 +1,1 @@
+//! Objects against PostgreSQL's answers.

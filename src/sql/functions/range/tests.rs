@@ -1,0 +1,1 @@
+//! Ranges against PostgreSQL's answers.

@@ -1,0 +1,1 @@
+//! Series against PostgreSQL's answers.
