@@ -9,6 +9,7 @@ use super::image::Proc;
 use super::kernel::Kernel;
 use crate::pgtype::Ty;
 
+pub(crate) mod aggregate;
 mod array;
 mod binary;
 mod boolean;
@@ -25,6 +26,7 @@ mod series;
 mod session;
 mod text;
 mod uuid;
+pub(crate) mod window;
 
 static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
     let families = [
