@@ -127,7 +127,9 @@ pub(super) fn judge(kind: Kind) -> Verdict {
         | Kind::JsonMemberNotFound
         | Kind::JsonNumberNotFound
         | Kind::JsonObjectNotFound
-        | Kind::JsonScalarRequired => Verdict::Stop,
+        | Kind::JsonScalarRequired
+        | Kind::EscapeCharacterUse
+        | Kind::DataException => Verdict::Stop,
     }
 }
 
