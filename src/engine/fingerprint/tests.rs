@@ -445,6 +445,6 @@ async fn what_may_be_different_next_time_has_no_key() {
     assert_eq!(shop.key("ann", "SELECT id FROM views.all").await, None);
 }
 
-fn asked(query: Query, text: &str) -> pipeline::Asked {
+fn asked(query: datafusion::sql::sqlparser::ast::Query, text: &str) -> pipeline::Asked {
     pipeline::Asked { query: Deep::new(query), text: text.into(), declared: vec![], into: vec![] }
 }
