@@ -89,7 +89,8 @@ pub(crate) struct Asked {
     pub(crate) into: Vec<FieldRef>,
 }
 
-fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits) -> Result<Planned> {
+fn plan_now(facts: Arc<Facts>, mut asked: Asked, limits: &Limits) -> Result<Planned> {
+    crate::sql::parse::corrected(&mut asked.query);
     let state = facts.statement_state();
     let rights = Rights::Session(facts.policy.clone());
     let session = Some((&facts.world, facts.view.as_ref()));
