@@ -89,15 +89,16 @@ pub(crate) struct Asked {
     pub(crate) into: Vec<FieldRef>,
 }
 
-fn plan_now(facts: Arc<Facts>, mut asked: Asked, limits: &Limits) -> Result<Planned> {
-    crate::sql::parse::corrected(&mut asked.query);
+fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits) -> Result<Planned> {
+    let mut query = asked.query.into_inner();
+    crate::sql::parse::corrected(&mut query);
     let state = facts.statement_state();
     let rights = Rights::Session(facts.policy.clone());
     let session = Some((&facts.world, facts.view.as_ref()));
     let resolver = Resolver::new(&facts.world.catalog, rights, &state, &facts.search_path, session);
-    limits::check_expansion(&asked.query, limits, &|name| resolver.columns_of(name))?;
+    limits::check_expansion(&query, limits, &|name| resolver.columns_of(name))?;
     let understood =
-        language::understand(&resolver, &asked.query, &asked.text, &asked.declared, &asked.into, &state);
+        language::understand(&resolver, &query, &asked.text, &asked.declared, &asked.into, &state);
     match understood {
         Ok(Understood { plan, parameters, columns }) => {
             let reached = resolver.reached();
@@ -111,7 +112,7 @@ fn plan_now(facts: Arc<Facts>, mut asked: Asked, limits: &Limits) -> Result<Plan
         }
         Err(error) if matches!(error.kind(), Kind::Unsupported | Kind::Internal) => {
             tracing::debug!(error = ?error, "planned by the older planner");
-            let older = plan_older(Arc::clone(&facts), asked.query.into_inner(), asked.declared, limits);
+            let older = plan_older(Arc::clone(&facts), query, asked.declared, limits);
             older.map_err(|_| error)
         }
         Err(error) => Err(error),

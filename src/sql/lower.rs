@@ -29,7 +29,7 @@ use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::{Column, ExprSchema};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 
-pub(crate) use function::KernelFunction;
+pub(crate) use function::{KernelFunction, follows_settings};
 pub(crate) use same::same;
 
 use super::expr::{ColumnId, Expr as Typed, Kind};
