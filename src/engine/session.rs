@@ -83,10 +83,12 @@ impl Facts {
         let mut state = self.state.clone();
         let budget = Budget::new(&state.runtime_env().memory_pool, self.value_bytes_max);
         let options = state.config_mut().options_mut();
-        options.extensions.insert(budget);
+        options.extensions.insert(budget.clone());
         if let Some(env) = options.extensions.get::<Env>() {
             let now = super::micros_now();
-            let env = Env { now, statement_now: now, ..env.clone() };
+            let value_bytes_max = self.value_bytes_max;
+            let budget = crate::sql::kernel::Budget { value_bytes_max, memory: Some(Arc::new(budget)) };
+            let env = Env { now, statement_now: now, budget, ..env.clone() };
             options.extensions.insert(env);
         }
         state.mark_start_execution();
@@ -122,7 +124,7 @@ fn environment(settings: &Settings, value_bytes_max: usize) -> Env {
         interval_style,
         extra_float_digits: value("extra_float_digits").parse().unwrap_or(1),
         bytea_escape: value("bytea_output") == "escape",
-        budget: crate::sql::kernel::Budget { value_bytes_max },
+        budget: crate::sql::kernel::Budget { value_bytes_max, memory: None },
         ..Env::plain()
     }
 }
