@@ -659,10 +659,12 @@ impl Write for ArrayRef {
         let DataType::List(item) = call.result.data_type() else {
             return Err(Error::internal(format!("an array was made for {}", call.result.data_type())));
         };
+        let mut growing = Growing::new(&call.env.budget);
         let (mut lists, mut lengths, mut valid) =
             (vec![], Vec::with_capacity(call.rows), Vec::with_capacity(call.rows));
         for value in values {
             let value = value?;
+            growing.add(value.as_ref().map_or(0, |list| list.get_buffer_memory_size()))?;
             valid.push(value.is_some());
             lengths.push(value.as_ref().map_or(0, |list| list.len()));
             lists.extend(value.filter(|list| !list.is_empty()));
@@ -673,7 +675,8 @@ impl Write for ArrayRef {
             false => concat(&parts)?,
         };
         let offsets = OffsetBuffer::from_lengths(lengths);
-        Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, elements, Some(NullBuffer::from(valid)))?))
+        let list = ListArray::try_new(Arc::clone(item), offsets, elements, Some(NullBuffer::from(valid)))?;
+        growing.finish(Arc::new(list))
     }
 }
 
