@@ -10,7 +10,8 @@ pub(crate) mod functions;
 pub(crate) mod image;
 pub(crate) mod kernel;
 pub(crate) mod lower;
-pub(crate) mod numeric;
 pub(crate) mod parse;
 pub(crate) mod query;
 pub(crate) mod resolve;
+
+pub(crate) use crate::formats::postgres::numeric;

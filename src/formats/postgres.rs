@@ -10,7 +10,8 @@ mod encode;
 pub mod input;
 mod mapping;
 mod nested;
-mod number;
+pub(crate) mod number;
+pub(crate) mod numeric;
 mod parameter;
 #[cfg(test)]
 mod tests;

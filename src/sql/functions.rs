@@ -17,6 +17,7 @@ mod datetime;
 mod float;
 mod integer;
 mod json;
+mod native;
 mod network;
 mod numeric;
 mod object;

@@ -42,6 +42,15 @@ pub(crate) fn float4(value: f32, out: &mut BytesMut) {
     digits.lay_out(6, out);
 }
 
+/// C's `%.*g`: so many significant digits, without zeros at the end.
+pub(crate) fn general(value: f64, digits: usize, out: &mut BytesMut) {
+    if let Some(word) = not_finite(value) {
+        return out.extend_from_slice(word);
+    }
+    let digits = digits.clamp(1, 17);
+    Digits::read(&format!("{value:.precision$e}", precision = digits - 1)).lay_out(digits as i32, out);
+}
+
 fn not_finite(value: f64) -> Option<&'static [u8]> {
     if value.is_nan() {
         Some(b"NaN")

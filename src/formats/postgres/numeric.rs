@@ -1,11 +1,17 @@
 //! A numeric as PostgreSQL's: any number of digits, the scale it is shown with, NaN and the infinities (numeric.c). This is
-//! the value and how it lies in bytes; arithmetic is `functions::numeric`'s.
+//! the value, its text and how it lies in bytes; arithmetic is `sql::functions::numeric`'s.
+
+mod bytes;
+mod wire;
 
 use std::cmp::Ordering;
 use std::fmt;
 
 use arrow::datatypes::i256;
+use datafusion::common::ScalarValue;
 use num_bigint::{BigInt, BigUint, Sign};
+
+pub(crate) use bytes::{Small, key};
 
 use crate::error::{Error, Kind, Result};
 
@@ -74,6 +80,19 @@ impl Numeric {
         Some(i256::from_le_bytes(wide))
     }
 
+    /// A typed literal: the narrowest decimal that shows all digits, else bytes.
+    pub(crate) fn scalar(&self) -> ScalarValue {
+        let bytes = || ScalarValue::Binary(Some(self.encode()));
+        let Self::Finite { digits, scale } = self else { return bytes() };
+        let Ok(scale) = i8::try_from(*scale) else { return bytes() };
+        let length = decimal_length(digits.magnitude()).max(u64::from(scale.unsigned_abs())).max(1);
+        match (u8::try_from(length), self.to_i128(scale), self.to_i256(scale)) {
+            (Ok(length @ ..=38), Some(value), _) => ScalarValue::Decimal128(Some(value), length, scale),
+            (Ok(length @ ..=76), _, Some(value)) => ScalarValue::Decimal256(Some(value), length, scale),
+            _ => bytes(),
+        }
+    }
+
     /// numeric_in: digits, point, exponent, `NaN`, `[+-]Infinity`, `inf`; blanks around. 22P02 and 22003.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let invalid = || Error::new(Kind::InvalidText, format!("invalid input syntax for type numeric: \"{text}\""));
@@ -105,23 +124,22 @@ impl Numeric {
             return Err(invalid());
         }
         let exponent: i64 = exponent.parse().map_err(|_| overflow())?;
-        if exponent.abs() > i64::from(i32::MAX) / 2 {
+        if exponent.abs() >= i64::from(i32::MAX) / 2 {
             return Err(overflow());
         }
-        let digits = BigUint::parse_bytes(format!("{whole}{fraction}").as_bytes(), 10).ok_or_else(invalid)?;
+        let digits = integer_of(whole, fraction).ok_or_else(invalid)?;
         let mut digits = BigInt::from_biguint(if negative { Sign::Minus } else { Sign::Plus }, digits);
-        let mut scale = fraction.len() as i64 - exponent;
+        let mut scale = i64::try_from(fraction.len()).map_err(|_| overflow())? - exponent;
         if scale < 0 {
             if digits.sign() != Sign::NoSign {
-                if scale.unsigned_abs() as usize + whole.len() > DIGITS_MAX {
-                    return Err(overflow());
-                }
-                digits *= power_of_ten(scale.unsigned_abs() as u32);
+                // one digit and so many zeros are too many already
+                let zeros = u32::try_from(-scale).ok().filter(|zeros| (*zeros as usize) < DIGITS_MAX);
+                digits *= power_of_ten(zeros.ok_or_else(overflow)?);
             }
             scale = 0;
         }
-        let value = Self::new(digits, u32::try_from(scale).map_err(|_| overflow())?);
-        value.checked()
+        let scale = u32::try_from(scale).ok().filter(|scale| *scale <= SCALE_MAX).ok_or_else(overflow)?;
+        Self::new(digits, scale).checked()
     }
 
     /// Rounded to the largest scale there is; 22003 with more digits than a numeric may have.
@@ -131,8 +149,9 @@ impl Numeric {
             true => (divide_rounded(&digits, &power_of_ten(scale - SCALE_MAX)), SCALE_MAX),
             false => (digits, scale),
         };
-        // 10^131072 has this many bits
-        if digits.bits() > 435_412 + u64::from(scale) * 3322 / 1000 {
+        // 10^131072 has 435412 bits, and a digit more has 3.32; only near the end the value itself is looked at
+        let bits = 435_410 + u64::from(scale) * 3321 / 1000;
+        if digits.bits() > bits && *digits.magnitude() >= *power_of_ten(DIGITS_MAX as u32 + scale).magnitude() {
             return Err(Error::new(Kind::NumericRange, "value overflows numeric format"));
         }
         Ok(Self::Finite { digits, scale })
@@ -170,82 +189,6 @@ impl Numeric {
             _ => rank(self).cmp(&rank(other)),
         }
     }
-
-    /// Bytes that compare as the values do, the scale at the end: equal values of other scales differ in the last two
-    /// bytes alone ([`key`]).
-    ///
-    /// A class (-∞, negative, zero, positive, ∞, NaN); for a finite value that is not zero the place of its first digit
-    /// (four bytes), its digits by pairs, each plus one, a zero; all of these complemented when it is negative.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let (digits, scale) = match self {
-            Self::NegativeInfinity => return vec![0, 0, 0],
-            Self::Infinity => return vec![4, 0, 0],
-            Self::NaN => return vec![5, 0, 0],
-            Self::Finite { digits, scale } => (digits, *scale),
-        };
-        let shown = (scale as u16).to_be_bytes();
-        let class = match digits.sign() {
-            Sign::Minus => 1,
-            Sign::NoSign => return vec![2, shown[0], shown[1]],
-            Sign::Plus => 3,
-        };
-        let text = digits.magnitude().to_str_radix(10);
-        let exponent = text.len() as i64 - i64::from(scale);
-        let text = text.trim_end_matches('0').as_bytes();
-        let mut bytes = Vec::with_capacity(8 + text.len() / 2);
-        bytes.push(class);
-        bytes.extend_from_slice(&((exponent + (1 << 31)) as u32).to_be_bytes());
-        for pair in text.chunks(2) {
-            let low = pair.get(1).map_or(0, |d| d - b'0');
-            bytes.push((pair[0] - b'0') * 10 + low + 1);
-        }
-        bytes.push(0);
-        if class == 1 {
-            bytes[1..].iter_mut().for_each(|b| *b = !*b);
-        }
-        bytes.extend_from_slice(&shown);
-        bytes
-    }
-
-    /// What [`encode`](Self::encode) wrote; NaN for other bytes.
-    pub(crate) fn decode(bytes: &[u8]) -> Self {
-        Self::try_decode(bytes).unwrap_or(Self::NaN)
-    }
-
-    fn try_decode(bytes: &[u8]) -> Option<Self> {
-        let (body, shown) = bytes.split_at_checked(bytes.len().checked_sub(2)?)?;
-        let scale = u32::from(u16::from_be_bytes(shown.try_into().ok()?));
-        let (class, body) = body.split_first()?;
-        let negative = match class {
-            0 => return Some(Self::NegativeInfinity),
-            2 => return Some(Self::new(BigInt::ZERO, scale)),
-            4 => return Some(Self::Infinity),
-            1 => true,
-            3 => false,
-            _ => return Some(Self::NaN),
-        };
-        let plain = |b: u8| if negative { !b } else { b };
-        let exponent: [u8; 4] = body.get(..4)?.try_into().ok()?;
-        let exponent = i64::from(u32::from_be_bytes(exponent.map(plain))) - (1 << 31);
-        let pairs = body.get(4..body.len() - 1)?;
-        let mut text = Vec::with_capacity(pairs.len() * 2);
-        for pair in pairs {
-            let pair = plain(*pair).checked_sub(1)?;
-            text.extend([b'0' + pair / 10, b'0' + pair % 10]);
-        }
-        let digits = BigUint::parse_bytes(&text, 10)?;
-        // the digits written stand for 0.d1d2… · 10^exponent
-        let have = text.len() as i64 - exponent;
-        let by = i64::from(scale) - have;
-        let power = power_of_ten(u32::try_from(by.unsigned_abs()).ok()?).into_parts().1;
-        let digits = if by >= 0 { digits * power } else { digits / power };
-        Some(Self::new(BigInt::from_biguint(if negative { Sign::Minus } else { Sign::Plus }, digits), scale))
-    }
-}
-
-/// The part of an encoded numeric by which equal values are equal.
-pub(crate) fn key(bytes: &[u8]) -> &[u8] {
-    &bytes[..bytes.len().saturating_sub(2)]
 }
 
 pub(crate) fn power_of_ten(exponent: u32) -> BigInt {
@@ -253,6 +196,25 @@ pub(crate) fn power_of_ten(exponent: u32) -> BigInt {
         0..=38 => BigInt::from(10i128.pow(exponent)),
         _ => BigInt::from(10u8).pow(exponent),
     }
+}
+
+/// How many decimal digits; none for zero.
+pub(crate) fn decimal_length(value: &BigUint) -> u64 {
+    if value.bits() <= 127 {
+        return u128::try_from(value).ok().and_then(u128::checked_ilog10).map_or(0, |log| u64::from(log) + 1);
+    }
+    // log10(2), from below; the guess is right or one too small
+    let guess = ((value.bits() - 1) as f64 * 0.301_029_995_663_981_1) as u32;
+    u64::from(guess) + u64::from(*value >= *power_of_ten(guess).magnitude())
+}
+
+/// Two rows of ASCII digits as one number.
+fn integer_of(whole: &str, fraction: &str) -> Option<BigUint> {
+    if whole.len() + fraction.len() <= 38 {
+        let digits = whole.bytes().chain(fraction.bytes());
+        return Some(digits.fold(0u128, |value, digit| value * 10 + u128::from(digit - b'0')).into());
+    }
+    BigUint::parse_bytes(format!("{whole}{fraction}").as_bytes(), 10)
 }
 
 /// Half away from zero.

@@ -1,0 +1,1 @@
+//! float.c, as PostgreSQL 15.18 answers.

@@ -1,0 +1,1 @@
+//! int.c, as PostgreSQL 15.18 answers.
