@@ -1,0 +1,1 @@
+//! numeric.c, as PostgreSQL 15.18 answers.
