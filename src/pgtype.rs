@@ -122,13 +122,23 @@ pub(crate) fn name(type_oid: u32) -> String {
     match type_oid {
         oid::BPCHAR => "character".into(),
         oid::BIT => "bit".into(),
-        _ => postgres::type_name(type_oid, -1),
+        _ => match functions(type_oid) {
+            Some(domain) if domain.base != 0 => format!("information_schema.{}", domain.name),
+            _ => postgres::type_name(type_oid, -1),
+        },
     }
+}
+
+/// The type that a domain (of information_schema) is made of; any other type itself.
+pub(crate) fn base(type_oid: u32) -> u32 {
+    functions(type_oid).map(|row| row.base).filter(|base| *base != 0).unwrap_or(type_oid)
 }
 
 /// What `pg_type` says beside [`TypeRow`].
 #[derive(Debug)]
 pub(crate) struct Functions {
+    /// `typname`.
+    pub(crate) name: &'static str,
     pub(crate) input: &'static str,
     pub(crate) output: &'static str,
     /// `-` where the type takes no modifier.
@@ -142,8 +152,14 @@ pub(crate) struct Functions {
 static FUNCTIONS: LazyLock<HashMap<u32, Functions>> = LazyLock::new(|| {
     let row = |line: &'static str| {
         let f: Vec<&str> = line.split('\t').collect();
-        let functions =
-            Functions { input: f[3], output: f[4], modifier: f[5], base: f[6].parse().ok()?, collated: f[8] != "0" };
+        let functions = Functions {
+            name: f[1],
+            input: f[3],
+            output: f[4],
+            modifier: f[5],
+            base: f[6].parse().ok()?,
+            collated: f[8] != "0",
+        };
         Some((f[0].parse().ok()?, functions))
     };
     let rows = include_str!("pgtype/pg_type.tsv").lines();
@@ -188,6 +204,7 @@ pub(crate) fn is_polymorphic(type_oid: u32) -> bool {
 /// The Arrow type of an expression of this type whose scale, if it is a numeric, is not known. `None` where no value of it
 /// can lie in an expression. A record's fields are its own.
 pub(crate) fn arrow(type_oid: u32) -> Option<DataType> {
+    let type_oid = base(type_oid);
     match type_oid {
         oid::NUMERIC => Some(DataType::Binary),
         oid::UNKNOWN | oid::CSTRING | oid::VOID => Some(DataType::Utf8),

@@ -4,10 +4,13 @@
 //! `image` the rows of pg_proc, pg_operator, pg_cast, pg_aggregate · `resolve` which function an operator or a name is ·
 //! `bind` AST → [`query::Query`] · `lower` → DataFusion · `functions` what each function computes, over whole arrays.
 
+pub(crate) mod bind;
 pub(crate) mod expr;
 pub(crate) mod functions;
 pub(crate) mod image;
 pub(crate) mod kernel;
+pub(crate) mod lower;
+pub(crate) mod parse;
 pub(crate) mod query;
 pub(crate) mod resolve;
 

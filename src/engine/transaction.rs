@@ -142,7 +142,7 @@ impl Session {
 
     /// How values are spelt now.
     pub fn style(&self) -> Style {
-        Style { time_zone: self.settings.time_zone() }
+        Style::of(self.settings.time_zone())
     }
 
     /// ParameterStatus pairs that changed since last asked; the first call gives all.

@@ -81,6 +81,7 @@ kinds! {
     NthValueArgument = "22016", false;
     InvalidEscapeCharacter = "22019", false;
     InvalidEscapeSequence = "22025", false;
+    EscapeCharacterUse = "2200C", false;
     StringLengthMismatch = "22026", false;
     InvalidRegex = "2201B", false;
     LogArgument = "2201E", false;
@@ -90,6 +91,7 @@ kinds! {
     OffsetValue = "2201X", false;
     SampleArgument = "2202H", false;
     ArraySubscript = "2202E", false;
+    DataException = "22000", false;
     DuplicateJsonKey = "22030", false;
     InvalidJsonArgument = "22031", false;
     InvalidJson = "22032", false;

@@ -1,9 +1,9 @@
-//! Arrow ⇄ PostgreSQL types, text and binary. Values are spelt and read as a PostgreSQL with DateStyle ISO and
-//! IntervalStyle postgres does. It frames rows (DataRow) and no other message, and knows no catalog: names of relations,
+//! Arrow ⇄ PostgreSQL types, text and binary. Values are spelt and read as a PostgreSQL with the session's
+//! DateStyle, IntervalStyle and TimeZone does. It frames rows (DataRow) and no other message, and knows no catalog: names of relations,
 //! roles and a source's own types are not resolved here.
 
 mod append;
-mod calendar;
+pub(crate) mod calendar;
 mod column;
 pub mod copy;
 mod encode;
@@ -20,8 +20,9 @@ mod types;
 pub use encode::{RowEncoder, text, texts};
 pub(crate) use mapping::trims;
 pub use mapping::{enum_field, field, parameter_type, pg_type, text_is_binary};
+pub(crate) use nested::{Quotes, quote};
 pub use parameter::decode_parameter;
-pub(crate) use types::{BPCHAR, NUMERIC, VARCHAR, numeric_modifier};
+pub(crate) use types::{BPCHAR, NUMERIC, VARCHAR, by_internal_name, numeric_modifier};
 pub use types::{TypeRow, by_name, by_oid, type_name, types};
 
 /// Field metadata: the PostgreSQL type oid where Arrow's type alone does not tell (varchar, name, oid, json …).
@@ -51,9 +52,52 @@ pub enum Format {
     Binary,
 }
 
-/// Session settings that change how values are spelt.
+/// Session settings that change how values are spelt and read.
 #[derive(Clone, Debug)]
 pub struct Style {
     /// IANA name; timestamptz is shown in it.
     pub time_zone: chrono_tz::Tz,
+    pub date_style: DateStyle,
+    pub interval_style: IntervalStyle,
+    /// What `'now'` means, in microseconds since 1970: when the transaction started.
+    pub now: i64,
+}
+
+impl Style {
+    /// DateStyle ISO, MDY and IntervalStyle postgres; `'now'` is the clock's.
+    pub fn of(time_zone: chrono_tz::Tz) -> Self {
+        let date_style = DateStyle { output: DateOutput::Iso, order: DateOrder::Mdy };
+        let now = chrono::Utc::now().timestamp_micros();
+        Self { time_zone, date_style, interval_style: IntervalStyle::Postgres, now }
+    }
+}
+
+/// Order of input fields (`ISO, MDY`), and how dates are spelt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DateStyle {
+    pub output: DateOutput,
+    pub order: DateOrder,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DateOutput {
+    Iso,
+    Sql,
+    Postgres,
+    German,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DateOrder {
+    Mdy,
+    Dmy,
+    Ymd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntervalStyle {
+    Postgres,
+    PostgresVerbose,
+    SqlStandard,
+    Iso8601,
 }

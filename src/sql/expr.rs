@@ -25,7 +25,7 @@ pub(crate) struct Expr {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ColumnId(pub(crate) usize);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Kind {
     /// A quoted literal that no place has typed yet.
     Unknown(String),
@@ -122,7 +122,7 @@ pub(crate) enum Kind {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Call {
     pub(crate) proc: &'static Proc,
     pub(crate) arguments: Vec<Expr>,
@@ -130,7 +130,7 @@ pub(crate) struct Call {
     pub(crate) variadic: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Aggregate {
     pub(crate) proc: &'static Proc,
     /// Direct arguments before WITHIN GROUP first; `count(*)` has none.
@@ -141,7 +141,7 @@ pub(crate) struct Aggregate {
     pub(crate) filter: Option<Expr>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Window {
     /// A window function, or an aggregate.
     pub(crate) proc: &'static Proc,
@@ -153,14 +153,14 @@ pub(crate) struct Window {
 }
 
 /// One key of an ORDER BY.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sort {
     pub(crate) by: Expr,
     pub(crate) descending: bool,
     pub(crate) nulls_first: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Frame {
     pub(crate) units: FrameUnits,
     pub(crate) start: Bound,
@@ -175,7 +175,7 @@ pub(crate) enum FrameUnits {
     Groups,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Bound {
     UnboundedPreceding,
     /// int8 for ROWS and GROUPS; for RANGE of the type that `in_range` takes.
@@ -193,7 +193,7 @@ pub(crate) enum Exclude {
     Ties,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum SubqueryKind {
     /// One column, at most one row (21000).
     Scalar,
@@ -206,6 +206,13 @@ pub(crate) enum SubqueryKind {
     },
     /// `ARRAY(query)`.
     Array,
+}
+
+/// The same expression, wherever it stands.
+impl PartialEq for Expr {
+    fn eq(&self, other: &Self) -> bool {
+        self.ty == other.ty && self.data_type == other.data_type && self.kind == other.kind
+    }
 }
 
 impl Expr {

@@ -9,9 +9,11 @@ use super::image::Proc;
 use super::kernel::Kernel;
 use crate::pgtype::Ty;
 
-mod array;
+pub(crate) mod aggregate;
+pub(crate) mod array;
 mod binary;
 mod boolean;
+pub(crate) mod compare;
 mod datetime;
 mod float;
 mod integer;
@@ -22,28 +24,53 @@ mod numeric;
 mod object;
 mod range;
 mod record;
-mod series;
+mod regex;
+pub(crate) mod series;
 mod session;
 mod text;
 mod uuid;
+pub(crate) mod window;
 
 static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
     let families = [
         array::KERNELS,
-        binary::KERNELS,
+        binary::bits::KERNELS,
+        binary::bytea::KERNELS,
+        binary::digest::KERNELS,
+        binary::encode::KERNELS,
         boolean::KERNELS,
         datetime::KERNELS,
         float::KERNELS,
         integer::KERNELS,
         json::KERNELS,
         network::KERNELS,
+        network::MAC_KERNELS,
         numeric::KERNELS,
         object::KERNELS,
         range::KERNELS,
         record::KERNELS,
+        regex::functions::KERNELS,
+        regex::similar::KERNELS,
         series::KERNELS,
         session::KERNELS,
-        text::KERNELS,
+        text::compare::BPCHAR,
+        text::compare::CHAR,
+        text::compare::KERNELS,
+        text::compare::NAME,
+        text::compare::NAME_TEXT,
+        text::compare::TEXT,
+        text::compare::TEXT_NAME,
+        text::convert::KERNELS,
+        text::edit::KERNELS,
+        text::format::KERNELS,
+        text::join::KERNELS,
+        text::letters::KERNELS,
+        text::like::KERNELS,
+        text::measure::KERNELS,
+        text::quote::KERNELS,
+        text::split::KERNELS,
+        text::types::KERNELS,
+        text::unicode::KERNELS,
         uuid::KERNELS,
     ];
     families.into_iter().flatten().copied().collect()
@@ -61,6 +88,7 @@ pub(crate) fn key(type_oid: u32, data_type: &DataType) -> Option<(&'static str, 
         oid::TIMETZ => ("key/timetz", DataType::Binary),
         oid::JSONB => ("key/jsonb", DataType::Binary),
         oid::INET | oid::CIDR => ("key/inet", DataType::Binary),
+        _ if range::is(type_oid) => ("key/range", DataType::Binary),
         _ => return None,
     })
 }
@@ -72,6 +100,12 @@ pub(crate) fn lies_as(proc: &Proc, arguments: &[(Ty, DataType)], result: Ty) -> 
         crate::pgtype::oid::NUMERIC => numeric::lies_as(proc, arguments, result),
         _ => array::lies_as(proc, arguments, result),
     }
+}
+
+/// As [`lies_as`], for an aggregate.
+pub(crate) fn aggregate_lies_as(call: &super::expr::Aggregate) -> Option<DataType> {
+    let arguments: Vec<_> = call.arguments.iter().map(|a| (a.ty, a.data_type.clone())).collect();
+    aggregate::lies_as(call.proc, &arguments)
 }
 
 /// The kernel of a `prosrc`.
@@ -107,7 +141,14 @@ pub(super) mod tests {
         result: &str,
         env: &Env,
     ) -> Result<Option<String>, String> {
-        let shown = |e: crate::error::Error| format!("{} {}", e.kind().sqlstate(), e.message());
+        let shown = |e: crate::error::Error| {
+            let mut shown = format!("{} {}", e.kind().sqlstate(), e.message());
+            let more = [("DETAIL", e.detail()), ("HINT", e.hint())];
+            for (name, text) in more.into_iter().filter_map(|(name, text)| Some((name, text?))) {
+                shown += &format!(" {name} {text}");
+            }
+            shown
+        };
         let oid = |name: &str| postgres::by_name(name).unwrap_or_else(|| panic!("no type {name}")).0;
         let text = |value: Option<&str>| Arg::constant(Arc::new(StringArray::from(vec![value])));
         let (mut args, mut types) = (vec![], vec![]);
@@ -128,5 +169,33 @@ pub(super) mod tests {
         let out = apply(output, &[Arg::constant(value)], &[Ty::of(result)], 25, env).map_err(shown)?;
         let out = out.as_string::<i32>();
         Ok((!out.is_null(0)).then(|| out.value(0).to_string()))
+    }
+
+    /// Rows of `kernel, result type, answer, arguments…` between tabs, as a real PostgreSQL answered: `=text`, `NULL` or
+    /// `!SQLSTATE message`; an argument is its type and its text, `\N` for NULL. Escapes are COPY's.
+    pub(in crate::sql) fn table(rows: &str) {
+        let plain =
+            |text: &str| text.replace("\\\\", "\0").replace("\\t", "\t").replace("\\n", "\n").replace('\0', "\\");
+        let mut wrong = vec![];
+        for row in rows.lines() {
+            let fields: Vec<&str> = row.split('\t').collect();
+            let [source, result, expected, arguments @ ..] = fields.as_slice() else { panic!("{row}") };
+            let arguments: Vec<(&str, Option<String>)> = arguments
+                .iter()
+                .map(|argument| argument.split_once(' ').unwrap())
+                .map(|(ty, text)| (ty, (text != "\\N").then(|| plain(text))))
+                .collect();
+            let arguments: Vec<(&str, Option<&str>)> =
+                arguments.iter().map(|(ty, text)| (*ty, text.as_deref())).collect();
+            let answer = match call(source, &arguments, result, &Env::plain()) {
+                Ok(Some(text)) => format!("={text}"),
+                Ok(None) => "NULL".to_owned(),
+                Err(error) => format!("!{error}"),
+            };
+            if answer != plain(expected) {
+                wrong.push(format!("{row}\n    but {answer:?}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
     }
 }

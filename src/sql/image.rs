@@ -38,6 +38,19 @@ pub(crate) struct Proc {
     pub(crate) source: String,
 }
 
+/// Rows are kept once, so the oid is the row.
+impl PartialEq for Proc {
+    fn eq(&self, other: &Self) -> bool {
+        self.oid == other.oid && self.source == other.source
+    }
+}
+
+impl PartialEq for Operator {
+    fn eq(&self, other: &Self) -> bool {
+        self.oid == other.oid
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Function,
@@ -115,6 +128,46 @@ pub(crate) fn information_schema_procs(name: &str) -> &'static [&'static Proc] {
 
 pub(crate) fn proc(oid: u32) -> Option<&'static Proc> {
     PROCS.by_oid.get(&oid).copied()
+}
+
+/// Functions that the grammar calls and pg_proc does not hold. (name, source, arguments, result, volatility)
+const GRAMMAR: &[(&str, &str, &[u32], u32, Volatility)] = &[
+    ("current_date", "grammar/current_date", &[], 1082, Volatility::Stable),
+    ("current_time", "grammar/current_time", &[], 1266, Volatility::Stable),
+    ("current_time", "grammar/current_time", &[23], 1266, Volatility::Stable),
+    ("current_timestamp", "grammar/current_timestamp", &[], 1184, Volatility::Stable),
+    ("current_timestamp", "grammar/current_timestamp", &[23], 1184, Volatility::Stable),
+    ("localtime", "grammar/localtime", &[], 1083, Volatility::Stable),
+    ("localtime", "grammar/localtime", &[23], 1083, Volatility::Stable),
+    ("localtimestamp", "grammar/localtimestamp", &[], 1114, Volatility::Stable),
+    ("localtimestamp", "grammar/localtimestamp", &[23], 1114, Volatility::Stable),
+    ("jsonb_subscript", "grammar/jsonb_subscript", &[3802, 1009], 3802, Volatility::Immutable),
+];
+
+static GRAMMAR_PROCS: LazyLock<Vec<Proc>> = LazyLock::new(|| {
+    let row = |&(name, source, arguments, result, volatility): &(&'static str, &str, &[u32], u32, Volatility)| Proc {
+        oid: 0,
+        name,
+        in_catalog: true,
+        kind: Kind::Function,
+        variadic: 0,
+        leakproof: false,
+        strict: true,
+        set: false,
+        volatility,
+        defaults: vec![],
+        result,
+        arguments: arguments.to_vec(),
+        outputs: vec![],
+        names: vec![],
+        source: source.to_owned(),
+    };
+    GRAMMAR.iter().map(row).collect()
+});
+
+/// A function of the grammar with that many arguments.
+pub(crate) fn grammar(name: &str, arguments: usize) -> Option<&'static Proc> {
+    GRAMMAR_PROCS.iter().find(|p| p.name == name && p.arguments.len() == arguments)
 }
 
 /// The one function whose `prosrc` is this.

@@ -13,6 +13,7 @@
 //! `one`, `two`, … are for strict functions: a NULL argument gives NULL without asking. `rows_of` is for the others. A
 //! closure may give `Result<T>` or `Result<Option<T>>`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -31,6 +32,7 @@ use chrono_tz::Tz;
 use super::numeric::Numeric;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::Style;
+pub(crate) use crate::formats::postgres::{DateOrder, DateOutput, DateStyle, IntervalStyle};
 use crate::pgtype::Ty;
 
 /// Computes a whole array. Gives `call.rows` values of the type of `call.result`.
@@ -71,36 +73,6 @@ pub(crate) struct Env {
     pub(crate) budget: Budget,
 }
 
-/// Order of input fields (`ISO, MDY`), and how dates are spelt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct DateStyle {
-    pub(crate) output: DateOutput,
-    pub(crate) order: DateOrder,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DateOutput {
-    Iso,
-    Sql,
-    Postgres,
-    German,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DateOrder {
-    Mdy,
-    Dmy,
-    Ymd,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IntervalStyle {
-    Postgres,
-    PostgresVerbose,
-    SqlStandard,
-    Iso8601,
-}
-
 /// How large a value may be, and whom to ask before many bytes are made.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
@@ -135,7 +107,12 @@ impl Env {
 
     /// For the input and output functions of `formats`.
     pub(crate) fn style(&self) -> Style {
-        Style { time_zone: self.time_zone }
+        Style {
+            time_zone: self.time_zone,
+            date_style: self.date_style,
+            interval_style: self.interval_style,
+            now: self.now,
+        }
     }
 }
 
@@ -316,6 +293,13 @@ impl<'a> Written for &'a str {
     }
 }
 
+impl<'a> Written for Cow<'a, str> {
+    type Value = Cow<'a, str>;
+    fn written(self) -> Option<Cow<'a, str>> {
+        Some(self)
+    }
+}
+
 impl<'a> Written for &'a [u8] {
     type Value = &'a [u8];
     fn written(self) -> Option<&'a [u8]> {
@@ -456,6 +440,12 @@ fn fits_offsets(bytes: usize) -> Result<()> {
 }
 
 impl Write for &str {
+    fn collect(values: impl Iterator<Item = Result<Option<Self>>>, call: &Call<'_>) -> Result<ArrayRef> {
+        strings(values, call)
+    }
+}
+
+impl Write for Cow<'_, str> {
     fn collect(values: impl Iterator<Item = Result<Option<Self>>>, call: &Call<'_>) -> Result<ArrayRef> {
         strings(values, call)
     }

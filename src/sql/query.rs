@@ -12,7 +12,7 @@ use crate::pgtype::Ty;
 use arrow::datatypes::DataType;
 
 /// SELECT, VALUES or a set operation with its WITH, ORDER BY and LIMIT.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Query {
     /// In the order in which they were written; a recursive one sees itself.
     pub(crate) ctes: Vec<Cte>,
@@ -27,7 +27,7 @@ pub(crate) struct Query {
 }
 
 /// A column as it comes out of a relation or a query.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Column {
     pub(crate) id: ColumnId,
     /// Shown to clients and found by names; two may be called the same.
@@ -36,7 +36,7 @@ pub(crate) struct Column {
     pub(crate) data_type: DataType,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Cte {
     pub(crate) id: CteId,
     pub(crate) name: String,
@@ -51,7 +51,7 @@ pub(crate) struct Cte {
     pub(crate) columns: Vec<Column>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Recursive {
     pub(crate) step: Query,
     /// UNION instead of UNION ALL.
@@ -62,7 +62,7 @@ pub(crate) struct Recursive {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CteId(pub(crate) usize);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Body {
     Select(Box<Select>),
     Values { rows: Vec<Vec<Expr>>, columns: Vec<Column> },
@@ -77,7 +77,7 @@ pub(crate) enum SetOperator {
 }
 
 /// In the order in which it is computed: from, filter, groups, having, windows (inside `targets`), targets, distinct.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Select {
     /// `None`: one row without columns.
     pub(crate) from: Option<Relation>,
@@ -90,13 +90,13 @@ pub(crate) struct Select {
     pub(crate) distinct: Distinct,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Target {
     pub(crate) expr: Expr,
     pub(crate) column: Column,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Groups {
     /// Every expression that some set groups by. Expressions above that equal one stand for it.
     pub(crate) by: Vec<Expr>,
@@ -104,7 +104,7 @@ pub(crate) struct Groups {
     pub(crate) sets: Vec<Vec<usize>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Distinct {
     None,
     All,
@@ -112,7 +112,7 @@ pub(crate) enum Distinct {
     On(Vec<ColumnId>),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Relation {
     /// A table or a dataset; `columns` stand in the order of its schema.
     Table {
@@ -146,13 +146,20 @@ pub(crate) struct SourceOf {
     pub(crate) table: Arc<dyn TableSource>,
 }
 
+/// The very same table.
+impl PartialEq for SourceOf {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.table, &other.table)
+    }
+}
+
 impl std::fmt::Debug for SourceOf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.name)
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FunctionCall {
     pub(crate) proc: &'static Proc,
     /// A `Call` (set-returning or not), or any expression that stands in FROM as a function (`CAST`, `current_date`).
@@ -161,7 +168,7 @@ pub(crate) struct FunctionCall {
     pub(crate) columns: Vec<Column>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Join {
     pub(crate) kind: JoinKind,
     pub(crate) left: Relation,

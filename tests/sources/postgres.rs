@@ -32,7 +32,7 @@ pub(super) fn source(server: &Server, more: &str) -> Postgres {
 async fn spelt(context: &SessionContext, sql: &str) -> Vec<Vec<Option<String>>> {
     let batches = query(context, sql).await.unwrap_or_else(|e| panic!("{e:?}"));
     let batch = concat_batches(&batches[0].schema(), &batches).unwrap();
-    let style = Style { time_zone: chrono_tz::UTC };
+    let style = Style::of(chrono_tz::UTC);
     let spell = |(field, column): (&Arc<Field>, _)| {
         let texts = texts(field, column, &style).unwrap_or_else(|e| panic!("{}: {e:?}", field.name()));
         texts.iter().map(|v| v.map(str::to_string)).collect()

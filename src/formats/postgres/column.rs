@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 use super::append::Append;
 use super::mapping::Shown;
 use super::types::{self, Shape};
-use super::{Format, nested};
+use super::{DateStyle, Format, IntervalStyle, Style, nested};
 use crate::error::{Error, Kind, Result};
 
 /// The longest value: PostgreSQL's own limit for one field.
@@ -31,11 +31,20 @@ pub(crate) struct Column<'a> {
     pub(crate) plain: bool,
 }
 
-/// What does not come from the data: format and session time zone.
+/// What does not come from the data: format, session time zone and styles.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spelling {
     pub(crate) format: Format,
     pub(crate) tz: Tz,
+    pub(crate) date_style: DateStyle,
+    pub(crate) interval_style: IntervalStyle,
+}
+
+impl Spelling {
+    pub(crate) fn new(format: Format, style: &Style) -> Self {
+        let Style { time_zone, date_style, interval_style, .. } = *style;
+        Self { format, tz: time_zone, date_style, interval_style }
+    }
 }
 
 impl<'a> Column<'a> {

@@ -30,7 +30,7 @@ impl RowEncoder {
         let mut columns = Vec::with_capacity(formats.len());
         for (field, &format) in schema.fields().iter().zip(formats) {
             let shown = mapping::shown(field)?;
-            let spelling = Spelling { format, tz: style.time_zone };
+            let spelling = Spelling::new(format, style);
             // An empty array of the type asks each level of it whether it can be written.
             let empty = arrow::array::new_empty_array(field.data_type());
             Column::new(empty.as_ref(), &shown, spelling)?;
@@ -112,5 +112,5 @@ pub fn texts(field: &Field, array: &ArrayRef, style: &Style) -> Result<StringArr
 }
 
 fn text_column<'a>(field: &Field, array: &'a dyn Array, style: &Style) -> Result<Column<'a>> {
-    Column::new(array, &mapping::shown(field)?, Spelling { format: Format::Text, tz: style.time_zone })
+    Column::new(array, &mapping::shown(field)?, Spelling::new(Format::Text, style))
 }

@@ -2,10 +2,10 @@
 //! (`'orders'::regclass`) or a source's own types is not read here.
 
 mod array;
-mod datetime;
-mod interval;
-mod json;
-mod zone;
+pub(crate) mod datetime;
+pub(crate) mod interval;
+pub(crate) mod json;
+pub(crate) mod words;
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::numeric::Numeric;
 use super::types::{self, Shape, TypeRow};
 use crate::error::{Error, Kind, Result};
 
-pub(crate) use array::{DIMENSIONS_MAX, Element, Elements};
+pub(crate) use array::{DIMENSIONS_MAX, Element, Elements, delimiter, literal, words};
 pub use datetime::{date, time, timestamp, timestamptz, timetz};
 pub use interval::interval;
 pub use json::{normal_json, valid_json};
@@ -48,7 +48,7 @@ pub fn value(oid: u32, text: &str, style: &Style) -> Result<ScalarValue> {
         Shape::TimestampTz => {
             ScalarValue::TimestampMicrosecond(Some(timestamptz(text, style)?), Some(Arc::from("UTC")))
         }
-        Shape::Interval => ScalarValue::IntervalMonthDayNano(Some(interval(text)?)),
+        Shape::Interval => ScalarValue::IntervalMonthDayNano(Some(interval(text, style.interval_style)?)),
         Shape::Uuid => ScalarValue::FixedSizeBinary(16, Some(uuid(text)?.to_vec())),
         Shape::Oid => ScalarValue::UInt32(Some(object(row, text)?)),
         Shape::Tid => ScalarValue::FixedSizeBinary(6, Some(tid(text)?.to_vec())),
@@ -111,7 +111,14 @@ fn float<T: std::str::FromStr + Copy>(
 
 /// `\x…` or the escape form.
 pub fn bytea(text: &str) -> Result<Vec<u8>> {
-    let Some(hex) = text.strip_prefix("\\x") else { return escaped_bytea(text) };
+    match text.strip_prefix("\\x") {
+        Some(digits) => hex_bytes(digits),
+        None => escaped_bytes(text),
+    }
+}
+
+/// Bytes in hexadecimal digits.
+pub(crate) fn hex_bytes(hex: &str) -> Result<Vec<u8>> {
     let bad = |message: String| Error::new(Kind::InvalidParameter, message);
     let mut bytes = Vec::with_capacity(hex.len() / 2);
     let mut high = None;
@@ -132,7 +139,8 @@ pub fn bytea(text: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn escaped_bytea(text: &str) -> Result<Vec<u8>> {
+/// Bytes as themselves, but for `\\\\` and `\\ooo`.
+pub(crate) fn escaped_bytes(text: &str) -> Result<Vec<u8>> {
     let invalid = || Error::new(Kind::InvalidText, "invalid input syntax for type bytea");
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -218,10 +226,9 @@ fn object(row: &TypeRow, text: &str) -> Result<u32> {
             return Ok(oid);
         }
     }
-    match integer::<i64>(text, row.name) {
-        Ok(number) => u32::try_from(number)
-            .or_else(|_| i32::try_from(number).map(i32::cast_unsigned))
-            .map_err(|_| out_of_range(text, row.name)),
+    match oid(text, row.name) {
+        Ok(number) => Ok(number),
+        Err(error) if error.kind() == Kind::NumericRange => Err(error),
         Err(_) if row.oid == types::REGTYPE => {
             Err(Error::new(Kind::UndefinedObject, format!("type \"{trimmed}\" does not exist")))
         }
@@ -233,7 +240,14 @@ fn object(row: &TypeRow, text: &str) -> Result<u32> {
     }
 }
 
-fn tid(text: &str) -> Result<[u8; 6]> {
+/// A number of 32 bits; a negative one counts down from 2^32.
+pub(crate) fn oid(text: &str, name: &str) -> Result<u32> {
+    let number = integer::<i64>(text, name)?;
+    let wrapped = u32::try_from(number).or_else(|_| i32::try_from(number).map(i32::cast_unsigned));
+    wrapped.map_err(|_| out_of_range(text, name))
+}
+
+pub(crate) fn tid(text: &str) -> Result<[u8; 6]> {
     let inner = trim(text).strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
     let (block, line) = inner.and_then(|inner| inner.split_once(',')).ok_or_else(|| invalid("tid", text))?;
     let (block, line): (u32, u16) =
@@ -242,7 +256,7 @@ fn tid(text: &str) -> Result<[u8; 6]> {
     Ok([a, b, c, d, e, f])
 }
 
-fn lsn(text: &str) -> Result<u64> {
+pub(crate) fn lsn(text: &str) -> Result<u64> {
     let half = |part: &str| {
         let hex = (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_hexdigit());
         hex.then(|| u64::from_str_radix(part, 16).ok()).flatten()

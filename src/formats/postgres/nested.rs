@@ -245,7 +245,7 @@ fn record_binary(members: &[(u32, Column<'_>)], row: usize, out: &mut BytesMut) 
 }
 
 #[derive(Clone, Copy)]
-enum Quotes {
+pub(crate) enum Quotes {
     /// With the delimiter of the elements.
     Array(u8),
     Record,
@@ -253,7 +253,7 @@ enum Quotes {
 
 /// Puts what stands in `out` from `start` in quotes where its container needs them. In place, from the end: a member may
 /// itself be a container, and so the bytes are written once and moved once a level.
-fn quote(start: usize, quotes: Quotes, out: &mut BytesMut) {
+pub(crate) fn quote(start: usize, quotes: Quotes, out: &mut BytesMut) {
     let text = &out[start..];
     let needed = match quotes {
         Quotes::Array(delimiter) => {

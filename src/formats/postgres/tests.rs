@@ -16,7 +16,7 @@ use super::*;
 use crate::error::{Error, Kind, Result};
 
 fn style(zone: &str) -> Style {
-    Style { time_zone: zone.parse().unwrap() }
+    Style::of(zone.parse().unwrap())
 }
 
 fn new_york() -> Style {

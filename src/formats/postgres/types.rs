@@ -3,6 +3,9 @@
 
 mod table;
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use table::{ARRAYS, TYPES};
 
 /// One row of `pg_type`, as far as it does not depend on an installation.
@@ -111,7 +114,16 @@ pub fn types() -> impl Iterator<Item = &'static TypeRow> {
 }
 
 pub fn by_oid(oid: u32) -> Option<&'static TypeRow> {
-    types().find(|row| row.oid == oid)
+    static ROWS: LazyLock<HashMap<u32, &'static TypeRow>> =
+        LazyLock::new(|| types().map(|row| (row.oid, row)).collect());
+    ROWS.get(&oid).copied()
+}
+
+/// A type by `typname`, as `pg_type` writes it: `int4`, not `integer`.
+pub(crate) fn by_internal_name(name: &str) -> Option<&'static TypeRow> {
+    static ROWS: LazyLock<HashMap<&'static str, &'static TypeRow>> =
+        LazyLock::new(|| types().map(|row| (row.name, row)).collect());
+    ROWS.get(name).copied()
 }
 
 /// Oid and type modifier (-1 for none) of a type as SQL writes it: by its internal name, its SQL name or a common alias,

@@ -1,5 +1,9 @@
-//! Kernels: binary.
+//! Strings of bytes and of bits: bytea (varlena.c, encode.c, cryptohashfuncs.c), bit and varbit (varbit.c), which lie as
+//! text of 0 and 1.
 
-use crate::sql::kernel::Kernel;
-
-pub(super) const KERNELS: &[(&str, Kernel)] = &[];
+pub(super) mod bits;
+pub(super) mod bytea;
+pub(super) mod digest;
+pub(super) mod encode;
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use arrow::datatypes::*;
 use bytes::BytesMut;
 
 use super::super::append::Append;
-use super::super::calendar::{self, EPOCH_MICROS, Zone};
+use super::super::calendar::{self, Zone};
 use super::super::mapping::Shown;
 use super::super::types::Shape;
 use super::{Format, Put, Spelling, boxed};
@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 
 pub(super) fn date<'a>(array: &'a dyn Array, spelling: Spelling) -> Option<Put<'a>> {
     let write = move |days: i32, out: &mut BytesMut| match spelling.format {
-        Format::Text => calendar::date(days, out),
+        Format::Text => calendar::date(days, spelling.date_style, out),
         Format::Binary => calendar::days_since_2000(days).map(|days| out.put_i32(days)),
     };
     Some(match array.data_type() {
@@ -60,13 +60,11 @@ pub(super) fn timestamp<'a>(array: &'a dyn Array, shown: &Shown, spelling: Spell
     let (values, unit) = (ticks(array, *unit)?, *unit);
     let zone = (shown.shape == Shape::TimestampTz).then(|| Zone::new(spelling.tz));
     Some(match spelling.format {
-        Format::Text => boxed(move |row, out| calendar::timestamp(instant(values[row], unit)?, zone.as_ref(), out)),
+        Format::Text => boxed(move |row, out| {
+            calendar::timestamp(instant(values[row], unit)?, zone.as_ref(), spelling.date_style, out)
+        }),
         Format::Binary => boxed(move |row, out| {
-            let micros = instant(values[row], unit)?;
-            calendar::check_timestamp(micros)?;
-            // The infinities are the same numbers on both sides.
-            let finite = micros != i64::MAX && micros != i64::MIN;
-            out.put_i64(if finite { micros - EPOCH_MICROS } else { micros });
+            out.put_i64(calendar::micros_since_2000(instant(values[row], unit)?)?);
             Ok(())
         }),
     })
@@ -95,7 +93,7 @@ fn instant(ticks: i64, unit: TimeUnit) -> Result<i64> {
 pub(super) fn interval<'a>(array: &'a dyn Array, spelling: Spelling) -> Option<Put<'a>> {
     let write = move |months: i32, days: i32, micros: i64, out: &mut BytesMut| {
         match spelling.format {
-            Format::Text => calendar::interval(months, days, micros, out),
+            Format::Text => calendar::interval(months, days, micros, spelling.interval_style, out),
             Format::Binary => {
                 out.put_i64(micros);
                 out.put_i32(days);

@@ -1,5 +1,5 @@
 //! Array literals: `{1,2,NULL,"a b"}`, nested braces for more dimensions, and the blank-separated vectors. It builds Arrow
-//! lists for the binary form too. Bounds (`[2:4]={…}`) are refused: Arrow counts from one place only.
+//! lists for the binary form too. Bounds other than from 1 (`[2:4]={…}`) are refused: Arrow counts from one place only.
 
 use std::sync::Arc;
 
@@ -22,24 +22,104 @@ use crate::error::{Error, Kind, Result};
 pub(crate) const DIMENSIONS_MAX: usize = 6;
 
 pub(super) fn array(row: &TypeRow, text: &str, data_type: &DataType, style: &Style) -> Result<ScalarValue> {
-    if text.trim_start_matches(blank).starts_with('[') {
-        return Err(Error::unsupported("an array literal with explicit bounds"));
-    }
-    let delimiter = if row.element == 603 { ';' } else { ',' };
-    // Braces are judged before any element is read, as PostgreSQL does; so nothing is kept of the first reading.
-    let mut sizes = Vec::new();
-    Reader::new(text, delimiter).whole(&mut sizes, &mut |_| Ok(()))?;
     let mut elements = Elements::new(row.element, data_type)?;
-    Reader::new(text, delimiter).whole(&mut Vec::new(), &mut |item| {
+    let sizes = literal(text, delimiter(row.element), &mut |item| {
         elements.push(item.map(|item| element(row.element, &item, style)).transpose()?)
     })?;
-    elements.list(&sizes.into_iter().flatten().collect::<Vec<_>>())
+    elements.list(&sizes)
 }
 
-/// `int2vector`, `oidvector`: numbers between blanks.
+/// What stands between the elements of an array of this type: `box` alone is told apart by semicolons.
+pub(crate) fn delimiter(element: u32) -> char {
+    if element == 603 { ';' } else { ',' }
+}
+
+/// Gives `take` the elements of an array literal, `None` for NULL, and returns the sizes of its dimensions, outermost
+/// first. Braces are judged before any element is taken, as PostgreSQL does; so nothing is kept of the first reading.
+pub(crate) fn literal(text: &str, delimiter: char, take: &mut Take<'_>) -> Result<Vec<usize>> {
+    let (bounds, at) = bounds(text)?;
+    let reader = || Reader { rest: &text[at..], text, delimiter, begun: false };
+    let mut sizes = Vec::new();
+    reader().whole(&mut sizes, &mut |_| Ok(()))?;
+    let sizes: Vec<usize> = sizes.into_iter().flatten().collect();
+    if let Some(bounds) = bounds {
+        let same = |((lower, upper), size): (&(i32, i32), &usize)| {
+            usize::try_from(i64::from(*upper) - i64::from(*lower) + 1).is_ok_and(|n| n == *size)
+        };
+        if bounds.len() != sizes.len() || !bounds.iter().zip(&sizes).all(same) {
+            return Err(malformed(text, "Specified array dimensions do not match array contents."));
+        }
+        if bounds.iter().any(|(lower, _)| *lower != 1) {
+            return Err(Error::unsupported("an array whose subscripts do not count from 1"));
+        }
+    }
+    reader().whole(&mut Vec::new(), take)?;
+    Ok(sizes)
+}
+
+/// `[1:2][1:3]=` before the braces, and where these begin.
+fn bounds(text: &str) -> Result<(Option<Vec<(i32, i32)>>, usize)> {
+    let mut rest = text.trim_start_matches(blank);
+    let mut bounds = vec![];
+    while let Some(inner) = rest.strip_prefix('[') {
+        if bounds.len() >= DIMENSIONS_MAX {
+            return Err(too_deep(bounds.len() + 1));
+        }
+        let number =
+            |text: &str| text.find(|c: char| !c.is_ascii_digit() && c != '-' && c != '+').unwrap_or(text.len());
+        // atoi reads what it can
+        let value = |digits: &str| digits.parse::<i32>().unwrap_or(0);
+        let end = number(inner);
+        if end == 0 {
+            return Err(malformed(text, "\"[\" must introduce explicitly-specified array dimensions."));
+        }
+        let (mut lower, mut upper, mut after) = (1, value(&inner[..end]), &inner[end..]);
+        if let Some(second) = after.strip_prefix(':') {
+            let end = number(second);
+            if end == 0 {
+                return Err(malformed(text, "Missing array dimension value."));
+            }
+            (lower, upper, after) = (upper, value(&second[..end]), &second[end..]);
+        }
+        let Some(after) = after.strip_prefix(']') else {
+            return Err(malformed(text, "Missing \"]\" after array dimensions."));
+        };
+        if upper < lower {
+            return Err(Error::new(Kind::ArraySubscript, "upper bound cannot be less than lower bound"));
+        }
+        bounds.push((lower, upper));
+        rest = after.trim_start_matches(blank);
+    }
+    if bounds.is_empty() {
+        return Ok((None, text.len() - rest.len()));
+    }
+    let Some(rest) = rest.strip_prefix('=') else {
+        return Err(malformed(text, "Missing \"=\" after array dimensions."));
+    };
+    let rest = rest.trim_start_matches(blank);
+    if !rest.starts_with('{') {
+        return Err(malformed(text, "Array contents must start with \"{\"."));
+    }
+    Ok((Some(bounds), text.len() - rest.len()))
+}
+
+fn malformed(text: &str, detail: &str) -> Error {
+    Error::new(Kind::InvalidText, format!("malformed array literal: \"{text}\"")).with_detail(detail)
+}
+
+fn too_deep(dimensions: usize) -> Error {
+    let text = format!("number of array dimensions ({dimensions}) exceeds the maximum allowed ({DIMENSIONS_MAX})");
+    Error::new(Kind::TooLarge, text)
+}
+
+/// The words of `int2vector` and `oidvector`: numbers between blanks.
+pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(blank).filter(|word| !word.is_empty())
+}
+
 pub(super) fn vector(row: &TypeRow, text: &str, data_type: &DataType, style: &Style) -> Result<ScalarValue> {
     let mut elements = Elements::new(row.element, data_type)?;
-    for word in text.split(blank).filter(|word| !word.is_empty()) {
+    for word in words(text) {
         elements.push(Some(element(row.element, word, style)?))?;
     }
     elements.list(&[])
@@ -183,13 +263,9 @@ struct Reader<'a> {
 }
 
 /// What becomes of an element.
-type Take<'t> = dyn FnMut(Option<String>) -> Result<()> + 't;
+pub(crate) type Take<'t> = dyn FnMut(Option<String>) -> Result<()> + 't;
 
 impl<'a> Reader<'a> {
-    fn new(text: &'a str, delimiter: char) -> Self {
-        Self { rest: text.trim_start_matches(blank), text, delimiter, begun: false }
-    }
-
     fn whole(&mut self, sizes: &mut Vec<Option<usize>>, take: &mut Take<'_>) -> Result<()> {
         self.braces(0, sizes, take)?;
         if self.rest.chars().all(blank) { Ok(()) } else { Err(self.malformed("Junk after closing right brace.")) }
@@ -202,9 +278,7 @@ impl<'a> Reader<'a> {
             return Err(self.malformed("Array value must start with \"{\" or dimension information."));
         }
         if depth >= DIMENSIONS_MAX {
-            let message =
-                format!("number of array dimensions ({}) exceeds the maximum allowed ({DIMENSIONS_MAX})", depth + 1);
-            return Err(Error::new(Kind::TooLarge, message));
+            return Err(too_deep(depth + 1));
         }
         if sizes.len() == depth {
             sizes.push(None);
@@ -315,6 +389,6 @@ impl<'a> Reader<'a> {
     }
 
     fn malformed(&self, detail: &str) -> Error {
-        Error::new(Kind::InvalidText, format!("malformed array literal: \"{}\"", self.text)).with_detail(detail)
+        malformed(self.text, detail)
     }
 }

@@ -1,234 +1,266 @@
-//! Intervals from text: PostgreSQL's units, `HH:MM:SS`, the SQL standard's `Y-M D`, and ISO 8601 durations with
-//! designators. ISO's alternative form (`P0001-02-03T…`) is not read.
+//! Intervals from text: PostgreSQL's units, `HH:MM:SS`, the SQL standard's `Y-M D`, and ISO 8601 durations in both forms
+//! (interval_in, DecodeInterval, DecodeISO8601Interval).
+
+mod iso;
 
 use arrow::datatypes::IntervalMonthDayNano;
 
+use super::super::IntervalStyle;
 use super::super::calendar::{DAY, HOUR, MINUTE, SECOND};
-use super::month_day_micro;
+use super::datetime::fields::{Fault, Look, split};
+use super::words::{self, Unit};
+use super::{datetime, month_day_micro};
 use crate::error::{Error, Kind, Result};
 
-const DAYS_PER_MONTH: f64 = 30.0;
 const MONTHS_PER_YEAR: i64 = 12;
+const DAYS_PER_MONTH: i64 = 30;
+const LENGTH_MAX: usize = 255;
+
+/// Fields of `interval year to month` and the like, as bits of a typmod's upper half.
+pub(crate) mod range {
+    pub(crate) const MONTH: i32 = 1 << 1;
+    pub(crate) const YEAR: i32 = 1 << 2;
+    pub(crate) const DAY: i32 = 1 << 3;
+    pub(crate) const HOUR: i32 = 1 << 10;
+    pub(crate) const MINUTE: i32 = 1 << 11;
+    pub(crate) const SECOND: i32 = 1 << 12;
+    pub(crate) const FULL: i32 = 0x7fff;
+
+    /// Of a typmod; -1 has all fields.
+    pub(crate) fn of(typmod: i32) -> i32 {
+        if typmod < 0 { FULL } else { (typmod >> 16) & FULL }
+    }
+}
 
 /// 22007 for what is no interval, 22015 beyond the range of its fields, 22008 beyond that of Arrow's nanoseconds.
-pub fn interval(text: &str) -> Result<IntervalMonthDayNano> {
-    let mut sum = Sum { text, ..Sum::default() };
-    let trimmed = text.trim();
-    match trimmed.strip_prefix('P') {
-        Some(designated) => sum.iso(designated)?,
-        None => sum.verbose(trimmed)?,
-    }
+pub fn interval(text: &str, style: IntervalStyle) -> Result<IntervalMonthDayNano> {
+    let (months, days, micros) = fields(text, style, range::FULL)?;
+    month_day_micro(months, days, micros)
+}
+
+/// Months, days and microseconds. `range` says what a number without a unit is.
+pub(crate) fn fields(text: &str, style: IntervalStyle, range: i32) -> Result<(i32, i32, i64)> {
+    let sum = split(text, LENGTH_MAX).and_then(|fields| {
+        let fields: Vec<_> = fields.iter().map(|field| (field.look, field.text.as_str())).collect();
+        verbose(&fields, style, range)
+    });
+    let sum = match sum {
+        Err(Fault::Format) => iso::read(text),
+        other => other,
+    };
+    let sum = sum.map_err(|fault| fault.error(text, "interval"))?;
+    let months = i64::from(sum.years) * MONTHS_PER_YEAR + i64::from(sum.months);
     let out_of_range = |_| Error::new(Kind::DateRange, "interval out of range");
-    let months = i32::try_from(sum.months).map_err(out_of_range)?;
-    let days = i32::try_from(sum.days).map_err(|_| sum.overflow())?;
-    month_day_micro(months, days, sum.micros)
+    Ok((i32::try_from(months).map_err(out_of_range)?, sum.days, sum.micros))
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Unit {
-    Microsecond,
-    Millisecond,
-    Second,
-    Minute,
-    Hour,
-    Day,
-    Week,
-    Month,
-    /// So many years.
-    Years(i64),
-}
-
-#[derive(Default)]
-struct Sum<'a> {
-    text: &'a str,
-    months: i64,
-    days: i64,
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    years: i32,
+    months: i32,
+    days: i32,
     micros: i64,
-    /// No unit may be given twice.
-    given: Vec<Unit>,
 }
 
-/// A signed number: its whole part and its fraction, both with the sign.
+/// A number: its whole part and its fraction, both with the sign.
 #[derive(Clone, Copy)]
 struct Amount {
     whole: i64,
     fraction: f64,
 }
 
-impl<'a> Sum<'a> {
-    fn verbose(&mut self, text: &'a str) -> Result<()> {
-        let mut rest = text.strip_prefix('@').unwrap_or(text).trim_start();
-        let mut pending: Option<Amount> = None;
-        let mut ago = false;
-        while let Some(first) = rest.chars().next() {
-            if ago {
-                return Err(self.bad());
-            }
-            if first.is_ascii_alphabetic() {
-                let word = take(&mut rest, |c| c.is_ascii_alphabetic());
-                match (pending.take(), word.eq_ignore_ascii_case("ago")) {
-                    (None, true) => ago = true,
-                    (Some(amount), false) => self.add(amount, unit(word).ok_or_else(|| self.bad())?)?,
-                    _ => return Err(self.bad()),
+/// Bits of what was read, so that nothing is said twice.
+fn bit(unit: Unit) -> u32 {
+    1 << unit as u32
+}
+
+const TIME: u32 = 1 << Unit::Hour as u32
+    | 1 << Unit::Minute as u32
+    | 1 << Unit::Second as u32
+    | 1 << Unit::Millisecond as u32
+    | 1 << Unit::Microsecond as u32;
+const SECONDS: u32 = 1 << Unit::Second as u32 | 1 << Unit::Millisecond as u32 | 1 << Unit::Microsecond as u32;
+
+/// From the last field to the first, so that a unit is known before its number.
+fn verbose(fields: &[(Look, &str)], style: IntervalStyle, range: i32) -> Result<Sum, Fault> {
+    let mut sum = Sum::default();
+    let mut seen = 0;
+    let mut ago = false;
+    let mut unit: Expected = Expected::Nothing;
+    // In the SQL standard a sign before all fields is that of all, where no other has one.
+    let signed = |(_, text): &(Look, &str)| text.starts_with(['-', '+']);
+    let all_negative = style == IntervalStyle::SqlStandard
+        && fields.first().is_some_and(|(_, text)| text.starts_with('-'))
+        && !fields.iter().skip(1).any(signed);
+    for &(look, text) in fields.iter().rev() {
+        let bits = match look {
+            Look::Time => {
+                sum.micros = time(text, range)?;
+                if all_negative {
+                    sum.micros = -sum.micros;
                 }
-            } else {
-                // A number before a number without a unit is the SQL standard's count of days.
-                if let Some(days) = pending.take() {
-                    self.standard_days(days, rest)?;
+                unit = Expected::Unit(Unit::Day);
+                TIME
+            }
+            Look::Signed if text.contains(':') && time(&text[1..], range).is_ok() => {
+                let micros = time(&text[1..], range)?;
+                sum.micros = if text.starts_with('-') || all_negative { -micros } else { micros };
+                unit = Expected::Unit(Unit::Day);
+                TIME
+            }
+            Look::Signed | Look::Date | Look::Number => {
+                let (mut amount, months) = amount(text)?;
+                let this = match unit {
+                    _ if months => Unit::Month,
+                    Expected::Nothing => last_field(range),
+                    Expected::Unit(unit) => unit,
+                    Expected::Ago => return Err(Fault::Format),
+                };
+                if all_negative {
+                    amount = Amount { whole: -amount.whole.saturating_abs(), fraction: -amount.fraction.abs() };
                 }
-                let ends = |c: char| c.is_ascii_whitespace() || c.is_ascii_alphabetic() || c == ',';
-                let sign = take(&mut rest, |c| matches!(c, '-' | '+'));
-                rest = rest.trim_start();
-                let field = take(&mut rest, |c| !ends(c));
-                pending = self.field(sign, field)?;
+                sum.add(amount, this)?;
+                // A number before hours is days.
+                unit = Expected::Unit(if this == Unit::Hour { Unit::Day } else { this });
+                match this {
+                    Unit::Second if amount.fraction != 0.0 => SECONDS,
+                    _ => bit(this),
+                }
             }
-            rest = rest.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == ',');
-        }
-        if let Some(amount) = pending {
-            self.add(amount, Unit::Second)?;
-        }
-        if self.given.is_empty() {
-            return Err(self.bad());
-        }
-        if ago {
-            let negated = [self.months, self.days, self.micros].map(i64::checked_neg);
-            let [Some(months), Some(days), Some(micros)] = negated else { return Err(self.overflow()) };
-            (self.months, self.days, self.micros) = (months, days, micros);
-        }
-        Ok(())
-    }
-
-    fn standard_days(&mut self, days: Amount, rest: &str) -> Result<()> {
-        let field = rest.split_ascii_whitespace().next().unwrap_or_default();
-        if field.contains(':') { self.add(days, Unit::Day) } else { Err(self.bad()) }
-    }
-
-    /// A field without letters: a time, `years-months`, or a number that waits for its unit.
-    fn field(&mut self, sign: &str, unsigned: &str) -> Result<Option<Amount>> {
-        let (negative, sign) = match sign {
-            "" | "+" => (false, 1),
-            "-" => (true, -1),
-            _ => return Err(self.bad()),
+            Look::Word | Look::SignedWord => {
+                match words::unit(text) {
+                    Some(named) => unit = Expected::Unit(named),
+                    None if text == "ago" => {
+                        ago = true;
+                        unit = Expected::Ago;
+                    }
+                    None => return Err(Fault::Format),
+                }
+                0
+            }
         };
-        if unsigned.contains(':') {
-            let micros = self.clock(unsigned)?;
-            [Unit::Hour, Unit::Minute, Unit::Second].into_iter().try_for_each(|unit| self.give(unit))?;
-            self.micros = self.micros.checked_add(sign * micros).ok_or_else(|| self.overflow())?;
-            return Ok(None);
+        if seen & bits != 0 {
+            return Err(Fault::Format);
         }
-        if let Some((years, months)) = unsigned.split_once('-') {
-            let (years, months) = (self.digits(years)?, self.digits(months)?);
-            if months >= MONTHS_PER_YEAR {
-                return Err(self.overflow());
-            }
-            self.add(Amount { whole: sign * years, fraction: 0.0 }, Unit::Years(1))?;
-            self.add(Amount { whole: sign * months, fraction: 0.0 }, Unit::Month)?;
-            return Ok(None);
-        }
-        self.amount(negative, unsigned).map(Some)
+        seen |= bits;
     }
-
-    fn amount(&self, negative: bool, unsigned: &str) -> Result<Amount> {
-        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
-        if (whole.is_empty() && fraction.is_empty()) || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(self.bad());
-        }
-        let whole = if whole.is_empty() { 0 } else { self.digits(whole)? };
-        let fraction: f64 = format!("0.{fraction}0").parse().map_err(|_| self.bad())?;
-        Ok(if negative { Amount { whole: -whole, fraction: -fraction } } else { Amount { whole, fraction } })
+    if seen == 0 {
+        return Err(Fault::Format);
     }
+    if ago { sum.negated() } else { Ok(sum) }
+}
 
-    /// `H:MM`, `H:MM:SS`, with a fraction, or `MM:SS.f`: with two parts a fraction means seconds.
-    fn clock(&self, text: &str) -> Result<i64> {
-        let (clock, fraction) = text.split_once('.').map_or((text, None), |(clock, rest)| (clock, Some(rest)));
-        let parts = clock.split(':').map(|part| self.digits(part)).collect::<Result<Vec<_>>>()?;
-        let (hours, minutes, seconds) = match (parts.as_slice(), fraction) {
-            (&[hours, minutes], None) => (hours, minutes, 0),
-            (&[minutes, seconds], Some(_)) => (0, minutes, seconds),
-            (&[hours, minutes, seconds], _) => (hours, minutes, seconds),
-            _ => return Err(self.bad()),
-        };
-        let fraction = self.amount(false, &format!("0.{}", fraction.unwrap_or_default()))?.fraction;
-        if minutes > 59 || seconds > 60 {
-            return Err(self.overflow());
+#[derive(Clone, Copy, PartialEq)]
+enum Expected {
+    Nothing,
+    Unit(Unit),
+    /// Behind a number must come its unit.
+    Ago,
+}
+
+fn time(text: &str, range: i32) -> Result<i64, Fault> {
+    let (hours, minutes, seconds, micros) = datetime::clock(text, range == range::MINUTE | range::SECOND)?;
+    let rest = minutes * MINUTE + seconds * SECOND + micros;
+    hours.checked_mul(HOUR).and_then(|hours| hours.checked_add(rest)).ok_or(Fault::Overflow)
+}
+
+/// What a number without a unit means, by the declared fields.
+fn last_field(range: i32) -> Unit {
+    match range {
+        range::YEAR => Unit::Year,
+        r if r == range::MONTH || r == range::YEAR | range::MONTH => Unit::Month,
+        range::DAY => Unit::Day,
+        r if r == range::HOUR || r == range::DAY | range::HOUR => Unit::Hour,
+        r if r == range::MINUTE
+            || r == range::HOUR | range::MINUTE
+            || r == range::DAY | range::HOUR | range::MINUTE =>
+        {
+            Unit::Minute
         }
-        let hours = hours.checked_mul(HOUR).ok_or_else(|| self.overflow())?;
-        let rest = minutes * MINUTE + seconds * SECOND + (fraction * 1e6).round_ties_even() as i64;
-        hours.checked_add(rest).ok_or_else(|| self.overflow())
+        _ => Unit::Second,
     }
+}
 
-    fn iso(&mut self, text: &'a str) -> Result<()> {
-        let mut rest = text;
-        let mut in_time = false;
-        while let Some(first) = rest.chars().next() {
-            if first == 'T' && !in_time {
-                in_time = true;
-                rest = &rest[1..];
-                continue;
-            }
-            let number = take(&mut rest, |c| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
-            let (negative, unsigned) = match number.strip_prefix('-') {
-                Some(unsigned) => (true, unsigned),
-                None => (false, number.strip_prefix('+').unwrap_or(number)),
-            };
-            let amount = self.amount(negative, unsigned)?;
-            let unit = match (take(&mut rest, |c| c.is_ascii_alphabetic() && c != 'T'), in_time) {
-                ("Y", false) => Unit::Years(1),
-                ("M", false) => Unit::Month,
-                ("W", false) => Unit::Week,
-                ("D", false) => Unit::Day,
-                ("H", true) => Unit::Hour,
-                ("M", true) => Unit::Minute,
-                ("S", true) => Unit::Second,
-                _ => return Err(self.bad()),
-            };
-            self.add(amount, unit)?;
+/// A number with or without a fraction, or `years-months` (true) as months.
+fn amount(text: &str) -> Result<(Amount, bool), Fault> {
+    let negative = text.starts_with('-');
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let digits = unsigned.bytes().take_while(u8::is_ascii_digit).count();
+    let (whole, rest) = text.split_at(text.len() - unsigned.len() + digits);
+    let whole: i64 = if digits == 0 { 0 } else { whole.parse().map_err(|_| Fault::Overflow)? };
+    if let Some(months) = rest.strip_prefix('-') {
+        let count = months.bytes().take_while(u8::is_ascii_digit).count();
+        let (value, behind) = months.split_at(count);
+        let value: i64 = if count == 0 { 0 } else { value.parse().map_err(|_| Fault::Overflow)? };
+        if value >= MONTHS_PER_YEAR || behind.starts_with('-') && count == 0 {
+            return Err(Fault::Overflow);
         }
-        if in_time || !self.given.is_empty() { Ok(()) } else { Err(self.bad()) }
+        if !behind.is_empty() {
+            return Err(Fault::Format);
+        }
+        let months = whole.checked_mul(MONTHS_PER_YEAR);
+        let months = months.and_then(|m| m.checked_add(if negative { -value } else { value }));
+        return Ok((Amount { whole: months.ok_or(Fault::Overflow)?, fraction: 0.0 }, true));
     }
+    if rest.is_empty() {
+        return Ok((Amount { whole, fraction: 0.0 }, false));
+    }
+    let fraction = datetime::fraction(rest)?;
+    Ok((Amount { whole, fraction: if negative { -fraction } else { fraction } }, false))
+}
 
+impl Sum {
     /// Fractions flow down: of years into months, of months and weeks into days, of days into time.
-    fn add(&mut self, amount: Amount, unit: Unit) -> Result<()> {
-        self.give(unit)?;
+    fn add(&mut self, amount: Amount, unit: Unit) -> Result<(), Fault> {
         match unit {
             Unit::Microsecond => self.add_micros(amount, 1),
             Unit::Millisecond => self.add_micros(amount, 1_000),
             Unit::Second => self.add_micros(amount, SECOND),
             Unit::Minute => self.add_micros(amount, MINUTE),
             Unit::Hour => self.add_micros(amount, HOUR),
-            Unit::Day => self.add_days(amount, 1, 1.0),
-            Unit::Week => self.add_days(amount, 7, 7.0),
+            Unit::Day => {
+                add(&mut self.days, amount.whole, 1)?;
+                self.add_micros(Amount { whole: 0, ..amount }, DAY)
+            }
+            Unit::Week => {
+                add(&mut self.days, amount.whole, 7)?;
+                self.add_fraction_of_days(amount.fraction, 7)
+            }
             Unit::Month => {
-                self.months = self.months.checked_add(amount.whole).ok_or_else(|| self.overflow())?;
-                self.add_days(Amount { whole: 0, ..amount }, 1, DAYS_PER_MONTH)
+                add(&mut self.months, amount.whole, 1)?;
+                self.add_fraction_of_days(amount.fraction, DAYS_PER_MONTH)
             }
-            Unit::Years(years) => {
-                let whole = i32::try_from(amount.whole).map_err(|_| self.overflow())?;
-                let whole = i64::from(whole).checked_mul(years * MONTHS_PER_YEAR);
-                let fraction = (amount.fraction * (years * MONTHS_PER_YEAR) as f64).round_ties_even() as i64;
-                let months = whole.and_then(|months| self.months.checked_add(months)?.checked_add(fraction));
-                self.months = months.ok_or_else(|| self.overflow())?;
-                Ok(())
-            }
+            Unit::Year => self.add_years(amount, 1),
+            Unit::Decade => self.add_years(amount, 10),
+            Unit::Century => self.add_years(amount, 100),
+            Unit::Millennium => self.add_years(amount, 1_000),
+            Unit::Quarter
+            | Unit::Dow
+            | Unit::Isodow
+            | Unit::Doy
+            | Unit::Isoyear
+            | Unit::Julian
+            | Unit::Epoch
+            | Unit::Zone
+            | Unit::ZoneHour
+            | Unit::ZoneMinute
+            | Unit::Reserved => Err(Fault::Format),
         }
     }
 
-    fn give(&mut self, unit: Unit) -> Result<()> {
-        if self.given.contains(&unit) {
-            return Err(self.bad());
-        }
-        self.given.push(unit);
-        Ok(())
+    fn add_years(&mut self, amount: Amount, years: i32) -> Result<(), Fault> {
+        add(&mut self.years, amount.whole, years)?;
+        let months = (amount.fraction * f64::from(years) * MONTHS_PER_YEAR as f64).round_ties_even() as i64;
+        add(&mut self.months, months, 1)
     }
 
-    fn add_days(&mut self, amount: Amount, days: i64, fraction_days: f64) -> Result<()> {
-        let fraction = amount.fraction * fraction_days;
-        let whole = amount.whole.checked_mul(days).and_then(|days| days.checked_add(fraction.trunc() as i64));
-        self.days = whole.and_then(|days| self.days.checked_add(days)).ok_or_else(|| self.overflow())?;
+    fn add_fraction_of_days(&mut self, fraction: f64, days: i64) -> Result<(), Fault> {
+        let fraction = fraction * days as f64;
+        add(&mut self.days, fraction.trunc() as i64, 1)?;
         self.add_micros(Amount { whole: 0, fraction: fraction.fract() }, DAY)
     }
 
-    fn add_micros(&mut self, amount: Amount, unit: i64) -> Result<()> {
+    fn add_micros(&mut self, amount: Amount, unit: i64) -> Result<(), Fault> {
         // Rounds half away from zero, but exactly half stays: PostgreSQL's AdjustFractMicroseconds.
         let scaled = amount.fraction * unit as f64;
         let rounded = scaled.trunc() as i64
@@ -239,52 +271,26 @@ impl<'a> Sum<'a> {
             } else {
                 0
             };
-        let whole = amount.whole.checked_mul(unit).and_then(|micros| micros.checked_add(rounded));
-        self.micros = whole.and_then(|micros| self.micros.checked_add(micros)).ok_or_else(|| self.overflow())?;
+        let whole = amount.whole.checked_mul(unit).and_then(|micros| self.micros.checked_add(micros));
+        self.micros = whole.and_then(|micros| micros.checked_add(rounded)).ok_or(Fault::Overflow)?;
         Ok(())
     }
 
-    fn digits(&self, digits: &str) -> Result<i64> {
-        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(self.bad());
-        }
-        digits.parse().map_err(|_| self.overflow())
-    }
-
-    fn bad(&self) -> Error {
-        Error::new(Kind::InvalidDate, format!("invalid input syntax for type interval: \"{}\"", self.text))
-    }
-
-    fn overflow(&self) -> Error {
-        Error::new(Kind::IntervalRange, format!("interval field value out of range: \"{}\"", self.text))
+    fn negated(self) -> Result<Self, Fault> {
+        let negated = || {
+            Some(Self {
+                years: self.years.checked_neg()?,
+                months: self.months.checked_neg()?,
+                days: self.days.checked_neg()?,
+                micros: self.micros.checked_neg()?,
+            })
+        };
+        negated().ok_or(Fault::Overflow)
     }
 }
 
-fn take<'a>(rest: &mut &'a str, wanted: impl Fn(char) -> bool) -> &'a str {
-    let end = rest.find(|c| !wanted(c)).unwrap_or(rest.len());
-    let (taken, behind) = rest.split_at(end);
-    *rest = behind;
-    taken
-}
-
-fn unit(word: &str) -> Option<Unit> {
-    Some(match word.to_ascii_lowercase().as_str() {
-        "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" | "microsecon" => {
-            Unit::Microsecond
-        }
-        "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds" | "millisecon" => {
-            Unit::Millisecond
-        }
-        "s" | "sec" | "secs" | "second" | "seconds" => Unit::Second,
-        "m" | "min" | "mins" | "minute" | "minutes" => Unit::Minute,
-        "h" | "hr" | "hrs" | "hour" | "hours" => Unit::Hour,
-        "d" | "day" | "days" => Unit::Day,
-        "w" | "week" | "weeks" => Unit::Week,
-        "mon" | "mons" | "month" | "months" => Unit::Month,
-        "y" | "yr" | "yrs" | "year" | "years" => Unit::Years(1),
-        "dec" | "decs" | "decade" | "decades" => Unit::Years(10),
-        "c" | "cent" | "century" | "centuries" => Unit::Years(100),
-        "mil" | "mils" | "millennium" | "millennia" => Unit::Years(1_000),
-        _ => return None,
-    })
+fn add(sum: &mut i32, value: i64, scale: i32) -> Result<(), Fault> {
+    let value = i32::try_from(value).ok().and_then(|value| value.checked_mul(scale));
+    *sum = value.and_then(|value| sum.checked_add(value)).ok_or(Fault::Overflow)?;
+    Ok(())
 }

@@ -1,0 +1,468 @@
+//! Calls of functions, aggregates and window functions (parse_func.c, `ParseFuncOrColumn`), and the expressions that only
+//! look like calls.
+
+use datafusion::sql::sqlparser::ast::{
+    self, DuplicateTreatment, Expr as Ast, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments,
+};
+
+use super::scope::{Place, Scope};
+use super::{Binder, syntax_error};
+use crate::error::{Error, Kind, Result};
+use crate::pgtype::Ty;
+use crate::sql::expr::{Aggregate, Call, Expr, Kind as Node, Sort};
+use crate::sql::image::{self, AggregateKind};
+use crate::sql::resolve::function::{self, Argument, Found, Resolved};
+use crate::sql::resolve::{cast, common, operator};
+
+impl Binder<'_> {
+    /// A function of pg_catalog by its name.
+    pub(super) fn call(&self, name: &str, arguments: Vec<Expr>, at: usize) -> Result<Expr> {
+        let arguments = arguments.into_iter().map(|expr| Argument { name: None, expr }).collect();
+        let found = function::resolve(self.cx, Some("pg_catalog"), name, arguments, false, at)?;
+        Ok(called(found, at))
+    }
+
+    pub(super) fn function(&self, function: &Function, scope: &Scope<'_>) -> Result<Expr> {
+        let at = self.at_of(&function.name);
+        let mut path = super::name::segments(&function.name);
+        let name = path.pop().unwrap_or_default();
+        let schema = match path.as_slice() {
+            [] => None,
+            [schema] => Some(schema.as_str()),
+            [_, schema] => Some(schema.as_str()),
+            _ => return Err(syntax_error(".", at)),
+        };
+        let quoted =
+            matches!(function.name.0.last(), Some(ast::ObjectNamePart::Identifier(i)) if i.quote_style.is_some());
+        if schema.is_none()
+            && !quoted
+            && let Some(special) = self.word(&name, function, at, scope)?
+        {
+            return Ok(special);
+        }
+        self.check_clauses(function, at)?;
+        let given = self.arguments(function, &name, scope)?;
+        if function.over.is_some() {
+            return self.windowed(function, schema, &name, given, at, scope);
+        }
+        let order = given.order;
+        let within = !function.within_group.is_empty();
+        let kind = self.kind_of(schema, &name);
+        // an aggregate's arguments stand inside it
+        let is_aggregate = kind == Some(image::Kind::Aggregate);
+        if is_aggregate {
+            return self.aggregate(function, schema, &name, Given { order, ..given }, within, at, scope);
+        }
+        if kind == Some(image::Kind::Window) {
+            let text = format!("window function {name} requires an OVER clause");
+            return Err(Error::new(Kind::WrongObjectType, text).at(at));
+        }
+        let wrong = |what: &str| {
+            let text = format!("{what} specified, but {name} is not an aggregate function");
+            Err(Error::new(Kind::WrongObjectType, text).at(at))
+        };
+        if given.star {
+            let text = format!("{name}(*) specified, but {name} is not an aggregate function");
+            if !image::procs(&name).is_empty() {
+                return Err(Error::new(Kind::WrongObjectType, text).at(at));
+            }
+        }
+        if given.distinct && kind.is_some() {
+            return wrong("DISTINCT");
+        }
+        if within && kind.is_some() {
+            return wrong("WITHIN GROUP");
+        }
+        if !order.is_empty() && kind.is_some() {
+            return wrong("ORDER BY");
+        }
+        if function.filter.is_some() && kind.is_some() {
+            return wrong("FILTER");
+        }
+        let arguments = self.bound_arguments(&given.arguments, scope)?;
+        // a function's name before one record is one of its fields
+        let found = function::resolve(self.cx, schema, &name, arguments, given.variadic, at)?;
+        if let Found::Call(call) = &found
+            && call.proc.set
+        {
+            self.check_set_returning(&name, at, scope)?;
+        }
+        Ok(called(found, at))
+    }
+
+    /// 0A000 where a set cannot be.
+    fn check_set_returning(&self, _name: &str, at: usize, scope: &Scope<'_>) -> Result<()> {
+        match scope.place.get() {
+            Place::Select
+            | Place::OrderBy
+            | Place::GroupBy
+            | Place::DistinctOn
+            | Place::FromFunction
+            | Place::FromSubquery => Ok(()),
+            place => {
+                let text = format!("set-returning functions are not allowed in {}", place.name());
+                Err(Error::new(Kind::Unsupported, text).at(at))
+            }
+        }
+    }
+
+    fn kind_of(&self, schema: Option<&str>, name: &str) -> Option<image::Kind> {
+        match schema {
+            None | Some("pg_catalog") => {
+                let procs = image::procs(name);
+                let first = procs.iter().find(|p| p.kind != image::Kind::Function).or_else(|| procs.first());
+                first.map(|p| p.kind)
+            }
+            Some(_) => None,
+        }
+    }
+
+    fn check_clauses(&self, function: &Function, at: usize) -> Result<()> {
+        if !matches!(function.parameters, FunctionArguments::None) || function.uses_odbc_syntax {
+            return Err(syntax_error("(", at));
+        }
+        if function.null_treatment.is_some() {
+            return Err(syntax_error("NULLS", at));
+        }
+        Ok(())
+    }
+
+    fn arguments<'x>(&self, function: &'x Function, name: &str, scope: &Scope<'_>) -> Result<Given<'x>> {
+        let _ = scope;
+        let at = self.at_of(&function.name);
+        let mut given = Given { arguments: vec![], star: false, distinct: false, variadic: false, order: vec![] };
+        let list = match &function.args {
+            FunctionArguments::None => return Ok(given),
+            FunctionArguments::Subquery(_) => return Err(syntax_error("SELECT", at)),
+            FunctionArguments::List(list) => list,
+        };
+        given.distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
+        for clause in &list.clauses {
+            match clause {
+                FunctionArgumentClause::OrderBy(order) => given.order.extend(order),
+                other => return Err(syntax_error(&other.to_string(), at)),
+            }
+        }
+        for argument in &list.args {
+            let (argument_name, argument) = match argument {
+                FunctionArg::Unnamed(argument) => (None, argument),
+                FunctionArg::Named {
+                    name,
+                    arg,
+                    operator: ast::FunctionArgOperator::RightArrow | ast::FunctionArgOperator::Assignment,
+                } => (Some(super::name::folded(name)), arg),
+                FunctionArg::Named { name, .. } => return Err(syntax_error(&name.value, self.at(name.span))),
+                FunctionArg::ExprNamed {
+                    name: Ast::Identifier(name),
+                    arg,
+                    operator: ast::FunctionArgOperator::RightArrow | ast::FunctionArgOperator::Assignment,
+                } => (Some(super::name::folded(name)), arg),
+                FunctionArg::ExprNamed { name, .. } => return Err(syntax_error(&name.to_string(), at)),
+            };
+            match argument {
+                FunctionArgExpr::Expr(expr) => match variadic(expr) {
+                    Some(inner) => {
+                        given.variadic = true;
+                        given.arguments.push((argument_name, inner));
+                    }
+                    None => given.arguments.push((argument_name, expr)),
+                },
+                FunctionArgExpr::Wildcard => given.star = true,
+                FunctionArgExpr::QualifiedWildcard(_) | FunctionArgExpr::WildcardWithOptions(_) => {
+                    return Err(Error::unsupported(format!("{name}(t.*)")).at(at));
+                }
+            }
+        }
+        Ok(given)
+    }
+
+    fn bound_arguments(&self, given: &[(Option<String>, &Ast)], scope: &Scope<'_>) -> Result<Vec<Argument>> {
+        let bound = given.iter().map(|(name, ast)| Ok(Argument { name: name.clone(), expr: self.expr(ast, scope)? }));
+        bound.collect()
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn aggregate(
+        &self,
+        function: &Function,
+        schema: Option<&str>,
+        name: &str,
+        given: Given<'_>,
+        within: bool,
+        at: usize,
+        scope: &Scope<'_>,
+    ) -> Result<Expr> {
+        self.check_aggregate_place(at, scope)?;
+        let (mut order_ast, mut arguments) = (given.order, vec![]);
+        if within {
+            order_ast = function.within_group.iter().collect();
+        }
+        let (arguments_, order, filter) = scope.at_place(Place::AggregateArgument, || {
+            arguments = self.bound_arguments(&given.arguments, scope)?;
+            let order = order_ast.iter().map(|o| self.sort_over(o, scope)).collect::<Result<Vec<_>>>()?;
+            let filter = function.filter.as_deref();
+            let filter =
+                filter.map(|f| scope.at_place(Place::Filter, || self.condition(f, scope, "FILTER"))).transpose()?;
+            Ok::<_, Error>((std::mem::take(&mut arguments), order, filter))
+        })?;
+        let mut arguments = arguments_;
+        let plain = arguments.len();
+        if within {
+            // the ordered arguments are the last of the function's
+            arguments.extend(order.iter().map(|sort| Argument { name: None, expr: sort.by.clone() }));
+        }
+        if given.star && !arguments.is_empty() {
+            return Err(syntax_error("*", at));
+        }
+        if !given.star && arguments.is_empty() && name == "count" {
+            let text = "count(*) must be used to call a parameterless aggregate function";
+            return Err(Error::new(Kind::WrongObjectType, text).at(at));
+        }
+        let found = resolved(function::resolve(self.cx, schema, name, arguments, given.variadic, at)?)?;
+        let row = image::aggregate(found.proc.oid);
+        let ordered = row.is_some_and(|a| a.kind != AggregateKind::Normal);
+        if ordered && !within {
+            let text = format!("WITHIN GROUP is required for ordered-set aggregate {name}");
+            return Err(Error::new(Kind::WrongObjectType, text).at(at));
+        }
+        if within && !ordered {
+            let text = format!("{name} is not an ordered-set aggregate, so it cannot have WITHIN GROUP");
+            return Err(Error::new(Kind::WrongObjectType, text).at(at));
+        }
+        let mut arguments = found.arguments;
+        let order = if within {
+            // as they were coerced for the call
+            let coerced = arguments.split_off(plain.min(arguments.len()));
+            order.into_iter().zip(coerced).map(|(sort, by)| Sort { by, ..sort }).collect()
+        } else {
+            order
+        };
+        if given.distinct && !order.is_empty() {
+            let unlisted = order.iter().find(|sort| !arguments.contains(&sort.by));
+            if let Some(sort) = unlisted {
+                let text = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+                return Err(Error::new(Kind::InvalidColumnReference, text).at(sort.by.at));
+            }
+        }
+        if given.distinct {
+            for argument in &arguments {
+                self.comparable(argument, "=")?;
+            }
+        }
+        self.check_nested(&arguments, &order, filter.as_ref())?;
+        scope.aggregates.set(true);
+        let aggregate = Aggregate { proc: found.proc, arguments, distinct: given.distinct, order, filter };
+        let data_type = crate::sql::functions::aggregate_lies_as(&aggregate).unwrap_or(found.data_type);
+        Ok(Expr::lying(Node::Aggregate(Box::new(aggregate)), found.ty, data_type, at))
+    }
+
+    /// 42883 for a type without an order.
+    pub(super) fn comparable(&self, expr: &Expr, name: &str) -> Result<()> {
+        if operator::equality(expr.ty.oid).is_some() || expr.ty.is_unknown() {
+            return Ok(());
+        }
+        let text = format!("could not identify an equality operator for type {}", expr.ty.name());
+        let _ = name;
+        Err(Error::new(Kind::UndefinedFunction, text).at(expr.at))
+    }
+
+    fn check_aggregate_place(&self, at: usize, scope: &Scope<'_>) -> Result<()> {
+        let refused = match scope.place.get() {
+            Place::Select | Place::Having | Place::OrderBy | Place::DistinctOn => None,
+            Place::WindowPartition | Place::WindowOrder | Place::WindowFrame => None,
+            Place::AggregateArgument => Some("aggregate function calls cannot be nested".to_owned()),
+            Place::Filter => Some("aggregate functions are not allowed in FILTER".into()),
+            Place::FromFunction => Some("aggregate functions are not allowed in functions in FROM".into()),
+            place => Some(format!("aggregate functions are not allowed in {}", place.name())),
+        };
+        match refused {
+            None => Ok(()),
+            Some(text) => Err(Error::new(Kind::Grouping, text).at(at)),
+        }
+    }
+
+    fn check_nested(&self, arguments: &[Expr], order: &[Sort], filter: Option<&Expr>) -> Result<()> {
+        let all = arguments.iter().chain(order.iter().map(|s| &s.by)).chain(filter);
+        for expr in all {
+            if expr.any(&|e| matches!(e.kind, Node::Window(_))) {
+                let text = "aggregate function calls cannot contain window function calls";
+                return Err(Error::new(Kind::Grouping, text).at(expr.at));
+            }
+            if expr.any(&|e| matches!(&e.kind, Node::Call(c) if c.proc.set)) {
+                let text = "aggregate function calls cannot contain set-returning function calls";
+                let hint = "You might be able to move the set-returning function into a LATERAL FROM item.";
+                return Err(Error::new(Kind::Unsupported, text).with_hint(hint).at(expr.at));
+            }
+        }
+        Ok(())
+    }
+
+    fn windowed(
+        &self,
+        function: &Function,
+        schema: Option<&str>,
+        name: &str,
+        given: Given<'_>,
+        at: usize,
+        scope: &Scope<'_>,
+    ) -> Result<Expr> {
+        match scope.place.get() {
+            Place::Select | Place::OrderBy | Place::DistinctOn => {}
+            Place::WindowPartition | Place::WindowOrder | Place::WindowFrame => {
+                let text = "window functions are not allowed in window definitions";
+                return Err(Error::new(Kind::Windowing, text).at(at));
+            }
+            Place::AggregateArgument => {
+                let text = "aggregate function calls cannot contain window function calls";
+                return Err(Error::new(Kind::Grouping, text).at(at));
+            }
+            place => {
+                let text = format!("window functions are not allowed in {}", place.name());
+                return Err(Error::new(Kind::Windowing, text).at(at));
+            }
+        }
+        if given.distinct {
+            return Err(Error::new(Kind::Unsupported, "DISTINCT is not implemented for window functions").at(at));
+        }
+        if !given.order.is_empty() {
+            let text = "aggregate ORDER BY is not implemented for window functions";
+            return Err(Error::new(Kind::Unsupported, text).at(at));
+        }
+        let arguments = self.bound_arguments(&given.arguments, scope)?;
+        let found = function::resolve(self.cx, schema, name, arguments, given.variadic, at)?;
+        let Found::Call(found) = found else {
+            let text = format!("OVER specified, but {name} is not a window function nor an aggregate function");
+            return Err(Error::new(Kind::WrongObjectType, text).at(at));
+        };
+        if found.proc.kind == image::Kind::Function {
+            let text = format!("OVER specified, but {name} is not a window function nor an aggregate function");
+            return Err(Error::new(Kind::WrongObjectType, text).at(at));
+        }
+        if image::aggregate(found.proc.oid).is_some_and(|a| a.kind != AggregateKind::Normal) {
+            let text = format!("OVER is not supported for ordered-set aggregate {name}");
+            return Err(Error::new(Kind::Unsupported, text).at(at));
+        }
+        let filter = function.filter.as_deref();
+        if filter.is_some() && found.proc.kind == image::Kind::Window {
+            return Err(
+                Error::new(Kind::Unsupported, "FILTER is not implemented for non-aggregate window functions").at(at)
+            );
+        }
+        let filter =
+            filter.map(|f| scope.at_place(Place::Filter, || self.condition(f, scope, "FILTER"))).transpose()?;
+        let over = function.over.as_ref().ok_or_else(|| Error::internal("no OVER"))?;
+        self.window(found, filter, over, at, scope)
+    }
+
+    /// COALESCE, NULLIF, ROW, GROUPING and the like, which are grammar. `None`: a call.
+    fn word(&self, name: &str, function: &Function, at: usize, scope: &Scope<'_>) -> Result<Option<Expr>> {
+        if let (FunctionArguments::None, None) = (&function.args, &function.over) {
+            return self.value_function(name, None, at);
+        }
+        let simple: Option<Vec<&Ast>> = match &function.args {
+            FunctionArguments::List(list) if list.clauses.is_empty() && list.duplicate_treatment.is_none() => {
+                let one = |a: &'_ FunctionArg| matches!(a, FunctionArg::Unnamed(FunctionArgExpr::Expr(_)));
+                let all = list.args.iter().all(one);
+                let exprs = list.args.iter().filter_map(|a| match a {
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Some(e),
+                    _ => None,
+                });
+                all.then(|| exprs.collect())
+            }
+            FunctionArguments::Subquery(query) if name == "array" => {
+                return self.array_subquery(query, at, scope).map(Some);
+            }
+            _ => None,
+        };
+        let Some(arguments) = simple else { return Ok(None) };
+        let bind_all = || arguments.iter().map(|ast| self.expr(ast, scope)).collect::<Result<Vec<_>>>();
+        match name {
+            "coalesce" if !arguments.is_empty() => {
+                let (all, ty, data_type) = common::to_common(self.cx, bind_all()?, "COALESCE")?;
+                Ok(Some(Expr::lying(Node::Coalesce(all), ty, data_type, at)))
+            }
+            "greatest" | "least" if !arguments.is_empty() => {
+                let what = if name == "greatest" { "GREATEST" } else { "LEAST" };
+                let (of, ty, data_type) = common::to_common(self.cx, bind_all()?, what)?;
+                if operator::less(ty.oid).is_none() {
+                    let text = format!("could not identify a comparison function for type {}", ty.name());
+                    return Err(Error::new(Kind::UndefinedFunction, text).at(at));
+                }
+                Ok(Some(Expr::lying(Node::Extreme { of, greatest: name == "greatest" }, ty, data_type, at)))
+            }
+            "nullif" if arguments.len() == 2 => self.null_if(bind_all()?, at).map(Some),
+            "row" => Ok(Some({
+                let fields =
+                    bind_all()?.into_iter().map(|e| cast::unknown_to_text(self.cx, e)).collect::<Result<_>>()?;
+                self.row_of_exprs(fields, at)
+            })),
+            "grouping" => {
+                if let Place::Where | Place::JoinOn | Place::GroupBy = scope.place.get() {
+                    let text = format!("grouping operations are not allowed in {}", scope.place.get().name());
+                    return Err(Error::new(Kind::Grouping, text).at(at));
+                }
+                scope.aggregates.set(true);
+                Ok(Some(Expr::new(Node::Grouping(bind_all()?), Ty::INT4, at)))
+            }
+            "current_time" | "current_timestamp" | "localtime" | "localtimestamp" => {
+                let [Ast::Value(value)] = arguments.as_slice() else { return Ok(None) };
+                let precision = value.value.to_string().parse::<i64>().map_err(|_| syntax_error(")", at))?;
+                self.value_function(name, Some(precision), at)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn null_if(&self, both: Vec<Expr>, at: usize) -> Result<Expr> {
+        let mut both = both.into_iter();
+        let (Some(left), Some(right)) = (both.next(), both.next()) else {
+            return Err(Error::internal("NULLIF of two"));
+        };
+        // the result is the left side as it was
+        let equal = operator::binary(self.cx, "=", left.clone(), right, at)?;
+        let Node::Call(Call { proc, arguments, .. }) = equal.kind else { return Err(Error::internal("= is no call")) };
+        let equals = image::operator_of(proc.oid).ok_or_else(|| Error::internal("= has no operator"))?;
+        let mut arguments = arguments.into_iter();
+        let (Some(compared), Some(right)) = (arguments.next(), arguments.next()) else {
+            return Err(Error::internal("= of two"));
+        };
+        let (ty, data_type) = (compared.ty, compared.data_type.clone());
+        Ok(Expr::lying(Node::NullIf { equals, left: Box::new(compared), right: Box::new(right) }, ty, data_type, at))
+    }
+}
+
+/// What stands between a call's parentheses.
+struct Given<'a> {
+    arguments: Vec<(Option<String>, &'a Ast)>,
+    star: bool,
+    distinct: bool,
+    variadic: bool,
+    order: Vec<&'a ast::OrderByExpr>,
+}
+
+/// `VARIADIC array`, which our dialect parses as a prefix.
+fn variadic(expr: &Ast) -> Option<&Ast> {
+    match expr {
+        Ast::Prefixed { prefix, value } if prefix.value.eq_ignore_ascii_case("variadic") => Some(value),
+        _ => None,
+    }
+}
+
+/// A call, or the cast that looks like one.
+fn called(found: Found, at: usize) -> Expr {
+    match found {
+        Found::Cast(expr) => expr,
+        Found::Call(Resolved { proc, arguments, ty, data_type, variadic }) => {
+            Expr::lying(Node::Call(Call { proc, arguments, variadic }), ty, data_type, at)
+        }
+    }
+}
+
+/// Where a cast cannot be meant.
+fn resolved(found: Found) -> Result<Resolved> {
+    match found {
+        Found::Call(resolved) => Ok(resolved),
+        Found::Cast(_) => Err(Error::internal("a cast in the place of a call")),
+    }
+}

@@ -1,0 +1,208 @@
+//! WITH (parse_cte.c).
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use datafusion::sql::sqlparser::ast;
+
+use super::Binder;
+use super::name::folded;
+use super::scope::{Named, Scope};
+use crate::error::{Error, Kind, Result};
+use crate::sql::query::{Body, Column, Cte, Query, Recursive, SetOperator};
+use crate::sql::resolve::cast;
+
+/// A CTE whose references are counted until its query is whole.
+pub(super) struct Counted {
+    cte: Cte,
+    references: Rc<Cell<usize>>,
+}
+
+impl Counted {
+    pub(super) fn finish(self) -> Cte {
+        Cte { references: self.references.get(), ..self.cte }
+    }
+}
+
+impl Binder<'_> {
+    /// Adds the CTEs to `scope`, which the query they belong to is bound in.
+    pub(super) fn with(&self, with: &ast::With, scope: &mut Scope<'_>) -> Result<Vec<Counted>> {
+        let mut bound: Vec<Counted> = vec![];
+        for cte in &with.cte_tables {
+            let name = folded(&cte.alias.name);
+            let at = self.at(cte.alias.name.span);
+            if bound.iter().any(|c| c.cte.name == name) {
+                let text = format!("WITH query name \"{name}\" specified more than once");
+                return Err(Error::new(Kind::DuplicateAlias, text).at(at));
+            }
+            let made = match with.recursive.then(|| recursion(&cte.query)).flatten() {
+                Some((left, right, all)) if names(&cte.query, &name) => {
+                    self.recursive(cte, &name, left, right, all, scope)?
+                }
+                _ => self.plain(cte, &name, scope)?,
+            };
+            let references = Rc::new(Cell::new(0));
+            scope.ctes.push(Named {
+                id: made.id,
+                name,
+                columns: made.columns.clone(),
+                references: Rc::clone(&references),
+            });
+            bound.push(Counted { cte: made, references });
+        }
+        Ok(bound)
+    }
+
+    fn plain(&self, cte: &ast::Cte, name: &str, scope: &Scope<'_>) -> Result<Cte> {
+        let query = self.query(&cte.query, &Scope::inside(scope), true)?;
+        let columns = self.cte_columns(&query, cte, name)?;
+        Ok(Cte {
+            id: self.cte_id(),
+            name: name.to_owned(),
+            query,
+            recursive: None,
+            materialized: materialized(cte),
+            references: 0,
+            columns,
+        })
+    }
+
+    fn recursive(
+        &self,
+        cte: &ast::Cte,
+        name: &str,
+        left: &ast::SetExpr,
+        right: &ast::SetExpr,
+        all: bool,
+        scope: &Scope<'_>,
+    ) -> Result<Cte> {
+        let at = self.at(cte.alias.name.span);
+        let mut outer = Scope::inside(scope);
+        let around = match &cte.query.with {
+            Some(with) => self.with(with, &mut outer)?,
+            None => vec![],
+        };
+        if cte.query.order_by.is_some() {
+            return Err(Error::new(Kind::Unsupported, "ORDER BY in a recursive query is not implemented").at(at));
+        }
+        if cte.query.limit_clause.is_some() || cte.query.fetch.is_some() {
+            return Err(Error::new(Kind::Unsupported, "LIMIT in a recursive query is not implemented").at(at));
+        }
+        let mut first = self.set_expr_query(left, &outer)?;
+        let id = self.cte_id();
+        let columns = self.cte_columns(&first, cte, name)?;
+        let mut inner = Scope::inside(&outer);
+        let references = Rc::new(Cell::new(0));
+        inner.ctes.push(Named {
+            id,
+            name: name.to_owned(),
+            columns: columns.clone(),
+            references: Rc::clone(&references),
+        });
+        let step = self.set_expr_query(right, &inner)?;
+        if references.get() > 1 {
+            let text = format!("recursive reference to query \"{name}\" must not appear more than once");
+            return Err(Error::new(Kind::Recursion, text).at(at));
+        }
+        if step.columns.len() != first.columns.len() {
+            let text = "each UNION query must have the same number of columns";
+            return Err(Error::new(Kind::Syntax, text).at(at));
+        }
+        // the first term decides the types
+        let mut outputs = vec![];
+        for (i, (to, from)) in columns.iter().zip(&step.columns).enumerate() {
+            let (common, ..) = crate::sql::resolve::common::to_common(self.cx, vec![to.expr(0), from.expr(0)], "UNION")
+                .map(|(e, ty, _)| (ty, e))?;
+            if common.oid != to.ty.oid {
+                let text = format!(
+                    "recursive query \"{name}\" column {} has type {} in non-recursive term but type {} overall",
+                    i + 1,
+                    to.ty.name(),
+                    common.name()
+                );
+                let hint = "Cast the output of the non-recursive term to the correct type.";
+                return Err(Error::new(Kind::TypeMismatch, text).with_hint(hint).at(at));
+            }
+            let mut expr = cast::implicit(self.cx, from.expr(0), crate::pgtype::Ty::of(to.ty.oid))?;
+            if expr.data_type != to.data_type {
+                let (ty, data_type) = (expr.ty, to.data_type.clone());
+                expr = crate::sql::expr::Expr::lying(crate::sql::expr::Kind::Relabel(Box::new(expr)), ty, data_type, 0);
+            }
+            outputs.push(expr);
+        }
+        let same = outputs.iter().all(|e| matches!(e.kind, crate::sql::expr::Kind::Column(_)));
+        let step = if same { step } else { self.projected(step, outputs) };
+        first.ctes.splice(0..0, around.into_iter().map(Counted::finish));
+        Ok(Cte {
+            id,
+            name: name.to_owned(),
+            query: first,
+            recursive: Some(Box::new(Recursive { step, distinct: !all })),
+            materialized: materialized(cte),
+            references: 0,
+            columns,
+        })
+    }
+
+    fn cte_columns(&self, query: &Query, cte: &ast::Cte, name: &str) -> Result<Vec<Column>> {
+        let mut columns = query.columns.clone();
+        if cte.alias.columns.len() > columns.len() {
+            let text = format!(
+                "WITH query \"{name}\" has {} columns available but {} columns specified",
+                columns.len(),
+                cte.alias.columns.len()
+            );
+            return Err(Error::new(Kind::InvalidColumnReference, text).at(self.at(cte.alias.name.span)));
+        }
+        for (column, alias) in columns.iter_mut().zip(&cte.alias.columns) {
+            column.name = folded(&alias.name);
+        }
+        Ok(columns)
+    }
+
+    /// A bare part of a set operation as a query.
+    pub(super) fn set_expr_query(&self, body: &ast::SetExpr, scope: &Scope<'_>) -> Result<Query> {
+        if let ast::SetExpr::Query(query) = body {
+            return self.query(query, &Scope::inside(scope), true);
+        }
+        let (body, columns) = self.body(body, scope, true)?;
+        Ok(Query { ctes: vec![], body, order: vec![], offset: None, limit: None, with_ties: false, columns })
+    }
+}
+
+fn materialized(cte: &ast::Cte) -> Option<bool> {
+    cte.materialized.as_ref().map(|m| matches!(m, ast::CteAsMaterialized::Materialized))
+}
+
+/// `first UNION [ALL] step`.
+fn recursion(query: &ast::Query) -> Option<(&ast::SetExpr, &ast::SetExpr, bool)> {
+    match query.body.as_ref() {
+        ast::SetExpr::SetOperation { left, op: ast::SetOperator::Union, set_quantifier, right } => {
+            Some((left, right, matches!(set_quantifier, ast::SetQuantifier::All)))
+        }
+        _ => None,
+    }
+}
+
+/// Whether the query reads a relation of that bare name.
+fn names(query: &ast::Query, name: &str) -> bool {
+    use std::ops::ControlFlow;
+    let found = ast::visit_relations(query, |relation| match super::name::segments(relation).as_slice() {
+        [only] if only == name => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
+}
+
+/// For the operator of a set operation's AST.
+pub(super) fn set_operator(op: ast::SetOperator) -> Option<SetOperator> {
+    Some(match op {
+        ast::SetOperator::Union => SetOperator::Union,
+        ast::SetOperator::Intersect => SetOperator::Intersect,
+        ast::SetOperator::Except => SetOperator::Except,
+        ast::SetOperator::Minus => return None,
+    })
+}
+
+/// Columns of a body.
+pub(super) type Bodied = (Body, Vec<Column>);

@@ -1,0 +1,473 @@
+//! FROM: tables, subqueries, functions, joins (parse_clause.c).
+
+use arrow::datatypes::DataType;
+use datafusion::sql::sqlparser::ast::{self, Expr as Ast, JoinConstraint, JoinOperator, TableFactor};
+
+use super::name::{folded, segments};
+use super::scope::{Item, Place, Scope};
+use super::{Binder, syntax_error};
+use crate::error::{Error, Kind, Result};
+use crate::pgtype::{self, Ty};
+use crate::sql::expr::{Expr, Kind as Node};
+use crate::sql::query::{Column, FunctionCall, Join, JoinKind, Relation, SourceOf};
+use crate::sql::resolve::{cast, common};
+
+/// A relation and what names it brings.
+pub(super) struct Bound {
+    pub(super) relation: Relation,
+    pub(super) items: Vec<Item>,
+}
+
+impl Binder<'_> {
+    /// All of FROM; its items are what the rest of the SELECT sees. LATERAL parts see those before them.
+    pub(super) fn from(&self, from: &[ast::TableWithJoins], scope: &Scope<'_>) -> Result<Option<Bound>> {
+        let mut whole: Option<Bound> = None;
+        for part in from {
+            let before = whole.as_ref().map_or(vec![], |b| b.items.clone());
+            let next = self.joined(part, &before, scope)?;
+            whole = Some(match whole {
+                None => next,
+                Some(left) => {
+                    check_names(&left.items, &next.items)?;
+                    let lateral = is_lateral(&next.relation);
+                    let join = Join {
+                        kind: JoinKind::Inner,
+                        left: left.relation,
+                        right: next.relation,
+                        on: None,
+                        lateral,
+                        merged: vec![],
+                    };
+                    let items = left.items.into_iter().chain(next.items).collect();
+                    Bound { relation: Relation::Join(Box::new(join)), items }
+                }
+            });
+        }
+        Ok(whole)
+    }
+
+    fn joined(&self, part: &ast::TableWithJoins, before: &[Item], scope: &Scope<'_>) -> Result<Bound> {
+        let mut left = self.factor(&part.relation, before, scope)?;
+        for join in &part.joins {
+            left = self.join(left, join, before, scope)?;
+        }
+        Ok(left)
+    }
+
+    fn join(&self, left: Bound, join: &ast::Join, before: &[Item], scope: &Scope<'_>) -> Result<Bound> {
+        let (kind, constraint) = match &join.join_operator {
+            JoinOperator::Join(c) | JoinOperator::Inner(c) => (JoinKind::Inner, c),
+            JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => (JoinKind::Left, c),
+            JoinOperator::Right(c) | JoinOperator::RightOuter(c) => (JoinKind::Right, c),
+            JoinOperator::FullOuter(c) => (JoinKind::Full, c),
+            JoinOperator::CrossJoin(c) => (JoinKind::Inner, c),
+            other => return Err(syntax_error(&format!("{other:?}"), 0)),
+        };
+        let mut seen = before.to_vec();
+        // RIGHT and FULL may not read sideways: the items are there, but not to be used
+        let usable = matches!(kind, JoinKind::Inner | JoinKind::Left);
+        seen.extend(left.items.iter().cloned().map(|item| Item { lateral_only: item.lateral_only || !usable, ..item }));
+        let right = self.factor(&join.relation, &seen, scope)?;
+        check_names(&left.items, &right.items)?;
+        let lateral = is_lateral(&right.relation);
+        let cross = matches!(join.join_operator, JoinOperator::CrossJoin(_));
+        let mut items: Vec<Item> = left.items.iter().chain(&right.items).cloned().collect();
+        let (on, using) = match constraint {
+            JoinConstraint::None if cross => (None, None),
+            JoinConstraint::None => return Err(syntax_error("end of input", 0)),
+            JoinConstraint::On(_) if cross => return Err(syntax_error("ON", 0)),
+            JoinConstraint::On(condition) => {
+                let inner = Scope::of(scope, before.iter().chain(&items).cloned().collect());
+                inner.place.set(Place::JoinOn);
+                (Some(self.condition(condition, &inner, "JOIN/ON")?), None)
+            }
+            JoinConstraint::Using(names) => {
+                let names = names.iter().map(|n| segments(n).pop().unwrap_or_default()).collect::<Vec<_>>();
+                (None, Some(names))
+            }
+            JoinConstraint::Natural => (None, Some(common_names(&left.items, &right.items))),
+        };
+        let Some(names) = using else {
+            let join = Join { kind, left: left.relation, right: right.relation, on, lateral, merged: vec![] };
+            return Ok(Bound { relation: Relation::Join(Box::new(join)), items });
+        };
+        let (mut tests, mut merged, mut shown) = (vec![], vec![], vec![]);
+        let mut taken: Vec<(Column, Column)> = vec![];
+        for name in &names {
+            let l = only_column(&left.items, name, "left")?;
+            let r = only_column(&right.items, name, "right")?;
+            tests.push(self.compare("=", l.expr(0), r.expr(0), 0)?);
+            taken.push((l, r));
+        }
+        for (name, (l, r)) in names.iter().zip(&taken) {
+            let (both, ty, data_type) = common::to_common(self.cx, vec![l.expr(0), r.expr(0)], "JOIN/USING")?;
+            let plain = |expr: &Expr| matches!(expr.kind, Node::Column(_));
+            let mut both = both.into_iter();
+            let (Some(left), Some(right)) = (both.next(), both.next()) else { continue };
+            let one = match kind {
+                JoinKind::Inner | JoinKind::Left => left,
+                JoinKind::Right => right,
+                JoinKind::Full => Expr::lying(Node::Coalesce(vec![left, right]), ty, data_type, 0),
+            };
+            match (&one.kind, plain(&one)) {
+                (Node::Column(id), true) => {
+                    shown.push(Column { id: *id, name: name.clone(), ty: one.ty, data_type: one.data_type.clone() });
+                }
+                _ => {
+                    let column = self.column_of(name.clone(), &one);
+                    shown.push(column.clone());
+                    merged.push((column, one));
+                }
+            }
+        }
+        let on = match tests.len() {
+            0 => None,
+            1 => tests.pop(),
+            _ => Some(Expr::boolean(Node::And(tests), 0)),
+        };
+        // merged columns first, then the left's others, then the right's
+        let rest = |side: &[Item], pick: fn(&(Column, Column)) -> &Column| {
+            let mut columns = vec![];
+            for item in side.iter().filter(|i| i.bare) {
+                columns.extend(item.columns.iter().filter(|c| !taken.iter().any(|t| pick(t).id == c.id)).cloned());
+            }
+            columns
+        };
+        shown.extend(rest(&left.items, |t| &t.0));
+        shown.extend(rest(&right.items, |t| &t.1));
+        for item in &mut items {
+            item.bare = false;
+        }
+        items.push(Item { alias: None, schema: None, columns: shown, bare: true, lateral_only: false, scalar: false });
+        let join = Join { kind, left: left.relation, right: right.relation, on, lateral, merged };
+        Ok(Bound { relation: Relation::Join(Box::new(join)), items })
+    }
+
+    fn factor(&self, factor: &TableFactor, before: &[Item], scope: &Scope<'_>) -> Result<Bound> {
+        match factor {
+            TableFactor::Table { name, alias, args: None, version: None, with_ordinality: false, sample, .. } => {
+                if sample.is_some() {
+                    return Err(Error::unsupported("TABLESAMPLE"));
+                }
+                self.table(name, alias.as_ref(), scope)
+            }
+            TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
+                let at = self.at_of(name);
+                self.functions(&[(name, &args.args, at)], *with_ordinality, alias.as_ref(), before, scope)
+            }
+            TableFactor::Function { name, args, alias, with_ordinality, .. } => {
+                let at = self.at_of(name);
+                self.functions(&[(name, args, at)], *with_ordinality, alias.as_ref(), before, scope)
+            }
+            TableFactor::UNNEST { alias, array_exprs, with_ordinality, with_offset: false, .. } => {
+                self.unnest(array_exprs, *with_ordinality, alias.as_ref(), before, scope)
+            }
+            TableFactor::TableFunction { expr: Ast::Function(function), alias } => {
+                let ast::FunctionArguments::List(list) = &function.args else {
+                    return Err(syntax_error(&function.to_string(), 0));
+                };
+                let at = self.at_of(&function.name);
+                self.functions(&[(&function.name, &list.args, at)], false, alias.as_ref(), before, scope)
+            }
+            TableFactor::Derived { lateral, subquery, alias, sample: None } => {
+                self.derived(*lateral, subquery, alias.as_ref(), before, scope)
+            }
+            TableFactor::NestedJoin { table_with_joins, alias } => {
+                let inner = self.joined(table_with_joins, before, scope)?;
+                let Some(alias) = alias else { return Ok(inner) };
+                let columns = inner.items.iter().filter(|i| i.bare).flat_map(|i| i.columns.clone()).collect();
+                let name = folded(&alias.name);
+                let columns = self.renamed(columns, alias, &name)?;
+                let item =
+                    Item { alias: Some(name), schema: None, columns, bare: true, lateral_only: false, scalar: false };
+                Ok(Bound { relation: inner.relation, items: vec![item] })
+            }
+            other => Err(syntax_error(&other.to_string(), 0)),
+        }
+    }
+
+    fn table(&self, name: &ast::ObjectName, alias: Option<&ast::TableAlias>, scope: &Scope<'_>) -> Result<Bound> {
+        let at = self.at_of(name);
+        let path = segments(name);
+        if let [only] = path.as_slice()
+            && let Some(cte) = scope.cte(only)
+        {
+            cte.references.set(cte.references.get() + 1);
+            let columns: Vec<Column> =
+                cte.columns.iter().map(|c| Column { id: self.column_id(), ..c.clone() }).collect();
+            let shown = alias.map_or_else(|| only.clone(), |a| folded(&a.name));
+            let named = match alias {
+                Some(alias) => self.renamed(columns.clone(), alias, &shown)?,
+                None => columns.clone(),
+            };
+            let relation = Relation::Cte { cte: cte.id, columns };
+            return Ok(bound(relation, shown, None, named, false));
+        }
+        let segments: Vec<&str> = path.iter().map(String::as_str).collect();
+        let found = self.relations.find(&segments).map_err(|e| if e.position().is_none() { e.at(at) } else { e })?;
+        let undefined =
+            || Error::new(Kind::UndefinedTable, format!("relation \"{}\" does not exist", path.join("."))).at(at);
+        let found = found.ok_or_else(undefined)?;
+        let schema = found.table.schema();
+        let mut columns = Vec::with_capacity(schema.fields().len());
+        for field in schema.fields() {
+            let ty = pgtype::of_field(field)?;
+            let data_type = canonical(field.data_type());
+            columns.push(Column { id: self.column_id(), name: field.name().clone(), ty, data_type });
+        }
+        let shown = alias.map_or_else(|| found.name.clone(), |a| folded(&a.name));
+        let named = match alias {
+            Some(alias) => self.renamed(columns.clone(), alias, &shown)?,
+            None => columns.clone(),
+        };
+        let source = SourceOf { name: format!("{}.{}", found.schema, found.name), table: found.table };
+        let relation = Relation::Table { alias: shown.clone(), source, columns };
+        let schema = alias.is_none().then_some(found.schema);
+        Ok(bound(relation, shown, schema, named, false))
+    }
+
+    fn derived(
+        &self,
+        lateral: bool,
+        subquery: &ast::Query,
+        alias: Option<&ast::TableAlias>,
+        before: &[Item],
+        scope: &Scope<'_>,
+    ) -> Result<Bound> {
+        let Some(alias) = alias else {
+            let values = matches!(subquery.body.as_ref(), ast::SetExpr::Values(_));
+            let (what, example) = match values {
+                true => ("VALUES", "(VALUES ...) [AS] foo"),
+                false => ("subquery", "(SELECT ...) [AS] foo"),
+            };
+            let text = format!("{what} in FROM must have an alias");
+            let hint = format!("For example, FROM {example}.");
+            return Err(Error::new(Kind::Syntax, text).with_hint(hint).at(self.at_of(subquery).saturating_sub(1)));
+        };
+        // without LATERAL the names beside it are known, and refused with a hint
+        let side = before.iter().cloned().map(|item| Item { lateral_only: item.lateral_only || !lateral, ..item });
+        let around = Scope::of(scope, side.collect());
+        let query = self.query(subquery, &Scope::inside(&around), true)?;
+        let columns: Vec<Column> = query.columns.iter().map(|c| Column { id: self.column_id(), ..c.clone() }).collect();
+        let name = folded(&alias.name);
+        let named = self.renamed(columns.clone(), alias, &name)?;
+        let relation = Relation::Subquery { query: Box::new(query), columns, lateral };
+        Ok(bound(relation, name, None, named, false))
+    }
+
+    /// Names of an alias list over columns, from the left.
+    fn renamed(&self, mut columns: Vec<Column>, alias: &ast::TableAlias, table: &str) -> Result<Vec<Column>> {
+        if alias.columns.len() > columns.len() {
+            let text = format!(
+                "table \"{table}\" has {} columns available but {} columns specified",
+                columns.len(),
+                alias.columns.len()
+            );
+            return Err(Error::new(Kind::InvalidColumnReference, text).at(self.at(alias.name.span)));
+        }
+        for (column, alias) in columns.iter_mut().zip(&alias.columns) {
+            column.name = folded(&alias.name);
+        }
+        Ok(columns)
+    }
+
+    fn functions(
+        &self,
+        calls: &[(&ast::ObjectName, &Vec<ast::FunctionArg>, usize)],
+        ordinality: bool,
+        alias: Option<&ast::TableAlias>,
+        before: &[Item],
+        scope: &Scope<'_>,
+    ) -> Result<Bound> {
+        // a function reads what stands before it without the word LATERAL
+        let around = Scope::of(scope, before.to_vec());
+        let inner = Scope::inside(&around);
+        inner.place.set(Place::FromFunction);
+        let mut made = vec![];
+        for (name, args, at) in calls {
+            let function = ast::Function {
+                name: (*name).clone(),
+                uses_odbc_syntax: false,
+                parameters: ast::FunctionArguments::None,
+                args: ast::FunctionArguments::List(ast::FunctionArgumentList {
+                    duplicate_treatment: None,
+                    args: args.to_vec(),
+                    clauses: vec![],
+                }),
+                filter: None,
+                null_treatment: None,
+                over: None,
+                within_group: vec![],
+            };
+            let expr = self.function(&function, &inner)?;
+            let name = super::name::of_function(&Ast::Function(function));
+            made.push((name, cast::unknown_to_text(self.cx, expr)?, *at));
+        }
+        self.function_relation(made, ordinality, alias)
+    }
+
+    fn unnest(
+        &self,
+        arrays: &[Ast],
+        ordinality: bool,
+        alias: Option<&ast::TableAlias>,
+        before: &[Item],
+        scope: &Scope<'_>,
+    ) -> Result<Bound> {
+        let around = Scope::of(scope, before.to_vec());
+        let inner = Scope::inside(&around);
+        inner.place.set(Place::FromFunction);
+        let mut made = vec![];
+        for array in arrays {
+            let array = self.expr(array, &inner)?;
+            let at = array.at;
+            made.push(("unnest".to_owned(), self.call("unnest", vec![array], at)?, at));
+        }
+        self.function_relation(made, ordinality, alias)
+    }
+
+    fn function_relation(
+        &self,
+        made: Vec<(String, Expr, usize)>,
+        ordinality: bool,
+        alias: Option<&ast::TableAlias>,
+    ) -> Result<Bound> {
+        let first = made.first().map_or_else(String::new, |(name, ..)| name.clone());
+        let table = alias.map_or(first, |a| folded(&a.name));
+        let single = made.len() == 1;
+        let lateral = true;
+        let mut calls = vec![];
+        for (name, expr, _) in made {
+            let columns = self.function_columns(&name, &expr, alias, single)?;
+            let proc = match &expr.kind {
+                Node::Call(call) => call.proc,
+                _ => crate::sql::image::proc_of_source("textin").ok_or_else(|| Error::internal("textin is gone"))?,
+            };
+            calls.push(FunctionCall { proc, expr, columns });
+        }
+        let ordinality = ordinality.then(|| Column {
+            id: self.column_id(),
+            name: "ordinality".into(),
+            ty: Ty::INT8,
+            data_type: DataType::Int64,
+        });
+        let mut columns: Vec<Column> = calls.iter().flat_map(|c| c.columns.clone()).chain(ordinality.clone()).collect();
+        let scalar = single && ordinality.is_none() && columns.len() == 1;
+        if let Some(alias) = alias {
+            columns = match alias.columns.iter().all(|c| c.data_type.is_none()) {
+                true => self.renamed(columns, alias, &table)?,
+                false => columns,
+            };
+        }
+        let relation = Relation::Functions { calls, ordinality, lateral };
+        Ok(bound(relation, table, None, columns, scalar))
+    }
+
+    /// A scalar result is called after the alias, a record's fields after themselves.
+    fn function_columns(
+        &self,
+        name: &str,
+        expr: &Expr,
+        alias: Option<&ast::TableAlias>,
+        single: bool,
+    ) -> Result<Vec<Column>> {
+        let element = match (&expr.kind, &expr.data_type) {
+            // a set-returning call's type is that of one row
+            (_, DataType::Struct(fields)) => Some(fields.clone()),
+            _ => None,
+        };
+        if let Some(fields) = element {
+            let columns = fields.iter().map(|f| {
+                let ty = pgtype::of_field(f)?;
+                Ok(Column { id: self.column_id(), name: f.name().clone(), ty, data_type: f.data_type().clone() })
+            });
+            return columns.collect();
+        }
+        let outputs = match &expr.kind {
+            Node::Call(call) => call.proc.outputs.as_slice(),
+            _ => &[],
+        };
+        let shown = match (alias, single, outputs) {
+            (_, _, [(output, _)]) if !output.is_empty() => (*output).to_owned(),
+            (Some(alias), true, _) => folded(&alias.name),
+            _ => name.to_owned(),
+        };
+        Ok(vec![Column { id: self.column_id(), name: shown, ty: expr.ty, data_type: expr.data_type.clone() }])
+    }
+}
+
+fn bound(relation: Relation, alias: String, schema: Option<String>, columns: Vec<Column>, scalar: bool) -> Bound {
+    let item = Item { alias: Some(alias), schema, columns, bare: true, lateral_only: false, scalar };
+    Bound { relation, items: vec![item] }
+}
+
+/// How a column of a source lies in expressions.
+fn canonical(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) | DataType::Null => DataType::Utf8,
+        DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
+        DataType::Int8 | DataType::UInt8 => DataType::Int16,
+        DataType::UInt16 => DataType::Int32,
+        DataType::Float16 => DataType::Float32,
+        DataType::Date64 => DataType::Date32,
+        DataType::Time32(_) | DataType::Time64(_) => DataType::Time64(arrow::datatypes::TimeUnit::Microsecond),
+        DataType::Timestamp(_, None) => DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None),
+        DataType::Timestamp(_, Some(_)) => {
+            DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into()))
+        }
+        other => other.clone(),
+    }
+}
+
+fn is_lateral(relation: &Relation) -> bool {
+    match relation {
+        Relation::Subquery { lateral, .. } | Relation::Functions { lateral, .. } => *lateral,
+        Relation::Join(join) => is_lateral(&join.left) || is_lateral(&join.right),
+        Relation::Table { .. } | Relation::Cte { .. } => false,
+    }
+}
+
+/// 42712: two relations of one name.
+fn check_names(left: &[Item], right: &[Item]) -> Result<()> {
+    for item in right {
+        let Some(alias) = &item.alias else { continue };
+        let same = |other: &&Item| {
+            other.alias.as_ref() == Some(alias)
+                && !(other.schema.is_some() && item.schema.is_some() && other.schema != item.schema)
+        };
+        if left.iter().any(|other| same(&other)) {
+            let text = format!("table name \"{alias}\" specified more than once");
+            return Err(Error::new(Kind::DuplicateAlias, text));
+        }
+    }
+    Ok(())
+}
+
+fn visible(items: &[Item]) -> impl Iterator<Item = &Column> {
+    items.iter().filter(|i| i.bare).flat_map(|i| &i.columns)
+}
+
+fn only_column(items: &[Item], name: &str, side: &str) -> Result<Column> {
+    let mut found = visible(items).filter(|c| c.name == name);
+    match (found.next(), found.next()) {
+        (Some(one), None) => Ok(one.clone()),
+        (Some(_), Some(_)) => {
+            let text = format!("common column name \"{name}\" appears more than once in {side} table");
+            Err(Error::new(Kind::AmbiguousColumn, text))
+        }
+        (None, _) => {
+            let text = format!("column \"{name}\" specified in USING clause does not exist in {side} table");
+            Err(Error::new(Kind::UndefinedColumn, text))
+        }
+    }
+}
+
+fn common_names(left: &[Item], right: &[Item]) -> Vec<String> {
+    let mut names: Vec<String> = vec![];
+    for column in visible(left) {
+        if !names.contains(&column.name) && visible(right).any(|c| c.name == column.name) {
+            names.push(column.name.clone());
+        }
+    }
+    names
+}

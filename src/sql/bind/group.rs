@@ -1,0 +1,197 @@
+//! GROUP BY with its sets, and 42803 for what is neither grouped nor aggregated (parse_agg.c).
+
+use datafusion::sql::sqlparser::ast::{self, Expr as Ast};
+
+use super::scope::{Place, Scope};
+use super::{Binder, syntax_error};
+use crate::error::{Error, Kind, Result};
+use crate::sql::expr::{Expr, Kind as Node};
+use crate::sql::query::{Groups, Target};
+
+/// Grouping sets of one GROUP BY at most, as PostgreSQL limits them.
+const SETS_MAX: usize = 4096;
+/// Elements of one CUBE.
+const CUBE_MAX: usize = 12;
+
+/// One set: places in `Groups::by`.
+type Set = Vec<usize>;
+
+impl Binder<'_> {
+    /// `None`: the query does not group.
+    pub(super) fn groups(
+        &self,
+        clause: &ast::GroupByExpr,
+        targets: &mut Vec<Target>,
+        having: bool,
+        scope: &Scope<'_>,
+    ) -> Result<Option<Groups>> {
+        let list = match clause {
+            ast::GroupByExpr::Expressions(list, modifiers) if modifiers.is_empty() => list,
+            _ => return Err(syntax_error("ALL", 0)),
+        };
+        if list.is_empty() {
+            let grouped = having || scope.aggregates.get();
+            return Ok(grouped.then(|| Groups { by: vec![], sets: vec![vec![]] }));
+        }
+        let mut groups = Groups { by: vec![], sets: vec![] };
+        // each element gives alternatives; the whole is their product
+        let mut product: Vec<Set> = vec![vec![]];
+        for element in list {
+            let sets = self.sets(element, &mut groups, targets, scope)?;
+            if product.len().saturating_mul(sets.len()) > SETS_MAX {
+                let text = format!("too many grouping sets present (maximum {SETS_MAX})");
+                return Err(Error::new(Kind::TooComplex, text).at(self.at_of(element)));
+            }
+            let mut next = Vec::with_capacity(product.len() * sets.len());
+            for left in &product {
+                for right in &sets {
+                    let mut both = left.clone();
+                    both.extend(right.iter().filter(|i| !left.contains(i)));
+                    next.push(both);
+                }
+            }
+            product = next;
+        }
+        groups.sets = product;
+        Ok(Some(groups))
+    }
+
+    fn sets(
+        &self,
+        element: &Ast,
+        groups: &mut Groups,
+        targets: &mut Vec<Target>,
+        scope: &Scope<'_>,
+    ) -> Result<Vec<Set>> {
+        let lists = |lists: &[Vec<Ast>], groups: &mut Groups, targets: &mut Vec<Target>| {
+            lists.iter().map(|list| self.places(list, groups, targets, scope)).collect::<Result<Vec<Set>>>()
+        };
+        match element {
+            Ast::Rollup(parts) => {
+                let parts = lists(parts, groups, targets)?;
+                Ok((0..=parts.len()).rev().map(|n| joined(&parts[..n])).collect())
+            }
+            Ast::Cube(parts) => {
+                if parts.len() > CUBE_MAX {
+                    let text = format!("CUBE is limited to {CUBE_MAX} elements");
+                    return Err(Error::new(Kind::TooManyColumns, text).at(self.at_of(element)));
+                }
+                let parts = lists(parts, groups, targets)?;
+                let chosen = |bits: usize| {
+                    let parts = parts.iter().enumerate().filter(|(i, _)| bits & (1 << (parts.len() - 1 - i)) != 0);
+                    joined(&parts.map(|(_, p)| p.clone()).collect::<Vec<_>>())
+                };
+                Ok((0..1usize << parts.len()).rev().map(chosen).collect())
+            }
+            Ast::GroupingSets(parts) => {
+                let mut sets = vec![];
+                for part in parts {
+                    match part.as_slice() {
+                        [one @ (Ast::Rollup(_) | Ast::Cube(_) | Ast::GroupingSets(_))] => {
+                            sets.extend(self.sets(one, groups, targets, scope)?);
+                        }
+                        list => sets.push(self.places(list, groups, targets, scope)?),
+                    }
+                }
+                Ok(sets)
+            }
+            Ast::Tuple(items) => Ok(vec![self.places(items, groups, targets, scope)?]),
+            one => Ok(vec![self.places(std::slice::from_ref(one), groups, targets, scope)?]),
+        }
+    }
+
+    fn places(&self, list: &[Ast], groups: &mut Groups, targets: &mut Vec<Target>, scope: &Scope<'_>) -> Result<Set> {
+        let mut set = vec![];
+        for ast in list {
+            if let Ast::Tuple(items) = ast {
+                set.extend(self.places(items, groups, targets, scope)?);
+                continue;
+            }
+            let expr = scope.at_place(Place::GroupBy, || self.group_key(ast, targets, scope))?;
+            self.check_group_key(&expr)?;
+            self.comparable(&expr, "=")?;
+            let place = groups.by.iter().position(|e| *e == expr).unwrap_or_else(|| {
+                groups.by.push(expr);
+                groups.by.len() - 1
+            });
+            if !set.contains(&place) {
+                set.push(place);
+            }
+        }
+        Ok(set)
+    }
+
+    fn group_key(&self, ast: &Ast, targets: &mut Vec<Target>, scope: &Scope<'_>) -> Result<Expr> {
+        let before = targets.len();
+        let id = self.key_target(ast, targets, "GROUP BY", scope)?;
+        let target = targets.iter().find(|t| t.column.id == id).ok_or_else(|| Error::internal("a key's target"))?;
+        let expr = target.expr.clone();
+        // a key need not be selected
+        targets.truncate(before);
+        Ok(expr)
+    }
+
+    fn check_group_key(&self, expr: &Expr) -> Result<()> {
+        let refused = [
+            (
+                expr.any(&|e| matches!(e.kind, Node::Aggregate(_))),
+                Kind::Grouping,
+                "aggregate functions are not allowed in GROUP BY",
+            ),
+            (
+                expr.any(&|e| matches!(e.kind, Node::Window(_))),
+                Kind::Windowing,
+                "window functions are not allowed in GROUP BY",
+            ),
+        ];
+        match refused.into_iter().find(|(is, ..)| *is) {
+            Some((_, kind, text)) => Err(Error::new(kind, text).at(expr.at)),
+            None => Ok(()),
+        }
+    }
+
+    /// Every column of this level stands inside a grouped expression or an aggregate.
+    pub(super) fn check_grouped(&self, expr: &Expr, groups: &Groups, scope: &Scope<'_>) -> Result<()> {
+        if groups.by.contains(expr) {
+            return Ok(());
+        }
+        match &expr.kind {
+            Node::Aggregate(_) => Ok(()),
+            Node::Grouping(of) => {
+                let foreign = of.iter().find(|e| !groups.by.contains(e));
+                match foreign {
+                    Some(e) => {
+                        let text = "arguments to GROUPING must be grouping expressions of the associated query level";
+                        Err(Error::new(Kind::Grouping, text).at(e.at))
+                    }
+                    None => Ok(()),
+                }
+            }
+            Node::Column(id) if scope.owns(*id) => {
+                let named = scope.items.iter().find_map(|item| {
+                    let column = item.columns.iter().find(|c| c.id == *id)?;
+                    Some(match &item.alias {
+                        Some(alias) => format!("{alias}.{}", column.name),
+                        None => column.name.clone(),
+                    })
+                });
+                let text = format!(
+                    "column \"{}\" must appear in the GROUP BY clause or be used in an aggregate function",
+                    named.unwrap_or_default()
+                );
+                Err(Error::new(Kind::Grouping, text).at(expr.at))
+            }
+            _ => expr.children().into_iter().try_for_each(|child| self.check_grouped(child, groups, scope)),
+        }
+    }
+}
+
+fn joined(parts: &[Set]) -> Set {
+    let mut all: Set = vec![];
+    for place in parts.iter().flatten() {
+        if !all.contains(place) {
+            all.push(*place);
+        }
+    }
+    all
+}

@@ -1,0 +1,293 @@
+//! What names mean at one place of a statement: the relations of FROM by their aliases, the common table expressions, and
+//! outside them those of the query around (parse_relation.c). It makes no expression but references.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use datafusion::sql::sqlparser::ast;
+
+use super::Binder;
+use super::name::folded;
+use crate::error::{Error, Kind, Result};
+use crate::pgtype::{Ty, oid};
+use crate::sql::expr::{Expr, Kind as Node};
+use crate::sql::query::{Column, CteId};
+
+/// Where an expression stands; messages name it (`ParseExprKindName`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Select,
+    Where,
+    Having,
+    Filter,
+    GroupBy,
+    OrderBy,
+    DistinctOn,
+    JoinOn,
+    FromFunction,
+    FromSubquery,
+    Limit,
+    Offset,
+    Values,
+    WindowPartition,
+    WindowOrder,
+    WindowFrame,
+    AggregateArgument,
+}
+
+impl Place {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Select => "SELECT",
+            Self::Where => "WHERE",
+            Self::Having => "HAVING",
+            Self::Filter => "FILTER",
+            Self::GroupBy => "GROUP BY",
+            Self::OrderBy => "ORDER BY",
+            Self::DistinctOn => "DISTINCT ON",
+            Self::JoinOn => "JOIN conditions",
+            Self::FromFunction => "functions in FROM",
+            Self::FromSubquery => "FROM clause of their own query level",
+            Self::Limit => "LIMIT",
+            Self::Offset => "OFFSET",
+            Self::Values => "VALUES",
+            Self::WindowPartition => "window PARTITION BY",
+            Self::WindowOrder => "window ORDER BY",
+            Self::WindowFrame => "window frame",
+            Self::AggregateArgument => "aggregate",
+        }
+    }
+}
+
+/// A relation of FROM as names see it.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    /// `None`: a join without an alias, whose columns are found by bare names alone.
+    pub(super) alias: Option<String>,
+    /// Of a table that stands under its own name.
+    pub(super) schema: Option<String>,
+    pub(super) columns: Vec<Column>,
+    /// Its columns are found by their bare names.
+    pub(super) bare: bool,
+    /// It may be read from a LATERAL place beside it only by an error message.
+    pub(super) lateral_only: bool,
+    /// A function that gives one value: its name alone is the value.
+    pub(super) scalar: bool,
+}
+
+/// A CTE that may be named.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) id: CteId,
+    pub(super) name: String,
+    pub(super) columns: Vec<Column>,
+    pub(super) references: Rc<Cell<usize>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Scope<'s> {
+    pub(super) parent: Option<&'s Scope<'s>>,
+    pub(super) items: Vec<Item>,
+    pub(super) ctes: Vec<Named>,
+    pub(super) place: Cell<Place>,
+    /// An aggregate of this level was met.
+    pub(super) aggregates: Cell<bool>,
+    /// WINDOW w AS (…).
+    pub(super) windows: RefCell<Vec<(String, ast::WindowSpec)>>,
+}
+
+impl<'s> Scope<'s> {
+    pub(super) fn root() -> Self {
+        Self {
+            parent: None,
+            items: vec![],
+            ctes: vec![],
+            place: Cell::new(Place::Select),
+            aggregates: Cell::new(false),
+            windows: RefCell::default(),
+        }
+    }
+
+    pub(super) fn inside(parent: &'s Scope<'s>) -> Self {
+        Self { parent: Some(parent), ..Self::root() }
+    }
+
+    pub(super) fn of(parent: &'s Scope<'s>, items: Vec<Item>) -> Self {
+        Self { parent: Some(parent), items, ..Self::root() }
+    }
+
+    /// Runs `work` with expressions standing at `place`.
+    pub(super) fn at_place<T>(&self, place: Place, work: impl FnOnce() -> T) -> T {
+        let before = self.place.replace(place);
+        let done = work();
+        self.place.set(before);
+        done
+    }
+
+    pub(super) fn levels(&self) -> impl Iterator<Item = &Scope<'s>> {
+        let mut next: Option<&Scope<'s>> = Some(self);
+        std::iter::from_fn(move || {
+            let this = next?;
+            next = this.parent;
+            Some(this)
+        })
+    }
+
+    pub(super) fn cte(&self, name: &str) -> Option<&Named> {
+        self.levels().find_map(|level| level.ctes.iter().rev().find(|cte| cte.name == name))
+    }
+
+    /// Whether a column of this very level has that id.
+    pub(super) fn owns(&self, id: crate::sql::expr::ColumnId) -> bool {
+        self.items.iter().any(|item| item.columns.iter().any(|c| c.id == id))
+    }
+}
+
+impl Binder<'_> {
+    /// A bare name: a column, else a whole row. 42702 and 42703.
+    pub(super) fn bare_name(&self, ident: &ast::Ident, scope: &Scope<'_>) -> Result<Expr> {
+        let (name, at) = (folded(ident), self.at(ident.span));
+        match self.bare_column(&name, at, scope)? {
+            Some(found) => Ok(found),
+            None => match self.whole_row(None, &name, at, scope)? {
+                Some(row) => Ok(row),
+                None => Err(undefined_column(&name, None, at, scope)),
+            },
+        }
+    }
+
+    pub(super) fn bare_column(&self, name: &str, at: usize, scope: &Scope<'_>) -> Result<Option<Expr>> {
+        for level in scope.levels() {
+            let columns = level.items.iter().filter(|i| i.bare && !i.lateral_only).flat_map(|i| &i.columns);
+            let mut found = columns.filter(|c| c.name == name);
+            if let Some(first) = found.next() {
+                if found.next().is_some() {
+                    let text = format!("column reference \"{name}\" is ambiguous");
+                    return Err(Error::new(Kind::AmbiguousColumn, text).at(at));
+                }
+                return Ok(Some(first.expr(at)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The item that a qualifier names.
+    pub(super) fn item<'x>(
+        &self,
+        schema: Option<&str>,
+        table: &str,
+        at: usize,
+        scope: &'x Scope<'_>,
+    ) -> Result<Option<&'x Item>> {
+        for level in scope.levels() {
+            let named =
+                |i: &&Item| i.alias.as_deref() == Some(table) && schema.is_none_or(|s| i.schema.as_deref() == Some(s));
+            let mut found = level.items.iter().filter(named);
+            if let Some(first) = found.next() {
+                if found.next().is_some() {
+                    let text = format!("table reference \"{table}\" is ambiguous");
+                    return Err(Error::new(Kind::AmbiguousAlias, text).at(at));
+                }
+                if first.lateral_only {
+                    let text = format!("invalid reference to FROM-clause entry for table \"{table}\"");
+                    let hint = format!(
+                        "There is an entry for table \"{table}\", but it cannot be referenced from this part of the query."
+                    );
+                    return Err(Error::new(Kind::UndefinedTable, text).with_hint(hint).at(at));
+                }
+                return Ok(Some(first));
+            }
+        }
+        Ok(None)
+    }
+
+    /// `t.c`, `s.t.c`, `d.s.t.c`.
+    pub(super) fn qualified_name(&self, idents: &[ast::Ident], scope: &Scope<'_>) -> Result<Expr> {
+        let at = idents.first().map_or(0, |i| self.at(i.span));
+        let names: Vec<String> = idents.iter().map(folded).collect();
+        let (schema, table, column) = match names.as_slice() {
+            [table, column] => (None, table, column),
+            [schema, table, column] | [_, schema, table, column] => (Some(schema.as_str()), table, column),
+            _ => {
+                let text = format!("improper qualified name (too many dotted names): {}", names.join("."));
+                return Err(Error::new(Kind::Syntax, text).at(at));
+            }
+        };
+        let Some(item) = self.item(schema, table, at, scope)? else {
+            // a column of a record type needs parentheses, so this is a missing table
+            return Err(missing_from(table, at, scope));
+        };
+        let mut found = item.columns.iter().filter(|c| c.name == *column);
+        match (found.next(), found.next()) {
+            (Some(one), None) => Ok(one.expr(at)),
+            (Some(_), Some(_)) => {
+                let text = format!("column reference \"{column}\" is ambiguous");
+                Err(Error::new(Kind::AmbiguousColumn, text).at(at))
+            }
+            (None, _) => Err(undefined_column(column, Some(table), at, scope)),
+        }
+    }
+
+    /// A relation's name in the place of a value.
+    fn whole_row(&self, schema: Option<&str>, table: &str, at: usize, scope: &Scope<'_>) -> Result<Option<Expr>> {
+        let Some(item) = self.item(schema, table, at, scope)? else { return Ok(None) };
+        if let (true, [only]) = (item.scalar, item.columns.as_slice()) {
+            return Ok(Some(only.expr(at)));
+        }
+        Ok(Some(row_of(&item.columns, at)))
+    }
+}
+
+/// A record of these columns, its fields named as they are.
+pub(super) fn row_of(columns: &[Column], at: usize) -> Expr {
+    let fields = columns.iter().map(|c| crate::pgtype::field(&c.name, c.ty, c.data_type.clone()));
+    let data_type = arrow::datatypes::DataType::Struct(fields.collect::<Vec<_>>().into());
+    Expr::lying(Node::Row(columns.iter().map(|c| c.expr(at)).collect()), Ty::of(oid::RECORD), data_type, at)
+}
+
+fn undefined_column(name: &str, table: Option<&str>, at: usize, scope: &Scope<'_>) -> Error {
+    let text = match table {
+        Some(table) => format!("column {table}.{name} does not exist"),
+        None => format!("column \"{name}\" does not exist"),
+    };
+    let error = Error::new(Kind::UndefinedColumn, text).at(at);
+    match nearest(name, table, scope) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+/// `searchRangeTableForCol`: the one or two nearest names, within half the letters.
+fn nearest(name: &str, table: Option<&str>, scope: &Scope<'_>) -> Option<String> {
+    let mut best: Vec<(usize, String)> = vec![];
+    for (depth, level) in scope.levels().enumerate() {
+        for item in &level.items {
+            let Some(alias) = item.alias.as_deref() else { continue };
+            let far = table.map_or(0, |table| strsim::levenshtein(table, alias).min(4));
+            for column in &item.columns {
+                let distance = strsim::levenshtein(name, &column.name) + far + depth;
+                if distance <= 3 && distance * 2 <= name.len().max(1) + far * 2 {
+                    best.push((distance, format!("\"{alias}.{}\"", column.name)));
+                }
+            }
+        }
+    }
+    best.sort();
+    let least = best.first()?.0;
+    let near: Vec<_> = best.into_iter().filter(|(d, _)| *d == least).map(|(_, name)| name).collect();
+    match near.as_slice() {
+        [one] => Some(format!("Perhaps you meant to reference the column {one}.")),
+        [one, two] => Some(format!("Perhaps you meant to reference the column {one} or the column {two}.")),
+        _ => None,
+    }
+}
+
+/// 42P01 for a qualifier that is no relation of FROM.
+pub(super) fn missing_from(table: &str, at: usize, scope: &Scope<'_>) -> Error {
+    let real = scope
+        .levels()
+        .flat_map(|l| &l.items)
+        .find(|i| i.schema.is_none() && i.alias.is_some() && i.alias.as_deref() != Some(table));
+    let _ = real;
+    Error::new(Kind::UndefinedTable, format!("missing FROM-clause entry for table \"{table}\"")).at(at)
+}

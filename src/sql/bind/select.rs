@@ -1,0 +1,402 @@
+//! A query with its ORDER BY and LIMIT, and one SELECT (analyze.c, `transformSelectStmt`).
+
+use datafusion::common::ScalarValue;
+use datafusion::sql::sqlparser::ast::{self, Expr as Ast, SetExpr};
+
+use super::cte::Bodied;
+use super::from::Bound;
+use super::name::folded;
+use super::order::Keys;
+use super::scope::{Place, Scope};
+use super::{Binder, syntax_error};
+use crate::error::{Error, Kind, Result};
+use crate::pgtype::Ty;
+use crate::sql::expr::{ColumnId, Expr, Kind as Node};
+use crate::sql::image::CastContext;
+use crate::sql::query::{Body, Column, Distinct, Query, Select, Target};
+use crate::sql::resolve::cast;
+
+impl Binder<'_> {
+    /// `settle`: untyped literals among the columns become text; a part of a set operation keeps them.
+    pub(super) fn query(&self, query: &ast::Query, scope: &Scope<'_>, settle: bool) -> Result<Query> {
+        if let Some(merged) = merged(query) {
+            return self.query(&merged, scope, settle);
+        }
+        if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() {
+            return Err(syntax_error("FOR", 0));
+        }
+        if !query.pipe_operators.is_empty() {
+            return Err(syntax_error("|>", 0));
+        }
+        let mut level = Scope::inside(scope);
+        let ctes = match &query.with {
+            Some(with) => self.with(with, &mut level)?,
+            None => vec![],
+        };
+        let keys = Keys::of(query.order_by.as_ref())?;
+        let (body, columns, order) = match query.body.as_ref() {
+            SetExpr::Select(select) => self.select(select, keys, &level, settle)?,
+            other => {
+                let (body, columns) = self.body(other, &level, settle)?;
+                let order = self.order_by_output(keys, &columns, &level)?;
+                (body, columns, order)
+            }
+        };
+        let (limit, offset, with_ties) = self.limits(query, &level)?;
+        if with_ties && order.is_empty() {
+            let text = "WITH TIES cannot be specified without ORDER BY clause";
+            return Err(Error::new(Kind::Syntax, text));
+        }
+        let ctes = ctes.into_iter().map(super::cte::Counted::finish).collect();
+        Ok(Query { ctes, body, order, offset, limit, with_ties, columns })
+    }
+
+    /// What stands inside set operations too, without an ORDER BY of its own.
+    pub(super) fn body(&self, body: &SetExpr, scope: &Scope<'_>, settle: bool) -> Result<Bodied> {
+        match body {
+            SetExpr::Select(select) => {
+                let (body, columns, _) = self.select(select, Keys::none(), scope, settle)?;
+                Ok((body, columns))
+            }
+            SetExpr::Query(query) => {
+                let inner = self.query(query, &Scope::inside(scope), settle)?;
+                Ok(self.as_body(inner))
+            }
+            SetExpr::SetOperation { left, op, set_quantifier, right } => {
+                self.set_operation(left, *op, *set_quantifier, right, scope)
+            }
+            SetExpr::Values(values) => self.values(values, scope),
+            SetExpr::Table(table) => self.whole_table(table, scope),
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+                Err(Error::unsupported("a statement that writes inside a query"))
+            }
+        }
+    }
+
+    /// A query with clauses of its own, in the place of a body: `SELECT * FROM (query)`.
+    fn as_body(&self, query: Query) -> Bodied {
+        let plain = query.ctes.is_empty() && query.order.is_empty() && query.limit.is_none() && query.offset.is_none();
+        if plain {
+            return (query.body, query.columns);
+        }
+        let outputs = query.columns.iter().map(|c| c.expr(0)).collect();
+        let query = self.projected(query, outputs);
+        (query.body, query.columns)
+    }
+
+    fn whole_table(&self, table: &ast::Table, scope: &Scope<'_>) -> Result<Bodied> {
+        // the parser keeps the words without their quotes, so they are looked for as they stand and folded
+        let word = |text: &String| ast::ObjectNamePart::Identifier(ast::Ident::with_quote('"', text.as_str()));
+        let parts = table.schema_name.iter().chain(&table.table_name).map(word).collect();
+        let factor = ast::TableFactor::Table {
+            name: ast::ObjectName(parts),
+            alias: None,
+            args: None,
+            with_hints: vec![],
+            version: None,
+            with_ordinality: false,
+            partitions: vec![],
+            json_path: None,
+            sample: None,
+            index_hints: vec![],
+        };
+        let from = [ast::TableWithJoins { relation: factor, joins: vec![] }];
+        let bound = self.from(&from, scope)?.ok_or_else(|| Error::internal("TABLE without a table"))?;
+        let targets: Vec<Target> = bound.items.iter().flat_map(|i| &i.columns).map(|c| self.target_of(c)).collect();
+        let columns = targets.iter().map(|t| t.column.clone()).collect();
+        let select = Select {
+            from: Some(bound.relation),
+            filter: None,
+            groups: None,
+            having: None,
+            targets,
+            distinct: Distinct::None,
+        };
+        Ok((Body::Select(Box::new(select)), columns))
+    }
+
+    fn target_of(&self, column: &Column) -> Target {
+        let expr = column.expr(0);
+        Target { column: self.column_of(column.name.clone(), &expr), expr }
+    }
+
+    fn select(
+        &self,
+        select: &ast::Select,
+        keys: Keys<'_>,
+        outer: &Scope<'_>,
+        settle: bool,
+    ) -> Result<(Body, Vec<Column>, Vec<crate::sql::expr::Sort>)> {
+        refuse_foreign(select)?;
+        let bound = self.from(&select.from, outer)?;
+        let (relation, items) = match bound {
+            Some(Bound { relation, items }) => (Some(relation), items),
+            None => (None, vec![]),
+        };
+        let scope = Scope::of(outer, items);
+        for ast::NamedWindowDefinition(name, spec) in &select.named_window {
+            let ast::NamedWindowExpr::WindowSpec(spec) = spec else {
+                return Err(syntax_error(&name.value, self.at(name.span)));
+            };
+            let name_ = folded(name);
+            if scope.windows.borrow().iter().any(|(n, _)| *n == name_) {
+                let text = format!("window \"{name_}\" is already defined");
+                return Err(Error::new(Kind::Windowing, text).at(self.at(name.span)));
+            }
+            scope.windows.borrow_mut().push((name_, spec.clone()));
+        }
+        let mut targets = self.targets(&select.projection, &scope, settle)?;
+        let shown = targets.len();
+        let filter = select.selection.as_ref();
+        let filter = filter.map(|f| scope.at_place(Place::Where, || self.condition(f, &scope, "WHERE"))).transpose()?;
+        let having = select.having.as_ref();
+        let having =
+            having.map(|h| scope.at_place(Place::Having, || self.condition(h, &scope, "HAVING"))).transpose()?;
+        // ORDER BY before GROUP BY: both may name outputs, and neither changes them
+        let order = self.order_by_targets(keys, &mut targets, &scope)?;
+        let groups = self.groups(&select.group_by, &mut targets, having.is_some(), &scope)?;
+        let distinct = self.distinct_clause(select.distinct.as_ref(), &mut targets, shown, &order, &scope)?;
+        if let Some(groups) = &groups {
+            for target in &targets {
+                self.check_grouped(&target.expr, groups, &scope)?;
+            }
+            if let Some(having) = &having {
+                self.check_grouped(having, groups, &scope)?;
+            }
+        }
+        let columns = targets.iter().take(shown).map(|t| t.column.clone()).collect();
+        let body = Select { from: relation, filter, groups, having, targets, distinct };
+        Ok((Body::Select(Box::new(body)), columns, order))
+    }
+
+    fn targets(&self, list: &[ast::SelectItem], scope: &Scope<'_>, settle: bool) -> Result<Vec<Target>> {
+        let mut targets = vec![];
+        for item in list {
+            match item {
+                ast::SelectItem::UnnamedExpr(ast) => {
+                    let name = super::name::of_target(ast);
+                    if let Some(expanded) = self.row_star(ast, scope)? {
+                        targets.extend(expanded);
+                        continue;
+                    }
+                    targets.push(self.target(name, ast, scope, settle)?);
+                }
+                ast::SelectItem::ExprWithAlias { expr, alias } => {
+                    targets.push(self.target(folded(alias), expr, scope, settle)?);
+                }
+                ast::SelectItem::ExprWithAliases { expr, .. } => {
+                    return Err(syntax_error("(", self.after(expr)));
+                }
+                ast::SelectItem::Wildcard(options) => {
+                    refuse_options(options)?;
+                    if scope.items.is_empty() {
+                        let text = "SELECT * with no tables specified is not valid";
+                        return Err(Error::new(Kind::Syntax, text).at(self.at(options.wildcard_token.0.span)));
+                    }
+                    let columns: Vec<Column> =
+                        scope.items.iter().filter(|i| i.bare).flat_map(|i| i.columns.clone()).collect();
+                    targets.extend(columns.iter().map(|c| self.target_of(c)));
+                }
+                ast::SelectItem::QualifiedWildcard(kind, options) => {
+                    refuse_options(options)?;
+                    targets.extend(self.qualified_star(kind, scope)?);
+                }
+            }
+        }
+        Ok(targets)
+    }
+
+    fn target(&self, name: String, ast: &Ast, scope: &Scope<'_>, settle: bool) -> Result<Target> {
+        let expr = self.expr(ast, scope)?;
+        let expr = if settle { self.settled(expr)? } else { expr };
+        Ok(Target { column: self.column_of(name, &expr), expr })
+    }
+
+    /// An untyped literal or parameter that leaves the query is text.
+    fn settled(&self, expr: Expr) -> Result<Expr> {
+        match (&expr.kind, expr.ty.is_unknown()) {
+            (Node::Parameter(_), true) => {
+                let at = expr.at;
+                let coerced = cast::coerce(self.cx, expr, Ty::TEXT, CastContext::Implicit)?;
+                coerced.ok_or_else(|| Error::internal("a parameter is no text").at(at))
+            }
+            _ => cast::unknown_to_text(self.cx, expr),
+        }
+    }
+
+    fn row_star(&self, _ast: &Ast, _scope: &Scope<'_>) -> Result<Option<Vec<Target>>> {
+        Ok(None)
+    }
+
+    fn qualified_star(&self, kind: &ast::SelectItemQualifiedWildcardKind, scope: &Scope<'_>) -> Result<Vec<Target>> {
+        let name = match kind {
+            ast::SelectItemQualifiedWildcardKind::ObjectName(name) => name,
+            ast::SelectItemQualifiedWildcardKind::Expr(ast) => {
+                let record = self.expr(ast, scope)?;
+                return self.fields_of(&record);
+            }
+        };
+        let at = self.at_of(name);
+        let path = super::name::segments(name);
+        let (schema, table) = match path.as_slice() {
+            [table] => (None, table.as_str()),
+            [schema, table] | [_, schema, table] => (Some(schema.as_str()), table.as_str()),
+            _ => return Err(syntax_error("*", at)),
+        };
+        match self.item(schema, table, at, scope)? {
+            Some(item) => Ok(item.columns.clone().iter().map(|c| self.target_of(c)).collect()),
+            None => Err(super::scope::missing_from(table, at, scope)),
+        }
+    }
+
+    /// `(record).*`.
+    fn fields_of(&self, record: &Expr) -> Result<Vec<Target>> {
+        let arrow::datatypes::DataType::Struct(fields) = record.data_type.clone() else {
+            let text = format!("type {} is not composite", record.ty.name());
+            return Err(Error::new(Kind::WrongObjectType, text).at(record.at));
+        };
+        let each = fields.iter().enumerate().map(|(index, field)| {
+            let ty = crate::pgtype::of_field(field)?;
+            let of = Box::new(record.clone());
+            let expr = Expr::lying(Node::Field { of, index }, ty, field.data_type().clone(), record.at);
+            Ok(Target { column: self.column_of(field.name().clone(), &expr), expr })
+        });
+        each.collect()
+    }
+
+    fn distinct_clause(
+        &self,
+        distinct: Option<&ast::Distinct>,
+        targets: &mut Vec<Target>,
+        shown: usize,
+        order: &[crate::sql::expr::Sort],
+        scope: &Scope<'_>,
+    ) -> Result<Distinct> {
+        match distinct {
+            None | Some(ast::Distinct::All) => Ok(Distinct::None),
+            Some(ast::Distinct::Distinct) => {
+                for target in targets.iter() {
+                    self.comparable(&target.expr, "=")?;
+                }
+                if let Some(hidden) = targets.get(shown) {
+                    let text = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
+                    return Err(Error::new(Kind::InvalidColumnReference, text).at(hidden.expr.at));
+                }
+                Ok(Distinct::All)
+            }
+            Some(ast::Distinct::On(list)) => {
+                let mut on: Vec<ColumnId> = vec![];
+                for ast in list {
+                    let id =
+                        scope.at_place(Place::DistinctOn, || self.key_target(ast, targets, "DISTINCT ON", scope))?;
+                    if !on.contains(&id) {
+                        on.push(id);
+                    }
+                }
+                // the keys of ORDER BY, as far as they go, are those of DISTINCT ON, in any order
+                for (i, sort) in order.iter().enumerate() {
+                    let Node::Column(id) = sort.by.kind else { continue };
+                    if i < on.len() && !on.contains(&id) {
+                        let text = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
+                        return Err(Error::new(Kind::InvalidColumnReference, text).at(sort.by.at));
+                    }
+                }
+                Ok(Distinct::On(on))
+            }
+        }
+    }
+
+    fn limits(&self, query: &ast::Query, scope: &Scope<'_>) -> Result<(Option<Expr>, Option<Expr>, bool)> {
+        let (limit, offset) = match &query.limit_clause {
+            None => (None, None),
+            Some(ast::LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
+                (limit.as_ref(), offset.as_ref().map(|o| &o.value))
+            }
+            Some(ast::LimitClause::LimitOffset { .. } | ast::LimitClause::OffsetCommaLimit { .. }) => {
+                return Err(Error::new(Kind::Syntax, "LIMIT #,# syntax is not supported")
+                    .with_hint("Use separate LIMIT and OFFSET clauses."));
+            }
+        };
+        let mut with_ties = false;
+        let limit = match &query.fetch {
+            Some(fetch) if fetch.percent => return Err(syntax_error("PERCENT", 0)),
+            Some(fetch) => {
+                with_ties = fetch.with_ties;
+                match &fetch.quantity {
+                    Some(quantity) => Some(self.count(quantity, "FETCH", Place::Limit, scope)?),
+                    None => Some(Expr::constant(ScalarValue::Int64(Some(1)), Ty::INT8, 0)),
+                }
+            }
+            None => limit.map(|l| self.count(l, "LIMIT", Place::Limit, scope)).transpose()?,
+        };
+        let offset = offset.map(|o| self.count(o, "OFFSET", Place::Offset, scope)).transpose()?;
+        Ok((limit, offset, with_ties))
+    }
+
+    fn count(&self, ast: &Ast, what: &str, place: Place, scope: &Scope<'_>) -> Result<Expr> {
+        let expr = scope.at_place(place, || self.expr(ast, scope))?;
+        let (at, ty) = (expr.at, expr.ty);
+        if expr.any(&|e| matches!(e.kind, Node::Column(_))) {
+            let text = format!("argument of {what} must not contain variables");
+            return Err(Error::new(Kind::InvalidColumnReference, text).at(at));
+        }
+        let wrong = || {
+            let text = format!("argument of {what} must be type bigint, not type {}", ty.name());
+            Error::new(Kind::TypeMismatch, text).at(at)
+        };
+        cast::coerce(self.cx, expr, Ty::INT8, CastContext::Assignment)?.ok_or_else(wrong)
+    }
+}
+
+/// `(SELECT …) ORDER BY x LIMIT 1` is one query (`insertSelectOptions`).
+fn merged(query: &ast::Query) -> Option<ast::Query> {
+    let SetExpr::Query(inner) = query.body.as_ref() else { return None };
+    let outer_has = query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some();
+    let inner_has = inner.order_by.is_some() || inner.limit_clause.is_some() || inner.fetch.is_some();
+    if (outer_has && inner_has) || (query.with.is_some() && inner.with.is_some()) {
+        return None;
+    }
+    let mut one = inner.as_ref().clone();
+    if outer_has {
+        one.order_by.clone_from(&query.order_by);
+        one.limit_clause.clone_from(&query.limit_clause);
+        one.fetch.clone_from(&query.fetch);
+    }
+    if query.with.is_some() {
+        one.with.clone_from(&query.with);
+    }
+    Some(one)
+}
+
+/// What sqlparser reads and PostgreSQL does not.
+fn refuse_foreign(select: &ast::Select) -> Result<()> {
+    let foreign = [
+        (select.top.is_some(), "TOP"),
+        (select.exclude.is_some(), "EXCLUDE"),
+        (select.into.is_some(), "INTO"),
+        (!select.lateral_views.is_empty(), "LATERAL"),
+        (select.prewhere.is_some(), "PREWHERE"),
+        (!select.connect_by.is_empty(), "CONNECT"),
+        (!select.cluster_by.is_empty(), "CLUSTER"),
+        (!select.distribute_by.is_empty(), "DISTRIBUTE"),
+        (!select.sort_by.is_empty(), "SORT"),
+        (select.qualify.is_some(), "QUALIFY"),
+        (select.value_table_mode.is_some(), "AS"),
+        (select.select_modifiers.is_some(), "SELECT"),
+        (select.flavor != ast::SelectFlavor::Standard, "FROM"),
+    ];
+    match foreign.iter().find(|(is, _)| *is) {
+        Some((_, word)) => Err(syntax_error(word, 0)),
+        None => Ok(()),
+    }
+}
+
+fn refuse_options(options: &ast::WildcardAdditionalOptions) -> Result<()> {
+    let foreign = options.opt_ilike.is_some()
+        || options.opt_exclude.is_some()
+        || options.opt_except.is_some()
+        || options.opt_replace.is_some()
+        || options.opt_rename.is_some()
+        || options.opt_alias.is_some();
+    if foreign { Err(syntax_error("*", 0)) } else { Ok(()) }
+}
