@@ -155,7 +155,7 @@ impl Reader<'_> {
             if let Some(sign @ (b'-' | b'+')) = next {
                 (self.sign, self.at) = (*sign, self.at + 1);
             }
-        } else if !read && !picture.sign && !picture.plus && !picture.minus && matches!(self.byte(), b'-' | b'+') {
+        } else if !read && !picture.sign && (picture.plus || picture.minus) && matches!(self.byte(), b'-' | b'+') {
             self.sign = self.byte();
         }
     }
