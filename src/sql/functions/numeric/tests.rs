@@ -63,7 +63,7 @@ fn decimals_of_one_scale_give_what_bytes_give() {
     // no zero, by which nothing can be divided
     let b = apply(
         "numeric_add",
-        &[Arg::array(b), Arg::constant(decimals(&[Some(1_000_001_0)], 19, 6))],
+        &[Arg::array(b), Arg::constant(decimals(&[Some(10_000_001)], 19, 6))],
         200,
         DataType::Decimal128(20, 6),
         -1,
