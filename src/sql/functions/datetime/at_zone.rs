@@ -42,6 +42,7 @@ fn by_name<'a, T: Read<'a>, R: Written>(call: &Call<'a>, shift: impl Fn(&Named, 
 
 fn by_interval<'a, T: Read<'a>, R: Written>(call: &Call<'a>, shift: impl Fn(i64, T) -> Result<R>) -> Result<ArrayRef> {
     call.two(|zone: Interval, value: T| {
+        // The infinities do not ask what the zone is; their shift is none.
         if zone.months != 0 || zone.days != 0 {
             let mut shown = BytesMut::new();
             calendar::interval(zone.months, zone.days, zone.micros, call.env.interval_style, &mut shown);
