@@ -29,6 +29,7 @@ pub(crate) mod series;
 mod session;
 mod text;
 mod uuid;
+pub(crate) mod window;
 
 static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
     let families = [
@@ -96,7 +97,7 @@ pub(crate) fn key(type_oid: u32, data_type: &DataType) -> Option<(&'static str, 
 /// nested arrays stay nested. `None`: as [`crate::pgtype::arrow`] says.
 pub(crate) fn lies_as(proc: &Proc, arguments: &[(Ty, DataType)], result: Ty) -> Option<DataType> {
     match result.oid {
-        crate::pgtype::oid::NUMERIC => numeric::lies_as(proc, arguments),
+        crate::pgtype::oid::NUMERIC => numeric::lies_as(proc, arguments, result),
         _ => array::lies_as(proc, arguments, result),
     }
 }

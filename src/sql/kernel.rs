@@ -13,6 +13,7 @@
 //! `one`, `two`, … are for strict functions: a NULL argument gives NULL without asking. `rows_of` is for the others. A
 //! closure may give `Result<T>` or `Result<Option<T>>`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -292,6 +293,13 @@ impl<'a> Written for &'a str {
     }
 }
 
+impl<'a> Written for Cow<'a, str> {
+    type Value = Cow<'a, str>;
+    fn written(self) -> Option<Cow<'a, str>> {
+        Some(self)
+    }
+}
+
 impl<'a> Written for &'a [u8] {
     type Value = &'a [u8];
     fn written(self) -> Option<&'a [u8]> {
@@ -432,6 +440,12 @@ fn fits_offsets(bytes: usize) -> Result<()> {
 }
 
 impl Write for &str {
+    fn collect(values: impl Iterator<Item = Result<Option<Self>>>, call: &Call<'_>) -> Result<ArrayRef> {
+        strings(values, call)
+    }
+}
+
+impl Write for Cow<'_, str> {
     fn collect(values: impl Iterator<Item = Result<Option<Self>>>, call: &Call<'_>) -> Result<ArrayRef> {
         strings(values, call)
     }

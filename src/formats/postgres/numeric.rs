@@ -12,6 +12,7 @@ use datafusion::common::ScalarValue;
 use num_bigint::{BigInt, BigUint, Sign};
 
 pub(crate) use bytes::{Small, key};
+pub(crate) use wire::{send, text_of};
 
 use crate::error::{Error, Kind, Result};
 
@@ -203,9 +204,9 @@ pub(crate) fn decimal_length(value: &BigUint) -> u64 {
     if value.bits() <= 127 {
         return u128::try_from(value).ok().and_then(u128::checked_ilog10).map_or(0, |log| u64::from(log) + 1);
     }
-    // log10(2), from below; the guess is right or one too small
+    // log10(2) · bits, from below: the value has that many digits and one, or two
     let guess = ((value.bits() - 1) as f64 * 0.301_029_995_663_981_1) as u32;
-    u64::from(guess) + u64::from(*value >= *power_of_ten(guess).magnitude())
+    u64::from(guess) + 1 + u64::from(*value >= *power_of_ten(guess + 1).magnitude())
 }
 
 /// Two rows of ASCII digits as one number.
@@ -221,7 +222,7 @@ fn integer_of(whole: &str, fraction: &str) -> Option<BigUint> {
 pub(crate) fn divide_rounded(value: &BigInt, by: &BigInt) -> BigInt {
     let (quotient, rest) = (value / by, value % by);
     let twice = rest.magnitude() * 2u8;
-    match (twice >= *by.magnitude(), value.sign() == Sign::Minus) {
+    match (twice >= *by.magnitude(), (value.sign() == Sign::Minus) != (by.sign() == Sign::Minus)) {
         (false, _) => quotient,
         (true, true) => quotient - 1,
         (true, false) => quotient + 1,

@@ -4,7 +4,7 @@
 mod ask;
 mod build;
 #[cfg(test)]
-mod tests;
+pub(in crate::sql::functions) mod tests;
 mod text;
 pub(super) mod value;
 

@@ -1,14 +1,37 @@
-//! Kernels: numeric.
+//! numeric (numeric.c): arithmetic with PostgreSQL's result scales digit for digit, and to_char and to_number. A value of
+//! at most 38 digits is computed in an i128; only others take memory ([`operand`]).
 
-use arrow::datatypes::DataType;
-
-use crate::pgtype::Ty;
-use crate::sql::image::Proc;
+use super::native::{count, joined};
+use crate::error::{Error, Kind};
 use crate::sql::kernel::Kernel;
 
-pub(super) const KERNELS: &[(&str, Kernel)] = &[];
+mod arithmetic;
+mod bucket;
+mod compare;
+mod convert;
+pub(in crate::sql) mod exact;
+mod lies;
+mod operand;
+pub(in crate::sql) mod powers;
+mod round;
+mod template;
+#[cfg(test)]
+mod tests;
 
-/// `None` where the scale of a result depends on the values, or its digits exceed Arrow's widest decimal.
-pub(super) fn lies_as(_proc: &Proc, _arguments: &[(Ty, DataType)]) -> Option<DataType> {
-    None
+pub(super) use lies::lies_as;
+
+pub(super) const KERNELS: &[(&str, Kernel)] = &joined::<{ count(PARTS) }>(PARTS);
+
+const PARTS: &[&[(&str, Kernel)]] = &[
+    arithmetic::KERNELS,
+    bucket::KERNELS,
+    compare::KERNELS,
+    convert::KERNELS,
+    powers::KERNELS,
+    round::KERNELS,
+    template::KERNELS,
+];
+
+pub(in crate::sql) fn overflow() -> Error {
+    Error::new(Kind::NumericRange, "value overflows numeric format")
 }

@@ -248,8 +248,10 @@ fn finish(cx: Context<'_>, best: Match, exprs: Vec<Expr>, marked: bool) -> Resul
     }
     let given: Vec<u32> = exprs.iter().map(|e| e.ty.oid).collect();
     let last = exprs.last().map_or(0, place);
+    let is_generic = types.iter().any(|oid| pgtype::is_polymorphic(*oid));
     let solution = polymorphic::solve(&given, &mut types)?;
-    let ty = Ty::of(solution.of(proc.result)?);
+    // an input function (anyarray_in) gives a polymorphic type and takes none
+    let ty = Ty::of(if is_generic { solution.of(proc.result)? } else { proc.result });
     let convert = |(expr, declared): (Expr, &u32)| cast::convert(cx, expr, Ty::of(*declared), CastContext::Implicit);
     let mut arguments: Vec<Expr> = exprs.into_iter().zip(&types).map(convert).collect::<Result<_>>()?;
 
@@ -267,7 +269,7 @@ fn finish(cx: Context<'_>, best: Match, exprs: Vec<Expr>, marked: bool) -> Resul
         arguments = placed.into_iter().map(|(_, expr)| expr).collect();
     }
     let data_type = match (ty.oid, &proc.outputs[..]) {
-        (oid::RECORD, [_, ..]) => record(proc, &solution)?,
+        (oid::RECORD, [_, _, ..]) => record(proc, &solution)?,
         _ => lies(proc, &arguments, ty),
     };
     Ok(Resolved { proc, arguments, ty, data_type, variadic })

@@ -13,7 +13,7 @@ use crate::formats::postgres::input;
 use crate::pgtype::{self, Ty, oid};
 use crate::sql::expr::{Expr, Kind};
 use crate::sql::functions;
-use crate::sql::image::CastContext;
+use crate::sql::image::{self, CastContext};
 use crate::sql::kernel::{Arg, Call};
 use crate::sql::numeric::Numeric;
 
@@ -23,7 +23,10 @@ pub(super) fn read(cx: Context<'_>, expr: Expr, target: Ty, context: CastContext
     let text = match expr.kind {
         Kind::Unknown(text) => text,
         Kind::Constant(ScalarValue::Utf8(Some(text))) => text,
-        Kind::Constant(value) if value.is_null() => return Ok(Ok(null(Ty::of(target.oid), at))),
+        Kind::Constant(value) if value.is_null() => {
+            refuse_pseudo(target.oid, None).map_err(|e| e.at(at))?;
+            return Ok(Ok(null(Ty::of(target.oid), at)));
+        }
         _ => return Ok(Err(expr)),
     };
     let base = pgtype::base(target.oid);
@@ -62,9 +65,7 @@ fn value(cx: Context<'_>, type_oid: u32, text: &str, typmod: i32) -> Result<(Sca
         return Ok((numeric(Numeric::parse(text)?), -1));
     }
     let row = pgtype::functions(type_oid);
-    if let Some(pseudo) = Ty::of(type_oid).row().filter(|row| row.kind == 'p') {
-        refuse_pseudo(pseudo.oid)?;
-    }
+    refuse_pseudo(type_oid, Some(text))?;
     let Some(kernel) = row.and_then(|row| functions::kernel(row.input)) else {
         return Ok((input::value(type_oid, text, &cx.env.style())?, -1));
     };
@@ -100,9 +101,14 @@ pub(crate) fn numeric(value: Numeric) -> ScalarValue {
     small().unwrap_or_else(|| ScalarValue::Binary(Some(value.encode())))
 }
 
-fn refuse_pseudo(type_oid: u32) -> Result<()> {
+/// Types that no literal can have; some of their input functions do not even take a NULL.
+fn refuse_pseudo(type_oid: u32, text: Option<&str>) -> Result<()> {
+    let is_pseudo = Ty::of(type_oid).row().is_some_and(|row| row.kind == 'p');
+    let input = pgtype::functions(type_oid).and_then(|row| image::procs(row.input).first());
+    let is_called = text.is_some() || input.is_some_and(|proc| !proc.strict);
     match type_oid {
         oid::CSTRING | oid::VOID | oid::UNKNOWN => Ok(()),
+        _ if !is_pseudo || !is_called => Ok(()),
         oid::RECORD => Err(Error::new(Failure::Unsupported, "input of anonymous composite types is not implemented")),
         _ => {
             let text = format!("cannot accept a value of type {}", pgtype::name(type_oid));

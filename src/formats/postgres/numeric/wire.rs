@@ -49,9 +49,9 @@ impl Numeric {
             Self::Finite { digits, scale } => (digits, *scale as usize),
         };
         // aligned at the point: whole groups before it and behind it
-        let text = digits.magnitude().to_str_radix(10);
+        let mut text = digits.magnitude().to_str_radix(10);
         let behind = scale.next_multiple_of(4);
-        let mut text = text + "0".repeat(behind - scale).as_str();
+        text.extend(std::iter::repeat_n('0', behind - scale));
         let length = text.len().max(behind).next_multiple_of(4);
         text.insert_str(0, &"0".repeat(length - text.len()));
         let group = |group: &[u8]| group.iter().fold(0i16, |value, digit| value * 10 + i16::from(digit - b'0'));

@@ -41,13 +41,13 @@ fn fraction(value: f64) -> Result<f64> {
     Err(Error::new(Kind::NumericRange, text))
 }
 
-/// C's `%g`: six digits.
+/// C's `%g` as PostgreSQL has it: six digits.
 fn general(value: f64) -> String {
     if value.is_nan() {
-        return "nan".into();
+        return "NaN".into();
     }
     if value.is_infinite() {
-        return if value > 0.0 { "inf" } else { "-inf" }.into();
+        return if value > 0.0 { "Infinity" } else { "-Infinity" }.into();
     }
     if value == 0.0 {
         return if value.is_sign_negative() { "-0" } else { "0" }.into();
@@ -67,16 +67,16 @@ fn general(value: f64) -> String {
     trimmed(&format!("{value:.decimals$}"))
 }
 
-/// The fractions of each group; `None` for a NULL, also where there are no rows. Arrays keep their shape.
+/// The fractions of each group; `None` for a NULL, and where there are no rows. Arrays keep their shape.
 enum Fractions {
     One(Vec<Option<f64>>),
     Many(Vec<Option<ArrayRef>>),
 }
 
-fn fractions(rows: &Ordered<'_>, values: &ArrayRef) -> Result<Fractions> {
+fn fractions(rows: &Ordered<'_>) -> Result<Fractions> {
     let fractions = column(rows, 0)?;
     // one value for all rows of a group: a direct argument depends on nothing but what is grouped by
-    let first = |ends: &[usize]| (!present(values, ends).is_empty() && !fractions.is_null(ends[0])).then_some(ends[0]);
+    let first = |ends: &[usize]| (ends[0] < ends[1] && !fractions.is_null(ends[0])).then_some(ends[0]);
     let firsts = rows.offsets.windows(2).map(first);
     if let Some(lists) = fractions.as_list_opt::<i32>() {
         return Ok(Fractions::Many(firsts.map(|row| row.map(|row| lists.value(row))).collect()));
@@ -94,26 +94,30 @@ fn percentiles(
 ) -> Result<ArrayRef> {
     let values = column(rows, 1)?;
     let ends: Vec<&[usize]> = rows.offsets.windows(2).collect();
-    match fractions(rows, values)? {
+    // one fraction is judged even where no row has a value, several are not
+    let asked = |value: f64, ends: &[usize]| {
+        let (value, range) = (fraction(value)?, present(values, ends));
+        Ok((!range.is_empty()).then_some((value, range)))
+    };
+    match fractions(rows)? {
         Fractions::One(fractions) => {
-            let asked = fractions
-                .iter()
-                .zip(&ends)
-                .map(|(asked, ends)| asked.map(|asked| Ok((fraction(asked)?, present(values, ends)))).transpose());
-            each(values, &asked.collect::<Result<Vec<_>>>()?, false)
+            let each_asked =
+                fractions.iter().zip(&ends).map(|(value, ends)| value.map_or(Ok(None), |v| asked(v, ends)));
+            each(values, &each_asked.collect::<Result<Vec<_>>>()?, false)
         }
-        Fractions::Many(arrays) => {
-            let (mut asked, mut offsets, mut leaves) = (vec![], vec![0usize], vec![]);
-            for (array, ends) in arrays.iter().zip(&ends) {
+        Fractions::Many(mut arrays) => {
+            let (mut all, mut offsets) = (vec![], vec![0usize]);
+            for (array, ends) in arrays.iter_mut().zip(&ends) {
+                if present(values, ends).is_empty() {
+                    *array = None;
+                }
                 let leaf = array.as_ref().map(leaf);
                 for value in leaf.iter().flat_map(|leaf| leaf.as_primitive::<Float64Type>().iter()) {
-                    let value = value.map(fraction).transpose()?;
-                    asked.push(value.map(|value| (value, present(values, ends))));
+                    all.push(value.map_or(Ok(None), |value| asked(value, ends))?);
                 }
-                offsets.push(asked.len());
-                leaves.push(leaf);
+                offsets.push(all.len());
             }
-            let found = each(values, &asked, true)?;
+            let found = each(values, &all, true)?;
             shaped(&arrays, &found, &offsets, of)
         }
     }

@@ -67,8 +67,9 @@ pub(super) fn subscripts(call: &Call<'_>) -> Result<ArrayRef> {
             }
             let (Some(shape), Some(dimension)) = (arrays.get(row)?, dimension.get(row)) else { return Ok(None) };
             let reverse = reverse.as_ref().and_then(|reverse| reverse.get(row)).unwrap_or(false);
-            let size = shape.size(dimension).map(int4).transpose()?;
-            Ok(size.map(|size| (arrays.base, size + arrays.base - 1, reverse)))
+            // no rows without such a dimension
+            let size = shape.size(dimension).map(int4).transpose()?.unwrap_or(0);
+            Ok(Some((arrays.base, size + arrays.base - 1, reverse)))
         })
         .collect();
     super::super::series::lists(

@@ -89,7 +89,10 @@ fn first_quadrant(degrees: f64) -> Result<(f64, bool, bool, bool)> {
     }
     let mut x = degrees % 360.0;
     let (negative, beyond_180) = (x < 0.0, x.abs() > 180.0);
-    x = x.abs();
+    // a negative zero stays one
+    if negative {
+        x = -x;
+    }
     if beyond_180 {
         x = 360.0 - x;
     }

@@ -22,7 +22,7 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
             |_| Error::new(Kind::PowerArgument, "cannot take square root of a negative number"),
         )
     }),
-    ("dcbrt", |c| native::one::<Float64Type, Float64Type>(c, f64::cbrt)),
+    ("dcbrt", |c| native::one::<Float64Type, Float64Type>(c, platform::cbrt)),
     ("dpow", |c| c.two(power)),
     ("dexp", |c| c.one(exp)),
     ("dlog1", |c| c.one(|x: f64| logarithm(x, f64::ln))),
@@ -144,23 +144,23 @@ fn width_bucket(operand: f64, low: f64, high: f64, count: i32) -> Result<i32> {
         return Err(bucket_error("lower and upper bounds must be finite"));
     }
     let after = || count.checked_add(1).ok_or_else(integer_out_of_range);
-    // the share may round to one; a product with half the numbers is for those whose difference is not finite
-    let inside = |distance: f64, width: f64, halves: (f64, f64)| {
-        let share = if width.is_infinite() { halves.0 / halves.1 } else { distance / width };
-        (f64::from(count) * share) as i32
+    // as C converts it: a share that rounds to one lands in the bucket after the last, and what no integer holds in the least
+    let inside = |distance: f64, width: f64| match f64::from(count) * distance / width + 1.0 {
+        bucket if bucket < 2_147_483_648.0 => bucket as i32,
+        _ => i32::MIN,
     };
     let bucket = match low.partial_cmp(&high) {
         Some(std::cmp::Ordering::Less) => match operand {
             _ if operand < low => return Ok(0),
             _ if operand >= high => return after(),
-            _ => inside(operand - low, high - low, (operand / 2.0 - low / 2.0, high / 2.0 - low / 2.0)),
+            _ => inside(operand - low, high - low),
         },
         Some(std::cmp::Ordering::Greater) => match operand {
             _ if operand > low => return Ok(0),
             _ if operand <= high => return after(),
-            _ => inside(low - operand, low - high, (low / 2.0 - operand / 2.0, low / 2.0 - high / 2.0)),
+            _ => inside(low - operand, low - high),
         },
         _ => return Err(bucket_error("lower bound cannot equal upper bound")),
     };
-    Ok(bucket.min(count - 1) + 1)
+    Ok(bucket)
 }

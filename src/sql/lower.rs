@@ -1,0 +1,148 @@
+//! A typed query to DataFusion's plan, in which every type already fits. What is native in both languages becomes
+//! DataFusion's own node, so that pruning, pushdown, hash joins and statistics work; the rest are functions of `sql`.
+//! Names are gone: each column of the plan is called by its number, and only tables keep theirs.
+
+mod aggregate;
+mod any;
+mod array;
+mod compare;
+mod each;
+mod expr;
+mod function;
+mod guard;
+mod order;
+mod push;
+mod relation;
+mod same;
+mod select;
+mod series;
+mod setop;
+mod special;
+mod unnest;
+mod window;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::metadata::FieldMetadata;
+use datafusion::common::{Column, ExprSchema};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
+
+pub(crate) use function::KernelFunction;
+pub(crate) use same::same;
+
+use super::expr::{ColumnId, Expr as Typed, Kind};
+use super::image::Proc;
+use super::query::{self, Cte, CteId, Query};
+use crate::error::{Error, Result};
+use crate::formats::postgres::{OID, TYPMOD};
+use crate::pgtype;
+
+/// What only the session knows how to compute (catalog functions, settings): `None` for all others.
+pub(crate) type SessionFunctions<'a> = dyn Fn(&Proc) -> Option<Arc<ScalarUDF>> + 'a;
+
+/// The plan of `query`. Its columns stand in the order of `query.columns` under names of no meaning, each with the metadata
+/// by which its type is known.
+pub(crate) fn lower(query: &Query, functions: &SessionFunctions<'_>) -> Result<LogicalPlan> {
+    let mut lower =
+        Lower { functions, ctes: HashMap::new(), recursive: HashMap::new(), outer: vec![], names: HashSet::new() };
+    let flow = lower.query(query)?;
+    let columns = query.columns.iter().map(|column| {
+        let found = Expr::Column(flow.column(column.id)?.clone());
+        typed(found, column, &flow)
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let same = columns.len() == flow.plan.schema().fields().len()
+        && columns.iter().zip(flow.plan.schema().columns()).all(|(e, c)| *e == Expr::Column(c));
+    Ok(if same { flow.plan } else { LogicalPlanBuilder::from(flow.plan).project(columns)?.build()? })
+}
+
+/// The column with its type's metadata, under the name it has.
+fn typed(expr: Expr, column: &query::Column, flow: &Flow) -> Result<Expr> {
+    let (_, field) = expr.to_field(flow.plan.schema())?;
+    let name = field.name().clone();
+    if pgtype::of_field(&field).is_ok_and(|ty| ty == column.ty) {
+        return Ok(match &expr {
+            Expr::Column(c) if c.relation.is_none() => expr,
+            _ => expr.alias(name),
+        });
+    }
+    let metadata = [(OID.to_owned(), column.ty.oid.to_string()), (TYPMOD.to_owned(), column.ty.typmod.to_string())];
+    Ok(expr.alias_with_metadata(name, Some(FieldMetadata::from(std::collections::HashMap::from(metadata)))))
+}
+
+/// A plan being built, and where in it the query's columns lie.
+#[derive(Clone, Debug)]
+struct Flow {
+    plan: LogicalPlan,
+    columns: HashMap<ColumnId, Column>,
+    /// Expressions that the plan has computed: groups, aggregates, windows, sets.
+    computed: Vec<(Typed, Column)>,
+}
+
+impl Flow {
+    fn new(plan: LogicalPlan) -> Self {
+        Self { plan, columns: HashMap::new(), computed: vec![] }
+    }
+
+    fn column(&self, id: ColumnId) -> Result<&Column> {
+        self.columns.get(&id).ok_or_else(|| Error::internal(format!("column {} is not in the plan", id.0)))
+    }
+
+    /// The column that has this value already.
+    fn find(&self, expr: &Typed) -> Option<&Column> {
+        match &expr.kind {
+            Kind::Column(id) => self.columns.get(id),
+            _ => self.computed.iter().find(|(known, _)| same(known, expr)).map(|(_, column)| column),
+        }
+    }
+
+    fn data_type(&self, column: &Column) -> Result<DataType> {
+        Ok(self.plan.schema().field_from_column(column)?.data_type().clone())
+    }
+
+    fn map(self, change: impl FnOnce(LogicalPlan) -> Result<LogicalPlan>) -> Result<Self> {
+        Ok(Self { plan: change(self.plan)?, ..self })
+    }
+}
+
+struct Lower<'a> {
+    functions: &'a SessionFunctions<'a>,
+    ctes: HashMap<CteId, &'a Cte>,
+    /// Inside the step of a recursive query: the table of the last round.
+    recursive: HashMap<CteId, relation::Rounds>,
+    /// The queries around the one that is lowered, the outermost first.
+    outer: Vec<Flow>,
+    /// Every qualifier and column name given so far.
+    names: HashSet<String>,
+}
+
+impl<'a> Lower<'a> {
+    /// A name that nothing else in the plan has.
+    fn fresh(&mut self, wanted: &str) -> String {
+        let mut name = wanted.to_owned();
+        let mut n = 1;
+        while !self.names.insert(name.clone()) {
+            n += 1;
+            name = format!("{wanted}_{n}");
+        }
+        name
+    }
+
+    fn fresh_column(&mut self, id: ColumnId) -> String {
+        self.fresh(&format!("c{}", id.0))
+    }
+
+    /// Adds computed columns to all that the plan has.
+    fn extend(&mut self, flow: Flow, exprs: Vec<(Expr, String)>) -> Result<Flow> {
+        if exprs.is_empty() {
+            return Ok(flow);
+        }
+        flow.map(|plan| {
+            let kept = plan.schema().columns().into_iter().map(Expr::Column);
+            let all: Vec<Expr> = kept.chain(exprs.into_iter().map(|(e, name)| e.alias(name))).collect();
+            Ok(LogicalPlanBuilder::from(plan).project(all)?.build()?)
+        })
+    }
+}

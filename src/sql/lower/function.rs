@@ -1,0 +1,276 @@
+//! A function of PostgreSQL as DataFusion calls it: its kernel, the types it was resolved with, the way its result lies.
+//! Which function it is was decided by `resolve`; nothing here coerces.
+
+use std::any::Any;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{ArrayRef, new_empty_array};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
+use datafusion::common::{Result as DataFusionResult, ScalarValue};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+use crate::error::{Error, Kind, Result};
+use crate::pgtype::{self, Ty};
+use crate::sql::functions;
+use crate::sql::image::Proc;
+use crate::sql::kernel::{Arg, Call, Env, Kernel};
+
+/// A row of pg_proc with its kernel, or a kernel that no row has (a comparison key).
+#[derive(Clone, Debug)]
+pub(crate) struct KernelFunction {
+    name: String,
+    /// 0 for what is not in pg_proc.
+    oid: u32,
+    types: Vec<Ty>,
+    result_type: Ty,
+    result: FieldRef,
+    signature: Signature,
+    /// NULL where any argument is.
+    strict: bool,
+    /// Its kernel may refuse a value that another row could have.
+    fallible: bool,
+    kernel: Kernel,
+}
+
+impl KernelFunction {
+    pub(crate) fn of_proc(proc: &Proc, types: Vec<Ty>, result_type: Ty, data_type: DataType) -> Result<Self> {
+        let Some(kernel) = functions::kernel(&proc.source) else {
+            let names: Vec<String> = types.iter().map(|ty| ty.name()).collect();
+            let text = format!("function {}({}) is not supported yet", proc.name, names.join(", "));
+            return Err(Error::new(Kind::Unsupported, text));
+        };
+        Ok(Self {
+            name: proc.name.to_owned(),
+            oid: proc.oid,
+            types,
+            result_type,
+            result: Arc::new(pgtype::field(proc.name, result_type, data_type)),
+            signature: Signature::user_defined(proc.volatility),
+            strict: proc.strict,
+            fallible: !(proc.leakproof || raises_nothing(&proc.source)),
+            kernel,
+        })
+    }
+
+    /// The kernel of that name, whose values are ours alone (`key/numeric`).
+    pub(crate) fn of_source(source: &str, types: Vec<Ty>, result_type: Ty, data_type: DataType) -> Result<Self> {
+        let kernel = functions::kernel(source);
+        let kernel = kernel.ok_or_else(|| Error::new(Kind::Unsupported, format!("{source} is not supported yet")))?;
+        Ok(Self::of_kernel(source, kernel, types, result_type, data_type))
+    }
+
+    /// Strict and infallible.
+    pub(crate) fn of_kernel(name: &str, kernel: Kernel, types: Vec<Ty>, result_type: Ty, data_type: DataType) -> Self {
+        Self {
+            name: name.to_owned(),
+            oid: 0,
+            types,
+            result_type,
+            result: Arc::new(Field::new(name, data_type, true)),
+            signature: Signature::user_defined(Volatility::Immutable),
+            strict: true,
+            fallible: false,
+            kernel,
+        }
+    }
+
+    pub(crate) fn call(self, arguments: Vec<Expr>) -> Expr {
+        ScalarUDF::new_from_impl(self).call(arguments)
+    }
+
+    /// The row of pg_proc; 0 where there is none.
+    pub(crate) fn oid(&self) -> u32 {
+        self.oid
+    }
+
+    pub(crate) fn types(&self) -> &[Ty] {
+        &self.types
+    }
+
+    pub(crate) fn is_fallible(&self) -> bool {
+        self.fallible
+    }
+}
+
+/// The function of this node, if it is one of PostgreSQL's.
+pub(crate) fn of_udf(udf: &ScalarUDF) -> Option<&KernelFunction> {
+    (udf.inner().as_ref() as &dyn Any).downcast_ref::<KernelFunction>()
+}
+
+/// Whether a row of its own can make this expression fail. What DataFusion made by itself is asked for casts alone.
+pub(super) fn can_raise(expr: &Expr) -> bool {
+    use datafusion::common::tree_node::TreeNode;
+    let raises = |e: &Expr| {
+        Ok(match e {
+            Expr::ScalarFunction(call) => match of_udf(&call.func) {
+                Some(function) => function.fallible,
+                None => super::special::can_raise(&call.func),
+            },
+            _ => false,
+        })
+    };
+    expr.exists(raises).unwrap_or(true)
+}
+
+/// Functions outside `proleakproof` that were read and found to refuse no value.
+fn raises_nothing(source: &str) -> bool {
+    matches!(
+        source,
+        "textlen"
+            | "textoctetlen"
+            | "bpcharlen"
+            | "lower"
+            | "upper"
+            | "btrim1"
+            | "ltrim1"
+            | "rtrim1"
+            | "text_reverse"
+            | "md5_text"
+            | "textlike"
+            | "now"
+            | "boolout"
+            | "int2out"
+            | "int4out"
+            | "int8out"
+            | "textout"
+            | "float4out"
+            | "float8out"
+            | "numeric_out"
+    )
+}
+
+impl PartialEq for KernelFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.oid == other.oid
+            && self.name == other.name
+            && self.types == other.types
+            && self.result_type == other.result_type
+            && self.result.data_type() == other.result.data_type()
+    }
+}
+
+impl Eq for KernelFunction {}
+
+impl Hash for KernelFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.oid.hash(state);
+        self.name.hash(state);
+        self.types.hash(state);
+        self.result_type.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for KernelFunction {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(self.result.data_type().clone())
+    }
+
+    fn return_field_from_args(&self, _: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        Ok(Arc::clone(&self.result))
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> DataFusionResult<Vec<DataType>> {
+        Ok(types.to_vec())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let data_type = self.result.data_type();
+        let rows = args.number_rows;
+        // constants of a branch that no row reaches must not be computed
+        if rows == 0 {
+            return Ok(ColumnarValue::Array(new_empty_array(data_type)));
+        }
+        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let null = |arg: &ColumnarValue| matches!(arg, ColumnarValue::Scalar(value) if value.is_null());
+        if self.strict && args.args.iter().any(null) {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from(data_type)?));
+        }
+        // a volatile function gives each row a value of its own
+        let once = constant && self.signature.volatility != Volatility::Volatile;
+        let kernel_args = arguments(args.args)?;
+        let env = environment(&args.config_options);
+        let call = Call {
+            args: &kernel_args,
+            types: &self.types,
+            rows: if once { 1 } else { rows },
+            result: &self.result,
+            result_type: self.result_type,
+            env,
+        };
+        let array = (self.kernel)(&call)?;
+        checked(&self.name, array, data_type, call.rows, once)
+    }
+}
+
+/// What a kernel reads.
+pub(super) fn arguments(args: Vec<ColumnarValue>) -> DataFusionResult<Vec<Arg>> {
+    let each = args.into_iter().map(|arg| match arg {
+        ColumnarValue::Array(array) => Ok(Arg::array(array)),
+        ColumnarValue::Scalar(value) => Ok(Arg::constant(value.to_array()?)),
+    });
+    each.collect()
+}
+
+/// A kernel that gives another type or number of rows than it said would be read wrongly by all that follows.
+pub(super) fn checked(
+    name: &str,
+    array: ArrayRef,
+    data_type: &DataType,
+    rows: usize,
+    once: bool,
+) -> DataFusionResult<ColumnarValue> {
+    if array.data_type() != data_type || array.len() != rows {
+        let text = format!("{name} gave {} × {}, not {rows} × {data_type}", array.len(), array.data_type());
+        return Err(Error::internal(text).into());
+    }
+    Ok(match once {
+        true => ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?),
+        false => ColumnarValue::Array(array),
+    })
+}
+
+static PLAIN: LazyLock<Env> = LazyLock::new(Env::plain);
+
+/// The session's, as its options carry it.
+pub(super) fn environment(options: &ConfigOptions) -> &Env {
+    options.extensions.get::<Env>().unwrap_or(&PLAIN)
+}
+
+impl ConfigExtension for Env {
+    const PREFIX: &'static str = "language";
+}
+
+impl ExtensionOptions for Env {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+
+    /// Nothing of it is a setting of DataFusion's.
+    fn set(&mut self, key: &str, _: &str) -> DataFusionResult<()> {
+        Err(Error::internal(format!("{key} cannot be set")).into())
+    }
+
+    fn entries(&self) -> Vec<ConfigEntry> {
+        vec![]
+    }
+}

@@ -1,0 +1,79 @@
+//! Errors stay with their rows: what can raise is computed only on rows that AND, OR, CASE or COALESCE leave to it.
+//!
+//! DataFusion computes the right side of AND over every row, and takes a CASE of booleans apart into AND and OR. A CASE of
+//! numbers it leaves alone and computes each branch on its rows: `truth(CASE WHEN left THEN flag(right) ELSE 0 END)`.
+
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::expr::Case;
+use datafusion::logical_expr::{Expr, lit};
+
+use super::function::can_raise;
+use super::special::{Op, Special};
+
+fn flag(expr: Expr) -> Expr {
+    match expr {
+        Expr::Literal(ScalarValue::Boolean(value), _) => lit(ScalarValue::Int8(value.map(i8::from))),
+        expr => Special::call(Op::Flag, Field::new("flag", DataType::Int8, true), vec![expr]),
+    }
+}
+
+fn truth(expr: Expr) -> Expr {
+    Special::call(Op::Truth, Field::new("truth", DataType::Boolean, true), vec![expr])
+}
+
+fn case(whens: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Expr {
+    let whens = whens.into_iter().map(|(when, then)| (Box::new(when), Box::new(then))).collect();
+    Expr::Case(Case::new(None, whens, otherwise.map(Box::new)))
+}
+
+/// CASE whose branches and later conditions are computed on their rows alone.
+pub(super) fn choose(whens: Vec<(Expr, Expr)>, otherwise: Option<Expr>, boolean: bool) -> Expr {
+    let later = whens.iter().skip(1).map(|(when, _)| when).chain(whens.iter().map(|(_, then)| then));
+    let raises = boolean && later.chain(otherwise.as_ref()).any(can_raise);
+    if !raises {
+        return case(whens, otherwise);
+    }
+    let whens = whens.into_iter().map(|(when, then)| (when, flag(then))).collect();
+    truth(case(whens, otherwise.map(flag)))
+}
+
+/// The conditions of a WHERE, in order: plain ones stay conjuncts of their own, so that they can be pushed down; up to the
+/// last that can raise, each is asked only where all before it are true.
+pub(super) fn conjuncts(conditions: Vec<Expr>) -> Vec<Expr> {
+    let Some(last) = conditions.iter().rposition(can_raise).filter(|last| *last > 0) else { return conditions };
+    let chained = truth(chain(&conditions[..=last]));
+    let plain = conditions.into_iter().filter(|e| !can_raise(e) && !e.is_volatile());
+    plain.chain([chained]).collect()
+}
+
+/// 1 where all are true.
+fn chain(conditions: &[Expr]) -> Expr {
+    match conditions {
+        [] => lit(1_i8),
+        [last] => flag(last.clone()),
+        [first, rest @ ..] => case(vec![(first.clone(), chain(rest))], Some(lit(0_i8))),
+    }
+}
+
+/// AND, three-valued: what can raise is asked where none before it is false.
+pub(super) fn and(operands: Vec<Expr>) -> Expr {
+    folded(operands, Expr::and, Expr::is_not_false, false)
+}
+
+/// OR: … where none before it is true.
+pub(super) fn or(operands: Vec<Expr>) -> Expr {
+    folded(operands, Expr::or, Expr::is_not_true, true)
+}
+
+/// From the right, so that no operand is written more than twice.
+fn folded(operands: Vec<Expr>, join: fn(Expr, Expr) -> Expr, open: fn(Expr) -> Expr, decided: bool) -> Expr {
+    let all = operands.into_iter().rev().reduce(|right, left| {
+        if !can_raise(&right) || left.is_volatile() {
+            return join(left, right);
+        }
+        let guarded = truth(case(vec![(open(left.clone()), flag(right))], Some(lit(i8::from(decided)))));
+        join(left, guarded)
+    });
+    all.unwrap_or_else(|| lit(!decided))
+}

@@ -1,0 +1,252 @@
+//! FROM: tables, subqueries, common table expressions, joins. Functions in FROM are `series`'; a side that reads columns of
+//! the other is `unnest`'s.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use datafusion::common::{Column, JoinType, TableReference};
+use datafusion::datasource::cte_worktable::CteWorkTable;
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::logical_plan::{RecursiveQuery, SubqueryAlias, TableScanBuilder};
+use datafusion::logical_expr::{EmptyRelation, Expr as Lowered, LogicalPlan, LogicalPlanBuilder};
+
+use super::{Flow, Lower, compare, guard};
+use crate::error::{Error, Result};
+use crate::pgtype;
+use crate::sql::expr::{Expr, Kind};
+use crate::sql::query::{self, Cte, CteId, Join, JoinKind, Query, Relation, SourceOf};
+
+/// The table of the last round of a recursive query.
+#[derive(Clone, Debug)]
+pub(super) struct Rounds {
+    name: String,
+    schema: Arc<Schema>,
+}
+
+/// One row without columns.
+pub(super) fn one_row() -> LogicalPlan {
+    LogicalPlan::EmptyRelation(EmptyRelation {
+        produce_one_row: true,
+        schema: Arc::new(datafusion::common::DFSchema::empty()),
+    })
+}
+
+impl<'a> Lower<'a> {
+    pub(super) fn relation(&mut self, relation: &'a Relation) -> Result<Flow> {
+        match relation {
+            Relation::Table { alias, source, columns } => self.table(alias, source, columns),
+            Relation::Subquery { query, columns, .. } => {
+                let flow = self.query(query)?;
+                renamed(flow, query, columns)
+            }
+            Relation::Cte { cte, columns } => self.cte(*cte, columns),
+            Relation::Functions { calls, ordinality, .. } => {
+                self.functions_over(Flow::new(one_row()), calls, ordinality.as_ref(), false)
+            }
+            Relation::Join(join) => self.join(join),
+        }
+    }
+
+    fn table(&mut self, alias: &str, source: &SourceOf, columns: &[query::Column]) -> Result<Flow> {
+        let alias = TableReference::bare(self.fresh(alias));
+        let scan = TableScanBuilder::new(TableReference::parse_str(&source.name), Arc::clone(&source.table)).build()?;
+        let scan = LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(LogicalPlan::TableScan(scan)), alias)?);
+        let mut flow = Flow::new(scan);
+        let (mut cast, schema) = (vec![], Arc::clone(flow.plan.schema()));
+        for (column, (qualifier, field)) in columns.iter().zip(schema.iter()) {
+            let found = Column::new(qualifier.cloned(), field.name());
+            if *field.data_type() == column.data_type {
+                flow.columns.insert(column.id, found);
+                continue;
+            }
+            // a source may keep its texts and times otherwise than expressions do
+            let name = self.fresh_column(column.id);
+            cast.push((compare::cast_expr(Lowered::Column(found), &column.data_type)?, name.clone()));
+            flow.columns.insert(column.id, Column::new_unqualified(name));
+        }
+        self.extend(flow, cast)
+    }
+
+    fn cte(&mut self, id: CteId, columns: &[query::Column]) -> Result<Flow> {
+        if let Some(rounds) = self.recursive.get(&id).cloned() {
+            return self.last_round(&rounds, columns);
+        }
+        let cte: &'a Cte = self.ctes.get(&id).copied().ok_or_else(|| Error::internal("a CTE that nobody wrote"))?;
+        if let Some(step) = &cte.recursive {
+            return self.recursion(cte, &step.step, step.distinct, columns);
+        }
+        // one read from several places would be shared here
+        let flow = self.query(&cte.query)?;
+        renamed(flow, &cte.query, columns)
+    }
+
+    fn last_round(&mut self, rounds: &Rounds, columns: &[query::Column]) -> Result<Flow> {
+        let table = provider_as_source(Arc::new(CteWorkTable::new(&rounds.name, Arc::clone(&rounds.schema))));
+        let scan = TableScanBuilder::new(TableReference::bare(rounds.name.clone()), table).build()?;
+        let alias = TableReference::bare(self.fresh(&rounds.name));
+        let scan = LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(LogicalPlan::TableScan(scan)), alias)?);
+        let mut flow = Flow::new(scan);
+        let names = flow.plan.schema().columns();
+        flow.columns = columns.iter().map(|c| c.id).zip(names).collect();
+        Ok(flow)
+    }
+
+    fn recursion(&mut self, cte: &'a Cte, step: &'a Query, distinct: bool, columns: &[query::Column]) -> Result<Flow> {
+        let name = self.fresh(&cte.name);
+        let names: Vec<String> = cte.columns.iter().map(|c| self.fresh_column(c.id)).collect();
+        let first = self.query(&cte.query)?;
+        let first = self.exactly(first, &cte.query.columns, &names)?;
+        let fields = cte.columns.iter().zip(&names).map(|(c, name)| pgtype::field(name, c.ty, c.data_type.clone()));
+        let rounds = Rounds { name: name.clone(), schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())) };
+        self.recursive.insert(cte.id, rounds);
+        let next = self.query(step);
+        self.recursive.remove(&cte.id);
+        let next = self.exactly(next?, &step.columns, &names)?;
+        let recursion = RecursiveQuery::try_new(name.clone(), Arc::new(first), Arc::new(next), distinct)?;
+        let alias = TableReference::bare(self.fresh(&name));
+        let plan = LogicalPlan::RecursiveQuery(recursion);
+        let mut flow = Flow::new(LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(plan), alias)?));
+        let found = flow.plan.schema().columns();
+        flow.columns = columns.iter().map(|c| c.id).zip(found).collect();
+        Ok(flow)
+    }
+
+    /// Those columns alone, in this order, under these names, with their types' metadata.
+    pub(super) fn exactly(&mut self, flow: Flow, columns: &[query::Column], names: &[String]) -> Result<LogicalPlan> {
+        let exprs = columns.iter().zip(names).map(|(column, name)| {
+            let found = Lowered::Column(flow.column(column.id)?.clone());
+            Ok(match super::typed(found, column, &flow)? {
+                Lowered::Alias(mut alias) => {
+                    alias.name.clone_from(name);
+                    Lowered::Alias(alias)
+                }
+                other => other.alias(name),
+            })
+        });
+        let exprs = exprs.collect::<Result<Vec<_>>>()?;
+        Ok(LogicalPlanBuilder::from(flow.plan).project(exprs)?.build()?)
+    }
+
+    fn join(&mut self, join: &'a Join) -> Result<Flow> {
+        let left = self.relation(&join.left)?;
+        let mut flow = match (join.lateral, &join.right) {
+            // rows of the left beside what the functions make of them
+            (_, Relation::Functions { calls, ordinality, .. })
+                if join.lateral && matches!(join.kind, JoinKind::Inner) =>
+            {
+                let flow = self.functions_over(left, calls, ordinality.as_ref(), false)?;
+                self.filtered(flow, join.on.as_ref())?
+            }
+            (_, Relation::Functions { calls, ordinality, .. })
+                if join.lateral && matches!(join.kind, JoinKind::Left) && join.on.as_ref().is_none_or(is_true) =>
+            {
+                self.functions_over(left, calls, ordinality.as_ref(), true)?
+            }
+            (true, right) => self.lateral(left, right, join.kind, join.on.as_ref())?,
+            (false, right) => {
+                let right = self.relation(right)?;
+                self.joined(left, right, join.kind, join.on.as_ref())?
+            }
+        };
+        let mut merged = vec![];
+        for (column, expr) in &join.merged {
+            let value = self.expr(&mut flow, expr)?;
+            let name = self.fresh_column(column.id);
+            merged.push((value, name.clone()));
+            flow.columns.insert(column.id, Column::new_unqualified(name));
+        }
+        self.extend(flow, merged)
+    }
+
+    /// Both sides beside each other.
+    pub(super) fn joined(&mut self, left: Flow, right: Flow, kind: JoinKind, on: Option<&'a Expr>) -> Result<Flow> {
+        let mut columns = left.columns.clone();
+        columns.extend(right.columns.clone());
+        let subquery = on.is_some_and(|on| on.any(&|e| matches!(e.kind, Kind::Subquery { .. })));
+        let beside = LogicalPlanBuilder::from(left.plan.clone()).cross_join(right.plan.clone())?.build()?;
+        let mut both = Flow { plan: beside, columns: columns.clone(), computed: vec![] };
+        if subquery && kind == JoinKind::Inner {
+            return self.filtered(both, on);
+        }
+        if subquery {
+            return self.joined_by_subqueries(left, right, kind, on);
+        }
+        let Some(on) = on else { return Ok(both) };
+        let conditions = self.exprs_of(&mut both, &conditions(on))?;
+        let conditions = guard::conjuncts(conditions);
+        let kind = join_type(kind);
+        let plan = LogicalPlanBuilder::from(left.plan).join_on(right.plan, kind, conditions)?.build()?;
+        Ok(Flow { plan, columns, computed: vec![] })
+    }
+
+    /// An outer join whose condition asks subqueries: each conjunct is computed on the side that it reads.
+    fn joined_by_subqueries(&mut self, left: Flow, right: Flow, kind: JoinKind, on: Option<&'a Expr>) -> Result<Flow> {
+        let (mut left, mut right) = (left, right);
+        let mut conditions_lowered = vec![];
+        let beside = LogicalPlanBuilder::from(left.plan.clone()).cross_join(right.plan.clone())?.build()?;
+        let mut columns = left.columns.clone();
+        columns.extend(right.columns.clone());
+        let mut both = Flow { plan: beside, columns, computed: vec![] };
+        let before = both.plan.clone();
+        for condition in on.map(conditions).unwrap_or_default() {
+            let lowered = self.expr(&mut both, condition)?;
+            if both.plan == before {
+                conditions_lowered.push(lowered);
+                continue;
+            }
+            // it joined something to both: once more, to one side
+            both.plan = before.clone();
+            let mut found = None;
+            for side in [&mut right, &mut left] {
+                let mut grown = side.clone();
+                if let Ok(value) = self.expr(&mut grown, condition) {
+                    let name = self.fresh("on");
+                    *side = self.extend(grown, vec![(value, name.clone())])?;
+                    found = Some(Lowered::Column(Column::new_unqualified(name)));
+                    break;
+                }
+            }
+            let text = "a subquery that reads both sides of an outer join in its condition";
+            conditions_lowered.push(found.ok_or_else(|| Error::unsupported(text).at(condition.at))?);
+        }
+        let mut columns = left.columns.clone();
+        columns.extend(right.columns.clone());
+        let plan =
+            LogicalPlanBuilder::from(left.plan).join_on(right.plan, join_type(kind), conditions_lowered)?.build()?;
+        Ok(Flow { plan, columns, computed: vec![] })
+    }
+
+    pub(super) fn exprs_of(&mut self, flow: &mut Flow, all: &[&'a Expr]) -> Result<Vec<Lowered>> {
+        all.iter().map(|e| self.expr(flow, e)).collect()
+    }
+}
+
+pub(super) fn join_type(kind: JoinKind) -> JoinType {
+    match kind {
+        JoinKind::Inner => JoinType::Inner,
+        JoinKind::Left => JoinType::Left,
+        JoinKind::Right => JoinType::Right,
+        JoinKind::Full => JoinType::Full,
+    }
+}
+
+/// The operands of AND, at any depth.
+pub(super) fn conditions(of: &Expr) -> Vec<&Expr> {
+    match &of.kind {
+        Kind::And(all) => all.iter().flat_map(conditions).collect(),
+        _ => vec![of],
+    }
+}
+
+fn is_true(e: &Expr) -> bool {
+    matches!(&e.kind, Kind::Constant(datafusion::common::ScalarValue::Boolean(Some(true))))
+}
+
+/// The query's columns under the numbers that the place around it has for them.
+pub(super) fn renamed(flow: Flow, query: &Query, columns: &[query::Column]) -> Result<Flow> {
+    let mut renamed = Flow::new(flow.plan.clone());
+    for (column, inner) in columns.iter().zip(&query.columns) {
+        renamed.columns.insert(column.id, flow.column(inner.id)?.clone());
+    }
+    Ok(renamed)
+}

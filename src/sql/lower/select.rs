@@ -1,0 +1,175 @@
+//! SELECT in the order in which it is computed: from, filter, groups, having, windows, sets in the list, targets, distinct.
+//! And VALUES.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema};
+use datafusion::common::{Column, DFSchema};
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr as Lowered, LogicalPlan, LogicalPlanBuilder, Union};
+
+use super::relation::{conditions, one_row};
+use super::{Flow, Lower, guard};
+use crate::error::Result;
+use crate::pgtype;
+use crate::sql::expr::{ColumnId, Expr, Kind};
+use crate::sql::query::{self, Body, Distinct, Query, Select};
+
+impl<'a> Lower<'a> {
+    /// The query's rows; its plan may hold more columns than `query.columns`.
+    pub(super) fn query(&mut self, query: &'a Query) -> Result<Flow> {
+        for cte in &query.ctes {
+            self.ctes.insert(cte.id, cte);
+        }
+        match &query.body {
+            Body::Select(select) => self.select(select, query),
+            Body::Values { rows, columns } => {
+                let flow = self.values(rows, columns)?;
+                self.ordered(flow, query)
+            }
+            Body::SetOperation { operator, all, left, right, columns } => {
+                let flow = self.set_operation(*operator, *all, left, right, columns)?;
+                self.ordered(flow, query)
+            }
+        }
+    }
+
+    /// Rows for which the condition is true.
+    pub(super) fn filtered(&mut self, flow: Flow, condition: Option<&'a Expr>) -> Result<Flow> {
+        let Some(condition) = condition else { return Ok(flow) };
+        let (mut flow, mut plain) = (flow, vec![]);
+        for one in conditions(condition) {
+            match self.semi_join(&mut flow, one)? {
+                true => {}
+                false => plain.push(self.expr(&mut flow, one)?),
+            }
+        }
+        match conjunction(guard::conjuncts(plain)) {
+            Some(all) => flow.map(|plan| Ok(LogicalPlanBuilder::from(plan).filter(all)?.build()?)),
+            None => Ok(flow),
+        }
+    }
+
+    fn select(&mut self, select: &'a Select, query: &'a Query) -> Result<Flow> {
+        let flow = match &select.from {
+            Some(from) => self.relation(from)?,
+            None => Flow::new(one_row()),
+        };
+        let mut flow = self.filtered(flow, select.filter.as_ref())?;
+        let above = || select.targets.iter().map(|t| &t.expr).chain(query.order.iter().map(|s| &s.by));
+        if let Some(groups) = &select.groups {
+            flow = self.grouped(flow, groups, &above().chain(&select.having).collect::<Vec<_>>())?;
+            flow = self.filtered(flow, select.having.as_ref())?;
+        }
+        flow = self.windows(flow, &above().collect::<Vec<_>>())?;
+        flow = self.sets(flow, &above().collect::<Vec<_>>())?;
+        let mut exprs = vec![];
+        let mut columns = std::collections::HashMap::new();
+        let mut computed = vec![];
+        for target in &select.targets {
+            let value = self.expr(&mut flow, &target.expr)?;
+            let name = self.fresh_column(target.column.id);
+            columns.insert(target.column.id, Column::new_unqualified(&name));
+            computed.push((target.expr.clone(), Column::new_unqualified(&name)));
+            exprs.push(value.alias(name));
+        }
+        // keys of ORDER BY that are no target
+        let known: Vec<ColumnId> = select.targets.iter().map(|t| t.column.id).collect();
+        for key in &query.order {
+            let over_targets = !key.by.any(&|e| matches!(e.kind, Kind::Column(id) if !known.contains(&id)));
+            if over_targets
+                && !key.by.any(&|e| matches!(e.kind, Kind::Aggregate(_) | Kind::Window(_) | Kind::Grouping(_)))
+                || computed.iter().any(|(known, _)| super::same(known, &key.by))
+            {
+                continue;
+            }
+            let value = self.expr(&mut flow, &key.by)?;
+            let name = self.fresh("key");
+            computed.push((key.by.clone(), Column::new_unqualified(&name)));
+            exprs.push(value.alias(name));
+        }
+        let plan = LogicalPlanBuilder::from(flow.plan).project(exprs)?.build()?;
+        let flow = Flow { plan, columns, computed };
+        match &select.distinct {
+            Distinct::None => self.ordered(flow, query),
+            Distinct::All => {
+                let targets: Vec<&query::Column> = select.targets.iter().map(|t| &t.column).collect();
+                let flow = self.distinct_rows(flow, &targets)?;
+                self.ordered(flow, query)
+            }
+            Distinct::On(on) => {
+                let targets = select.targets.iter().map(|t| &t.column);
+                let by: Vec<&query::Column> = targets.filter(|column| on.contains(&column.id)).collect();
+                let flow = self.first_of_each(flow, &by, &query.order)?;
+                self.ordered(flow, query)
+            }
+        }
+    }
+
+    fn values(&mut self, rows: &'a [Vec<Expr>], columns: &[query::Column]) -> Result<Flow> {
+        let names: Vec<String> = columns.iter().map(|c| self.fresh_column(c.id)).collect();
+        let fields: Vec<Field> =
+            columns.iter().zip(&names).map(|(c, name)| pgtype::field(name, c.ty, c.data_type.clone())).collect();
+        let mut flow = Flow::new(one_row());
+        let lowered = rows.iter().map(|row| self.exprs(&mut flow, row)).collect::<Result<Vec<_>>>()?;
+        let constant = flow.plan == one_row() && lowered.iter().flatten().all(is_constant);
+        flow.columns = columns.iter().zip(&names).map(|(c, n)| (c.id, Column::new_unqualified(n))).collect();
+        if constant {
+            let schema = Arc::new(DFSchema::try_from(Schema::new(fields))?);
+            let plan = LogicalPlanBuilder::values_with_schema(lowered, &schema)?.build()?;
+            // DataFusion calls them by place
+            let found = plan.schema().columns();
+            let named = found.into_iter().zip(&names).map(|(c, name)| Lowered::Column(c).alias(name));
+            flow.plan = LogicalPlanBuilder::from(plan).project(named.collect::<Vec<_>>())?.build()?;
+            return Ok(flow);
+        }
+        // a row that reads something is a SELECT of one row
+        let mut parts = vec![];
+        for row in rows {
+            let mut one = Flow::new(one_row());
+            let values = self.exprs(&mut one, row)?;
+            let named = values.into_iter().zip(&names).map(|(e, name)| e.alias(name));
+            parts.push(Arc::new(LogicalPlanBuilder::from(one.plan).project(named.collect::<Vec<_>>())?.build()?));
+        }
+        flow.plan = match parts.as_slice() {
+            [only] => only.as_ref().clone(),
+            _ => LogicalPlan::Union(Union::try_new_with_loose_types(parts)?),
+        };
+        Ok(flow)
+    }
+
+    /// The rows in the query's order, within its limits.
+    pub(super) fn ordered(&mut self, flow: Flow, query: &'a Query) -> Result<Flow> {
+        let mut flow = flow;
+        let keys = self.sort_keys(&mut flow, &query.order)?;
+        if query.limit.is_none() && query.offset.is_none() {
+            return self.sorted(flow, keys);
+        }
+        self.limited(flow, keys, query)
+    }
+}
+
+fn is_constant(e: &Lowered) -> bool {
+    use datafusion::common::tree_node::TreeNode;
+    let reads = |e: &Lowered| {
+        Ok(matches!(e, Lowered::Column(_) | Lowered::OuterReferenceColumn(..) | Lowered::ScalarSubquery(_)))
+    };
+    !e.exists(reads).unwrap_or(true)
+}
+
+/// Those of a select list and its ORDER BY that satisfy `is`, none twice, the innermost first.
+pub(super) fn found<'e>(among: &[&'e Expr], is: &impl Fn(&Expr) -> bool) -> Vec<&'e Expr> {
+    fn walk<'e>(e: &'e Expr, is: &impl Fn(&Expr) -> bool, found: &mut Vec<&'e Expr>) {
+        for child in e.children() {
+            walk(child, is, found);
+        }
+        if is(e) && !found.iter().any(|known| super::same(known, e)) {
+            found.push(e);
+        }
+    }
+    let mut all = vec![];
+    for e in among {
+        walk(e, is, &mut all);
+    }
+    all
+}
