@@ -6,7 +6,7 @@
 //! `template` to_char, to_date, to_timestamp.
 
 mod age;
-mod arithmetic;
+pub(super) mod arithmetic;
 mod at_zone;
 mod cast;
 mod compare;
