@@ -4,7 +4,7 @@
 //! | PostgreSQL | Arrow |
 //! |---|---|
 //! | numeric of a known scale (a column `numeric(p,s)`, a literal) | `Decimal128(p,s)`, `Decimal256(p,s)` |
-//! | any other numeric | `Binary`, [`crate::sql::numeric`]'s ordered bytes |
+//! | any other numeric | `Binary`, [`postgres::numeric`]'s ordered bytes |
 //! | text, varchar, bpchar, name, json, jsonb, bit, inet, ranges … | `Utf8` |
 //! | timestamp, timestamptz | `Timestamp(µs)`, `Timestamp(µs, "UTC")`; infinities are the least and the greatest i64 |
 //! | interval | `Interval(MonthDayNano)` |
@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 
 use arrow::datatypes::{DataType, Field};
 
-use crate::formats::postgres::{self, OID, TYPMOD, TypeRow, by_oid};
+use crate::formats::postgres::{self, OID, SCALE, TYPMOD, TypeRow, by_oid};
 
 pub(crate) mod oid {
     //! Oids of `pg_type` that the code names.
@@ -230,8 +230,14 @@ pub(crate) fn field(name: &str, ty: Ty, data_type: DataType) -> Field {
         {
             plain
         }
-        _ => plain
-            .with_metadata([(OID.to_owned(), ty.oid.to_string()), (TYPMOD.to_owned(), ty.typmod.to_string())].into()),
+        _ => {
+            let mut metadata =
+                HashMap::from([(OID.to_owned(), ty.oid.to_string()), (TYPMOD.to_owned(), ty.typmod.to_string())]);
+            if ty.oid == oid::NUMERIC && ty.typmod == -1 && *plain.data_type() != DataType::Binary {
+                metadata.insert(SCALE.to_owned(), "shown".to_owned());
+            }
+            plain.with_metadata(metadata)
+        }
     }
 }
 

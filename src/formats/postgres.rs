@@ -18,6 +18,7 @@ mod tests;
 mod types;
 
 pub use encode::{RowEncoder, text, texts};
+pub(crate) use mapping::trims;
 pub use mapping::{enum_field, field, parameter_type, pg_type, text_is_binary};
 pub(crate) use nested::{Quotes, quote};
 pub use parameter::decode_parameter;
@@ -28,6 +29,10 @@ pub use types::{TypeRow, by_name, by_oid, type_name, types};
 pub const OID: &str = "lakegate.oid";
 /// Field metadata: the type modifier, as `pg_attribute.atttypmod`. Read only beside [`OID`].
 pub const TYPMOD: &str = "lakegate.typmod";
+
+/// Field metadata of a numeric without modifier whose values show every digit of the Arrow scale: an expression's. Without
+/// it zeros at the end are not shown, since a source's column of that type has a scale that its values do not have.
+pub const SCALE: &str = "lakegate.scale";
 
 /// A column's type as a RowDescription shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,11 +9,12 @@ pub(crate) mod words;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{IntervalMonthDayNano, i256};
+use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::common::ScalarValue;
 
 use super::Style;
 use super::mapping;
+use super::numeric::Numeric;
 use super::types::{self, Shape, TypeRow};
 use crate::error::{Error, Kind, Result};
 
@@ -24,12 +25,9 @@ pub use json::{normal_json, valid_json};
 
 /// `name` keeps so many bytes.
 const NAME_BYTES_MAX: usize = 63;
-/// Digits that Arrow's widest decimal holds.
-const DIGITS_MAX: usize = 76;
-/// Digits of Decimal128.
-const SMALL_DIGITS_MAX: usize = 38;
 
-/// The value that `'text'::type` is. Numerics have the precision and scale of their own digits.
+/// The value that `'text'::type` is. Numerics have the precision and scale of their own digits, and beyond 76 of them,
+/// NaN and infinite, they are [`super::numeric`]'s bytes.
 pub fn value(oid: u32, text: &str, style: &Style) -> Result<ScalarValue> {
     let data_type = mapping::parameter_type(oid)?;
     let Some(row) = types::by_oid(oid) else { return Ok(ScalarValue::Utf8(Some(text.to_owned()))) };
@@ -40,7 +38,7 @@ pub fn value(oid: u32, text: &str, style: &Style) -> Result<ScalarValue> {
         Shape::Int8 => ScalarValue::Int64(Some(integer(text, "bigint")?)),
         Shape::Float4 => ScalarValue::Float32(Some(float4(text)?)),
         Shape::Float8 => ScalarValue::Float64(Some(float8(text)?)),
-        Shape::Numeric => Numeric::read(text)?.scalar(),
+        Shape::Numeric => Numeric::parse(text)?.scalar(),
         Shape::Text | Shape::Versioned | Shape::Spelt => ScalarValue::Utf8(Some(string(row, text)?)),
         Shape::Bytes => ScalarValue::Binary(Some(bytea(text)?)),
         Shape::Date => ScalarValue::Date32(Some(date(text, style)?)),
@@ -109,88 +107,6 @@ fn float<T: std::str::FromStr + Copy>(
         return Err(Error::new(Kind::NumericRange, format!("\"{trimmed}\" is out of range for type {name}")));
     }
     Ok(value)
-}
-
-/// A numeric as its digits say: value × 10^-scale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Numeric {
-    pub value: i256,
-    pub scale: u8,
-}
-
-impl Numeric {
-    pub fn read(text: &str) -> Result<Self> {
-        let trimmed = trim(text);
-        let word = trimmed.trim_start_matches(['+', '-']).to_ascii_lowercase();
-        if matches!(word.as_str(), "nan" | "inf" | "infinity") {
-            return Err(Error::new(Kind::NumericRange, "NaN and infinity are not supported in type numeric"));
-        }
-        let (mantissa, exponent) = match trimmed.split_once(['e', 'E']) {
-            // An exponent that no i32 holds is far out of any range; its own digits must still be digits.
-            Some((mantissa, exponent)) => {
-                (mantissa, integer::<i32>(exponent, "numeric").map_err(|_| invalid("numeric", text))?)
-            }
-            None => (trimmed, 0),
-        };
-        let (negative, unsigned) = match mantissa.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, mantissa.strip_prefix('+').unwrap_or(mantissa)),
-        };
-        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
-        let digits: String = [whole, fraction].concat();
-        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(invalid("numeric", text));
-        }
-        let scale = i64::try_from(fraction.len()).unwrap_or(i64::MAX).saturating_sub(i64::from(exponent));
-        Self::from_digits(negative, &digits, scale)
-    }
-
-    /// `digits` are ASCII digits. 22003 beyond 76 of them.
-    pub fn from_digits(negative: bool, digits: &str, scale: i64) -> Result<Self> {
-        let too_wide = || {
-            let detail = format!("A value must have at most {DIGITS_MAX} digits.");
-            Error::new(Kind::NumericRange, "numeric field overflow").with_detail(detail)
-        };
-        let digits = digits.trim_start_matches('0');
-        // A negative scale is zeros before the point.
-        let zeros = if digits.is_empty() { 0 } else { usize::try_from(-scale).unwrap_or(0) };
-        let scale =
-            u8::try_from(scale.max(0)).ok().filter(|&scale| usize::from(scale) <= DIGITS_MAX).ok_or_else(too_wide)?;
-        if digits.len().saturating_add(zeros) > DIGITS_MAX {
-            return Err(too_wide());
-        }
-        let mut value = i256::ZERO;
-        for digit in digits.bytes().chain(std::iter::repeat_n(b'0', zeros)) {
-            value = value.wrapping_mul(i256::from_i128(10)).wrapping_add(i256::from_i128(i128::from(digit - b'0')));
-        }
-        Ok(Self { value: if negative { value.wrapping_neg() } else { value }, scale })
-    }
-
-    /// A typed literal of the narrowest type with all digits.
-    pub fn scalar(self) -> ScalarValue {
-        let digits = self.digits().max(usize::from(self.scale)).max(1);
-        match (self.value.to_i128(), digits) {
-            (Some(value), ..=SMALL_DIGITS_MAX) => ScalarValue::Decimal128(Some(value), digits as u8, self.scale as i8),
-            _ => ScalarValue::Decimal256(Some(self.value), digits as u8, self.scale as i8),
-        }
-    }
-
-    /// The same value with more digits after the point; `None` where it then does not fit.
-    pub(crate) fn at_scale(self, scale: u8) -> Option<i256> {
-        let zeros = scale.checked_sub(self.scale)?;
-        if self.value == i256::ZERO {
-            return Some(i256::ZERO);
-        }
-        if self.digits() + usize::from(zeros) > DIGITS_MAX {
-            return None;
-        }
-        (0..zeros).try_fold(self.value, |value, _| value.checked_mul(i256::from_i128(10)))
-    }
-
-    fn digits(&self) -> usize {
-        let text = self.value.to_string();
-        if self.value == i256::ZERO { 0 } else { text.trim_start_matches('-').len() }
-    }
 }
 
 /// `\x…` or the escape form.

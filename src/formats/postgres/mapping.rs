@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
 use super::types::{self, FIRST_NORMAL_OID, HEADER, Shape, TypeRow};
-use super::{OID, PgType, TYPMOD};
+use super::{OID, PgType, SCALE, TYPMOD};
 use crate::error::{Error, Kind, Result};
 
 /// Precision and scale of a numeric without either, unless the source knows better: 28 digits before the point. A value
@@ -19,16 +19,18 @@ pub(crate) struct Shown {
     pub(crate) size: i16,
     pub(crate) typmod: i32,
     pub(crate) shape: Shape,
+    /// A numeric that is shown without zeros at its end.
+    pub(crate) trims: bool,
 }
 
 impl Shown {
     fn of(row: &TypeRow, typmod: i32) -> Self {
-        Self { oid: row.oid, size: row.size, typmod, shape: row.shape }
+        Self { oid: row.oid, size: row.size, typmod, shape: row.shape, trims: false }
     }
 
     /// An enum or another type of a source: its values are text, in both formats.
     fn label(oid: u32) -> Self {
-        Self { oid, size: 4, typmod: -1, shape: Shape::Text }
+        Self { oid, size: 4, typmod: -1, shape: Shape::Text, trims: false }
     }
 }
 
@@ -75,6 +77,11 @@ pub fn text_is_binary(oid: u32) -> bool {
     types::by_oid(oid).is_some_and(|row| row.shape == Shape::Text)
 }
 
+/// Whether this is a numeric whose scale is not that of its values: they are shown without zeros at the end.
+pub(crate) fn trims(field: &Field) -> bool {
+    declared(field).is_some_and(|shown| shown.trims)
+}
+
 pub(crate) fn shown(field: &Field) -> Result<Shown> {
     declared(field).or_else(|| natural(field)).ok_or_else(|| {
         Error::unsupported(format!("column \"{}\": its type", field.name())).with_source(field.data_type().to_string())
@@ -88,7 +95,7 @@ pub(crate) fn shown_element(list: &Shown, item: &Field) -> Result<Shown> {
     }
     let named = types::by_oid(list.oid).and_then(|row| types::by_oid(row.element));
     if let Some(row) = named.filter(|row| carries(row.shape, item.data_type())) {
-        return Ok(settle(row, list.typmod, item.data_type()));
+        return Ok(settle(row, list.typmod, item));
     }
     shown(item)
 }
@@ -108,13 +115,16 @@ fn declared(field: &Field) -> Option<Shown> {
             .is_some_and(|(element, leaf)| carries(element.shape, leaf)),
         shape => carries(shape, field.data_type()),
     };
-    held.then(|| settle(row, typmod, field.data_type()))
+    held.then(|| settle(row, typmod, field))
 }
 
 /// Digits of a numeric are those of its Arrow type; the modifier only tells whether the scale is fixed.
-fn settle(row: &TypeRow, typmod: i32, data_type: &DataType) -> Shown {
-    match (row.shape, typmod, decimal(data_type)) {
+fn settle(row: &TypeRow, typmod: i32, field: &Field) -> Shown {
+    match (row.shape, typmod, decimal(field.data_type())) {
         (Shape::Numeric, 0.., Some((precision, scale))) => Shown::of(row, numeric_typmod(precision, scale)),
+        (Shape::Numeric, _, Some(_)) => {
+            Shown { trims: !field.metadata().contains_key(SCALE), ..Shown::of(row, typmod) }
+        }
         _ => Shown::of(row, typmod),
     }
 }
@@ -174,7 +184,8 @@ fn carries(shape: Shape, data_type: &DataType) -> bool {
         Shape::Int8 => matches!(data_type, DataType::Int64 | DataType::UInt32 | DataType::UInt64),
         Shape::Float4 => matches!(data_type, DataType::Float32 | DataType::Float16),
         Shape::Float8 => matches!(data_type, DataType::Float64),
-        Shape::Numeric => decimal(data_type).is_some(),
+        // as decimals, or as `numeric`'s ordered bytes
+        Shape::Numeric => decimal(data_type).is_some() || *data_type == DataType::Binary,
         Shape::Text | Shape::Versioned | Shape::Spelt => is_string(data_type),
         Shape::Bytes => {
             matches!(

@@ -12,6 +12,7 @@ use datafusion::common::ScalarValue;
 use num_bigint::{BigInt, BigUint, Sign};
 
 pub(crate) use bytes::{Small, key};
+pub(crate) use wire::{send, text_of};
 
 use crate::error::{Error, Kind, Result};
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
 
-use super::input::{self, Element, Elements, Numeric};
+use super::input::{self, Element, Elements};
+use super::numeric::Numeric;
 use super::types::{self, Shape, TypeRow};
 use super::{Format, Style, calendar, mapping};
 use crate::error::{Error, Kind, Result};
@@ -107,40 +108,10 @@ fn timestamp(micros: i64) -> Result<i64> {
     unix.ok_or_else(|| Error::new(Kind::DateRange, "timestamp out of range"))
 }
 
-/// Base 10000: count of digits, weight of the first, sign, digits to show after the point, digits.
 fn numeric(reader: &mut Reader<'_>) -> Result<Numeric> {
-    let count = u16::from_be_bytes(reader.chunk()?);
-    let weight = i16::from_be_bytes(reader.chunk()?);
-    let sign = u16::from_be_bytes(reader.chunk()?);
-    let scale = u16::from_be_bytes(reader.chunk()?);
-    let negative = match sign {
-        0 => false,
-        0x4000 => true,
-        0xc000 | 0xd000 | 0xf000 => {
-            return Err(Error::new(Kind::NumericRange, "NaN and infinity are not supported in type numeric"));
-        }
-        _ => return Err(bad("invalid sign in external \"numeric\" value")),
-    };
-    if scale > 0x3fff {
-        return Err(bad("invalid scale in external \"numeric\" value"));
-    }
-    let mut digits = String::with_capacity(usize::from(count) * 4);
-    for _ in 0..count {
-        let digit = u16::from_be_bytes(reader.chunk()?);
-        if digit > 9999 {
-            return Err(bad("invalid digit in external \"numeric\" value"));
-        }
-        digits.push_str(&format!("{digit:04}"));
-    }
-    // The digits reach 4 × (count - weight - 1) places behind the point; shown are `scale`, be it fewer or more.
-    let places = 4 * (i64::from(count) - i64::from(weight) - 1);
-    let surplus = places - i64::from(scale);
-    match usize::try_from(surplus) {
-        Ok(surplus) => digits.truncate(digits.len().saturating_sub(surplus)),
-        Err(_) if digits.trim_start_matches('0').is_empty() => {}
-        Err(_) => digits.extend(std::iter::repeat_n('0', surplus.unsigned_abs() as usize)),
-    }
-    Numeric::from_digits(negative, &digits, i64::from(scale))
+    let (value, rest) = Numeric::receive(reader.rest)?;
+    reader.rest = rest;
+    Ok(value)
 }
 
 /// Dimensions, flag for NULLs, oid of the elements, then size and lower bound by dimension, then the elements.

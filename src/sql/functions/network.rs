@@ -29,7 +29,7 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("network_le", |c| compare(c, Ordering::is_le)),
     ("network_gt", |c| compare(c, Ordering::is_gt)),
     ("network_ge", |c| compare(c, Ordering::is_ge)),
-    ("network_cmp", |c| c.two(|a: &str, b: &str| Ok(of(a)?.compare(&of(b)?) as i32))),
+    ("network_cmp", |c| c.two(|a: &str, b: &str| Ok(difference(&of(a)?, &of(b)?)))),
     ("network_larger", |c| {
         c.two(|a: &str, b: &str| Ok(if of(a)?.compare(&of(b)?).is_gt() { a } else { b }.to_owned()))
     }),
@@ -77,6 +77,15 @@ fn both(call: &Call<'_>, f: impl Fn(&Inet, &Inet) -> bool) -> Result<ArrayRef> {
 
 fn compare(call: &Call<'_>, is: impl Fn(Ordering) -> bool) -> Result<ArrayRef> {
     both(call, |a, b| is(a.compare(b)))
+}
+
+/// What network_cmp returns: by how much the masks differ, where they decide.
+fn difference(a: &Inet, b: &Inet) -> i32 {
+    let order = a.compare(b);
+    match a.v6 == b.v6 && (a.holds(b) || b.holds(a)) && a.bits != b.bits {
+        true => i32::from(a.bits) - i32::from(b.bits),
+        false => order as i32,
+    }
 }
 
 /// Every bit that an address of this family has.
@@ -135,9 +144,8 @@ fn distance(a: Inet, b: Inet) -> Result<i64> {
     if a.v6 != b.v6 {
         return Err(Error::new(Kind::InvalidParameter, "cannot subtract inet values of different sizes"));
     }
-    let (x, y) = (a.number(), b.number());
-    let size = i128::try_from(x.abs_diff(y)).map_err(|_| out_of_range())?;
-    i64::try_from(if x < y { -size } else { size }).map_err(|_| out_of_range())
+    // of sixteen bytes the difference is modulo 2^128
+    i64::try_from(a.number().wrapping_sub(b.number()).cast_signed()).map_err(|_| out_of_range())
 }
 
 fn out_of_range() -> Error {

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use super::super::append::Append;
 use super::super::mapping::Shown;
 use super::super::number::{self, Decimal};
+use super::super::numeric;
 use super::super::types::{self, Shape};
 use super::{Format, Put, Spelling, always, boxed};
 use crate::error::{Error, Kind};
@@ -109,10 +110,11 @@ pub(super) fn float<'a>(array: &'a dyn Array, spelling: Spelling) -> Option<Put<
     })
 }
 
+/// Of decimals, or of [`numeric`]'s ordered bytes.
 pub(super) fn numeric<'a>(array: &'a dyn Array, shown: &Shown, spelling: Spelling) -> Option<Put<'a>> {
-    let bare = shown.typmod < 0;
+    let trims = shown.trims;
     let write = move |decimal: Decimal, out: &mut BytesMut| {
-        let decimal = if bare { decimal.trimmed() } else { decimal };
+        let decimal = if trims { decimal.trimmed() } else { decimal };
         match spelling.format {
             Format::Text => decimal.text(out),
             Format::Binary => decimal.binary(out),
@@ -135,6 +137,13 @@ pub(super) fn numeric<'a>(array: &'a dyn Array, shown: &Shown, spelling: Spellin
         DataType::Decimal256(_, scale) => {
             let (values, scale) = (array.as_primitive_opt::<Decimal256Type>()?, usize::try_from(scale).ok()?);
             boxed(move |row, out| write(Decimal::large(values.value(row), scale), out))
+        }
+        DataType::Binary => {
+            let values = array.as_binary_opt::<i32>()?;
+            match spelling.format {
+                Format::Text => always(|row, out| numeric::text_of(values.value(row), out)),
+                Format::Binary => always(|row, out| numeric::send(values.value(row), out)),
+            }
         }
         _ => return None,
     })

@@ -6,6 +6,7 @@ use arrow::array::*;
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit, i256};
 
+use super::super::numeric::Numeric;
 use super::{int32, numeric, split_field};
 use crate::error::{Error, Kind, Result};
 
@@ -55,6 +56,8 @@ pub(super) enum Column {
     Float64(Float64Builder),
     Decimal128(Decimal128Builder, u8, i8),
     Decimal256(Decimal256Builder, u8, i8),
+    /// Of any scale, as `postgres::numeric`'s ordered bytes.
+    Numeric(BinaryBuilder),
     Text(StringBuilder, Text),
     TextView(StringViewBuilder, Text),
     LargeText(LargeStringBuilder, Text),
@@ -100,6 +103,7 @@ impl Column {
             (DataType::Decimal256(p, s), 1700) => {
                 Self::Decimal256(Decimal256Builder::new().with_data_type(data_type.clone()), *p, *s)
             }
+            (DataType::Binary, 1700) => Self::Numeric(BinaryBuilder::new()),
             (DataType::Utf8, _) => Self::Text(StringBuilder::new(), text(oid)?),
             (DataType::Utf8View, _) => {
                 Self::TextView(StringViewBuilder::new().with_fixed_block_size(1 << 18), text(oid)?)
@@ -147,6 +151,7 @@ impl Column {
             Self::Float64(b) => b.append_value(one_nan_64(f64::from_be_bytes(fixed(bytes)?))),
             Self::Decimal128(b, p, s) => b.append_value(numeric::decode::<i128>(bytes, *p, *s)?),
             Self::Decimal256(b, p, s) => b.append_value(numeric::decode::<i256>(bytes, *p, *s)?),
+            Self::Numeric(b) => b.append_value(any_numeric(bytes)?.encode()),
             Self::Text(b, t) => b.append_value(utf8(bytes, *t)?),
             Self::TextView(b, t) => b.append_value(utf8(bytes, *t)?),
             Self::LargeText(b, t) => b.append_value(utf8(bytes, *t)?),
@@ -175,6 +180,7 @@ impl Column {
             Self::Float64(b) => b.append_null(),
             Self::Decimal128(b, ..) => b.append_null(),
             Self::Decimal256(b, ..) => b.append_null(),
+            Self::Numeric(b) => b.append_null(),
             Self::Text(b, _) => b.append_null(),
             Self::TextView(b, _) => b.append_null(),
             Self::LargeText(b, _) => b.append_null(),
@@ -203,6 +209,7 @@ impl Column {
             Self::Float64(b) => Arc::new(b.finish()),
             Self::Decimal128(b, ..) => Arc::new(b.finish()),
             Self::Decimal256(b, ..) => Arc::new(b.finish()),
+            Self::Numeric(b) => Arc::new(b.finish()),
             Self::Text(b, _) => Arc::new(b.finish()),
             Self::TextView(b, _) => Arc::new(b.finish()),
             Self::LargeText(b, _) => Arc::new(b.finish()),
@@ -313,6 +320,15 @@ fn element(array: u32) -> Option<u32> {
 
 fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Fault> {
     bytes.try_into().map_err(|_| Fault::MALFORMED)
+}
+
+fn any_numeric(bytes: &[u8]) -> Result<Numeric, Fault> {
+    match Numeric::receive(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok(_) => Err(Fault::MALFORMED),
+        Err(error) if error.kind() == Kind::NumericRange => Err(Fault::TOO_LARGE),
+        Err(_) => Err(Fault::MALFORMED),
+    }
 }
 
 fn utf8(bytes: &[u8], text: Text) -> Result<&str, Fault> {

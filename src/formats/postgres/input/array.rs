@@ -3,16 +3,19 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Decimal128Array, Decimal256Array, ListArray, new_empty_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, Decimal128Array, Decimal256Array, ListArray, new_empty_array,
+};
 use arrow::buffer::OffsetBuffer;
-use arrow::compute::{CastOptions, cast_with_options, concat};
+use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field, i256};
 use datafusion::common::ScalarValue;
 
-use super::super::Style;
 use super::super::nested::is_space;
+use super::super::numeric::Numeric;
 use super::super::types::{self, TypeRow};
-use super::{Numeric, SMALL_DIGITS_MAX, value};
+use super::super::{NUMERIC, OID, Style, TYPMOD};
+use super::value;
 use crate::error::{Error, Kind, Result};
 
 /// PostgreSQL's own limit (MAXDIM).
@@ -130,7 +133,7 @@ pub(crate) enum Element {
 
 fn element(oid: u32, text: &str, style: &Style) -> Result<Element> {
     if oid == types::NUMERIC {
-        Numeric::read(text).map(Element::Numeric)
+        Numeric::parse(text).map(Element::Numeric)
     } else {
         value(oid, text, style).map(Element::Other)
     }
@@ -166,7 +169,10 @@ impl Elements {
             return Ok(());
         }
         self.done.push(if self.numeric {
-            numerics(elements)?
+            Arc::new(BinaryArray::from_iter(elements.iter().map(|element| match element {
+                Some(Element::Numeric(number)) => Some(number.encode()),
+                _ => None,
+            })))
         } else {
             let null = ScalarValue::try_new_null(&self.item).map_err(internal)?;
             let plain = elements.into_iter().map(|element| match element {
@@ -183,7 +189,7 @@ impl Elements {
     pub(crate) fn list(mut self, sizes: &[usize]) -> Result<ScalarValue> {
         self.settle()?;
         if self.numeric {
-            self.done = one_scale(self.done)?;
+            self.done = one_scale(self.done);
         }
         let pieces: Vec<&dyn Array> = self.done.iter().map(AsRef::as_ref).collect();
         let mut values = match pieces.as_slice() {
@@ -192,69 +198,52 @@ impl Elements {
         };
         for &size in sizes.get(1..).unwrap_or_default().iter().rev() {
             let lists = values.len().checked_div(size).unwrap_or(0);
-            values = Arc::new(wrap(values, std::iter::repeat_n(size, lists))?);
+            values = Arc::new(wrap(values, self.numeric, std::iter::repeat_n(size, lists))?);
         }
         let length = values.len();
-        Ok(ScalarValue::List(Arc::new(wrap(values, [length])?)))
+        Ok(ScalarValue::List(Arc::new(wrap(values, self.numeric, [length])?)))
     }
 }
 
-fn wrap(values: ArrayRef, sizes: impl IntoIterator<Item = usize>) -> Result<ListArray> {
-    let field = Arc::new(Field::new_list_field(values.data_type().clone(), true));
-    let list = ListArray::try_new(field, OffsetBuffer::from_lengths(sizes), values, None);
+fn wrap(values: ArrayRef, numeric: bool, sizes: impl IntoIterator<Item = usize>) -> Result<ListArray> {
+    let mut field = Field::new_list_field(values.data_type().clone(), true);
+    // a numeric's bytes are no bytea
+    if numeric && *values.data_type() == DataType::Binary {
+        let metadata = [(OID.to_owned(), NUMERIC.to_string()), (TYPMOD.to_owned(), "-1".to_owned())];
+        field = field.with_metadata(metadata.into());
+    }
+    let list = ListArray::try_new(Arc::new(field), OffsetBuffer::from_lengths(sizes), values, None);
     list.map_err(|error| Error::internal("lists of equal sizes").with_source(error))
 }
 
-/// Numerics at the widest scale among them, in the narrower of Arrow's decimals that holds them.
-fn numerics(elements: Vec<Option<Element>>) -> Result<ArrayRef> {
-    let numerics: Vec<Option<Numeric>> = elements
-        .into_iter()
-        .map(|element| match element {
-            Some(Element::Numeric(number)) => Ok(Some(number)),
-            None => Ok(None),
-            Some(Element::Other(_)) => Err(Error::internal("an element of numeric[] that is no numeric")),
-        })
-        .collect::<Result<_>>()?;
-    let scale = numerics.iter().flatten().map(|number| number.scale).max().unwrap_or(0);
-    let at_scale = |number: Numeric| number.at_scale(scale).ok_or_else(too_wide);
-    let wide: Vec<Option<i256>> =
-        numerics.into_iter().map(|number| number.map(at_scale).transpose()).collect::<Result<_>>()?;
-    let small_limit = i256::from_i128(10i128.pow(SMALL_DIGITS_MAX as u32));
-    let fits = |value: &i256| *value < small_limit && *value > small_limit.wrapping_neg();
-    let failed = |error| Error::internal("decimals within their precision").with_source(error);
-    if usize::from(scale) <= SMALL_DIGITS_MAX && wide.iter().flatten().all(fits) {
-        let small = wide.into_iter().map(|value| value.and_then(|value| value.to_i128()));
-        let array = small.collect::<Decimal128Array>().with_precision_and_scale(38, scale as i8).map_err(failed)?;
-        return Ok(Arc::new(array));
+/// Numerics at the widest scale among them in the narrower of Arrow's decimals that holds them; where none does, as they
+/// are, which is as [`super::super::numeric`]'s bytes.
+fn one_scale(pieces: Vec<ArrayRef>) -> Vec<ArrayRef> {
+    let bytes: Vec<&BinaryArray> = pieces.iter().filter_map(|piece| piece.as_binary_opt()).collect();
+    let all = || bytes.iter().flat_map(|piece| piece.iter()).map(|value| value.map(Numeric::decode));
+    let mut widest = 0;
+    for value in all().flatten() {
+        let Numeric::Finite { scale, .. } = value else { return pieces };
+        let Ok(scale) = i8::try_from(scale) else { return pieces };
+        widest = widest.max(scale);
     }
-    let array =
-        wide.into_iter().collect::<Decimal256Array>().with_precision_and_scale(76, scale as i8).map_err(failed)?;
-    Ok(Arc::new(array))
-}
-
-/// Pieces of numerics, each with its own scale, at the widest of them.
-fn one_scale(pieces: Vec<ArrayRef>) -> Result<Vec<ArrayRef>> {
-    let scale = |piece: &ArrayRef| match *piece.data_type() {
-        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => scale,
-        _ => 0,
-    };
-    let widest = pieces.iter().map(scale).max().unwrap_or(0);
-    let small = pieces.iter().all(|piece| matches!(piece.data_type(), DataType::Decimal128(..)));
-    let checked = CastOptions { safe: false, ..CastOptions::default() };
-    let cast_all = |to: DataType| {
-        pieces.iter().map(|piece| cast_with_options(piece, &to, &checked)).collect::<std::result::Result<Vec<_>, _>>()
-    };
-    if small
-        && widest <= SMALL_DIGITS_MAX as i8
-        && let Ok(cast) = cast_all(DataType::Decimal128(38, widest))
+    let small: Option<Vec<Option<i128>>> =
+        all().map(|value| value.map(|value| value.to_i128(widest)).map_or(Some(None), |v| v.map(Some))).collect();
+    if let Some(small) = small
+        && let Ok(array) = Decimal128Array::from(small).with_precision_and_scale(38, widest)
+        && array.validate_decimal_precision(38).is_ok()
     {
-        return Ok(cast);
+        return vec![Arc::new(array)];
     }
-    cast_all(DataType::Decimal256(76, widest)).map_err(|error| too_wide().with_source(error))
-}
-
-fn too_wide() -> Error {
-    Error::new(Kind::NumericRange, "numeric field overflow")
+    let large: Option<Vec<Option<i256>>> =
+        all().map(|value| value.map(|value| value.to_i256(widest)).map_or(Some(None), |v| v.map(Some))).collect();
+    if let Some(large) = large
+        && let Ok(array) = Decimal256Array::from(large).with_precision_and_scale(76, widest)
+        && array.validate_decimal_precision(76).is_ok()
+    {
+        return vec![Arc::new(array)];
+    }
+    pieces
 }
 
 fn internal(error: datafusion::error::DataFusionError) -> Error {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, StringArray, UInt32Array};
 use arrow::datatypes::DataType;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::formats::postgres;
 use crate::pgtype::{self, Ty};
 use crate::sql::functions::{array, kernel, lies_as};
@@ -92,7 +92,7 @@ fn answer(source: &str, arguments: &str, result: &str, env: &Env) -> Result<Opti
 
 fn apply_input(ty: u32, texts: ArrayRef, data_type: DataType, env: &Env) -> Result<ArrayRef> {
     let input = pgtype::functions(ty).unwrap().input;
-    let kernel = kernel(input).unwrap_or_else(|| panic!("no kernel {input}"));
+    let kernel = kernel(input).ok_or_else(|| Error::internal(format!("no kernel {input}")))?;
     let result = pgtype::field("", Ty::of(ty), data_type);
     let parameter = pgtype::element(ty).unwrap_or(ty);
     kernel(&Call {

@@ -36,14 +36,12 @@ const PARTS: &[&[(&str, Kernel)]] = &[
     six!("int8", Int64Type, Int64Type, i64),
     six!("oid", UInt32Type, UInt32Type, u32),
     six!("xid8", UInt64Type, UInt64Type, u64),
-    six!("pg_lsn_", UInt64Type, UInt64Type, u64),
     &[
         order!("btint2cmp", Int16Type, Int16Type, i16),
         order!("btint4cmp", Int32Type, Int32Type, i32),
         order!("btint8cmp", Int64Type, Int64Type, i64),
         order!("btoidcmp", UInt32Type, UInt32Type, u32),
         order!("xid8cmp", UInt64Type, UInt64Type, u64),
-        order!("pg_lsn_cmp", UInt64Type, UInt64Type, u64),
         ("oidlarger", |c| native::two::<UInt32Type, UInt32Type, UInt32Type>(c, u32::max)),
         ("oidsmaller", |c| native::two::<UInt32Type, UInt32Type, UInt32Type>(c, u32::min)),
         // also an xid and an integer
