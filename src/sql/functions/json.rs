@@ -6,7 +6,6 @@ mod change;
 mod compare;
 mod expand;
 mod object;
-mod path;
 mod populate;
 mod scalar;
 #[cfg(test)]

@@ -256,20 +256,16 @@ fn signed_zero(expr: &Expr, op: Op, on_right: bool) -> Option<Expr> {
 fn positive_zero(array: ArrayRef) -> Result<ArrayRef> {
     use arrow::datatypes::{Float32Type, Float64Type};
     Ok(match array.data_type() {
-        DataType::Float64 => {
-            Arc::new(
-                array
-                    .as_primitive::<Float64Type>()
-                    .unary::<_, Float64Type>(|v| if v.is_nan() { f64::NAN } else { v + 0.0 }),
-            )
-        }
-        DataType::Float32 => {
-            Arc::new(
-                array
-                    .as_primitive::<Float32Type>()
-                    .unary::<_, Float32Type>(|v| if v.is_nan() { f32::NAN } else { v + 0.0 }),
-            )
-        }
+        DataType::Float64 => Arc::new(
+            array
+                .as_primitive::<Float64Type>()
+                .unary::<_, Float64Type>(|v| if v.is_nan() { f64::NAN } else { v + 0.0 }),
+        ),
+        DataType::Float32 => Arc::new(
+            array
+                .as_primitive::<Float32Type>()
+                .unary::<_, Float32Type>(|v| if v.is_nan() { f32::NAN } else { v + 0.0 }),
+        ),
         _ => array,
     })
 }

@@ -2,16 +2,14 @@
 
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
-use datafusion::logical_expr::{
-    Expr as Lowered, LogicalPlanBuilder, WindowFrame, WindowFrameBound, WindowFrameUnits,
-};
+use datafusion::logical_expr::{Expr as Lowered, LogicalPlanBuilder, WindowFrame, WindowFrameBound, WindowFrameUnits};
 
 use super::order::key_of;
 use super::select::found;
 use super::{Flow, Lower};
 use crate::error::{Error, Kind as ErrorKind, Result};
-use crate::sql::functions;
 use crate::sql::expr::{Bound, Exclude, Expr, Frame, FrameUnits, Kind, Window};
+use crate::sql::functions;
 
 impl<'a> Lower<'a> {
     pub(super) fn windows(&mut self, flow: Flow, above: &[&'a Expr]) -> Result<Flow> {
@@ -42,7 +40,8 @@ impl<'a> Lower<'a> {
         }
         let order = self.sort_keys(flow, &window.order)?;
         let frame = self.frame(flow, &window.frame, !order.is_empty(), e)?;
-        let fun = functions::window::window(window.proc, &types, (e.ty, e.data_type.clone())).map_err(|error| error.at(e.at))?;
+        let fun = functions::window::window(window.proc, &types, (e.ty, e.data_type.clone()))
+            .map_err(|error| error.at(e.at))?;
         let params = WindowFunctionParams {
             args,
             partition_by: partition,
