@@ -12,7 +12,7 @@ mod cast;
 mod compare;
 mod extract;
 mod in_range;
-mod interval;
+pub(in crate::sql) mod interval;
 mod io;
 mod make;
 mod now;
