@@ -18,6 +18,8 @@ mod select;
 mod series;
 mod setop;
 mod special;
+#[cfg(test)]
+mod tests;
 mod unnest;
 mod window;
 
@@ -46,7 +48,7 @@ pub(crate) type SessionFunctions<'a> = dyn Fn(&Proc) -> Option<Arc<ScalarUDF>> +
 /// by which its type is known.
 pub(crate) fn lower(query: &Query, functions: &SessionFunctions<'_>) -> Result<LogicalPlan> {
     let mut lower =
-        Lower { functions, ctes: HashMap::new(), recursive: HashMap::new(), outer: vec![], names: HashSet::new() };
+        Lower { functions, ctes: HashMap::new(), recursive: HashMap::new(), outer: vec![], names: HashSet::new(), theirs: HashSet::new() };
     let flow = lower.query(query)?;
     let columns = query.columns.iter().map(|column| {
         let found = Expr::Column(flow.column(column.id)?.clone());
@@ -116,6 +118,8 @@ struct Lower<'a> {
     outer: Vec<Flow>,
     /// Every qualifier and column name given so far.
     names: HashSet<String>,
+    /// Names of tables' own columns, which no given one may be.
+    theirs: HashSet<String>,
 }
 
 impl<'a> Lower<'a> {
@@ -123,7 +127,7 @@ impl<'a> Lower<'a> {
     fn fresh(&mut self, wanted: &str) -> String {
         let mut name = wanted.to_owned();
         let mut n = 1;
-        while !self.names.insert(name.clone()) {
+        while self.theirs.contains(&name) || !self.names.insert(name.clone()) {
             n += 1;
             name = format!("{wanted}_{n}");
         }

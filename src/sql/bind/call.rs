@@ -41,6 +41,12 @@ impl Binder<'_> {
         {
             return Ok(special);
         }
+        if schema.is_none()
+            && image::procs(&name).is_empty()
+            && let Some(meant) = super::dialect::meaning(&name, function)
+        {
+            return self.expr(&meant, scope);
+        }
         self.check_clauses(function, at)?;
         let given = self.arguments(function, &name, scope)?;
         if function.over.is_some() {

@@ -36,10 +36,10 @@ mod key;
 mod logical;
 mod ordered;
 mod single;
-mod state;
+pub(super) mod state;
 mod sum;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod variance;
 
 use extreme::{End, Extreme};

@@ -6,13 +6,13 @@
 //! `template` to_char, to_date, to_timestamp.
 
 mod age;
-mod arithmetic;
+pub(super) mod arithmetic;
 mod at_zone;
 mod cast;
 mod compare;
 mod extract;
 mod in_range;
-mod interval;
+pub(in crate::sql) mod interval;
 mod io;
 mod make;
 mod now;

@@ -90,7 +90,7 @@ impl Dependent<'_, '_> {
                 let (input, domain) = self.push(Arc::unwrap_or_clone(window.input))?;
                 let calls = self.resolve_all(window.window_expr, &domain)?;
                 let calls = calls.into_iter().map(|call| partitioned(call, &domain)).collect::<Result<Vec<_>>>()?;
-                Ok((LogicalPlanBuilder::window_plan(input, calls)?, domain))
+                Ok((LogicalPlanBuilder::from(input).window(calls)?.build()?, domain))
             }
             LogicalPlan::Distinct(Distinct::All(input)) => {
                 let (input, domain) = self.push(Arc::unwrap_or_clone(input))?;

@@ -55,7 +55,11 @@ pub(crate) fn same(a: &Expr, b: &Expr) -> bool {
         (Kind::EachElement { of: a, .. }, Kind::EachElement { of: b, .. }) => same(a, b),
         (Kind::Aggregate(a), Kind::Aggregate(b)) => aggregate(a, b),
         (Kind::Window(a), Kind::Window(b)) => window(a, b),
-        // a subquery is the same as itself alone
+        // a subquery is the same as itself alone, wherever it was copied to: nothing else has its columns
+        (Kind::Subquery { query: a, .. }, Kind::Subquery { query: b, .. }) => {
+            let (a, b) = (a.columns.first(), b.columns.first());
+            a.zip(b).is_some_and(|(a, b)| a.id == b.id)
+        }
         _ => false,
     }
 }
@@ -91,12 +95,13 @@ fn window(a: &Window, b: &Window) -> bool {
     a.proc.oid == b.proc.oid
         && all(&a.arguments, &b.arguments)
         && option(a.filter.as_ref(), b.filter.as_ref())
-        && over(a, b)
+        && sorted_alike(a, b)
+        && frame(&a.frame, &b.frame)
 }
 
-/// The same partitions, order and frame.
-pub(super) fn over(a: &Window, b: &Window) -> bool {
-    all(&a.partition, &b.partition) && sorts(&a.order, &b.order) && frame(&a.frame, &b.frame)
+/// The same partitions and order.
+pub(super) fn sorted_alike(a: &Window, b: &Window) -> bool {
+    all(&a.partition, &b.partition) && sorts(&a.order, &b.order)
 }
 
 fn frame(a: &Frame, b: &Frame) -> bool {

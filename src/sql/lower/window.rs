@@ -5,6 +5,7 @@ use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{Expr as Lowered, LogicalPlanBuilder, WindowFrame, WindowFrameBound, WindowFrameUnits};
 
 use super::order::key_of;
+use super::same::sorted_alike;
 use super::select::found;
 use super::{Flow, Lower};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -18,14 +19,23 @@ impl<'a> Lower<'a> {
             return Ok(flow);
         }
         let mut flow = flow;
-        let (mut calls, mut computed) = (vec![], vec![]);
+        // DataFusion sorts once for a node: those of one order belong together
+        let mut nodes: Vec<(&Window, Vec<Lowered>)> = vec![];
+        let mut computed = vec![];
         for e in all {
             let Kind::Window(window) = &e.kind else { continue };
             let name = self.fresh(window.proc.name);
-            calls.push(self.window(&mut flow, window, e)?.alias(&name));
+            let call = self.window(&mut flow, window, e)?.alias(&name);
+            match nodes.iter_mut().find(|(known, _)| sorted_alike(known, window)) {
+                Some((_, calls)) => calls.push(call),
+                None => nodes.push((window, vec![call])),
+            }
             computed.push((e.clone(), Column::new_unqualified(name)));
         }
-        let mut flow = flow.map(|plan| Ok(LogicalPlanBuilder::window_plan(plan, calls)?))?;
+        let mut flow = flow.map(|plan| {
+            let nodes = nodes.into_iter().map(|(_, calls)| calls);
+            Ok(nodes.into_iter().try_fold(LogicalPlanBuilder::from(plan), LogicalPlanBuilder::window)?.build()?)
+        })?;
         flow.computed.extend(computed);
         Ok(flow)
     }

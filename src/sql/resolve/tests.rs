@@ -143,13 +143,6 @@ fn differing(rows: &str) -> Vec<String> {
 }
 
 #[test]
-fn scratch() {
-    let Ok(path) = std::env::var("RESOLVE_TRUTH") else { return };
-    let differing = differing(&std::fs::read_to_string(path).unwrap());
-    println!("{}\n{} differ", differing.join("\n"), differing.len());
-}
-
-#[test]
 fn trees_are_those_of_a_real_server() {
     let tables =
         [include_str!("tests/operators.tsv"), include_str!("tests/functions.tsv"), include_str!("tests/casts.tsv")];

@@ -118,7 +118,7 @@ impl<S: State, V: Write + 'static> Accumulator for One<S, V> {
 
     fn evaluate(&mut self) -> DataFusionResult<ScalarValue> {
         let array = self.of.collect(1, std::iter::once((self.finish)(&self.state)))?;
-        ScalarValue::try_from_array(&array, 0)
+        scalar(&array, 0)
     }
 
     fn state(&mut self) -> DataFusionResult<Vec<ScalarValue>> {
@@ -210,6 +210,14 @@ impl<S: State, V: Write + 'static> GroupsAccumulator for Groups<S, V> {
 
     fn size(&self) -> usize {
         self.states.capacity() * size_of::<S>() + self.heap
+    }
+}
+
+/// One value of an array. DataFusion's own way forgets the metadata of an array's items, by which their type is known.
+pub(in crate::sql::functions) fn scalar(array: &ArrayRef, row: usize) -> DataFusionResult<ScalarValue> {
+    match array.as_list_opt::<i32>() {
+        Some(list) => Ok(ScalarValue::List(Arc::new(list.slice(row, 1)))),
+        None => ScalarValue::try_from_array(array, row),
     }
 }
 

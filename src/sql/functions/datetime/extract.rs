@@ -69,7 +69,9 @@ pub(super) fn unit(text: &str, name: &str) -> Result<(Unit, String)> {
 fn found(text: &str, name: &str, find: fn(&str) -> Option<Unit>) -> Result<(Unit, String)> {
     let mut lower = text.to_ascii_lowercase();
     lower.truncate(lower.floor_char_boundary(NAME_BYTES_MAX));
-    match find(&lower) {
+    // Times and intervals know no word but `epoch`.
+    let known = find(&lower).filter(|unit| *unit != Unit::Reserved || ![TIME, TIMETZ, INTERVAL].contains(&name));
+    match known {
         Some(unit) => Ok((unit, lower)),
         None => {
             let text = format!("unit \"{lower}\" not recognized for type {name}");

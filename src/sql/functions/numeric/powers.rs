@@ -51,11 +51,16 @@ pub(in crate::sql) fn square_root(value: &Numeric) -> Result<Numeric> {
     // half as many digits before the point
     let weight = (Leading::of(digits.magnitude(), scale).weight + 1) * GROUP / 2 - 1;
     let shown = bounded_scale(SIGNIFICANT_MIN - weight, scale);
+    Ok(root_at(digits, scale, shown))
+}
+
+/// The root of what is not negative, with so many digits (sqrt_var).
+pub(in crate::sql) fn root_at(digits: &BigInt, scale: u32, shown: u32) -> Numeric {
     // one digit more, which decides the rounding: no root ends with a 5 and goes on with zeros unless it is exact
     let shift = i64::from(shown + 1) * 2 - i64::from(scale);
     let power = power_of_ten(shift.unsigned_abs() as u32);
     let radicand = if shift >= 0 { digits * power } else { digits / power };
-    Ok(Numeric::new(divide_rounded(&radicand.sqrt(), &BigInt::from(10)), shown))
+    Numeric::new(divide_rounded(&radicand.sqrt(), &BigInt::from(10)), shown)
 }
 
 pub(in crate::sql) fn exponential(value: &Numeric) -> Result<Numeric> {

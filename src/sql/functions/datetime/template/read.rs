@@ -18,7 +18,8 @@ pub(crate) enum Parsed {
     Time(i64),
     TimeTz([u8; 12]),
     Timestamp(i64),
-    TimestampTz(i64),
+    /// With the seconds east of Greenwich that the text says.
+    TimestampTz(i64, i64),
 }
 
 /// parse_datetime: the template's fields choose the type. `strict`: separators and letters must match, nothing may be
@@ -38,7 +39,7 @@ pub(crate) fn parse_moment(text: &str, template: &str, strict: bool) -> Result<P
             let days = moment.date().ok_or_else(|| out(name))?;
             let stamp = Stamped { days, of_day: moment.of_day(), east }.at_offset().map_err(|_| out(name))?;
             let stamp = scale::rounded(stamp, digits)?;
-            Ok(if zoned { Parsed::TimestampTz(stamp) } else { Parsed::Timestamp(stamp) })
+            Ok(if zoned { Parsed::TimestampTz(stamp, east) } else { Parsed::Timestamp(stamp) })
         }
         (true, false, true) => Err(bad("datetime format is zoned but not timed")),
         (true, false, false) => {

@@ -1,0 +1,149 @@
+//! Whole statements over small tables, through bind, lower and DataFusion. What they give is what PostgreSQL 15 gave for
+//! the same tables.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use arrow::record_batch::RecordBatch;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::sqlparser::ast::Statement;
+
+use super::lower;
+use crate::error::Result;
+use crate::pgtype::{self, Ty};
+use crate::sql::bind::{Binder, Found, Relations};
+use crate::sql::kernel::{Arg, Call, Env};
+use crate::sql::query::Query;
+use crate::sql::resolve::{Context, Parameters};
+use crate::sql::{functions, parse};
+
+/// Tables by their name, each made by a query that reads none.
+const TABLES: &[(&str, &str)] = &[
+    (
+        "t",
+        "SELECT * FROM (VALUES (1, 10, 'a', 1.5::float8, 1.10::numeric(10,2)), (2, 20, 'b', 0.0, 2.50), (3, NULL, 'a', -2.5, NULL), \
+         (NULL, 40, NULL, NULL, 2.50), (5, 0, 'c', 7, 0.00)) v(a, b, c, d, n)",
+    ),
+    (
+        "u",
+        "SELECT * FROM (VALUES (1::int8, 'x', date '2024-01-31'), (2, 'y', date '2024-02-29'), (2, 'z', NULL), (4, NULL, date '2023-12-01'), \
+         (NULL, 'w', date '2024-03-01')) v(k, s, day)",
+    ),
+    ("e", "SELECT 1 AS x WHERE false"),
+];
+
+struct Tables(Vec<(String, Arc<MemTable>)>);
+
+impl Relations for Tables {
+    fn find(&self, path: &[&str]) -> Result<Option<Found>> {
+        let name = path.last().copied().unwrap_or_default();
+        let found = self.0.iter().find(|(n, _)| n == name);
+        Ok(found.map(|(name, table)| Found {
+            schema: "public".into(),
+            name: name.clone(),
+            table: provider_as_source(Arc::clone(table) as _),
+        }))
+    }
+}
+
+fn bound(sql: &str, tables: &Tables) -> Result<Query> {
+    let (env, parameters) = (Env::plain(), Parameters::default());
+    let statements = parse::parse(sql)?;
+    let [Statement::Query(query)] = statements.as_slice() else { panic!("{sql} is no query") };
+    Binder::new(tables, Context { env: &env, parameters: &parameters }, sql).bind(query)
+}
+
+fn planned(sql: &str, tables: &Tables) -> Result<(LogicalPlan, Query)> {
+    let query = bound(sql, tables)?;
+    Ok((lower(&query, &|_| None)?, query))
+}
+
+fn context() -> SessionContext {
+    let mut config = SessionConfig::new().with_target_partitions(2).with_batch_size(3);
+    config.options_mut().extensions.insert(Env::plain());
+    SessionContext::new_with_config(config)
+}
+
+async fn collected(plan: LogicalPlan) -> Result<Vec<arrow::record_batch::RecordBatch>> {
+    Ok(context().execute_logical_plan(plan).await?.collect().await?)
+}
+
+async fn tables() -> Tables {
+    let mut all = Tables(vec![]);
+    for (name, sql) in TABLES {
+        let (plan, query) = planned(sql, &all).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+        let fields: Vec<_> =
+            query.columns.iter().map(|c| pgtype::field(&c.name, c.ty, c.data_type.clone())).collect();
+        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        let batches = collected(plan).await.unwrap_or_else(|e| panic!("{name}: {e:?}"));
+        let batches = batches.into_iter().map(|b| RecordBatch::try_new(Arc::clone(&schema), b.columns().to_vec()).unwrap()).collect();
+        all.0.push(((*name).to_owned(), Arc::new(MemTable::try_new(schema, vec![batches]).unwrap())));
+    }
+    all
+}
+
+/// Each value through its type's output function.
+fn texts(column: &arrow::array::ArrayRef, ty: Ty) -> Vec<String> {
+    let output = pgtype::functions(ty.oid).map_or("textout", |f| f.output);
+    let field = pgtype::field("", Ty::TEXT, arrow::datatypes::DataType::Utf8);
+    let env = Env::plain();
+    let args = [Arg::array(Arc::clone(column))];
+    let call = Call { args: &args, types: &[ty], rows: column.len(), result: &field, result_type: Ty::TEXT, env: &env };
+    let kernel = functions::kernel(output).unwrap_or_else(|| panic!("no {output}"));
+    let texts = kernel(&call).unwrap_or_else(|e| panic!("{output}: {e:?}"));
+    let texts = texts.as_string::<i32>();
+    (0..texts.len()).map(|row| if texts.is_null(row) { "~".to_owned() } else { texts.value(row).to_owned() }).collect()
+}
+
+async fn answer(sql: &str, tables: &Tables) -> String {
+    let shown = |e: crate::error::Error| format!("{} {}", e.kind().sqlstate(), e.message());
+    let (plan, query) = match planned(sql, tables) {
+        Ok(planned) => planned,
+        Err(e) if e.kind() == crate::error::Kind::Internal => return format!("{e:?}"),
+        Err(e) => return shown(e),
+    };
+    nothing_to_coerce(&plan, sql);
+    let batches = match collected(plan.clone()).await {
+        Ok(batches) => batches,
+        Err(e) if e.kind() == crate::error::Kind::Internal => return format!("{e:?}\n{}", plan.display_indent()),
+        Err(e) => return shown(e),
+    };
+    let mut rows = vec![];
+    for batch in batches {
+        let columns: Vec<Vec<String>> =
+            batch.columns().iter().zip(&query.columns).map(|(c, column)| texts(c, column.ty)).collect();
+        rows.extend((0..batch.num_rows()).map(|i| columns.iter().map(|c| c[i].clone()).collect::<Vec<_>>().join("|")));
+    }
+    rows.join(";")
+}
+
+/// Every type fits already: the plan is the same after DataFusion's own coercion.
+fn nothing_to_coerce(plan: &LogicalPlan, sql: &str) {
+    let coerced = TypeCoercion::new().analyze(plan.clone(), &Default::default()).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    let shown = |plan: &LogicalPlan| {
+        let mut lines = vec![];
+        plan.apply_with_subqueries(|node| {
+            lines.push(node.display().to_string());
+            Ok(TreeNodeRecursion::Continue)
+        })
+        .unwrap();
+        lines
+    };
+    assert_eq!(shown(plan), shown(&coerced), "{sql}");
+}
+
+#[tokio::test]
+async fn scratch() {
+    let tables = tables().await;
+    let Ok(file) = std::fs::read_to_string("/tmp/lw/in.sql") else { return };
+    for (i, sql) in file.lines().filter(|l| !l.trim().is_empty()).enumerate() {
+        let run = std::panic::AssertUnwindSafe(answer(sql, &tables));
+        let shown = futures::FutureExt::catch_unwind(run).await;
+        println!("@{i} {}", shown.unwrap_or_else(|_| "panic".into()));
+    }
+}
