@@ -28,6 +28,7 @@ use arrow::datatypes::{
     IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type, UInt64Type,
 };
 use chrono_tz::Tz;
+use datafusion::common::ScalarValue;
 
 use super::numeric::Numeric;
 use crate::error::{Error, Kind, Result};
@@ -694,5 +695,13 @@ impl<'a> Read<'a> for Record<'a> {
     }
     fn value(column: &Self::Column, row: usize) -> Self {
         Record { of: column, row }
+    }
+}
+
+/// One value of an array. DataFusion's own way forgets the metadata of an array's items, by which their type is known.
+pub(crate) fn scalar(array: &ArrayRef, row: usize) -> datafusion::common::Result<ScalarValue> {
+    match array.as_list_opt::<i32>() {
+        Some(list) => Ok(ScalarValue::List(Arc::new(list.slice(row, 1)))),
+        None => ScalarValue::try_from_array(array, row),
     }
 }

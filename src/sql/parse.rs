@@ -10,6 +10,15 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
+/// A text without limits, for tests.
+#[cfg(test)]
+pub(crate) fn parse(text: &str) -> crate::error::Result<Vec<datafusion::sql::sqlparser::ast::Statement>> {
+    use crate::error::{Error, Kind};
+    let dialect = datafusion::sql::sqlparser::dialect::PostgreSqlDialect {};
+    let parsed = Parser::new(&dialect).try_with_sql(text).and_then(|mut parser| parser.parse_statements());
+    parsed.map_err(|error| Error::new(Kind::Syntax, error.to_string()))
+}
+
 /// `ORDER BY x USING <` is ASC, `USING >` DESC: those operators alone are in every btree class.
 pub(crate) fn order_using(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());

@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
 use crate::sql::functions;
 use crate::sql::image::{self, Proc};
-use crate::sql::kernel::{Arg, Call, Env, Kernel};
+use crate::sql::kernel::{Arg, Call, Env, Kernel, scalar};
 
 /// A row of pg_proc with its kernel, or a kernel that no row has (a comparison key).
 #[derive(Clone, Debug)]
@@ -262,7 +262,7 @@ pub(super) fn checked(
         return Err(Error::internal(text).into());
     }
     Ok(match once {
-        true => ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?),
+        true => ColumnarValue::Scalar(scalar(&array, 0)?),
         false => ColumnarValue::Array(array),
     })
 }

@@ -98,7 +98,7 @@ pub(super) fn lie(expr: Expr, ty: Ty, from: &DataType, to: &DataType) -> Expr {
     if let Expr::Literal(value, metadata) = &expr
         && let Ok(array) = value.to_array()
         && let Ok(array) = lies_as(&array, ty, to, &Env::plain())
-        && let Ok(value) = ScalarValue::try_from_array(&array, 0)
+        && let Ok(value) = crate::sql::kernel::scalar(&array, 0)
     {
         return Expr::Literal(value, metadata.clone());
     }

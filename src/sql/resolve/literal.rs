@@ -82,7 +82,7 @@ fn value(cx: Context<'_>, type_oid: u32, text: &str, typmod: i32) -> Result<(Sca
     let result = pgtype::field("", ty, natural(type_oid));
     let call = Call { args: &args, types: &types, rows: 1, result: &result, result_type: ty, env: cx.env };
     let array = kernel(&call)?;
-    Ok((ScalarValue::try_from_array(&array, 0)?, typmod))
+    Ok((crate::sql::kernel::scalar(&array, 0)?, typmod))
 }
 
 /// Lying as its digits say, if Arrow has a decimal for them: a column can then be compared with it as it lies.

@@ -213,13 +213,7 @@ impl<S: State, V: Write + 'static> GroupsAccumulator for Groups<S, V> {
     }
 }
 
-/// One value of an array. DataFusion's own way forgets the metadata of an array's items, by which their type is known.
-pub(in crate::sql::functions) fn scalar(array: &ArrayRef, row: usize) -> DataFusionResult<ScalarValue> {
-    match array.as_list_opt::<i32>() {
-        Some(list) => Ok(ScalarValue::List(Arc::new(list.slice(row, 1)))),
-        None => ScalarValue::try_from_array(array, row),
-    }
-}
+pub(in crate::sql::functions) use crate::sql::kernel::scalar;
 
 fn rows(values: &[ArrayRef]) -> usize {
     values.first().map_or(0, |array| array.len())
