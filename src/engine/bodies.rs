@@ -1,20 +1,18 @@
 //! Dataset bodies: planned in a context of their own, over what their owner sees, or, when the catalog is built, over raw
 //! schemas to learn the body's columns. A user's CTE never answers for a name in one.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use arrow::datatypes::{Field, Schema};
 
 use super::deep::on_big_stack;
-use super::language::{self, Understood};
 use super::resolver::{Reached, Resolver, Rights};
-use super::{limits, statement};
+use super::{dialect, limits, statement};
 use crate::catalog::Catalog;
 use crate::catalog::build::Planned;
 use crate::catalog::dataset::Dataset;
 use crate::error::{Error, Kind, Result};
+use datafusion::logical_expr::LogicalPlan;
 
 /// The columns of a dataset before any policy exists, and what it reads. Nothing planned here can be opened. A body is as
 /// deep as a statement may be, and a catalog is built on whatever thread looks at the files.
@@ -26,8 +24,17 @@ fn raw_now(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
     let state = super::session::base_state();
     let resolver = Resolver::new(catalog, Rights::Raw, &state, &[], None);
     let plan = plan(dataset, &resolver)?;
-    let fields = plan.schema().fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
+    let analyzed = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+    let fields = analyzed.schema().fields().iter().map(|f| {
+        let shown = dialect::shown_name(f.name());
+        Field::new(shown, f.data_type().clone(), true).with_metadata(f.metadata().clone())
+    });
     let schema = Schema::new(fields.collect::<Vec<_>>());
+    let mut names: Vec<&String> = schema.fields().iter().map(|f| f.name()).collect();
+    names.sort();
+    if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
+        return Err(Error::new(Kind::DuplicateColumn, format!("column \"{}\" specified more than once", twice[0])));
+    }
     let reads = resolver.reached().entries.into_keys().collect();
     Ok(Planned { schema: Arc::new(schema), reads })
 }
@@ -42,20 +49,9 @@ pub(crate) fn plan(dataset: &Dataset, resolver: &Resolver<'_>) -> Result<Logical
     let statement::Admitted::Query(mut query) = statement::admit(only)? else {
         return Err(Error::new(Kind::Syntax, "a dataset is a query"));
     };
-    crate::sql::parse::corrected(&mut query);
+    dialect::rewrite(&mut query)?;
     limits::check_expansion(&query, &limits, &|name| resolver.columns_of(name))?;
-    let Understood { plan, columns, .. } =
-        language::understand(resolver, &query, &dataset.sql, &[], &[], resolver.state())?;
-    // its columns are found by these names
-    let named = plan.schema().columns().into_iter().zip(columns.fields());
-    let named = named.map(|(column, shown)| Expr::Column(column).alias(shown.name())).collect::<Vec<_>>();
-    let names: BTreeSet<&String> = columns.fields().iter().map(|f| f.name()).collect();
-    if names.len() < named.len() {
-        let mut seen = BTreeSet::new();
-        let twice = columns.fields().iter().find(|f| !seen.insert(f.name())).map_or("", |f| f.name().as_str());
-        return Err(Error::new(Kind::DuplicateColumn, format!("column \"{twice}\" specified more than once")));
-    }
-    Ok(LogicalPlanBuilder::from(plan).project(named)?.build()?)
+    resolver.plan(*query, &[])
 }
 
 /// Bodies reached by a statement, theirs included.

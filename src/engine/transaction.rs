@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::audit::Record;
 use super::deep::{Deep, on_big_stack};
 use super::kept::{Held, Kept, KeptLimits};
-use super::pipeline::{self, Asked, Caching, Planned};
+use super::pipeline::{self, Asked, Caching, Planned, Told};
 use super::run::{self, Bounds, Rows};
 use super::session::{Facts, Identity};
 use super::settings::Settings;
@@ -384,7 +384,7 @@ impl Session {
         let facts = self.facts()?;
         let query = on_big_stack(|| Deep::new(query.as_ref().clone()));
         let into = self.stored_in(&admitted)?;
-        let asked = Asked { query, text: sql.into(), declared, into };
+        let asked = Asked { query, told: Told { text: sql.into(), declared, into } };
         let planned = pipeline::plan(&self.engine.shared, &facts, asked).await?;
         let parameters = planned.parameters.iter().map(|f| Ok(postgres::pg_type(f)?.oid)).collect::<Result<_>>()?;
         let columns = matches!(*admitted, Admitted::Query(_)).then(|| Arc::clone(&planned.columns));
@@ -543,7 +543,7 @@ impl Session {
             Some(admitted) => self.stored_in(admitted)?,
             None => vec![],
         };
-        let asked = Asked { query, text: "".into(), declared: types, into };
+        let asked = Asked { query, told: Told { text: "".into(), declared: types, into } };
         let planned = pipeline::plan(&self.engine.shared, &facts, asked).await?;
         if let Some(columns) = &prepared.columns
             && !same_types(columns, &planned.columns)

@@ -148,7 +148,7 @@ impl Shop {
         let facts = Facts::new(self.engine.world(), &identity, &settings, shared).unwrap();
         let parsed = limits::parse(sql, &limits::Limits::default()).unwrap().pop().unwrap();
         let Admitted::Query(query) = admit(parsed).unwrap() else { panic!("a query") };
-        let asked = Asked { query: Deep::new(*query), text: "".into(), declared: vec![], into: vec![] };
+        let asked = Asked { query: Deep::new(*query), told: Told::default() };
         let planned = plan(shared, &Arc::new(facts), asked).await.unwrap();
         let bounds = Bounds { cancel: CancellationToken::new(), deadline: None };
         let ready = ready(shared, &planned, vec![], Caching::Never, &bounds).await;

@@ -302,7 +302,7 @@ fn values_lie_so_that_they_can_share_an_array() {
         assert_eq!(lying("int4", "numeric(10,2)"), decimal128(10, 2));
         assert_eq!(lying("text", "numeric(38,38)"), decimal128(38, 38));
         assert_eq!(lying("int4", "numeric(50,3)"), DataType::Decimal256(50, 3));
-        for outside in ["numeric(77,2)", "numeric(5,-2)", "numeric(3,5)", "numeric(1000,900)"] {
+        for outside in ["numeric(77,2)", "numeric(1000,900)"] {
             assert_eq!(lying("int4", outside), DataType::Binary, "{outside}");
         }
         let DataType::List(item) = lying("int4[]", "numeric(10,2)[]") else { panic!("an array is a list") };
