@@ -9,11 +9,11 @@ pub mod document;
 pub mod error;
 /// A cheap look at a folder: whether its files can have changed.
 pub mod glance;
-/// A value that cannot be printed by accident.
-pub mod secret;
 /// PostgreSQL's types: oids, names, and how each lies in Arrow.
 #[allow(dead_code, reason = "`sql` names what its next rooms will ask for")]
 pub(crate) mod pgtype;
+/// A value that cannot be printed by accident.
+pub mod secret;
 /// One token down, one "all done" up.
 pub mod shutdown;
 /// Tracing set-up and the name of every metric.
@@ -36,11 +36,11 @@ pub mod metastore;
 pub mod policy;
 /// Answers from a stored equal.
 pub mod reflection;
+/// Where raw tables come from: Postgres, Kafka, Iceberg, memory.
+pub mod sources;
 /// PostgreSQL's language: text to typed plan.
 #[allow(dead_code, reason = "queries over tables are planned by it next")]
 pub(crate) mod sql;
-/// Where raw tables come from: Postgres, Kafka, Iceberg, memory.
-pub mod sources;
 
 // --- statements
 /// One statement's life.

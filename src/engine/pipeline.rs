@@ -17,12 +17,12 @@ use futures::future::try_join_all;
 
 use super::deep::Deep;
 use super::fingerprint::Question;
+use super::language::{self, Understood};
 use super::pace::pace;
 use super::resolver::{Reached, Resolver, Rights};
 use super::run::{self, Bounds};
 use super::session::Facts;
 use super::stop::Stop;
-use super::language::{self, Understood};
 use super::{Limits, Shared, checkpoints, dialect, held, limits, parameters};
 use crate::catalog::Body;
 use crate::error::{Error, Kind, Result};
@@ -132,7 +132,12 @@ fn understand_now(facts: &Arc<Facts>, query: &Query, asked: &Told, limits: &Limi
 }
 
 /// DataFusion's own planner, for what `sql` does not lower yet.
-fn plan_older(facts: Arc<Facts>, mut query: Query, declared: Vec<Option<FieldRef>>, limits: &Limits) -> Result<Planned> {
+fn plan_older(
+    facts: Arc<Facts>,
+    mut query: Query,
+    declared: Vec<Option<FieldRef>>,
+    limits: &Limits,
+) -> Result<Planned> {
     dialect::rewrite(&mut query)?;
     let state = facts.statement_state();
     let resolver = || {

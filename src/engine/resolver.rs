@@ -155,9 +155,7 @@ impl<'a> Resolver<'a> {
         let name = match *path {
             [table] => TableReference::bare(table.to_owned()),
             [schema, table] => TableReference::partial(schema.to_owned(), table.to_owned()),
-            [catalog, schema, table] => {
-                TableReference::full(catalog.to_owned(), schema.to_owned(), table.to_owned())
-            }
+            [catalog, schema, table] => TableReference::full(catalog.to_owned(), schema.to_owned(), table.to_owned()),
             _ => {
                 let text = format!("improper qualified name (too many dotted names): {}", path.join("."));
                 return Err(Error::new(Kind::Syntax, text));

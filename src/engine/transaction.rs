@@ -19,7 +19,7 @@ use super::pipeline::{self, Asked, Caching, Planned, Told};
 use super::run::{self, Bounds, Rows};
 use super::session::{Facts, Identity};
 use super::settings::Settings;
-use super::statement::{Admitted, Name, admit};
+use super::statement::{Admitted, admit};
 use super::stop::Stop;
 use super::{Engine, limits, micros_now, write};
 use crate::error::{Error, Kind, Result};

@@ -31,7 +31,7 @@ use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::{Column, ExprSchema};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 
-pub(crate) use function::{KernelFunction, follows_settings};
+pub(crate) use function::follows_settings;
 pub(crate) use same::same;
 
 use super::expr::{ColumnId, Expr as Typed, Kind};
@@ -46,8 +46,14 @@ pub(crate) type SessionFunctions<'a> = dyn Fn(&Proc) -> Option<Arc<ScalarUDF>> +
 /// The plan of `query`. Its columns stand in the order of `query.columns` under names of no meaning, each with the metadata
 /// by which its type is known.
 pub(crate) fn lower(query: &Query, functions: &SessionFunctions<'_>) -> Result<LogicalPlan> {
-    let mut lower =
-        Lower { functions, ctes: HashMap::new(), recursive: HashMap::new(), outer: vec![], names: HashSet::new(), theirs: HashSet::new() };
+    let mut lower = Lower {
+        functions,
+        ctes: HashMap::new(),
+        recursive: HashMap::new(),
+        outer: vec![],
+        names: HashSet::new(),
+        theirs: HashSet::new(),
+    };
     let flow = lower.query(query)?;
     let columns = query.columns.iter().map(|column| {
         let found = Expr::Column(flow.column(column.id)?.clone());

@@ -26,9 +26,6 @@ use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::calendar::{self, DAY, END_STAMP_DAY, SECOND, Zone};
 use crate::sql::kernel::Kernel;
 
-pub(crate) use arithmetic::add;
-pub(crate) use scale::rounded;
-
 type Kernels = &'static [(&'static str, Kernel)];
 
 const PARTS: [Kernels; 17] = [

@@ -104,7 +104,8 @@ pub(crate) fn of_udf(udf: &ScalarUDF) -> Option<&KernelFunction> {
 /// A stable function whose answer follows the session's settings alone: neither the clock nor a catalog.
 pub(crate) fn follows_settings(udf: &ScalarUDF) -> bool {
     let source = |function: &KernelFunction| image::proc(function.oid).map(|proc| proc.source.as_str());
-    of_udf(udf).is_some_and(|f| f.signature.volatility == Volatility::Stable && source(f).is_some_and(|s| !reads_clock(s)))
+    of_udf(udf)
+        .is_some_and(|f| f.signature.volatility == Volatility::Stable && source(f).is_some_and(|s| !reads_clock(s)))
 }
 
 /// `now()` and its kin; and texts that may say `now` or `today`.

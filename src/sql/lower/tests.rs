@@ -77,11 +77,13 @@ async fn tables() -> Tables {
     let mut all = Tables(vec![]);
     for (name, sql) in TABLES {
         let (plan, query) = planned(sql, &all).unwrap_or_else(|e| panic!("{name}: {e:?}"));
-        let fields: Vec<_> =
-            query.columns.iter().map(|c| pgtype::field(&c.name, c.ty, c.data_type.clone())).collect();
+        let fields: Vec<_> = query.columns.iter().map(|c| pgtype::field(&c.name, c.ty, c.data_type.clone())).collect();
         let schema = Arc::new(arrow::datatypes::Schema::new(fields));
         let batches = collected(plan).await.unwrap_or_else(|e| panic!("{name}: {e:?}"));
-        let batches = batches.into_iter().map(|b| RecordBatch::try_new(Arc::clone(&schema), b.columns().to_vec()).unwrap()).collect();
+        let batches = batches
+            .into_iter()
+            .map(|b| RecordBatch::try_new(Arc::clone(&schema), b.columns().to_vec()).unwrap())
+            .collect();
         all.0.push(((*name).to_owned(), Arc::new(MemTable::try_new(schema, vec![batches]).unwrap())));
     }
     all
@@ -124,7 +126,8 @@ async fn answer(sql: &str, tables: &Tables) -> String {
 
 /// Every type fits already: the plan is the same after DataFusion's own coercion.
 fn nothing_to_coerce(plan: &LogicalPlan, sql: &str) {
-    let coerced = TypeCoercion::new().analyze(plan.clone(), &Default::default()).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    let coerced =
+        TypeCoercion::new().analyze(plan.clone(), &Default::default()).unwrap_or_else(|e| panic!("{sql}: {e}"));
     let shown = |plan: &LogicalPlan| {
         let mut lines = vec![];
         plan.apply_with_subqueries(|node| {

@@ -1,7 +1,7 @@
 //! variance and stddev: exactly for integers and numerics (numeric_stddev_internal), by Youngs and Cramer for floats
 //! (float8_accum).
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
+use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, i256};
 use num_bigint::{BigInt, Sign};
 
@@ -429,7 +429,7 @@ impl State for Pairs {
             return Ok(());
         }
         let checked = |total: f64, a: f64, b: f64| match total.is_infinite() && !a.is_infinite() && !b.is_infinite() {
-            true => Err(Error::from(overflow())),
+            true => Err(overflow()),
             false => Ok(total),
         };
         let count = self.count + other.count;

@@ -29,7 +29,7 @@ const INTERVAL: &str = "interval";
 pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("extract_date", |c| numeric(c, DATE, |unit, v: Date| parts::of_date(unit, v.0))),
     ("extract_time", |c| numeric(c, TIME, |unit, v: Time| parts::of_time(unit, v.0, None))),
-    ("extract_timetz", |c| numeric(c, TIMETZ, |unit, v| of_timetz(unit, v))),
+    ("extract_timetz", |c| numeric(c, TIMETZ, of_timetz)),
     ("extract_timestamp", |c| numeric(c, TIMESTAMP, |unit, v: Stamp| of_stamp(unit, v, None))),
     ("extract_timestamptz", |c| {
         let zone = session(c);

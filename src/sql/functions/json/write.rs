@@ -294,7 +294,7 @@ fn finish(form: Form, out: String, env: &Env) -> Result<String> {
 }
 
 fn even(form: Form, count: usize) -> Result<()> {
-    if count % 2 == 0 {
+    if count.is_multiple_of(2) {
         return Ok(());
     }
     let name = match form {

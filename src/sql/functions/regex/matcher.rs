@@ -442,7 +442,7 @@ impl<'p, 't> Matcher<'p, 't> {
             return min == 0;
         }
         let times = text.len() / of.len();
-        if text.len() % of.len() != 0 || times < min as usize || max.is_some_and(|max| times > max as usize) {
+        if !text.len().is_multiple_of(of.len()) || times < min as usize || max.is_some_and(|max| times > max as usize) {
             return false;
         }
         let same = |a: char, b: char| a == b || self.program.any_case && to_lower(a) == to_lower(b);

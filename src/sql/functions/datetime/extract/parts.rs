@@ -4,9 +4,7 @@ use arrow::array::BinaryBuilder;
 use num_bigint::BigInt;
 
 use super::super::Stamped;
-use crate::formats::postgres::calendar::{
-    self, DAY, FIRST_DAY, HOUR, MINUTE, SECOND, civil, days_of, iso_week, weekday,
-};
+use crate::formats::postgres::calendar::{DAY, FIRST_DAY, HOUR, MINUTE, SECOND, civil, days_of, iso_week, weekday};
 use crate::formats::postgres::input::words::Unit;
 use crate::sql::kernel::Interval;
 use crate::sql::numeric::Numeric;

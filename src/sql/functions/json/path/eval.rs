@@ -86,7 +86,7 @@ impl<'a> Item<'a> {
     fn inside(&self) -> Result<Vec<Item<'a>>> {
         match self {
             Self::Json(Cow::Borrowed(json)) => inside(json, Item::slice),
-            Self::Json(Cow::Owned(json)) => inside(json, |json| Item::owned(json)),
+            Self::Json(Cow::Owned(json)) => inside(json, Item::owned),
             Self::Moment(_) => Ok(vec![]),
         }
     }

@@ -1,7 +1,7 @@
 //! jsonpath's grammar (jsonpath_gram.y), by recursive descent. A bracket may hold a predicate or an expression: both are
 //! read by one function, and the caller says which it can take.
 
-use super::lex::{Lexed, Token, jsonpath_invalid, lex, wrong};
+use super::lex::{Lexed, Token, lex, wrong};
 use super::{Arithmetic, Comparison, Flags, Kind, LAST, Method, Node, Path};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::formats::postgres::input::json::too_deep;
