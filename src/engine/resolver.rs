@@ -88,10 +88,6 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    pub(crate) fn state(&self) -> &'a SessionState {
-        self.state
-    }
-
     pub(crate) fn reached(self) -> Reached {
         self.reached.into_inner()
     }

@@ -111,7 +111,7 @@ fn call(name: &str, arguments: Vec<Expr>) -> Expr {
 
 fn aggregate(of: &Function, name: &str, arguments: Vec<Expr>, distinct: bool, within: Vec<Expr>) -> Expr {
     let options = OrderByOptions { asc: None, nulls_first: None };
-    let order = |expr| OrderByExpr { expr, options: options, with_fill: None };
+    let order = |expr| OrderByExpr { expr, options, with_fill: None };
     Expr::Function(Function {
         name: named(name),
         args: list(arguments, distinct),

@@ -8,7 +8,7 @@ use num_bigint::{BigInt, Sign};
 use super::exact::Exact;
 use super::state::{Saved, State};
 use super::sum::{Column, Special, column, overflow};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pgtype::Ty;
 use crate::sql::functions::numeric::exact::divide;
 use crate::sql::functions::numeric::powers::root_at;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Decimal128Array, StringBuilder};
+use arrow::array::{ArrayRef, Decimal128Array, StringBuilder};
 use arrow::compute::kernels::arity::unary;
 use arrow::datatypes::{DataType, Decimal128Type, Int16Type, Int32Type, Int64Type};
 use bytes::BytesMut;

@@ -16,9 +16,11 @@ use crate::sql::numeric::{DIGITS_MAX, Numeric, decimal_length, divide_rounded, p
 
 /// `NUMERIC_MAX_RESULT_SCALE`.
 const RESULT_SCALE_MAX: f64 = 2000.0;
-/// log10(e), as PostgreSQL has it.
+/// log10(e), to the digits that PostgreSQL has.
+#[allow(clippy::approx_constant, reason = "results follow from these digits")]
 const LOG10_E: f64 = 0.434_294_481_903_252;
-/// ln(10), as PostgreSQL has it.
+/// ln(10), to the digits that PostgreSQL has.
+#[allow(clippy::approx_constant, reason = "results follow from these digits")]
 const LN_10: f64 = 2.302_585_092_994_046;
 /// The factorial of the next has more digits than a numeric.
 const FACTORIAL_MAX: i64 = 32_177;

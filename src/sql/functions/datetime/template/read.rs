@@ -234,9 +234,7 @@ impl<'a> Reader<'a> {
                 return Err(invalid(format!("unmatched format separator \"{wanted}\"")));
             }
             self.skip();
-        } else if self.exact {
-            self.skip();
-        } else if is_space(found) || is_separator(found) {
+        } else if self.exact || is_space(found) || is_separator(found) {
             self.skip();
         } else {
             self.skipped -= 1;
@@ -448,7 +446,7 @@ impl<'a> Reader<'a> {
     fn word(&mut self, field: &Field, words: &[&str]) -> Result<i32> {
         let rest = self.rest();
         let is = |word: &&str| rest.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word));
-        let Some(place) = words.iter().position(|word| is(word)) else {
+        let Some(place) = words.iter().position(is) else {
             let shown = rest.split([' ', '\t', '\n', '\r', '\u{c}']).next().unwrap_or(rest);
             let text = format!("invalid value \"{shown}\" for \"{}\"", field.name());
             let detail = "The given value did not match any of the allowed values for this field.";
