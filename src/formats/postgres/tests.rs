@@ -235,6 +235,7 @@ fn a_numeric_without_scale_drops_its_zeros_and_character_keeps_its_blanks() {
     let array: ArrayRef = Arc::new(Decimal128Array::from(vec![150]).with_precision_and_scale(3, 2).unwrap());
     let whole = Field::new("n", array.data_type().clone(), true).with_metadata(shown);
     assert_eq!(text_of(&whole, &array, &style), "1.50");
+    let trims = |field: &Field| super::mapping::shown(field).unwrap().trims;
     assert_eq!((trims(&bare), trims(&whole)), (true, false));
     let padded: ArrayRef = Arc::new(StringArray::from(vec!["é"]));
     assert_eq!(text_of(&field("c", 1042, 4 + 3, true).unwrap(), &padded, &style), "é  ");

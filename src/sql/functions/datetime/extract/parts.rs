@@ -295,6 +295,7 @@ fn encode(digits: i128, scale: u32, bytes: &mut [u8; 32]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::postgres::calendar;
 
     #[test]
     fn parts_are_encoded_as_numerics_are() {
