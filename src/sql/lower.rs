@@ -38,6 +38,7 @@ use super::expr::{ColumnId, Expr as Typed, Kind};
 use super::image::Proc;
 use super::query::{self, Cte, CteId, Query};
 use crate::error::{Error, Result};
+use crate::formats::postgres::{OID, TYPMOD};
 use crate::pgtype;
 
 /// What only the session knows how to compute (catalog functions, settings): `None` for all others.
@@ -76,7 +77,13 @@ fn typed(expr: Expr, column: &query::Column, flow: &Flow) -> Result<Expr> {
             _ => expr.alias(name),
         });
     }
-    Ok(expr.alias_with_metadata(name, Some(FieldMetadata::from(wanted.metadata()))))
+    // said even where Arrow's type says it: what the value was before is forgotten
+    let mut metadata = wanted.metadata().clone();
+    if metadata.is_empty() {
+        metadata.insert(OID.to_owned(), column.ty.oid.to_string());
+        metadata.insert(TYPMOD.to_owned(), column.ty.typmod.to_string());
+    }
+    Ok(expr.alias_with_metadata(name, Some(FieldMetadata::from(metadata))))
 }
 
 /// A plan being built, and where in it the query's columns lie.

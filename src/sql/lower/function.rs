@@ -20,7 +20,7 @@ use crate::sql::image::{self, Proc};
 use crate::sql::kernel::{Arg, Call, Env, Kernel, scalar};
 
 /// A row of pg_proc with its kernel, or a kernel that no row has (a comparison key).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct KernelFunction {
     name: String,
     /// 0 for what is not in pg_proc.
@@ -168,6 +168,26 @@ fn raises_nothing(source: &str) -> bool {
             | "float8out"
             | "numeric_out"
     )
+}
+
+/// All that tells it from another, the same each time: the metadata of a field has no order.
+impl std::fmt::Debug for KernelFunction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let lies = shape(self.result.data_type());
+        write!(f, "{}/{} {:?} {:?} {lies}", self.name, self.oid, self.types, self.result_type)
+    }
+}
+
+/// A type without the metadata of its fields.
+pub(super) fn shape(data_type: &DataType) -> String {
+    match data_type {
+        DataType::List(item) => format!("[{}]", shape(item.data_type())),
+        DataType::Struct(fields) => {
+            let fields = fields.iter().map(|f| format!("{:?} {}", f.name(), shape(f.data_type())));
+            format!("({})", fields.collect::<Vec<_>>().join(", "))
+        }
+        other => format!("{other:?}"),
+    }
 }
 
 impl PartialEq for KernelFunction {

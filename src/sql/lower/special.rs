@@ -25,7 +25,7 @@ use crate::sql::kernel::{Arg, Call, Env};
 use crate::sql::numeric::Numeric;
 
 /// One of them, with the type of what it gives.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Special {
     name: &'static str,
     pub(super) op: Op,
@@ -103,6 +103,15 @@ pub(super) fn lie(expr: Expr, ty: Ty, from: &DataType, to: &DataType) -> Expr {
         return Expr::Literal(value, metadata.clone());
     }
     Special::call(Op::Lie(ty), pgtype::field("relabel", ty, to.clone()), vec![expr])
+}
+
+/// The same each time, as [`function::KernelFunction`]'s.
+impl std::fmt::Debug for Special {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut names: Vec<_> = self.result.metadata().iter().collect();
+        names.sort();
+        write!(f, "{:?} {} {names:?}", self.op, function::shape(self.result.data_type()))
+    }
 }
 
 pub(super) fn of_udf(udf: &ScalarUDF) -> Option<&Special> {
