@@ -11,7 +11,14 @@ use crate::sql::numeric::Numeric;
 /// Brackets and operators within each other.
 const DEPTH_MAX: usize = 200;
 
+const TEXT_BYTES_MAX: usize = 8 << 10;
+
 pub(super) fn parse(text: &str) -> Result<Path> {
+    // a chain of operators is as deep as it is long
+    if text.len() > TEXT_BYTES_MAX {
+        let text = format!("a jsonpath longer than {TEXT_BYTES_MAX} bytes is not supported");
+        return Err(Error::new(ErrorKind::TooComplex, text));
+    }
     let mut parser = Parser { tokens: lex(text)?, at: 0, depth: 0, filters: 0, subscripts: 0 };
     if parser.tokens.len() == 1 {
         let text = format!("invalid input syntax for type jsonpath: \"{text}\"");
