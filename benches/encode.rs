@@ -26,7 +26,7 @@ fn encode(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(name);
         group.throughput(Throughput::Elements(ROWS as u64));
         for format in [Format::Text, Format::Binary] {
-            let style = Style { time_zone: chrono_tz::Europe::Berlin };
+            let style = Style::of(chrono_tz::Europe::Berlin);
             let mut encoder =
                 RowEncoder::new(schema.clone(), &[format], &style).expect("every type here has both formats");
             // Grown once, as a connection's buffer is.

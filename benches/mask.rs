@@ -92,7 +92,7 @@ fn planned(
 fn masks(criterion: &mut Criterion) {
     let policies = policies();
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let style = Style { time_zone: chrono_tz::UTC };
+    let style = Style::of(chrono_tz::UTC);
     for (name, distinct) in [("all values differ", ROWS), ("a hundred values", 100)] {
         let mut group = criterion.benchmark_group(name);
         group.throughput(Throughput::Elements(ROWS as u64));

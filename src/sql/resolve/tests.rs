@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::formats::postgres;
 use crate::pgtype::{self, Ty};
 use crate::sql::expr::{ColumnId, Expr, Kind};
-use crate::sql::image::CastContext;
 use crate::sql::kernel::Env;
 
 fn ty(name: &str) -> Ty {
