@@ -13,11 +13,12 @@ mod guard;
 mod order;
 mod push;
 mod relation;
-mod same;
 mod select;
+mod semi;
 mod series;
 mod setop;
 mod special;
+mod subquery;
 #[cfg(test)]
 mod tests;
 mod unnest;
@@ -26,13 +27,11 @@ mod window;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use datafusion::common::Column;
 use datafusion::common::metadata::FieldMetadata;
-use datafusion::common::{Column, ExprSchema};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 
 pub(crate) use function::KernelFunction;
-pub(crate) use same::same;
 
 use super::expr::{ColumnId, Expr as Typed, Kind};
 use super::image::Proc;
@@ -47,8 +46,15 @@ pub(crate) type SessionFunctions<'a> = dyn Fn(&Proc) -> Option<Arc<ScalarUDF>> +
 /// The plan of `query`. Its columns stand in the order of `query.columns` under names of no meaning, each with the metadata
 /// by which its type is known.
 pub(crate) fn lower(query: &Query, functions: &SessionFunctions<'_>) -> Result<LogicalPlan> {
-    let mut lower =
-        Lower { functions, ctes: HashMap::new(), recursive: HashMap::new(), outer: vec![], names: HashSet::new(), theirs: HashSet::new() };
+    let mut lower = Lower {
+        functions,
+        ctes: HashMap::new(),
+        recursive: HashMap::new(),
+        outer: vec![],
+        reached: vec![],
+        names: HashSet::new(),
+        theirs: HashSet::new(),
+    };
     let flow = lower.query(query)?;
     let columns = query.columns.iter().map(|column| {
         let found = Expr::Column(flow.column(column.id)?.clone());
@@ -96,12 +102,8 @@ impl Flow {
     fn find(&self, expr: &Typed) -> Option<&Column> {
         match &expr.kind {
             Kind::Column(id) => self.columns.get(id),
-            _ => self.computed.iter().find(|(known, _)| same(known, expr)).map(|(_, column)| column),
+            _ => self.computed.iter().find(|(known, _)| known == expr).map(|(_, column)| column),
         }
-    }
-
-    fn data_type(&self, column: &Column) -> Result<DataType> {
-        Ok(self.plan.schema().field_from_column(column)?.data_type().clone())
     }
 
     fn map(self, change: impl FnOnce(LogicalPlan) -> Result<LogicalPlan>) -> Result<Self> {
@@ -116,6 +118,8 @@ struct Lower<'a> {
     recursive: HashMap<CteId, relation::Rounds>,
     /// The queries around the one that is lowered, the outermost first.
     outer: Vec<Flow>,
+    /// Conditions under which the expression that is lowered is asked for, over the rows of the innermost flow.
+    reached: Vec<Expr>,
     /// Every qualifier and column name given so far.
     names: HashSet<String>,
     /// Names of tables' own columns, which no given one may be.

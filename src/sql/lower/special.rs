@@ -76,17 +76,22 @@ pub(super) enum Op {
     Ordinals,
     /// A list of nothing becomes a list of one NULL.
     Padded,
+    /// True.
+    Fence,
 }
 
 impl Special {
     pub(super) fn call(op: Op, result: Field, arguments: Vec<Expr>) -> Expr {
-        let special = Self {
-            name: op.name(),
-            op,
-            result: Arc::new(result),
-            signature: Signature::user_defined(Volatility::Immutable),
-        };
+        let signature = Signature::user_defined(Volatility::Immutable);
+        let special = Self { name: op.name(), op, result: Arc::new(result), signature };
         ScalarUDF::new_from_impl(special).call(arguments)
+    }
+
+    /// Of no arguments, computed for each row.
+    pub(super) fn volatile(op: Op, result: Field) -> Expr {
+        let signature = Signature::nullary(Volatility::Volatile);
+        let special = Self { name: op.name(), op, result: Arc::new(result), signature };
+        ScalarUDF::new_from_impl(special).call(vec![])
     }
 }
 
@@ -129,7 +134,8 @@ pub(super) fn can_raise(udf: &ScalarUDF) -> bool {
             | Op::Lie(_)
             | Op::Grouping(_)
             | Op::Ordinals
-            | Op::Padded,
+            | Op::Padded
+            | Op::Fence,
         ) => false,
         // the session's own functions
         None => true,
@@ -161,6 +167,7 @@ impl Op {
             Op::Grouping(_) => "grouping",
             Op::Ordinals => "ordinality",
             Op::Padded => "padded",
+            Op::Fence => "fence",
         }
     }
 }
@@ -184,6 +191,10 @@ impl ScalarUDFImpl for Special {
 
     fn coerce_types(&self, types: &[DataType]) -> DataFusionResult<Vec<DataType>> {
         Ok(types.to_vec())
+    }
+
+    fn is_strict(&self) -> bool {
+        matches!(self.op, Op::Flag | Op::Truth | Op::Field(_) | Op::Subscript | Op::Lie(_) | Op::Bound(_))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
@@ -315,6 +326,7 @@ impl Input<'_> {
             }
             Op::Ordinals => array::ordinals(self),
             Op::Padded => array::padded(self),
+            Op::Fence => Ok(Arc::new(BooleanArray::from(vec![true; self.rows]))),
         }
     }
 

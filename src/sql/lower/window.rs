@@ -2,17 +2,15 @@
 
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
-use datafusion::logical_expr::{
-    Expr as Lowered, LogicalPlanBuilder, WindowFrame, WindowFrameBound, WindowFrameUnits,
-};
+use datafusion::logical_expr::{Expr as Lowered, LogicalPlanBuilder, WindowFrame, WindowFrameBound, WindowFrameUnits};
 
+use super::aggregate::filtered_arguments;
 use super::order::key_of;
-use super::same::sorted_alike;
 use super::select::found;
 use super::{Flow, Lower};
 use crate::error::{Error, Kind as ErrorKind, Result};
-use crate::sql::functions;
 use crate::sql::expr::{Bound, Exclude, Expr, Frame, FrameUnits, Kind, Window};
+use crate::sql::functions;
 
 impl<'a> Lower<'a> {
     pub(super) fn windows(&mut self, flow: Flow, above: &[&'a Expr]) -> Result<Flow> {
@@ -28,7 +26,8 @@ impl<'a> Lower<'a> {
             let Kind::Window(window) = &e.kind else { continue };
             let name = self.fresh(window.proc.name);
             let call = self.window(&mut flow, window, e)?.alias(&name);
-            match nodes.iter_mut().find(|(known, _)| sorted_alike(known, window)) {
+            match nodes.iter_mut().find(|(known, _)| known.partition == window.partition && known.order == window.order)
+            {
                 Some((_, calls)) => calls.push(call),
                 None => nodes.push((window, vec![call])),
             }
@@ -45,6 +44,7 @@ impl<'a> Lower<'a> {
     fn window(&mut self, flow: &mut Flow, window: &'a Window, e: &Expr) -> Result<Lowered> {
         let (args, types) = self.aggregate_arguments(flow, window.proc, &window.arguments)?;
         let filter = window.filter.as_ref().map(|f| self.expr(flow, f)).transpose()?;
+        let args = filtered_arguments(args, &types, filter.as_ref());
         let mut partition = vec![];
         for by in &window.partition {
             let value = self.expr(flow, by)?;
@@ -52,7 +52,8 @@ impl<'a> Lower<'a> {
         }
         let order = self.sort_keys(flow, &window.order)?;
         let frame = self.frame(flow, &window.frame, !order.is_empty(), e)?;
-        let fun = functions::window::window(window.proc, &types, (e.ty, e.data_type.clone())).map_err(|error| error.at(e.at))?;
+        let fun = functions::window::window(window.proc, &types, (e.ty, e.data_type.clone()))
+            .map_err(|error| error.at(e.at))?;
         let params = WindowFunctionParams {
             args,
             partition_by: partition,
