@@ -14,6 +14,7 @@ mod held;
 mod kept;
 pub(crate) mod known_columns;
 mod lanes;
+mod language;
 mod limits;
 mod machine;
 mod pace;

@@ -11,10 +11,12 @@ use crate::tree;
 const GROUND: [&str; 8] = ["document", "error", "glance", "secret", "shutdown", "telemetry", "threads", "types"];
 
 /// Module → the modules it may name besides the ground and itself.
-const MAY_SEE: [(&str, &[&str]); 14] = [
+const MAY_SEE: [(&str, &[&str]); 16] = [
     ("metastore", &[]),
     ("lake", &["metastore"]),
     ("formats", &[]),
+    ("pgtype", &["formats"]),
+    ("sql", &["formats", "pgtype"]),
     // `metastore`: `connect` hands it on to a lake, whose catalog it holds
     ("sources", &["lake", "formats", "metastore"]),
     ("policy", &[]),
@@ -22,7 +24,7 @@ const MAY_SEE: [(&str, &[&str]); 14] = [
     // answers what is stored: it never sees a catalog or a session
     ("reflection", &["lake", "policy", "metastore"]),
     // `sources`: world.rs connects what the catalog describes, write.rs hands rows to a lake's writer
-    ("engine", &["policy", "catalog", "reflection", "sources", "lake", "formats", "metastore"]),
+    ("engine", &["policy", "catalog", "reflection", "sources", "lake", "sql", "formats", "pgtype", "metastore"]),
     ("wire", &["engine", "formats"]),
     // `sources`: what a source's file says, and the client of a kind; never its tables
     ("ingest", &["sources", "lake", "formats", "metastore"]),
@@ -37,6 +39,8 @@ const EVERYTHING: &[&str] = &[
     "metastore",
     "lake",
     "formats",
+    "pgtype",
+    "sql",
     "sources",
     "policy",
     "catalog",

@@ -137,7 +137,7 @@ async fn what_would_make_large_values_asks_first() {
              FROM generate_series(1, 1) t(a)",
             "ERROR 54000",
         ),
-        ("SELECT cardinality(string_to_array(repeat('a,', 3000000), ','))", either),
+        ("SELECT cardinality(string_to_array(repeat('a,', 3000000), ','))", "3000001"),
         ("SELECT 'a' || NULL || 'b' IS NULL, 'a' || 1 || 'b', ARRAY[1] || 2", "t|a1b|{1,2}\n"),
     ];
     check(&all.map(|(sql, expect)| (sql.to_string(), expect))).await;

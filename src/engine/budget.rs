@@ -14,6 +14,7 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 
 use crate::error::{Error, Kind, Result};
+use crate::sql::kernel::{Memory, Reserved};
 
 /// Smaller results are not asked for: there are never many of them at once.
 pub(crate) const FREE_BYTES: usize = 256 << 10;
@@ -56,6 +57,27 @@ impl Budget {
 
     pub(crate) fn keep_constant(&self, bytes: usize) -> DataFusionResult<()> {
         self.constants.try_grow(bytes)
+    }
+}
+
+/// The language's kernels ask here.
+impl Memory for Budget {
+    fn reserve(&self, bytes: usize) -> Result<Box<dyn Reserved>> {
+        Ok(Box::new(Share(Self::reserve(self, "function", bytes)?)))
+    }
+}
+
+#[derive(Debug)]
+struct Share(MemoryReservation);
+
+impl Reserved for Share {
+    fn grow(&mut self, bytes: usize) -> Result<()> {
+        Ok(self.0.try_grow(bytes)?)
+    }
+
+    fn attach(self: Box<Self>, array: ArrayRef) -> Result<ArrayRef> {
+        self.0.try_resize(array.get_array_memory_size())?;
+        Ok(accounted(array, self.0)?)
     }
 }
 

@@ -46,6 +46,13 @@ pub fn scalar(view: &Arc<View>) -> Vec<Arc<ScalarUDF>> {
     bound.map(|bound| budgeted(Arc::new(ScalarUDF::new_from_impl(bound)))).collect()
 }
 
+/// Whether a function of that name answers from the session.
+pub(crate) fn is_of_session(name: &str) -> bool {
+    let families =
+        [definitions::FUNCTIONS, lookup::FUNCTIONS, privileges::FUNCTIONS, session::FUNCTIONS, text::FUNCTIONS];
+    families.into_iter().flatten().any(|function| function.name == name)
+}
+
 /// What an argument is read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Argument {

@@ -138,7 +138,7 @@ fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
 
 fn parse_tokens(sql: &str, tokens: Vec<TokenWithSpan>, limits: &Limits) -> Result<Vec<Statement>> {
     let dialect = metered::Metered::for_tokens(tokens.len());
-    let tokens = tokens::table_as_select(tokens);
+    let tokens = crate::sql::parse::order_using(tokens::table_as_select(tokens));
     let mut parser = Parser::new(&dialect).with_recursion_limit(limits.depth_max).with_tokens_with_locations(tokens);
     parser.parse_statements().map_err(|e| match e {
         ParserError::RecursionLimitExceeded if dialect.is_spent() => {

@@ -14,6 +14,8 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{self, OID};
+use crate::pgtype;
+use crate::sql::numeric::Numeric;
 
 /// The type of each parameter of `plan`, which was planned with `declared` and is not analysed yet. Their metadata is what
 /// the client is told.
@@ -76,12 +78,28 @@ pub(crate) fn bind(plan: LogicalPlan, parameters: &[FieldRef], values: Vec<Scala
         return Ok(plan);
     }
     let cast = parameters.iter().zip(values).map(|(field, value)| {
-        let value = if value.data_type() == *field.data_type() { value } else { value.cast_to(field.data_type())? };
-        let metadata = FieldMetadata::from(for_planning(field).metadata());
+        let value = match field.data_type() {
+            own if value.data_type() == *own => value,
+            // a numeric of any scale
+            DataType::Binary if pgtype::of_field(field)?.oid == pgtype::oid::NUMERIC => ordered_numeric(&value)?,
+            other => value.cast_to(other)?,
+        };
+        let metadata = FieldMetadata::from(field.metadata());
         Ok(ScalarAndMetadata::new(value, (!metadata.is_empty()).then_some(metadata)))
     });
     let values = cast.collect::<Result<Vec<_>>>()?;
     Ok(plan.with_param_values(ParamValues::List(values))?)
+}
+
+/// A decimal as the language's numeric.
+fn ordered_numeric(value: &ScalarValue) -> Result<ScalarValue> {
+    let number = match value {
+        ScalarValue::Decimal128(Some(digits), _, scale) => Some(Numeric::of_i128(*digits, *scale)),
+        ScalarValue::Decimal256(Some(digits), _, scale) => Some(Numeric::of_i256(*digits, *scale)),
+        null if null.is_null() => None,
+        other => return Err(Error::internal(format!("{} is no numeric", other.data_type()))),
+    };
+    Ok(ScalarValue::Binary(number.map(|number| number.encode())))
 }
 
 fn field(data_type: DataType) -> FieldRef {

@@ -17,6 +17,7 @@ use futures::future::try_join_all;
 
 use super::deep::Deep;
 use super::fingerprint::Question;
+use super::language::{self, Understood};
 use super::pace::pace;
 use super::resolver::{Reached, Resolver, Rights};
 use super::run::{self, Bounds};
@@ -70,18 +71,73 @@ pub(crate) enum Caching {
 }
 
 /// plan: names resolve to sealed tables, parameters get types.
-pub(crate) async fn plan(
-    shared: &Shared,
-    facts: &Arc<Facts>,
-    query: Deep<Query>,
-    declared: Vec<Option<FieldRef>>,
-) -> Result<Planned> {
+pub(crate) async fn plan(shared: &Shared, facts: &Arc<Facts>, asked: Asked) -> Result<Planned> {
     let facts = Arc::clone(facts);
     let limits = shared.config.statement.clone();
-    shared.planner.run(move |_, _| plan_now(facts, query.into_inner(), declared, &limits)).await
+    shared.planner.run(move |_, _| plan_now(facts, asked, &limits)).await
 }
 
-fn plan_now(facts: Arc<Facts>, mut query: Query, declared: Vec<Option<FieldRef>>, limits: &Limits) -> Result<Planned> {
+/// A query as it came.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) query: Deep<Query>,
+    pub(crate) told: Told,
+}
+
+/// What is known of a query beside its tree.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// What it was parsed from; empty where that is gone.
+    pub(crate) text: Arc<str>,
+    /// Types of `$1 …` as far as the client gave them.
+    pub(crate) declared: Vec<Option<FieldRef>>,
+    /// Columns that the rows are stored in; empty for rows that are shown.
+    pub(crate) into: Vec<FieldRef>,
+}
+
+fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits) -> Result<Planned> {
+    let Asked { query, told: asked } = asked;
+    let mut query = query.into_inner();
+    if !language::reads_no_table(&query) {
+        return plan_older(facts, query, asked.declared, limits);
+    }
+    crate::sql::parse::corrected(&mut query);
+    let understood = understand_now(&facts, &query, &asked, limits);
+    match understood {
+        // what `sql` does not lower yet
+        Err(error) if matches!(error.kind(), Kind::Unsupported | Kind::Internal) => {
+            tracing::debug!(error = ?error, "planned by the older planner");
+            plan_older(facts, query, asked.declared, limits).map_err(|_| error)
+        }
+        done => done,
+    }
+}
+
+fn understand_now(facts: &Arc<Facts>, query: &Query, asked: &Told, limits: &Limits) -> Result<Planned> {
+    let state = facts.statement_state();
+    let rights = Rights::Session(facts.policy.clone());
+    let session = Some((&facts.world, facts.view.as_ref()));
+    let resolver = Resolver::new(&facts.world.catalog, rights, &state, &facts.search_path, session);
+    limits::check_expansion(query, limits, &|name| resolver.columns_of(name))?;
+    let Understood { plan, parameters, columns } =
+        language::understand(&resolver, query, &asked.text, &asked.declared, &asked.into, &state)?;
+    let reached = resolver.reached();
+    limits::check_plan(&plan, &reached.bodies, limits)?;
+    if columns.fields().len() > limits.columns_max {
+        let text = format!("target lists can have at most {} entries", limits.columns_max);
+        return Err(Error::new(Kind::TooManyColumns, text));
+    }
+    let (plan, reached) = (Arc::new(Deep::new(plan)), Arc::new(Deep::new(reached)));
+    Ok(Planned { plan, reached, parameters, columns, facts: Arc::clone(facts) })
+}
+
+/// DataFusion's own planner, for what `sql` does not lower yet.
+fn plan_older(
+    facts: Arc<Facts>,
+    mut query: Query,
+    declared: Vec<Option<FieldRef>>,
+    limits: &Limits,
+) -> Result<Planned> {
     dialect::rewrite(&mut query)?;
     let state = facts.statement_state();
     let resolver = || {

@@ -146,6 +146,28 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// The table of a name of one, two or three segments, and where it was found. `None`: a bare name that is nowhere.
+    pub(crate) fn find_path(&self, path: &[&str]) -> Result<Option<(TableName, Arc<dyn TableSource>)>> {
+        let name = match *path {
+            [table] => TableReference::bare(table.to_owned()),
+            [schema, table] => TableReference::partial(schema.to_owned(), table.to_owned()),
+            [catalog, schema, table] => TableReference::full(catalog.to_owned(), schema.to_owned(), table.to_owned()),
+            _ => {
+                let text = format!("improper qualified name (too many dotted names): {}", path.join("."));
+                return Err(Error::new(Kind::Syntax, text));
+            }
+        };
+        for candidate in self.candidates(&name)? {
+            if let Some(found) = self.lookup(&candidate)? {
+                return Ok(Some((candidate, found)));
+            }
+        }
+        match path {
+            [_] | [] => Ok(None),
+            [.., schema, table] => Err(undefined_table(&TableName::new(*schema, *table))),
+        }
+    }
+
     fn resolve(&self, name: &TableReference) -> Result<Arc<dyn TableSource>> {
         for candidate in self.candidates(name)? {
             if let Some(found) = self.lookup(&candidate)? {

@@ -13,6 +13,7 @@ use super::{Shared, functions};
 use crate::catalog::visible::{Circumstances, View};
 use crate::error::{Error, Kind, Result};
 use crate::policy::{Principal, SessionPolicy};
+use crate::sql::kernel::{DateOrder, DateOutput, DateStyle, Env, IntervalStyle};
 
 /// Derived from one world and one version of the session's settings.
 #[derive(Debug)]
@@ -51,6 +52,7 @@ impl Facts {
         let view = Arc::new(View::of(&world.catalog, &world.policies, &policy, about));
         let mut config = base_state().config().clone().with_target_partitions(shared.partitions);
         config.options_mut().execution.time_zone = Some(settings.time_zone().name().to_string());
+        config.options_mut().extensions.insert(environment(settings, shared.config.statement.value_bytes_max));
         let mut state = SessionStateBuilder::new_from_existing(base_state())
             .with_config(config)
             .with_runtime_env(Arc::clone(&shared.runtime))
@@ -80,9 +82,50 @@ impl Facts {
     pub(crate) fn statement_state(&self) -> SessionState {
         let mut state = self.state.clone();
         let budget = Budget::new(&state.runtime_env().memory_pool, self.value_bytes_max);
-        state.config_mut().options_mut().extensions.insert(budget);
+        let options = state.config_mut().options_mut();
+        options.extensions.insert(budget.clone());
+        if let Some(env) = options.extensions.get::<Env>() {
+            let now = super::micros_now();
+            let value_bytes_max = self.value_bytes_max;
+            let budget = crate::sql::kernel::Budget { value_bytes_max, memory: Some(Arc::new(budget)) };
+            let env = Env { now, statement_now: now, budget, ..env.clone() };
+            options.extensions.insert(env);
+        }
         state.mark_start_execution();
         state
+    }
+}
+
+/// What of the settings a function may depend on.
+fn environment(settings: &Settings, value_bytes_max: usize) -> Env {
+    let value = |name: &str| settings.get(name).unwrap_or_default().to_ascii_lowercase();
+    let style = value("datestyle");
+    let is = |word: &str| style.split(',').any(|part| part.trim() == word);
+    let output = match () {
+        () if is("sql") => DateOutput::Sql,
+        () if is("postgres") => DateOutput::Postgres,
+        () if is("german") => DateOutput::German,
+        () => DateOutput::Iso,
+    };
+    let order = match () {
+        () if is("dmy") => DateOrder::Dmy,
+        () if is("ymd") => DateOrder::Ymd,
+        () => DateOrder::Mdy,
+    };
+    let interval_style = match value("intervalstyle").as_str() {
+        "postgres_verbose" => IntervalStyle::PostgresVerbose,
+        "sql_standard" => IntervalStyle::SqlStandard,
+        "iso_8601" => IntervalStyle::Iso8601,
+        _ => IntervalStyle::Postgres,
+    };
+    Env {
+        time_zone: settings.time_zone(),
+        date_style: DateStyle { output, order },
+        interval_style,
+        extra_float_digits: value("extra_float_digits").parse().unwrap_or(1),
+        bytea_escape: value("bytea_output") == "escape",
+        budget: crate::sql::kernel::Budget { value_bytes_max, memory: None },
+        ..Env::plain()
     }
 }
 

@@ -8,18 +8,18 @@ use std::time::{Duration, Instant};
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
-use datafusion::sql::sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Statement, Value};
+use datafusion::sql::sqlparser::ast::{Expr, SelectItem, SetExpr, Statement};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Record;
 use super::deep::{Deep, on_big_stack};
 use super::kept::{Held, Kept, KeptLimits};
-use super::pipeline::{self, Caching, Planned};
+use super::pipeline::{self, Asked, Caching, Planned, Told};
 use super::run::{self, Bounds, Rows};
 use super::session::{Facts, Identity};
 use super::settings::Settings;
-use super::statement::{Admitted, Name, admit};
+use super::statement::{Admitted, admit};
 use super::stop::Stop;
 use super::{Engine, limits, micros_now, write};
 use crate::error::{Error, Kind, Result};
@@ -346,7 +346,7 @@ impl Session {
             None => Ok(Arc::new(Prepared::without_rows(None, text))),
             Some(admitted) => {
                 let is_query = matches!(*admitted, Admitted::Query(_));
-                let prepared = self.prepare_admitted(admitted, declared, text).await?;
+                let prepared = self.prepare_admitted(admitted, declared, text, sql).await?;
                 if is_query && oids.is_empty() {
                     self.kept.remember(sql, &prepared);
                 }
@@ -360,6 +360,7 @@ impl Session {
         admitted: Deep<Admitted>,
         declared: Vec<Option<FieldRef>>,
         text: Text,
+        sql: &str,
     ) -> Result<Arc<Prepared>> {
         let failed = self.status == TransactionStatus::Failed;
         if failed && !matches!(*admitted, Admitted::Commit | Admitted::Rollback) {
@@ -367,7 +368,7 @@ impl Session {
         }
         let (query, declared) = match &*admitted {
             Admitted::Query(query) => (query, declared),
-            Admitted::Insert { table, columns, query } => (query, self.insert_types(table, columns, query, declared)?),
+            Admitted::Insert { query, .. } => (query, declared),
             Admitted::CreateTableAs { query, .. } => (query, declared),
             Admitted::Show(name) => {
                 let columns = Some(self.show(name)?.schema());
@@ -382,7 +383,9 @@ impl Session {
         };
         let facts = self.facts()?;
         let query = on_big_stack(|| Deep::new(query.as_ref().clone()));
-        let planned = pipeline::plan(&self.engine.shared, &facts, query, declared).await?;
+        let into = self.stored_in(&admitted)?;
+        let asked = Asked { query, told: Told { text: sql.into(), declared, into } };
+        let planned = pipeline::plan(&self.engine.shared, &facts, asked).await?;
         let parameters = planned.parameters.iter().map(|f| Ok(postgres::pg_type(f)?.oid)).collect::<Result<_>>()?;
         let columns = matches!(*admitted, Admitted::Query(_)).then(|| Arc::clone(&planned.columns));
         if let Some(columns) = &columns {
@@ -396,37 +399,23 @@ impl Session {
         }))
     }
 
-    /// `INSERT … VALUES ($1, $2)`: a parameter standing alone has its column's type.
-    fn insert_types(
-        &mut self,
-        table: &Name,
-        columns: &[String],
-        query: &Query,
-        mut declared: Vec<Option<FieldRef>>,
-    ) -> Result<Vec<Option<FieldRef>>> {
-        let SetExpr::Values(values) = query.body.as_ref() else { return Ok(declared) };
+    /// The columns of the table that an INSERT's rows go to, in the order of its query's. Empty for other statements.
+    fn stored_in(&mut self, admitted: &Admitted) -> Result<Vec<FieldRef>> {
+        let Admitted::Insert { table, columns, .. } = admitted else { return Ok(vec![]) };
         let facts = self.facts()?;
         let (entry, _) = write::target(&facts, table, Action::Insert)?;
         let schema = write::insertable(&facts, entry)?;
-        for row in &values.rows {
-            for (at, expr) in row.content.iter().enumerate() {
-                let Expr::Value(v) = expr else { continue };
-                let Value::Placeholder(id) = &v.value else { continue };
-                let column = match columns.get(at) {
-                    Some(name) => schema.field_with_name(name).ok(),
-                    None => schema.fields().get(at).map(AsRef::as_ref),
-                };
-                let number = id.trim_start_matches('$').parse::<usize>().ok().filter(|n| *n <= 65_535);
-                if let (Some(column), Some(number @ 1..)) = (column, number) {
-                    if declared.len() < number {
-                        declared.resize(number, None);
-                    }
-                    declared[number - 1]
-                        .get_or_insert_with(|| Arc::new(column.clone().with_name(id).with_nullable(true)));
-                }
-            }
+        if columns.is_empty() {
+            return Ok(schema.fields().to_vec());
         }
-        Ok(declared)
+        let named = |name: &String| {
+            let missing = || {
+                let text = format!("column \"{name}\" of relation \"{}\" does not exist", table.table);
+                Error::new(Kind::UndefinedColumn, text)
+            };
+            schema.fields().find(name).map(|(_, field)| Arc::clone(field)).ok_or_else(missing)
+        };
+        columns.iter().map(named).collect()
     }
 
     async fn answer(
@@ -550,7 +539,12 @@ impl Session {
         // the client decoded its parameters by the types it was told
         let types = prepared.parameters.iter().enumerate().map(|(i, oid)| declared_field(i + 1, *oid));
         let types = types.collect::<Result<Vec<_>>>()?;
-        let planned = pipeline::plan(&self.engine.shared, &facts, query, types).await?;
+        let into = match prepared.admitted.as_deref() {
+            Some(admitted) => self.stored_in(admitted)?,
+            None => vec![],
+        };
+        let asked = Asked { query, told: Told { text: "".into(), declared: types, into } };
+        let planned = pipeline::plan(&self.engine.shared, &facts, asked).await?;
         if let Some(columns) = &prepared.columns
             && !same_types(columns, &planned.columns)
         {
@@ -576,7 +570,7 @@ impl Session {
             declared_field(i + 1, oid)
         });
         let declared = declared.collect::<Result<Vec<_>>>()?;
-        let prepared = self.prepare_admitted(statement, declared, Text::of(text)).await?;
+        let prepared = self.prepare_admitted(statement, declared, Text::of(text), "").await?;
         self.keep(name, prepared)
     }
 
@@ -612,7 +606,7 @@ impl Session {
         let list = on_big_stack(|| Deep::new(given.to_vec()));
         let parse = move |_: &Stop, _: &Handle| select(list.into_inner()).map(Deep::new);
         let admitted = self.engine.shared.planner.run(parse).await?;
-        let query = self.prepare_admitted(admitted, vec![], Text::of("EXECUTE")).await?;
+        let query = self.prepare_admitted(admitted, vec![], Text::of("EXECUTE"), "").await?;
         let bounds = Bounds { cancel: CancellationToken::new(), deadline: self.deadline() };
         let ready = self.ready(&query, vec![], Caching::Never, &bounds).await?;
         let record = Record::new(self.identity.principal.user(), "execute", 0, 0);

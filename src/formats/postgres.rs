@@ -18,7 +18,6 @@ mod tests;
 mod types;
 
 pub use encode::{RowEncoder, text, texts};
-pub(crate) use mapping::trims;
 pub use mapping::{enum_field, field, parameter_type, pg_type, text_is_binary};
 pub(crate) use nested::{Quotes, quote};
 pub use parameter::decode_parameter;

@@ -85,7 +85,51 @@ pub(super) fn judge(kind: Kind) -> Verdict {
         | Kind::DuplicateCursor
         | Kind::Protocol
         | Kind::IdleTimeout
-        | Kind::IdleInTransaction => Verdict::Stop,
+        | Kind::IdleInTransaction
+        | Kind::AmbiguousFunction
+        | Kind::AmbiguousParameter
+        | Kind::AmbiguousAlias
+        | Kind::CannotCoerce
+        | Kind::Collation
+        | Kind::Windowing
+        | Kind::Recursion
+        | Kind::InvalidColumnReference
+        | Kind::WrongObjectType
+        | Kind::InvalidName
+        | Kind::TooManyArguments
+        | Kind::NotInState
+        | Kind::NullNotAllowed
+        | Kind::Substring
+        | Kind::FrameOffset
+        | Kind::NtileArgument
+        | Kind::NthValueArgument
+        | Kind::InvalidEscapeCharacter
+        | Kind::InvalidEscapeSequence
+        | Kind::StringLengthMismatch
+        | Kind::InvalidRegex
+        | Kind::LogArgument
+        | Kind::PowerArgument
+        | Kind::WidthBucketArgument
+        | Kind::LimitValue
+        | Kind::OffsetValue
+        | Kind::SampleArgument
+        | Kind::ArraySubscript
+        | Kind::DuplicateJsonKey
+        | Kind::InvalidJsonArgument
+        | Kind::InvalidJson
+        | Kind::JsonSubscript
+        | Kind::MoreThanOneJsonItem
+        | Kind::NoJsonItem
+        | Kind::NonNumericJsonItem
+        | Kind::NonUniqueJsonKeys
+        | Kind::SingletonJsonItem
+        | Kind::JsonArrayNotFound
+        | Kind::JsonMemberNotFound
+        | Kind::JsonNumberNotFound
+        | Kind::JsonObjectNotFound
+        | Kind::JsonScalarRequired
+        | Kind::EscapeCharacterUse
+        | Kind::DataException => Verdict::Stop,
     }
 }
 

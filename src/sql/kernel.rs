@@ -28,6 +28,7 @@ use arrow::datatypes::{
     IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type, UInt64Type,
 };
 use chrono_tz::Tz;
+use datafusion::common::ScalarValue;
 
 use super::numeric::Numeric;
 use crate::error::{Error, Kind, Result};
@@ -77,7 +78,25 @@ pub(crate) struct Env {
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     pub(crate) value_bytes_max: usize,
+    /// `None` where nobody runs a statement.
+    pub(crate) memory: Option<Arc<dyn Memory>>,
 }
+
+/// A statement's share of the memory pool.
+pub(crate) trait Memory: std::fmt::Debug + Send + Sync {
+    /// 53200 where the pool has not so much left.
+    fn reserve(&self, bytes: usize) -> Result<Box<dyn Reserved>>;
+}
+
+/// Bytes of the pool, given back when it is dropped.
+pub(crate) trait Reserved: Send {
+    fn grow(&mut self, bytes: usize) -> Result<()>;
+    /// The same array; the bytes are given back when its last slice is gone.
+    fn attach(self: Box<Self>, array: ArrayRef) -> Result<ArrayRef>;
+}
+
+/// Results smaller than this are not asked for, and larger ones in steps of it: there are never many at once.
+const FREE_BYTES: usize = 256 << 10;
 
 impl Budget {
     /// 54000 for one value larger than a value may be. To be asked before it is made.
@@ -87,6 +106,45 @@ impl Budget {
         }
         let text = format!("a function would make a value larger than {} bytes", self.value_bytes_max);
         Err(Error::new(Kind::TooLarge, text))
+    }
+}
+
+/// Bytes of values that are being made, asked for step by step.
+struct Growing<'a> {
+    budget: &'a Budget,
+    bytes: usize,
+    asked: usize,
+    reserved: Option<Box<dyn Reserved>>,
+}
+
+impl<'a> Growing<'a> {
+    fn new(budget: &'a Budget) -> Self {
+        Self { budget, bytes: 0, asked: FREE_BYTES, reserved: None }
+    }
+
+    fn add(&mut self, bytes: usize) -> Result<()> {
+        self.bytes += bytes;
+        if self.bytes <= self.asked {
+            return Ok(());
+        }
+        self.budget.value(bytes)?;
+        fits_offsets(self.bytes)?;
+        let Some(memory) = &self.budget.memory else { return Ok(()) };
+        // builders double what they hold
+        let step = self.bytes.saturating_sub(self.asked).max(self.asked);
+        match &mut self.reserved {
+            Some(reserved) => reserved.grow(step)?,
+            None => self.reserved = Some(memory.reserve(self.asked + step)?),
+        }
+        self.asked += step;
+        Ok(())
+    }
+
+    fn finish(self, array: ArrayRef) -> Result<ArrayRef> {
+        match self.reserved {
+            Some(reserved) => reserved.attach(array),
+            None => Ok(array),
+        }
     }
 }
 
@@ -101,7 +159,7 @@ impl Env {
             statement_now: 0,
             extra_float_digits: 1,
             bytea_escape: false,
-            budget: Budget { value_bytes_max: 64 << 20 },
+            budget: Budget { value_bytes_max: 64 << 20, memory: None },
         }
     }
 
@@ -415,20 +473,18 @@ impl<'a> Read<'a> for &'a str {
 
 fn strings<S: AsRef<str>>(values: impl Iterator<Item = Result<Option<S>>>, call: &Call<'_>) -> Result<ArrayRef> {
     let mut builder = StringBuilder::with_capacity(call.rows, call.rows * 8);
-    let mut bytes = 0usize;
+    let mut growing = Growing::new(&call.env.budget);
     for value in values {
         match value? {
             Some(value) => {
                 let value = value.as_ref();
-                call.env.budget.value(value.len())?;
-                bytes += value.len();
-                fits_offsets(bytes)?;
+                growing.add(value.len())?;
                 builder.append_value(value);
             }
             None => builder.append_null(),
         }
     }
-    Ok(Arc::new(builder.finish()))
+    growing.finish(Arc::new(builder.finish()))
 }
 
 /// Arrow counts the bytes of one array in an i32.
@@ -480,20 +536,18 @@ pub(crate) enum Bytes<'a> {
 
 fn binaries<B: AsRef<[u8]>>(values: impl Iterator<Item = Result<Option<B>>>, call: &Call<'_>) -> Result<ArrayRef> {
     let mut builder = BinaryBuilder::with_capacity(call.rows, call.rows * 8);
-    let mut bytes = 0usize;
+    let mut growing = Growing::new(&call.env.budget);
     for value in values {
         match value? {
             Some(value) => {
                 let value = value.as_ref();
-                call.env.budget.value(value.len())?;
-                bytes += value.len();
-                fits_offsets(bytes)?;
+                growing.add(value.len())?;
                 builder.append_value(value);
             }
             None => builder.append_null(),
         }
     }
-    Ok(Arc::new(builder.finish()))
+    growing.finish(Arc::new(builder.finish()))
 }
 
 impl Write for Vec<u8> {
@@ -606,10 +660,12 @@ impl Write for ArrayRef {
         let DataType::List(item) = call.result.data_type() else {
             return Err(Error::internal(format!("an array was made for {}", call.result.data_type())));
         };
+        let mut growing = Growing::new(&call.env.budget);
         let (mut lists, mut lengths, mut valid) =
             (vec![], Vec::with_capacity(call.rows), Vec::with_capacity(call.rows));
         for value in values {
             let value = value?;
+            growing.add(value.as_ref().map_or(0, |list| list.get_buffer_memory_size()))?;
             valid.push(value.is_some());
             lengths.push(value.as_ref().map_or(0, |list| list.len()));
             lists.extend(value.filter(|list| !list.is_empty()));
@@ -620,7 +676,8 @@ impl Write for ArrayRef {
             false => concat(&parts)?,
         };
         let offsets = OffsetBuffer::from_lengths(lengths);
-        Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, elements, Some(NullBuffer::from(valid)))?))
+        let list = ListArray::try_new(Arc::clone(item), offsets, elements, Some(NullBuffer::from(valid)))?;
+        growing.finish(Arc::new(list))
     }
 }
 
@@ -638,5 +695,13 @@ impl<'a> Read<'a> for Record<'a> {
     }
     fn value(column: &Self::Column, row: usize) -> Self {
         Record { of: column, row }
+    }
+}
+
+/// One value of an array. DataFusion's own way forgets the metadata of an array's items, by which their type is known.
+pub(crate) fn scalar(array: &ArrayRef, row: usize) -> datafusion::common::Result<ScalarValue> {
+    match array.as_list_opt::<i32>() {
+        Some(list) => Ok(ScalarValue::List(Arc::new(list.slice(row, 1)))),
+        None => ScalarValue::try_from_array(array, row),
     }
 }

@@ -31,13 +31,12 @@ use datafusion::common::Column;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 
-pub(crate) use function::KernelFunction;
+pub(crate) use function::follows_settings;
 
 use super::expr::{ColumnId, Expr as Typed, Kind};
 use super::image::Proc;
 use super::query::{self, Cte, CteId, Query};
 use crate::error::{Error, Result};
-use crate::formats::postgres::{OID, TYPMOD};
 use crate::pgtype;
 
 /// What only the session knows how to compute (catalog functions, settings): `None` for all others.
@@ -70,14 +69,14 @@ pub(crate) fn lower(query: &Query, functions: &SessionFunctions<'_>) -> Result<L
 fn typed(expr: Expr, column: &query::Column, flow: &Flow) -> Result<Expr> {
     let (_, field) = expr.to_field(flow.plan.schema())?;
     let name = field.name().clone();
-    if pgtype::of_field(&field).is_ok_and(|ty| ty == column.ty) {
+    let wanted = pgtype::field(&name, column.ty, field.data_type().clone());
+    if field.metadata() == wanted.metadata() {
         return Ok(match &expr {
             Expr::Column(c) if c.relation.is_none() => expr,
             _ => expr.alias(name),
         });
     }
-    let metadata = [(OID.to_owned(), column.ty.oid.to_string()), (TYPMOD.to_owned(), column.ty.typmod.to_string())];
-    Ok(expr.alias_with_metadata(name, Some(FieldMetadata::from(std::collections::HashMap::from(metadata)))))
+    Ok(expr.alias_with_metadata(name, Some(FieldMetadata::from(wanted.metadata()))))
 }
 
 /// A plan being built, and where in it the query's columns lie.

@@ -1,5 +1,5 @@
-//! The expressions of a key. A function is known by its name: one registry serves all sessions, and a mask's function
-//! carries its arguments in its name.
+//! The expressions of a key. A function is known by its name and by all that its `Debug` tells: functions of the language
+//! share names, and a mask's function carries its arguments in its name.
 
 use arrow::datatypes::FieldRef;
 use datafusion::logical_expr::expr::{
@@ -10,6 +10,7 @@ use datafusion::logical_expr::expr::{
 use datafusion::logical_expr::{Expr, Volatility, WindowFrame, WindowFrameBound};
 
 use super::Writer;
+use crate::sql::lower;
 
 impl Writer<'_> {
     pub(super) fn expr(&mut self, expr: &Expr) -> Option<()> {
@@ -66,7 +67,14 @@ impl Writer<'_> {
             Expr::Cast(Cast { expr, field }) => self.cast("cast", expr, field),
             Expr::TryCast(TryCast { expr, field }) => self.cast("try cast", expr, field),
             Expr::ScalarFunction(ScalarFunction { func, args }) => {
-                self.function("function", func.name(), func.signature().volatility)?;
+                let volatility = match lower::follows_settings(func) {
+                    // the settings are in the key
+                    true => Volatility::Immutable,
+                    false => func.signature().volatility,
+                };
+                self.function("function", func.name(), volatility)?;
+                // functions of the language share names: their types and operators tell them apart
+                self.ink.debug(func.inner());
                 self.exprs(args)
             }
             Expr::AggregateFunction(call) => self.aggregate_function(call),
@@ -168,6 +176,7 @@ impl Writer<'_> {
     fn aggregate_function(&mut self, AggregateFunction { func, params }: &AggregateFunction) -> Option<()> {
         let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment } = params;
         self.function("aggregate", func.name(), func.signature().volatility)?;
+        self.ink.debug(func.inner());
         self.ink.flag(*distinct);
         self.ink.debug(null_treatment);
         self.exprs(args)?;
@@ -181,9 +190,11 @@ impl Writer<'_> {
         match fun {
             WindowFunctionDefinition::AggregateUDF(f) => {
                 self.function("aggregate over", f.name(), f.signature().volatility)?;
+                self.ink.debug(f.inner());
             }
             WindowFunctionDefinition::WindowUDF(f) => {
                 self.function("window", f.name(), f.signature().volatility)?;
+                self.ink.debug(f.inner());
             }
         }
         self.ink.flag(*distinct);

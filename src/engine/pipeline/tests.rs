@@ -148,7 +148,8 @@ impl Shop {
         let facts = Facts::new(self.engine.world(), &identity, &settings, shared).unwrap();
         let parsed = limits::parse(sql, &limits::Limits::default()).unwrap().pop().unwrap();
         let Admitted::Query(query) = admit(parsed).unwrap() else { panic!("a query") };
-        let planned = plan(shared, &Arc::new(facts), Deep::new(*query), vec![]).await.unwrap();
+        let asked = Asked { query: Deep::new(*query), told: Told::default() };
+        let planned = plan(shared, &Arc::new(facts), asked).await.unwrap();
         let bounds = Bounds { cancel: CancellationToken::new(), deadline: None };
         let ready = ready(shared, &planned, vec![], Caching::Never, &bounds).await;
         let ready = ready.unwrap_or_else(|e| panic!("{sql}: {e:?}"));

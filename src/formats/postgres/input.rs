@@ -250,8 +250,9 @@ pub(crate) fn oid(text: &str, name: &str) -> Result<u32> {
 pub(crate) fn tid(text: &str) -> Result<[u8; 6]> {
     let inner = trim(text).strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
     let (block, line) = inner.and_then(|inner| inner.split_once(',')).ok_or_else(|| invalid("tid", text))?;
-    let (block, line): (u32, u16) =
-        block.trim_start().parse().ok().zip(line.trim_start().parse().ok()).ok_or_else(|| invalid("tid", text))?;
+    // as an oid's, a negative block counts down from 2^32
+    let block = oid(block.trim_start(), "tid").ok().filter(|_| !block.ends_with(char::is_whitespace));
+    let (block, line): (u32, u16) = block.zip(line.trim_start().parse().ok()).ok_or_else(|| invalid("tid", text))?;
     let ([a, b, c, d], [e, f]) = (block.to_be_bytes(), line.to_be_bytes());
     Ok([a, b, c, d, e, f])
 }

@@ -77,11 +77,6 @@ pub fn text_is_binary(oid: u32) -> bool {
     types::by_oid(oid).is_some_and(|row| row.shape == Shape::Text)
 }
 
-/// Whether this is a numeric whose scale is not that of its values: they are shown without zeros at the end.
-pub(crate) fn trims(field: &Field) -> bool {
-    declared(field).is_some_and(|shown| shown.trims)
-}
-
 pub(crate) fn shown(field: &Field) -> Result<Shown> {
     declared(field).or_else(|| natural(field)).ok_or_else(|| {
         Error::unsupported(format!("column \"{}\": its type", field.name())).with_source(field.data_type().to_string())

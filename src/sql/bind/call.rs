@@ -41,6 +41,12 @@ impl Binder<'_> {
         {
             return Ok(special);
         }
+        if schema.is_none()
+            && image::procs(&name).is_empty()
+            && let Some(meant) = super::dialect::meaning(&name, function)
+        {
+            return self.expr(&meant, scope);
+        }
         self.check_clauses(function, at)?;
         let given = self.arguments(function, &name, scope)?;
         if function.over.is_some() {
@@ -390,6 +396,24 @@ impl Binder<'_> {
                     return Err(Error::new(Kind::UndefinedFunction, text).at(at));
                 }
                 Ok(Some(Expr::lying(Node::Extreme { of, greatest: name == "greatest" }, ty, data_type, at)))
+            }
+            // `position(a IN b)` is the only form
+            "position" if arguments.len() > 1 => {
+                Err(syntax_error(",", arguments.first().map_or(0, |first| self.after(*first))))
+            }
+            "normalize" if arguments.len() == 2 => {
+                let form = match arguments.as_slice() {
+                    [_, Ast::Identifier(form)] => super::name::folded(form),
+                    [_, other] => return Err(syntax_error(&other.to_string(), self.at_of(*other))),
+                    _ => String::new(),
+                };
+                if !matches!(form.as_str(), "nfc" | "nfd" | "nfkc" | "nfkd") {
+                    return Err(syntax_error(&form, arguments.get(1).map_or(0, |a| self.at_of(*a))));
+                }
+                let of = arguments.first().ok_or_else(|| Error::internal("no argument"))?;
+                let of = self.expr(of, scope)?;
+                let form = datafusion::common::ScalarValue::Utf8(Some(form.to_ascii_uppercase()));
+                self.call("normalize", vec![of, Expr::constant(form, Ty::TEXT, at)], at).map(Some)
             }
             "nullif" if arguments.len() == 2 => self.null_if(bind_all()?, at).map(Some),
             "row" => Ok(Some({

@@ -331,8 +331,7 @@ impl Binder<'_> {
         scope: &Scope<'_>,
     ) -> Result<Expr> {
         let at = self.at_of(whole);
-        let operand =
-            operand.map(|o| Ok::<_, Error>(cast::unknown_to_text(self.cx, self.expr(o, scope)?)?)).transpose()?;
+        let operand = operand.map(|o| cast::unknown_to_text(self.cx, self.expr(o, scope)?)).transpose()?;
         let (mut tests, mut results) = (vec![], vec![]);
         for when in conditions {
             tests.push(match &operand {
@@ -413,7 +412,7 @@ impl Binder<'_> {
     }
 
     pub(super) fn row(&self, items: &[Ast], at: usize, scope: &Scope<'_>) -> Result<Expr> {
-        let fields = items.iter().map(|item| Ok(cast::unknown_to_text(self.cx, self.expr(item, scope)?)?));
+        let fields = items.iter().map(|item| cast::unknown_to_text(self.cx, self.expr(item, scope)?));
         Ok(self.row_of_exprs(fields.collect::<Result<_>>()?, at))
     }
 

@@ -182,6 +182,10 @@ impl Binder<'_> {
                     targets.push(self.target(name, ast, scope, settle)?);
                 }
                 ast::SelectItem::ExprWithAlias { expr, alias } => {
+                    // two strings on one line are no literal and its alias
+                    if alias.quote_style == Some('\'') {
+                        return Err(syntax_error(&format!("'{}'", alias.value), self.at(alias.span)));
+                    }
                     targets.push(self.target(folded(alias), expr, scope, settle)?);
                 }
                 ast::SelectItem::ExprWithAliases { expr, .. } => {

@@ -141,7 +141,11 @@ impl Binder<'_> {
 
     /// `interval '1' day`, `interval(3) '…'`, `interval '1 day'`.
     pub(super) fn interval(&self, interval_ast: &ast::Interval, scope: &Scope<'_>) -> Result<Expr> {
-        let text = self.expr(&interval_ast.value, scope)?;
+        let Ast::Value(value) = interval_ast.value.as_ref() else {
+            return Err(syntax_error("interval", self.at_of(interval_ast.value.as_ref())));
+        };
+        let text = self.value(value)?;
+        let _ = scope;
         let at = text.at;
         let fields = match (&interval_ast.leading_field, &interval_ast.last_field) {
             (None, _) => None,

@@ -11,7 +11,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, Int64Array};
-use arrow::datatypes::{DataType, Field, FieldRef, Int16Type, Int32Type, Int64Type};
+use arrow::datatypes::{DataType, FieldRef, Int16Type, Int32Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::functions_aggregate::{count::count_udaf, min_max};
@@ -36,10 +36,10 @@ mod key;
 mod logical;
 mod ordered;
 mod single;
-mod state;
+pub(super) mod state;
 mod sum;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod variance;
 
 use extreme::{End, Extreme};

@@ -15,7 +15,7 @@ use crate::sql::image::Proc;
 use crate::sql::kernel::Kernel;
 
 pub(crate) use text::dimensions;
-pub(super) use text::{input, output};
+pub(super) use text::output;
 
 pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("array_in", text::array_in),

@@ -6,30 +6,25 @@
 //! `template` to_char, to_date, to_timestamp.
 
 mod age;
-mod arithmetic;
+pub(super) mod arithmetic;
 mod at_zone;
 mod cast;
 mod compare;
 mod extract;
 mod in_range;
-mod interval;
+pub(in crate::sql) mod interval;
 mod io;
 mod make;
 mod now;
 mod overlaps;
 mod scale;
 pub(crate) mod template;
-#[cfg(test)]
-mod tests;
 mod trunc;
 mod vector;
 
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::calendar::{self, DAY, END_STAMP_DAY, SECOND, Zone};
 use crate::sql::kernel::Kernel;
-
-pub(crate) use arithmetic::add;
-pub(crate) use scale::rounded;
 
 type Kernels = &'static [(&'static str, Kernel)];
 

@@ -6,6 +6,7 @@ mod change;
 mod compare;
 mod expand;
 mod object;
+mod path;
 mod populate;
 mod scalar;
 #[cfg(test)]
@@ -25,7 +26,6 @@ use crate::formats::postgres::input::json::{unescape, write_string};
 use crate::formats::postgres::input::{normal_json, valid_json};
 use crate::sql::kernel::{Call, Kernel};
 use access::Given;
-pub(in crate::sql) use write::{Writer, write_entry};
 
 /// Functions that recurse over a document refuse it beyond this depth.
 const RECURSION_MAX: usize = 1_000;
@@ -135,6 +135,21 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("jsonb_populate_recordset", |c| populate::recordset(c, Form::Jsonb, true, "jsonb_populate_recordset")),
     ("json_to_recordset", |c| populate::recordset(c, Form::Json, false, "json_to_recordset")),
     ("jsonb_to_recordset", |c| populate::recordset(c, Form::Jsonb, false, "jsonb_to_recordset")),
+    // --- jsonpath
+    ("jsonpath_in", |c| c.one(path::input)),
+    ("jsonpath_out", same),
+    ("jsonb_path_exists", |c| path::exists(c, false, false)),
+    ("jsonb_path_exists_tz", |c| path::exists(c, false, true)),
+    ("jsonb_path_exists_opr", |c| path::exists(c, true, false)),
+    ("jsonb_path_match", |c| path::matches(c, false, false)),
+    ("jsonb_path_match_tz", |c| path::matches(c, false, true)),
+    ("jsonb_path_match_opr", |c| path::matches(c, true, false)),
+    ("jsonb_path_query", |c| path::query(c, false)),
+    ("jsonb_path_query_tz", |c| path::query(c, true)),
+    ("jsonb_path_query_array", |c| path::query_array(c, false)),
+    ("jsonb_path_query_array_tz", |c| path::query_array(c, true)),
+    ("jsonb_path_query_first", |c| path::query_first(c, false)),
+    ("jsonb_path_query_first_tz", |c| path::query_first(c, true)),
 ];
 
 /// 22023, which nearly every refusal here is.

@@ -236,7 +236,7 @@ fn union(of: Of, a: &Set, b: &Set) -> Result<Set> {
     if apart {
         return Err(Error::new(Kind::DataException, "result of range union would not be contiguous"));
     }
-    Ok(value::set(of, [a.as_slice(), b.as_slice()].concat()))
+    Ok(value::hull(a, b))
 }
 
 fn minus(of: Of, a: &Set, b: &Set) -> Result<Set> {

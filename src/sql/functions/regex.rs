@@ -25,7 +25,7 @@ pub(super) mod similar;
 mod tests;
 mod tree;
 
-pub(super) use options::Options;
+pub(super) use options::{Options, Syntax};
 
 /// From and to, in bytes.
 pub(super) type Span = (usize, usize);

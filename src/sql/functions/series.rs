@@ -13,8 +13,9 @@ use chrono_tz::Tz;
 use num_bigint::BigInt;
 
 use super::array::value::nest;
+use super::datetime::arithmetic::add;
 use crate::error::{Error, Kind, Result};
-use crate::formats::postgres::calendar::{self, DAY};
+use crate::formats::postgres::calendar::{DAY, Zone};
 use crate::pgtype::{Ty, oid};
 use crate::sql::kernel::{Call, Env, Interval, Kernel, Stamp, Write};
 use crate::sql::numeric::{Numeric, power_of_ten};
@@ -120,10 +121,10 @@ impl Series {
             }
             Steps::Moments { next, stop, step, forward, zone } => {
                 let mut values = Vec::with_capacity(rows.min(BATCH_ROWS));
+                let zone = zone.map(Zone::new);
                 while let Some(at) = next.filter(|at| values.len() < rows && within(*at, *stop, *forward)) {
                     values.push(at);
-                    // the infinities stay where they are, and so would such a series
-                    *next = Some(if matches!(at, i64::MIN | i64::MAX) { at } else { plus(at, *step, *zone)? });
+                    *next = Some(add(at, *step, zone.as_ref())?);
                 }
                 Stamp::collect(values.into_iter().map(|at| Ok(Some(Stamp(at)))), &call)?
             }
@@ -238,32 +239,6 @@ fn numerics(start: Numeric, stop: Numeric, step: Numeric) -> Result<Steps> {
     };
     let (next, step) = (at(&from, from_scale, scale), at(&by, by_scale, scale));
     Ok(Steps::Numeric { first: Some(start), next, step, scale, left })
-}
-
-/// timestamp_pl_interval, and with a zone timestamptz_pl_interval: months and days move the local time.
-fn plus(at: i64, step: Interval, zone: Option<Tz>) -> Result<i64> {
-    let range = || Error::new(Kind::DateRange, "timestamp out of range");
-    let zone = zone.map(calendar::Zone::new);
-    let mut at = at;
-    if step.months != 0 || step.days != 0 {
-        let east = |at: i64| zone.as_ref().map_or(0, |zone| zone.offset(at.div_euclid(1_000_000)) * 1_000_000);
-        let local = at.checked_add(east(at)).ok_or_else(range)?;
-        let (days, time) = (local.div_euclid(DAY), local.rem_euclid(DAY));
-        let (year, month, day) = calendar::civil(days);
-        let months = i64::from(month) - 1 + i64::from(step.months);
-        let (year, month) = (year + months.div_euclid(12), months.rem_euclid(12) + 1);
-        let month = u32::try_from(month).map_err(|_| range())?;
-        let day = day.min(calendar::days_in_month(year, month));
-        let days = calendar::days_of(year, month, day) + i64::from(step.days);
-        let local = days.checked_mul(DAY).and_then(|days| days.checked_add(time)).ok_or_else(range)?;
-        at = match &zone {
-            Some(zone) => local - zone.offset_of_local(local.div_euclid(1_000_000)) * 1_000_000,
-            None => local,
-        };
-    }
-    let at = at.checked_add(step.micros).ok_or_else(range)?;
-    calendar::check_timestamp(at).map_err(|_| range())?;
-    Ok(at)
 }
 
 /// The series of every row as lists.

@@ -17,7 +17,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr::PhysicalExpr;
 
-use super::aggregate::aggregate;
+use super::aggregate;
+use super::aggregate::state::scalar;
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
 use crate::sql::image::{self, Proc};
@@ -33,7 +34,7 @@ pub(crate) fn window(
     result: (Ty, DataType),
 ) -> Result<WindowFunctionDefinition> {
     if proc.kind == image::Kind::Aggregate {
-        return Ok(WindowFunctionDefinition::AggregateUDF(aggregate(proc, arguments, result)?));
+        return Ok(WindowFunctionDefinition::AggregateUDF(aggregate::aggregate(proc, arguments, result)?));
     }
     let how = match proc.source.as_str() {
         "window_row_number" => How::Numbers(row_number_udwf()),
@@ -297,7 +298,7 @@ impl PartitionEvaluator for OfFrame {
             }
         };
         match range.contains(&place) {
-            true => ScalarValue::try_from_array(value(values)?, place),
+            true => scalar(value(values)?, place),
             false => null(),
         }
     }

@@ -17,8 +17,8 @@ use datafusion::logical_expr::{
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
 use crate::sql::functions;
-use crate::sql::image::Proc;
-use crate::sql::kernel::{Arg, Call, Env, Kernel};
+use crate::sql::image::{self, Proc};
+use crate::sql::kernel::{Arg, Call, Env, Kernel, scalar};
 
 /// A row of pg_proc with its kernel, or a kernel that no row has (a comparison key).
 #[derive(Clone, Debug)]
@@ -96,6 +96,33 @@ impl KernelFunction {
 /// The function of this node, if it is one of PostgreSQL's.
 pub(crate) fn of_udf(udf: &ScalarUDF) -> Option<&KernelFunction> {
     (udf.inner().as_ref() as &dyn Any).downcast_ref::<KernelFunction>()
+}
+
+/// A stable function whose answer follows the session's settings alone: neither the clock nor a catalog.
+pub(crate) fn follows_settings(udf: &ScalarUDF) -> bool {
+    let source = |function: &KernelFunction| image::proc(function.oid).map(|proc| proc.source.as_str());
+    of_udf(udf)
+        .is_some_and(|f| f.signature.volatility == Volatility::Stable && source(f).is_some_and(|s| !reads_clock(s)))
+}
+
+/// `now()` and its kin; and texts that may say `now` or `today`.
+fn reads_clock(source: &str) -> bool {
+    matches!(
+        source,
+        "now"
+            | "statement_timestamp"
+            | "clock_timestamp"
+            | "timeofday"
+            | "age/1386"
+            | "age/2059"
+            | "date_in"
+            | "time_in"
+            | "timetz_in"
+            | "timestamp_in"
+            | "timestamptz_in"
+            | "array_in"
+            | "record_in"
+    )
 }
 
 /// Whether a value of some row can make this expression fail. Constants fail alike for every row, or not at all.
@@ -236,7 +263,7 @@ pub(super) fn checked(
         return Err(Error::internal(text).into());
     }
     Ok(match once {
-        true => ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?),
+        true => ColumnarValue::Scalar(scalar(&array, 0)?),
         false => ColumnarValue::Array(array),
     })
 }

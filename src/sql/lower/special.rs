@@ -12,7 +12,7 @@ use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::zip::zip;
 use arrow::compute::{cast, is_not_null, nullif, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Int32Type};
-use datafusion::common::{Result as DataFusionResult, ScalarValue};
+use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -103,7 +103,7 @@ pub(super) fn lie(expr: Expr, ty: Ty, from: &DataType, to: &DataType) -> Expr {
     if let Expr::Literal(value, metadata) = &expr
         && let Ok(array) = value.to_array()
         && let Ok(array) = lies_as(&array, ty, to, &Env::plain())
-        && let Ok(value) = ScalarValue::try_from_array(&array, 0)
+        && let Ok(value) = crate::sql::kernel::scalar(&array, 0)
     {
         return Expr::Literal(value, metadata.clone());
     }

@@ -79,10 +79,16 @@ fn value(cx: Context<'_>, type_oid: u32, text: &str, typmod: i32) -> Result<(Sca
     ];
     let types = [Ty::of(oid::CSTRING), Ty::of(oid::OID), Ty::INT4];
     let ty = Ty::of(type_oid);
-    let result = pgtype::field("", ty, natural(type_oid));
+    let mut data_type = natural(type_oid);
+    if pgtype::element(type_oid).is_some() {
+        for _ in 1..functions::array::dimensions(text, type_oid) {
+            data_type = DataType::List(Arc::new(pgtype::field("item", ty, data_type)));
+        }
+    }
+    let result = pgtype::field("", ty, data_type);
     let call = Call { args: &args, types: &types, rows: 1, result: &result, result_type: ty, env: cx.env };
     let array = kernel(&call)?;
-    Ok((ScalarValue::try_from_array(&array, 0)?, typmod))
+    Ok((crate::sql::kernel::scalar(&array, 0)?, typmod))
 }
 
 /// Lying as its digits say, if Arrow has a decimal for them: a column can then be compared with it as it lies.

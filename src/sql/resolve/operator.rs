@@ -7,7 +7,7 @@ use crate::pgtype::{self, Ty, oid};
 use crate::sql::expr::{Expr, Kind};
 use crate::sql::image::{self, CastContext, Operator};
 
-pub(crate) use super::order::{equality, greater, less};
+pub(crate) use super::order::{equality, less};
 
 /// `left name right`; `at` is the operator's place.
 pub(crate) fn binary(cx: Context<'_>, name: &str, left: Expr, right: Expr, at: usize) -> Result<Expr> {

@@ -143,13 +143,6 @@ fn differing(rows: &str) -> Vec<String> {
 }
 
 #[test]
-fn scratch() {
-    let Ok(path) = std::env::var("RESOLVE_TRUTH") else { return };
-    let differing = differing(&std::fs::read_to_string(path).unwrap());
-    println!("{}\n{} differ", differing.join("\n"), differing.len());
-}
-
-#[test]
 fn trees_are_those_of_a_real_server() {
     let tables =
         [include_str!("tests/operators.tsv"), include_str!("tests/functions.tsv"), include_str!("tests/casts.tsv")];
@@ -309,7 +302,7 @@ fn values_lie_so_that_they_can_share_an_array() {
         assert_eq!(lying("int4", "numeric(10,2)"), decimal128(10, 2));
         assert_eq!(lying("text", "numeric(38,38)"), decimal128(38, 38));
         assert_eq!(lying("int4", "numeric(50,3)"), DataType::Decimal256(50, 3));
-        for outside in ["numeric(77,2)", "numeric(5,-2)", "numeric(3,5)", "numeric(1000,900)"] {
+        for outside in ["numeric(77,2)", "numeric(1000,900)"] {
             assert_eq!(lying("int4", outside), DataType::Binary, "{outside}");
         }
         let DataType::List(item) = lying("int4[]", "numeric(10,2)[]") else { panic!("an array is a list") };
@@ -387,7 +380,7 @@ fn arguments_stand_in_the_order_of_the_function() {
 fn types_have_the_operators_of_their_default_class() {
     let oids = |name: &str| {
         let oid = ty(name).oid;
-        [operator::equality(oid), operator::less(oid), operator::greater(oid)].map(|o| o.map_or(0, |o| o.oid))
+        [operator::equality(oid), operator::less(oid), crate::sql::resolve::order::greater(oid)].map(|o| o.map_or(0, |o| o.oid))
     };
     let rows = [
         ("int4", [96, 97, 521]),

@@ -21,12 +21,6 @@ pub(crate) fn meaning(name: &str) -> Option<Meaning> {
     dynamic.map(|(_, tz)| Meaning::Zone(*tz))
 }
 
-/// The longest beginning of a text that is an abbreviation.
-pub(crate) fn prefix(text: &str) -> Option<&str> {
-    let letters = text.bytes().take(10).take_while(u8::is_ascii_alphabetic).count();
-    (1..=letters).rev().map(|length| &text[..length]).find(|name| meaning(&name.to_ascii_lowercase()).is_some())
-}
-
 /// Seconds east of Greenwich, and whether it is summer time.
 #[rustfmt::skip]
 const FIXED: &[(&str, i64, bool)] = &[
@@ -97,7 +91,5 @@ mod tests {
         assert!(FIXED.is_sorted_by(|a, b| a.0 < b.0));
         assert!(DYNAMIC.is_sorted_by(|a, b| a.0 < b.0));
         assert_eq!(FIXED.len() + DYNAMIC.len(), 195);
-        assert_eq!(prefix("PSTX8"), Some("PST"));
-        assert_eq!(prefix("qq"), None);
     }
 }

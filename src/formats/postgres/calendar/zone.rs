@@ -78,7 +78,17 @@ impl Rules {
     }
 
     fn at(&self, seconds: i64) -> &Span {
-        &self.spans[self.place(as_of_this_century(seconds))]
+        &self.spans[self.place(self.as_of_this_century(seconds))]
+    }
+
+    /// An instant before the rules' end at which the zone does what it does then.
+    fn as_of_this_century(&self, seconds: i64) -> i64 {
+        let last = self.spans.last().map_or(i64::MIN, |span| span.begin);
+        // No change in the last two years: there will be none.
+        if seconds >= RULES_END && last < RULES_END - 2 * 366 * DAY_SECONDS {
+            return RULES_END - 1;
+        }
+        as_of_this_century(seconds)
     }
 
     /// `None` where the offset ever changes.
@@ -90,7 +100,7 @@ impl Rules {
     /// Seconds east of Greenwich for a clock time, given as if it were UTC. A time that a change skips is read by the
     /// offset before it, one that occurs twice by the offset after: DetermineTimeZoneOffset.
     fn of_local(&self, local: i64) -> i64 {
-        let local = as_of_this_century(local);
+        let local = self.as_of_this_century(local);
         // No offset exceeds a day, so the change that matters is the next one from there.
         let place = self.place(local - DAY_SECONDS);
         let before = self.spans[place].offset;
@@ -120,8 +130,21 @@ impl Rules {
 fn span_at(tz: Tz, seconds: i64) -> Span {
     let utc = DateTime::from_timestamp(seconds, 0).unwrap_or_default().naive_utc();
     let offset = tz.offset_from_utc_datetime(&utc);
-    let abbreviation = offset.abbreviation().unwrap_or("").into();
-    Span { begin: seconds, offset: i64::from(offset.fix().local_minus_utc()), abbreviation }
+    let east = i64::from(offset.fix().local_minus_utc());
+    let abbreviation = offset.abbreviation().map_or_else(|| numeric(east), Into::into);
+    Span { begin: seconds, offset: east, abbreviation }
+}
+
+/// `+0545`: the abbreviation of a zone that has no letters.
+fn numeric(east: i64) -> Box<str> {
+    let (sign, seconds) = (if east < 0 { '-' } else { '+' }, east.abs());
+    let mut text = format!("{sign}{:02}", seconds / 3600);
+    for part in [seconds / 60 % 60, seconds % 60] {
+        if part != 0 || seconds % 60 != 0 {
+            text.push_str(&format!("{part:02}"));
+        }
+    }
+    text.into()
 }
 
 fn as_of_this_century(seconds: i64) -> i64 {
@@ -241,7 +264,7 @@ impl Named {
             Named::Zone(zone) => zone.offset_of_local(local),
             Named::Dynamic { abbreviation, zone } => {
                 let usual = zone.offset_of_local(local);
-                zone.rules.abbreviated(abbreviation, as_of_this_century(local - usual)).unwrap_or(usual)
+                zone.rules.abbreviated(abbreviation, zone.rules.as_of_this_century(local - usual)).unwrap_or(usual)
             }
         }
     }
@@ -253,7 +276,7 @@ impl Named {
             Named::Zone(zone) => zone.offset(seconds),
             Named::Dynamic { abbreviation, zone } => {
                 let usual = || zone.offset_of_local(seconds + zone.offset(seconds));
-                zone.rules.abbreviated(abbreviation, as_of_this_century(seconds)).unwrap_or_else(usual)
+                zone.rules.abbreviated(abbreviation, zone.rules.as_of_this_century(seconds)).unwrap_or_else(usual)
             }
         }
     }

@@ -57,8 +57,11 @@ pub(crate) fn literal(text: &str, delimiter: char, take: &mut Take<'_>) -> Resul
     Ok(sizes)
 }
 
+/// Lower and upper bound of each dimension.
+type Bounds = Vec<(i32, i32)>;
+
 /// `[1:2][1:3]=` before the braces, and where these begin.
-fn bounds(text: &str) -> Result<(Option<Vec<(i32, i32)>>, usize)> {
+fn bounds(text: &str) -> Result<(Option<Bounds>, usize)> {
     let mut rest = text.trim_start_matches(blank);
     let mut bounds = vec![];
     while let Some(inner) = rest.strip_prefix('[') {

@@ -8,7 +8,7 @@ mod scan;
 use crate::error::{Error, Kind, Result};
 
 pub(crate) use check::{Escapes, check, is_number};
-pub(crate) use normal::{normal_number, write_string};
+pub(crate) use normal::write_string;
 pub(crate) use scan::{Elements, Members, Shape, is_key, shape, unescape, value};
 
 /// Nesting beyond this is refused, about where PostgreSQL's stack ends.

@@ -1,13 +1,10 @@
-//! Exact sums of numerics, and the two things that are made of them: quotients and roots with as many digits as
-//! PostgreSQL shows (numeric.c).
-
-use std::cmp::Ordering;
+//! Exact sums of numerics.
 
 use arrow::datatypes::i256;
-use num_bigint::{BigInt, Sign};
+use num_bigint::BigInt;
 
 use super::state::{Saved, save_bytes};
-use crate::sql::numeric::{self, Numeric, power_of_ten};
+use crate::sql::numeric::{Numeric, power_of_ten};
 
 /// A sum whose scale is the largest of its terms. It lies in an i128 while it can.
 #[derive(Clone, Debug, Default)]
@@ -97,58 +94,4 @@ impl Exact {
         sum.add(&BigInt::from_signed_bytes_le(from.bytes()?), scale);
         Some(sum)
     }
-}
-
-/// Digits in base 10,000 are what PostgreSQL's choice of a scale counts in.
-const BASE_DIGITS: i64 = 4;
-/// `NUMERIC_MIN_SIG_DIGITS`.
-const SIGNIFICANT_MIN: i64 = 16;
-/// `NUMERIC_MAX_DISPLAY_SCALE`.
-const DISPLAY_MAX: i64 = 1000;
-
-/// Place of the first digit in base 10,000 that is not zero, and the digit.
-fn first_digit(digits: &BigInt, scale: u32) -> (i64, u32) {
-    if digits.sign() == Sign::NoSign {
-        return (0, 0);
-    }
-    let text = digits.magnitude().to_str_radix(10);
-    let before_point = text.len() as i64 - i64::from(scale);
-    let place = (before_point - 1).div_euclid(BASE_DIGITS);
-    let width = (before_point - BASE_DIGITS * place) as usize;
-    let first = text.bytes().chain(std::iter::repeat(b'0')).take(width);
-    (place, first.fold(0, |all, digit| all * 10 + u32::from(digit - b'0')))
-}
-
-/// select_div_scale.
-pub(super) fn quotient_scale(a: (&BigInt, u32), b: (&BigInt, u32)) -> u32 {
-    let ((place_a, first_a), (place_b, first_b)) = (first_digit(a.0, a.1), first_digit(b.0, b.1));
-    let place = place_a - place_b - i64::from(first_a <= first_b);
-    let scale = (SIGNIFICANT_MIN - place * BASE_DIGITS).max(i64::from(a.1)).max(i64::from(b.1));
-    // within 0 and 1000
-    scale.clamp(0, DISPLAY_MAX) as u32
-}
-
-/// `a / b` for a `b` that is not zero.
-pub(super) fn quotient(a: (&BigInt, u32), b: (&BigInt, u32)) -> Numeric {
-    let scale = quotient_scale(a, b);
-    quotient_at(a, b, scale)
-}
-
-pub(super) fn quotient_at(a: (&BigInt, u32), b: (&BigInt, u32), scale: u32) -> Numeric {
-    let by = i64::from(scale) + i64::from(b.1) - i64::from(a.1);
-    let power = power_of_ten(u32::try_from(by.unsigned_abs()).unwrap_or(u32::MAX));
-    let (a, b) = match by.cmp(&0) {
-        Ordering::Less => (a.0.clone(), b.0 * power),
-        Ordering::Equal | Ordering::Greater => (a.0 * power, b.0.clone()),
-    };
-    Numeric::new(numeric::divide_rounded(&a, &b), scale)
-}
-
-/// The square root of what is not negative, half away from zero at `scale` digits (sqrt_var).
-pub(super) fn root(digits: &BigInt, own: u32, scale: u32) -> Numeric {
-    // one digit more than is shown: the digits after it cannot change how it rounds
-    let by = 2 * (i64::from(scale) + 1) - i64::from(own);
-    let power = power_of_ten(u32::try_from(by.unsigned_abs()).unwrap_or(u32::MAX));
-    let scaled = if by >= 0 { digits * power } else { digits / power };
-    Numeric::new(numeric::divide_rounded(&scaled.sqrt(), &BigInt::from(10)), scale)
 }

@@ -9,6 +9,7 @@ use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 
+use super::state::scalar;
 use crate::error::{Error, Result};
 
 /// Groups whose values can be looked at without being taken: a frame that only grows asks for each row.
@@ -56,12 +57,12 @@ impl<G: Groups + Sync> Accumulator for Single<G> {
     }
 
     fn evaluate(&mut self) -> DataFusionResult<ScalarValue> {
-        ScalarValue::try_from_array(&self.inner.look()?, 0)
+        scalar(&self.inner.look()?, 0)
     }
 
     fn state(&mut self) -> DataFusionResult<Vec<ScalarValue>> {
         let states = self.inner.state(EmitTo::All)?;
-        states.iter().map(|array| ScalarValue::try_from_array(array, 0)).collect()
+        states.iter().map(|array| scalar(array, 0)).collect()
     }
 
     fn size(&self) -> usize {

@@ -118,7 +118,7 @@ impl<S: State, V: Write + 'static> Accumulator for One<S, V> {
 
     fn evaluate(&mut self) -> DataFusionResult<ScalarValue> {
         let array = self.of.collect(1, std::iter::once((self.finish)(&self.state)))?;
-        ScalarValue::try_from_array(&array, 0)
+        scalar(&array, 0)
     }
 
     fn state(&mut self) -> DataFusionResult<Vec<ScalarValue>> {
@@ -212,6 +212,8 @@ impl<S: State, V: Write + 'static> GroupsAccumulator for Groups<S, V> {
         self.states.capacity() * size_of::<S>() + self.heap
     }
 }
+
+pub(in crate::sql::functions) use crate::sql::kernel::scalar;
 
 fn rows(values: &[ArrayRef]) -> usize {
     values.first().map_or(0, |array| array.len())

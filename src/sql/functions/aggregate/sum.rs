@@ -8,10 +8,12 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Float32Type, Float64Type, IntervalMonthDayNanoType};
 use num_bigint::BigInt;
 
-use super::exact::{self, Exact};
+use super::exact::Exact;
 use super::state::{Saved, State};
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::Ty;
+use crate::sql::functions::datetime::interval;
+use crate::sql::functions::numeric::exact::divide;
 use crate::sql::kernel::Interval;
 use crate::sql::numeric::Numeric;
 
@@ -97,9 +99,12 @@ impl<T> Whole<T> {
     }
 
     pub(super) fn avg(&self) -> Result<Option<Numeric>> {
-        let (sum, count) = (BigInt::from(self.sum), BigInt::from(self.count));
-        Ok((self.count > 0).then(|| exact::quotient((&sum, 0), (&count, 0))))
+        self.sum()?.map(|sum| divide(&sum, &rows(self.count))).transpose()
     }
+}
+
+fn rows(count: u64) -> Numeric {
+    Numeric::new(BigInt::from(count), 0)
 }
 
 /// Numerics: how many, the finite ones' sum, and how many are not finite (NumericAggState).
@@ -244,11 +249,8 @@ impl Numerics {
         if self.count == 0 {
             return Ok(None);
         }
-        if let Some(special) = self.special.sum() {
-            return Ok(Some(special));
-        }
-        let (digits, scale) = self.sum.parts();
-        exact::quotient((&digits, scale), (&BigInt::from(self.count), 0)).checked().map(Some)
+        let sum = self.special.sum().unwrap_or_else(|| self.sum.numeric());
+        divide(&sum, &rows(self.count)).map(Some)
     }
 }
 
@@ -339,22 +341,9 @@ impl Intervals {
         if self.count == 0 {
             return Ok(None);
         }
+        let sum = Interval { months: self.months, days: self.days, micros: self.micros };
         // PostgreSQL divides by a float8 too
-        let by = self.count as f64;
-        let rounded = |seconds: f64| (seconds * 1e6).round_ties_even() / 1e6;
-        let (months, days) = (f64::from(self.months) / by, f64::from(self.days) / by);
-        let mut whole_days = days.trunc();
-        let month_days = rounded((months - months.trunc()) * 30.0);
-        let mut seconds = rounded((days - days.trunc() + month_days - month_days.trunc()) * 86_400.0);
-        if seconds.abs() >= 86_400.0 {
-            let more = (seconds / 86_400.0).trunc();
-            whole_days += more;
-            seconds -= more * 86_400.0;
-        }
-        whole_days += month_days.trunc();
-        let micros = (self.micros as f64 / by + seconds * 1e6).round_ties_even();
-        // each is smaller than what was divided, or nearly
-        Ok(Some(Interval { months: months as i32, days: whole_days as i32, micros: micros as i64 }))
+        interval::quotient(sum, self.count as f64).map(Some)
     }
 }
 

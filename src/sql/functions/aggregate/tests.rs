@@ -16,7 +16,7 @@ use super::{aggregate, lies_as};
 use crate::formats::postgres::{self, input};
 use crate::pgtype::{self, Ty, oid};
 use crate::sql::image;
-use crate::sql::kernel::Env;
+use crate::sql::kernel::{Arg, Env};
 use crate::sql::numeric::Numeric;
 
 pub(in crate::sql::functions) struct Column {
@@ -72,9 +72,10 @@ fn deepened(data_type: &DataType, array: &ArrayRef) -> DataType {
 
 /// A value as PostgreSQL spells it.
 pub(in crate::sql::functions) fn shown(array: &ArrayRef, ty: Ty) -> Vec<Option<String>> {
-    if ty.oid == oid::NUMERIC && *array.data_type() == DataType::Binary {
-        let values = array.as_binary::<i32>().iter();
-        return values.map(|bytes| bytes.map(|bytes| Numeric::decode(bytes).to_string())).collect();
+    if ty.oid == oid::NUMERIC {
+        let arg = Arg::array(Arc::clone(array));
+        let values = arg.read::<Numeric>().unwrap();
+        return (0..array.len()).map(|row| values.get(row).map(|value| value.to_string())).collect();
     }
     if pgtype::element(ty.oid) == Some(oid::NUMERIC) {
         let list = array.as_list::<i32>();
@@ -224,7 +225,9 @@ impl Case<'_> {
 }
 
 pub(in crate::sql::functions) fn refused(error: &crate::error::Error) -> String {
-    format!("!{} {}", error.kind().sqlstate(), error.message())
+    let source = std::error::Error::source(error).filter(|_| error.kind() != crate::error::Kind::NumericRange);
+    let source = source.map(|source| format!(" ({source})")).unwrap_or_default();
+    format!("!{} {}{source}", error.kind().sqlstate(), error.message())
 }
 
 #[tokio::test]

@@ -1,15 +1,17 @@
 //! variance and stddev: exactly for integers and numerics (numeric_stddev_internal), by Youngs and Cramer for floats
 //! (float8_accum).
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
+use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, i256};
 use num_bigint::{BigInt, Sign};
 
-use super::exact::{self, Exact};
+use super::exact::Exact;
 use super::state::{Saved, State};
 use super::sum::{Column, Special, column, overflow};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pgtype::Ty;
+use crate::sql::functions::numeric::exact::divide;
+use crate::sql::functions::numeric::powers::root_at;
 use crate::sql::numeric::Numeric;
 
 /// Of the rows as they are, or of a sample: divided by one less.
@@ -20,27 +22,25 @@ enum Of {
 }
 
 /// numeric_stddev_internal over exact sums: `digits` of the sum at `scale`, of the squares at twice that.
-fn exactly(count: u64, sum: (&BigInt, u32), squares: (&BigInt, u32), of: Of, root: bool) -> Option<Numeric> {
+fn exactly(count: u64, sum: (&BigInt, u32), squares: (&BigInt, u32), of: Of, root: bool) -> Result<Option<Numeric>> {
     if count == 0 || of == Of::Sample && count == 1 {
-        return None;
+        return Ok(None);
     }
     let rows = BigInt::from(count);
     // both at twice the scale of the sum
     let difference = squares.0 * &rows - sum.0 * sum.0;
     if difference.sign() != Sign::Plus {
-        return Some(Numeric::zero());
+        return Ok(Some(Numeric::zero()));
     }
     let by = match of {
         Of::Population => &rows * &rows,
         Of::Sample => &rows * (&rows - 1u8),
     };
-    let (difference, by) = ((&difference, squares.1), (&by, 0));
-    let scale = exact::quotient_scale(difference, by);
-    let variance = exact::quotient_at(difference, by, scale);
-    match variance {
-        Numeric::Finite { digits, scale: own } if root => Some(exact::root(&digits, own, scale)),
-        variance => Some(variance),
-    }
+    let variance = divide(&Numeric::new(difference, squares.1), &Numeric::new(by, 0))?;
+    Ok(Some(match variance {
+        Numeric::Finite { digits, scale } if root => root_at(&digits, scale, scale),
+        variance => variance,
+    }))
 }
 
 macro_rules! finishes {
@@ -77,7 +77,7 @@ impl<T> Default for Whole<T> {
 impl<T> Whole<T> {
     fn finished(&self, of: Of, root: bool) -> Result<Option<Numeric>> {
         let squares = BigInt::from_signed_bytes_le(&self.squares.to_le_bytes());
-        Ok(exactly(self.count, (&BigInt::from(self.sum), 0), (&squares, 0), of, root))
+        exactly(self.count, (&BigInt::from(self.sum), 0), (&squares, 0), of, root)
     }
 
     finishes! {
@@ -154,8 +154,7 @@ impl Numerics {
             return Ok(enough.then_some(Numeric::NaN));
         }
         let ((sum, scale), (squares, squares_scale)) = (self.sum.parts(), self.squares.parts());
-        let value = exactly(self.count, (&sum, scale), (&squares, squares_scale), of, root);
-        value.map(Numeric::checked).transpose()
+        exactly(self.count, (&sum, scale), (&squares, squares_scale), of, root)
     }
 
     finishes! {
@@ -430,7 +429,7 @@ impl State for Pairs {
             return Ok(());
         }
         let checked = |total: f64, a: f64, b: f64| match total.is_infinite() && !a.is_infinite() && !b.is_infinite() {
-            true => Err(Error::from(overflow())),
+            true => Err(overflow()),
             false => Ok(total),
         };
         let count = self.count + other.count;

@@ -3,7 +3,7 @@
 use super::Stamped;
 use super::arithmetic::session;
 use crate::error::Result;
-use crate::formats::postgres::calendar::{DAY, EPOCH_DAYS, Zone, civil, days_in_month};
+use crate::formats::postgres::calendar::{DAY, EPOCH_DAYS, SECOND, Zone, civil, days_in_month};
 use crate::sql::kernel::{Call, Interval, Kernel, Stamp};
 
 pub(super) const KERNELS: &[(&str, Kernel)] = &[
@@ -27,20 +27,23 @@ fn today(call: &Call<'_>) -> Stamped {
     Stamped::local(call.env.now, Some(&session(call)))
 }
 
-fn local(stamp: i64, zone: Option<&Zone>) -> Stamped {
+fn local(stamp: i64, zone: Option<&Zone>) -> Result<Stamped> {
     match stamp {
-        // PostgreSQL takes the infinities for the extremes of microseconds since 2000.
-        i64::MIN | i64::MAX => {
+        i64::MIN => Err(super::out_of_range()),
+        // PostgreSQL takes it for the last microsecond that it can count, since 2000.
+        i64::MAX => {
             let days = stamp.div_euclid(DAY) + i64::from(EPOCH_DAYS);
-            Stamped { days, of_day: stamp.rem_euclid(DAY), east: 0 }
+            let east = zone.map_or(0, |zone| zone.offset(days * 86_400));
+            let of_day = stamp.rem_euclid(DAY) + east * SECOND;
+            Ok(Stamped { days: days + of_day.div_euclid(DAY), of_day: of_day.rem_euclid(DAY), east })
         }
-        _ => Stamped::local(stamp, zone),
+        _ => Ok(Stamped::local(stamp, zone)),
     }
 }
 
 fn age(a: i64, b: i64, zone: Option<&Zone>) -> Result<Interval> {
     let earlier = a < b;
-    let (first, second) = (local(a, zone), local(b, zone));
+    let (first, second) = (local(a, zone)?, local(b, zone)?);
     let (later, sooner) = if earlier { (second, first) } else { (first, second) };
     let ((y1, m1, d1), (y2, m2, d2)) = (civil(later.days), civil(sooner.days));
     let mut micros = later.of_day - sooner.of_day;

@@ -31,7 +31,7 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("date_mi_interval", |c| date_and_interval(c, -1)),
     ("date_pli", |c| date_and_days(c, 1)),
     ("date_mii", |c| date_and_days(c, -1)),
-    ("date_mi", |c| vector::two::<Date32Type, Date32Type, Int32Type>(c, |a, b| Ok(date_difference(a, b)?))),
+    ("date_mi", |c| vector::two::<Date32Type, Date32Type, Int32Type>(c, date_difference)),
     ("timestamp_mi", |c| c.two(|a: Stamp, b: Stamp| stamp_difference(a.0, b.0))),
     ("time_mi_time", |c| c.two(|a: Time, b: Time| Ok(Interval { months: 0, days: 0, micros: a.0 - b.0 }))),
     ("time_pl_interval", |c| time_and_interval(c, 1)),

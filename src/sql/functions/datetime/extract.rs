@@ -29,7 +29,7 @@ const INTERVAL: &str = "interval";
 pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("extract_date", |c| numeric(c, DATE, |unit, v: Date| parts::of_date(unit, v.0))),
     ("extract_time", |c| numeric(c, TIME, |unit, v: Time| parts::of_time(unit, v.0, None))),
-    ("extract_timetz", |c| numeric(c, TIMETZ, |unit, v| of_timetz(unit, v))),
+    ("extract_timetz", |c| numeric(c, TIMETZ, of_timetz)),
     ("extract_timestamp", |c| numeric(c, TIMESTAMP, |unit, v: Stamp| of_stamp(unit, v, None))),
     ("extract_timestamptz", |c| {
         let zone = session(c);
@@ -69,7 +69,9 @@ pub(super) fn unit(text: &str, name: &str) -> Result<(Unit, String)> {
 fn found(text: &str, name: &str, find: fn(&str) -> Option<Unit>) -> Result<(Unit, String)> {
     let mut lower = text.to_ascii_lowercase();
     lower.truncate(lower.floor_char_boundary(NAME_BYTES_MAX));
-    match find(&lower) {
+    // Times and intervals know no word but `epoch`.
+    let known = find(&lower).filter(|unit| *unit != Unit::Reserved || ![TIME, TIMETZ, INTERVAL].contains(&name));
+    match known {
         Some(unit) => Ok((unit, lower)),
         None => {
             let text = format!("unit \"{lower}\" not recognized for type {name}");

@@ -64,7 +64,7 @@ pub(crate) fn product(a: Interval, factor: f64) -> Result<Interval> {
     cascaded(months, days, a.micros as f64 * factor)
 }
 
-fn quotient(a: Interval, by: f64) -> Result<Interval> {
+pub(in crate::sql) fn quotient(a: Interval, by: f64) -> Result<Interval> {
     if by == 0.0 {
         return Err(Error::new(Kind::DivisionByZero, "division by zero"));
     }

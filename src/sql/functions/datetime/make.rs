@@ -27,7 +27,8 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("make_timestamptz_at_timezone", |c| {
         let (read, zones) = (Parts::of(c)?, c.read::<&str>(6)?);
         c.rows_of(|row| {
-            let (Some(zone), Some(local)) = (zones.get(row), read.stamp(row).transpose()?) else { return Ok(None) };
+            let Some(zone) = zones.get(row) else { return Ok(None) };
+            let Some(local) = read.stamp(row).transpose()? else { return Ok(None) };
             let east = offset(zone, local)?;
             Stamped { east, ..Stamped::local(local, None) }.at_offset().map(|stamp| Some(Stamp(stamp)))
         })
@@ -49,15 +50,15 @@ fn range(text: String) -> Error {
     Error::new(Kind::DateRange, text)
 }
 
-/// C's `%g`.
+/// `%g` of PostgreSQL's printf.
 pub(super) fn general(value: f64) -> String {
     if !value.is_finite() {
         return if value.is_nan() {
-            "nan".into()
+            "NaN".into()
         } else if value > 0.0 {
-            "inf".into()
+            "Infinity".into()
         } else {
-            "-inf".into()
+            "-Infinity".into()
         };
     }
     let trimmed = |digits: &str| match digits.contains('.') {
@@ -76,35 +77,31 @@ pub(super) fn general(value: f64) -> String {
     }
 }
 
-/// C's `%02g`.
+/// `%02g`.
 fn padded(value: f64) -> String {
     format!("{:0>2}", general(value))
 }
 
-/// Days since 1970. Negative years are before Christ.
+/// Days since 1970. Negative years are before Christ; errors show them as they are counted inside.
 fn date(year: i32, month: i32, day: i32) -> Result<i32> {
-    let days = civil_days(year, month, day)?;
-    let shown = if year < 0 { year.wrapping_neg().wrapping_sub(1).wrapping_neg() } else { year };
+    let shown = if year < 0 && year != i32::MIN { year + 1 } else { year };
+    let days = civil_days(year, month, day, shown)?;
     let in_range = i32::try_from(days).ok().filter(|days| (FIRST_DAY..END_DAY).contains(days));
     in_range.ok_or_else(|| range(format!("date out of range: {shown}-{month:02}-{day:02}")))
 }
 
-/// The day of a year as people count them, within the calendar.
-fn civil_days(year: i32, month: i32, day: i32) -> Result<i64> {
+/// The day of a year as people count them, within the calendar. `shown` is the year in errors.
+fn civil_days(year: i32, month: i32, day: i32, shown: i32) -> Result<i64> {
     // 1 BC is astronomers' year 0
     let astronomical = if year < 0 { i64::from(year) + 1 } else { i64::from(year) };
-    let shown = || match year {
-        i32::MIN => i64::from(year),
-        _ => astronomical,
-    };
-    let bad = || range(format!("date field value out of range: {}-{month:02}-{day:02}", shown()));
+    let bad = || range(format!("date field value out of range: {shown}-{month:02}-{day:02}"));
     let (Ok(m), Ok(d)) = (u32::try_from(month), u32::try_from(day)) else { return Err(bad()) };
     let exists = year != 0 && year != i32::MIN && (1..=12).contains(&m) && d > 0 && d <= days_in_month(astronomical, m);
     if !exists {
         return Err(bad());
     }
     if !is_valid_julian(astronomical, i64::from(month)) {
-        return Err(range(format!("date out of range: {astronomical}-{month:02}-{day:02}")));
+        return Err(range(format!("date out of range: {shown}-{month:02}-{day:02}")));
     }
     Ok(days_of(astronomical, m, d))
 }
@@ -113,11 +110,11 @@ fn civil_days(year: i32, month: i32, day: i32) -> Result<i64> {
 fn time(hour: i32, minute: i32, second: f64) -> Result<i64> {
     let micros = (second * 1e6).round_ties_even();
     let parts = (0..=24).contains(&hour) && (0..60).contains(&minute) && (0.0..=6e7).contains(&micros);
-    let sum = i64::from(hour) * HOUR + i64::from(minute) * MINUTE + micros as i64;
-    if !parts || sum > DAY {
-        return Err(range(format!("time field value out of range: {hour}:{minute:02}:{}", padded(second))));
+    let sum = || i64::from(hour) * HOUR + i64::from(minute) * MINUTE + micros as i64;
+    match parts.then(sum) {
+        Some(sum) if sum <= DAY => Ok(sum),
+        _ => Err(range(format!("time field value out of range: {hour}:{minute:02}:{}", padded(second)))),
     }
-    Ok(sum)
 }
 
 /// The six arguments of a timestamp.
@@ -140,7 +137,7 @@ impl<'a> Parts<'a> {
         };
         let second = self.seconds.get(row)?;
         let stamp = || {
-            let (days, of_day) = (civil_days(year, month, day)?, time(hour, minute, second)?);
+            let (days, of_day) = (civil_days(year, month, day, year)?, time(hour, minute, second)?);
             let stamp = Stamped { days, of_day, east: 0 }.at_offset();
             stamp.map_err(|_| {
                 let date = format!("{year}-{month:02}-{day:02} {hour}:{minute:02}:{}", padded(second));

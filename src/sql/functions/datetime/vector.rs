@@ -108,7 +108,7 @@ pub(super) fn ask<A: ArrowPrimitiveType, B: ArrowPrimitiveType>(
     f: impl Fn(A::Native, B::Native) -> bool,
 ) -> Result<ArrayRef> {
     let (Some((a, a_nulls)), Some((b, b_nulls))) = (side::<A>(call.arg(0)?)?, side::<B>(call.arg(1)?)?) else {
-        return Ok(nulls_only(call));
+        return Ok(arrow::array::new_null_array(&DataType::Boolean, call.rows));
     };
     let nulls = NullBuffer::union(a_nulls, b_nulls);
     let bits = match (a, b) {

@@ -57,7 +57,8 @@ where
         |value| {
             let value: f64 = value.into().round_ties_even();
             // -2^63 is a bigint, 2^63 is none
-            let whole = (value >= -9_223_372_036_854_775_808.0 && value < 9_223_372_036_854_775_808.0)
+            let whole = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0)
+                .contains(&value)
                 .then_some(value as i64)
                 .and_then(|whole| R::Native::try_from(whole).ok());
             (whole.unwrap_or_default(), whole.is_none())

@@ -113,7 +113,7 @@ fn logarithm(x: f64, log: fn(f64) -> f64) -> Result<f64> {
 }
 
 fn within_one(x: f64, f: fn(f64) -> f64) -> Result<f64> {
-    if x < -1.0 || x > 1.0 { Err(input_out_of_range()) } else { Ok(f(x)) }
+    if !(-1.0..=1.0).contains(&x) { Err(input_out_of_range()) } else { Ok(f(x)) }
 }
 
 fn of_angle(x: f64, f: fn(f64) -> f64) -> Result<f64> {
@@ -122,7 +122,7 @@ fn of_angle(x: f64, f: fn(f64) -> f64) -> Result<f64> {
 
 fn atanh(x: f64) -> Result<f64> {
     match x {
-        x if x < -1.0 || x > 1.0 => Err(input_out_of_range()),
+        x if !(-1.0..=1.0).contains(&x) => Err(input_out_of_range()),
         1.0 => Ok(f64::INFINITY),
         -1.0 => Ok(f64::NEG_INFINITY),
         x => Ok(platform::atanh(x)),

@@ -1,1 +1,8 @@
-//! float.c, as PostgreSQL 15.18 answers.
+//! What a real PostgreSQL 15 answered.
+
+use crate::sql::functions::tests::table;
+
+#[test]
+fn answers_are_those_of_postgresql() {
+    table(include_str!("tests.tsv"));
+}

@@ -4,7 +4,7 @@ use arrow::array::ArrowPrimitiveType;
 use arrow::datatypes::{Int16Type, Int32Type, Int64Type, UInt32Type};
 
 use super::super::native;
-use super::{bigint_out_of_range, integer_out_of_range, smallint_out_of_range};
+use super::{integer_out_of_range, smallint_out_of_range};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::input;
 use crate::sql::kernel::{Call, Kernel};

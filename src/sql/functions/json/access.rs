@@ -160,10 +160,7 @@ pub(super) fn subscript(c: &Call<'_>) -> Result<ArrayRef> {
 
 pub(super) fn array_length(c: &Call<'_>) -> Result<ArrayRef> {
     c.one(|json: &str| match shape(json) {
-        Shape::Array => {
-            let count = Elements::of(json).try_fold(0i32, |count, element| element.map(|_| count.saturating_add(1)));
-            count
-        }
+        Shape::Array => Elements::of(json).try_fold(0i32, |count, element| element.map(|_| count.saturating_add(1))),
         Shape::Object => Err(cannot("cannot get array length of a non-array")),
         _ => Err(cannot("cannot get array length of a scalar")),
     })

@@ -4,9 +4,9 @@
 mod datetime;
 mod eval;
 mod lex;
+mod offset;
 mod parse;
 mod print;
-mod template;
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use arrow::array::{ArrayBuilder, ArrayRef, StringBuilder};
 use super::{Form, cannot, expand, write_array};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::formats::postgres::input::json::{Shape, shape};
+use crate::sql::functions::regex::Pattern;
 use crate::sql::kernel::Call;
 use eval::{Evaluation, Stop};
 
@@ -47,7 +48,10 @@ enum Kind {
     AnyKey,
     AnyArray,
     /// Levels; [`LAST`] is the deepest.
-    Any { first: u32, last: u32 },
+    Any {
+        first: u32,
+        last: u32,
+    },
     Subscripts(Vec<(Node, Option<Node>)>),
     Method(Method),
     Datetime(Option<String>),
@@ -59,10 +63,18 @@ enum Kind {
     Exists(Box<Node>),
     Compare(Comparison, Box<Node>, Box<Node>),
     StartsWith(Box<Node>, Box<Node>),
-    LikeRegex { of: Box<Node>, pattern: String, flags: Flags, compiled: regex::Regex },
+    LikeRegex {
+        of: Box<Node>,
+        pattern: String,
+        flags: Flags,
+        compiled: Pattern,
+    },
     Arithmetic(Arithmetic, Box<Node>, Box<Node>),
     /// `+` and `-` before an expression.
-    Sign { minus: bool, of: Box<Node> },
+    Sign {
+        minus: bool,
+        of: Box<Node>,
+    },
 }
 
 const LAST: u32 = u32::MAX;

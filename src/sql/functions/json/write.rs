@@ -12,7 +12,7 @@ use super::types::output;
 use super::{Form, cannot};
 use crate::error::{Error, Result};
 use crate::formats::postgres::input::json::{is_number, write_string};
-use crate::formats::postgres::{self, input};
+use crate::formats::postgres::{self, Style, input};
 use crate::pgtype::{self, Ty, oid};
 use crate::sql::kernel::{Arg, Call, Env};
 
@@ -97,7 +97,7 @@ impl Writer {
             oid::JSON | oid::JSONB => Kind::Json(output(ty, values, env)?),
             oid::DATE | oid::TIMESTAMP | oid::TIMESTAMPTZ => {
                 let field = pgtype::field("", ty, values.data_type().clone());
-                let texts = postgres::texts(&field, values, &env.style())?;
+                let texts = postgres::texts(&field, values, &Style::of(env.time_zone))?;
                 let zoned = ty.oid == oid::TIMESTAMPTZ;
                 Kind::Text(texts.iter().map(|text| text.map(|text| xsd(text, zoned))).collect())
             }
@@ -189,18 +189,18 @@ fn at(offsets: &OffsetBuffer<i32>, i: usize) -> usize {
 }
 
 /// ISO 8601 as XSD has it: `T` between date and time, minutes in every zone. The era stays at the end.
-fn xsd(text: &str, zoned: bool) -> String {
+pub(super) fn xsd(text: &str, zoned: bool) -> String {
     let (body, era) = match text.strip_suffix(" BC") {
         Some(body) => (body, " BC"),
         None => (text, ""),
     };
     let mut out = body.replacen(' ', "T", 1);
-    let zone = body.rfind(['+', '-']).filter(|_| zoned && out.contains('T'));
+    let zone = body.rfind(['+', '-']).filter(|_| zoned);
     if zone.is_some_and(|at| body.len() - at == 3) {
         out.push_str(":00");
     }
     // Writing into a String cannot fail.
-    drop(write!(out, "{era}"));
+    let _ = write!(out, "{era}");
     out
 }
 
@@ -294,7 +294,7 @@ fn finish(form: Form, out: String, env: &Env) -> Result<String> {
 }
 
 fn even(form: Form, count: usize) -> Result<()> {
-    if count % 2 == 0 {
+    if count.is_multiple_of(2) {
         return Ok(());
     }
     let name = match form {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Decimal128Array, StringBuilder};
+use arrow::array::{ArrayRef, Decimal128Array, StringBuilder};
 use arrow::compute::kernels::arity::unary;
 use arrow::datatypes::{DataType, Decimal128Type, Int16Type, Int32Type, Int64Type};
 use bytes::BytesMut;
@@ -84,7 +84,7 @@ fn of_float(value: f64, digits: usize) -> Result<Operand> {
 }
 
 /// Rounded half away from zero.
-fn whole<T: TryFrom<i128>>(value: Operand, name: &str, range: fn() -> Error) -> Result<T> {
+pub(super) fn whole<T: TryFrom<i128>>(value: Operand, name: &str, range: fn() -> Error) -> Result<T> {
     match cut(value, 0, Cut::HalfAway) {
         Operand::Small(small) => T::try_from(small.digits).map_err(|_| range()),
         Operand::Large(Numeric::Finite { .. }) => Err(range()),

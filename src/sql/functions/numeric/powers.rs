@@ -16,9 +16,11 @@ use crate::sql::numeric::{DIGITS_MAX, Numeric, decimal_length, divide_rounded, p
 
 /// `NUMERIC_MAX_RESULT_SCALE`.
 const RESULT_SCALE_MAX: f64 = 2000.0;
-/// log10(e), as PostgreSQL has it.
+/// log10(e), to the digits that PostgreSQL has.
+#[allow(clippy::approx_constant, reason = "results follow from these digits")]
 const LOG10_E: f64 = 0.434_294_481_903_252;
-/// ln(10), as PostgreSQL has it.
+/// ln(10), to the digits that PostgreSQL has.
+#[allow(clippy::approx_constant, reason = "results follow from these digits")]
 const LN_10: f64 = 2.302_585_092_994_046;
 /// The factorial of the next has more digits than a numeric.
 const FACTORIAL_MAX: i64 = 32_177;
@@ -51,11 +53,16 @@ pub(in crate::sql) fn square_root(value: &Numeric) -> Result<Numeric> {
     // half as many digits before the point
     let weight = (Leading::of(digits.magnitude(), scale).weight + 1) * GROUP / 2 - 1;
     let shown = bounded_scale(SIGNIFICANT_MIN - weight, scale);
+    Ok(root_at(digits, scale, shown))
+}
+
+/// The root of what is not negative, with so many digits (sqrt_var).
+pub(in crate::sql) fn root_at(digits: &BigInt, scale: u32, shown: u32) -> Numeric {
     // one digit more, which decides the rounding: no root ends with a 5 and goes on with zeros unless it is exact
     let shift = i64::from(shown + 1) * 2 - i64::from(scale);
     let power = power_of_ten(shift.unsigned_abs() as u32);
     let radicand = if shift >= 0 { digits * power } else { digits / power };
-    Ok(Numeric::new(divide_rounded(&radicand.sqrt(), &BigInt::from(10)), shown))
+    Numeric::new(divide_rounded(&radicand.sqrt(), &BigInt::from(10)), shown)
 }
 
 pub(in crate::sql) fn exponential(value: &Numeric) -> Result<Numeric> {

@@ -299,43 +299,46 @@ pub(super) fn difference(of: Of, a: &Set, b: &Set) -> Result<Set> {
     let mut set = vec![];
     let mut others = b.iter().peekable();
     for span in a {
-        let mut rest = Some(span.clone());
-        while let (Some(left), Some(other)) = (rest.take(), others.peek()) {
+        let (mut left, mut some) = (span.clone(), true);
+        while let Some(other) = others.peek() {
             if ends_before(&other.upper, &left.lower) {
                 others.next();
-                rest = Some(left);
                 continue;
             }
             if ends_before(&left.upper, &other.lower) {
-                rest = Some(left);
                 break;
             }
             if lower_order(&left.lower, &other.lower).is_lt() {
                 let upper = Bound { inclusive: !other.lower.inclusive, ..other.lower.clone() };
                 set.extend(range(of, left.lower.clone(), upper)?);
             }
-            if upper_order(&left.upper, &other.upper).is_gt() {
-                let lower = Bound { inclusive: !other.upper.inclusive, ..other.upper.clone() };
-                rest = range(of, lower, left.upper)?;
-                others.next();
-                if rest.is_none() {
-                    break;
-                }
-            } else {
-                // its end is taken too; the other may take more of the next
+            if upper_order(&left.upper, &other.upper).is_le() {
+                // nothing is left; the other may take more of the next
+                some = false;
                 break;
             }
+            let lower = Bound { inclusive: !other.upper.inclusive, ..other.upper.clone() };
+            others.next();
+            match range(of, lower, left.upper.clone())? {
+                Some(behind) => left = behind,
+                None => {
+                    some = false;
+                    break;
+                }
+            }
         }
-        set.extend(rest);
+        if some {
+            set.push(left);
+        }
     }
     Ok(set)
 }
 
-/// From the first lower bound to the last upper one.
+/// From the first lower bound to the last upper one. Of equal bounds the second's is taken, whose spelling may differ.
 pub(super) fn hull(a: &Set, b: &Set) -> Set {
     let lowers = [a.first(), b.first()].into_iter().flatten().map(|span| &span.lower);
     let uppers = [a.last(), b.last()].into_iter().flatten().map(|span| &span.upper);
-    let lower = lowers.min_by(|a, b| lower_order(a, b));
+    let lower = lowers.rev().min_by(|a, b| lower_order(a, b));
     let upper = uppers.max_by(|a, b| upper_order(a, b));
     match (lower, upper) {
         (Some(lower), Some(upper)) => vec![Span { lower: lower.clone(), upper: upper.clone() }],

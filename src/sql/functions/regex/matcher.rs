@@ -322,15 +322,18 @@ impl<'p, 't> Matcher<'p, 't> {
 
     /// Turn after turn takes what it prefers; empty turns only where there must be so many.
     fn dissect_turns(&mut self, turn: &'p Node, min: usize, max: usize, begin: usize, end: usize) -> Result<bool> {
-        if min == 0 && begin == end {
+        let none_will_do = min == 0 && begin == end;
+        let shorter = turn.flags & SHORTER != 0;
+        if none_will_do && shorter {
             return Ok(true);
         }
         let min = min.max(1);
         let mut turns = Turns { ends: vec![begin], verified: 0, min, max: max.min(end - begin).max(min), end };
-        match turn.flags & SHORTER != 0 {
-            true => self.shorter_turns(turn, &mut turns),
-            false => self.longer_turns(turn, &mut turns),
+        if shorter {
+            return self.shorter_turns(turn, &mut turns);
         }
+        // one empty turn comes before none
+        Ok(self.longer_turns(turn, &mut turns)? || none_will_do)
     }
 
     fn longer_turns(&mut self, turn: &'p Node, turns: &mut Turns) -> Result<bool> {
@@ -439,7 +442,7 @@ impl<'p, 't> Matcher<'p, 't> {
             return min == 0;
         }
         let times = text.len() / of.len();
-        if text.len() % of.len() != 0 || times < min as usize || max.is_some_and(|max| times > max as usize) {
+        if !text.len().is_multiple_of(of.len()) || times < min as usize || max.is_some_and(|max| times > max as usize) {
             return false;
         }
         let same = |a: char, b: char| a == b || self.program.any_case && to_lower(a) == to_lower(b);

@@ -13,7 +13,7 @@ macro_rules! compared {
             ($le, |c| c.two(|a: &str, b: &str| Ok($key(a) <= $key(b)))),
             ($gt, |c| c.two(|a: &str, b: &str| Ok($key(a) > $key(b)))),
             ($ge, |c| c.two(|a: &str, b: &str| Ok($key(a) >= $key(b)))),
-            ($cmp, |c| c.two(|a: &str, b: &str| Ok(difference($key(a).as_ref(), $key(b).as_ref())))),
+            ($cmp, |c| c.two(|a: &str, b: &str| Ok(strcmp($key(a).as_ref(), $key(b).as_ref())))),
         ]
     };
 }
@@ -66,6 +66,13 @@ fn unpadded(text: &str) -> &str {
 
 fn byte(text: &str) -> [u8; 1] {
     [char_byte(text)]
+}
+
+/// strcmp: the end of a string counts as a byte of zero.
+fn strcmp(a: &[u8], b: &[u8]) -> i32 {
+    let shared = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let byte = |bytes: &[u8]| bytes.get(shared).map_or(0, |byte| i32::from(*byte));
+    byte(a) - byte(b)
 }
 
 /// memcmp: how far the first bytes that differ are from each other; else which is longer.

@@ -42,7 +42,7 @@ pub(in crate::sql::functions) const KERNELS: &[(&str, Kernel)] = &[
             let bytes = text.len() * count(n);
             c.env.budget.value(bytes)?;
             out.reserve(bytes);
-            out.extend(std::iter::repeat_n(text, count(n)));
+            out.extend(std::iter::repeat_n(text, if text.is_empty() { 0 } else { count(n) }));
             Ok(())
         })
     }),
@@ -97,6 +97,8 @@ fn left(text: &str, n: i32) -> &str {
 
 fn right(text: &str, n: i32) -> &str {
     match n {
+        // whose negation is itself
+        i32::MIN => text,
         0.. => &text[byte_of_last(text, n.unsigned_abs())..],
         _ => &text[byte_of(text, usize::try_from(n.unsigned_abs()).unwrap_or(usize::MAX))..],
     }

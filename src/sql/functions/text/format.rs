@@ -133,7 +133,8 @@ fn write<'v>(
                         return Err(zero());
                     }
                     if !it.eat('$') {
-                        return Err(unterminated());
+                        let text = "width argument position must be ended by \"$\"";
+                        return Err(Error::new(Kind::InvalidParameter, text));
                     }
                     it.more()?;
                 }

@@ -4,9 +4,7 @@ use arrow::array::BinaryBuilder;
 use num_bigint::BigInt;
 
 use super::super::Stamped;
-use crate::formats::postgres::calendar::{
-    self, DAY, FIRST_DAY, HOUR, MINUTE, SECOND, civil, days_of, iso_week, weekday,
-};
+use crate::formats::postgres::calendar::{DAY, FIRST_DAY, HOUR, MINUTE, SECOND, civil, days_of, iso_week, weekday};
 use crate::formats::postgres::input::words::Unit;
 use crate::sql::kernel::Interval;
 use crate::sql::numeric::Numeric;
@@ -35,6 +33,11 @@ pub(super) enum Part {
     },
     /// Microseconds since 1970, as seconds.
     Epoch(i64),
+    /// A time in UTC: its microseconds, and the seconds that its zone is west.
+    TimeEpoch {
+        micros: i64,
+        west: i32,
+    },
     /// An interval's length, as seconds.
     Length(Interval),
     /// A day's number and the microseconds of the day.
@@ -120,7 +123,7 @@ fn of_day_number(unit: Unit, days: i64) -> Option<i64> {
 /// `west`: of a time with a zone.
 pub(super) fn of_time(unit: Unit, micros: i64, west: Option<i32>) -> Option<Part> {
     match (unit, west) {
-        (Unit::Epoch, _) => Some(Part::Epoch(micros + i64::from(west.unwrap_or(0)) * SECOND)),
+        (Unit::Epoch, _) => Some(Part::TimeEpoch { micros, west: west.unwrap_or(0) }),
         (Unit::Zone | Unit::ZoneHour | Unit::ZoneMinute, Some(west)) => of_zone(unit, -i64::from(west)),
         _ => of_clock(unit, micros),
     }
@@ -192,6 +195,7 @@ impl Part {
             Part::Millis { seconds, micros } => seconds as f64 * 1000.0 + micros as f64 / 1000.0,
             Part::Seconds { seconds, micros } => seconds as f64 + micros as f64 / 1e6,
             Part::Epoch(micros) => micros as f64 / 1e6,
+            Part::TimeEpoch { micros, west } => micros as f64 / 1e6 + f64::from(west),
             Part::Length(Interval { months, days, micros }) => {
                 micros as f64 / 1e6
                     + 365.25 * 86_400.0 * f64::from(months / 12)
@@ -213,6 +217,7 @@ impl Part {
             Part::Millis { seconds, micros } => (i128::from(seconds * SECOND + micros), 3),
             Part::Seconds { seconds, micros } => (i128::from(seconds * SECOND + micros), 6),
             Part::Epoch(micros) => (i128::from(micros), 6),
+            Part::TimeEpoch { micros, west } => (i128::from(micros + i64::from(west) * SECOND), 6),
             Part::Length(Interval { months, days, micros }) => {
                 // a year has 365.25 days here
                 let quarters = 1461 * i128::from(months / 12) + 120 * i128::from(months % 12) + 4 * i128::from(days);
@@ -290,6 +295,7 @@ fn encode(digits: i128, scale: u32, bytes: &mut [u8; 32]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::postgres::calendar;
 
     #[test]
     fn parts_are_encoded_as_numerics_are() {

@@ -18,7 +18,8 @@ pub(crate) enum Parsed {
     Time(i64),
     TimeTz([u8; 12]),
     Timestamp(i64),
-    TimestampTz(i64),
+    /// With the seconds east of Greenwich that the text says.
+    TimestampTz(i64, i64),
 }
 
 /// parse_datetime: the template's fields choose the type. `strict`: separators and letters must match, nothing may be
@@ -38,7 +39,7 @@ pub(crate) fn parse_moment(text: &str, template: &str, strict: bool) -> Result<P
             let days = moment.date().ok_or_else(|| out(name))?;
             let stamp = Stamped { days, of_day: moment.of_day(), east }.at_offset().map_err(|_| out(name))?;
             let stamp = scale::rounded(stamp, digits)?;
-            Ok(if zoned { Parsed::TimestampTz(stamp) } else { Parsed::Timestamp(stamp) })
+            Ok(if zoned { Parsed::TimestampTz(stamp, east) } else { Parsed::Timestamp(stamp) })
         }
         (true, false, true) => Err(bad("datetime format is zoned but not timed")),
         (true, false, false) => {
@@ -233,9 +234,7 @@ impl<'a> Reader<'a> {
                 return Err(invalid(format!("unmatched format separator \"{wanted}\"")));
             }
             self.skip();
-        } else if self.exact {
-            self.skip();
-        } else if is_space(found) || is_separator(found) {
+        } else if self.exact || is_space(found) || is_separator(found) {
             self.skip();
         } else {
             self.skipped -= 1;
@@ -447,7 +446,7 @@ impl<'a> Reader<'a> {
     fn word(&mut self, field: &Field, words: &[&str]) -> Result<i32> {
         let rest = self.rest();
         let is = |word: &&str| rest.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word));
-        let Some(place) = words.iter().position(|word| is(&word)) else {
+        let Some(place) = words.iter().position(is) else {
             let shown = rest.split([' ', '\t', '\n', '\r', '\u{c}']).next().unwrap_or(rest);
             let text = format!("invalid value \"{shown}\" for \"{}\"", field.name());
             let detail = "The given value did not match any of the allowed values for this field.";

@@ -1,10 +1,11 @@
 //! jsonpath's grammar (jsonpath_gram.y), by recursive descent. A bracket may hold a predicate or an expression: both are
 //! read by one function, and the caller says which it can take.
 
-use super::lex::{Lexed, Token, jsonpath_invalid, lex, wrong};
+use super::lex::{Lexed, Token, lex, wrong};
 use super::{Arithmetic, Comparison, Flags, Kind, LAST, Method, Node, Path};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::formats::postgres::input::json::too_deep;
+use crate::sql::functions::regex::{Options, Pattern, Syntax};
 use crate::sql::numeric::Numeric;
 
 /// Brackets and operators within each other.
@@ -411,9 +412,7 @@ impl Parser {
             return Ok(LAST);
         }
         let Token::Integer(text) = self.peek() else { return Err(self.wrong()) };
-        let out = || {
-            Error::new(ErrorKind::NumericRange, format!("value \"{text}\" is out of range for type integer"))
-        };
+        let out = || Error::new(ErrorKind::NumericRange, format!("value \"{text}\" is out of range for type integer"));
         let level = text.parse::<i32>().ok().and_then(|level| u32::try_from(level).ok()).ok_or_else(out)?;
         self.at += 1;
         Ok(level)
@@ -437,26 +436,20 @@ fn flags(text: &str) -> Result<Flags> {
         }
     }
     if expanded && !flags.quote {
-        return Err(Error::unsupported_words("XQuery \"x\" flag (expanded regular expressions) is not implemented"));
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "XQuery \"x\" flag (expanded regular expressions) is not implemented",
+        ));
     }
     Ok(flags)
 }
 
-fn compile(pattern: &str, flags: Flags) -> Result<regex::Regex> {
-    let pattern = if flags.quote { regex::escape(pattern) } else { pattern.to_owned() };
-    let mut builder = regex::RegexBuilder::new(&pattern);
-    builder.case_insensitive(flags.ignore_case);
-    if !flags.quote {
-        builder.dot_matches_new_line(flags.dot_all).multi_line(flags.multi_line);
-    }
-    builder.size_limit(1 << 20).build().map_err(|error| {
-        let text = error.to_string();
-        let what = match () {
-            () if text.contains("group") || text.contains("parenthes") => "parentheses () not balanced",
-            () if text.contains("repetition operator") => "quantifier operand invalid",
-            () if text.contains("character class") => "brackets [] not balanced",
-            () => "invalid escape \\ sequence",
-        };
-        Error::new(ErrorKind::InvalidRegex, format!("invalid regular expression: {what}"))
-    })
+/// XQuery's `.` stops at a newline unless it is told not to.
+fn compile(pattern: &str, flags: Flags) -> Result<Pattern> {
+    let plain = Options { any_case: flags.ignore_case, ..Options::PLAIN };
+    let options = match flags.quote {
+        true => Options { syntax: Syntax::Quoted, ..plain },
+        false => Options { stop_at_newline: !flags.dot_all, anchor_at_newline: flags.multi_line, ..plain },
+    };
+    Pattern::new(pattern, options)
 }

@@ -1,0 +1,154 @@
+//! A query in PostgreSQL's language: bound to sealed tables, lowered to a plan, its columns and parameters as a client is
+//! told of them. Queries that read tables are still planned by the older planner (`pipeline`). What `sql` asks of a session (tables by name, catalog functions, settings) is answered here.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{LogicalPlan, ScalarUDF, TableSource};
+use datafusion::sql::sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, ObjectName, Query, SetExpr, TableFactor, Value, Visit, Visitor,
+};
+
+use super::functions;
+use super::resolver::Resolver;
+use crate::error::{Error, Kind, Result};
+use crate::pgtype::{self, Ty};
+use crate::sql::bind::{Binder, Found, Relations, StoredAs};
+use crate::sql::image::Proc;
+use crate::sql::kernel::Env;
+use crate::sql::lower;
+use crate::sql::resolve::{Context, Parameters};
+
+/// A query that every type fits in.
+#[derive(Debug)]
+pub(super) struct Understood {
+    pub(super) plan: LogicalPlan,
+    /// Types of `$1 …`.
+    pub(super) parameters: Vec<FieldRef>,
+    /// Under the names that a client sees.
+    pub(super) columns: SchemaRef,
+}
+
+/// `text` is what `query` was parsed from; `declared` the types that the client gave its parameters; `into` the columns
+/// that the rows are stored in, empty for a query whose rows are shown.
+pub(super) fn understand(
+    resolver: &Resolver<'_>,
+    query: &Query,
+    text: &str,
+    declared: &[Option<FieldRef>],
+    into: &[FieldRef],
+    state: &SessionState,
+) -> Result<Understood> {
+    let known = |field: &Option<FieldRef>| field.as_ref().map(|f| pgtype::of_field(f)).transpose();
+    let parameters = Parameters::declared(declared.iter().map(known).collect::<Result<_>>()?);
+    let plain = Env::plain();
+    let env = state.config_options().extensions.get::<Env>().unwrap_or(&plain);
+    let binder = Binder::new(resolver, Context { env, parameters: &parameters }, text);
+    let query = match into {
+        [] => binder.bind(query)?,
+        into => {
+            let stored = |f: &FieldRef| {
+                Ok(StoredAs { name: f.name().clone(), ty: pgtype::of_field(f)?, data_type: f.data_type().clone() })
+            };
+            binder.bind_stored(query, &into.iter().map(stored).collect::<Result<Vec<_>>>()?)?
+        }
+    };
+    let session = |proc: &Proc| session_function(proc, state);
+    let plan = lower::lower(&query, &session)?;
+    let shown = plan.schema().fields().iter().zip(&query.columns).map(|(field, column)| {
+        Field::new(&column.name, field.data_type().clone(), true).with_metadata(field.metadata().clone())
+    });
+    let columns = Arc::new(Schema::new(shown.collect::<Vec<_>>()));
+    let parameters = parameters.all().into_iter().enumerate();
+    let parameters = parameters.map(|(i, ty)| parameter(i + 1, ty)).collect::<Result<_>>()?;
+    Ok(Understood { plan, parameters, columns })
+}
+
+/// Whether a query reads nothing of the catalog: constants, VALUES, functions and common table expressions alone.
+pub(super) fn reads_no_table(query: &Query) -> bool {
+    let mut names = Names::default();
+    let _: ControlFlow<()> = query.visit(&mut names);
+    names.tables.iter().all(|table| names.ctes.contains(table))
+}
+
+#[derive(Default)]
+struct Names {
+    ctes: HashSet<String>,
+    tables: Vec<String>,
+}
+
+impl Visitor for Names {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let ctes = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.ctes.extend(ctes.map(|cte| cte.alias.name.value.to_lowercase()));
+        if let SetExpr::Table(table) = query.body.as_ref() {
+            self.tables.push(table.to_string());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        match factor {
+            TableFactor::Table { name, args: None, .. } => self.tables.push(name.to_string().to_lowercase()),
+            // a series of numbers streams in the older plan
+            TableFactor::Table { name, args: Some(args), .. } => self.series(name, &args.args),
+            TableFactor::Function { name, args, .. } => self.series(name, args),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Names {
+    fn series(&mut self, name: &ObjectName, args: &[FunctionArg]) {
+        let number = |arg: &FunctionArg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(v))) => matches!(v.value, Value::Number(..)),
+            _ => false,
+        };
+        let name = name.to_string().to_lowercase();
+        if name.ends_with("generate_series") && args.iter().all(number) {
+            self.tables.push(name);
+        }
+    }
+}
+
+/// 42P18 where no place gave it a type.
+fn parameter(number: usize, ty: Option<Ty>) -> Result<FieldRef> {
+    let undetermined =
+        || Error::new(Kind::IndeterminateType, format!("could not determine data type of parameter ${number}"));
+    let ty = ty.ok_or_else(undetermined)?;
+    let data_type = pgtype::arrow(ty.oid).ok_or_else(undetermined)?;
+    Ok(Arc::new(pgtype::field(&format!("${number}"), ty, data_type)))
+}
+
+/// Functions whose answers are the session's: of the catalog it sees, its settings, itself.
+fn session_function(proc: &Proc, state: &SessionState) -> Option<Arc<ScalarUDF>> {
+    let name = match proc.source.as_str() {
+        "regclassin" => "lakegate_regclass",
+        "regtypein" => "lakegate_regtype",
+        "regprocin" | "regprocedurein" => "lakegate_regproc",
+        "regnamespacein" => "lakegate_regnamespace",
+        "regrolein" => "lakegate_regrole",
+        "regclassout" => "lakegate_regclass_name",
+        "regtypeout" => "lakegate_regtype_name",
+        "regprocout" | "regprocedureout" => "lakegate_regproc_name",
+        "regnamespaceout" => "lakegate_regnamespace_name",
+        "regroleout" => "lakegate_regrole_name",
+        // text::regclass
+        "text_regclass" => "lakegate_regclass",
+        _ => proc.name,
+    };
+    functions::is_of_session(name).then(|| state.scalar_functions().get(name).cloned()).flatten()
+}
+
+impl Relations for Resolver<'_> {
+    fn find(&self, path: &[&str]) -> Result<Option<Found>> {
+        let Some((name, table)) = self.find_path(path)? else { return Ok(None) };
+        Ok(Some(Found { schema: name.schema, name: name.table, table: table as Arc<dyn TableSource> }))
+    }
+}
