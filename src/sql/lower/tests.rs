@@ -96,7 +96,7 @@ fn texts(column: &arrow::array::ArrayRef, ty: Ty) -> Vec<String> {
     let env = Env::plain();
     let args = [Arg::array(Arc::clone(column))];
     let call = Call { args: &args, types: &[ty], rows: column.len(), result: &field, result_type: Ty::TEXT, env: &env };
-    let kernel = functions::kernel(output).unwrap_or_else(|| panic!("no {output}"));
+    let Some(kernel) = functions::kernel(output) else { return vec![format!("no {output}"); column.len()] };
     let texts = kernel(&call).unwrap_or_else(|e| panic!("{output}: {e:?}"));
     let texts = texts.as_string::<i32>();
     (0..texts.len()).map(|row| if texts.is_null(row) { "~".to_owned() } else { texts.value(row).to_owned() }).collect()
@@ -168,7 +168,7 @@ async fn plans_keep_native_comparisons() {
     let cases = [
         ("SELECT a FROM t WHERE a = 5::int8", "t.a = Int32(5)"),
         ("SELECT k FROM u WHERE k = 5", "u.k = Int64(5)"),
-        ("SELECT a FROM t WHERE n > 2.5", "t.n > Decimal128(Some(250),10,2)"),
+        ("SELECT a FROM t WHERE n > 2.5", "Filter: t.n > Decimal128(2.50,10,2)"),
         ("SELECT a FROM t WHERE c IN ('a', 'b')", "t.c IN ([Utf8(\"a\"), Utf8(\"b\")])"),
         ("SELECT a FROM t WHERE EXISTS (SELECT 1 FROM u WHERE s = c)", "LeftSemi Join"),
         ("SELECT a FROM t WHERE b <> 0 AND 100 / b > 5", "Filter: t.b != Int32(0) AND truth("),
