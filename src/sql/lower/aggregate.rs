@@ -187,7 +187,16 @@ impl<'a> Lower<'a> {
     /// One call, over the rows of `flow`.
     fn aggregate(&mut self, flow: &mut Flow, aggregate: &'a Aggregate, e: &Expr) -> Result<Lowered> {
         let filter = aggregate.filter.as_ref().map(|f| self.expr(flow, f)).transpose()?;
-        let (args, types) = self.aggregate_arguments(flow, aggregate.proc, &aggregate.arguments)?;
+        let (mut args, mut types) = self.aggregate_arguments(flow, aggregate.proc, &aggregate.arguments)?;
+        if functions::is_ordered_set(aggregate.proc) {
+            // no direct argument, where `count(*)` would be given one
+            let direct = aggregate.arguments.len();
+            (args.truncate(direct), types.truncate(direct));
+            for sort in &aggregate.order {
+                args.push(self.expr(flow, &sort.by)?);
+                types.push((sort.by.ty, sort.by.data_type.clone()));
+            }
+        }
         let args = filtered_arguments(args, &types, filter.as_ref());
         let mut order = vec![];
         for sort in &aggregate.order {

@@ -63,12 +63,14 @@ pub(super) fn filters(plan: &LogicalPlan) -> bool {
     filter.unwrap_or(true)
 }
 
-/// A constant of which the optimizer does not know that it is one. DataFusion moves a filter down to another and asks
-/// the upper one first; a filter over this column stays where it is, since the column is volatile.
+/// A list of one true. DataFusion moves a filter down to another, the logical and the physical one alike, and asks the
+/// upper one first; what reads an unnested column stays above the unnesting.
 pub(super) fn fence() -> Expr {
-    Special::volatile(Op::Fence, Field::new("fence", DataType::Boolean, true))
+    let one = ScalarValue::new_list(&[ScalarValue::Boolean(Some(true))], &DataType::Boolean, true);
+    Expr::Literal(ScalarValue::List(one), None)
 }
 
+/// `condition`, where the fence is true.
 pub(super) fn behind(fence: Expr, condition: Expr) -> Expr {
     truth(case(vec![(fence, flag(condition))], Some(lit(0_i8))))
 }

@@ -10,6 +10,7 @@ use datafusion::logical_expr::{Expr as Lowered, LogicalPlan, LogicalPlanBuilder,
 
 use super::function::can_raise;
 use super::relation::{conditions, one_row};
+use super::series::unnested;
 use super::{Flow, Lower, guard};
 use crate::error::Result;
 use crate::pgtype;
@@ -70,7 +71,7 @@ impl<'a> Lower<'a> {
     /// The conditions that can raise read a column that DataFusion moves no condition beyond.
     pub(super) fn fenced(&mut self, flow: Flow, conditions: Vec<Lowered>) -> Result<(Flow, Vec<Lowered>)> {
         let name = self.fresh("fence");
-        let flow = self.extend(flow, vec![(guard::fence(), name.clone())])?;
+        let flow = unnested(self.extend(flow, vec![(guard::fence(), name.clone())])?, vec![name.clone()])?;
         let fence = Lowered::Column(Column::new_unqualified(name));
         let behind = |e: Lowered| match can_raise(&e) {
             true => guard::behind(fence.clone(), e),

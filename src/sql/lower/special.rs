@@ -76,8 +76,6 @@ pub(super) enum Op {
     Ordinals,
     /// A list of nothing becomes a list of one NULL.
     Padded,
-    /// True.
-    Fence,
 }
 
 impl Special {
@@ -85,13 +83,6 @@ impl Special {
         let signature = Signature::user_defined(Volatility::Immutable);
         let special = Self { name: op.name(), op, result: Arc::new(result), signature };
         ScalarUDF::new_from_impl(special).call(arguments)
-    }
-
-    /// Of no arguments, computed for each row.
-    pub(super) fn volatile(op: Op, result: Field) -> Expr {
-        let signature = Signature::nullary(Volatility::Volatile);
-        let special = Self { name: op.name(), op, result: Arc::new(result), signature };
-        ScalarUDF::new_from_impl(special).call(vec![])
     }
 }
 
@@ -134,8 +125,7 @@ pub(super) fn can_raise(udf: &ScalarUDF) -> bool {
             | Op::Lie(_)
             | Op::Grouping(_)
             | Op::Ordinals
-            | Op::Padded
-            | Op::Fence,
+            | Op::Padded,
         ) => false,
         // the session's own functions
         None => true,
@@ -167,7 +157,6 @@ impl Op {
             Op::Grouping(_) => "grouping",
             Op::Ordinals => "ordinality",
             Op::Padded => "padded",
-            Op::Fence => "fence",
         }
     }
 }
@@ -326,7 +315,6 @@ impl Input<'_> {
             }
             Op::Ordinals => array::ordinals(self),
             Op::Padded => array::padded(self),
-            Op::Fence => Ok(Arc::new(BooleanArray::from(vec![true; self.rows]))),
         }
     }
 
