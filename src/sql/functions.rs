@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use arrow::datatypes::DataType;
 
-use super::image::Proc;
+use super::image::{self, Proc};
 use super::kernel::Kernel;
 use crate::pgtype::Ty;
 
@@ -104,8 +104,15 @@ pub(crate) fn lies_as(proc: &Proc, arguments: &[(Ty, DataType)], result: Ty) -> 
 
 /// As [`lies_as`], for an aggregate.
 pub(crate) fn aggregate_lies_as(call: &super::expr::Aggregate) -> Option<DataType> {
-    let arguments: Vec<_> = call.arguments.iter().map(|a| (a.ty, a.data_type.clone())).collect();
+    // the values of an ordered set come after the direct arguments
+    let set = call.order.iter().map(|sort| &sort.by).filter(|_| is_ordered_set(call.proc));
+    let arguments: Vec<_> = call.arguments.iter().chain(set).map(|a| (a.ty, a.data_type.clone())).collect();
     aggregate::lies_as(call.proc, &arguments)
+}
+
+/// Called with WITHIN GROUP.
+pub(crate) fn is_ordered_set(proc: &Proc) -> bool {
+    image::aggregate(proc.oid).is_some_and(|row| row.kind != image::AggregateKind::Normal)
 }
 
 /// The kernel of a `prosrc`.

@@ -13,11 +13,12 @@ mod guard;
 mod order;
 mod push;
 mod relation;
-mod same;
 mod select;
+mod semi;
 mod series;
 mod setop;
 mod special;
+mod subquery;
 #[cfg(test)]
 mod tests;
 mod unnest;
@@ -26,13 +27,11 @@ mod window;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use datafusion::common::Column;
 use datafusion::common::metadata::FieldMetadata;
-use datafusion::common::{Column, ExprSchema};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 
 pub(crate) use function::follows_settings;
-pub(crate) use same::same;
 
 use super::expr::{ColumnId, Expr as Typed, Kind};
 use super::image::Proc;
@@ -52,6 +51,7 @@ pub(crate) fn lower(query: &Query, functions: &SessionFunctions<'_>) -> Result<L
         ctes: HashMap::new(),
         recursive: HashMap::new(),
         outer: vec![],
+        reached: vec![],
         names: HashSet::new(),
         theirs: HashSet::new(),
     };
@@ -108,12 +108,8 @@ impl Flow {
     fn find(&self, expr: &Typed) -> Option<&Column> {
         match &expr.kind {
             Kind::Column(id) => self.columns.get(id),
-            _ => self.computed.iter().find(|(known, _)| same(known, expr)).map(|(_, column)| column),
+            _ => self.computed.iter().find(|(known, _)| known == expr).map(|(_, column)| column),
         }
-    }
-
-    fn data_type(&self, column: &Column) -> Result<DataType> {
-        Ok(self.plan.schema().field_from_column(column)?.data_type().clone())
     }
 
     fn map(self, change: impl FnOnce(LogicalPlan) -> Result<LogicalPlan>) -> Result<Self> {
@@ -128,6 +124,8 @@ struct Lower<'a> {
     recursive: HashMap<CteId, relation::Rounds>,
     /// The queries around the one that is lowered, the outermost first.
     outer: Vec<Flow>,
+    /// Conditions under which the expression that is lowered is asked for, over the rows of the innermost flow.
+    reached: Vec<Expr>,
     /// Every qualifier and column name given so far.
     names: HashSet<String>,
     /// Names of tables' own columns, which no given one may be.

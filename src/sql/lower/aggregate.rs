@@ -11,7 +11,7 @@ use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams,
 use datafusion::logical_expr::logical_plan::Aggregate as AggregateNode;
 use datafusion::logical_expr::{AggregateUDF, Expr as Lowered, LogicalPlan, LogicalPlanBuilder, SortExpr, Union, lit};
 
-use super::function::KernelFunction;
+use super::function::{KernelFunction, can_raise};
 use super::order::{has_key, key_of};
 use super::select::found;
 use super::special::{Op, Special};
@@ -187,7 +187,17 @@ impl<'a> Lower<'a> {
     /// One call, over the rows of `flow`.
     fn aggregate(&mut self, flow: &mut Flow, aggregate: &'a Aggregate, e: &Expr) -> Result<Lowered> {
         let filter = aggregate.filter.as_ref().map(|f| self.expr(flow, f)).transpose()?;
-        let (args, types) = self.aggregate_arguments(flow, aggregate.proc, &aggregate.arguments)?;
+        let (mut args, mut types) = self.aggregate_arguments(flow, aggregate.proc, &aggregate.arguments)?;
+        if functions::is_ordered_set(aggregate.proc) {
+            // no direct argument, where `count(*)` would be given one
+            let direct = aggregate.arguments.len();
+            (args.truncate(direct), types.truncate(direct));
+            for sort in &aggregate.order {
+                args.push(self.expr(flow, &sort.by)?);
+                types.push((sort.by.ty, sort.by.data_type.clone()));
+            }
+        }
+        let args = filtered_arguments(args, &types, filter.as_ref());
         let mut order = vec![];
         for sort in &aggregate.order {
             let value = self.expr(flow, &sort.by)?;
@@ -229,6 +239,20 @@ impl<'a> Lower<'a> {
     }
 }
 
+/// Arguments that can raise are computed for the rows that count.
+pub(super) fn filtered_arguments(
+    args: Vec<Lowered>,
+    types: &[(Ty, DataType)],
+    filter: Option<&Lowered>,
+) -> Vec<Lowered> {
+    let Some(filter) = filter else { return args };
+    let each = args.into_iter().zip(types).map(|(arg, (ty, _))| match can_raise(&arg) {
+        true => super::guard::choose(vec![(filter.clone(), arg)], None, *ty == Ty::BOOL),
+        false => arg,
+    });
+    each.collect()
+}
+
 pub(super) fn aggregated(input: LogicalPlan, groups: Vec<Lowered>, calls: Vec<Lowered>) -> Result<LogicalPlan> {
     if groups.is_empty() && calls.is_empty() {
         // HAVING or GROUP BY () alone: one row, whatever is below
@@ -254,7 +278,7 @@ fn mask(id: Lowered, bits: Vec<(usize, usize)>, count: usize) -> Result<Lowered>
 fn grouping(groups: &Groups, of: &[Expr]) -> Result<Lowered> {
     let mut places = vec![];
     for e in of {
-        let place = groups.by.iter().position(|by| super::same(by, e));
+        let place = groups.by.iter().position(|by| by == e);
         let place = place.ok_or_else(|| {
             let text = "arguments to GROUPING must be grouping expressions of the associated query level";
             Error::new(ErrorKind::Grouping, text).at(e.at)

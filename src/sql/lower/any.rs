@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, UInt32Array};
-use arrow::compute::take;
+use arrow::compute::{not, take};
 use arrow::row::{RowConverter, SortField};
 
 use super::compare::Comparison;
@@ -114,11 +114,12 @@ fn constant_list(
     comparison: &Comparison,
     all: bool,
 ) -> Result<ArrayRef> {
-    if !all
-        && comparison.is_equality()
+    let (any_equal, all_unequal) = (!all && comparison.is_equality(), all && comparison.is_inequality());
+    if (any_equal || all_unequal)
         && elements.len() >= HASHED_FROM
         && let Some(found) = hashed(left, elements, comparison, input.env)?
     {
+        let found = if all_unequal { not(&found)? } else { found };
         return Ok(Arc::new(spread_flags(found, input.rows)?));
     }
     let mut met = vec![Met::NOTHING; input.rows];

@@ -8,7 +8,8 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Scalar};
 use arrow::compute::{cast, kernels::cmp};
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{Cast, Expr, Operator as Op, binary_expr};
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::{Cast, Expr, Operator as Op, binary_expr, lit};
 
 use super::function::KernelFunction;
 use super::special;
@@ -200,6 +201,13 @@ impl Native {
 
     pub(super) fn expr(&self, left: (Expr, &DataType), right: (Expr, &DataType)) -> Result<Expr> {
         let (left, right) = self.operands(left, right)?;
+        if matches!(self.op, Op::Eq | Op::NotEq) {
+            for (one, other) in [(&left, &right), (&right, &left)] {
+                if let Some(zeros) = both_zeros(one) {
+                    return Ok(Expr::InList(InList::new(Box::new(other.clone()), zeros, self.op == Op::NotEq)));
+                }
+            }
+        }
         let (right, op) = (signed_zero(&right, self.op, true).unwrap_or(right), self.op);
         let left = signed_zero(&left, op, false).unwrap_or(left);
         Ok(binary_expr(left, op, right))
@@ -248,6 +256,15 @@ fn signed_zero(expr: &Expr, op: Op, on_right: bool) -> Option<Expr> {
             let zero = if below { -0.0_f32 } else { 0.0 };
             Some(Expr::Literal(ScalarValue::Float32(Some(zero)), m.clone()))
         }
+        _ => None,
+    }
+}
+
+/// `= 0` is equality with either zero.
+fn both_zeros(expr: &Expr) -> Option<Vec<Expr>> {
+    match expr {
+        Expr::Literal(ScalarValue::Float64(Some(0.0)), _) => Some(vec![lit(0.0_f64), lit(-0.0_f64)]),
+        Expr::Literal(ScalarValue::Float32(Some(0.0)), _) => Some(vec![lit(0.0_f32), lit(-0.0_f32)]),
         _ => None,
     }
 }
@@ -315,6 +332,10 @@ impl Comparison {
 
     pub(super) fn is_equality(&self) -> bool {
         self.operator.name == "="
+    }
+
+    pub(super) fn is_inequality(&self) -> bool {
+        self.operator.name == "<>"
     }
 
     pub(super) fn is_native(&self) -> bool {

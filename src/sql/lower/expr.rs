@@ -42,8 +42,8 @@ impl<'a> Lower<'a> {
             }
             Kind::Column(id) => return Err(Error::internal(format!("column {} is nowhere in the plan", id.0))),
             Kind::Call(call) => self.call(flow, call, e)?,
-            Kind::And(all) => guard::and(self.exprs(flow, all)?),
-            Kind::Or(all) => guard::or(self.exprs(flow, all)?),
+            Kind::And(all) => guard::and(self.in_turn(flow, all, Lowered::is_not_false)?),
+            Kind::Or(all) => guard::or(self.in_turn(flow, all, Lowered::is_not_true)?),
             Kind::Not(of) => negated(self.expr(flow, of)?),
             Kind::IsNull { of, negated } => self.is_null(flow, of, *negated)?,
             Kind::Is { of, value, negated } => {
@@ -60,10 +60,18 @@ impl<'a> Lower<'a> {
             Kind::Distinct { equals, left, right, negated } => self.distinct(flow, equals, left, right, *negated)?,
             Kind::AnyOf { operator, left, array, all } => self.any_of(flow, operator, left, array, *all)?,
             Kind::Case { whens, otherwise } => {
-                let each = whens.iter().map(|(when, then)| Ok((self.expr(flow, when)?, self.expr(flow, then)?)));
-                let whens = each.collect::<Result<Vec<_>>>()?;
-                let otherwise = otherwise.as_ref().map(|e| self.expr(flow, e)).transpose()?;
-                guard::choose(whens, otherwise, e.ty == Ty::BOOL)
+                let (before, mut lowered) = (self.reached.len(), vec![]);
+                for (when, then) in whens {
+                    let when = self.expr(flow, when)?;
+                    self.reached.push(when.clone());
+                    let then = self.expr(flow, then);
+                    self.reached.pop();
+                    self.reached.push(when.clone().is_not_true());
+                    lowered.push((when, then?));
+                }
+                let otherwise = otherwise.as_ref().map(|e| self.expr(flow, e)).transpose();
+                self.reached.truncate(before);
+                guard::choose(lowered, otherwise?, e.ty == Ty::BOOL)
             }
             Kind::Coalesce(all) => {
                 let mut all = self.exprs(flow, all)?;
@@ -136,10 +144,7 @@ impl<'a> Lower<'a> {
                 Special::call(SpecialOp::Slice(given), field("slice"), arguments)
             }
             Kind::Relabel(of) => special::lie(self.expr(flow, of)?, e.ty, &of.data_type, &e.data_type),
-            Kind::ByText { of, explicit } => {
-                let of = (self.expr(flow, of)?, of.ty);
-                self.by_text(of, e, *explicit)?
-            }
+            Kind::ByText { of, .. } => by_text(self.expr(flow, of)?, of.ty, e)?,
             Kind::EachElement { of, element, each } => {
                 let of_lowered = self.expr(flow, of)?;
                 self.each_element(of_lowered, of, *element, each, e)?
@@ -149,6 +154,18 @@ impl<'a> Lower<'a> {
             Kind::Grouping(_) => return Err(Error::internal("GROUPING outside its query")),
             Kind::Subquery { kind, query } => self.subquery(flow, e, kind, query)?,
         })
+    }
+
+    /// Operands of AND and OR, each asked for where all before it leave it open.
+    fn in_turn(&mut self, flow: &mut Flow, all: &'a [Expr], open: fn(Lowered) -> Lowered) -> Result<Vec<Lowered>> {
+        let (before, mut lowered) = (self.reached.len(), vec![]);
+        for e in all {
+            let value = self.expr(flow, e)?;
+            self.reached.push(open(value.clone()));
+            lowered.push(value);
+        }
+        self.reached.truncate(before);
+        Ok(lowered)
     }
 
     /// A value of a query around this one.
@@ -321,29 +338,6 @@ impl<'a> Lower<'a> {
         Ok(one.map(|one| Lowered::InList(InList::new(Box::new(one), list, negated))))
     }
 
-    fn by_text(&mut self, (of, from): (Lowered, Ty), e: &Expr, explicit: bool) -> Result<Lowered> {
-        let unknown = |ty: Ty| Error::internal(format!("no input and output functions of {}", ty.name()));
-        let text = match from.oid {
-            oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::UNKNOWN | oid::CSTRING => of,
-            _ => {
-                let output = pgtype::functions(from.oid).ok_or_else(|| unknown(from))?.output;
-                let proc = proc_named(output).ok_or_else(|| unknown(from))?;
-                KernelFunction::of_proc(proc, vec![from], Ty::of(oid::CSTRING), DataType::Utf8)?.call(vec![of])
-            }
-        };
-        // an explicit cast to a text of a length cuts it, and that is another function's work
-        let _ = explicit;
-        if matches!(e.ty.oid, oid::TEXT | oid::VARCHAR | oid::CSTRING) {
-            return Ok(text);
-        }
-        let input = pgtype::functions(e.ty.oid).ok_or_else(|| unknown(e.ty))?.input;
-        let proc = proc_named(input).ok_or_else(|| unknown(e.ty))?;
-        let element = pgtype::element(e.ty.oid).unwrap_or(e.ty.oid);
-        let types = vec![Ty::of(oid::CSTRING), Ty::of(oid::OID), Ty::INT4];
-        let function = KernelFunction::of_proc(proc, types, e.ty, e.data_type.clone())?;
-        Ok(function.call(vec![text, lit(element), lit(e.ty.typmod)]))
-    }
-
     fn each_element(
         &mut self,
         of: Lowered,
@@ -365,6 +359,28 @@ impl<'a> Lower<'a> {
         let field = pgtype::field("each", e.ty, e.data_type.clone());
         Ok(Special::call(SpecialOp::EachElement(Each { column, expr }), field, vec![of]))
     }
+}
+
+/// Output function, then input function.
+fn by_text(of: Lowered, from: Ty, e: &Expr) -> Result<Lowered> {
+    let unknown = |ty: Ty| Error::internal(format!("no input and output functions of {}", ty.name()));
+    let text = match from.oid {
+        oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::UNKNOWN | oid::CSTRING => of,
+        _ => {
+            let output = pgtype::functions(from.oid).ok_or_else(|| unknown(from))?.output;
+            let proc = proc_named(output).ok_or_else(|| unknown(from))?;
+            KernelFunction::of_proc(proc, vec![from], Ty::of(oid::CSTRING), DataType::Utf8)?.call(vec![of])
+        }
+    };
+    if matches!(e.ty.oid, oid::TEXT | oid::VARCHAR | oid::CSTRING) {
+        return Ok(text);
+    }
+    let input = pgtype::functions(e.ty.oid).ok_or_else(|| unknown(e.ty))?.input;
+    let proc = proc_named(input).ok_or_else(|| unknown(e.ty))?;
+    let element = pgtype::element(e.ty.oid).unwrap_or(e.ty.oid);
+    let types = vec![Ty::of(oid::CSTRING), Ty::of(oid::OID), Ty::INT4];
+    let function = KernelFunction::of_proc(proc, types, e.ty, e.data_type.clone())?;
+    Ok(function.call(vec![text, lit(element), lit(e.ty.typmod)]))
 }
 
 /// What lies below all dimensions.

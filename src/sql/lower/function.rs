@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{ArrayRef, new_empty_array};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -90,10 +91,6 @@ impl KernelFunction {
     pub(crate) fn types(&self) -> &[Ty] {
         &self.types
     }
-
-    pub(crate) fn is_fallible(&self) -> bool {
-        self.fallible
-    }
 }
 
 /// The function of this node, if it is one of PostgreSQL's.
@@ -128,17 +125,16 @@ fn reads_clock(source: &str) -> bool {
     )
 }
 
-/// Whether a row of its own can make this expression fail. What DataFusion made by itself is asked for casts alone.
+/// Whether a value of some row can make this expression fail. Constants fail alike for every row, or not at all.
 pub(super) fn can_raise(expr: &Expr) -> bool {
-    use datafusion::common::tree_node::TreeNode;
+    let of_row = |e: &Expr| Ok(matches!(e, Expr::Column(_) | Expr::OuterReferenceColumn(..)));
     let raises = |e: &Expr| {
-        Ok(match e {
-            Expr::ScalarFunction(call) => match of_udf(&call.func) {
-                Some(function) => function.fallible,
-                None => super::special::can_raise(&call.func),
-            },
-            _ => false,
-        })
+        let Expr::ScalarFunction(call) = e else { return Ok(false) };
+        let fallible = match of_udf(&call.func) {
+            Some(function) => function.fallible,
+            None => super::special::can_raise(&call.func),
+        };
+        Ok(fallible && e.exists(of_row)?)
     };
     expr.exists(raises).unwrap_or(true)
 }
@@ -230,6 +226,10 @@ impl ScalarUDFImpl for KernelFunction {
 
     fn coerce_types(&self, types: &[DataType]) -> DataFusionResult<Vec<DataType>> {
         Ok(types.to_vec())
+    }
+
+    fn is_strict(&self) -> bool {
+        self.strict
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {

@@ -5,8 +5,9 @@
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::expr::Case;
-use datafusion::logical_expr::{Expr, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, lit};
 
 use super::function::can_raise;
 use super::special::{Op, Special};
@@ -54,6 +55,24 @@ fn chain(conditions: &[Expr]) -> Expr {
         [last] => flag(last.clone()),
         [first, rest @ ..] => case(vec![(first.clone(), chain(rest))], Some(lit(0_i8))),
     }
+}
+
+/// Whether rows are left out somewhere in the plan by a condition that another one could be moved to.
+pub(super) fn filters(plan: &LogicalPlan) -> bool {
+    let filter = plan.exists(|node| Ok(matches!(node, LogicalPlan::Filter(_))));
+    filter.unwrap_or(true)
+}
+
+/// A list of one true. DataFusion moves a filter down to another, the logical and the physical one alike, and asks the
+/// upper one first; what reads an unnested column stays above the unnesting.
+pub(super) fn fence() -> Expr {
+    let one = ScalarValue::new_list(&[ScalarValue::Boolean(Some(true))], &DataType::Boolean, true);
+    Expr::Literal(ScalarValue::List(one), None)
+}
+
+/// `condition`, where the fence is true.
+pub(super) fn behind(fence: Expr, condition: Expr) -> Expr {
+    truth(case(vec![(fence, flag(condition))], Some(lit(0_i8))))
 }
 
 /// AND, three-valued: what can raise is asked where none before it is false.

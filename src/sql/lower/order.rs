@@ -8,6 +8,7 @@ use datafusion::logical_expr::{
     Expr as Lowered, LogicalPlanBuilder, SortExpr, WindowFrame, WindowFunctionDefinition, WindowUDF, lit,
 };
 
+use super::aggregate::{aggregated, first_value};
 use super::function::KernelFunction;
 use super::special::{Op, Special};
 use super::{Flow, Lower};
@@ -128,7 +129,18 @@ impl<'a> Lower<'a> {
         if !columns.iter().any(|c| has_key(c.ty, &c.data_type)) {
             return flow.map(|plan| Ok(LogicalPlanBuilder::from(plan).distinct()?.build()?));
         }
-        self.first_of_each(flow, columns, &[])
+        let (mut groups, mut calls) = (vec![], vec![]);
+        for column in columns {
+            let found = flow.column(column.id)?.clone();
+            let value = Lowered::Column(found.clone());
+            if !has_key(column.ty, &column.data_type) {
+                groups.push(value);
+                continue;
+            }
+            groups.push(key_of(value.clone(), column.ty, &column.data_type)?.alias(self.fresh("key")));
+            calls.push(first_value(value).alias(found.name));
+        }
+        flow.map(|plan| aggregated(plan, groups, calls))
     }
 
     /// The first row, in this order, of those that are equal in `by`. (DataFusion pushes filters through its own DISTINCT

@@ -3,15 +3,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, JoinType, NullEquality, ScalarValue};
 use datafusion::functions_window::row_number::row_number_udwf;
 use datafusion::logical_expr::expr::GroupingSet;
-use datafusion::logical_expr::logical_plan::{Aggregate, Distinct, Join, Limit};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, SortExpr, Union, binary_expr, lit};
+use datafusion::logical_expr::logical_plan::{Aggregate, Distinct, Filter, Join, Limit};
+use datafusion::logical_expr::utils::split_conjunction_owned;
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, SortExpr, Union, binary_expr, lit,
+};
 
 use super::Lower;
 use super::order::{Int8, numbering};
-use super::unnest::{references, resolved};
+use super::unnest::{duplicable, references, resolved};
 use crate::error::{Error, Result};
 
 pub(super) struct Dependent<'l, 'a> {
@@ -20,6 +25,8 @@ pub(super) struct Dependent<'l, 'a> {
     pub(super) outer: Vec<Column>,
     /// Their distinct values.
     pub(super) domain: LogicalPlan,
+    /// The subquery may be computed for values that the domain does not have: nothing in it can raise.
+    pub(super) free: bool,
 }
 
 impl Dependent<'_, '_> {
@@ -28,12 +35,12 @@ impl Dependent<'_, '_> {
     }
 
     fn expr_depends(&self, e: &Expr) -> bool {
-        use datafusion::common::tree_node::TreeNode;
         e.exists(|e| Ok(matches!(e, Expr::OuterReferenceColumn(_, c) if self.outer.contains(c)))).unwrap_or(true)
     }
 
     /// The domain once more, under names of its own.
     fn domain(&mut self) -> Result<(LogicalPlan, Vec<Column>)> {
+        duplicable(&self.domain)?;
         let mut names = vec![];
         let exprs: Vec<Expr> = self
             .outer
@@ -75,6 +82,12 @@ impl Dependent<'_, '_> {
                 Ok((LogicalPlanBuilder::from(input).project(exprs)?.build()?, domain))
             }
             LogicalPlan::Filter(f) => {
+                if self.free
+                    && !self.depends(&f.input)?
+                    && let Some(bound) = self.bound(&f)?
+                {
+                    return Ok(bound);
+                }
                 let (input, domain) = self.push(Arc::unwrap_or_clone(f.input))?;
                 let predicate = self.resolve(f.predicate, &domain)?;
                 Ok((LogicalPlanBuilder::from(input).filter(predicate)?.build()?, domain))
@@ -106,6 +119,63 @@ impl Dependent<'_, '_> {
             other => Err(Error::unsupported("a recursive query that reads columns of the query around it")
                 .with_source(other.display().to_string())),
         }
+    }
+
+    /// Where conditions make each outer value equal to one of the plan's own, that one stands for it, and the domain is
+    /// not needed. `None` where one is not.
+    fn bound(&mut self, filter: &Filter) -> Result<Option<(LogicalPlan, Vec<Column>)>> {
+        let conditions = split_conjunction_owned(filter.predicate.clone());
+        let mut own: HashMap<Column, Expr> = HashMap::new();
+        let mut rest = vec![];
+        for condition in conditions {
+            match self.equality(&condition) {
+                Some((outer, value)) if !own.contains_key(&outer) => {
+                    rest.push(value.clone().is_not_null());
+                    own.insert(outer, value);
+                }
+                _ => rest.push(condition),
+            }
+        }
+        let (mut names, mut values) = (vec![], vec![]);
+        for column in &self.outer {
+            let Some(value) = own.get(column) else { return Ok(None) };
+            let name = self.lower.fresh("d");
+            names.push(Column::new_unqualified(&name));
+            values.push(value.clone().alias(name));
+        }
+        let rest = rest.into_iter().map(|e| {
+            let each = e.transform(|e| {
+                Ok(match &e {
+                    Expr::OuterReferenceColumn(_, column) => match own.get(column) {
+                        Some(value) => Transformed::yes(value.clone()),
+                        None => Transformed::no(e),
+                    },
+                    _ => Transformed::no(e),
+                })
+            });
+            Ok(each?.data)
+        });
+        let rest = rest.collect::<Result<Vec<_>>>()?.into_iter().reduce(Expr::and).unwrap_or_else(|| lit(true));
+        let input = filter.input.as_ref().clone();
+        let exprs: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).chain(values).collect();
+        Ok(Some((LogicalPlanBuilder::from(input).filter(rest)?.project(exprs)?.build()?, names)))
+    }
+
+    /// `outer = value`, over values that are the same where they are equal.
+    fn equality(&self, condition: &Expr) -> Option<(Column, Expr)> {
+        let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = condition else { return None };
+        let pairs = [(left, right), (right, left)];
+        pairs.into_iter().find_map(|(outer, value)| match outer.as_ref() {
+            Expr::OuterReferenceColumn(field, column)
+                if self.outer.contains(column)
+                    && !matches!(field.data_type(), DataType::Float32 | DataType::Float64)
+                    && !self.expr_depends(value)
+                    && !value.is_volatile() =>
+            {
+                Some((column.clone(), value.as_ref().clone()))
+            }
+            _ => None,
+        })
     }
 
     fn sort_keys(&self, keys: Vec<SortExpr>, domain: &[Column]) -> Result<Vec<SortExpr>> {
@@ -203,7 +273,6 @@ impl Dependent<'_, '_> {
             filters.push(binary_expr(left, equal, right));
         }
         filters.extend(join.filter);
-        let conditional = filters.iter().any(|e| self.expr_depends(e));
         let (left, right) = (Arc::unwrap_or_clone(join.left), Arc::unwrap_or_clone(join.right));
         let (in_left, in_right) = (self.depends(&left)?, self.depends(&right)?);
         use JoinType::*;
@@ -214,7 +283,6 @@ impl Dependent<'_, '_> {
             Right | RightSemi | RightAnti | RightMark => (in_left, true),
             Full => (true, true),
         };
-        let _ = conditional;
         let (left, of_left) = self.side(left, push_left)?;
         let (right, of_right) = self.side(right, push_right)?;
         let keeps_right = matches!(join.join_type, Right | RightSemi | RightAnti | RightMark);

@@ -10,6 +10,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::logical_plan::{RecursiveQuery, SubqueryAlias, TableScanBuilder};
 use datafusion::logical_expr::{EmptyRelation, Expr as Lowered, LogicalPlan, LogicalPlanBuilder};
 
+use super::function::can_raise;
 use super::{Flow, Lower, compare, guard};
 use crate::error::{Error, Result};
 use crate::pgtype;
@@ -49,7 +50,7 @@ impl<'a> Lower<'a> {
 
     fn table(&mut self, alias: &str, source: &SourceOf, columns: &[query::Column]) -> Result<Flow> {
         let alias = TableReference::bare(self.fresh(alias));
-        let scan = TableScanBuilder::new(TableReference::parse_str(&source.name), Arc::clone(&source.table)).build()?;
+        let scan = TableScanBuilder::new(reference(&source.name), Arc::clone(&source.table)).build()?;
         let scan = LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(LogicalPlan::TableScan(scan)), alias)?);
         let mut flow = Flow::new(scan);
         let (mut cast, schema) = (vec![], Arc::clone(flow.plan.schema()));
@@ -81,8 +82,11 @@ impl<'a> Lower<'a> {
         if let Some(step) = &cte.recursive {
             return self.recursion(cte, &step.step, step.distinct, columns);
         }
-        // one read from several places would be shared here
+        // one read from several places would be shared here; until then it is computed in each
         let flow = self.query(&cte.query)?;
+        if cte.references > 1 {
+            super::unnest::duplicable(&flow.plan)?;
+        }
         renamed(flow, &cte.query, columns)
     }
 
@@ -179,10 +183,34 @@ impl<'a> Lower<'a> {
         }
         let Some(on) = on else { return Ok(both) };
         let conditions = self.exprs_of(&mut both, &conditions(on))?;
+        let (left, right, conditions) = self.fenced_sides(left, right, conditions)?;
         let conditions = guard::conjuncts(conditions);
         let kind = join_type(kind);
         let plan = LogicalPlanBuilder::from(left.plan).join_on(right.plan, kind, conditions)?.build()?;
         Ok(Flow { plan, columns, computed: vec![] })
+    }
+
+    /// A condition over one side alone is moved to it: what can raise is kept above that side's own filters.
+    fn fenced_sides(
+        &mut self,
+        left: Flow,
+        right: Flow,
+        conditions: Vec<Lowered>,
+    ) -> Result<(Flow, Flow, Vec<Lowered>)> {
+        let (mut sides, mut conditions) = ([left, right], conditions);
+        for side in &mut sides {
+            let of_side =
+                |e: &Lowered| can_raise(e) && e.column_refs().iter().all(|c| side.plan.schema().has_column(c));
+            if !guard::filters(&side.plan) || !conditions.iter().any(of_side) {
+                continue;
+            }
+            let (theirs, others): (Vec<_>, Vec<_>) = conditions.into_iter().partition(of_side);
+            let (grown, fenced) = self.fenced(side.clone(), theirs)?;
+            *side = grown;
+            conditions = others.into_iter().chain(fenced).collect();
+        }
+        let [left, right] = sides;
+        Ok((left, right, conditions))
     }
 
     /// An outer join whose condition asks subqueries: each conjunct is computed on the side that it reads.
@@ -202,9 +230,10 @@ impl<'a> Lower<'a> {
             }
             // it joined something to both: once more, to one side
             both.plan = before.clone();
-            let mut found = None;
+            let (mut found, reached) = (None, self.reached.len());
             for side in [&mut right, &mut left] {
                 let mut grown = side.clone();
+                self.reached.truncate(reached);
                 if let Ok(value) = self.expr(&mut grown, condition) {
                     let name = self.fresh("on");
                     *side = self.extend(grown, vec![(value, name.clone())])?;
@@ -233,6 +262,14 @@ pub(super) fn join_type(kind: JoinKind) -> JoinType {
         JoinKind::Left => JoinType::Left,
         JoinKind::Right => JoinType::Right,
         JoinKind::Full => JoinType::Full,
+    }
+}
+
+/// `schema.table`, as the catalog writes it, without quotes.
+fn reference(name: &str) -> TableReference {
+    match name.split_once('.') {
+        Some((schema, table)) => TableReference::partial(schema, table),
+        None => TableReference::bare(name),
     }
 }
 

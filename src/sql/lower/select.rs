@@ -8,7 +8,9 @@ use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr as Lowered, LogicalPlan, LogicalPlanBuilder, Union};
 
+use super::function::can_raise;
 use super::relation::{conditions, one_row};
+use super::series::unnested;
 use super::{Flow, Lower, guard};
 use crate::error::Result;
 use crate::pgtype;
@@ -34,20 +36,48 @@ impl<'a> Lower<'a> {
         }
     }
 
-    /// Rows for which the condition is true.
+    /// Rows for which the condition is true. Subqueries are asked last, of the rows that are left.
     pub(super) fn filtered(&mut self, flow: Flow, condition: Option<&'a Expr>) -> Result<Flow> {
         let Some(condition) = condition else { return Ok(flow) };
-        let (mut flow, mut plain) = (flow, vec![]);
-        for one in conditions(condition) {
-            match self.semi_join(&mut flow, one)? {
-                true => {}
-                false => plain.push(self.expr(&mut flow, one)?),
+        let asks = |e: &&Expr| e.any(&|e| matches!(e.kind, Kind::Subquery { .. }));
+        let (asking, plain): (Vec<&'a Expr>, Vec<&'a Expr>) = conditions(condition).into_iter().partition(asks);
+        let mut flow = flow;
+        let plain = self.exprs_of(&mut flow, &plain)?;
+        let mut flow = self.kept(flow, plain)?;
+        let mut rest = vec![];
+        for one in asking {
+            if !self.semi_join(&mut flow, one)? {
+                rest.push(self.expr(&mut flow, one)?);
             }
         }
-        match conjunction(guard::conjuncts(plain)) {
+        self.kept(flow, rest)
+    }
+
+    /// Rows for which all are true. What can raise is not asked of rows that a filter below leaves out.
+    fn kept(&mut self, flow: Flow, conditions: Vec<Lowered>) -> Result<Flow> {
+        if conditions.is_empty() {
+            return Ok(flow);
+        }
+        let (flow, conditions) = match guard::filters(&flow.plan) && conditions.iter().any(can_raise) {
+            true => self.fenced(flow, conditions)?,
+            false => (flow, conditions),
+        };
+        match conjunction(guard::conjuncts(conditions)) {
             Some(all) => flow.map(|plan| Ok(LogicalPlanBuilder::from(plan).filter(all)?.build()?)),
             None => Ok(flow),
         }
+    }
+
+    /// The conditions that can raise read a column that DataFusion moves no condition beyond.
+    pub(super) fn fenced(&mut self, flow: Flow, conditions: Vec<Lowered>) -> Result<(Flow, Vec<Lowered>)> {
+        let name = self.fresh("fence");
+        let flow = unnested(self.extend(flow, vec![(guard::fence(), name.clone())])?, vec![name.clone()])?;
+        let fence = Lowered::Column(Column::new_unqualified(name));
+        let behind = |e: Lowered| match can_raise(&e) {
+            true => guard::behind(fence.clone(), e),
+            false => e,
+        };
+        Ok((flow, conditions.into_iter().map(behind).collect()))
     }
 
     fn select(&mut self, select: &'a Select, query: &'a Query) -> Result<Flow> {
@@ -79,7 +109,7 @@ impl<'a> Lower<'a> {
             let over_targets = !key.by.any(&|e| matches!(e.kind, Kind::Column(id) if !known.contains(&id)));
             if over_targets
                 && !key.by.any(&|e| matches!(e.kind, Kind::Aggregate(_) | Kind::Window(_) | Kind::Grouping(_)))
-                || computed.iter().any(|(known, _)| super::same(known, &key.by))
+                || computed.iter().any(|(known, _)| *known == key.by)
             {
                 continue;
             }
@@ -163,7 +193,7 @@ pub(super) fn found<'e>(among: &[&'e Expr], is: &impl Fn(&Expr) -> bool) -> Vec<
         for child in e.children() {
             walk(child, is, found);
         }
-        if is(e) && !found.iter().any(|known| super::same(known, e)) {
+        if is(e) && !found.contains(&e) {
             found.push(e);
         }
     }

@@ -143,7 +143,7 @@ impl<'a> Lower<'a> {
     }
 }
 
-fn unnested(flow: Flow, names: Vec<String>) -> Result<Flow> {
+pub(super) fn unnested(flow: Flow, names: Vec<String>) -> Result<Flow> {
     let columns = names.into_iter().map(Column::new_unqualified).collect();
     let options = UnnestOptions::new().with_preserve_nulls(false);
     flow.map(|plan| Ok(LogicalPlanBuilder::from(plan).unnest_columns_with_options(columns, options)?.build()?))

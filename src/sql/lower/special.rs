@@ -80,12 +80,8 @@ pub(super) enum Op {
 
 impl Special {
     pub(super) fn call(op: Op, result: Field, arguments: Vec<Expr>) -> Expr {
-        let special = Self {
-            name: op.name(),
-            op,
-            result: Arc::new(result),
-            signature: Signature::user_defined(Volatility::Immutable),
-        };
+        let signature = Signature::user_defined(Volatility::Immutable);
+        let special = Self { name: op.name(), op, result: Arc::new(result), signature };
         ScalarUDF::new_from_impl(special).call(arguments)
     }
 }
@@ -193,6 +189,10 @@ impl ScalarUDFImpl for Special {
 
     fn coerce_types(&self, types: &[DataType]) -> DataFusionResult<Vec<DataType>> {
         Ok(types.to_vec())
+    }
+
+    fn is_strict(&self) -> bool {
+        matches!(self.op, Op::Flag | Op::Truth | Op::Field(_) | Op::Subscript | Op::Lie(_) | Op::Bound(_))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {

@@ -9,26 +9,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::Field;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, JoinType, NullEquality, ScalarValue, Spans};
-use datafusion::functions_aggregate::array_agg::array_agg_udaf;
-use datafusion::functions_window::row_number::row_number_udwf;
-use datafusion::logical_expr::logical_plan::Subquery;
-use datafusion::logical_expr::{Expr as Lowered, LogicalPlan, LogicalPlanBuilder, SortExpr, lit};
+use datafusion::common::{Column, JoinType, NullEquality};
+use datafusion::logical_expr::{Expr as Lowered, LogicalPlan, LogicalPlanBuilder, Operator, binary_expr, lit};
 
-use super::aggregate::{aggregated, call, count_rows, first_value};
-use super::compare::{self, Comparison};
-use super::expr::leaf;
-use super::order::numbering;
+use super::function::can_raise;
 use super::push::Dependent;
-use super::special::{self, Op, Special};
-use super::{Flow, Lower, relation};
+use super::{Flow, Lower, compare, guard, relation};
 use crate::error::{Error, Result};
-use crate::pgtype;
-use crate::sql::expr::{Expr, Kind, SubqueryKind};
-use crate::sql::image::Operator;
-use crate::sql::query::{JoinKind, Query, Relation};
+use crate::sql::expr::Expr;
+use crate::sql::query::{JoinKind, Relation};
 
 /// The outer references in a plan, to whichever query.
 pub(super) fn references(plan: &LogicalPlan) -> Result<Vec<Column>> {
@@ -58,7 +49,10 @@ pub(super) fn duplicable(plan: &LogicalPlan) -> Result<()> {
         })
     })?;
     match volatile {
-        true => Err(Error::unsupported("a volatile function below a correlated subquery or a grouping set of nothing")),
+        true => {
+            let text = "a volatile function in a common table expression that is read twice, or beside a subquery that depends on it,";
+            Err(Error::unsupported(text))
+        }
         false => Ok(()),
     }
 }
@@ -77,255 +71,38 @@ pub(super) fn resolved(e: Lowered, names: &HashMap<Column, Column>) -> Result<Lo
     Ok(each?.data)
 }
 
-fn uncorrelated(plan: LogicalPlan) -> Lowered {
-    Lowered::ScalarSubquery(Subquery { subquery: Arc::new(plan), outer_ref_columns: vec![], spans: Spans::new() })
+/// The columns of queries around it that an expression reads.
+pub(super) fn outer_columns(e: &Lowered) -> Vec<Column> {
+    let mut found = vec![];
+    // a visitor that never fails
+    let _ = e.apply(|e| {
+        if let Lowered::OuterReferenceColumn(_, column) = e {
+            found.push(column.clone());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found
 }
 
-/// At most one row, whatever the tables hold.
-fn single_row(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::Projection(p) => single_row(&p.input),
-        LogicalPlan::Filter(f) => single_row(&f.input),
-        LogicalPlan::Sort(s) => single_row(&s.input),
-        LogicalPlan::SubqueryAlias(a) => single_row(&a.input),
-        LogicalPlan::Limit(l) => {
-            matches!(l.fetch.as_deref(), Some(Lowered::Literal(ScalarValue::Int64(Some(0 | 1)), _)))
-                || single_row(&l.input)
-        }
-        LogicalPlan::Aggregate(a) => a.group_expr.is_empty(),
-        LogicalPlan::EmptyRelation(_) => true,
-        _ => false,
-    }
+/// Whether anything in the plan may refuse a value.
+fn raises(plan: &LogicalPlan) -> Result<bool> {
+    let mut raises = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|e| {
+            raises |= can_raise(e);
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(raises)
+}
+
+/// The values on both sides are the same, NULL too.
+pub(super) fn null_safe(own: Vec<Column>, domain: Vec<Column>) -> impl Iterator<Item = Lowered> {
+    let same = |(a, b)| binary_expr(Lowered::Column(a), Operator::IsNotDistinctFrom, Lowered::Column(b));
+    own.into_iter().zip(domain).map(same)
 }
 
 impl<'a> Lower<'a> {
-    /// The plan of a query inside the query whose rows are `flow`'s.
-    fn inner(&mut self, flow: &Flow, query: &'a Query) -> Result<Flow> {
-        self.outer.push(flow.clone());
-        let inner = self.query(query);
-        self.outer.pop();
-        inner
-    }
-
-    pub(super) fn subquery(
-        &mut self,
-        flow: &mut Flow,
-        e: &Expr,
-        kind: &'a SubqueryKind,
-        query: &'a Query,
-    ) -> Result<Lowered> {
-        match kind {
-            SubqueryKind::Scalar => {
-                let inner = self.inner(flow, query)?;
-                let value = self.first_column(&inner, query)?;
-                self.scalar(flow, inner.plan, value, e)
-            }
-            SubqueryKind::Exists => {
-                let inner = self.inner(flow, query)?;
-                self.exists(flow, inner.plan)
-            }
-            SubqueryKind::Array => {
-                let inner = self.inner(flow, query)?;
-                let value = Lowered::Column(self.first_column(&inner, query)?);
-                let array = self.array_of(flow, inner, value, query)?;
-                let from = DataType::List(Arc::new(Field::new_list_field(query_type(query)?, true)));
-                Ok(special::lie(array, e.ty, &from, &e.data_type))
-            }
-            SubqueryKind::Any { left, operators, all } => self.any_of_query(flow, left, operators, *all, query),
-        }
-    }
-
-    fn first_column(&self, inner: &Flow, query: &Query) -> Result<Column> {
-        let column = query.columns.first().ok_or_else(|| Error::internal("a subquery of no columns"))?;
-        Ok(inner.column(column.id)?.clone())
-    }
-
-    fn scalar(&mut self, flow: &mut Flow, inner: LogicalPlan, value: Column, e: &Expr) -> Result<Lowered> {
-        let name = self.fresh("value");
-        if references(&inner)?.is_empty() {
-            let only = Lowered::Column(value).alias(name);
-            return Ok(uncorrelated(LogicalPlanBuilder::from(inner).project(vec![only])?.build()?));
-        }
-        let one = single_row(&inner);
-        let (plan, domain, own) = self.depending(flow, inner)?;
-        let found = Lowered::Column(Column::new_unqualified(&name));
-        if one {
-            let exprs = domain.iter().cloned().map(Lowered::Column).chain([Lowered::Column(value).alias(&name)]);
-            let plan = LogicalPlanBuilder::from(plan).project(exprs.collect::<Vec<_>>())?.build()?;
-            self.join_back(flow, plan, &own, &domain)?;
-            return Ok(found);
-        }
-        let rows = self.fresh("rows");
-        let calls = vec![first_value(Lowered::Column(value)).alias(&name), count_rows().alias(&rows)];
-        let plan = aggregated(plan, domain.iter().cloned().map(Lowered::Column).collect(), calls)?;
-        self.join_back(flow, plan, &own, &domain)?;
-        let rows = Lowered::Column(Column::new_unqualified(rows));
-        Ok(Special::call(Op::Single, pgtype::field("single", e.ty, e.data_type.clone()), vec![found, rows]))
-    }
-
-    fn exists(&mut self, flow: &mut Flow, inner: LogicalPlan) -> Result<Lowered> {
-        let name = self.fresh("exists");
-        let rows = self.fresh("rows");
-        if references(&inner)?.is_empty() {
-            let one = LogicalPlanBuilder::from(inner).limit(0, Some(1))?.build()?;
-            let counted = aggregated(one, vec![], vec![count_rows().alias(&rows)])?;
-            let any = Lowered::Column(Column::new_unqualified(rows)).gt(lit(0_i64)).alias(name);
-            return Ok(uncorrelated(LogicalPlanBuilder::from(counted).project(vec![any])?.build()?));
-        }
-        let (plan, domain, own) = self.depending(flow, inner)?;
-        let plan =
-            aggregated(plan, domain.iter().cloned().map(Lowered::Column).collect(), vec![count_rows().alias(&rows)])?;
-        self.join_back(flow, plan, &own, &domain)?;
-        let rows = Lowered::Column(Column::new_unqualified(rows));
-        // no row for a value of the domain, or a count of none
-        Ok(rows.gt(lit(0_i64)).is_true())
-    }
-
-    /// All values of the subquery as one array, in its order.
-    fn array_of(&mut self, flow: &mut Flow, inner: Flow, value: Lowered, query: &'a Query) -> Result<Lowered> {
-        let (mut inner, name) = (inner, self.fresh("array"));
-        let place = self.fresh("place");
-        let mut order = vec![];
-        let mut keys = vec![];
-        if !query.order.is_empty() {
-            keys = self.sort_keys(&mut inner, &query.order)?;
-            order.push(SortExpr::new(Lowered::Column(Column::new_unqualified(&place)), true, false));
-        }
-        let correlated = !references(&inner.plan)?.is_empty();
-        let (plan, domain, own) = match correlated {
-            true => self.depending(flow, inner.plan)?,
-            false => (inner.plan, vec![], vec![]),
-        };
-        let by: Vec<Lowered> = domain.iter().cloned().map(Lowered::Column).collect();
-        let plan = match order.is_empty() {
-            true => plan,
-            false => {
-                let number = numbering(row_number_udwf(), by.clone(), keys).alias(&place);
-                LogicalPlanBuilder::from(plan).window(vec![number])?.build()?
-            }
-        };
-        use datafusion::logical_expr::ExprSchemable;
-        let item = value.get_type(plan.schema())?;
-        let gathered = call(array_agg_udaf(), vec![value], None, order, false).alias(&name);
-        let plan = aggregated(plan, by, vec![gathered])?;
-        let list = DataType::List(Arc::new(Field::new_list_field(item.clone(), true)));
-        let found = match correlated {
-            true => {
-                self.join_back(flow, plan, &own, &domain)?;
-                Lowered::Column(Column::new_unqualified(&name))
-            }
-            false => uncorrelated(plan),
-        };
-        // none at all is an array of nothing
-        let nothing = ScalarValue::List(ScalarValue::new_list(&[], &item, true));
-        Ok(Special::call(Op::Coalesce, Field::new(name, list, true), vec![found, Lowered::Literal(nothing, None)]))
-    }
-
-    /// `left op ANY (query)`: over the array of what the query gives.
-    fn any_of_query(
-        &mut self,
-        flow: &mut Flow,
-        left: &'a [Expr],
-        operators: &[&'static Operator],
-        all: bool,
-        query: &'a Query,
-    ) -> Result<Lowered> {
-        let own = self.exprs(flow, left)?;
-        let inner = self.inner(flow, query)?;
-        let field = Field::new("any", DataType::Boolean, true);
-        let mut comparisons = vec![];
-        for ((left, column), operator) in left.iter().zip(&query.columns).zip(operators) {
-            let element = (column.ty, leaf(&column.data_type));
-            comparisons.push(Comparison::new(operator, (left.ty, &left.data_type), element)?);
-        }
-        if let [comparison] = comparisons.as_slice() {
-            let value = Lowered::Column(self.first_column(&inner, query)?);
-            let array = self.array_of(flow, inner, value, query)?;
-            let arguments = own.into_iter().chain([array]).collect();
-            return Ok(Special::call(Op::AnyOf { comparison: comparison.clone(), all }, field, arguments));
-        }
-        let (mut values, mut fields) = (vec![], vec![]);
-        for (i, column) in query.columns.iter().enumerate() {
-            values.push(Lowered::Column(inner.column(column.id)?.clone()));
-            fields.push(pgtype::field(&format!("f{}", i + 1), column.ty, column.data_type.clone()));
-        }
-        let row = Special::call(Op::Row, Field::new("row", DataType::Struct(fields.into()), true), values);
-        let array = self.array_of(flow, inner, row, query)?;
-        let arguments = own.into_iter().chain([array]).collect();
-        Ok(Special::call(Op::AnyRow { comparisons, all }, field, arguments))
-    }
-
-    /// A conjunct that keeps rows by whether others exist becomes a semi or an anti join. `false`: it is another condition.
-    pub(super) fn semi_join(&mut self, flow: &mut Flow, condition: &'a Expr) -> Result<bool> {
-        let (of, kind) = match &condition.kind {
-            Kind::Not(of) => (of.as_ref(), JoinType::LeftAnti),
-            _ => (condition, JoinType::LeftSemi),
-        };
-        let Kind::Subquery { kind: subquery, query } = &of.kind else { return Ok(false) };
-        let mut filters = vec![];
-        let inner = match subquery {
-            SubqueryKind::Exists => self.inner(flow, query)?,
-            // NOT IN has NULLs to think of
-            SubqueryKind::Any { left, operators, all: false } if kind == JoinType::LeftSemi => {
-                let own = self.exprs(flow, left)?;
-                let inner = self.inner(flow, query)?;
-                for (((value, left), column), operator) in own.into_iter().zip(left).zip(&query.columns).zip(operators)
-                {
-                    let (l, r) = ((left.ty, &left.data_type), (column.ty, &column.data_type));
-                    let Some(native) = compare::native(operator, l, r) else { return Ok(false) };
-                    let found = Lowered::Column(inner.column(column.id)?.clone());
-                    filters.push(native.expr((value, l.1), (found, r.1))?);
-                }
-                if !filters.is_empty()
-                    && matches!(operators.first().map(|o| o.name), Some("<" | "<=" | ">" | ">="))
-                    && operators.len() > 1
-                {
-                    return Ok(false);
-                }
-                inner
-            }
-            _ => return Ok(false),
-        };
-        let mut outer = references(&inner.plan)?;
-        outer.retain(|c| flow.plan.schema().has_column(c));
-        let own: HashMap<Column, Column> = outer.iter().map(|c| (c.clone(), c.clone())).collect();
-        let (plan, pulled) = match outer.is_empty() {
-            true => (inner.plan, vec![]),
-            false => match simple(&inner.plan, &outer)? {
-                Some((plan, pulled)) => (plan, pulled),
-                None => {
-                    let (plan, domain, own) = self.depending(flow, inner.plan)?;
-                    let on = (own, domain);
-                    if filters.is_empty() {
-                        let joined = LogicalPlanBuilder::from(flow.plan.clone()).join_detailed(
-                            plan,
-                            kind,
-                            on,
-                            None,
-                            NullEquality::NullEqualsNull,
-                        )?;
-                        flow.plan = joined.build()?;
-                        return Ok(true);
-                    }
-                    let null_safe = on.0.into_iter().zip(on.1).map(|(a, b)| {
-                        let same = datafusion::logical_expr::Operator::IsNotDistinctFrom;
-                        datafusion::logical_expr::binary_expr(Lowered::Column(a), same, Lowered::Column(b))
-                    });
-                    filters.extend(null_safe);
-                    (plan, vec![])
-                }
-            },
-        };
-        for filter in pulled {
-            filters.push(resolved(filter, &own)?);
-        }
-        if filters.is_empty() {
-            filters.push(lit(true));
-        }
-        flow.plan = LogicalPlanBuilder::from(flow.plan.clone()).join_on(plan, kind, filters)?.build()?;
-        Ok(true)
-    }
-
     /// A side of a join that reads columns of the other.
     pub(super) fn lateral(
         &mut self,
@@ -346,11 +123,7 @@ impl<'a> Lower<'a> {
         let mut left = left;
         let (plan, domain, own) = self.depending(&mut left, right.plan)?;
         right.plan = plan;
-        let null_safe = own.into_iter().zip(domain).map(|(a, b)| {
-            let same = datafusion::logical_expr::Operator::IsNotDistinctFrom;
-            datafusion::logical_expr::binary_expr(Lowered::Column(a), same, Lowered::Column(b))
-        });
-        let mut filters: Vec<Lowered> = null_safe.collect();
+        let mut filters: Vec<Lowered> = null_safe(own, domain).collect();
         let mut columns = left.columns.clone();
         columns.extend(right.columns.clone());
         if let Some(on) = on {
@@ -360,7 +133,7 @@ impl<'a> Lower<'a> {
             if both.plan != beside {
                 return Err(Error::unsupported("a subquery in the condition of a LATERAL join").at(on.at));
             }
-            filters.extend(super::guard::conjuncts(conditions));
+            filters.extend(guard::conjuncts(conditions));
         }
         let plan =
             LogicalPlanBuilder::from(left.plan).join_on(right.plan, relation::join_type(kind), filters)?.build()?;
@@ -369,21 +142,90 @@ impl<'a> Lower<'a> {
 
     /// `inner` for every value of what it reads of `flow`: its plan, the columns in it that hold these values, and those of
     /// `flow` that they are.
-    fn depending(&mut self, flow: &mut Flow, inner: LogicalPlan) -> Result<(LogicalPlan, Vec<Column>, Vec<Column>)> {
+    pub(super) fn depending(
+        &mut self,
+        flow: &mut Flow,
+        inner: LogicalPlan,
+    ) -> Result<(LogicalPlan, Vec<Column>, Vec<Column>)> {
+        let inner = self.widened(flow, inner)?;
         let mut outer = references(&inner)?;
         outer.retain(|c| flow.plan.schema().has_column(c));
         if outer.is_empty() {
             return Ok((inner, vec![], vec![]));
         }
-        duplicable(&flow.plan)?;
         let columns = outer.iter().cloned().map(Lowered::Column).collect::<Vec<_>>();
-        let domain = LogicalPlanBuilder::from(flow.plan.clone()).project(columns)?.distinct()?.build()?;
-        let (plan, found) = Dependent { lower: self, outer: outer.clone(), domain }.push(inner)?;
+        let free = !raises(&inner)?;
+        let mut domain = LogicalPlanBuilder::from(flow.plan.clone());
+        // what could raise is computed for the rows that ask for it
+        if let (false, Some(reached)) = (free, self.reached.iter().cloned().reduce(Lowered::and)) {
+            domain = domain.filter(reached)?;
+        }
+        let domain = domain.project(columns)?.distinct()?.build()?;
+        let (plan, found) = Dependent { lower: self, outer: outer.clone(), domain, free }.push(inner)?;
         Ok((plan, found, outer))
     }
 
+    /// An outer value that is read through one cast alone is cast outside, so that it is equal to a column as it is.
+    fn widened(&mut self, flow: &mut Flow, inner: LogicalPlan) -> Result<LogicalPlan> {
+        let mut casts: HashMap<Column, (Option<Lowered>, usize, usize)> = HashMap::new();
+        inner.apply_with_subqueries(|node| {
+            node.apply_expressions(|e| {
+                e.apply(|e| {
+                    match e {
+                        Lowered::OuterReferenceColumn(_, column) => casts.entry(column.clone()).or_default().1 += 1,
+                        Lowered::Cast(cast) => {
+                            if let Lowered::OuterReferenceColumn(_, column) = cast.expr.as_ref() {
+                                let known = casts.entry(column.clone()).or_default();
+                                if known.0.get_or_insert_with(|| e.clone()) == e {
+                                    known.2 += 1;
+                                }
+                            }
+                        }
+                        _ => {}
+                    }
+                    Ok(TreeNodeRecursion::Continue)
+                })
+            })
+        })?;
+        casts.retain(|column, (cast, all, through)| {
+            cast.is_some() && all == through && flow.plan.schema().has_column(column)
+        });
+        let mut wider: HashMap<Lowered, Lowered> = HashMap::new();
+        let mut computed = vec![];
+        for (column, (cast, ..)) in casts {
+            let Some(Lowered::Cast(cast)) = cast else { continue };
+            let name = self.fresh("wide");
+            let field = Arc::new(Field::new(&name, cast.field.data_type().clone(), true));
+            computed.push((compare::cast_expr(Lowered::Column(column), cast.field.data_type())?, name.clone()));
+            let reference = Lowered::OuterReferenceColumn(field, Column::new_unqualified(name));
+            wider.insert(Lowered::Cast(cast), reference);
+        }
+        if wider.is_empty() {
+            return Ok(inner);
+        }
+        let grown = self.extend(flow.clone(), computed)?;
+        *flow = grown;
+        let rewritten = inner.transform_up_with_subqueries(|node| {
+            node.map_expressions(|e| {
+                e.transform_down(|e| {
+                    Ok(match wider.get(&e) {
+                        Some(reference) => Transformed::new(reference.clone(), true, TreeNodeRecursion::Jump),
+                        None => Transformed::no(e),
+                    })
+                })
+            })
+        });
+        Ok(rewritten?.data)
+    }
+
     /// The result of a subquery beside the rows that it belongs to; rows without one stay.
-    fn join_back(&mut self, flow: &mut Flow, result: LogicalPlan, own: &[Column], domain: &[Column]) -> Result<()> {
+    pub(super) fn join_back(
+        &mut self,
+        flow: &mut Flow,
+        result: LogicalPlan,
+        own: &[Column],
+        domain: &[Column],
+    ) -> Result<()> {
         let builder = LogicalPlanBuilder::from(flow.plan.clone());
         let on = (own.to_vec(), domain.to_vec());
         flow.plan = match own.is_empty() {
@@ -393,48 +235,4 @@ impl<'a> Lower<'a> {
         };
         Ok(())
     }
-}
-
-fn query_type(query: &Query) -> Result<DataType> {
-    let column = query.columns.first().ok_or_else(|| Error::internal("a subquery of no columns"))?;
-    Ok(column.data_type.clone())
-}
-
-/// A subquery whose only dependence is in its conditions, which may as well be those of the join.
-fn simple(plan: &LogicalPlan, outer: &[Column]) -> Result<Option<(LogicalPlan, Vec<Lowered>)>> {
-    let depends = |e: &Lowered| {
-        let own = |e: &Lowered| Ok(matches!(e, Lowered::OuterReferenceColumn(_, c) if outer.contains(c)));
-        e.exists(own).unwrap_or(true)
-    };
-    Ok(match plan {
-        LogicalPlan::Projection(p) => {
-            let Some((input, pulled)) = simple(&p.input, outer)? else { return Ok(None) };
-            if p.expr.iter().any(depends) {
-                return Ok(None);
-            }
-            // what the conditions read goes along
-            let read = pulled.iter().flat_map(|e| e.column_refs().into_iter().cloned().collect::<Vec<_>>());
-            let mut exprs = p.expr.clone();
-            for column in read {
-                let e = Lowered::Column(column);
-                if !exprs.contains(&e) {
-                    exprs.push(e);
-                }
-            }
-            Some((LogicalPlanBuilder::from(input).project(exprs)?.build()?, pulled))
-        }
-        LogicalPlan::Filter(f) => {
-            let Some((input, mut pulled)) = simple(&f.input, outer)? else { return Ok(None) };
-            let all = datafusion::logical_expr::utils::split_conjunction_owned(f.predicate.clone());
-            let (theirs, own): (Vec<_>, Vec<_>) = all.into_iter().partition(|e| depends(e));
-            pulled.extend(theirs);
-            let input = match own.into_iter().reduce(Lowered::and) {
-                Some(own) => LogicalPlanBuilder::from(input).filter(own)?.build()?,
-                None => input,
-            };
-            Some((input, pulled))
-        }
-        LogicalPlan::Sort(s) if !s.expr.iter().any(|s| depends(&s.expr)) => simple(&s.input, outer)?,
-        other => references(other)?.iter().all(|c| !outer.contains(c)).then(|| (other.clone(), vec![])),
-    })
 }

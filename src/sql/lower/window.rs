@@ -4,8 +4,8 @@ use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{Expr as Lowered, LogicalPlanBuilder, WindowFrame, WindowFrameBound, WindowFrameUnits};
 
+use super::aggregate::filtered_arguments;
 use super::order::key_of;
-use super::same::sorted_alike;
 use super::select::found;
 use super::{Flow, Lower};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -26,7 +26,8 @@ impl<'a> Lower<'a> {
             let Kind::Window(window) = &e.kind else { continue };
             let name = self.fresh(window.proc.name);
             let call = self.window(&mut flow, window, e)?.alias(&name);
-            match nodes.iter_mut().find(|(known, _)| sorted_alike(known, window)) {
+            match nodes.iter_mut().find(|(known, _)| known.partition == window.partition && known.order == window.order)
+            {
                 Some((_, calls)) => calls.push(call),
                 None => nodes.push((window, vec![call])),
             }
@@ -43,6 +44,7 @@ impl<'a> Lower<'a> {
     fn window(&mut self, flow: &mut Flow, window: &'a Window, e: &Expr) -> Result<Lowered> {
         let (args, types) = self.aggregate_arguments(flow, window.proc, &window.arguments)?;
         let filter = window.filter.as_ref().map(|f| self.expr(flow, f)).transpose()?;
+        let args = filtered_arguments(args, &types, filter.as_ref());
         let mut partition = vec![];
         for by in &window.partition {
             let value = self.expr(flow, by)?;
