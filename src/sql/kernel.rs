@@ -110,7 +110,7 @@ impl Budget {
 }
 
 /// Bytes of values that are being made, asked for step by step.
-struct Growing<'a> {
+pub(crate) struct Growing<'a> {
     budget: &'a Budget,
     bytes: usize,
     asked: usize,
@@ -118,11 +118,11 @@ struct Growing<'a> {
 }
 
 impl<'a> Growing<'a> {
-    fn new(budget: &'a Budget) -> Self {
+    pub(crate) fn new(budget: &'a Budget) -> Self {
         Self { budget, bytes: 0, asked: FREE_BYTES, reserved: None }
     }
 
-    fn add(&mut self, bytes: usize) -> Result<()> {
+    pub(crate) fn add(&mut self, bytes: usize) -> Result<()> {
         self.bytes += bytes;
         if self.bytes <= self.asked {
             return Ok(());
@@ -140,7 +140,7 @@ impl<'a> Growing<'a> {
         Ok(())
     }
 
-    fn finish(self, array: ArrayRef) -> Result<ArrayRef> {
+    pub(crate) fn finish(self, array: ArrayRef) -> Result<ArrayRef> {
         match self.reserved {
             Some(reserved) => reserved.attach(array),
             None => Ok(array),

@@ -10,7 +10,7 @@ use arrow::array::{ArrayRef, StringArray};
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 
 use crate::error::{Error, Kind, Result};
-use crate::sql::kernel::{Call, Read};
+use crate::sql::kernel::{Call, Growing, Read};
 
 pub(super) mod compare;
 pub(super) mod convert;
@@ -37,11 +37,12 @@ pub(super) fn build(call: &Call<'_>, mut row: impl FnMut(usize, &mut String) -> 
     let mut values = String::with_capacity(call.rows.saturating_mul(16));
     let mut offsets = Vec::with_capacity(call.rows + 1);
     let mut nulls = NullBufferBuilder::new(call.rows);
+    let mut growing = Growing::new(&call.env.budget);
     offsets.push(0i32);
     for i in 0..call.rows {
         let start = values.len();
         if row(i, &mut values)? {
-            call.env.budget.value(values.len() - start)?;
+            growing.add(values.len() - start)?;
             nulls.append_non_null();
         } else {
             values.truncate(start);
@@ -50,7 +51,8 @@ pub(super) fn build(call: &Call<'_>, mut row: impl FnMut(usize, &mut String) -> 
         offsets.push(offset(values.len())?);
     }
     let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-    Ok(Arc::new(StringArray::try_new(offsets, Buffer::from_vec(values.into_bytes()), nulls.finish())?))
+    let array = StringArray::try_new(offsets, Buffer::from_vec(values.into_bytes()), nulls.finish())?;
+    growing.finish(Arc::new(array))
 }
 
 /// Arrow counts the bytes of one array in an i32.

@@ -185,6 +185,11 @@ impl<'a> Lower<'a> {
             return Ok(lowered);
         }
         let arguments = self.exprs(flow, &call.arguments)?;
+        if call.variadic && call.proc.variadic == oid::ANY {
+            let types = call.arguments.iter().map(|a| a.ty).collect();
+            let function = KernelFunction::of_variadic(call.proc, types, e.ty, e.data_type.clone());
+            return Ok(function.map_err(|error| error.at(e.at))?.call(arguments));
+        }
         let types = call.arguments.iter().map(|a| (a.ty, a.data_type.clone())).collect();
         self.function(call.proc, types, arguments, e)
     }

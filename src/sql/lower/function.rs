@@ -39,7 +39,18 @@ pub(crate) struct KernelFunction {
 
 impl KernelFunction {
     pub(crate) fn of_proc(proc: &Proc, types: Vec<Ty>, result_type: Ty, data_type: DataType) -> Result<Self> {
-        let Some(kernel) = functions::kernel(&proc.source) else {
+        Self::of_row(proc, &proc.source, types, result_type, data_type)
+    }
+
+    /// A function of VARIADIC "any" that is given one array for these: the types alone do not tell it from a call with an
+    /// array among them.
+    pub(crate) fn of_variadic(proc: &Proc, types: Vec<Ty>, result_type: Ty, data_type: DataType) -> Result<Self> {
+        let function = Self::of_row(proc, &format!("{}/variadic", proc.source), types, result_type, data_type)?;
+        Ok(Self { name: format!("{}(variadic)", proc.name), ..function })
+    }
+
+    fn of_row(proc: &Proc, source: &str, types: Vec<Ty>, result_type: Ty, data_type: DataType) -> Result<Self> {
+        let Some(kernel) = functions::kernel(source) else {
             let names: Vec<String> = types.iter().map(|ty| ty.name()).collect();
             let text = format!("function {}({}) is not supported yet", proc.name, names.join(", "));
             return Err(Error::new(Kind::Unsupported, text));

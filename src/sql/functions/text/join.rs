@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field};
 use super::{build, build2};
 use crate::error::{Error, Result};
 use crate::pgtype::{self, Ty, oid};
+use crate::sql::functions::array;
 use crate::sql::image::{self, CastMethod};
 use crate::sql::kernel::{Arg, Call, Env, Kernel, Values};
 
@@ -46,12 +47,11 @@ fn joined(a: &str, b: &str, out: &mut String) -> Result<()> {
 }
 
 /// Values by the output function of their type: what `format('%s', …)` shows.
-pub(in crate::sql) fn output(array: &ArrayRef, ty: Ty, env: &Env) -> Result<ArrayRef> {
-    if is_string(ty.oid) && *array.data_type() == DataType::Utf8 {
-        return Ok(Arc::clone(array));
+fn output(values: &ArrayRef, ty: Ty, env: &Env) -> Result<ArrayRef> {
+    if is_string(ty.oid) && *values.data_type() == DataType::Utf8 {
+        return Ok(Arc::clone(values));
     }
-    let source = pgtype::functions(ty.oid).map_or("textout", |functions| functions.output);
-    apply(source, array, ty, env)
+    array::output(ty.oid, values, env)
 }
 
 fn is_string(type_oid: u32) -> bool {

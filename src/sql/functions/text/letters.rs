@@ -8,7 +8,10 @@ use arrow::buffer::Buffer;
 use super::build1;
 use super::ctype::{is_alnum, to_lower, to_upper};
 use crate::error::Result;
-use crate::sql::kernel::{Call, Kernel};
+use crate::sql::kernel::{Call, Growing, Kernel};
+
+/// A column's bytes are asked for in steps that no value's bound hinders.
+const STEP_BYTES: usize = 1 << 16;
 
 pub(in crate::sql::functions) const KERNELS: &[(&str, Kernel)] = &[
     ("lower", |c| cased(c, <[u8]>::to_ascii_lowercase, to_lower)),
@@ -40,8 +43,12 @@ fn cased(call: &Call<'_>, ascii: fn(&[u8]) -> Vec<u8>, map: fn(char) -> char) ->
                 0 => offsets.clone(),
                 _ => arrow::buffer::OffsetBuffer::from_lengths(offsets.lengths()),
             };
+            let mut growing = Growing::new(&call.env.budget);
+            for part in bytes.chunks(STEP_BYTES) {
+                growing.add(part.len())?;
+            }
             let array = StringArray::try_new(offsets, Buffer::from_vec(ascii(bytes)), strings.nulls().cloned())?;
-            return Ok(Arc::new(array));
+            return growing.finish(Arc::new(array));
         }
     }
     build1(call, |text: &str, out| {
