@@ -8,7 +8,6 @@ use datafusion::common::ScalarValue;
 
 use super::{Context, call, literal, natural, place, polymorphic, types};
 use crate::error::{Error, Kind as Failure, Result};
-use crate::formats::postgres;
 use crate::pgtype::{self, Ty, oid};
 use crate::sql::expr::{ColumnId, Expr, Kind};
 use crate::sql::image::{self, CastContext, CastMethod, Proc};
@@ -235,29 +234,7 @@ fn apply(proc: &'static Proc, expr: Expr, target: Ty, context: CastContext) -> E
         let written = ScalarValue::Boolean(Some(context == CastContext::Explicit));
         arguments.push(Expr::constant(written, Ty::BOOL, 0));
     }
-    let mut result = call(proc, arguments, Ty { oid: target.oid, typmod }, false, at);
-    if proc.source == "numeric"
-        && let Some(decimal) = decimal(typmod)
-    {
-        result.data_type = decimal;
-    }
-    result
-}
-
-/// How a numeric with this modifier lies; `None` where Arrow has no such decimal.
-fn decimal(typmod: i32) -> Option<DataType> {
-    if typmod < 0 {
-        return None;
-    }
-    let (precision, scale) = postgres::numeric_modifier(typmod);
-    let (precision, scale) = (u8::try_from(precision).ok()?, u8::try_from(scale).ok()?);
-    let signed = i8::try_from(scale).ok()?;
-    match precision {
-        _ if scale > precision => None,
-        1..=38 => Some(DataType::Decimal128(precision, signed)),
-        39..=76 => Some(DataType::Decimal256(precision, signed)),
-        _ => None,
-    }
+    call(proc, arguments, Ty { oid: target.oid, typmod }, false, at)
 }
 
 fn elements(cx: Context<'_>, expr: Expr, target: Ty, context: CastContext) -> Result<Expr> {
