@@ -33,7 +33,7 @@ pub(crate) fn date(days: i32, style: DateStyle, out: &mut BytesMut) -> Result<()
         return Err(Error::new(Kind::DateRange, "date out of range"));
     }
     let mut line = Line::default();
-    let bc = line.date(i64::from(days), style, b'-');
+    let bc = line.date(i64::from(days), style);
     line.era(bc);
     line.flush(out);
     Ok(())
@@ -57,7 +57,7 @@ pub(crate) fn timestamp(micros: i64, zone: Option<&Zone>, style: DateStyle, out:
     let bc = if style.output == DateOutput::Postgres {
         line.weekday_first(days, of_day, style.order)
     } else {
-        let bc = line.date(days, style, b'/');
+        let bc = line.date(days, style);
         line.byte(b' ');
         line.time(of_day);
         bc
@@ -180,9 +180,8 @@ impl Line {
         self.byte(b'0' + (number % 10) as u8);
     }
 
-    /// Year, month, day in the style's order; whether the year is before Christ, which is told at the very end. `slash`
-    /// stands between the fields of the style SQL's timestamps.
-    fn date(&mut self, days: i64, style: DateStyle, slash: u8) -> bool {
+    /// Year, month, day in the style's order; whether the year is before Christ, which is told at the very end.
+    fn date(&mut self, days: i64, style: DateStyle) -> bool {
         let (year, month, day) = civil(days);
         let (month, day) = (u64::from(month), u64::from(day));
         let (first, second) = if style.order == DateOrder::Dmy { (day, month) } else { (month, day) };
@@ -197,7 +196,7 @@ impl Line {
             }
             DateOutput::Sql => (b'/', first, second),
             DateOutput::German => (b'.', day, month),
-            DateOutput::Postgres => (slash, first, second),
+            DateOutput::Postgres => (b'-', first, second),
         };
         self.two(first);
         self.byte(mark);

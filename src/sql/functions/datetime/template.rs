@@ -2,6 +2,7 @@
 //! reads by them. Words are English: lc_time is C.
 
 mod field;
+mod moment;
 mod read;
 mod spell;
 
