@@ -19,6 +19,8 @@ mod now;
 mod overlaps;
 mod scale;
 pub(crate) mod template;
+#[cfg(test)]
+mod tests;
 mod trunc;
 mod vector;
 

@@ -26,6 +26,8 @@ use crate::formats::postgres::input::json::{unescape, write_string};
 use crate::formats::postgres::input::{normal_json, valid_json};
 use crate::sql::kernel::{Call, Kernel};
 use access::Given;
+pub(in crate::sql) use types::output;
+pub(in crate::sql) use write::{Writer, write_entry};
 
 /// Functions that recurse over a document refuse it beyond this depth.
 const RECURSION_MAX: usize = 1_000;

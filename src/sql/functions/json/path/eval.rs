@@ -16,6 +16,10 @@ use crate::sql::functions::numeric::exact;
 use crate::sql::kernel::Env;
 use crate::sql::numeric::Numeric;
 
+/// Bytes of stack that a step wants, and that it gets where fewer are left.
+const STACK_LEAST: usize = 128 << 10;
+const STACK_MORE: usize = 1 << 20;
+
 /// Why evaluation ended: `silent` and predicates pass over the soft ones.
 #[derive(Debug)]
 pub(super) enum Stop {
@@ -187,7 +191,7 @@ impl<'a> Evaluation<'a> {
         if self.depth > super::super::RECURSION_MAX {
             return Err(Stop::Hard(too_deep()));
         }
-        let ran = self.apply(node, item, found, unwrap);
+        let ran = stacker::maybe_grow(STACK_LEAST, STACK_MORE, || self.apply(node, item, found, unwrap));
         self.depth -= 1;
         ran
     }

@@ -8,8 +8,15 @@ use crate::formats::postgres::input::json::too_deep;
 use crate::sql::functions::regex::{Options, Pattern, Syntax};
 use crate::sql::numeric::Numeric;
 
-/// Brackets and operators within each other.
+/// Brackets within each other.
 const DEPTH_MAX: usize = 200;
+/// Operators of one kind, or accessors, in a row: each makes the tree deeper by one.
+const CHAIN_MAX: usize = 1_000;
+
+fn chained(count: &mut usize) -> Result<()> {
+    *count += 1;
+    if *count > CHAIN_MAX { Err(too_deep()) } else { Ok(()) }
+}
 
 const TEXT_BYTES_MAX: usize = 8 << 10;
 
@@ -126,20 +133,17 @@ impl Parser {
     }
 
     fn expression(&mut self) -> Result<Node> {
-        let start = self.at;
         match self.sum()? {
             (node, Is::Expression) => Ok(node),
-            (_, Is::Predicate) => {
-                let _ = start;
-                Err(self.wrong())
-            }
+            (_, Is::Predicate) => Err(self.wrong()),
         }
     }
 
     fn either(&mut self) -> Result<(Node, Is)> {
         self.deeper(|it| {
-            let mut left = it.conjunction()?;
+            let (mut left, mut count) = (it.conjunction()?, 0);
             while left.1 == Is::Predicate && it.sign("||") {
+                chained(&mut count)?;
                 let right = match it.conjunction()? {
                     (right, Is::Predicate) => right,
                     _ => return Err(it.wrong()),
@@ -151,8 +155,9 @@ impl Parser {
     }
 
     fn conjunction(&mut self) -> Result<(Node, Is)> {
-        let mut left = self.term()?;
+        let (mut left, mut count) = (self.term()?, 0);
         while left.1 == Is::Predicate && self.sign("&&") {
+            chained(&mut count)?;
             let right = match self.term()? {
                 (right, Is::Predicate) => right,
                 _ => return Err(self.wrong()),
@@ -249,10 +254,7 @@ impl Parser {
         let mut count = 0;
         while left.1 == Is::Expression {
             let Some((_, operator)) = signs.iter().find(|(sign, _)| self.sign(sign)) else { break };
-            count += 1;
-            if count > DEPTH_MAX {
-                return Err(too_deep());
-            }
+            chained(&mut count)?;
             let (right, Is::Expression) = operand(self)? else { return Err(self.wrong()) };
             left = (plain(Kind::Arithmetic(*operator, Box::new(left.0), Box::new(right))), Is::Expression);
         }
@@ -290,8 +292,9 @@ impl Parser {
         } else {
             (plain(self.primary()?), Is::Expression)
         };
-        let mut accessors = vec![];
+        let (mut accessors, mut count) = (vec![], 0);
         while let Some(accessor) = self.accessor()? {
+            chained(&mut count)?;
             accessors.push(accessor);
         }
         if accessors.is_empty() {
