@@ -90,12 +90,6 @@ impl Binder<'_> {
         // a function's name before one record is one of its fields
         let found = function::resolve(self.cx, schema, &name, arguments, given.variadic, at)?;
         if let Found::Call(call) = &found
-            && call.variadic
-            && call.proc.variadic == crate::pgtype::oid::ANY
-        {
-            return Err(Error::unsupported(format!("{name} with a VARIADIC array")).at(at));
-        }
-        if let Found::Call(call) = &found
             && call.proc.set
         {
             self.check_set_returning(&name, at, scope)?;

@@ -27,7 +27,6 @@ use crate::formats::postgres::input::{normal_json, valid_json};
 use crate::sql::kernel::{Call, Kernel};
 use access::Given;
 pub(in crate::sql) use types::output;
-pub(in crate::sql) use write::{Writer, write_entry};
 
 /// Functions that recurse over a document refuse it beyond this depth.
 const RECURSION_MAX: usize = 1_000;

@@ -2,9 +2,9 @@
 //! columns' types.
 
 mod compare;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::cmp::Ordering;
 

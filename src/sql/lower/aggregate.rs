@@ -191,7 +191,8 @@ impl<'a> Lower<'a> {
         if functions::is_ordered_set(aggregate.proc) {
             // no direct argument, where `count(*)` would be given one
             let direct = aggregate.arguments.len();
-            (args.truncate(direct), types.truncate(direct));
+            args.truncate(direct);
+            types.truncate(direct);
             for sort in &aggregate.order {
                 args.push(self.expr(flow, &sort.by)?);
                 types.push((sort.by.ty, sort.by.data_type.clone()));

@@ -1,7 +1,6 @@
 //! Subqueries in expressions: joined to the rows that ask them, each as one value. EXISTS is a count, ANY and ALL are asked
 //! of the array of what the query gives; a query that reads nothing of the one around it is computed once.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};

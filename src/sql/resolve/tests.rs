@@ -381,7 +381,8 @@ fn arguments_stand_in_the_order_of_the_function() {
 fn types_have_the_operators_of_their_default_class() {
     let oids = |name: &str| {
         let oid = ty(name).oid;
-        [operator::equality(oid), operator::less(oid), crate::sql::resolve::order::greater(oid)].map(|o| o.map_or(0, |o| o.oid))
+        [operator::equality(oid), operator::less(oid), crate::sql::resolve::order::greater(oid)]
+            .map(|o| o.map_or(0, |o| o.oid))
     };
     let rows = [
         ("int4", [96, 97, 521]),

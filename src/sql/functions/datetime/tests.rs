@@ -175,7 +175,7 @@ fn the_present_is_the_transaction_s_start_in_the_session_s_zone() {
         assert_eq!(call("date_in", "date", &arguments, 1, &env), expected);
     }
     let birth = [("timestamp without time zone", Some("2000-02-29 12:00"))];
-    assert_eq!(call("age/2059", "interval", &birth, 1, &env), "26 years 8 mons 28 days 12:00:00");
+    assert_eq!(call("age/2059", "interval", &birth, 1, &env), "26 years 8 mons 26 days 12:00:00");
     let clock = apply("clock_timestamp", &[], &[], pgtype::oid::TIMESTAMPTZ, 1, &env).unwrap();
     assert!(clock.as_primitive::<TimestampMicrosecondType>().value(0) > 0);
     let text = apply("timeofday", &[], &[], pgtype::oid::TEXT, 1, &env).unwrap();

@@ -121,7 +121,11 @@ fn objects_become_records() {
     let whole = r#"{"a":"1","b":{"x":[1]},"c":12.345,"d":[1,null,"3"]}"#;
     let rows = [
         ("jsonb_to_record", whole, r#"(1,"{""x"": [1]}",12.345,"{1,NULL,3}")"#),
-        ("json_to_record", r#"{"a":"1","b": { "x":[1]},"c":12.345,"d":"{4,5}"}"#, r#"(1,"{ ""x"":[1]}",12.345,"{4,5}")"#),
+        (
+            "json_to_record",
+            r#"{"a":"1","b": { "x":[1]},"c":12.345,"d":"{4,5}"}"#,
+            r#"(1,"{ ""x"":[1]}",12.345,"{4,5}")"#,
+        ),
         ("json_to_record", r#"{"a":null,"b":true,"a":7, "d":null}"#, "(7,true,,)"),
         ("json_to_record", "[1]", "!22023|cannot call populate_composite on an array||"),
         ("json_to_record", "null", "!22023|cannot call populate_composite on a scalar||"),
@@ -164,10 +168,7 @@ fn records_become_objects() {
         kernel(source).unwrap()(&call).unwrap().as_string::<i32>().value(0).to_owned()
     };
     let yes = Arg::constant(Arc::new(arrow::array::BooleanArray::from(vec![true])));
-    assert_eq!(
-        written("row_to_json", std::slice::from_ref(&record), 114),
-        r#"{"a":1,"b":"q\"","c":1.50,"d":[1,2]}"#
-    );
+    assert_eq!(written("row_to_json", std::slice::from_ref(&record), 114), r#"{"a":1,"b":"q\"","c":1.50,"d":[1,2]}"#);
     assert_eq!(
         written("row_to_json_pretty", &[record.clone(), yes], 114),
         "{\"a\":1,\n \"b\":\"q\\\"\",\n \"c\":1.50,\n \"d\":[1,2]}"
@@ -178,6 +179,11 @@ fn records_become_objects() {
 /// Hostile documents and paths are refused, and end no process.
 #[test]
 fn depth_is_bounded() {
+    // as much stack as a statement's own threads have
+    std::thread::Builder::new().stack_size(64 << 20).spawn(check_depth).unwrap().join().unwrap();
+}
+
+fn check_depth() {
     let deep = |open: &str, close: &str, n: usize| format!("{}{}", open.repeat(n), close.repeat(n));
     assert!(input::valid_json(&deep("[", "]", 5_000)).is_ok());
     assert_eq!(input::valid_json(&deep("[", "]", 7_000)).unwrap_err().kind().sqlstate(), "54001");

@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use arrow::array::{Array, ArrayRef, AsArray, StructArray};
+use arrow::array::{ArrayRef, AsArray, StructArray};
 
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::type_name;
@@ -25,7 +25,8 @@ impl Columns {
             let (ty, other) = (pgtype::of_field(a)?, pgtype::of_field(b)?);
             if ty.oid != other.oid {
                 let (ty, other) = (type_name(ty.oid, -1), type_name(other.oid, -1));
-                let text = format!("cannot compare dissimilar column types {ty} and {other} at record column {}", at + 1);
+                let text =
+                    format!("cannot compare dissimilar column types {ty} and {other} at record column {}", at + 1);
                 return Ok(Self { orders, refusal: Some(Error::new(Kind::TypeMismatch, text)) });
             }
             orders.push(comparer(ty.oid, left.column(at), right.column(at), need, c.env)?);

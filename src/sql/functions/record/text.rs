@@ -32,9 +32,7 @@ pub(super) fn output(c: &Call<'_>) -> Result<ArrayRef> {
 }
 
 fn quoted(text: &str, out: &mut String) {
-    let special = |b: u8| {
-        matches!(b, b'"' | b'\\' | b'(' | b')' | b',' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
-    };
+    let special = |b: u8| matches!(b, b'"' | b'\\' | b'(' | b')' | b',' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c);
     if !text.is_empty() && !text.bytes().any(special) {
         out.push_str(text);
         return;
