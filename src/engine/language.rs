@@ -67,17 +67,31 @@ pub(super) fn understand(
     Ok(Understood { plan, parameters, columns })
 }
 
-/// Whether a query reads nothing of the catalog: constants, VALUES, functions and common table expressions alone.
-pub(super) fn reads_no_table(query: &Query) -> bool {
+/// What a query reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// Constants, VALUES, functions and common table expressions alone.
+    Nothing,
+    /// Beside those a series of numbers, which streams in the older plan.
+    Series,
+    Tables,
+}
+
+pub(super) fn reads(query: &Query) -> Reads {
     let mut names = Names::default();
     let _: ControlFlow<()> = query.visit(&mut names);
-    names.tables.iter().all(|table| names.ctes.contains(table))
+    match names.tables.iter().all(|table| names.ctes.contains(table)) {
+        true if names.series => Reads::Series,
+        true => Reads::Nothing,
+        false => Reads::Tables,
+    }
 }
 
 #[derive(Default)]
 struct Names {
     ctes: HashSet<String>,
     tables: Vec<String>,
+    series: bool,
 }
 
 impl Visitor for Names {
@@ -95,7 +109,6 @@ impl Visitor for Names {
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         match factor {
             TableFactor::Table { name, args: None, .. } => self.tables.push(name.to_string().to_lowercase()),
-            // a series of numbers streams in the older plan
             TableFactor::Table { name, args: Some(args), .. } => self.series(name, &args.args),
             TableFactor::Function { name, args, .. } => self.series(name, args),
             _ => {}
@@ -111,9 +124,7 @@ impl Names {
             _ => false,
         };
         let name = name.to_string().to_lowercase();
-        if name.ends_with("generate_series") && args.iter().all(number) {
-            self.tables.push(name);
-        }
+        self.series |= name.ends_with("generate_series") && args.iter().all(number);
     }
 }
 

@@ -17,7 +17,7 @@ use futures::future::try_join_all;
 
 use super::deep::Deep;
 use super::fingerprint::Question;
-use super::language::{self, Understood};
+use super::language::{self, Reads, Understood};
 use super::pace::pace;
 use super::resolver::{Reached, Resolver, Rights};
 use super::run::{self, Bounds};
@@ -98,8 +98,12 @@ pub(crate) struct Told {
 fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits) -> Result<Planned> {
     let Asked { query, told: asked } = asked;
     let mut query = query.into_inner();
-    if !language::reads_no_table(&query) {
-        return plan_older(facts, query, asked.declared, limits);
+    let reads = language::reads(&query);
+    if reads != Reads::Nothing {
+        let older = plan_older(Arc::clone(&facts), query.clone(), asked.declared.clone(), limits);
+        if older.is_ok() || reads == Reads::Tables {
+            return older;
+        }
     }
     crate::sql::parse::corrected(&mut query);
     let understood = understand_now(&facts, &query, &asked, limits);

@@ -17,11 +17,32 @@ pub(super) fn correct(expr: &mut Expr) {
         Expr::UnaryOp { op: UnaryOperator::Not, expr: inner } if loose(inner) => {
             *expr = lift(take(inner), |inner| Expr::UnaryOp { op: UnaryOperator::Not, expr: inner.into() });
         }
+        // a sign binds tighter than ^
+        Expr::UnaryOp { op: op @ (UnaryOperator::Minus | UnaryOperator::Plus), expr: inner } if is_power(inner) => {
+            let op = *op;
+            *expr = sign(take(inner), op);
+        }
         Expr::BinaryOp { left, op: op @ BinaryOperator::And, right } if loose(right) => {
             let (left, op) = (take(left), op.clone());
             *expr = lift(take(right), |right| Expr::BinaryOp { left: left.into(), op, right: right.into() });
         }
         _ => {}
+    }
+}
+
+fn is_power(expr: &Expr) -> bool {
+    matches!(expr, Expr::BinaryOp { op: BinaryOperator::PGExp | BinaryOperator::BitwiseXor, .. })
+}
+
+/// The sign around the base of a chain of powers.
+fn sign(expr: Expr, op: UnaryOperator) -> Expr {
+    match expr {
+        Expr::BinaryOp { left, op: power, right }
+            if matches!(power, BinaryOperator::PGExp | BinaryOperator::BitwiseXor) =>
+        {
+            Expr::BinaryOp { left: sign(*left, op).into(), op: power, right }
+        }
+        base => Expr::UnaryOp { op, expr: base.into() },
     }
 }
 
@@ -92,6 +113,9 @@ mod tests {
             ("a IS DISTINCT FROM (b AND c)", "a IS DISTINCT FROM (b AND c)"),
             ("x AND (a OR b)", "x AND (a OR b)"),
             ("NOT (a OR b)", "NOT (a OR b)"),
+            ("-a ^ b", "(-a) ^ b"),
+            ("-2 ^ b ^ c + 1", "((-2) ^ b) ^ c + 1"),
+            ("-(a ^ b)", "-(a ^ b)"),
         ] {
             check(sql, expect);
         }
