@@ -97,7 +97,7 @@ pub(crate) struct Told {
 
 fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits) -> Result<Planned> {
     let Asked { query, told: asked } = asked;
-    let mut query = query.into_inner();
+    let query = query.into_inner();
     let reads = language::reads(&query);
     if reads != Reads::Nothing {
         let older = plan_older(Arc::clone(&facts), query.clone(), asked.declared.clone(), limits);
@@ -105,7 +105,6 @@ fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits) -> Result<Planned>
             return older;
         }
     }
-    crate::sql::parse::corrected(&mut query);
     let understood = understand_now(&facts, &query, &asked, limits);
     match understood {
         // what `sql` does not lower yet

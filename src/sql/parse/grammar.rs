@@ -176,12 +176,18 @@ impl<'a> Parser<'a> {
     pub(super) fn unexpected(&self) -> Error {
         match self.token() {
             Some(Token { lexeme: Lexeme::Fault(error), .. }) => again(error),
-            Some(token) if !matches!(token.lexeme, Lexeme::End) => {
-                let text = format!("syntax error at or near \"{}\"", self.slice(token));
-                Error::new(Kind::Syntax, text).at(position(self.text, token.start))
-            }
-            _ => Error::new(Kind::Syntax, "syntax error at end of input").at(position(self.text, self.text.len())),
+            _ => self.near("syntax error"),
         }
+    }
+
+    /// `text` about what was read up to here.
+    fn near(&self, text: &str) -> Error {
+        let Some(token) = self.token().filter(|token| !matches!(token.lexeme, Lexeme::End)) else {
+            let text = format!("{text} at end of input");
+            return Error::new(Kind::Syntax, text).at(position(self.text, self.text.len()));
+        };
+        let text = format!("{text} at or near \"{}\"", self.slice(token));
+        Error::new(Kind::Syntax, text).at(position(self.text, token.start))
     }
 
     /// One-based character position of a token.
@@ -224,6 +230,12 @@ impl<'a> Parser<'a> {
 
     fn names(&self, naming: Naming, n: usize) -> bool {
         match self.lexeme(n) {
+            // before FIRST and LAST it is another word
+            Some(Lexeme::Word(Some(keyword)))
+                if keyword.word == "nulls" && matches!(self.word(n + 1), Some("first" | "last")) =>
+            {
+                false
+            }
             Some(Lexeme::Word(keyword)) => naming.takes(*keyword),
             Some(Lexeme::Quoted(_)) => true,
             _ => false,
@@ -255,11 +267,25 @@ impl<'a> Parser<'a> {
         Ok(parts)
     }
 
-    /// qualified_name and any_name.
+    /// any_name.
+    fn any_name(&mut self) -> Result<ObjectName> {
+        let first = self.column_name()?;
+        self.attributes(first).map(object_name)
+    }
+
+    /// qualified_name.
     fn qualified_name(&mut self) -> Result<ObjectName> {
         let start = self.at;
-        let first = self.column_name()?;
-        let parts = self.attributes(first)?;
+        let mut parts = vec![self.column_name()?];
+        while self.is_symbol('.') && self.ahead(1).is_some_and(|token| self.slice(token) != "*") {
+            self.advance();
+            parts.push(self.name(Naming::Label)?);
+        }
+        // the grammar reads more than a name, and refuses it behind it
+        if self.is_symbol('[') || self.is_symbol('.') {
+            self.indirection(Expr::Tuple(vec![]))?;
+            return Err(self.unexpected());
+        }
         if parts.len() > 3 {
             let name = parts.iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join(".");
             let text = format!("improper qualified name (too many dotted names): {name}");

@@ -83,6 +83,14 @@ impl Parser<'_> {
         self.operand(min, Operators::All)
     }
 
+    /// The operand on the right of an operator, behind which a word goes on with it or with what is around it.
+    fn right(&mut self, min: u8, operators: Operators) -> Result<Expr> {
+        let before = std::mem::replace(&mut self.label_may_follow, false);
+        let made = self.operand(min, operators);
+        self.label_may_follow = before;
+        made
+    }
+
     /// One operand with all operators behind it that bind at least as tight as `min`.
     fn operand(&mut self, min: u8, operators: Operators) -> Result<Expr> {
         let first = self.prefixed(operators)?;
@@ -93,7 +101,7 @@ impl Parser<'_> {
     fn prefixed(&mut self, operators: Operators) -> Result<Expr> {
         if operators == Operators::All && self.is("not") {
             self.advance();
-            let of = self.deeper(|parser| parser.a_expr(level::NOT))?;
+            let of = self.deeper(|parser| parser.right(level::NOT, Operators::All))?;
             return Ok(match of {
                 Expr::Exists { subquery, negated: false } => Expr::Exists { subquery, negated: true },
                 of => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(of) },
@@ -106,17 +114,18 @@ impl Parser<'_> {
         };
         if let Some(op) = sign {
             self.advance();
-            let of = self.deeper(|parser| parser.operand(level::SIGN, operators))?;
+            let of = self.deeper(|parser| parser.right(level::SIGN, operators))?;
             return Ok(Expr::UnaryOp { op, expr: Box::new(of) });
         }
         if self.operator_level() == Some(level::OTHER) {
             let name = self.operator_name()?;
-            let of = self.deeper(|parser| parser.operand(level::OTHER + 1, operators))?;
+            let of = self.deeper(|parser| parser.right(level::OTHER + 1, operators))?;
             return Ok(prefix(name, of));
         }
+        let start = self.at;
         match self.primary(operators)? {
             Primary::Expr(expr) => Ok(expr),
-            Primary::Row(row) if operators == Operators::All && self.is("overlaps") => self.overlaps(row),
+            Primary::Row(row) if operators == Operators::All && self.is("overlaps") => self.overlaps(row, start),
             Primary::Row(row) => Ok(row),
         }
     }
@@ -136,10 +145,11 @@ impl Parser<'_> {
         if let Some(level) = self.operator_level() {
             return Some(level);
         }
-        let word = self.word(0)?;
-        if self.label_may_follow && self.ends_target(1) {
+        let keyword = self.keyword(0)?;
+        if self.label_may_follow && keyword.bare_label && self.ends_target(1) {
             return None;
         }
+        let word = keyword.word;
         match (operators, word) {
             (_, "is") => Some(level::IS),
             (Operators::Some, _) => None,
@@ -208,7 +218,7 @@ impl Parser<'_> {
             level::OR | level::AND => {
                 self.advance();
                 let op = if found == level::OR { BinaryOperator::Or } else { BinaryOperator::And };
-                let right = self.a_expr(found + 1)?;
+                let right = self.right(found + 1, Operators::All)?;
                 Ok(Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) })
             }
             level::IS => self.is_test(left, operators),
@@ -216,12 +226,12 @@ impl Parser<'_> {
             level::AT => {
                 self.advance();
                 self.expect_words(&["time", "zone"])?;
-                let zone = self.a_expr(level::AT + 1)?;
+                let zone = self.right(level::AT + 1, Operators::All)?;
                 Ok(Expr::AtTimeZone { timestamp: Box::new(left), time_zone: Box::new(zone) })
             }
             level::COLLATE => {
                 self.advance();
-                let collation = self.qualified_name()?;
+                let collation = self.any_name()?;
                 Ok(Expr::Collate { expr: Box::new(left), collation })
             }
             _ => self.operation(left, found, operators),
@@ -233,7 +243,7 @@ impl Parser<'_> {
         if operators == Operators::All && self.quantifier_follows() {
             return self.quantified(left, op);
         }
-        let right = self.operand(found + 1, operators)?;
+        let right = self.right(found + 1, operators)?;
         let whole = Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) };
         // comparisons do not chain
         if found == level::COMPARISON { self.unchained(whole, found, operators) } else { Ok(whole) }
@@ -300,7 +310,7 @@ impl Parser<'_> {
             Some("distinct") => {
                 self.advance();
                 self.expect("from")?;
-                let right = Box::new(self.operand(level::IS + 1, operators)?);
+                let right = Box::new(self.right(level::IS + 1, operators)?);
                 let whole = match negated {
                     true => Expr::IsNotDistinctFrom(left, right),
                     false => Expr::IsDistinctFrom(left, right),
@@ -355,7 +365,7 @@ impl Parser<'_> {
             Some(word @ ("like" | "ilike")) => self.like(left, word == "ilike", negated),
             _ => {
                 self.expect("to")?;
-                let pattern = Box::new(self.a_expr(level::MATCH + 1)?);
+                let pattern = Box::new(self.right(level::MATCH + 1, Operators::All)?);
                 let whole = match self.escape()? {
                     None => Expr::SimilarTo { negated, expr: Box::new(left), pattern, escape_char: None },
                     Some(Expr::Value(escape)) => {
@@ -377,10 +387,10 @@ impl Parser<'_> {
         if !symmetric {
             self.eat("asymmetric");
         }
-        let low = self.operand(0, Operators::Some)?;
+        let low = self.right(0, Operators::Some)?;
         let low = if symmetric { encoding::marked(SYMMETRIC, low) } else { low };
         self.expect("and")?;
-        let high = self.a_expr(level::MATCH + 1)?;
+        let high = self.right(level::MATCH + 1, Operators::All)?;
         let (low, high) = (Box::new(low), Box::new(high));
         let whole = Expr::Between { expr: Box::new(left), negated, low, high };
         self.unchained(whole, level::MATCH, Operators::All)
@@ -396,7 +406,7 @@ impl Parser<'_> {
         if self.quantifier_follows() {
             return self.quantified(left, op);
         }
-        let (expr, pattern) = (Box::new(left), Box::new(self.a_expr(level::MATCH + 1)?));
+        let (expr, pattern) = (Box::new(left), Box::new(self.right(level::MATCH + 1, Operators::All)?));
         let whole = match (self.escape()?, insensitive) {
             (None, false) => Expr::Like { negated, any: false, expr, pattern, escape_char: None },
             (None, true) => Expr::ILike { negated, any: false, expr, pattern, escape_char: None },
@@ -418,7 +428,7 @@ impl Parser<'_> {
         if !self.eat("escape") {
             return Ok(None);
         }
-        self.a_expr(level::MATCH + 1).map(Some)
+        self.right(level::MATCH + 1, Operators::All).map(Some)
     }
 }
 

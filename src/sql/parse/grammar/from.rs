@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::super::encoding;
 use super::with::column;
-use super::{Naming, Parser, object_name};
+use super::{Lexeme, Naming, Parser, object_name};
 use crate::error::{Error, Kind, Result};
 
 /// What parentheses in FROM hold that begin with a query.
@@ -31,6 +31,10 @@ impl Parser<'_> {
             joins.push(join);
         }
         Ok(TableWithJoins { relation, joins })
+    }
+
+    fn join_follows(&self) -> bool {
+        matches!(self.word(0), Some("cross" | "natural" | "join" | "inner" | "left" | "right" | "full"))
     }
 
     fn join(&mut self) -> Result<Option<Join>> {
@@ -108,14 +112,14 @@ impl Parser<'_> {
                 false => self.parenthesized(),
             };
         }
-        if self.are(&["rows", "from"]) && self.symbol_ahead(2) == Some('(') {
+        if self.are(&["rows", "from"]) {
             return self.rows_from(lateral);
         }
         if let Some(called) = self.function_follows() {
             return self.function(called, lateral);
         }
-        if lateral {
-            return self.function(Called::Special, true);
+        if lateral || !self.names(Naming::Column, 0) && self.names(Naming::Function, 0) {
+            return self.function(Called::Named, lateral);
         }
         let relation = self.relation()?;
         self.aliased(relation)
@@ -246,7 +250,10 @@ impl Parser<'_> {
                     parser.expect_symbol(')')?;
                     return Ok(Inner::Query(Box::new(query)));
                 }
-                Inner::Query(query) => parser.derived(query, false, open)?,
+                Inner::Query(query) if parser.names(Naming::Column, 0) || parser.is("as") || parser.join_follows() => {
+                    parser.derived(query, false, open)?
+                }
+                Inner::Query(_) => return Err(parser.unexpected()),
                 Inner::Joined(factor) => parser.joined_alias(factor)?,
             };
             let whole = parser.joined(first)?;
@@ -257,6 +264,9 @@ impl Parser<'_> {
     /// A subquery whose parentheses open at a token.
     fn derived(&mut self, subquery: Box<Query>, lateral: bool, open: usize) -> Result<TableFactor> {
         let Some(alias) = self.alias()? else {
+            if let Some(Lexeme::Fault(_)) = self.lexeme(0) {
+                return Err(self.unexpected());
+            }
             let (what, example) = match subquery.body.as_ref() {
                 SetExpr::Values(_) => ("VALUES", "(VALUES ...) [AS] foo"),
                 _ => ("subquery", "(SELECT ...) [AS] foo"),
@@ -301,7 +311,7 @@ impl Parser<'_> {
 
     fn function(&mut self, called: Called, lateral: bool) -> Result<TableFactor> {
         let expr = self.windowless(called)?;
-        let with_ordinality = self.ordinality();
+        let with_ordinality = self.ordinality()?;
         let (expr, alias) = {
             let name = function_name(&expr);
             (expr, self.function_alias(name)?)
@@ -352,23 +362,23 @@ impl Parser<'_> {
     }
 
     fn windowless_call(&mut self) -> Result<Expr> {
-        let naming = if self.symbol_ahead(1) == Some('.') { Naming::Column } else { Naming::Function };
-        let first = self.name(naming)?;
+        let as_function = self.names(Naming::Function, 0);
+        let first = self.name(if self.names(Naming::Column, 0) { Naming::Column } else { Naming::Function })?;
         let path = self.attributes(first)?;
-        if !self.is_symbol('(') {
+        if !self.is_symbol('(') || path.len() == 1 && !as_function {
             return Err(self.unexpected());
         }
         let arguments = self.arguments()?;
         Ok(super::call::with(object_name(path), FunctionArguments::List(arguments.list)))
     }
 
-    fn ordinality(&mut self) -> bool {
-        let here = self.are(&["with", "ordinality"]);
+    fn ordinality(&mut self) -> Result<bool> {
+        // another WITH belongs to what follows
+        let here = self.is("with") && matches!(self.word(1), Some("ordinality" | "time"));
         if here {
-            self.advance();
-            self.advance();
+            self.expect_words(&["with", "ordinality"])?;
         }
-        here
+        Ok(here)
     }
 
     fn rows_from(&mut self, lateral: bool) -> Result<TableFactor> {
@@ -391,7 +401,7 @@ impl Parser<'_> {
             Ok(encoding::argument(Expr::Cast { kind, expr: Box::new(expr), data_type, array: false, format: None }))
         })?;
         self.expect_symbol(')')?;
-        let with_ordinality = self.ordinality();
+        let with_ordinality = self.ordinality()?;
         let name = args.first().and_then(|argument| match argument {
             FunctionArg::Unnamed(datafusion::sql::sqlparser::ast::FunctionArgExpr::Expr(expr)) => function_name(expr),
             _ => None,
@@ -448,7 +458,7 @@ impl Parser<'_> {
         let name = self.column_name()?;
         let data_type = self.type_name()?;
         if self.eat("collate") {
-            self.qualified_name()?;
+            self.any_name()?;
         }
         Ok((name, data_type))
     }

@@ -17,6 +17,16 @@ pub(super) enum Primary {
     Row(Expr),
 }
 
+/// A star stands at the end or not at all.
+const STAR_WITHIN: &str = "improper use of \"*\"";
+
+/// What parentheses may hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Query,
+    Anything,
+}
+
 /// What parentheses hold that begin with a query.
 enum Inner {
     Query(Box<Query>),
@@ -114,6 +124,10 @@ impl Parser<'_> {
             }
         }
         if let Some(star) = star {
+            if self.is_symbol('.') || self.is_symbol('[') {
+                self.indirection(Expr::Tuple(vec![]))?;
+                return Err(self.near(STAR_WITHIN));
+            }
             return Ok(Expr::QualifiedWildcard(object_name(path), star));
         }
         if as_function || path.len() > 1 {
@@ -186,6 +200,8 @@ impl Parser<'_> {
                 chain.push(AccessExpr::Subscript(self.subscript()?));
             } else if chain.is_empty() {
                 return Ok(root);
+            } else if chain.iter().rev().skip(1).any(|access| matches!(access, AccessExpr::Dot(Expr::Wildcard(_)))) {
+                return Err(self.near(STAR_WITHIN));
             } else {
                 return Ok(Expr::CompoundFieldAccess { root: Box::new(root), access_chain: chain });
             }
@@ -229,7 +245,7 @@ impl Parser<'_> {
             while self.eat_symbol('(') {}
             return Err(self.unexpected());
         }
-        match self.inner()? {
+        match self.inner(Holds::Query)? {
             Inner::Query(query) => Ok(query),
             Inner::Expr(_) => Err(self.unexpected()),
         }
@@ -238,7 +254,7 @@ impl Parser<'_> {
     /// What ANY and IN take: a query, or an expression, in parentheses.
     pub(super) fn parenthesis(&mut self) -> Result<Expr> {
         if self.starts_query() {
-            return Ok(match self.inner()? {
+            return Ok(match self.inner(Holds::Anything)? {
                 Inner::Query(query) => Expr::Subquery(query),
                 Inner::Expr(Primary::Expr(expr) | Primary::Row(expr)) => expr,
             });
@@ -252,7 +268,7 @@ impl Parser<'_> {
     /// Parentheses where an operand is read.
     fn parentheses(&mut self) -> Result<Primary> {
         if self.starts_query() {
-            return match self.inner()? {
+            return match self.inner(Holds::Anything)? {
                 Inner::Query(query) => self.indirection(Expr::Subquery(query)).map(Primary::Expr),
                 Inner::Expr(primary) => Ok(primary),
             };
@@ -277,7 +293,7 @@ impl Parser<'_> {
     }
 
     /// Parentheses of which [`Self::starts_query`] holds. What `((SELECT 1)` is shows only behind the second parenthesis.
-    fn inner(&mut self) -> Result<Inner> {
+    fn inner(&mut self, holds: Holds) -> Result<Inner> {
         self.deeper(|parser| {
             parser.expect_symbol('(')?;
             if !parser.is_symbol('(') {
@@ -285,15 +301,17 @@ impl Parser<'_> {
                 parser.expect_symbol(')')?;
                 return Ok(Inner::Query(Box::new(query)));
             }
-            let first = match parser.inner()? {
+            let open = parser.at;
+            let first = match parser.inner(holds)? {
                 Inner::Query(query) if parser.eat_symbol(')') => return Ok(Inner::Query(query)),
                 Inner::Query(query) if parser.query_goes_on() => {
                     let query = parser.query_from(*query)?;
                     parser.expect_symbol(')')?;
                     return Ok(Inner::Query(Box::new(query)));
                 }
+                Inner::Query(_) if holds == Holds::Query => return Err(parser.unexpected()),
                 Inner::Query(query) => parser.indirection(Expr::Subquery(query))?,
-                Inner::Expr(Primary::Row(row)) if parser.is("overlaps") => parser.overlaps(row)?,
+                Inner::Expr(Primary::Row(row)) if parser.is("overlaps") => parser.overlaps(row, open)?,
                 Inner::Expr(Primary::Expr(expr) | Primary::Row(expr)) => expr,
             };
             let first = parser.expr_from(first)?;
@@ -312,10 +330,10 @@ impl Parser<'_> {
         Ok(super::call::called(object_name(vec![name]), items))
     }
 
-    /// `left OVERLAPS row` from OVERLAPS on.
-    pub(super) fn overlaps(&mut self, left: Expr) -> Result<Expr> {
-        let place = self.place(self.at);
+    /// `left OVERLAPS row` from OVERLAPS on; `start` is the token that the left row begins at.
+    pub(super) fn overlaps(&mut self, left: Expr, start: usize) -> Result<Expr> {
         self.expect("overlaps")?;
+        let places = [start, self.at].map(|token| self.place(token));
         let right = match self.is("row") {
             true => self.row()?,
             false => {
@@ -327,7 +345,7 @@ impl Parser<'_> {
             }
         };
         let mut both = vec![];
-        for (row, side) in [(left, "left"), (right, "right")] {
+        for ((row, side), place) in [(left, "left"), (right, "right")].into_iter().zip(places) {
             let items = row_items(row).filter(|items| items.len() == 2);
             let text = format!("wrong number of parameters on {side} side of OVERLAPS expression");
             both.push(Box::new(Expr::Tuple(items.ok_or_else(|| Error::new(Kind::Syntax, text).at(place))?)));

@@ -430,7 +430,7 @@ impl Parser<'_> {
         }
         let first = self.at;
         let quantity = match self.word(0) {
-            Some("row" | "rows") => None,
+            Some("row" | "rows") if matches!(self.word(1), Some("only" | "with")) => None,
             _ => Some(self.row_count()?),
         };
         if !(self.eat("row") || self.eat("rows")) {
@@ -532,6 +532,7 @@ impl Parser<'_> {
 fn columns_of_set(element: Expr) -> Vec<Expr> {
     match element {
         Expr::Tuple(items) => items,
+        Expr::Nested(one) => vec![*one],
         one => vec![one],
     }
 }

@@ -65,8 +65,8 @@ impl Parser<'_> {
             }
             "national" => matches!(self.word(1), Some("character" | "char")),
             "time" | "timestamp" => {
-                let zone = self.word(2) == Some("time") && self.word(3) == Some("zone");
-                text(1) || modifier || matches!(self.word(1), Some("with" | "without")) && zone
+                let zone = self.word(1) == Some("with") && self.word(2) == Some("time");
+                text(1) || modifier || zone || self.word(1) == Some("without")
             }
             _ => false,
         }

@@ -2,14 +2,15 @@
 
 use datafusion::sql::sqlparser::ast::{Cte, CteAsMaterialized, Ident, TableAlias, TableAliasColumnDef, With};
 
-use super::Parser;
+use super::{Naming, Parser};
 use crate::error::{Error, Result};
 
 impl Parser<'_> {
     pub(super) fn with_clause(&mut self) -> Result<With> {
         let with_token = self.attached();
         self.expect("with")?;
-        let recursive = self.eat("recursive");
+        // it may also be the name of a query
+        let recursive = self.names(Naming::Column, 1) && self.eat("recursive");
         let cte_tables = self.list(Self::cte)?;
         Ok(With { with_token, recursive, cte_tables })
     }
