@@ -228,14 +228,20 @@ impl<'a> Parser<'a> {
 
     // --- names
 
+    /// Whether the word is another one for what follows it (NOT_LA, NULLS_LA, WITH_LA), and so no name.
+    fn is_joined(&self, n: usize) -> bool {
+        let next = self.word(n.saturating_add(1)).unwrap_or_default();
+        match self.word(n) {
+            Some("not") => matches!(next, "between" | "in" | "like" | "ilike" | "similar"),
+            Some("nulls") => matches!(next, "first" | "last"),
+            Some("with") => matches!(next, "time" | "ordinality"),
+            _ => false,
+        }
+    }
+
     fn names(&self, naming: Naming, n: usize) -> bool {
         match self.lexeme(n) {
-            // before FIRST and LAST it is another word
-            Some(Lexeme::Word(Some(keyword)))
-                if keyword.word == "nulls" && matches!(self.word(n + 1), Some("first" | "last")) =>
-            {
-                false
-            }
+            Some(Lexeme::Word(_)) if self.is_joined(n) => false,
             Some(Lexeme::Word(keyword)) => naming.takes(*keyword),
             Some(Lexeme::Quoted(_)) => true,
             _ => false,

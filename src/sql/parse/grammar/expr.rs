@@ -158,9 +158,7 @@ impl Parser<'_> {
             (_, "isnull" | "notnull") => Some(level::IS),
             (_, "between" | "in" | "like" | "ilike") => Some(level::MATCH),
             (_, "similar") if !self.similar_ends || self.word(1) == Some("to") => Some(level::MATCH),
-            (_, "not") if matches!(self.word(1), Some("between" | "in" | "like" | "ilike" | "similar")) => {
-                Some(level::MATCH)
-            }
+            (_, "not") if self.is_joined(0) => Some(level::MATCH),
             (_, "at") => Some(level::AT),
             (_, "collate") => Some(level::COLLATE),
             _ => None,
@@ -282,7 +280,7 @@ impl Parser<'_> {
             }
         }
         self.expect("is")?;
-        let negated = self.eat("not");
+        let negated = !self.is_joined(0) && self.eat("not");
         let word = self.word(0);
         if operators == Operators::All {
             let test = match (word, negated) {

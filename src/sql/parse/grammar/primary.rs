@@ -243,6 +243,7 @@ impl Parser<'_> {
         if !self.starts_query() {
             self.expect_symbol('(')?;
             while self.eat_symbol('(') {}
+            self.eat("values");
             return Err(self.unexpected());
         }
         match self.inner(Holds::Query)? {

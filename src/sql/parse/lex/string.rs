@@ -22,8 +22,9 @@ impl Scanner<'_> {
         }
     }
 
-    /// What stands between single quotes; `open` is the first of them, `start` the beginning of the token.
-    fn between(&mut self, start: usize, open: usize, unterminated: &str) -> Scanned<String> {
+    /// What stands between single quotes; `open` is the first of them, `start` the beginning of the token. `doubled`: two
+    /// quotes stand for one.
+    fn between(&mut self, start: usize, open: usize, unterminated: &str, doubled: bool) -> Scanned<String> {
         let (mut value, mut from) = (String::new(), open + 1);
         loop {
             let Some(length) = self.text.get(from..).and_then(|rest| rest.find('\'')) else {
@@ -32,7 +33,7 @@ impl Scanner<'_> {
             };
             let close = from + length;
             value.push_str(self.text.get(from..close).unwrap_or_default());
-            if self.byte(close + 1) == Some(b'\'') {
+            if doubled && self.byte(close + 1) == Some(b'\'') {
                 value.push('\'');
                 from = close + 2;
                 continue;
@@ -48,11 +49,11 @@ impl Scanner<'_> {
     }
 
     pub(super) fn plain(&mut self, start: usize, open: usize) -> Scanned<Lexeme> {
-        self.between(start, open, "unterminated quoted string").map(|value| Lexeme::Text(Text::Plain(value)))
+        self.between(start, open, "unterminated quoted string", true).map(|value| Lexeme::Text(Text::Plain(value)))
     }
 
     pub(super) fn digits(&mut self, start: usize, unterminated: &str) -> Scanned<String> {
-        self.between(start, start + 1, unterminated)
+        self.between(start, start + 1, unterminated, false)
     }
 
     /// A name in double quotes; `open` is the first of them.
@@ -192,7 +193,7 @@ impl Scanner<'_> {
 
     /// `U&'…'` with the UESCAPE behind it.
     pub(super) fn unicode_text(&mut self, start: usize) -> Scanned<Lexeme> {
-        let raw = self.between(start, start + 2, "unterminated quoted string")?;
+        let raw = self.between(start, start + 2, "unterminated quoted string", true)?;
         let escape = self.uescape()?;
         self.unescaped(&raw, escape, start).map(|value| Lexeme::Text(Text::Unicode(value)))
     }
