@@ -7,10 +7,53 @@ use super::name::{folded, segments};
 use super::scope::{Item, Place, Scope};
 use super::{Binder, syntax_error};
 use crate::error::{Error, Kind, Result};
-use crate::pgtype::{self, Ty};
+use crate::pgtype::{self, Ty, oid};
 use crate::sql::expr::{Expr, Kind as Node};
+use crate::sql::parse::encoding;
 use crate::sql::query::{Column, FunctionCall, Join, JoinKind, Relation, SourceOf};
 use crate::sql::resolve::{cast, common};
+
+/// A function in FROM.
+struct Called {
+    name: String,
+    expr: Expr,
+    definitions: Option<Definitions>,
+}
+
+/// `(a int, b text)` behind it.
+struct Definitions {
+    fields: Vec<arrow::datatypes::Field>,
+    /// Of the first name.
+    at: usize,
+}
+
+impl Called {
+    /// A record becomes what the list says it is; 42601 where a list is wanted, or has no place.
+    fn defined(mut self) -> Result<Self> {
+        let wrong = |text: &str, at: usize| Err(Error::new(Kind::Syntax, text).at(at));
+        let (record, outputs) = match &self.expr.kind {
+            Node::Call(call) => (self.expr.ty.oid == oid::RECORD, !call.proc.outputs.is_empty()),
+            _ => (false, false),
+        };
+        let untyped = record && !outputs && !matches!(&self.expr.data_type, DataType::Struct(f) if !f.is_empty());
+        match self.definitions.take() {
+            None if untyped => {
+                wrong("a column definition list is required for functions returning \"record\"", self.expr.at)
+            }
+            None => Ok(self),
+            Some(list) if record && outputs => {
+                wrong("a column definition list is redundant for a function with OUT parameters", list.at)
+            }
+            Some(list) if !record => {
+                wrong("a column definition list is only allowed for functions returning \"record\"", list.at)
+            }
+            Some(list) => {
+                self.expr.data_type = DataType::Struct(list.fields.into());
+                Ok(self)
+            }
+        }
+    }
+}
 
 /// A relation and what names it brings.
 pub(super) struct Bound {
@@ -72,6 +115,7 @@ impl Binder<'_> {
         let lateral = is_lateral(&right.relation);
         let cross = matches!(join.join_operator, JoinOperator::CrossJoin(_));
         let mut items: Vec<Item> = left.items.iter().chain(&right.items).cloned().collect();
+        let mut join_alias = None;
         let (on, using) = match constraint {
             JoinConstraint::None if cross => (None, None),
             JoinConstraint::None => return Err(syntax_error("end of input", 0)),
@@ -82,6 +126,8 @@ impl Binder<'_> {
                 (Some(self.condition(condition, &inner, "JOIN/ON")?), None)
             }
             JoinConstraint::Using(names) => {
+                let (names, named) = encoding::without_join_alias(names);
+                join_alias = named;
                 let names = names.iter().map(|n| segments(n).pop().unwrap_or_default()).collect::<Vec<_>>();
                 (None, Some(names))
             }
@@ -125,6 +171,14 @@ impl Binder<'_> {
             1 => tests.pop(),
             _ => Some(Expr::boolean(Node::And(tests), 0)),
         };
+        let merged_item = join_alias.map(|alias| Item {
+            alias: Some(folded(alias)),
+            schema: None,
+            columns: shown.clone(),
+            bare: false,
+            lateral_only: false,
+            scalar: false,
+        });
         // merged columns first, then the left's others, then the right's
         let rest = |side: &[Item], pick: fn(&(Column, Column)) -> &Column| {
             let mut columns = vec![];
@@ -139,6 +193,10 @@ impl Binder<'_> {
             item.bare = false;
         }
         items.push(Item { alias: None, schema: None, columns: shown, bare: true, lateral_only: false, scalar: false });
+        if let Some(item) = merged_item {
+            check_names(&items, std::slice::from_ref(&item))?;
+            items.push(item);
+        }
         let join = Join { kind, left: left.relation, right: right.relation, on, lateral, merged };
         Ok(Bound { relation: Relation::Join(Box::new(join)), items })
     }
@@ -152,22 +210,16 @@ impl Binder<'_> {
                 self.table(name, alias.as_ref(), scope)
             }
             TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
-                let at = self.at_of(name);
-                self.functions(&[(name, &args.args, at)], *with_ordinality, alias.as_ref(), before, scope)
+                self.function_call(name, &args.args, *with_ordinality, alias.as_ref(), before, scope)
+            }
+            TableFactor::Function { name, args, alias, with_ordinality, .. } if encoding::is_rows_from(name) => {
+                self.rows_from(args, *with_ordinality, alias.as_ref(), before, scope)
             }
             TableFactor::Function { name, args, alias, with_ordinality, .. } => {
-                let at = self.at_of(name);
-                self.functions(&[(name, args, at)], *with_ordinality, alias.as_ref(), before, scope)
+                self.function_call(name, args, *with_ordinality, alias.as_ref(), before, scope)
             }
             TableFactor::UNNEST { alias, array_exprs, with_ordinality, with_offset: false, .. } => {
                 self.unnest(array_exprs, *with_ordinality, alias.as_ref(), before, scope)
-            }
-            TableFactor::TableFunction { expr: Ast::Function(function), alias } => {
-                let ast::FunctionArguments::List(list) = &function.args else {
-                    return Err(syntax_error(&function.to_string(), 0));
-                };
-                let at = self.at_of(&function.name);
-                self.functions(&[(&function.name, &list.args, at)], false, alias.as_ref(), before, scope)
             }
             TableFactor::Derived { lateral, subquery, alias, sample: None } => {
                 self.derived(*lateral, subquery, alias.as_ref(), before, scope)
@@ -271,38 +323,100 @@ impl Binder<'_> {
         Ok(columns)
     }
 
-    fn functions(
+    fn function_call(
         &self,
-        calls: &[(&ast::ObjectName, &Vec<ast::FunctionArg>, usize)],
+        name: &ast::ObjectName,
+        arguments: &[ast::FunctionArg],
         ordinality: bool,
         alias: Option<&ast::TableAlias>,
         before: &[Item],
         scope: &Scope<'_>,
     ) -> Result<Bound> {
-        // a function reads what stands before it without the word LATERAL
+        let call = Ast::Function(ast::Function {
+            name: name.clone(),
+            uses_odbc_syntax: false,
+            parameters: ast::FunctionArguments::None,
+            args: ast::FunctionArguments::List(ast::FunctionArgumentList {
+                duplicate_treatment: None,
+                args: arguments.to_vec(),
+                clauses: vec![],
+            }),
+            filter: None,
+            null_treatment: None,
+            over: None,
+            within_group: vec![],
+        });
+        let made = self.in_from(before, scope, |inner| self.called_in_from(&call, None, inner))?;
+        self.function_relation(vec![made], ordinality, alias)
+    }
+
+    /// Whatever calls stand in FROM: they read what stands before them without the word LATERAL.
+    fn in_from<T>(&self, before: &[Item], scope: &Scope<'_>, bind: impl FnOnce(&Scope<'_>) -> Result<T>) -> Result<T> {
         let around = Scope::of(scope, before.to_vec());
         let inner = Scope::inside(&around);
         inner.place.set(Place::FromFunction);
-        let mut made = vec![];
-        for (name, args, at) in calls {
-            let function = ast::Function {
-                name: (*name).clone(),
-                uses_odbc_syntax: false,
-                parameters: ast::FunctionArguments::None,
-                args: ast::FunctionArguments::List(ast::FunctionArgumentList {
-                    duplicate_treatment: None,
-                    args: args.to_vec(),
-                    clauses: vec![],
-                }),
-                filter: None,
-                null_treatment: None,
-                over: None,
-                within_group: vec![],
-            };
-            let expr = self.function(&function, &inner)?;
-            let name = super::name::of_function(&Ast::Function(function));
-            made.push((name, cast::unknown_to_text(self.cx, expr)?, *at));
+        bind(&inner)
+    }
+
+    fn called_in_from(&self, call: &Ast, fields: Option<&[ast::StructField]>, scope: &Scope<'_>) -> Result<Called> {
+        let expr = cast::unknown_to_text(self.cx, self.expr(call, scope)?)?;
+        let definitions = fields.map(|fields| {
+            let names = fields.iter().filter_map(|f| f.field_name.as_ref().map(|name| (name, &f.field_type)));
+            self.definitions(names)
+        });
+        Ok(Called { name: super::name::of_function(call), expr, definitions: definitions.transpose()? })
+    }
+
+    /// A column definition list.
+    fn definitions<'d>(
+        &self,
+        columns: impl Iterator<Item = (&'d ast::Ident, &'d ast::DataType)>,
+    ) -> Result<Definitions> {
+        let mut made = Definitions { fields: vec![], at: 0 };
+        for (name, data_type) in columns {
+            let at = self.at(name.span);
+            if made.fields.is_empty() {
+                made.at = at;
+            }
+            let name = folded(name);
+            if made.fields.iter().any(|f| *f.name() == name) {
+                let text = format!("column name \"{name}\" specified more than once");
+                return Err(Error::new(Kind::DuplicateColumn, text).at(at));
+            }
+            let ty = self.type_named(data_type, at)?;
+            let lies = pgtype::arrow(ty.oid)
+                .ok_or_else(|| Error::unsupported(format!("a column of type {}", ty.name())).at(at))?;
+            made.fields.push(pgtype::field(&name, ty, lies));
         }
+        Ok(made)
+    }
+
+    /// ROWS FROM, and whatever in FROM looks otherwise than an ordinary call.
+    fn rows_from(
+        &self,
+        arguments: &[ast::FunctionArg],
+        ordinality: bool,
+        alias: Option<&ast::TableAlias>,
+        before: &[Item],
+        scope: &Scope<'_>,
+    ) -> Result<Bound> {
+        let made = self.in_from(before, scope, |inner| {
+            let mut made = vec![];
+            for argument in arguments {
+                let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) = argument else { continue };
+                let (call, fields) = match expr {
+                    Ast::Cast { expr, data_type: ast::DataType::Struct(fields, _), .. } => {
+                        (expr.as_ref(), Some(fields.as_slice()))
+                    }
+                    call => (call, None),
+                };
+                match several_arrays(call) {
+                    Some(arrays) => made.extend(self.unnested(&arrays, inner)?),
+                    None => made.push(self.called_in_from(call, fields, inner)?),
+                }
+            }
+            Ok(made)
+        })?;
         self.function_relation(made, ordinality, alias)
     }
 
@@ -314,30 +428,67 @@ impl Binder<'_> {
         before: &[Item],
         scope: &Scope<'_>,
     ) -> Result<Bound> {
-        let around = Scope::of(scope, before.to_vec());
-        let inner = Scope::inside(&around);
-        inner.place.set(Place::FromFunction);
-        let mut made = vec![];
-        for array in arrays {
-            let array = self.expr(array, &inner)?;
-            let at = array.at;
-            made.push(("unnest".to_owned(), self.call("unnest", vec![array], at)?, at));
+        if let (true, Some(definitions)) = (arrays.len() > 1, self.alias_definitions(alias)?) {
+            let text = "UNNEST() with multiple arguments cannot have a column definition list";
+            let hint =
+                "Use separate UNNEST() calls inside ROWS FROM(), and attach a column definition list to each one.";
+            return Err(Error::new(Kind::Syntax, text).with_hint(hint).at(definitions.at));
         }
+        let made = self.in_from(before, scope, |inner| self.unnested(&arrays.iter().collect::<Vec<_>>(), inner))?;
         self.function_relation(made, ordinality, alias)
+    }
+
+    /// A call for each array.
+    fn unnested(&self, arrays: &[&Ast], scope: &Scope<'_>) -> Result<Vec<Called>> {
+        let each = arrays.iter().map(|array| {
+            let array = self.expr(array, scope)?;
+            let at = array.at;
+            let expr = self.call("unnest", vec![array], at)?;
+            Ok(Called { name: "unnest".to_owned(), expr, definitions: None })
+        });
+        each.collect()
+    }
+
+    fn alias_definitions(&self, alias: Option<&ast::TableAlias>) -> Result<Option<Definitions>> {
+        let Some(alias) = alias else { return Ok(None) };
+        if alias.columns.iter().all(|c| c.data_type.is_none()) {
+            return Ok(None);
+        }
+        let columns = alias.columns.iter().filter_map(|c| c.data_type.as_ref().map(|t| (&c.name, t)));
+        self.definitions(columns).map(Some)
     }
 
     fn function_relation(
         &self,
-        made: Vec<(String, Expr, usize)>,
+        mut made: Vec<Called>,
         ordinality: bool,
         alias: Option<&ast::TableAlias>,
     ) -> Result<Bound> {
-        let first = made.first().map_or_else(String::new, |(name, ..)| name.clone());
+        let first = made.first().map_or_else(String::new, |called| called.name.clone());
         let table = alias.map_or(first, |a| folded(&a.name));
         let single = made.len() == 1;
         let lateral = true;
+        let defined = self.alias_definitions(alias)?;
+        if let Some(definitions) = defined {
+            let (at, wrong) = (definitions.at, |text| Error::new(Kind::Syntax, text));
+            match made.as_mut_slice() {
+                [_] if ordinality => {
+                    let text = "WITH ORDINALITY cannot be used with a column definition list";
+                    let hint = "Put the column definition list inside ROWS FROM().";
+                    return Err(wrong(text).with_hint(hint).at(at));
+                }
+                [only] => only.definitions = Some(definitions),
+                _ => {
+                    let text = "ROWS FROM() with multiple functions cannot have a column definition list";
+                    let hint = "Put a separate column definition list for each function inside ROWS FROM().";
+                    return Err(wrong(text).with_hint(hint).at(at));
+                }
+            }
+        }
         let mut calls = vec![];
-        for (name, expr, _) in made {
+        for called in made {
+            let called = called.defined()?;
+            let (name, expr) = (called.name, called.expr);
             let columns = self.function_columns(&name, &expr, alias, single)?;
             let proc = match &expr.kind {
                 Node::Call(call) => call.proc,
@@ -417,6 +568,19 @@ fn canonical(data_type: &DataType) -> DataType {
         }
         other => other.clone(),
     }
+}
+
+/// The arguments of an `unnest` of several arrays.
+fn several_arrays(call: &Ast) -> Option<Vec<&Ast>> {
+    let Ast::Function(function) = call else { return None };
+    let [ast::ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return None };
+    let ast::FunctionArguments::List(list) = &function.args else { return None };
+    let arrays = list.args.iter().map(|argument| match argument {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr),
+        _ => None,
+    });
+    let arrays: Option<Vec<&Ast>> = arrays.collect();
+    arrays.filter(|arrays| arrays.len() > 1 && folded(name) == "unnest")
 }
 
 fn is_lateral(relation: &Relation) -> bool {

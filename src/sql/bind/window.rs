@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::pgtype::Ty;
 use crate::sql::expr::{Bound, Exclude, Expr, Frame, FrameUnits, Kind as Node, Sort, Window};
 use crate::sql::image::{self, CastContext};
+use crate::sql::parse::encoding;
 use crate::sql::resolve::cast;
 use crate::sql::resolve::function::Resolved;
 
@@ -34,10 +35,18 @@ impl Binder<'_> {
             });
             keys.collect::<Result<Vec<_>>>()
         })?;
+        let (keys, excluded) = encoding::without_exclusion(&spec.order_by);
+        let exclude = match excluded {
+            None => Exclude::NoOthers,
+            Some("CURRENT ROW") => Exclude::CurrentRow,
+            Some("GROUP") => Exclude::Group,
+            Some(_) => Exclude::Ties,
+        };
         let order = scope.at_place(Place::WindowOrder, || {
-            spec.order_by.iter().map(|key| self.sort_over(key, scope)).collect::<Result<Vec<_>>>()
+            keys.iter().map(|key| self.sort_over(key, scope)).collect::<Result<Vec<_>>>()
         })?;
         let frame = scope.at_place(Place::WindowFrame, || self.frame(spec.window_frame.as_ref(), &order, at, scope))?;
+        let frame = Frame { exclude, ..frame };
         let window = Window { proc: found.proc, arguments: found.arguments, filter, partition, order, frame };
         Ok(Expr::lying(Node::Window(Box::new(window)), found.ty, found.data_type, at))
     }
@@ -56,22 +65,25 @@ impl Binder<'_> {
     fn completed(&self, spec: &ast::WindowSpec, scope: &Scope<'_>) -> Result<ast::WindowSpec> {
         let Some(name) = &spec.window_name else { return Ok(spec.clone()) };
         let base = self.named_window(name, scope)?;
+        let (keys, excluded) = encoding::without_exclusion(&spec.order_by);
         let at = self.at(name.span);
         let refused = |text: String| Err(Error::new(Kind::Windowing, text).at(at));
         let shown = folded(name);
         if !spec.partition_by.is_empty() {
             return refused(format!("cannot override PARTITION BY clause of window \"{shown}\""));
         }
-        if !spec.order_by.is_empty() && !base.order_by.is_empty() {
+        if !keys.is_empty() && !base.order_by.is_empty() {
             return refused(format!("cannot override ORDER BY clause of window \"{shown}\""));
         }
         if base.window_frame.is_some() {
             return refused(format!("cannot copy window \"{shown}\" because it has a frame clause"));
         }
+        let mut order_by = if keys.is_empty() { base.order_by } else { keys.to_vec() };
+        order_by.extend(excluded.map(encoding::exclusion));
         Ok(ast::WindowSpec {
             window_name: None,
             partition_by: base.partition_by,
-            order_by: if spec.order_by.is_empty() { base.order_by } else { spec.order_by.clone() },
+            order_by,
             window_frame: spec.window_frame.clone(),
         })
     }
@@ -93,20 +105,6 @@ impl Binder<'_> {
         };
         let current = WindowFrameBound::CurrentRow;
         let end_ast = frame.end_bound.as_ref().unwrap_or(&current);
-        match (&frame.start_bound, end_ast) {
-            (WindowFrameBound::Following(None), _) => return refused("frame start cannot be UNBOUNDED FOLLOWING"),
-            (_, WindowFrameBound::Preceding(None)) => return refused("frame end cannot be UNBOUNDED PRECEDING"),
-            (WindowFrameBound::CurrentRow, WindowFrameBound::Preceding(_)) => {
-                return refused("frame starting from current row cannot have preceding rows");
-            }
-            (WindowFrameBound::Following(_), WindowFrameBound::Preceding(_)) => {
-                return refused("frame starting from following row cannot have preceding rows");
-            }
-            (WindowFrameBound::Following(_), WindowFrameBound::CurrentRow) => {
-                return refused("frame starting from following row cannot have preceding rows");
-            }
-            _ => {}
-        }
         if units == FrameUnits::Groups && order.is_empty() {
             return refused("GROUPS mode requires an ORDER BY clause");
         }

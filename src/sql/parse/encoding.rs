@@ -5,6 +5,7 @@
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, Ident, ObjectName, ObjectNamePart, OrderByExpr, OrderByOptions,
 };
+use datafusion::sql::sqlparser::tokenizer::Span;
 
 /// `VARIADIC array` among a call's arguments.
 pub(crate) const VARIADIC: &str = "VARIADIC";
@@ -36,26 +37,30 @@ pub(crate) fn unmarked<'a>(mark: &str, expr: &'a Expr) -> Option<&'a Expr> {
     }
 }
 
-pub(crate) fn prefix_operator(name: &str, operand: Expr) -> Expr {
-    marked(format!("{OPERATOR}{name}"), operand)
+/// `span` is the operator's place.
+pub(crate) fn prefix_operator(name: &str, operand: Expr, span: Span) -> Expr {
+    let prefix = Ident { value: format!("{OPERATOR}{name}"), quote_style: None, span };
+    Expr::Prefixed { prefix, value: Box::new(operand) }
 }
 
-/// Name and operand.
-pub(crate) fn as_prefix_operator(expr: &Expr) -> Option<(&str, &Expr)> {
+/// Its name, as it is written with its schema, where that stands, and the operand.
+pub(crate) fn as_prefix_operator(expr: &Expr) -> Option<(&str, Span, &Expr)> {
     match expr {
-        Expr::Prefixed { prefix, value } => Some((prefix.value.strip_prefix(OPERATOR)?, value)),
+        Expr::Prefixed { prefix, value } => Some((prefix.value.strip_prefix(OPERATOR)?, prefix.span, value)),
         _ => None,
     }
 }
 
-pub(crate) fn order_using(operator: &str, key: Expr) -> Expr {
-    marked(format!("{USING}{operator}"), key)
+/// `span` is the operator's place.
+pub(crate) fn order_using(operator: &str, key: Expr, span: Span) -> Expr {
+    let prefix = Ident { value: format!("{USING}{operator}"), quote_style: None, span };
+    Expr::Prefixed { prefix, value: Box::new(key) }
 }
 
-/// Operator and key.
-pub(crate) fn as_order_using(expr: &Expr) -> Option<(&str, &Expr)> {
+/// The operator, where it stands, and the key.
+pub(crate) fn as_order_using(expr: &Expr) -> Option<(&str, Span, &Expr)> {
     match expr {
-        Expr::Prefixed { prefix, value } => Some((prefix.value.strip_prefix(USING)?, value)),
+        Expr::Prefixed { prefix, value } => Some((prefix.value.strip_prefix(USING)?, prefix.span, value)),
         _ => None,
     }
 }

@@ -361,11 +361,12 @@ impl Parser<'_> {
         let mut options = OrderByOptions { asc: None, nulls_first: None };
         let mut expr = expr;
         if self.eat("using") {
+            let start = self.at;
             let operator = self.any_operator()?;
             match operator.as_str() {
                 "<" => options.asc = Some(true),
                 ">" => options.asc = Some(false),
-                other => expr = encoding::order_using(other, expr),
+                other => expr = encoding::order_using(other, expr, self.span_from(start)),
             }
         } else if self.eat("asc") {
             options.asc = Some(true);
