@@ -135,7 +135,7 @@ impl<'a> Text<'a> {
 }
 
 /// What stands for a query while sqlparser reads what is around it.
-const STUB: &str = "SELECT";
+const STUB: &str = "SELECT 1";
 
 /// The words that statements begin with, besides those of queries.
 const STATEMENTS: [&str; 49] = [
@@ -328,3 +328,6 @@ impl VisitorMut for Graft {
         ControlFlow::Break(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -332,7 +332,7 @@ impl Binder<'_> {
 
     pub(super) fn cast(&self, of: &Ast, data_type: &ast::DataType, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(of);
-        let ty = self.type_named(data_type, at)?;
+        let ty = self.type_named(data_type, self.type_at(at))?;
         // ARRAY[…]::t[] types its elements by the cast
         if let (Ast::Array(array), Some(element)) = (of, pgtype::element(ty.oid)) {
             return self.array_of(&array.elem, Ty { oid: element, typmod: ty.typmod }, ty, self.at_of(of), scope);
