@@ -7,7 +7,6 @@ mod bodies;
 mod budget;
 mod checkpoints;
 mod deep;
-mod dialect;
 mod fingerprint;
 pub mod functions;
 mod held;

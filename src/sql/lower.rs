@@ -10,6 +10,7 @@ mod each;
 mod expr;
 mod function;
 mod guard;
+mod numbers;
 mod order;
 mod push;
 mod relation;
@@ -32,6 +33,7 @@ use datafusion::common::metadata::FieldMetadata;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 
 pub(crate) use function::follows_settings;
+pub(crate) use numbers::{SeriesExec, SeriesTable};
 
 use super::expr::{ColumnId, Expr as Typed, Kind};
 use super::image::Proc;

@@ -46,7 +46,7 @@ pub(super) fn is_planner_made(scan: &TableScan) -> bool {
     scan.source.downcast_ref::<DefaultTableSource>().is_some_and(|source| {
         let provider = source.table_provider.as_ref();
         provider.is::<datafusion::datasource::cte_worktable::CteWorkTable>()
-            || provider.is::<datafusion::functions_table::generate_series::GenerateSeriesTable>()
+            || provider.is::<crate::sql::lower::SeriesTable>()
     })
 }
 
