@@ -27,7 +27,6 @@ mod session;
 mod settings;
 mod statement;
 mod stop;
-mod tokens;
 mod transaction;
 pub mod world;
 mod write;

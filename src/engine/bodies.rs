@@ -38,10 +38,9 @@ fn plan(dataset: &Dataset, resolver: &Resolver<'_>, state: &SessionState) -> Res
     let (Some(only), true) = (parsed.pop(), parsed.is_empty()) else {
         return Err(Error::new(Kind::Syntax, "a dataset is exactly one query"));
     };
-    let statement::Admitted::Query(mut query) = statement::admit(only)? else {
+    let statement::Admitted::Query(query) = statement::admit(only)? else {
         return Err(Error::new(Kind::Syntax, "a dataset is a query"));
     };
-    crate::sql::parse::corrected(&mut query);
     limits::check_expansion(&query, &limits, &|name| resolver.columns_of(name))?;
     let understood = language::understand(resolver, &query, &dataset.sql, &[], &[], state)?;
     if understood.parameters.is_empty() {

@@ -95,8 +95,7 @@ pub(crate) struct Told {
 
 fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits) -> Result<Planned> {
     let Asked { query, told } = asked;
-    let mut query = query.into_inner();
-    crate::sql::parse::corrected(&mut query);
+    let query = query.into_inner();
     let state = facts.statement_state();
     let rights = Rights::Session(facts.policy.clone());
     let session = Some((&facts.world, facts.view.as_ref()));
