@@ -21,7 +21,7 @@ pub(crate) fn raw(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
 }
 
 fn raw_now(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
-    let state = super::session::base_state();
+    let state = super::facts::base_state();
     let resolver = Resolver::new(catalog, Rights::Raw, &state, &[], None);
     let plan = plan(dataset, &resolver)?;
     let analyzed = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
@@ -46,7 +46,7 @@ pub(crate) fn plan(dataset: &Dataset, resolver: &Resolver<'_>) -> Result<Logical
     let (Some(only), true) = (parsed.pop(), parsed.is_empty()) else {
         return Err(Error::new(Kind::Syntax, "a dataset is exactly one query"));
     };
-    let statement::Admitted::Query(mut query) = statement::admit(only)? else {
+    let Some(mut query) = statement::as_query(only)? else {
         return Err(Error::new(Kind::Syntax, "a dataset is a query"));
     };
     dialect::rewrite(&mut query)?;
