@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use super::*;
 use crate::catalog::Body;
 use crate::engine::deep::Deep;
-use crate::engine::session::{Facts, Identity};
+use crate::engine::facts::{Facts, Identity};
 use crate::engine::settings::Settings;
 use crate::engine::world::{Builder, Origin};
 use crate::engine::{Config, Current, Engine, pipeline};
