@@ -7,7 +7,7 @@ use super::name::{folded, segments};
 use super::scope::{Item, Place, Scope};
 use super::{Binder, syntax_error};
 use crate::error::{Error, Kind, Result};
-use crate::pgtype::{self, Ty, oid};
+use crate::pgtype::{self, Ty};
 use crate::sql::expr::{Expr, Kind as Node};
 use crate::sql::parse::encoding;
 use crate::sql::query::{Column, FunctionCall, Join, JoinKind, Relation, SourceOf};
@@ -17,42 +17,8 @@ use crate::sql::resolve::{cast, common};
 struct Called {
     name: String,
     expr: Expr,
-    definitions: Option<Definitions>,
-}
-
-/// `(a int, b text)` behind it.
-struct Definitions {
-    fields: Vec<arrow::datatypes::Field>,
-    /// Of the first name.
-    at: usize,
-}
-
-impl Called {
-    /// A record becomes what the list says it is; 42601 where a list is wanted, or has no place.
-    fn defined(mut self) -> Result<Self> {
-        let wrong = |text: &str, at: usize| Err(Error::new(Kind::Syntax, text).at(at));
-        let (record, outputs) = match &self.expr.kind {
-            Node::Call(call) => (self.expr.ty.oid == oid::RECORD, !call.proc.outputs.is_empty()),
-            _ => (false, false),
-        };
-        let untyped = record && !outputs && !matches!(&self.expr.data_type, DataType::Struct(f) if !f.is_empty());
-        match self.definitions.take() {
-            None if untyped => {
-                wrong("a column definition list is required for functions returning \"record\"", self.expr.at)
-            }
-            None => Ok(self),
-            Some(list) if record && outputs => {
-                wrong("a column definition list is redundant for a function with OUT parameters", list.at)
-            }
-            Some(list) if !record => {
-                wrong("a column definition list is only allowed for functions returning \"record\"", list.at)
-            }
-            Some(list) => {
-                self.expr.data_type = DataType::Struct(list.fields.into());
-                Ok(self)
-            }
-        }
-    }
+    /// `(a int, b text)` behind it.
+    definitions: Vec<ast::TableAliasColumnDef>,
 }
 
 /// A relation and what names it brings.
@@ -346,7 +312,7 @@ impl Binder<'_> {
             over: None,
             within_group: vec![],
         });
-        let made = self.in_from(before, scope, |inner| self.called_in_from(&call, None, inner))?;
+        let made = self.in_from(before, scope, |inner| self.called_in_from(&call, &[], inner))?;
         self.function_relation(vec![made], ordinality, alias)
     }
 
@@ -358,37 +324,14 @@ impl Binder<'_> {
         bind(&inner)
     }
 
-    fn called_in_from(&self, call: &Ast, fields: Option<&[ast::StructField]>, scope: &Scope<'_>) -> Result<Called> {
+    fn called_in_from(&self, call: &Ast, fields: &[ast::StructField], scope: &Scope<'_>) -> Result<Called> {
         let expr = cast::unknown_to_text(self.cx, self.expr(call, scope)?)?;
-        let definitions = fields.map(|fields| {
-            let names = fields.iter().filter_map(|f| f.field_name.as_ref().map(|name| (name, &f.field_type)));
-            self.definitions(names)
-        });
-        Ok(Called { name: super::name::of_function(call), expr, definitions: definitions.transpose()? })
-    }
-
-    /// A column definition list.
-    fn definitions<'d>(
-        &self,
-        columns: impl Iterator<Item = (&'d ast::Ident, &'d ast::DataType)>,
-    ) -> Result<Definitions> {
-        let mut made = Definitions { fields: vec![], at: 0 };
-        for (name, data_type) in columns {
-            let at = self.at(name.span);
-            if made.fields.is_empty() {
-                made.at = at;
-            }
-            let name = folded(name);
-            if made.fields.iter().any(|f| *f.name() == name) {
-                let text = format!("column name \"{name}\" specified more than once");
-                return Err(Error::new(Kind::DuplicateColumn, text).at(at));
-            }
-            let ty = self.type_named(data_type, at)?;
-            let lies = pgtype::arrow(ty.oid)
-                .ok_or_else(|| Error::unsupported(format!("a column of type {}", ty.name())).at(at))?;
-            made.fields.push(pgtype::field(&name, ty, lies));
-        }
-        Ok(made)
+        let definition = |field: &ast::StructField| {
+            let name = field.field_name.clone()?;
+            Some(ast::TableAliasColumnDef { name, data_type: Some(field.field_type.clone()) })
+        };
+        let definitions = fields.iter().filter_map(definition).collect();
+        Ok(Called { name: super::name::of_function(call), expr, definitions })
     }
 
     /// ROWS FROM, and whatever in FROM looks otherwise than an ordinary call.
@@ -406,9 +349,9 @@ impl Binder<'_> {
                 let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) = argument else { continue };
                 let (call, fields) = match expr {
                     Ast::Cast { expr, data_type: ast::DataType::Struct(fields, _), .. } => {
-                        (expr.as_ref(), Some(fields.as_slice()))
+                        (expr.as_ref(), fields.as_slice())
                     }
-                    call => (call, None),
+                    call => (call, &[][..]),
                 };
                 match several_arrays(call) {
                     Some(arrays) => made.extend(self.unnested(&arrays, inner)?),
@@ -428,11 +371,11 @@ impl Binder<'_> {
         before: &[Item],
         scope: &Scope<'_>,
     ) -> Result<Bound> {
-        if let (true, Some(definitions)) = (arrays.len() > 1, self.alias_definitions(alias)?) {
+        if let (true, Some(first)) = (arrays.len() > 1, defined(alias).first()) {
             let text = "UNNEST() with multiple arguments cannot have a column definition list";
             let hint =
                 "Use separate UNNEST() calls inside ROWS FROM(), and attach a column definition list to each one.";
-            return Err(Error::new(Kind::Syntax, text).with_hint(hint).at(definitions.at));
+            return Err(Error::new(Kind::Syntax, text).with_hint(hint).at(self.at(first.name.span)));
         }
         let made = self.in_from(before, scope, |inner| self.unnested(&arrays.iter().collect::<Vec<_>>(), inner))?;
         self.function_relation(made, ordinality, alias)
@@ -444,18 +387,9 @@ impl Binder<'_> {
             let array = self.expr(array, scope)?;
             let at = array.at;
             let expr = self.call("unnest", vec![array], at)?;
-            Ok(Called { name: "unnest".to_owned(), expr, definitions: None })
+            Ok(Called { name: "unnest".to_owned(), expr, definitions: vec![] })
         });
         each.collect()
-    }
-
-    fn alias_definitions(&self, alias: Option<&ast::TableAlias>) -> Result<Option<Definitions>> {
-        let Some(alias) = alias else { return Ok(None) };
-        if alias.columns.iter().all(|c| c.data_type.is_none()) {
-            return Ok(None);
-        }
-        let columns = alias.columns.iter().filter_map(|c| c.data_type.as_ref().map(|t| (&c.name, t)));
-        self.definitions(columns).map(Some)
     }
 
     fn function_relation(
@@ -468,28 +402,30 @@ impl Binder<'_> {
         let table = alias.map_or(first, |a| folded(&a.name));
         let single = made.len() == 1;
         let lateral = true;
-        let defined = self.alias_definitions(alias)?;
-        if let Some(definitions) = defined {
-            let (at, wrong) = (definitions.at, |text| Error::new(Kind::Syntax, text));
+        if let Some(first) = defined(alias).first() {
+            let at = self.at(first.name.span);
+            let wrong = |text: &str, hint: &str| Err(Error::new(Kind::Syntax, text).with_hint(hint).at(at));
             match made.as_mut_slice() {
                 [_] if ordinality => {
                     let text = "WITH ORDINALITY cannot be used with a column definition list";
-                    let hint = "Put the column definition list inside ROWS FROM().";
-                    return Err(wrong(text).with_hint(hint).at(at));
+                    return wrong(text, "Put the column definition list inside ROWS FROM().");
                 }
-                [only] => only.definitions = Some(definitions),
+                [only] => only.definitions = defined(alias).to_vec(),
                 _ => {
                     let text = "ROWS FROM() with multiple functions cannot have a column definition list";
                     let hint = "Put a separate column definition list for each function inside ROWS FROM().";
-                    return Err(wrong(text).with_hint(hint).at(at));
+                    return wrong(text, hint);
                 }
             }
         }
         let mut calls = vec![];
         for called in made {
-            let called = called.defined()?;
-            let (name, expr) = (called.name, called.expr);
-            let columns = self.function_columns(&name, &expr, alias, single)?;
+            let (name, definitions) = (called.name, called.definitions);
+            let expr = self.defined(called.expr, &definitions)?;
+            let mut columns = self.function_columns(&name, &expr, alias, single)?;
+            for (column, definition) in columns.iter_mut().zip(&definitions) {
+                column.name = folded(&definition.name);
+            }
             let proc = match &expr.kind {
                 Node::Call(call) => call.proc,
                 _ => crate::sql::image::proc_of_source("textin").ok_or_else(|| Error::internal("textin is gone"))?,
@@ -505,10 +441,7 @@ impl Binder<'_> {
         let mut columns: Vec<Column> = calls.iter().flat_map(|c| c.columns.clone()).chain(ordinality.clone()).collect();
         let scalar = single && ordinality.is_none() && columns.len() == 1;
         if let Some(alias) = alias {
-            columns = match alias.columns.iter().all(|c| c.data_type.is_none()) {
-                true => self.renamed(columns, alias, &table)?,
-                false => columns,
-            };
+            columns = self.renamed(columns, alias, &table)?;
         }
         let relation = Relation::Functions { calls, ordinality, lateral };
         Ok(bound(relation, table, None, columns, scalar))
@@ -568,6 +501,12 @@ fn canonical(data_type: &DataType) -> DataType {
         }
         other => other.clone(),
     }
+}
+
+/// The columns of an alias, if they are definitions.
+fn defined(alias: Option<&ast::TableAlias>) -> &[ast::TableAliasColumnDef] {
+    let columns = alias.map_or(&[][..], |alias| &alias.columns);
+    if columns.iter().any(|c| c.data_type.is_some()) { columns } else { &[] }
 }
 
 /// The arguments of an `unnest` of several arrays.
