@@ -247,6 +247,7 @@ impl Binder<'_> {
         // without LATERAL the names beside it are known, and refused with a hint
         let side = before.iter().cloned().map(|item| Item { lateral_only: item.lateral_only || !lateral, ..item });
         let around = Scope::of(scope, side.collect());
+        around.place.set(Place::FromSubquery);
         let query = self.query(subquery, &Scope::inside(&around), true)?;
         let columns: Vec<Column> = query.columns.iter().map(|c| Column { id: self.column_id(), ..c.clone() }).collect();
         let name = folded(&alias.name);
@@ -281,6 +282,7 @@ impl Binder<'_> {
     ) -> Result<Bound> {
         // a function reads what stands before it without the word LATERAL
         let around = Scope::of(scope, before.to_vec());
+        around.place.set(Place::FromFunction);
         let inner = Scope::inside(&around);
         inner.place.set(Place::FromFunction);
         let mut made = vec![];
@@ -315,6 +317,7 @@ impl Binder<'_> {
         scope: &Scope<'_>,
     ) -> Result<Bound> {
         let around = Scope::of(scope, before.to_vec());
+        around.place.set(Place::FromFunction);
         let inner = Scope::inside(&around);
         inner.place.set(Place::FromFunction);
         let mut made = vec![];

@@ -38,8 +38,9 @@ impl Binder<'_> {
             spec.order_by.iter().map(|key| self.sort_over(key, scope)).collect::<Result<Vec<_>>>()
         })?;
         let frame = scope.at_place(Place::WindowFrame, || self.frame(spec.window_frame.as_ref(), &order, at, scope))?;
+        let data_type = crate::sql::functions::window_lies_as(found.proc, &found.arguments).unwrap_or(found.data_type);
         let window = Window { proc: found.proc, arguments: found.arguments, filter, partition, order, frame };
-        Ok(Expr::lying(Node::Window(Box::new(window)), found.ty, found.data_type, at))
+        Ok(Expr::lying(Node::Window(Box::new(window)), found.ty, data_type, at))
     }
 
     fn named_window(&self, name: &ast::Ident, scope: &Scope<'_>) -> Result<ast::WindowSpec> {
