@@ -358,7 +358,7 @@ fn refuse_hidden_statements(query: &Query) -> Result<()> {
                 match body {
                     SetExpr::Select(select) if select.into.is_some() => self.0 = Some("SELECT INTO"),
                     SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) => {}
-                    // what the tokens did not show to be one: the parser drops its quotes
+                    // the grammar makes a SELECT of it; sqlparser drops its quotes
                     SetExpr::Table(_) => self.0 = Some("TABLE in this place"),
                     SetExpr::SetOperation { left, right, op, set_quantifier } => {
                         // planned as joins, which lose count of equal rows: no answer is better than a wrong one
