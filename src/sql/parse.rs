@@ -283,7 +283,7 @@ fn begins_select(tokens: &[Token], at: usize, end: usize) -> bool {
 /// As many line ends and blanks as stand before a place.
 fn blanks(at: datafusion::sql::sqlparser::tokenizer::Location) -> String {
     let count = |n: u64| usize::try_from(n.saturating_sub(1)).unwrap_or(0);
-    "\n".repeat(count(at.line)) + &" ".repeat(count(at.column))
+    format!("{}{}", "\n".repeat(count(at.line)), " ".repeat(count(at.column)))
 }
 
 /// Where a limit of the text's own depth or length is passed.

@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::pgtype::Ty;
 use crate::sql::expr::{Bound, Exclude, Expr, Frame, FrameUnits, Kind as Node, Sort, Window};
 use crate::sql::image::{self, CastContext};
+use crate::sql::parse::encoding;
 use crate::sql::resolve::cast;
 use crate::sql::resolve::function::Resolved;
 
@@ -34,10 +35,12 @@ impl Binder<'_> {
             });
             keys.collect::<Result<Vec<_>>>()
         })?;
+        let (keys, excluded_by) = encoding::without_exclusion(&spec.order_by);
         let order = scope.at_place(Place::WindowOrder, || {
-            spec.order_by.iter().map(|key| self.sort_over(key, scope)).collect::<Result<Vec<_>>>()
+            keys.iter().map(|key| self.sort_over(key, scope)).collect::<Result<Vec<_>>>()
         })?;
         let frame = scope.at_place(Place::WindowFrame, || self.frame(spec.window_frame.as_ref(), &order, at, scope))?;
+        let frame = Frame { exclude: excluded(excluded_by), ..frame };
         let data_type = crate::sql::functions::window_lies_as(found.proc, &found.arguments).unwrap_or(found.data_type);
         let window = Window { proc: found.proc, arguments: found.arguments, filter, partition, order, frame };
         Ok(Expr::lying(Node::Window(Box::new(window)), found.ty, data_type, at))
@@ -63,7 +66,8 @@ impl Binder<'_> {
         if !spec.partition_by.is_empty() {
             return refused(format!("cannot override PARTITION BY clause of window \"{shown}\""));
         }
-        if !spec.order_by.is_empty() && !base.order_by.is_empty() {
+        let (keys, _) = encoding::without_exclusion(&spec.order_by);
+        if !keys.is_empty() && !base.order_by.is_empty() {
             return refused(format!("cannot override ORDER BY clause of window \"{shown}\""));
         }
         if base.window_frame.is_some() {
@@ -72,7 +76,8 @@ impl Binder<'_> {
         Ok(ast::WindowSpec {
             window_name: None,
             partition_by: base.partition_by,
-            order_by: if spec.order_by.is_empty() { base.order_by } else { spec.order_by.clone() },
+            // what a frame leaves out stands at the end
+            order_by: if keys.is_empty() { [base.order_by, spec.order_by.clone()].concat() } else { spec.order_by.clone() },
             window_frame: spec.window_frame.clone(),
         })
     }
@@ -155,6 +160,16 @@ impl Binder<'_> {
             Error::new(Kind::TypeMismatch, text).at(place)
         };
         cast::coerce(self.cx, offset, wanted, CastContext::Implicit)?.ok_or_else(wrong)
+    }
+}
+
+/// As the grammar spells it.
+fn excluded(what: Option<&str>) -> Exclude {
+    match what {
+        Some("CURRENT ROW") => Exclude::CurrentRow,
+        Some("GROUP") => Exclude::Group,
+        Some("TIES") => Exclude::Ties,
+        _ => Exclude::NoOthers,
     }
 }
 
