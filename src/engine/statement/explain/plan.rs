@@ -13,6 +13,7 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ExecutionPlan, InputOrderMode};
 
 use super::expression::{first_stage, origin, sort_key, text, text_over};
@@ -93,7 +94,7 @@ pub(super) struct Actual {
 impl Plan {
     pub(super) fn of(physical: &Exec, guarded: &Guarded) -> Self {
         let is_restricted = has_barrier(physical, guarded);
-        let reader = Reader { guarded, is_restricted };
+        let reader = Reader { guarded, is_restricted, statistics: StatisticsContext::new() };
         Self { root: reader.node(physical), is_restricted, planning: Duration::ZERO, execution: None }
     }
 
@@ -195,6 +196,7 @@ fn has_barrier(node: &Exec, guarded: &Guarded) -> bool {
 struct Reader<'a> {
     guarded: &'a Guarded,
     is_restricted: bool,
+    statistics: StatisticsContext,
 }
 
 impl Reader<'_> {
@@ -204,11 +206,7 @@ impl Reader<'_> {
         if node.source.is_none() {
             node.source = Some(Arc::clone(exec));
             node.width = width(&exec.schema());
-            if !self.is_restricted
-                && let Some(rows) = known_rows(exec)
-            {
-                node.rows = rows;
-            }
+            node.rows = self.known_rows(exec).unwrap_or(node.rows);
             if !node.is_barrier() {
                 node.output = columns(exec);
             }
@@ -223,7 +221,7 @@ impl Reader<'_> {
 
     fn read(&self, exec: &Exec) -> Node {
         if let Some(scan) = self.guarded.reads(exec) {
-            return scanned(scan, exec);
+            return self.scanned(scan, exec);
         }
         if let Some(filter) = exec.downcast_ref::<FilterExec>() {
             return self.filter(filter);
@@ -257,6 +255,27 @@ impl Reader<'_> {
             return node;
         }
         self.by_name(exec)
+    }
+
+    fn scanned(&self, scan: Scan, exec: &Exec) -> Node {
+        match scan {
+            Scan::Restricted(name) => leaf("PolicyScan", Some(Scanned::Restricted(name))),
+            Scan::Whole(name) => {
+                let mut node = leaf("Seq Scan", Some(Scanned::Table { schema: name.schema, table: name.table }));
+                node.rows = self.known_rows(exec).unwrap_or(node.rows);
+                node.total = TUPLE * node.rows + node.rows * width(&exec.schema()) as f64 / PAGE_BYTES;
+                node
+            }
+        }
+    }
+
+    /// By the sources' own statistics, and DataFusion's guesses from them.
+    fn known_rows(&self, exec: &Exec) -> Option<f64> {
+        if self.is_restricted {
+            return None;
+        }
+        let known = self.statistics.compute(exec.as_ref(), &StatisticsArgs::new()).ok()?;
+        known.num_rows.get_value().map(|rows| (*rows as f64).max(1.0))
     }
 
     /// Kinds that need no more than their name.
@@ -387,24 +406,6 @@ impl Reader<'_> {
     fn join(&self, kind: &'static str, left: &Exec, right: &Exec, join: JoinType) -> Node {
         joined(kind, self.node(left), self.node(right), join)
     }
-}
-
-fn scanned(scan: Scan, exec: &Exec) -> Node {
-    match scan {
-        Scan::Restricted(name) => leaf("PolicyScan", Some(Scanned::Restricted(name))),
-        Scan::Whole(name) => {
-            let mut node = leaf("Seq Scan", Some(Scanned::Table { schema: name.schema, table: name.table }));
-            node.rows = known_rows(exec).unwrap_or(node.rows);
-            node.total = TUPLE * node.rows + node.rows * width(&exec.schema()) as f64 / PAGE_BYTES;
-            node
-        }
-    }
-}
-
-/// By the source's own statistics, and DataFusion's guesses from them.
-fn known_rows(exec: &Exec) -> Option<f64> {
-    let known = exec.partition_statistics(None).ok()?;
-    known.num_rows.get_value().map(|rows| (*rows as f64).max(1.0))
 }
 
 /// What its columns hold.
