@@ -7,7 +7,6 @@ mod bodies;
 mod budget;
 mod checkpoints;
 mod deep;
-mod dialect;
 mod facts;
 mod fingerprint;
 pub mod functions;
@@ -29,7 +28,6 @@ mod session;
 mod settings;
 mod statement;
 mod stop;
-mod tokens;
 pub mod world;
 
 use std::path::PathBuf;

@@ -19,7 +19,7 @@ const MAY_SEE: [(&str, &[&str]); 16] = [
     ("sql", &["formats", "pgtype"]),
     // `metastore`: `connect` hands it on to a lake, whose catalog it holds
     ("sources", &["lake", "formats", "metastore"]),
-    ("policy", &[]),
+    ("policy", &["sql", "formats", "pgtype"]),
     ("catalog", &["sources", "policy", "formats", "metastore"]),
     // answers what is stored: it never sees a catalog or a session
     ("reflection", &["lake", "policy", "metastore"]),

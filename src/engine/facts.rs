@@ -60,12 +60,6 @@ impl Facts {
         for function in functions::scalar(&view) {
             datafusion::execution::FunctionRegistry::register_udf(&mut state, function)?;
         }
-        let value_bytes_max = shared.config.statement.value_bytes_max;
-        let collects = state.aggregate_functions().iter().filter(|(name, _)| functions::collects(name));
-        let collects: Vec<_> = collects.map(|(_, f)| functions::collecting(f, value_bytes_max)).collect();
-        for function in collects {
-            datafusion::execution::FunctionRegistry::register_udaf(&mut state, function)?;
-        }
         Ok(Self {
             policy,
             view,
@@ -73,7 +67,7 @@ impl Facts {
             search_path: settings.search_path(),
             settings_version: settings.version(),
             settings_fingerprint: settings.fingerprint(),
-            value_bytes_max,
+            value_bytes_max: shared.config.statement.value_bytes_max,
             world,
         })
     }
@@ -81,9 +75,8 @@ impl Facts {
     /// For one statement, with a budget of its own: `now()` and `current_date` are fixed when it starts.
     pub(crate) fn statement_state(&self) -> SessionState {
         let mut state = self.state.clone();
-        let budget = Budget::new(&state.runtime_env().memory_pool, self.value_bytes_max);
+        let budget = Budget::new(&state.runtime_env().memory_pool);
         let options = state.config_mut().options_mut();
-        options.extensions.insert(budget.clone());
         if let Some(env) = options.extensions.get::<Env>() {
             let now = super::micros_now();
             let value_bytes_max = self.value_bytes_max;
@@ -129,35 +122,15 @@ fn environment(settings: &Settings, value_bytes_max: usize) -> Env {
     }
 }
 
-/// DataFusion's defaults without what a client must not call, and with PostgreSQL's meanings where settings decide them.
+/// DataFusion's optimizer and planner without a function: names are `sql`'s, which knows each of its own.
 pub(crate) fn base_state() -> SessionState {
     static BASE: LazyLock<SessionState> = LazyLock::new(|| {
         let mut config = SessionConfig::new().with_information_schema(false).with_collect_statistics(true);
         let options = config.options_mut();
-        options.sql_parser.parse_float_as_decimal = true;
-        options.sql_parser.map_string_types_to_utf8view = false;
-        options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
         options.execution.time_zone = Some("UTC".into());
         // two grants on one table must never merge into one filtered scan (policy.md §6.8)
         options.optimizer.enable_unions_to_filter = false;
-        let defaults = SessionStateBuilder::new().with_config(config).with_default_features().build();
-        let keep = |name: &str| functions::is_allowed(name);
-        let scalar = defaults.scalar_functions().iter().filter(|(n, _)| keep(n));
-        let scalar = scalar.map(|(_, f)| functions::budgeted(Arc::clone(f))).collect();
-        let aggregate =
-            defaults.aggregate_functions().iter().filter(|(n, _)| keep(n)).map(|(_, f)| Arc::clone(f)).collect();
-        let window = defaults.window_functions().iter().filter(|(n, _)| keep(n)).map(|(_, f)| Arc::clone(f)).collect();
-        let tables = defaults.table_functions().iter().filter(|(n, _)| *n == "generate_series");
-        let tables = tables.map(|(n, f)| (n.clone(), Arc::clone(f))).collect();
-        SessionStateBuilder::new()
-            .with_config(defaults.config().clone())
-            .with_expr_planners(defaults.expr_planners().to_vec())
-            .with_scalar_functions(scalar)
-            .with_aggregate_functions(aggregate)
-            .with_window_functions(window)
-            .with_table_functions(tables)
-            .with_analyzer_rule(Arc::new(functions::ConcatenationAsks::new()))
-            .build()
+        SessionStateBuilder::new().with_config(config).build()
     });
     BASE.clone()
 }

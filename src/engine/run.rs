@@ -80,8 +80,10 @@ pub(crate) fn run(lanes: &Lanes, ready: Ready, bounds: Bounds) -> Result<Rows> {
     let same = found.fields().len() == columns.fields().len()
         && found.fields().iter().zip(columns.fields()).all(|(a, b)| a.data_type() == b.data_type());
     // a Describe that was answered otherwise cannot be taken back
-    let schema = if same { columns } else { super::pipeline::shown_columns(&found) };
-    Ok(Rows { schema, tag: "SELECT", stream, bounds, record: None, opened })
+    if !same {
+        return Err(Error::internal(format!("rows of {found:?} where {columns:?} was described")));
+    }
+    Ok(Rows { schema: columns, tag: "SELECT", stream, bounds, record: None, opened })
 }
 
 /// A row over no table (`SELECT 1`): threads of its own would cost it more than it does.

@@ -21,30 +21,32 @@ use futures::StreamExt;
 
 use super::Grant;
 use crate::error::{Error, Kind};
+use crate::sql::lower;
 
-/// A user's predicate that cannot raise an error, whatever the row: `column op literal`, `IN (literals)`,
-/// `IS [NOT] NULL`, a bare boolean column, and AND, OR, NOT of these. Columns are visible and unmasked, a literal has
-/// exactly its column's type; no cast, arithmetic or function on either side. Applied after simplification.
+/// A user's predicate that cannot raise an error, whatever the row: `operand op literal`, `IN (literals)`,
+/// `IS [NOT] NULL`, a boolean operand, and AND, OR, NOT of these. An operand is a visible, unmasked column or a leakproof
+/// function of operands and literals; a literal has exactly its operand's type. No cast but between texts, no
+/// arithmetic. Applied after simplification.
 pub fn leakproof(predicate: &Expr, visible: &Schema, grant: &Grant) -> bool {
     let again = |e: &Expr| leakproof(e, visible, grant);
     match predicate {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
             Operator::And | Operator::Or => again(left) && again(right),
             Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq => {
-                let types = (column_type(left, visible, grant), literal_type(right));
-                let swapped = (column_type(right, visible, grant), literal_type(left));
+                let types = (operand_type(left, visible, grant), literal_type(right));
+                let swapped = (operand_type(right, visible, grant), literal_type(left));
                 matches!(types, (Some(c), Some(l)) if c == l) || matches!(swapped, (Some(c), Some(l)) if c == l)
             }
             _ => false,
         },
-        Expr::InList(list) => match column_type(&list.expr, visible, grant) {
+        Expr::InList(list) => match operand_type(&list.expr, visible, grant) {
             Some(c) => list.list.iter().all(|item| literal_type(item).as_ref() == Some(&c)),
             None => false,
         },
-        Expr::IsNull(e) | Expr::IsNotNull(e) => column_type(e, visible, grant).is_some(),
+        Expr::IsNull(e) | Expr::IsNotNull(e) => operand_type(e, visible, grant).is_some(),
         Expr::Not(e) => again(e),
         // `active = true` is simplified into the bare column before we are asked
-        Expr::Column(_) => column_type(predicate, visible, grant) == Some(DataType::Boolean),
+        Expr::Column(_) | Expr::ScalarFunction(_) => operand_type(predicate, visible, grant) == Some(DataType::Boolean),
         _ => false,
     }
 }
@@ -56,6 +58,27 @@ fn column_type(e: &Expr, visible: &Schema, grant: &Grant) -> Option<DataType> {
         }
         _ => None,
     }
+}
+
+fn operand_type(e: &Expr, visible: &Schema, grant: &Grant) -> Option<DataType> {
+    let again = |e: &Expr| operand_type(e, visible, grant);
+    match e {
+        Expr::ScalarFunction(call) if lower::is_leakproof(&call.func) => {
+            let known = call.args.iter().all(|arg| again(arg).or_else(|| literal_type(arg)).is_some());
+            let of_row = call.args.iter().any(|arg| again(arg).is_some());
+            (known && of_row).then(|| call.func.inner().return_type(&[]).ok()).flatten()
+        }
+        // the same text as the language has it
+        Expr::Cast(cast) => {
+            let (from, to) = (again(&cast.expr)?, cast.field.data_type());
+            (is_text(&from) && is_text(to)).then(|| to.clone())
+        }
+        _ => column_type(e, visible, grant),
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
 fn literal_type(e: &Expr) -> Option<DataType> {

@@ -4,12 +4,23 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use datafusion::catalog::TableProvider;
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::{Expr, LogicalPlan, TableSource};
+use datafusion::sql::sqlparser::ast::Statement;
 
 use super::compile::{Objects, Policies};
 use super::decide::SessionPolicy;
 use super::file::{Draft, Fault};
 use super::{Object, ObjectKind};
+use crate::pgtype::{self, Ty};
 use crate::secret::Secret;
+use crate::sql::bind::{Binder, Found, Relations};
+use crate::sql::kernel::Env;
+use crate::sql::resolve::{Context, Parameters};
 use crate::types::{ObjectId, TableName};
 
 /// alice: EU, DE and AT; bob: US; the others without attributes.
@@ -172,6 +183,83 @@ pub(in crate::policy) fn session(policies: &Arc<Policies>, user: &str) -> Sessio
 
 pub(in crate::policy) fn lines(faults: &[Fault]) -> String {
     faults.iter().map(|f| f.to_string()).collect::<Vec<_>>().join("\n")
+}
+
+/// A table's raw columns as the language declares them: `name type, …`.
+pub(in crate::policy) fn declared(columns: &str) -> Schema {
+    let field = |column: &str| {
+        let (name, ty) = column.trim().split_once(' ').unwrap();
+        let (name_of_type, modifier) = match ty.split_once('(') {
+            None => (ty, vec![]),
+            Some((of, modifier)) => {
+                (of, modifier.trim_end_matches(')').split(',').map(|n| n.parse::<i32>().unwrap()).collect())
+            }
+        };
+        let name_of_type = if name_of_type == "char" { "bpchar" } else { name_of_type };
+        let (element, array) = match name_of_type.strip_suffix("[]") {
+            Some(element) => (element, true),
+            None => (name_of_type, false),
+        };
+        let oid = crate::formats::postgres::by_name(element).unwrap_or_else(|| panic!("{element}")).0;
+        let oid = if array { pgtype::array(oid).unwrap() } else { oid };
+        let typmod = match *modifier.as_slice() {
+            [precision, scale] => ((precision << 16) | scale) + 4,
+            [length] => length + 4,
+            _ => -1,
+        };
+        let data_type = match *modifier.as_slice() {
+            [precision, scale] => DataType::Decimal128(precision as u8, scale as i8),
+            _ => pgtype::arrow(oid).unwrap(),
+        };
+        pgtype::field(name, Ty { oid, typmod, ..Ty::of(oid) }, data_type)
+    };
+    // no comma but those in parentheses
+    let columns = columns.replace("(10,2)", "(10;2)");
+    Schema::new(columns.split(',').map(|c| field(&c.replace(';', ","))).collect::<Vec<_>>())
+}
+
+/// Tables by name, as a statement finds them.
+pub(in crate::policy) struct Tables(pub Vec<(String, Arc<dyn TableSource>)>);
+
+impl Relations for Tables {
+    fn find(&self, path: &[&str]) -> crate::error::Result<Option<Found>> {
+        let name = path.join(".");
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        Ok(found.map(|(name, table)| {
+            let (schema, name) = name.split_once('.').unwrap_or(("public", name));
+            Found { schema: schema.into(), name: name.into(), table: Arc::clone(table) }
+        }))
+    }
+}
+
+/// A statement as the engine plans it.
+pub(in crate::policy) fn lowered(sql: &str, tables: &Tables) -> crate::error::Result<LogicalPlan> {
+    let (env, parameters) = (Env::plain(), Parameters::default());
+    let statements = crate::sql::parse::parse(sql)?;
+    let [Statement::Query(query)] = statements.as_slice() else { panic!("{sql} is no query") };
+    let query = Binder::new(tables, Context { env: &env, parameters: &parameters }, sql).bind(query)?;
+    crate::sql::lower::lower(&query, &|_| None)
+}
+
+/// What the language makes of a WHERE over `t`, and the columns that it reads, as the optimizer finds them.
+pub(in crate::policy) fn condition(columns: &str, sql: &str) -> (Expr, DFSchema) {
+    let table: Arc<dyn TableProvider> = Arc::new(EmptyTable::new(Arc::new(declared(columns))));
+    let tables = Tables(vec![("t".into(), provider_as_source(table))]);
+    let plan = lowered(&format!("SELECT 1 FROM t WHERE {sql}"), &tables).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    let mut found: Option<(Expr, DFSchema)> = None;
+    plan.apply(|node| {
+        if let LogicalPlan::Filter(filter) = node {
+            let schema = filter.input.schema().as_ref().clone();
+            let predicate = match found.take() {
+                Some((above, _)) => above.and(filter.predicate.clone()),
+                None => filter.predicate.clone(),
+            };
+            found = Some((predicate, schema));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .unwrap();
+    found.unwrap_or_else(|| panic!("no condition in {}", plan.display_indent()))
 }
 
 /// SplitMix64: seeded, so that a failure can be had again.

@@ -28,6 +28,7 @@ mod regex;
 pub(crate) mod series;
 mod session;
 mod text;
+mod total;
 mod uuid;
 pub(crate) mod window;
 
@@ -114,6 +115,8 @@ pub(crate) fn aggregate_lies_as(call: &super::expr::Aggregate) -> Option<DataTyp
 pub(crate) fn is_ordered_set(proc: &Proc) -> bool {
     image::aggregate(proc.oid).is_some_and(|row| row.kind != image::AggregateKind::Normal)
 }
+
+pub(crate) use total::is_total;
 
 /// The kernel of a `prosrc`.
 pub(crate) fn kernel(source: &str) -> Option<Kernel> {

@@ -130,6 +130,11 @@ pub(crate) fn proc(oid: u32) -> Option<&'static Proc> {
     PROCS.by_oid.get(&oid).copied()
 }
 
+#[cfg(test)]
+pub(crate) fn all_procs() -> impl Iterator<Item = &'static Proc> {
+    PROCS.by_oid.values().copied()
+}
+
 /// Functions that the grammar calls and pg_proc does not hold. (name, source, arguments, result, volatility)
 const GRAMMAR: &[(&str, &str, &[u32], u32, Volatility)] = &[
     ("current_date", "grammar/current_date", &[], 1082, Volatility::Stable),

@@ -10,6 +10,7 @@ mod each;
 mod expr;
 mod function;
 mod guard;
+mod numbers;
 mod order;
 mod push;
 mod relation;
@@ -31,7 +32,11 @@ use datafusion::common::Column;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 
-pub(crate) use function::follows_settings;
+pub(crate) use function::{follows_settings, is_leakproof, is_total};
+pub(crate) use numbers::{SeriesExec, SeriesTable};
+pub(crate) use special::computed_inside;
+#[cfg(test)]
+pub(crate) use special::computing_inside;
 
 use super::expr::{ColumnId, Expr as Typed, Kind};
 use super::image::Proc;

@@ -210,7 +210,7 @@ const DIFFERENT: &[&str] = &[
     "SELECT id FROM shop.sales WHERE id = 1 AND (amount = 2 OR amount = 3)",
     "SELECT CASE WHEN id = 1 THEN 2 END FROM shop.sales",
     "SELECT CASE WHEN id = 1 THEN 2 ELSE 3 END FROM shop.sales",
-    "SELECT CASE id WHEN 1 THEN 2 END FROM shop.sales",
+    "SELECT CASE id WHEN 3 THEN 2 END FROM shop.sales",
     "SELECT - id FROM shop.sales",
     "SELECT upper(region) FROM shop.sales",
     "SELECT lower(region) FROM shop.sales",

@@ -24,6 +24,7 @@ use crate::metastore::{self, Metastore};
 use crate::secret::Secret;
 use crate::sources;
 use crate::types::TableName;
+use arrow::datatypes::Schema;
 
 /// The first file has two row groups, of 256 Ki rows and of the rest; the others are small.
 const ROWS: [i64; 5] = [300_000, 1_000, 1_000, 1_000, 1_000];

@@ -1,12 +1,13 @@
 //! The nodes of a plan: which a query of ours may hold, and walks that miss none. It opens nothing.
 
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::DefaultTableSource;
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::logical_plan::TableScan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::{BodyTable, Opened, Sealed};
 use crate::error::{Error, Result};
+use crate::sql::lower;
 
 /// The plan nodes a query of ours may hold; a node of a kind we do not know may hide a plan in a field.
 pub(super) fn allowed(node: LogicalPlan) -> Result<LogicalPlan> {
@@ -26,7 +27,15 @@ pub(super) fn allowed(node: LogicalPlan) -> Result<LogicalPlan> {
         | LogicalPlan::Distinct(_)
         | LogicalPlan::Unnest(_)
         | LogicalPlan::RecursiveQuery(_)
-        | LogicalPlan::TableScan(_) => Ok(node),
+        | LogicalPlan::TableScan(_) => {
+            node.apply_expressions(|e| {
+                if hides_a_plan(e) {
+                    return Err(Error::internal("a query inside a function").into());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+            Ok(node)
+        }
         LogicalPlan::Repartition(_)
         | LogicalPlan::Statement(_)
         | LogicalPlan::Explain(_)
@@ -41,12 +50,25 @@ pub(super) fn allowed(node: LogicalPlan) -> Result<LogicalPlan> {
     }
 }
 
+/// A function that computes an expression by itself keeps it where no walk over a plan comes: that one reads no table.
+fn hides_a_plan(expr: &Expr) -> bool {
+    let has_query = |e: &Expr| {
+        matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_))
+    };
+    let hides = |e: &Expr| {
+        let Expr::ScalarFunction(call) = e else { return Ok(false) };
+        let Some(inside) = lower::computed_inside(&call.func) else { return Ok(false) };
+        Ok(inside.exists(|e| Ok(has_query(e)))? || hides_a_plan(inside))
+    };
+    expr.exists(hides).unwrap_or(true)
+}
+
 /// The work table of a recursive CTE and generate_series: what the planner itself makes.
 pub(super) fn is_planner_made(scan: &TableScan) -> bool {
     scan.source.downcast_ref::<DefaultTableSource>().is_some_and(|source| {
         let provider = source.table_provider.as_ref();
         provider.is::<datafusion::datasource::cte_worktable::CteWorkTable>()
-            || provider.is::<datafusion::functions_table::generate_series::GenerateSeriesTable>()
+            || provider.is::<crate::sql::lower::SeriesTable>()
     })
 }
 

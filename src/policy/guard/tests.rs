@@ -16,7 +16,8 @@ use datafusion::physical_plan::streaming::StreamingTableExec;
 
 use super::nodes::each_node;
 use super::*;
-use crate::policy::fixture::{EXAMPLE, id, objects, policies, session};
+use crate::policy::fixture::{EXAMPLE, Tables, id, lowered, objects, policies, session};
+use crate::sql::lower::computing_inside;
 
 fn object(name: &str) -> Arc<Object> {
     Arc::new(objects().objects.into_iter().find(|o| o.id == id(name)).unwrap())
@@ -242,6 +243,81 @@ fn a_plan_with_any_other_node_is_refused() {
         // and below something harmless
         let below = LogicalPlanBuilder::from(plan.clone()).limit(0, Some(1)).unwrap().build().unwrap();
         assert_eq!(open(below, &alice).expect_err("nor here").kind(), Kind::Internal, "{}", plan.display());
+    }
+}
+
+/// Every table that a statement reads is opened, wherever unnesting took the subquery that reads it.
+#[test]
+fn every_table_of_an_unnested_subquery_is_opened() {
+    let alice = alice();
+    let tables = ["sales.orders", "sales.products", "crm.customers"];
+    let tables = Tables(
+        tables.map(|name| (name.to_owned(), Sealed::object(object(name), &grant(&alice, name)))).into_iter().collect(),
+    );
+    let [o, c, p] = ["sales.orders o", "crm.customers c", "sales.products p"];
+    let statements = [
+        format!("SELECT 1 FROM {o} WHERE EXISTS (SELECT 1 FROM {c} WHERE c.region = o.region)"),
+        format!("SELECT 1 FROM {o} WHERE NOT EXISTS (SELECT 1 FROM {c} WHERE c.region = o.region)"),
+        format!("SELECT 1 FROM {o} WHERE o.region IN (SELECT region FROM {c})"),
+        format!("SELECT 1 FROM {o} WHERE o.region NOT IN (SELECT region FROM {c} WHERE c.country = o.status)"),
+        format!("SELECT 1 FROM {o} WHERE o.order_id > ALL (SELECT customer_id FROM {c} WHERE c.region = o.region)"),
+        format!("SELECT (SELECT max(customer_id) FROM {c} WHERE c.region = o.region) FROM {o}"),
+        format!("SELECT (SELECT customer_id FROM {c} WHERE c.region = o.region LIMIT 1) FROM {o}"),
+        format!("SELECT EXISTS (SELECT 1 FROM {c} WHERE c.region = o.region) FROM {o}"),
+        format!("SELECT ARRAY(SELECT c.email FROM {c} WHERE c.region = o.region) FROM {o}"),
+        format!("SELECT sum((SELECT count(*) FROM {c} WHERE c.region = o.region)) FROM {o}"),
+        format!(
+            "SELECT 1 FROM {o} WHERE (SELECT (SELECT count(*) FROM {p} WHERE p.name = o.status) FROM {c} LIMIT 1) = 1"
+        ),
+        format!("SELECT 1 FROM {o}, LATERAL (SELECT * FROM {c} WHERE c.region = o.region LIMIT 1) x"),
+        format!(
+            "SELECT 1 FROM {o} LEFT JOIN LATERAL (SELECT count(*) AS n FROM {c} WHERE c.region = o.region) x ON n > 1"
+        ),
+        format!("SELECT 1 FROM {o} LEFT JOIN {p} ON p.name IN (SELECT email FROM {c})"),
+        format!("SELECT 1 FROM {o} ORDER BY (SELECT max(email) FROM {c} WHERE c.region = o.region)"),
+        format!("SELECT 1 FROM {o} GROUP BY o.region HAVING EXISTS (SELECT 1 FROM {c} WHERE c.region = o.region)"),
+        format!("SELECT 1 FROM {o} LIMIT (SELECT count(*) FROM {c})"),
+        format!("SELECT 1 FROM {o} WHERE CASE WHEN EXISTS (SELECT 1 FROM {c}) THEN o.paid ELSE true END"),
+        format!("WITH x AS (SELECT region FROM {c}) SELECT 1 FROM {o} WHERE region IN (SELECT region FROM x)"),
+        format!("SELECT 1 FROM {o} WHERE region IN (SELECT region FROM {c} UNION ALL SELECT name FROM {p})"),
+        format!(
+            "WITH RECURSIVE r(id) AS (SELECT order_id FROM {o} UNION ALL SELECT id + 1 FROM r WHERE id IN (SELECT customer_id FROM {c})) \
+             SELECT id FROM r"
+        ),
+        format!("SELECT 1 FROM {o}, (VALUES ((SELECT max(region) FROM {c}))) v(x) WHERE o.region = v.x"),
+        format!("SELECT generate_series(1, (SELECT count(*) FROM {c})) FROM {o}"),
+    ];
+    for sql in &statements {
+        let plan = lowered(sql, &tables).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        let read = |wanted: &str| sql.contains(wanted);
+        let guarded = open(plan, &alice).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        assert_eq!(scans(guarded.plan()).0, 0, "{sql}");
+        let opened: BTreeSet<String> = guarded.opened().iter().map(|o| o.name.to_string()).collect();
+        let expected: BTreeSet<String> =
+            tables.0.iter().map(|(name, _)| name.clone()).filter(|name| read(name)).collect();
+        assert_eq!(opened, expected, "{sql}");
+        // nothing else is read either
+        let names = scan_names(guarded.plan());
+        assert!(names.iter().all(|name| name.contains('#') || name == "r"), "{sql}: {names:?}");
+    }
+}
+
+/// An array's elements are computed by a function that holds an expression: no query hides in it.
+#[test]
+fn a_query_inside_a_function_is_refused() {
+    let alice = alice();
+    let list =
+        || lit(ScalarValue::List(Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some([Some(1)])]))));
+    let plan = |inside: Expr| {
+        let call = computing_inside(inside, list()).alias("x");
+        one_row().project([call]).unwrap().build().unwrap()
+    };
+    open(plan(cast(col("c"), DataType::Int64)), &alice).unwrap();
+    for hidden in [scalar_subquery(inner(&alice)), exists(inner(&alice)), in_subquery(col("c"), inner(&alice))] {
+        let deeper = computing_inside(cast(hidden.clone(), DataType::Int64), list());
+        for inside in [hidden, deeper] {
+            assert_eq!(open(plan(inside), &alice).expect_err("hidden").kind(), Kind::Internal);
+        }
     }
 }
 

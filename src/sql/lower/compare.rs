@@ -139,6 +139,14 @@ fn key(ty: Ty, data_type: &DataType) -> Option<Side> {
 }
 
 impl Side {
+    /// A cast goes to a type that holds every value.
+    fn is_total(&self) -> bool {
+        match self {
+            Side::AsItIs | Side::Cast(_) => true,
+            Side::Key { source, .. } => functions::is_total(source),
+        }
+    }
+
     fn of_expr(&self, expr: Expr, data_type: &DataType) -> Result<Expr> {
         match self {
             Side::AsItIs => Ok(expr),
@@ -340,6 +348,14 @@ impl Comparison {
 
     pub(super) fn is_native(&self) -> bool {
         self.native.is_some()
+    }
+
+    /// As [`super::function::is_total`].
+    pub(super) fn is_total(&self) -> bool {
+        match &self.native {
+            Some(native) => native.left.is_total() && native.right.is_total(),
+            None => functions::is_total(&self.operator.proc.source),
+        }
     }
 
     /// Each side made comparable by its bytes, for what hashes.

@@ -34,6 +34,8 @@ pub(crate) struct KernelFunction {
     strict: bool,
     /// Its kernel may refuse a value that another row could have.
     fallible: bool,
+    /// It surely does not.
+    total: bool,
     kernel: Kernel,
 }
 
@@ -63,7 +65,8 @@ impl KernelFunction {
             result: Arc::new(pgtype::field(proc.name, result_type, data_type)),
             signature: Signature::user_defined(proc.volatility),
             strict: proc.strict,
-            fallible: !(proc.leakproof || raises_nothing(&proc.source)),
+            fallible: !(proc.leakproof || functions::is_total(source) || proc.source == "textlike"),
+            total: functions::is_total(source),
             kernel,
         })
     }
@@ -86,6 +89,7 @@ impl KernelFunction {
             signature: Signature::user_defined(Volatility::Immutable),
             strict: true,
             fallible: false,
+            total: functions::is_total(name),
             kernel,
         }
     }
@@ -150,31 +154,18 @@ pub(super) fn can_raise(expr: &Expr) -> bool {
     expr.exists(raises).unwrap_or(true)
 }
 
-/// Functions outside `proleakproof` that were read and found to refuse no value.
-fn raises_nothing(source: &str) -> bool {
-    matches!(
-        source,
-        "textlen"
-            | "textoctetlen"
-            | "bpcharlen"
-            | "lower"
-            | "upper"
-            | "btrim1"
-            | "ltrim1"
-            | "rtrim1"
-            | "text_reverse"
-            | "md5_text"
-            | "textlike"
-            | "now"
-            | "boolout"
-            | "int2out"
-            | "int4out"
-            | "int8out"
-            | "textout"
-            | "float4out"
-            | "float8out"
-            | "numeric_out"
-    )
+/// Whether no value of any row makes this function fail: its kernel was read for that.
+pub(crate) fn is_total(udf: &ScalarUDF) -> bool {
+    match of_udf(udf) {
+        Some(function) => function.total,
+        None => super::special::is_total(udf),
+    }
+}
+
+/// Whether it may see rows that are hidden from who asks for it: PostgreSQL says so, and the kernel was read as well.
+/// A key of comparison is as good as the comparison.
+pub(crate) fn is_leakproof(udf: &ScalarUDF) -> bool {
+    of_udf(udf).is_some_and(|f| f.total && image::proc(f.oid).is_none_or(|proc| proc.leakproof))
 }
 
 /// All that tells it from another, the same each time: the metadata of a field has no order.
@@ -268,6 +259,9 @@ impl ScalarUDFImpl for KernelFunction {
             env,
         };
         let array = (self.kernel)(&call)?;
+        if once {
+            env.budget.keep(array.get_array_memory_size())?;
+        }
         checked(&self.name, array, data_type, call.rows, once)
     }
 }

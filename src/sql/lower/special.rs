@@ -141,6 +141,48 @@ pub(super) fn can_raise(udf: &ScalarUDF) -> bool {
     }
 }
 
+/// As [`function::is_total`].
+pub(super) fn is_total(udf: &ScalarUDF) -> bool {
+    let Some(special) = of_udf(udf) else { return false };
+    match &special.op {
+        Op::Flag | Op::Truth | Op::Coalesce => true,
+        Op::NullIf(comparison)
+        | Op::Extreme(comparison)
+        | Op::Distinct { comparison, .. }
+        | Op::AnyOf { comparison, .. } => comparison.is_total(),
+        // every decimal is a numeric
+        Op::Lie(ty) => ty.oid == pgtype::oid::NUMERIC && *special.result.data_type() == DataType::Binary,
+        Op::AnyRow { .. }
+        | Op::Array
+        | Op::Row
+        | Op::Field(_)
+        | Op::Subscript
+        | Op::Slice(_)
+        | Op::EachElement(_)
+        | Op::Single
+        | Op::Bound(_)
+        | Op::Grouping(_)
+        | Op::Ordinals
+        | Op::Padded => false,
+    }
+}
+
+/// The expression that a function computes by itself, out of sight of whoever walks a plan.
+pub(crate) fn computed_inside(udf: &ScalarUDF) -> Option<&Expr> {
+    match &of_udf(udf)?.op {
+        Op::EachElement(each) => Some(&each.expr),
+        _ => None,
+    }
+}
+
+/// A function that computes `expr` for each element of a list.
+#[cfg(test)]
+pub(crate) fn computing_inside(expr: Expr, list: Expr) -> Expr {
+    let item = Arc::new(Field::new("item", DataType::Int64, true));
+    let each = each::Each { column: "c".into(), expr };
+    Special::call(Op::EachElement(each), Field::new("each", DataType::List(item), true), vec![list])
+}
+
 impl Op {
     fn name(&self) -> &'static str {
         match self {
