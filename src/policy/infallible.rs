@@ -2,10 +2,10 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
+use datafusion::functions::{core, string, unicode};
 use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::{Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Like, Operator};
+use datafusion::logical_expr::{Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Like, Operator, ScalarUDF};
 
-use super::language;
 use crate::sql::lower;
 
 /// Over rows of `schema`: columns, literals, comparisons, AND, OR, NOT, the IS tests, IN, BETWEEN, LIKE, CASE, casts to a
@@ -39,10 +39,28 @@ pub(super) fn infallible(expr: &Expr, schema: &DFSchema) -> bool {
             from.is_ok_and(|from| holds_all(field.data_type(), &from)) && again(expr)
         }
         Expr::ScalarFunction(call) => {
-            (lower::is_total(&call.func) || language::is_total(&call.func)) && call.args.iter().all(again)
+            (lower::is_total(&call.func) || is_total(&call.func)) && call.args.iter().all(again)
         }
         _ => false,
     }
+}
+
+/// Functions of the engine's own, of plans that the older planner makes.
+fn is_total(function: &ScalarUDF) -> bool {
+    let known = [
+        string::lower(),
+        string::upper(),
+        unicode::character_length(),
+        string::octet_length(),
+        string::btrim(),
+        string::ltrim(),
+        string::rtrim(),
+        string::starts_with(),
+        string::concat(),
+        core::coalesce(),
+        core::nullif(),
+    ];
+    known.iter().any(|known| **known == *function)
 }
 
 fn compares(op: Operator) -> bool {
