@@ -152,13 +152,13 @@ async fn psql_lists_what_the_policy_shows() {
         (
             "\\du",
             &[
-                "analyst|false|true|false|false|false|-1|||false|false",
+                "analyst|false|true|false|false|false|-1||[]|false|false",
                 "ann|false|true|false|false|true|-1||[analyst]|false|false",
             ],
             &[
-                "analyst|false|true|false|false|false|-1|||false|false",
+                "analyst|false|true|false|false|false|-1||[]|false|false",
                 "ann|false|true|false|false|true|-1||[analyst]|false|false",
-                "boss|false|true|false|false|false|-1|||false|false",
+                "boss|false|true|false|false|false|-1||[]|false|false",
                 "root|false|true|false|false|true|-1||[boss]|false|false",
             ],
         ),

@@ -109,9 +109,9 @@ async fn one_statement_joins_s3_kafka_and_postgresql_and_two_users_get_two_answe
     };
     let gateway = Gateway::start(&files).await;
     let orders = format!(
-        "CREATE TABLE sales.orders AS SELECT value AS order_id, c.customer_id, c.region, \
-         value::numeric(12,2) AS total FROM generate_series(0, {}) AS g JOIN crm.customers c \
-         ON c.customer_id = value % {CUSTOMERS} + 1",
+        "CREATE TABLE sales.orders AS SELECT g AS order_id, c.customer_id, c.region, \
+         g::numeric(12,2) AS total FROM generate_series(0, {}) AS g JOIN crm.customers c \
+         ON c.customer_id = g % {CUSTOMERS} + 1",
         ORDERS - 1
     );
     gateway.run("admin", &["CREATE SCHEMA sales", &orders]).await;

@@ -22,13 +22,13 @@ use lakegate::wire::{Config, pg};
 use client::Client;
 
 /// Runs until it is cancelled; one row at its end.
-const SLEEP: &str = "select sum(value) from generate_series(1, 1000000000000)";
+const SLEEP: &str = "select sum(n) from generate_series(1, 1000000000000) n";
 /// Long enough to be caught while it runs.
-const NAP: &str = "select sum(value) from generate_series(1, 60000000)";
+const NAP: &str = "select sum(n) from generate_series(1, 60000000) n";
 /// More rows than any socket holds.
 const ENDLESS: &str = "select * from generate_series(1, 100000000)";
 /// Fails after several batches were sent.
-const HALF_WAY: &str = "select 1 / (90000 - value) from generate_series(1, 100000)";
+const HALF_WAY: &str = "select 1 / (90000 - n) from generate_series(1, 100000) n";
 
 /// A running door.
 struct Server {

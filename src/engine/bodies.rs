@@ -1,17 +1,15 @@
 //! Dataset bodies: planned in a context of their own, over what their owner sees, or, when the catalog is built, over raw
 //! schemas to learn the body's columns. A user's CTE never answers for a name in one.
 
-use std::sync::Arc;
-
-use arrow::datatypes::{Field, Schema};
-
 use super::deep::on_big_stack;
+use super::language::{self, Understood};
 use super::resolver::{Reached, Resolver, Rights};
-use super::{dialect, limits, statement};
+use super::{limits, statement};
 use crate::catalog::Catalog;
 use crate::catalog::build::Planned;
 use crate::catalog::dataset::Dataset;
 use crate::error::{Error, Kind, Result};
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 
 /// The columns of a dataset before any policy exists, and what it reads. Nothing planned here can be opened. A body is as
@@ -21,37 +19,34 @@ pub(crate) fn raw(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
 }
 
 fn raw_now(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
-    let state = super::session::base_state();
+    let state = super::facts::base_state();
     let resolver = Resolver::new(catalog, Rights::Raw, &state, &[], None);
-    let plan = plan(dataset, &resolver)?;
-    let analyzed = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
-    let fields = analyzed.schema().fields().iter().map(|f| {
-        let shown = dialect::shown_name(f.name());
-        Field::new(shown, f.data_type().clone(), true).with_metadata(f.metadata().clone())
-    });
-    let schema = Schema::new(fields.collect::<Vec<_>>());
+    let schema = plan(dataset, &resolver, &state)?.columns;
     let mut names: Vec<&String> = schema.fields().iter().map(|f| f.name()).collect();
     names.sort();
     if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
         return Err(Error::new(Kind::DuplicateColumn, format!("column \"{}\" specified more than once", twice[0])));
     }
     let reads = resolver.reached().entries.into_keys().collect();
-    Ok(Planned { schema: Arc::new(schema), reads })
+    Ok(Planned { schema, reads })
 }
 
 /// A body with the rights of `resolver`; what it reaches is noted there.
-pub(crate) fn plan(dataset: &Dataset, resolver: &Resolver<'_>) -> Result<LogicalPlan> {
+fn plan(dataset: &Dataset, resolver: &Resolver<'_>, state: &SessionState) -> Result<Understood> {
     let limits = limits::Limits::default();
     let mut parsed = limits::parse(&dataset.sql, &limits)?;
     let (Some(only), true) = (parsed.pop(), parsed.is_empty()) else {
         return Err(Error::new(Kind::Syntax, "a dataset is exactly one query"));
     };
-    let statement::Admitted::Query(mut query) = statement::admit(only)? else {
+    let Some(query) = statement::as_query(only)? else {
         return Err(Error::new(Kind::Syntax, "a dataset is a query"));
     };
-    dialect::rewrite(&mut query)?;
     limits::check_expansion(&query, &limits, &|name| resolver.columns_of(name))?;
-    resolver.plan(*query, &[])
+    let understood = language::understand(resolver, &query, &dataset.sql, &[], &[], state)?;
+    if understood.parameters.is_empty() {
+        return Ok(understood);
+    }
+    Err(Error::new(Kind::UndefinedParameter, "there is no parameter $1"))
 }
 
 /// Bodies reached by a statement, theirs included.
@@ -61,6 +56,6 @@ pub(crate) fn reach(
     owner: &crate::policy::SessionPolicy,
 ) -> Result<(LogicalPlan, Reached)> {
     let inner = outer.inside(owner)?;
-    let plan = plan(dataset, &inner)?;
+    let plan = plan(dataset, &inner, outer.state())?.plan;
     Ok((plan, inner.reached()))
 }

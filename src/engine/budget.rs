@@ -1,7 +1,6 @@
-//! What a statement may take of the memory pool outside the operators that ask by themselves. It travels in the session's
-//! options, where a function finds it; a state made for one statement carries that statement's own. It allocates nothing.
+//! What a statement may take of the memory pool outside the operators that ask by themselves. The language's kernels find
+//! it in their environment; a state made for one statement carries that statement's own. It allocates nothing.
 
-use std::any::Any;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -9,43 +8,24 @@ use arrow::array::{
 };
 use arrow::buffer::Buffer;
 use arrow::datatypes::{ByteArrayType, ByteViewType, DataType};
-use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::sql::kernel::{Memory, Reserved};
-
-/// Smaller results are not asked for: there are never many of them at once.
-pub(crate) const FREE_BYTES: usize = 256 << 10;
 
 /// One statement's.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     pool: Arc<dyn MemoryPool>,
-    value_bytes_max: usize,
     /// Large constants that were computed while it was planned stay in its plan to the end.
     constants: Arc<MemoryReservation>,
 }
 
 impl Budget {
-    pub(crate) fn new(pool: &Arc<dyn MemoryPool>, value_bytes_max: usize) -> Self {
+    pub(crate) fn new(pool: &Arc<dyn MemoryPool>) -> Self {
         let constants = Arc::new(MemoryConsumer::new("constants").register(pool));
-        Self { pool: Arc::clone(pool), value_bytes_max, constants }
-    }
-
-    /// `None` where nobody runs a statement: while a catalog is built.
-    pub(crate) fn of(options: &ConfigOptions) -> Option<&Self> {
-        options.extensions.get::<Self>()
-    }
-
-    /// 54000 for one value larger than a value may be.
-    pub(crate) fn value(&self, maker: &str, bytes: usize) -> Result<()> {
-        if bytes <= self.value_bytes_max {
-            return Ok(());
-        }
-        let text = format!("{maker} would make a value larger than {} bytes", self.value_bytes_max);
-        Err(Error::new(Kind::TooLarge, text))
+        Self { pool: Arc::clone(pool), constants }
     }
 
     /// 53200 where the pool has not so much left.
@@ -54,16 +34,16 @@ impl Budget {
         reservation.try_grow(bytes)?;
         Ok(reservation)
     }
-
-    pub(crate) fn keep_constant(&self, bytes: usize) -> DataFusionResult<()> {
-        self.constants.try_grow(bytes)
-    }
 }
 
 /// The language's kernels ask here.
 impl Memory for Budget {
     fn reserve(&self, bytes: usize) -> Result<Box<dyn Reserved>> {
         Ok(Box::new(Share(Self::reserve(self, "function", bytes)?)))
+    }
+
+    fn keep(&self, bytes: usize) -> Result<()> {
+        Ok(self.constants.try_grow(bytes)?)
     }
 }
 
@@ -78,33 +58,6 @@ impl Reserved for Share {
     fn attach(self: Box<Self>, array: ArrayRef) -> Result<ArrayRef> {
         self.0.try_resize(array.get_array_memory_size())?;
         Ok(accounted(array, self.0)?)
-    }
-}
-
-impl ConfigExtension for Budget {
-    const PREFIX: &'static str = "budget";
-}
-
-impl ExtensionOptions for Budget {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn cloned(&self) -> Box<dyn ExtensionOptions> {
-        Box::new(self.clone())
-    }
-
-    /// Nothing of it is a setting.
-    fn set(&mut self, key: &str, _: &str) -> DataFusionResult<()> {
-        Err(Error::internal(format!("{key} cannot be set")).into())
-    }
-
-    fn entries(&self) -> Vec<ConfigEntry> {
-        vec![]
     }
 }
 
@@ -168,6 +121,7 @@ fn shared(buffer: Buffer, share: &Arc<MemoryReservation>) -> Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{Error, Kind};
     use arrow::array::{ListArray, StringArray};
     use arrow::datatypes::{Field, Int32Type};
     use datafusion::execution::memory_pool::GreedyMemoryPool;
@@ -175,7 +129,7 @@ mod tests {
     #[test]
     fn what_an_array_was_given_comes_back_with_its_last_slice() {
         let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1 << 20));
-        let budget = Budget::new(&pool, 1 << 20);
+        let budget = Budget::new(&pool);
         let texts: ArrayRef = Arc::new(StringArray::from(vec!["a", "bc"]));
         let lists: ArrayRef = Arc::new(ListArray::new(
             Arc::new(Field::new("item", DataType::Utf8, true)),
@@ -199,13 +153,12 @@ mod tests {
     }
 
     #[test]
-    fn a_value_and_the_pool_have_their_limits() {
+    fn constants_are_of_the_pool_too() {
         let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1_000));
-        let budget = Budget::new(&pool, 100);
-        assert_eq!(budget.value("repeat", 101).expect_err("too large").kind(), Kind::TooLarge);
+        let budget = Budget::new(&pool);
         let error: Error = budget.reserve("repeat", 1_001).expect_err("more than there is").into();
         assert_eq!(error.kind(), Kind::OutOfMemory);
-        budget.keep_constant(900).expect("there is room");
+        budget.keep(900).expect("there is room");
         assert!(budget.reserve("repeat", 101).is_err());
         drop(budget);
         assert_eq!(pool.reserved(), 0);

@@ -1,16 +1,10 @@
-//! PostgreSQL functions that DataFusion lacks or answers otherwise, as far as clients' first statements need them. Each
-//! family has a file with a table of [`Function`]s; what a session may know comes from its [`View`] alone. Nothing here
+//! Functions whose answers are the session's: of its catalog, its rights, its settings, itself. Each family has a file with a table of [`Function`]s; what a session may know comes from its [`View`] alone. Nothing here
 //! changes a session: set_config and its like are the engine's own business.
 
-mod allowed;
-mod budgeted;
-mod collecting;
 mod definitions;
 mod lookup;
 mod privileges;
 mod session;
-mod text;
-mod textcat;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -29,28 +23,22 @@ use crate::catalog::visible::View;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::OID;
 
-pub(crate) use allowed::is_allowed;
-pub(crate) use budgeted::budgeted;
-pub(crate) use collecting::{collecting, collects};
-pub(crate) use textcat::ConcatenationAsks;
+const FAMILIES: [&[Function]; 4] =
+    [definitions::FUNCTIONS, lookup::FUNCTIONS, privileges::FUNCTIONS, session::FUNCTIONS];
 
 /// Every function here, bound to what one session sees. Names are without `pg_catalog.`.
 pub fn scalar(view: &Arc<View>) -> Vec<Arc<ScalarUDF>> {
-    let families =
-        [definitions::FUNCTIONS, lookup::FUNCTIONS, privileges::FUNCTIONS, session::FUNCTIONS, text::FUNCTIONS];
-    let bound = families.into_iter().flatten().map(|function| Bound {
+    let bound = FAMILIES.into_iter().flatten().map(|function| Bound {
         function,
         view: Arc::clone(view),
         signature: Signature::user_defined(function.volatility),
     });
-    bound.map(|bound| budgeted(Arc::new(ScalarUDF::new_from_impl(bound)))).collect()
+    bound.map(|bound| Arc::new(ScalarUDF::new_from_impl(bound))).collect()
 }
 
 /// Whether a function of that name answers from the session.
 pub(crate) fn is_of_session(name: &str) -> bool {
-    let families =
-        [definitions::FUNCTIONS, lookup::FUNCTIONS, privileges::FUNCTIONS, session::FUNCTIONS, text::FUNCTIONS];
-    families.into_iter().flatten().any(|function| function.name == name)
+    FAMILIES.into_iter().flatten().any(|function| function.name == name)
 }
 
 /// What an argument is read as.
@@ -62,10 +50,6 @@ enum Argument {
     Bool,
     /// An oid, or the name of the thing as text.
     Name,
-    /// An array, its elements as text.
-    Texts,
-    /// Anything that has a text.
-    Shown,
     /// Not looked at.
     Any,
 }
@@ -77,7 +61,6 @@ enum Returns {
     Bool,
     Int4,
     Int8,
-    Texts,
     Time,
     Names,
     /// Text of a type of its own, such as name.
@@ -209,7 +192,6 @@ impl Returns {
             Self::Bool => (DataType::Boolean, None),
             Self::Int4 => (DataType::Int32, None),
             Self::Int8 => (DataType::Int64, None),
-            Self::Texts => (list(), None),
             Self::Time => (DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), None),
             Self::Names => (list(), Some(1003)),
             Self::TextOf(oid) => (DataType::Utf8, Some(oid)),
@@ -222,12 +204,9 @@ impl Returns {
 
 impl Argument {
     fn takes(self, given: &DataType) -> bool {
-        let is_list = matches!(given, DataType::List(_) | DataType::LargeList(_));
         match self {
             Self::Any => true,
             _ if *given == DataType::Null => true,
-            Self::Texts => is_list,
-            Self::Shown => !given.is_nested(),
             Self::Int => given.is_integer(),
             Self::Bool => *given == DataType::Boolean,
             Self::Text => given.is_string(),
@@ -237,12 +216,11 @@ impl Argument {
 
     fn read_as(self, given: &DataType) -> DataType {
         match self {
-            Self::Text | Self::Shown => DataType::Utf8,
+            Self::Text => DataType::Utf8,
             Self::Int => DataType::Int64,
             Self::Bool => DataType::Boolean,
             Self::Name if given.is_integer() => DataType::Int64,
             Self::Name => DataType::Utf8,
-            Self::Texts => DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))),
             Self::Any => given.clone(),
         }
     }

@@ -1,16 +1,12 @@
 //! A query in PostgreSQL's language: bound to sealed tables, lowered to a plan, its columns and parameters as a client is
-//! told of them. Queries that read tables are still planned by the older planner (`pipeline`). What `sql` asks of a session (tables by name, catalog functions, settings) is answered here.
+//! told of them. What `sql` asks of a session (tables by name, catalog functions, settings) is answered here.
 
-use std::collections::HashSet;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{LogicalPlan, ScalarUDF, TableSource};
-use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, ObjectName, Query, SetExpr, TableFactor, Value, Visit, Visitor,
-};
+use datafusion::sql::sqlparser::ast::Query;
 
 use super::functions;
 use super::resolver::Resolver;
@@ -65,67 +61,6 @@ pub(super) fn understand(
     let parameters = parameters.all().into_iter().enumerate();
     let parameters = parameters.map(|(i, ty)| parameter(i + 1, ty)).collect::<Result<_>>()?;
     Ok(Understood { plan, parameters, columns })
-}
-
-/// What a query reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reads {
-    /// Constants, VALUES, functions and common table expressions alone.
-    Nothing,
-    /// Beside those a series of numbers, which streams in the older plan.
-    Series,
-    Tables,
-}
-
-pub(super) fn reads(query: &Query) -> Reads {
-    let mut names = Names::default();
-    let _: ControlFlow<()> = query.visit(&mut names);
-    match names.tables.iter().all(|table| names.ctes.contains(table)) {
-        true if names.series => Reads::Series,
-        true => Reads::Nothing,
-        false => Reads::Tables,
-    }
-}
-
-#[derive(Default)]
-struct Names {
-    ctes: HashSet<String>,
-    tables: Vec<String>,
-    series: bool,
-}
-
-impl Visitor for Names {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        let ctes = query.with.iter().flat_map(|with| &with.cte_tables);
-        self.ctes.extend(ctes.map(|cte| cte.alias.name.value.to_lowercase()));
-        if let SetExpr::Table(table) = query.body.as_ref() {
-            self.tables.push(table.to_string());
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
-        match factor {
-            TableFactor::Table { name, args: None, .. } => self.tables.push(name.to_string().to_lowercase()),
-            TableFactor::Table { name, args: Some(args), .. } => self.series(name, &args.args),
-            TableFactor::Function { name, args, .. } => self.series(name, args),
-            _ => {}
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-impl Names {
-    fn series(&mut self, name: &ObjectName, args: &[FunctionArg]) {
-        let number = |arg: &FunctionArg| match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(v))) => matches!(v.value, Value::Number(..)),
-            _ => false,
-        };
-        let name = name.to_string().to_lowercase();
-        self.series |= name.ends_with("generate_series") && args.iter().all(number);
-    }
 }
 
 /// 42P18 where no place gave it a type.

@@ -1,6 +1,7 @@
 //! Statement limits that stand before planning: 40 KB of SQL must not kill the process. Bytes, then tokens (a flat list,
-//! so counting needs no stack), then the parser's steps, then the parsed tree's nodes and depth on the big stack, after
-//! long flat chains have been balanced; then, by arithmetic, what the names in it stand for. Execution limits are `run`'s.
+//! so counting needs no stack), then how deep the grammar goes and, of what sqlparser reads, its steps; then the parsed
+//! tree's nodes and depth on the big stack, after long flat chains have been balanced; then, by arithmetic, what the names
+//! in it stand for. Execution limits are `run`'s.
 
 mod balance;
 mod expansion;
@@ -14,14 +15,14 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{Statement, VisitMut};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use expansion::check as check_expansion;
 pub(crate) use plan::{check as check_plan, check_physical, rows_per_batch};
 
-use super::tokens;
 use crate::error::{Error, Kind, Result};
+use crate::sql::parse::{Content, Text, too_complex};
 
 /// `[engine.statement]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,18 +83,55 @@ impl Default for Limits {
 
 /// Parses under the limits. Must run on the planner's big stack.
 pub(crate) fn parse(sql: &str, limits: &Limits) -> Result<Vec<Statement>> {
+    Ok(parse_pieces(sql, limits)?.into_iter().map(|(_, statement)| statement).collect())
+}
+
+/// As [`parse`], each statement with the text it was read from.
+pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Statement)>> {
     if sql.len() > limits.statement_bytes_max {
         return Err(Error::new(
             Kind::TooLarge,
             format!("statement is larger than {} bytes", limits.statement_bytes_max),
         ));
     }
-    let tokens = tokenize(sql)?;
-    let words = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).count();
+    let text = Text::of(sql);
     // a node is at least one token; most are two with their separator
-    if words > limits.nodes_max.saturating_mul(3) {
+    if text.words() > limits.nodes_max.saturating_mul(3) {
         return Err(too_complex("nodes", limits.nodes_max));
     }
+    let pieces = text.statements(limits.depth_max)?;
+    if pieces.len() > limits.statements_max {
+        return Err(Error::new(
+            Kind::TooLarge,
+            format!("more than {} statements in one message", limits.statements_max),
+        ));
+    }
+    let mut parsed = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let mut statement = match piece.content {
+            Content::Query(query) => Statement::Query(query),
+            Content::Other(other) => {
+                let mut statement = read(sql, &other.text, limits)?;
+                other.completed(&mut statement);
+                statement
+            }
+        };
+        let mut balance = balance::Balance { depth_left: limits.chain_max };
+        if VisitMut::visit(&mut statement, &mut balance) == ControlFlow::Break(()) {
+            return Err(too_complex("operators in one chain", limits.chain_max));
+        }
+        measure::measure(&statement, limits)?;
+        parsed.push((piece.text.to_owned(), statement));
+    }
+    Ok(parsed)
+}
+
+/// A statement that is sqlparser's to read.
+fn read(sql: &str, text: &str, limits: &Limits) -> Result<Statement> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().map_err(|e| {
+        let at = position(sql, e.location.line, e.location.column);
+        Error::new(Kind::Syntax, format!("syntax error: {}", e.message)).at(at)
+    })?;
     // the parser's own limit turns into a syntax error where it tries one reading after another
     if nesting::nesting(&tokens) > limits.depth_max {
         return Err(too_complex("levels", limits.depth_max));
@@ -101,53 +139,21 @@ pub(crate) fn parse(sql: &str, limits: &Limits) -> Result<Vec<Statement>> {
     if nesting::too_many_dimensions(&tokens) {
         return Err(Error::new(Kind::TooLarge, "number of array dimensions exceeds the maximum allowed (6)"));
     }
-    let mut statements = parse_tokens(sql, tokens, limits)?;
-    if statements.len() > limits.statements_max {
-        return Err(Error::new(
-            Kind::TooLarge,
-            format!("more than {} statements in one message", limits.statements_max),
-        ));
-    }
-    for statement in &mut statements {
-        let mut balance = balance::Balance { depth_left: limits.chain_max };
-        if VisitMut::visit(statement, &mut balance) == ControlFlow::Break(()) {
-            return Err(too_complex("operators in one chain", limits.chain_max));
-        }
-        measure::measure(statement, limits)?;
-    }
-    Ok(statements)
-}
-
-/// As [`parse`], each statement with the text it was read from.
-pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Statement)>> {
-    let statements = parse(sql, limits)?;
-    let pieces = tokens::pieces(sql, &tokenize(sql)?);
-    // a block of statements has semicolons of its own
-    if pieces.len() != statements.len() {
-        return Err(Error::unsupported("a block of statements"));
-    }
-    Ok(pieces.into_iter().zip(statements).collect())
-}
-
-fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
-    Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().map_err(|e| {
-        let at = position(sql, e.location.line, e.location.column);
-        Error::new(Kind::Syntax, format!("syntax error: {}", e.message)).at(at)
-    })
-}
-
-fn parse_tokens(sql: &str, tokens: Vec<TokenWithSpan>, limits: &Limits) -> Result<Vec<Statement>> {
     let dialect = metered::Metered::for_tokens(tokens.len());
-    let tokens = crate::sql::parse::order_using(tokens::table_as_select(tokens));
     let mut parser = Parser::new(&dialect).with_recursion_limit(limits.depth_max).with_tokens_with_locations(tokens);
-    parser.parse_statements().map_err(|e| match e {
+    let mut statements = parser.parse_statements().map_err(|e| match e {
         ParserError::RecursionLimitExceeded if dialect.is_spent() => {
             Error::new(Kind::TooComplex, "statement is too complex: its inner parts can be read in too many ways")
                 .with_hint("Nest fewer calls and parentheses.")
         }
         ParserError::RecursionLimitExceeded => too_complex("levels", limits.depth_max),
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => syntax(sql, &text),
-    })
+    })?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(only), true) => Ok(only),
+        // a block of statements has semicolons of its own
+        _ => Err(Error::unsupported("a block of statements")),
+    }
 }
 
 /// sqlparser: `Expected: an expression, found: from at Line: 1, Column: 8`. PostgreSQL: what it stumbled on, and where.
@@ -173,11 +179,6 @@ fn syntax(sql: &str, text: &str) -> Error {
 fn position(sql: &str, line: u64, column: u64) -> usize {
     let before: usize = sql.split('\n').take(line.saturating_sub(1) as usize).map(|l| l.chars().count() + 1).sum();
     before + column.max(1) as usize
-}
-
-fn too_complex(what: &str, max: usize) -> Error {
-    Error::new(Kind::TooComplex, format!("statement is too complex: more than {max} {what}"))
-        .with_hint("Put long value lists into a table, or split the statement.")
 }
 
 #[cfg(test)]
@@ -218,8 +219,10 @@ mod tests {
         assert_eq!(outcome(format!("SELECT NULL::int4{}", "[]".repeat(7))), "54000");
         assert_eq!(outcome(format!("SELECT NULL::int4{}", "[ 3 ]".repeat(2_000))), "54000");
         assert_eq!(outcome(format!("CREATE TABLE t (a int4{})", "[]".repeat(2_000))), "54000");
-        assert_eq!(outcome(format!("SELECT NULL::{}int4", "ARRAY<".repeat(20_000))), "54001");
-        assert_eq!(outcome(format!("SELECT {}'1'", "INTERVAL ".repeat(20_000))), "54001");
+        assert_eq!(outcome(format!("CREATE TABLE t (a {}int4)", "ARRAY<".repeat(20_000))), "54001");
+        assert_eq!(outcome(format!("UPDATE t SET a = {}'1'", "INTERVAL ".repeat(20_000))), "54001");
+        assert_eq!(outcome(format!("SELECT {}1", "1 = NOT ".repeat(20_000))), "54001");
+        assert_eq!(outcome(format!("SELECT * FROM a {}", "JOIN a ".repeat(20_000))), "54001");
         assert_eq!(outcome(format!("SELECT {}1", "@ ".repeat(20_000))), "54001");
         assert_eq!(outcome(format!("SELECT 5{}", " !".repeat(70_000))), "54001");
         assert_eq!(outcome(format!("SELECT 5{}", "::int".repeat(20_000))), "54001");
@@ -236,9 +239,12 @@ mod tests {
     fn readings_that_double_are_refused() {
         let around =
             |n: usize, open: &str, middle: &str, close: &str| format!("{}{middle}{}", open.repeat(n), close.repeat(n));
-        assert_eq!(outcome(format!("SELECT {}", around(14, "position(", "1, 1", ")"))), "54001");
-        assert_eq!(outcome(format!("SELECT {}", around(14, "1 IN ((SELECT ", "1", "), 2)"))), "54001");
-        assert_eq!(outcome(around(14, "SELECT * FROM ((", "SELECT 1", ") t)")), "54001");
+        // of what sqlparser reads
+        assert_eq!(outcome(format!("UPDATE t SET a = {}", around(14, "position(", "1, 1", ")"))), "54001");
+        assert_eq!(outcome(format!("UPDATE t SET a = {}", around(14, "1 IN ((SELECT ", "1", "), 2)"))), "54001");
+        // the grammar reads a query once
+        assert_eq!(outcome(format!("SELECT {}", around(40, "1 IN ((SELECT ", "1", "), 2)"))), "ok");
+        assert_eq!(outcome(format!("SELECT {}", around(100, "(", "SELECT 1", ")"))), "ok");
         assert_eq!(outcome(format!("SELECT {}", around(40, "CAST(", "1", " AS int)"))), "ok");
         assert_eq!(outcome(format!("SELECT {}", around(60, "(", "1", ")"))), "ok");
     }

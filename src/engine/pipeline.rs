@@ -3,27 +3,25 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigNonZeroUsize;
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::Optimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::Query;
 use futures::future::try_join_all;
 
 use super::deep::Deep;
+use super::facts::Facts;
 use super::fingerprint::Question;
-use super::language::{self, Reads, Understood};
+use super::language::{self, Understood};
 use super::pace::pace;
 use super::resolver::{Reached, Resolver, Rights};
 use super::run::{self, Bounds};
-use super::session::Facts;
 use super::stop::Stop;
-use super::{Limits, Shared, checkpoints, dialect, held, limits, parameters};
+use super::{Limits, Shared, checkpoints, held, limits, parameters};
 use crate::catalog::Body;
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{Opening, Pins};
@@ -96,74 +94,17 @@ pub(crate) struct Told {
 }
 
 fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits) -> Result<Planned> {
-    let Asked { query, told: asked } = asked;
-    let mut query = query.into_inner();
-    let reads = language::reads(&query);
-    if reads != Reads::Nothing {
-        let older = plan_older(Arc::clone(&facts), query.clone(), asked.declared.clone(), limits);
-        if older.is_ok() || reads == Reads::Tables {
-            return older;
-        }
-    }
-    crate::sql::parse::corrected(&mut query);
-    let understood = understand_now(&facts, &query, &asked, limits);
-    match understood {
-        // what `sql` does not lower yet
-        Err(error) if matches!(error.kind(), Kind::Unsupported | Kind::Internal) => {
-            tracing::debug!(error = ?error, "planned by the older planner");
-            plan_older(facts, query, asked.declared, limits).map_err(|_| error)
-        }
-        done => done,
-    }
-}
-
-fn understand_now(facts: &Arc<Facts>, query: &Query, asked: &Told, limits: &Limits) -> Result<Planned> {
+    let Asked { query, told } = asked;
+    let query = query.into_inner();
     let state = facts.statement_state();
     let rights = Rights::Session(facts.policy.clone());
     let session = Some((&facts.world, facts.view.as_ref()));
     let resolver = Resolver::new(&facts.world.catalog, rights, &state, &facts.search_path, session);
-    limits::check_expansion(query, limits, &|name| resolver.columns_of(name))?;
+    limits::check_expansion(&query, limits, &|name| resolver.columns_of(name))?;
     let Understood { plan, parameters, columns } =
-        language::understand(&resolver, query, &asked.text, &asked.declared, &asked.into, &state)?;
+        language::understand(&resolver, &query, &told.text, &told.declared, &told.into, &state)?;
     let reached = resolver.reached();
     limits::check_plan(&plan, &reached.bodies, limits)?;
-    if columns.fields().len() > limits.columns_max {
-        let text = format!("target lists can have at most {} entries", limits.columns_max);
-        return Err(Error::new(Kind::TooManyColumns, text));
-    }
-    let (plan, reached) = (Arc::new(Deep::new(plan)), Arc::new(Deep::new(reached)));
-    Ok(Planned { plan, reached, parameters, columns, facts: Arc::clone(facts) })
-}
-
-/// DataFusion's own planner, for what `sql` does not lower yet.
-fn plan_older(
-    facts: Arc<Facts>,
-    mut query: Query,
-    declared: Vec<Option<FieldRef>>,
-    limits: &Limits,
-) -> Result<Planned> {
-    dialect::rewrite(&mut query)?;
-    let state = facts.statement_state();
-    let resolver = || {
-        let rights = Rights::Session(facts.policy.clone());
-        Resolver::new(&facts.world.catalog, rights, &state, &facts.search_path, Some((&facts.world, &facts.view)))
-    };
-    let first = resolver();
-    limits::check_expansion(&query, limits, &|name| first.columns_of(name))?;
-    let told: Vec<_> = declared.iter().map(|field| field.as_ref().map(parameters::for_planning)).collect();
-    let plan = first.plan(query.clone(), &told)?;
-    let parameters = parameters::types(&plan, &declared)?;
-    // with the types known, what depends on them (a bare `$1` in the select list) gets its own
-    let (plan, reached) = if parameters.is_empty() {
-        (plan, first.reached())
-    } else {
-        let typed = resolver();
-        let fields: Vec<_> = parameters.iter().map(|field| Some(parameters::for_planning(field))).collect();
-        (typed.plan(query, &fields)?, typed.reached())
-    };
-    limits::check_plan(&plan, &reached.bodies, limits)?;
-    let analyzed = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {})?;
-    let columns = shown_columns(folded(analyzed)?.schema().as_arrow());
     if columns.fields().len() > limits.columns_max {
         let text = format!("target lists can have at most {} entries", limits.columns_max);
         return Err(Error::new(Kind::TooManyColumns, text));
@@ -270,37 +211,6 @@ async fn pin(reached: &Reached) -> Result<Pins> {
         pins.insert(object, pinned.version, pinned.provider, pinned.reads);
     }
     Ok(pins)
-}
-
-/// The analyser's casts of literals done: `round(x, 1)` has the scale that its literal says, and the optimiser will see
-/// it. Describe must tell the same before.
-fn folded(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let fold = |e: Expr| match &e {
-        Expr::Cast(cast) => match cast.expr.as_ref() {
-            Expr::Literal(value, metadata) => match value.cast_to(cast.field.data_type()) {
-                Ok(value) => Ok(Transformed::yes(Expr::Literal(value, metadata.clone()))),
-                // an error is told when it is run
-                Err(_) => Ok(Transformed::no(e)),
-            },
-            _ => Ok(Transformed::no(e)),
-        },
-        _ => Ok(Transformed::no(e)),
-    };
-    let plan = plan.transform_up(|node| {
-        let names = NamePreserver::new(&node);
-        let node = node.map_expressions(|e| {
-            let name = names.save(&e);
-            Ok(e.transform_up(fold)?.update_data(|e| name.restore(e)))
-        })?;
-        node.map_data(LogicalPlan::recompute_schema)
-    })?;
-    Ok(plan.data)
-}
-
-/// Names as PostgreSQL shows them.
-pub(crate) fn shown_columns(schema: &Schema) -> SchemaRef {
-    let shown = |f: &FieldRef| f.as_ref().clone().with_name(dialect::shown_name(f.name())).with_nullable(true);
-    Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Vec<_>>()))
 }
 
 #[cfg(test)]

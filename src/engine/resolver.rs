@@ -1,25 +1,18 @@
-//! The one way from a name to a table: the planner's `ContextProvider`, which hands out sealed sources and nothing else.
+//! The one way from a name to a table: what the binder's `Relations` are, sealed sources and nothing else.
 //! It opens none.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef, SchemaRef};
-use datafusion::catalog::TableFunctionArgs;
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::{Result as DataFusionResult, TableReference};
-use datafusion::datasource::cte_worktable::CteWorkTable;
-use datafusion::datasource::provider_as_source;
+use datafusion::common::TableReference;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner};
-use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
-use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
-use datafusion::sql::sqlparser::ast::{ObjectName, Query, Statement};
+use datafusion::logical_expr::TableSource;
+use datafusion::sql::sqlparser::ast::ObjectName;
 
+use super::bodies;
 use super::statement::table_name;
 use super::world::World;
-use super::{bodies, dialect};
 use crate::catalog::visible::{View, system_table};
 use crate::catalog::{Body, Catalog, Entry};
 use crate::error::{Error, Kind, Result};
@@ -88,25 +81,12 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    pub(crate) fn reached(self) -> Reached {
-        self.reached.into_inner()
+    pub(crate) fn state(&self) -> &SessionState {
+        self.state
     }
 
-    /// An unanalysed plan over sealed scans. `parameters`: declared types of `$1 …`.
-    pub(crate) fn plan(&self, query: Query, parameters: &[Option<FieldRef>]) -> Result<LogicalPlan> {
-        let options = ParserOptions {
-            parse_float_as_decimal: true,
-            enable_ident_normalization: true,
-            support_varchar_with_length: true,
-            enable_options_value_normalization: false,
-            collect_spans: false,
-            map_string_types_to_utf8view: false,
-            default_null_ordering: NullOrdering::NullsMax,
-        };
-        let planner = SqlToRel::new_with_options(self, options);
-        let mut context = PlannerContext::new().with_prepare_param_data_types(parameters.to_vec());
-        let plan = planner.sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut context);
-        plan.map_err(|error| Error::from(error).map_message(dialect::undotted))
+    pub(crate) fn reached(self) -> Reached {
+        self.reached.into_inner()
     }
 
     /// How many columns of a table this session sees; what it sees nothing of has as many as what does not exist.
@@ -133,7 +113,7 @@ impl<'a> Resolver<'a> {
             TableReference::Bare { table } => {
                 let implied = (!self.search_path.iter().any(|s| s == "pg_catalog")).then(|| "pg_catalog".to_string());
                 let path = implied.into_iter().chain(self.search_path.iter().cloned());
-                Ok(path.map(|schema| TableName::new(schema, dialect::undotted(table))).collect())
+                Ok(path.map(|schema| TableName::new(schema, table.as_ref())).collect())
             }
             TableReference::Partial { schema, table } => Ok(vec![TableName::new(schema.as_ref(), table.as_ref())]),
             TableReference::Full { catalog, schema, table } => {
@@ -166,23 +146,6 @@ impl<'a> Resolver<'a> {
             [_] | [] => Ok(None),
             [.., schema, table] => Err(undefined_table(&TableName::new(*schema, *table))),
         }
-    }
-
-    fn resolve(&self, name: &TableReference) -> Result<Arc<dyn TableSource>> {
-        for candidate in self.candidates(name)? {
-            if let Some(found) = self.lookup(&candidate)? {
-                return Ok(found);
-            }
-        }
-        Err(match name {
-            TableReference::Bare { table } => {
-                let table = dialect::undotted(table);
-                Error::new(Kind::UndefinedTable, format!("relation \"{table}\" does not exist"))
-            }
-            TableReference::Partial { schema, table } | TableReference::Full { schema, table, .. } => {
-                undefined_table(&TableName::new(schema.as_ref(), table.as_ref()))
-            }
-        })
     }
 
     fn lookup(&self, name: &TableName) -> Result<Option<Arc<dyn TableSource>>> {
@@ -240,81 +203,5 @@ impl<'a> Resolver<'a> {
         reached.add(inside);
         reached.bodies.insert(entry.object.id, DatasetBody { plan, owner });
         Ok(())
-    }
-}
-
-impl ContextProvider for Resolver<'_> {
-    fn get_table_source(&self, name: TableReference) -> DataFusionResult<Arc<dyn TableSource>> {
-        Ok(self.resolve(&name)?)
-    }
-
-    /// Literal arguments only: an argument vanishes inside the provider, where no walk would find a plan.
-    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> DataFusionResult<Arc<dyn TableSource>> {
-        let undefined = || Error::new(Kind::UndefinedFunction, format!("function {name} does not exist"));
-        let literal = |e: &Expr| match e {
-            Expr::Literal(..) => true,
-            Expr::Negative(inner) => matches!(inner.as_ref(), Expr::Literal(..)),
-            _ => false,
-        };
-        if name != "generate_series" {
-            return Err(undefined().into());
-        }
-        if !args.iter().all(literal) {
-            return Err(Error::unsupported("generate_series over anything but literals").into());
-        }
-        let function = self.state.table_functions().get(name).ok_or_else(undefined)?;
-        Ok(provider_as_source(function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?))
-    }
-
-    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> DataFusionResult<Arc<dyn TableSource>> {
-        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
-    }
-
-    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
-        self.state.expr_planners()
-    }
-
-    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
-        self.state.relation_planners()
-    }
-
-    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.state.scalar_functions().get(name).cloned()
-    }
-
-    fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {
-        None
-    }
-
-    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.state.aggregate_functions().get(name).cloned()
-    }
-
-    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
-        self.state.window_functions().get(name).cloned()
-    }
-
-    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
-        None
-    }
-
-    fn options(&self) -> &ConfigOptions {
-        self.state.config_options()
-    }
-
-    fn udf_names(&self) -> Vec<String> {
-        self.state.scalar_functions().keys().cloned().collect()
-    }
-
-    fn higher_order_function_names(&self) -> Vec<String> {
-        vec![]
-    }
-
-    fn udaf_names(&self) -> Vec<String> {
-        self.state.aggregate_functions().keys().cloned().collect()
-    }
-
-    fn udwf_names(&self) -> Vec<String> {
-        self.state.window_functions().keys().cloned().collect()
     }
 }

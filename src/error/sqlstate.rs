@@ -43,6 +43,7 @@ kinds! {
     DuplicateAlias = "42712", false;
     TypeMismatch = "42804", false;
     Grouping = "42803", false;
+    InvalidTableDefinition = "42P16", false;
     InvalidDefinition = "42P17", false;
     AmbiguousFunction = "42725", false;
     AmbiguousParameter = "42P08", false;

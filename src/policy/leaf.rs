@@ -3,18 +3,18 @@
 
 use datafusion::datasource::DefaultTableSource;
 use datafusion::datasource::cte_worktable::CteWorkTable;
-use datafusion::functions_table::generate_series::GenerateSeriesTable;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::logical_plan::TableScan;
 
 use super::Grant;
 use super::body::BodyTable;
 use super::open::Opened;
+use crate::sql::lower::SeriesTable;
 use crate::types::ObjectId;
 
 /// A leaf by what it reads.
 #[derive(Debug)]
-pub enum Leaf<'a> {
+pub(crate) enum Leaf<'a> {
     /// A table or a dataset; no grant stands for the full one.
     Object {
         id: ObjectId,
@@ -27,16 +27,16 @@ pub enum Leaf<'a> {
     /// The recursive term's view of its own query.
     WorkTable,
     /// generate_series, with its arguments.
-    Series(&'a GenerateSeriesTable),
+    Series(&'a SeriesTable),
 }
 
 /// `None` for a scan that no guarded plan can hold.
-pub fn leaf(scan: &TableScan) -> Option<Leaf<'_>> {
+pub(crate) fn leaf(scan: &TableScan) -> Option<Leaf<'_>> {
     let provider = scan.source.downcast_ref::<DefaultTableSource>()?.table_provider.as_ref();
     if provider.is::<CteWorkTable>() {
         return Some(Leaf::WorkTable);
     }
-    if let Some(series) = provider.downcast_ref::<GenerateSeriesTable>() {
+    if let Some(series) = provider.downcast_ref::<SeriesTable>() {
         return Some(Leaf::Series(series));
     }
     let (named, kind) = scan.table_name.table().rsplit_once('#')?;

@@ -87,7 +87,8 @@ fn check_barrier(above: &BarrierExec) -> Result<()> {
 /// `guard` opens those under a barrier even for a full grant.
 fn is_constant(leaf: &dyn ExecutionPlan) -> bool {
     match leaf.name() {
-        "PlaceholderRowExec" | "EmptyExec" | "WorkTableExec" | "LazyMemoryExec" => true,
+        "PlaceholderRowExec" | "EmptyExec" | "WorkTableExec" => true,
+        "SeriesExec" => (leaf as &dyn Any).is::<crate::sql::lower::SeriesExec>(),
         "DataSourceExec" => leaf
             .downcast_ref::<DataSourceExec>()
             .is_some_and(|d| (d.data_source().as_ref() as &dyn Any).is::<MemorySourceConfig>()),

@@ -3,6 +3,7 @@
 
 mod call;
 mod cte;
+mod definition;
 mod dialect;
 mod expr;
 mod from;

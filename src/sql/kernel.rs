@@ -86,6 +86,8 @@ pub(crate) struct Budget {
 pub(crate) trait Memory: std::fmt::Debug + Send + Sync {
     /// 53200 where the pool has not so much left.
     fn reserve(&self, bytes: usize) -> Result<Box<dyn Reserved>>;
+    /// Bytes of a constant, which stays in its plan to the end.
+    fn keep(&self, bytes: usize) -> Result<()>;
 }
 
 /// Bytes of the pool, given back when it is dropped.
@@ -106,6 +108,14 @@ impl Budget {
         }
         let text = format!("a function would make a value larger than {} bytes", self.value_bytes_max);
         Err(Error::new(Kind::TooLarge, text))
+    }
+
+    /// A value that was computed while a statement is planned.
+    pub(crate) fn keep(&self, bytes: usize) -> Result<()> {
+        match &self.memory {
+            Some(memory) if bytes > FREE_BYTES => memory.keep(bytes),
+            _ => Ok(()),
+        }
     }
 }
 

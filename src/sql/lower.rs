@@ -10,6 +10,7 @@ mod each;
 mod expr;
 mod function;
 mod guard;
+mod numbers;
 mod order;
 mod push;
 mod relation;
@@ -32,6 +33,7 @@ use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::{EmptyRelation, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 
 pub(crate) use function::{follows_settings, is_key, is_leakproof, is_total};
+pub(crate) use numbers::{SeriesExec, SeriesTable};
 pub(crate) use special::computed_inside;
 #[cfg(test)]
 pub(crate) use special::computing_inside;

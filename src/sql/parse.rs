@@ -1,70 +1,309 @@
-//! What of PostgreSQL's grammar sqlparser reads otherwise: put right on its tokens before, and on its tree after. Statements
-//! are parsed and limited by `engine`; nothing here resolves a name.
+//! Text to sqlparser's tree. Queries are read by a grammar of our own, which is PostgreSQL's (`lex`, `keyword`, `grammar`):
+//! what it accepts and what it refuses, with its texts and places. Of other statements only the query inside is; the rest
+//! is sqlparser's to read, and `engine`'s to admit. Nothing here resolves a name.
 
+pub(crate) mod encoding;
+mod grammar;
+mod keyword;
+mod lex;
 mod precedence;
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, VisitMut, VisitorMut};
-use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+use datafusion::sql::sqlparser::ast::{Expr, Query, Statement, VisitMut, VisitorMut};
+
+use crate::error::{Error, Kind, Result};
+use grammar::Parser;
+use lex::{Lexeme, Token};
+
+/// A text as tokens.
+pub(crate) struct Text<'a> {
+    text: &'a str,
+    tokens: Vec<Token>,
+}
+
+/// One statement of a text.
+pub(crate) struct Piece<'a> {
+    /// As it is written.
+    pub(crate) text: &'a str,
+    pub(crate) content: Content,
+}
+
+pub(crate) enum Content {
+    Query(Box<Query>),
+    /// For sqlparser to read, at the lines and columns of the whole text.
+    Other(Other),
+}
+
+pub(crate) struct Other {
+    /// With a shorter query in the place of the one below.
+    pub(crate) text: String,
+    query: Option<Box<Query>>,
+}
+
+impl Other {
+    /// What was read, with the query that stands in the text and operators as tight as PostgreSQL's.
+    pub(crate) fn completed(self, statement: &mut Statement) {
+        let _: ControlFlow<()> = VisitMut::visit(statement, &mut Precedence);
+        if let Some(query) = self.query {
+            let _: ControlFlow<()> = VisitMut::visit(statement, &mut Graft(Some(query)));
+        }
+    }
+}
+
+impl<'a> Text<'a> {
+    pub(crate) fn of(text: &'a str) -> Self {
+        Self { text, tokens: lex::lex(text) }
+    }
+
+    /// Tokens in all.
+    pub(crate) fn words(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// The statements; what lies between two semicolons and says nothing is left out. Parentheses and the like may stand in
+    /// each other `depth_max` times.
+    pub(crate) fn statements(&self, depth_max: usize) -> Result<Vec<Piece<'a>>> {
+        let mut pieces = vec![];
+        let mut at = 0;
+        while let Some(token) = self.tokens.get(at) {
+            match &token.lexeme {
+                Lexeme::End => break,
+                Lexeme::Symbol(';') => at += 1,
+                _ => {
+                    let (content, end) = self.statement(at, depth_max)?;
+                    let last = self.tokens.get(end.saturating_sub(1)).map_or(token.end, |last| last.end);
+                    let text = self.text.get(token.start..last).unwrap_or_default();
+                    pieces.push(Piece { text, content });
+                    at = end;
+                }
+            }
+        }
+        Ok(pieces)
+    }
+
+    /// The statement that begins at a token, and the token behind it.
+    fn statement(&self, at: usize, depth_max: usize) -> Result<(Content, usize)> {
+        let mut parser = self.parser(at, depth_max);
+        if begins_query(&self.tokens, at) {
+            let query = parser.query()?;
+            return match self.ends_statement(parser.at()) {
+                true => Ok((Content::Query(Box::new(query)), parser.at())),
+                false => Err(parser.unexpected()),
+            };
+        }
+        if !word(&self.tokens, at).is_some_and(|word| STATEMENTS.contains(&word)) {
+            return Err(parser.unexpected());
+        }
+        let rest = self.tokens.get(at..).unwrap_or_default();
+        let end = at + rest.iter().position(|token| ends(&token.lexeme)).unwrap_or(rest.len());
+        if let Some(Token { lexeme: Lexeme::Fault(_), .. }) = self.tokens.get(end) {
+            return Err(self.parser(end, depth_max).unexpected());
+        }
+        let start = self.tokens.get(at).map_or(0, |token| token.start);
+        let stop = self.tokens.get(end.saturating_sub(1)).map_or(start, |token| token.end);
+        // blanks before it, so that its tokens stand where they stand in the whole text
+        let mut text = self.tokens.get(at).map_or_else(String::new, |token| blanks(token.from));
+        let Some(begin) = embedded(&self.tokens, at, end) else {
+            text.push_str(self.text.get(start..stop).unwrap_or_default());
+            return Ok((Content::Other(Other { text, query: None }), end));
+        };
+        let mut parser = self.parser(begin, depth_max);
+        let query = Box::new(parser.query()?);
+        let behind = parser.at();
+        if behind < end && matches!(word(&self.tokens, at), Some("explain" | "prepare")) {
+            return Err(parser.unexpected());
+        }
+        let from = self.tokens.get(begin).map_or(stop, |token| token.start);
+        let to = self.tokens.get(behind.saturating_sub(1)).map_or(stop, |token| token.end);
+        text.push_str(self.text.get(start..from).unwrap_or_default());
+        text.push_str(STUB);
+        // the rest stays in its line and column, but for a query that is shorter than its stub
+        let query_text = self.text.get(from..to).unwrap_or_default();
+        text.extend(query_text.chars().skip(STUB.len()).map(|c| if c == '\n' { '\n' } else { ' ' }));
+        text.push_str(self.text.get(to..stop).unwrap_or_default());
+        Ok((Content::Other(Other { text, query: Some(query) }), end))
+    }
+
+    fn parser(&self, at: usize, depth_max: usize) -> Parser<'_> {
+        Parser::new(self.text, &self.tokens, at, depth_max)
+    }
+
+    fn ends_statement(&self, at: usize) -> bool {
+        self.tokens.get(at).is_none_or(|token| matches!(token.lexeme, Lexeme::End | Lexeme::Symbol(';')))
+    }
+}
+
+/// What stands for a query while sqlparser reads what is around it.
+const STUB: &str = "SELECT";
+
+/// The words that statements begin with, besides those of queries.
+const STATEMENTS: [&str; 49] = [
+    "abort",
+    "alter",
+    "analyse",
+    "analyze",
+    "begin",
+    "call",
+    "checkpoint",
+    "close",
+    "cluster",
+    "comment",
+    "commit",
+    "copy",
+    "create",
+    "deallocate",
+    "declare",
+    "delete",
+    "discard",
+    "do",
+    "drop",
+    "end",
+    "execute",
+    "explain",
+    "fetch",
+    "grant",
+    "import",
+    "insert",
+    "listen",
+    "load",
+    "lock",
+    "merge",
+    "move",
+    "notify",
+    "prepare",
+    "reassign",
+    "refresh",
+    "reindex",
+    "release",
+    "reset",
+    "revoke",
+    "rollback",
+    "savepoint",
+    "security",
+    "set",
+    "show",
+    "start",
+    "truncate",
+    "unlisten",
+    "update",
+    "vacuum",
+];
+
+fn word(tokens: &[Token], at: usize) -> Option<&'static str> {
+    match tokens.get(at).map(|token| &token.lexeme) {
+        Some(Lexeme::Word(Some(keyword))) => Some(keyword.word),
+        _ => None,
+    }
+}
+
+fn symbol(tokens: &[Token], at: usize, symbol: char) -> bool {
+    matches!(tokens.get(at).map(|token| &token.lexeme), Some(Lexeme::Symbol(found)) if *found == symbol)
+}
+
+fn ends(lexeme: &Lexeme) -> bool {
+    matches!(lexeme, Lexeme::End | Lexeme::Fault(_) | Lexeme::Symbol(';'))
+}
+
+fn begins_query(tokens: &[Token], at: usize) -> bool {
+    matches!(word(tokens, at), Some("select" | "with" | "values" | "table")) || symbol(tokens, at, '(')
+}
+
+/// Where in a statement its query begins.
+fn embedded(tokens: &[Token], at: usize, end: usize) -> Option<usize> {
+    let behind_parentheses = |open: usize| {
+        let mut depth = 0usize;
+        let close = (open..end).find(|n| {
+            if symbol(tokens, *n, '(') {
+                depth += 1;
+            } else if symbol(tokens, *n, ')') {
+                depth = depth.saturating_sub(1);
+            }
+            depth == 0
+        });
+        close.map(|close| close + 1)
+    };
+    let begins = |n: usize| (n < end && begins_query(tokens, n)).then_some(n);
+    match word(tokens, at)? {
+        "insert" => {
+            // INTO, a name, an alias, a list of columns, OVERRIDING … VALUE
+            let mut n = at + 2;
+            while n < end {
+                match word(tokens, n) {
+                    Some("select" | "with" | "values" | "table") => return Some(n),
+                    _ if symbol(tokens, n, '(') => {
+                        let first = (n..end).find(|n| !symbol(tokens, *n, '('))?;
+                        if matches!(word(tokens, first), Some("select" | "with" | "table"))
+                            || word(tokens, first) == Some("values") && symbol(tokens, first + 1, '(')
+                        {
+                            return Some(n);
+                        }
+                        n = behind_parentheses(n)?;
+                    }
+                    // a table may be called as a keyword is
+                    Some("default") => return None,
+                    _ => n += 1,
+                }
+            }
+            None
+        }
+        "prepare" => {
+            let n = at + 2;
+            let n = if symbol(tokens, n, '(') { behind_parentheses(n)? } else { n };
+            (word(tokens, n) == Some("as")).then_some(n + 1).and_then(begins)
+        }
+        "explain" => {
+            let mut n = at + 1;
+            if symbol(tokens, n, '(') && !begins_select(tokens, n, end) {
+                n = behind_parentheses(n)?;
+            }
+            while matches!(word(tokens, n), Some("analyze" | "analyse" | "verbose")) {
+                n += 1;
+            }
+            begins(n)
+        }
+        "create" => {
+            let mut n = at + 1;
+            while n < end && word(tokens, n) != Some("as") {
+                n = if symbol(tokens, n, '(') { behind_parentheses(n)? } else { n + 1 };
+            }
+            let of = (at..n).find_map(|n| word(tokens, n).filter(|word| matches!(*word, "table" | "view")));
+            of.and_then(|_| begins(n + 1))
+        }
+        _ => None,
+    }
+}
+
+/// Whether parentheses open here that hold a query.
+fn begins_select(tokens: &[Token], at: usize, end: usize) -> bool {
+    let first = (at..end).find(|n| !symbol(tokens, *n, '('));
+    first.is_some_and(|first| matches!(word(tokens, first), Some("select" | "with" | "values" | "table")))
+}
+
+/// As many line ends and blanks as stand before a place.
+fn blanks(at: datafusion::sql::sqlparser::tokenizer::Location) -> String {
+    let count = |n: u64| usize::try_from(n.saturating_sub(1)).unwrap_or(0);
+    ["\n".repeat(count(at.line)), " ".repeat(count(at.column))].concat()
+}
+
+/// Where a limit of the text's own depth or length is passed.
+pub(crate) fn too_complex(what: &str, max: usize) -> Error {
+    Error::new(Kind::TooComplex, format!("statement is too complex: more than {max} {what}"))
+        .with_hint("Put long value lists into a table, or split the statement.")
+}
 
 /// A text without limits, for tests.
 #[cfg(test)]
-pub(crate) fn parse(text: &str) -> crate::error::Result<Vec<datafusion::sql::sqlparser::ast::Statement>> {
-    use crate::error::{Error, Kind};
-    let dialect = datafusion::sql::sqlparser::dialect::PostgreSqlDialect {};
-    let parsed = Parser::new(&dialect).try_with_sql(text).and_then(|mut parser| parser.parse_statements());
-    parsed.map_err(|error| Error::new(Kind::Syntax, error.to_string()))
+pub(crate) fn parse(text: &str) -> Result<Vec<Statement>> {
+    let pieces = Text::of(text).statements(128)?;
+    let query = |piece: Piece<'_>| match piece.content {
+        Content::Query(query) => Ok(Statement::Query(query)),
+        Content::Other(_) => Err(Error::unsupported("a statement that is no query")),
+    };
+    pieces.into_iter().map(query).collect()
 }
 
-/// `ORDER BY x USING <` is ASC, `USING >` DESC: those operators alone are in every btree class.
-pub(crate) fn order_using(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
-    let mut using: Option<usize> = None;
-    for token in tokens {
-        let direction = match (&token.token, using) {
-            (Token::Lt, Some(_)) => Some("ASC"),
-            (Token::Gt, Some(_)) => Some("DESC"),
-            _ => None,
-        };
-        match (direction, using) {
-            (Some(word), Some(at)) => {
-                out.truncate(at);
-                out.push(TokenWithSpan { token: Token::make_keyword(word), span: token.span });
-                using = None;
-            }
-            _ => {
-                match &token.token {
-                    Token::Word(w) if w.keyword == Keyword::USING && w.quote_style.is_none() => using = Some(out.len()),
-                    Token::Whitespace(_) => {}
-                    _ => using = None,
-                }
-                out.push(token);
-            }
-        }
-    }
-    out
-}
-
-/// `VARIADIC array` among a call's arguments. For the dialect's prefix hook: `None` where none stands here.
-pub(crate) fn variadic(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
-    let is_variadic = |token: &Token| matches!(token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case("variadic"));
-    if !is_variadic(&parser.peek_token_ref().token) {
-        return None;
-    }
-    let span = parser.next_token().span;
-    let mut prefix = Ident::new("VARIADIC");
-    prefix.span = span;
-    Some(parser.parse_expr().map(|value| Expr::Prefixed { prefix, value: Box::new(value) }))
-}
-
-/// The tree with operators as tight as PostgreSQL's.
-pub(crate) fn corrected(query: &mut Query) {
-    let _: ControlFlow<()> = VisitMut::visit(query, &mut Precedence);
-}
-
+/// Operators as tight as PostgreSQL's, in what sqlparser read.
 struct Precedence;
 
 impl VisitorMut for Precedence {
@@ -73,5 +312,19 @@ impl VisitorMut for Precedence {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         precedence::correct(expr);
         ControlFlow::Continue(())
+    }
+}
+
+/// Puts a query in the place of the first.
+struct Graft(Option<Box<Query>>);
+
+impl VisitorMut for Graft {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let Some(own) = self.0.take() {
+            *query = *own;
+        }
+        ControlFlow::Break(())
     }
 }

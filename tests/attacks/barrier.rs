@@ -98,7 +98,7 @@ const ATTACKS: &[&str] = &[
     "SELECT a.id FROM {v} a JOIN {v} b ON 1 / (a.salary - 30) = b.id ORDER BY 1",
     "SELECT a.id FROM {v} a JOIN {v} b ON a.id = b.id AND 1 / (b.salary - 30) <> 99 ORDER BY 1",
     "SELECT a.id FROM {v} a LEFT JOIN {v} b ON a.id = b.id AND b.code::int > 30 ORDER BY 1",
-    "SELECT g.value FROM generate_series(1, 9) AS g JOIN {v} b ON g.value = b.id AND b.code::int > 0 ORDER BY 1",
+    "SELECT g FROM generate_series(1, 9) AS g JOIN {v} b ON g = b.id AND b.code::int > 0 ORDER BY 1",
     "SELECT a.id FROM {v} a FULL JOIN {v} b ON a.id = b.id WHERE 1 / (b.salary - 30) <> 99 ORDER BY 1",
     "WITH RECURSIVE r AS (SELECT id FROM {v} WHERE id = 1 UNION ALL SELECT v.id FROM {v} v JOIN r ON v.id = r.id + 1 \
      WHERE 1 / (v.salary - 30) <> 99) SELECT * FROM r ORDER BY 1",

@@ -256,5 +256,5 @@ async fn a_quoted_name_is_never_text_again() {
     assert_eq!(own, "0\n(1)");
     assert_eq!(simple(&client, "SELECT * FROM \"hr.emp\"").await, absent("hr.emp"));
     let column = simple(&client, "SELECT \"a.b\".nix FROM hr.dept AS \"a.b\"").await;
-    assert_eq!(column, "ERROR 42703 column \"a.b.nix\" does not exist");
+    assert_eq!(column, "ERROR 42703 column a.b.nix does not exist");
 }

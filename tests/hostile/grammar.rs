@@ -146,8 +146,8 @@ impl Grammar {
                 format!("SELECT count(*) FROM {}", list(n.min(2_000), &|i| format!("generate_series(1, 1) t{i}"), ", "))
             }
             6 => format!(
-                "SELECT count(*) FROM generate_series(1, 2) t0 {}",
-                list(n.min(2_000), &|i| format!("JOIN generate_series(1, 2) t{} USING (value)", i + 1), " ")
+                "SELECT count(*) FROM generate_series(1, 2) t0 (value) {}",
+                list(n.min(2_000), &|i| format!("JOIN generate_series(1, 2) t{} (value) USING (value)", i + 1), " ")
             ),
             7 => format!(
                 "SELECT count(*) FROM pg_class t0 {}",

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use super::*;
 use crate::catalog::Body;
 use crate::engine::deep::Deep;
-use crate::engine::session::{Facts, Identity};
+use crate::engine::facts::{Facts, Identity};
 use crate::engine::settings::Settings;
 use crate::engine::world::{Builder, Origin};
 use crate::engine::{Config, Current, Engine, pipeline};
@@ -210,7 +210,7 @@ const DIFFERENT: &[&str] = &[
     "SELECT id FROM shop.sales WHERE id = 1 AND (amount = 2 OR amount = 3)",
     "SELECT CASE WHEN id = 1 THEN 2 END FROM shop.sales",
     "SELECT CASE WHEN id = 1 THEN 2 ELSE 3 END FROM shop.sales",
-    "SELECT CASE id WHEN 1 THEN 2 END FROM shop.sales",
+    "SELECT CASE id WHEN 3 THEN 2 END FROM shop.sales",
     "SELECT - id FROM shop.sales",
     "SELECT upper(region) FROM shop.sales",
     "SELECT lower(region) FROM shop.sales",

@@ -270,41 +270,6 @@ fn definitions_are_spelt_as_postgres_spells_them() {
 }
 
 #[test]
-fn texts_are_quoted_split_and_joined() {
-    check! {
-        quote_ident("Odd Name") = "\"Odd Name\"";
-        quote_ident("plain") = "plain";
-        quote_literal("it's") = "'it''s'";
-        quote_literal("a\\b") = "E'a\\\\b'";
-        quote_literal(()) = "NULL";
-        quote_nullable(()) = "NULL";
-        array_to_string(vec![Some("a"), None, Some("b")], ",") = "a,b";
-        array_to_string(vec![Some("a"), None, Some("b")], ",", "*") = "a,*,b";
-        array_to_string(vec![Some("a"), None], ",", ()) = "a";
-        array_to_string((), "\n") = "NULL";
-        array_to_string(vec![Some("a")], ()) = "NULL";
-        string_to_array("a,b,,", ",", "") = "[a, b, , ]";
-        string_to_array("", ",") = "[]";
-        string_to_array("ab", ()) = "[a, b]";
-        string_to_array("a,b", "") = "[a,b]";
-        string_to_array((), ",") = "NULL";
-        parse_ident("a.\"B c\".D") = "[a, B c, d]";
-        parse_ident("a..b") = "22023";
-        array_upper(vec![Some("a"), None], 1_i64) = "2";
-        array_lower(vec![Some("a"), None], 1_i64) = "1";
-        array_lower(vec![], 1_i64) = "NULL";
-        array_upper(vec![Some("a")], 2_i64) = "NULL";
-        format("%I.%I is %s%%", "crm", "Odd Name", 5_i64) = "crm.\"Odd Name\" is 5%";
-        format("%2$L %1$s", "a", "it's") = "'it''s' a";
-        format("%s|%L", (), ()) = "|NULL";
-        format("%I", ()) = "22023";
-        format("%s %s", "a") = "22023";
-        format("%") = "22023";
-        format("%q", "a") = "22023";
-    }
-}
-
-#[test]
 fn what_depends_on_the_session_says_so() {
     for function in scalar(&view()) {
         let volatility = function.signature().volatility;

@@ -43,11 +43,11 @@ impl Dialect for Metered {
         TypeId::of::<PostgreSqlDialect>()
     }
 
-    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+    fn parse_prefix(&self, _: &mut Parser) -> Option<Result<Expr, ParserError>> {
         match self.steps_left.get().checked_sub(1) {
             Some(left) => {
                 self.steps_left.set(left);
-                crate::sql::parse::variadic(parser)
+                None
             }
             // the one error after which the parser tries no other reading
             None => Some(Err(ParserError::RecursionLimitExceeded)),

@@ -94,7 +94,9 @@ impl Binder<'_> {
         {
             self.check_set_returning(&name, at, scope)?;
         }
-        Ok(called(found, at))
+        let expr = called(found, at);
+        self.check_row_type(&expr, scope)?;
+        Ok(expr)
     }
 
     /// 0A000 where a set cannot be.

@@ -338,6 +338,7 @@ impl Binder<'_> {
         let lateral = true;
         let mut calls = vec![];
         for (name, expr, _) in made {
+            let expr = self.defined(expr, alias.filter(|_| single))?;
             let columns = self.function_columns(&name, &expr, alias, single)?;
             let proc = match &expr.kind {
                 Node::Call(call) => call.proc,
@@ -354,10 +355,7 @@ impl Binder<'_> {
         let mut columns: Vec<Column> = calls.iter().flat_map(|c| c.columns.clone()).chain(ordinality.clone()).collect();
         let scalar = single && ordinality.is_none() && columns.len() == 1;
         if let Some(alias) = alias {
-            columns = match alias.columns.iter().all(|c| c.data_type.is_none()) {
-                true => self.renamed(columns, alias, &table)?,
-                false => columns,
-            };
+            columns = self.renamed(columns, alias, &table)?;
         }
         let relation = Relation::Functions { calls, ordinality, lateral };
         Ok(bound(relation, table, None, columns, scalar))

@@ -144,7 +144,10 @@ impl<'a> Lower<'a> {
                 Special::call(SpecialOp::Slice(given), field("slice"), arguments)
             }
             Kind::Relabel(of) => special::lie(self.expr(flow, of)?, e.ty, &of.data_type, &e.data_type),
-            Kind::ByText { of, .. } => by_text(self.expr(flow, of)?, of.ty, e)?,
+            Kind::ByText { of, .. } => {
+                let lowered = self.expr(flow, of)?;
+                self.by_text(lowered, of, e)?
+            }
             Kind::EachElement { of, element, each } => {
                 let of_lowered = self.expr(flow, of)?;
                 self.each_element(of_lowered, of, *element, each, e)?
@@ -202,15 +205,47 @@ impl<'a> Lower<'a> {
         arguments: Vec<Lowered>,
         e: &Expr,
     ) -> Result<Lowered> {
-        if crate::sql::functions::kernel(&proc.source).is_none()
-            && let Some(udf) = (self.functions)(proc)
-        {
+        if let Some(udf) = self.of_session(proc) {
             return session_call(udf, types.into_iter().map(|(_, t)| t).collect(), arguments, e);
         }
         let types = types.into_iter().map(|(ty, _)| ty).collect();
         let function =
             KernelFunction::of_proc(proc, types, e.ty, e.data_type.clone()).map_err(|error| error.at(e.at))?;
         Ok(function.call(arguments))
+    }
+
+    /// Output function, then input function; those of names that only a session knows are the session's.
+    fn by_text(&mut self, lowered: Lowered, of: &Expr, e: &Expr) -> Result<Lowered> {
+        let unknown = |ty: Ty| Error::internal(format!("no input and output functions of {}", ty.name()));
+        let text = match of.ty.oid {
+            oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::UNKNOWN | oid::CSTRING => lowered,
+            _ => {
+                let output = pgtype::functions(of.ty.oid).ok_or_else(|| unknown(of.ty))?.output;
+                let proc = proc_named(output).ok_or_else(|| unknown(of.ty))?;
+                let cstring = Expr { ty: Ty::of(oid::CSTRING), data_type: DataType::Utf8, ..e.clone() };
+                self.function(proc, vec![(of.ty, of.data_type.clone())], vec![lowered], &cstring)?
+            }
+        };
+        if matches!(e.ty.oid, oid::TEXT | oid::VARCHAR | oid::CSTRING) {
+            return Ok(text);
+        }
+        let input = pgtype::functions(e.ty.oid).ok_or_else(|| unknown(e.ty))?.input;
+        let proc = proc_named(input).ok_or_else(|| unknown(e.ty))?;
+        if let Some(udf) = self.of_session(proc) {
+            return session_call(udf, vec![DataType::Utf8], vec![text], e);
+        }
+        let element = pgtype::element(e.ty.oid).unwrap_or(e.ty.oid);
+        let types = vec![Ty::of(oid::CSTRING), Ty::of(oid::OID), Ty::INT4];
+        let function = KernelFunction::of_proc(proc, types, e.ty, e.data_type.clone())?;
+        Ok(function.call(vec![text, lit(element), lit(e.ty.typmod)]))
+    }
+
+    /// What only the session computes.
+    fn of_session(&self, proc: &'static Proc) -> Option<Arc<ScalarUDF>> {
+        match crate::sql::functions::kernel(&proc.source) {
+            Some(_) => None,
+            None => (self.functions)(proc),
+        }
     }
 
     fn native_call(&mut self, flow: &mut Flow, call: &'a Call, e: &'a Expr) -> Result<Option<Lowered>> {
@@ -364,28 +399,6 @@ impl<'a> Lower<'a> {
         let field = pgtype::field("each", e.ty, e.data_type.clone());
         Ok(Special::call(SpecialOp::EachElement(Each { column, expr }), field, vec![of]))
     }
-}
-
-/// Output function, then input function.
-fn by_text(of: Lowered, from: Ty, e: &Expr) -> Result<Lowered> {
-    let unknown = |ty: Ty| Error::internal(format!("no input and output functions of {}", ty.name()));
-    let text = match from.oid {
-        oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::UNKNOWN | oid::CSTRING => of,
-        _ => {
-            let output = pgtype::functions(from.oid).ok_or_else(|| unknown(from))?.output;
-            let proc = proc_named(output).ok_or_else(|| unknown(from))?;
-            KernelFunction::of_proc(proc, vec![from], Ty::of(oid::CSTRING), DataType::Utf8)?.call(vec![of])
-        }
-    };
-    if matches!(e.ty.oid, oid::TEXT | oid::VARCHAR | oid::CSTRING) {
-        return Ok(text);
-    }
-    let input = pgtype::functions(e.ty.oid).ok_or_else(|| unknown(e.ty))?.input;
-    let proc = proc_named(input).ok_or_else(|| unknown(e.ty))?;
-    let element = pgtype::element(e.ty.oid).unwrap_or(e.ty.oid);
-    let types = vec![Ty::of(oid::CSTRING), Ty::of(oid::OID), Ty::INT4];
-    let function = KernelFunction::of_proc(proc, types, e.ty, e.data_type.clone())?;
-    Ok(function.call(vec![text, lit(element), lit(e.ty.typmod)]))
 }
 
 /// What lies below all dimensions.

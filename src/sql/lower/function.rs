@@ -264,6 +264,9 @@ impl ScalarUDFImpl for KernelFunction {
             env,
         };
         let array = (self.kernel)(&call)?;
+        if once {
+            env.budget.keep(array.get_array_memory_size())?;
+        }
         checked(&self.name, array, data_type, call.rows, once)
     }
 }

@@ -42,6 +42,11 @@ impl<'a> Lower<'a> {
             }
             Relation::Cte { cte, columns } => self.cte(*cte, columns),
             Relation::Functions { calls, ordinality, .. } => {
+                if let ([only], None) = (calls.as_slice(), ordinality)
+                    && let Some(flow) = self.streamed(only)?
+                {
+                    return Ok(flow);
+                }
                 self.functions_over(Flow::new(one_row()), calls, ordinality.as_ref(), false)
             }
             Relation::Join(join) => self.join(join),

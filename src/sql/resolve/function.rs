@@ -270,6 +270,11 @@ fn finish(cx: Context<'_>, best: Match, exprs: Vec<Expr>, marked: bool) -> Resul
     }
     let data_type = match (ty.oid, &proc.outputs[..]) {
         (oid::RECORD, [_, _, ..]) => record(proc, &solution)?,
+        // json_populate_record: the record that it is given is the pattern of its result
+        (oid::RECORD, []) if proc.result == oid::ANYELEMENT => match arguments.first().map(|a| &a.data_type) {
+            Some(DataType::Struct(fields)) => DataType::Struct(fields.clone()),
+            _ => lies(proc, &arguments, ty),
+        },
         _ => lies(proc, &arguments, ty),
     };
     Ok(Resolved { proc, arguments, ty, data_type, variadic })

@@ -95,8 +95,8 @@ impl Cursor {
         self.rows.schema()
     }
 
-    pub(crate) fn rows(&self) -> &Rows {
-        &self.rows
+    pub(crate) fn rows(&mut self) -> &mut Rows {
+        &mut self.rows
     }
 
     pub(crate) fn tag(&self) -> &str {

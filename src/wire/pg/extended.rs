@@ -133,7 +133,7 @@ async fn run<W: AsyncWrite + Unpin>(
             conversation.output.put(&CommandComplete::new(format!("{tag} 0")))?;
             ended(Some(tag))
         }
-        State::Suspended { cursor, token } => {
+        State::Suspended { mut cursor, token } => {
             conversation.session.recheck(cursor.rows())?;
             fetch(conversation, cursor, token, rows_max).await?
         }

@@ -214,12 +214,12 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// The items found; none where an error was to be silent.
+/// The items found; those before the error where it was to be silent.
 fn items(path: &Path, row: &Row<'_>, mut evaluation: Evaluation<'_>) -> Result<Vec<String>> {
     let mut found = vec![];
     match evaluation.run(path, Some(&mut found)) {
         Ok(_) => {}
-        Err(Stop::Soft(_)) if row.silent => found.clear(),
+        Err(Stop::Soft(_)) if row.silent => {}
         Err(Stop::Soft(error) | Stop::Hard(error)) => return Err(error),
     }
     found.into_iter().map(|item| item.json()).collect()

@@ -1,0 +1,115 @@
+//! Records whose columns the query itself names: `json_to_record(…) AS t(a int, b text)` (parse_relation.c,
+//! `addRangeTableEntryForFunction`).
+
+use arrow::datatypes::{DataType, Fields};
+use datafusion::sql::sqlparser::ast;
+
+use super::name::folded;
+use super::scope::{Place, Scope};
+use super::{Binder, syntax_error};
+use crate::error::{Error, Kind, Result};
+use crate::pgtype::{self, oid};
+use crate::sql::expr::{Call, Expr, Kind as Node};
+
+/// A call whose result's columns nobody but the query can know.
+fn untold(expr: &Expr) -> Option<&Call> {
+    match &expr.kind {
+        Node::Call(call) if expr.ty.oid == oid::RECORD && call.proc.outputs.is_empty() => Some(call),
+        _ => None,
+    }
+}
+
+impl Binder<'_> {
+    /// A function in FROM as the alias's definitions have its columns; `None` where there are none.
+    pub(super) fn defined(&self, expr: Expr, alias: Option<&ast::TableAlias>) -> Result<Expr> {
+        let definitions = alias.map_or(&[][..], |alias| &alias.columns);
+        let refused = |text: &str, at: usize| Err(Error::new(Kind::Syntax, text).at(at));
+        let Some(first) = definitions.first().filter(|_| definitions.iter().any(|d| d.data_type.is_some())) else {
+            return match untold(&expr) {
+                None => Ok(expr),
+                Some(_) => refused("a column definition list is required for functions returning \"record\"", expr.at),
+            };
+        };
+        let at = self.at(first.name.span);
+        let mut fields = vec![];
+        for definition in definitions {
+            let name = folded(&definition.name);
+            let place = self.at(definition.name.span);
+            let Some(data_type) = &definition.data_type else { return Err(syntax_error(&name, place)) };
+            let ty = self.type_named(data_type, place)?;
+            let lies = pgtype::arrow(ty.oid).ok_or_else(|| {
+                let text = format!("column \"{name}\" has pseudo-type {}", ty.name());
+                Error::new(Kind::InvalidTableDefinition, text)
+            })?;
+            fields.push(pgtype::field(&name, ty, lies));
+        }
+        let Some(call) = untold(&expr) else {
+            let outputs = matches!(&expr.kind, Node::Call(call) if call.proc.outputs.len() > 1);
+            return match outputs {
+                true => refused("a column definition list is redundant for a function with OUT parameters", at),
+                false => refused("a column definition list is only allowed for functions returning \"record\"", at),
+            };
+        };
+        let fields: Fields = fields.into();
+        if let Some(base) = record_argument(call) {
+            same_columns(base, &fields)?;
+            // the record's own names are the keys; those of the definitions are given where the columns are named
+            return Ok(expr);
+        }
+        Ok(Expr { data_type: DataType::Struct(fields), ..expr })
+    }
+
+    /// 0A000 for a call outside FROM whose row type nothing tells.
+    pub(super) fn check_row_type(&self, expr: &Expr, scope: &Scope<'_>) -> Result<()> {
+        let Some(call) = untold(expr).filter(|_| scope.place.get() != Place::FromFunction) else { return Ok(()) };
+        if matches!(expr.data_type, DataType::Struct(_)) {
+            return Ok(());
+        }
+        let (text, hint) = match call.proc.arguments.first() {
+            Some(&oid::ANYELEMENT) => (
+                format!("could not determine row type for result of {}", call.proc.name),
+                "Provide a non-null record argument, or call the function in the FROM clause using a column definition \
+                 list.",
+            ),
+            _ => (
+                "function returning record called in context that cannot accept type record".to_owned(),
+                "Try calling the function in the FROM clause using a column definition list.",
+            ),
+        };
+        Err(Error::new(Kind::Unsupported, text).with_hint(hint))
+    }
+}
+
+/// The columns of the record that the call was given as a pattern.
+fn record_argument(call: &Call) -> Option<&Fields> {
+    let first = call.arguments.first().filter(|a| a.ty.oid == oid::RECORD)?;
+    match &first.data_type {
+        DataType::Struct(fields) => Some(fields),
+        _ => None,
+    }
+}
+
+/// `tupledesc_match`.
+fn same_columns(returned: &Fields, expected: &Fields) -> Result<()> {
+    let differ = |detail: String| {
+        let text = "function return row and query-specified return row do not match";
+        Err(Error::new(Kind::TypeMismatch, text).with_detail(detail))
+    };
+    let count = returned.len();
+    if count != expected.len() {
+        let attributes = if count == 1 { "attribute" } else { "attributes" };
+        return differ(format!("Returned row contains {count} {attributes}, but query expects {}.", expected.len()));
+    }
+    for (place, (returned, expected)) in returned.iter().zip(expected).enumerate() {
+        let (returned, expected) = (pgtype::of_field(returned)?, pgtype::of_field(expected)?);
+        if returned.oid != expected.oid {
+            return differ(format!(
+                "Returned type {} at ordinal position {}, but query expects {}.",
+                returned.name(),
+                place + 1,
+                expected.name()
+            ));
+        }
+    }
+    Ok(())
+}

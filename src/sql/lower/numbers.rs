@@ -1,0 +1,189 @@
+//! `generate_series` of constants in FROM: a table whose rows are made batch by batch while they are read, however many
+//! there are. One whose arguments are columns or parameters is a list (`series`).
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Column, Result as PlanResult, ScalarValue, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::logical_plan::{SubqueryAlias, TableScanBuilder};
+use datafusion::logical_expr::{Expr as Lowered, LogicalPlan, TableType};
+use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties,
+};
+
+use super::function::environment;
+use super::{Flow, Lower};
+use crate::error::Result;
+use crate::pgtype::{self, Ty};
+use crate::sql::expr::Kind;
+use crate::sql::functions::series::Series;
+use crate::sql::image::Proc;
+use crate::sql::kernel::{Arg, Call};
+use crate::sql::query::FunctionCall;
+
+/// A series with its arguments.
+#[derive(Clone, Debug)]
+pub(crate) struct SeriesTable {
+    proc: &'static Proc,
+    arguments: Vec<ScalarValue>,
+    types: Vec<Ty>,
+    ty: Ty,
+    schema: SchemaRef,
+}
+
+impl<'a> Lower<'a> {
+    /// The call as a table; `None` where it is none of that kind.
+    pub(super) fn streamed(&mut self, call: &'a FunctionCall) -> Result<Option<Flow>> {
+        let Kind::Call(series) = &call.expr.kind else { return Ok(None) };
+        let [column] = call.columns.as_slice() else { return Ok(None) };
+        if !Series::is(&series.proc.source) {
+            return Ok(None);
+        }
+        let mut nothing = Flow::new(super::relation::one_row());
+        let mut arguments = vec![];
+        for argument in self.exprs(&mut nothing, &series.arguments)? {
+            let Lowered::Literal(value, _) = argument else { return Ok(None) };
+            arguments.push(value);
+        }
+        let field = pgtype::field(&self.fresh_column(column.id), column.ty, column.data_type.clone());
+        let table = SeriesTable {
+            proc: series.proc,
+            arguments,
+            types: series.arguments.iter().map(|a| a.ty).collect(),
+            ty: column.ty,
+            schema: Arc::new(Schema::new(vec![field])),
+        };
+        let name = TableReference::bare(self.fresh(series.proc.name));
+        let scan = TableScanBuilder::new(name.clone(), provider_as_source(Arc::new(table))).build()?;
+        let scan = Arc::new(LogicalPlan::TableScan(scan));
+        let mut flow = Flow::new(LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(scan, name)?));
+        let found: Option<Column> = flow.plan.schema().columns().pop();
+        flow.columns.extend(found.map(|found| (column.id, found)));
+        Ok(Some(flow))
+    }
+}
+
+impl SeriesTable {
+    fn field(&self) -> FieldRef {
+        self.schema.fields().first().cloned().unwrap_or_else(|| Arc::new(Field::new("", self.ty_arrow(), true)))
+    }
+
+    fn ty_arrow(&self) -> arrow::datatypes::DataType {
+        pgtype::arrow(self.ty.oid).unwrap_or(arrow::datatypes::DataType::Null)
+    }
+
+    fn start(&self, context: &TaskContext) -> Result<Option<Series>> {
+        let args = self.arguments.iter().map(|value| Ok(Arg::constant(value.to_array()?)));
+        let (args, field) = (args.collect::<Result<Vec<_>>>()?, self.field());
+        let env = environment(context.session_config().options());
+        let call = Call { args: &args, types: &self.types, rows: 1, result: field.as_ref(), result_type: self.ty, env };
+        Series::of(&self.proc.source, &call, 0)
+    }
+}
+
+#[async_trait]
+impl TableProvider for SeriesTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Lowered],
+        _: Option<usize>,
+    ) -> PlanResult<Arc<dyn ExecutionPlan>> {
+        // a query that counts rows asks for no column
+        let counted = projection.is_some_and(Vec::is_empty);
+        let schema = if counted { Arc::new(Schema::empty()) } else { self.schema() };
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(&schema)),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Ok(Arc::new(SeriesExec { table: self.clone(), schema, properties: Arc::new(properties) }))
+    }
+}
+
+/// The rows of a [`SeriesTable`]; with an empty schema their number alone.
+#[derive(Debug)]
+pub(crate) struct SeriesExec {
+    table: SeriesTable,
+    schema: SchemaRef,
+    properties: Arc<PlanProperties>,
+}
+
+impl DisplayAs for SeriesExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let arguments: Vec<String> = self.table.arguments.iter().map(ToString::to_string).collect();
+        write!(f, "SeriesExec: {}({})", self.table.proc.name, arguments.join(", "))
+    }
+}
+
+impl ExecutionPlan for SeriesExec {
+    fn name(&self) -> &'static str {
+        "SeriesExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> PlanResult<TreeNodeRecursion>,
+    ) -> PlanResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> PlanResult<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> PlanResult<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, _: usize, context: Arc<TaskContext>) -> PlanResult<SendableRecordBatchStream> {
+        let rows = context.session_config().batch_size();
+        let mut series = self.table.start(&context)?;
+        let (field, schema) = (self.table.field(), Arc::clone(&self.schema));
+        let next = move || -> PlanResult<Option<RecordBatch>> {
+            let Some(series) = &mut series else { return Ok(None) };
+            let env = environment(context.session_config().options());
+            let Some(values) = series.batch(rows, field.data_type(), env)? else { return Ok(None) };
+            let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(values.len()));
+            let columns = if schema.fields().is_empty() { vec![] } else { vec![values] };
+            Ok(Some(RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?))
+        };
+        let batches = futures::stream::iter(std::iter::from_fn({
+            let mut next = next;
+            move || next().transpose()
+        }));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches)))
+    }
+}
