@@ -2,9 +2,8 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
-use datafusion::functions::{core, string, unicode};
 use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::{Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Like, Operator, ScalarUDF};
+use datafusion::logical_expr::{Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Like, Operator};
 
 use crate::sql::lower;
 
@@ -38,29 +37,9 @@ pub(super) fn infallible(expr: &Expr, schema: &DFSchema) -> bool {
             let from = expr.get_type(schema);
             from.is_ok_and(|from| holds_all(field.data_type(), &from)) && again(expr)
         }
-        Expr::ScalarFunction(call) => {
-            (lower::is_total(&call.func) || is_total(&call.func)) && call.args.iter().all(again)
-        }
+        Expr::ScalarFunction(call) => lower::is_total(&call.func) && call.args.iter().all(again),
         _ => false,
     }
-}
-
-/// Functions of the engine's own, of plans that the older planner makes.
-fn is_total(function: &ScalarUDF) -> bool {
-    let known = [
-        string::lower(),
-        string::upper(),
-        unicode::character_length(),
-        string::octet_length(),
-        string::btrim(),
-        string::ltrim(),
-        string::rtrim(),
-        string::starts_with(),
-        string::concat(),
-        core::coalesce(),
-        core::nullif(),
-    ];
-    known.iter().any(|known| **known == *function)
 }
 
 fn compares(op: Operator) -> bool {

@@ -112,7 +112,8 @@ impl Settler<'_> {
                 (left, self.settle(Operand::Attribute(name, kind), &native, right_at)?)
             }
         };
-        let words = (left.ty.name(), right.ty.name());
+        let word = |e: &Expr| Kept::of(e.ty, e.data_type.clone()).word();
+        let words = (word(&left), word(&right));
         let unlike = || Mistake::new(left_at, format!("this compares {} with {}", words.0, words.1));
         self.total_pair(name, left, right).ok_or_else(unlike)
     }
