@@ -2,8 +2,8 @@
 //! schemas to learn the body's columns. A user's CTE never answers for a name in one.
 
 use super::deep::on_big_stack;
-use super::resolver::{Reached, Resolver, Rights};
 use super::language::{self, Understood};
+use super::resolver::{Reached, Resolver, Rights};
 use super::{limits, statement};
 use crate::catalog::Catalog;
 use crate::catalog::build::Planned;

@@ -88,7 +88,7 @@ fn check_barrier(above: &BarrierExec) -> Result<()> {
 fn is_constant(leaf: &dyn ExecutionPlan) -> bool {
     match leaf.name() {
         "PlaceholderRowExec" | "EmptyExec" | "WorkTableExec" => true,
-        "SeriesExec" => leaf.is::<crate::sql::lower::SeriesExec>(),
+        "SeriesExec" => (leaf as &dyn Any).is::<crate::sql::lower::SeriesExec>(),
         "DataSourceExec" => leaf
             .downcast_ref::<DataSourceExec>()
             .is_some_and(|d| (d.data_source().as_ref() as &dyn Any).is::<MemorySourceConfig>()),

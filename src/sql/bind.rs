@@ -33,6 +33,7 @@ use super::resolve::Context;
 use crate::error::{Error, Result};
 use crate::pgtype::Ty;
 
+pub(crate) use from::canonical;
 use scope::Scope;
 
 /// From where a query's tables come.

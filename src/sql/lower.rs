@@ -28,11 +28,11 @@ mod window;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use datafusion::common::Column;
 use datafusion::common::metadata::FieldMetadata;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
+use datafusion::common::{Column, DFSchema};
+use datafusion::logical_expr::{EmptyRelation, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 
-pub(crate) use function::{follows_settings, is_leakproof, is_total};
+pub(crate) use function::{follows_settings, is_key, is_leakproof, is_total};
 pub(crate) use numbers::{SeriesExec, SeriesTable};
 pub(crate) use special::computed_inside;
 #[cfg(test)]
@@ -51,15 +51,7 @@ pub(crate) type SessionFunctions<'a> = dyn Fn(&Proc) -> Option<Arc<ScalarUDF>> +
 /// The plan of `query`. Its columns stand in the order of `query.columns` under names of no meaning, each with the metadata
 /// by which its type is known.
 pub(crate) fn lower(query: &Query, functions: &SessionFunctions<'_>) -> Result<LogicalPlan> {
-    let mut lower = Lower {
-        functions,
-        ctes: HashMap::new(),
-        recursive: HashMap::new(),
-        outer: vec![],
-        reached: vec![],
-        names: HashSet::new(),
-        theirs: HashSet::new(),
-    };
+    let mut lower = Lower::new(functions);
     let mut flow = lower.query(query)?;
     flow.plan = guard::one_row_stays(flow.plan)?;
     let columns = query.columns.iter().map(|column| {
@@ -70,6 +62,16 @@ pub(crate) fn lower(query: &Query, functions: &SessionFunctions<'_>) -> Result<L
     let same = columns.len() == flow.plan.schema().fields().len()
         && columns.iter().zip(flow.plan.schema().columns()).all(|(e, c)| *e == Expr::Column(c));
     Ok(if same { flow.plan } else { LogicalPlanBuilder::from(flow.plan).project(columns)?.build()? })
+}
+
+/// An expression over the columns of one table, which keep their names. It holds no query, no aggregate, no set.
+pub(crate) fn alone(expr: &Typed, columns: &[query::Column]) -> Result<Expr> {
+    let fields = columns.iter().map(|c| pgtype::field(&c.name, c.ty, c.data_type.clone()));
+    let schema = DFSchema::from_unqualified_fields(fields.collect(), HashMap::new())?;
+    let rows = EmptyRelation { produce_one_row: false, schema: Arc::new(schema) };
+    let mut flow = Flow::new(LogicalPlan::EmptyRelation(rows));
+    flow.columns = columns.iter().map(|c| (c.id, Column::new_unqualified(&c.name))).collect();
+    Lower::new(&|_| None).expr(&mut flow, expr)
 }
 
 /// The column with its type's metadata, under the name it has.
@@ -139,6 +141,18 @@ struct Lower<'a> {
 }
 
 impl<'a> Lower<'a> {
+    fn new(functions: &'a SessionFunctions<'a>) -> Self {
+        Self {
+            functions,
+            ctes: HashMap::new(),
+            recursive: HashMap::new(),
+            outer: vec![],
+            reached: vec![],
+            names: HashSet::new(),
+            theirs: HashSet::new(),
+        }
+    }
+
     /// A name that nothing else in the plan has.
     fn fresh(&mut self, wanted: &str) -> String {
         let mut name = wanted.to_owned();

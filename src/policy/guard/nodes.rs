@@ -65,11 +65,16 @@ fn hides_a_plan(expr: &Expr) -> bool {
 
 /// The work table of a recursive CTE and generate_series: what the planner itself makes.
 pub(super) fn is_planner_made(scan: &TableScan) -> bool {
-    scan.source.downcast_ref::<DefaultTableSource>().is_some_and(|source| {
-        let provider = source.table_provider.as_ref();
-        provider.is::<datafusion::datasource::cte_worktable::CteWorkTable>()
-            || provider.is::<crate::sql::lower::SeriesTable>()
-    })
+    let work_table = scan
+        .source
+        .downcast_ref::<DefaultTableSource>()
+        .is_some_and(|source| source.table_provider.is::<datafusion::datasource::cte_worktable::CteWorkTable>());
+    work_table || is_series(scan)
+}
+
+fn is_series(scan: &TableScan) -> bool {
+    let source = scan.source.downcast_ref::<DefaultTableSource>();
+    source.is_some_and(|source| source.table_provider.is::<lower::SeriesTable>())
 }
 
 pub(super) fn count_sealed(plan: &LogicalPlan) -> Result<usize> {
@@ -104,13 +109,15 @@ fn body_of(node: &LogicalPlan) -> Option<&LogicalPlan> {
     Some(provider.downcast_ref::<Opened>()?.raw.downcast_ref::<BodyTable>()?.plan())
 }
 
-/// VALUES, or a row of constants.
+/// VALUES, a row of constants, or what a set-returning function makes.
 pub(super) fn has_rows_of_its_own(body: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     each_node(body, &mut |node| {
         found |= match node {
             LogicalPlan::Values(_) => true,
             LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
+            LogicalPlan::Unnest(_) => true,
+            LogicalPlan::TableScan(scan) => is_series(scan),
             _ => false,
         };
     })?;

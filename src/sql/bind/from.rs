@@ -488,7 +488,7 @@ fn bound(relation: Relation, alias: String, schema: Option<String>, columns: Vec
 }
 
 /// How a column of a source lies in expressions.
-fn canonical(data_type: &DataType) -> DataType {
+pub(crate) fn canonical(data_type: &DataType) -> DataType {
     match data_type {
         DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) | DataType::Null => DataType::Utf8,
         DataType::LargeBinary | DataType::BinaryView => DataType::Binary,

@@ -168,6 +168,11 @@ pub(crate) fn is_leakproof(udf: &ScalarUDF) -> bool {
     of_udf(udf).is_some_and(|f| f.total && image::proc(f.oid).is_none_or(|proc| proc.leakproof))
 }
 
+/// A key of comparison, which is no function of PostgreSQL's.
+pub(crate) fn is_key(udf: &ScalarUDF) -> bool {
+    of_udf(udf).is_some_and(|f| f.name.starts_with("key/"))
+}
+
 /// All that tells it from another, the same each time: the metadata of a field has no order.
 impl std::fmt::Debug for KernelFunction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
