@@ -265,7 +265,6 @@ const DIFFERENT: &[&str] = &[
     "SELECT sum(id) OVER (ORDER BY id RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) FROM shop.sales",
     "SELECT sum(id) OVER (ORDER BY id GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM shop.sales",
     "SELECT first_value(id) OVER (ORDER BY id) FROM shop.sales",
-    "SELECT first_value(id) IGNORE NULLS OVER (ORDER BY id) FROM shop.sales",
     "SELECT lag(id, 1) OVER (ORDER BY id) FROM shop.sales",
     "SELECT lag(id, 2) OVER (ORDER BY id) FROM shop.sales",
     // subqueries
