@@ -14,6 +14,7 @@ mod numbers;
 mod order;
 mod push;
 mod relation;
+mod rules;
 mod select;
 mod semi;
 mod series;
@@ -34,6 +35,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuil
 
 pub(crate) use function::{follows_settings, is_leakproof, is_total};
 pub(crate) use numbers::{SeriesExec, SeriesTable};
+pub(crate) use rules::rules;
 pub(crate) use special::computed_inside;
 #[cfg(test)]
 pub(crate) use special::computing_inside;
@@ -60,6 +62,9 @@ pub(crate) fn lower(query: &Query, functions: &SessionFunctions<'_>) -> Result<L
         names: HashSet::new(),
         theirs: HashSet::new(),
     };
+    query.tables(&mut |source| {
+        lower.theirs.extend(source.table.schema().fields().iter().map(|field| field.name().clone()));
+    });
     let mut flow = lower.query(query)?;
     flow.plan = guard::one_row_stays(flow.plan)?;
     let columns = query.columns.iter().map(|column| {
