@@ -60,6 +60,7 @@ pub(crate) fn lower(query: &Query, functions: &SessionFunctions<'_>) -> Result<L
         outer: vec![],
         reached: vec![],
         names: HashSet::new(),
+        numbers: HashMap::new(),
         theirs: HashSet::new(),
     };
     query.tables(&mut |source| {
@@ -139,6 +140,8 @@ struct Lower<'a> {
     reached: Vec<Expr>,
     /// Every qualifier and column name given so far.
     names: HashSet<String>,
+    /// The last number that made a name of this one.
+    numbers: HashMap<String, usize>,
     /// Names of tables' own columns, which no given one may be.
     theirs: HashSet<String>,
 }
@@ -147,11 +150,12 @@ impl<'a> Lower<'a> {
     /// A name that nothing else in the plan has.
     fn fresh(&mut self, wanted: &str) -> String {
         let mut name = wanted.to_owned();
-        let mut n = 1;
-        while self.theirs.contains(&name) || !self.names.insert(name.clone()) {
-            n += 1;
+        while self.theirs.contains(&name) || self.names.contains(&name) {
+            let n = self.numbers.entry(wanted.to_owned()).or_insert(1);
+            *n += 1;
             name = format!("{wanted}_{n}");
         }
+        self.names.insert(name.clone());
         name
     }
 

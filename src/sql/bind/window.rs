@@ -77,7 +77,11 @@ impl Binder<'_> {
             window_name: None,
             partition_by: base.partition_by,
             // what a frame leaves out stands at the end
-            order_by: if keys.is_empty() { [base.order_by, spec.order_by.clone()].concat() } else { spec.order_by.clone() },
+            order_by: if keys.is_empty() {
+                [base.order_by, spec.order_by.clone()].concat()
+            } else {
+                spec.order_by.clone()
+            },
             window_frame: spec.window_frame.clone(),
         })
     }

@@ -110,8 +110,7 @@ impl SeriesTable {
         });
         let (args, field) = (args.collect::<Result<Vec<_>>>()?, self.field());
         let env = environment(context.session_config().options());
-        let call =
-            Call { args: &args, types: &self.types, rows: 1, result: field.as_ref(), result_type: self.ty, env };
+        let call = Call { args: &args, types: &self.types, rows: 1, result: field.as_ref(), result_type: self.ty, env };
         Series::of(&self.proc.source, &call, 0)
     }
 }
