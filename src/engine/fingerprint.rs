@@ -245,6 +245,8 @@ impl Writer<'_> {
             }
             Leaf::Series(series) => {
                 self.ink.word("series");
+                // one that reads the clock has no key
+                self.exprs(series.arguments())?;
                 self.ink.debug(series);
                 Some(())
             }

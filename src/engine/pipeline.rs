@@ -191,7 +191,7 @@ async fn substitute(shared: &Shared, key: Option<Key>) -> Option<Found> {
 async fn optimize(state: &mut SessionState, guarded: &Guarded, stop: &Stop) -> Result<Arc<dyn ExecutionPlan>> {
     let plan = guarded.plan().clone();
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
-    let rules = checkpoints::between(&state.optimizer().rules, stop);
+    let rules = checkpoints::between(&crate::sql::lower::rules(&state.optimizer().rules), stop);
     let plan = plan.and_then(|plan| Optimizer::with_rules(rules).optimize(plan, state, |_, _| {}));
     let plan = plan.map_err(Error::behind_guard)?;
     stop.check()?;

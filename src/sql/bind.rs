@@ -62,6 +62,8 @@ pub(crate) struct Binder<'a> {
     relations: &'a dyn Relations,
     cx: Context<'a>,
     text: &'a str,
+    lines: Vec<Line>,
+    ascii: bool,
     columns: Cell<usize>,
     ctes: Cell<usize>,
     levels: Cell<usize>,
@@ -70,7 +72,16 @@ pub(crate) struct Binder<'a> {
 impl<'a> Binder<'a> {
     /// `text` is what `query` was parsed from; positions in errors count its characters.
     pub(crate) fn new(relations: &'a dyn Relations, cx: Context<'a>, text: &'a str) -> Self {
-        Self { relations, cx, text, columns: Cell::new(0), ctes: Cell::new(0), levels: Cell::new(0) }
+        Self {
+            relations,
+            cx,
+            text,
+            lines: lines(text),
+            ascii: text.is_ascii(),
+            columns: Cell::new(0),
+            ctes: Cell::new(0),
+            levels: Cell::new(0),
+        }
     }
 
     /// A whole query. Untyped literals among its columns become text.
@@ -117,22 +128,44 @@ impl<'a> Binder<'a> {
     }
 
     fn position(&self, at: Location) -> Option<usize> {
-        if at.line == 0 || self.text.is_empty() {
-            return None;
-        }
-        let before: usize =
-            self.text.split_inclusive('\n').take((at.line - 1) as usize).map(|line| line.chars().count()).sum();
-        Some(before + at.column as usize)
+        let line = usize::try_from(at.line).ok()?.checked_sub(1)?;
+        let before = self.lines.get(line).filter(|_| !self.text.is_empty())?;
+        Some(before.characters + usize::try_from(at.column).ok()?)
     }
 
     /// Where the operator after an operand stands: the first character behind it that is no blank.
     fn after(&self, operand: &impl ast::Spanned) -> usize {
-        let Some(end) = self.position(operand.span().end) else { return 0 };
+        let place = operand.span().end;
+        let Some(end) = self.position(place) else { return 0 };
+        let line = usize::try_from(place.line).ok().and_then(|line| self.lines.get(line.checked_sub(1)?));
+        let Some(rest) = line.and_then(|line| self.text.get(line.bytes..)) else { return end };
         // the end of a span is one past its last character
-        let rest = self.text.chars().skip(end.saturating_sub(1));
-        let blanks = rest.take_while(|c| c.is_whitespace() || *c == ')').count();
-        end + blanks
+        let column = usize::try_from(place.column).unwrap_or(usize::MAX).saturating_sub(1);
+        let rest = match self.ascii {
+            true => rest.get(column..).unwrap_or_default(),
+            false => rest.char_indices().nth(column).map_or("", |(at, _)| &rest[at..]),
+        };
+        end + rest.chars().take_while(|c| c.is_whitespace() || *c == ')').count()
     }
+}
+
+/// Where a line of the text starts.
+struct Line {
+    bytes: usize,
+    characters: usize,
+}
+
+fn lines(text: &str) -> Vec<Line> {
+    let mut all = vec![Line { bytes: 0, characters: 0 }];
+    let (mut bytes, mut characters) = (0, 0);
+    for line in text.split_inclusive('\n') {
+        bytes += line.len();
+        characters += line.chars().count();
+        if line.ends_with('\n') {
+            all.push(Line { bytes, characters });
+        }
+    }
+    all
 }
 
 impl Column {

@@ -84,8 +84,9 @@ pub(crate) fn key(type_oid: u32, data_type: &DataType) -> Option<(&'static str, 
     Some(match type_oid {
         // a Decimal compares as it is
         oid::NUMERIC if *data_type == DataType::Binary => ("key/numeric", DataType::Binary),
-        // a negative zero is zero, and one NaN like another
-        oid::FLOAT4 | oid::FLOAT8 => ("key/float", data_type.clone()),
+        // integers in the order of the floats: a negative zero is zero, and one NaN like another
+        oid::FLOAT4 => ("key/float4", DataType::Int32),
+        oid::FLOAT8 => ("key/float8", DataType::Int64),
         oid::BPCHAR => ("key/bpchar", DataType::Utf8),
         oid::INTERVAL => ("key/interval", DataType::Decimal128(38, 0)),
         oid::TIMETZ => ("key/timetz", DataType::Binary),

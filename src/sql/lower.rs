@@ -14,6 +14,7 @@ mod numbers;
 mod order;
 mod push;
 mod relation;
+mod rules;
 mod select;
 mod semi;
 mod series;
@@ -34,6 +35,7 @@ use datafusion::logical_expr::{EmptyRelation, Expr, ExprSchemable, LogicalPlan, 
 
 pub(crate) use function::{follows_settings, is_key, is_leakproof, is_total};
 pub(crate) use numbers::{SeriesExec, SeriesTable};
+pub(crate) use rules::rules;
 pub(crate) use special::computed_inside;
 #[cfg(test)]
 pub(crate) use special::computing_inside;
@@ -52,6 +54,9 @@ pub(crate) type SessionFunctions<'a> = dyn Fn(&Proc) -> Option<Arc<ScalarUDF>> +
 /// by which its type is known.
 pub(crate) fn lower(query: &Query, functions: &SessionFunctions<'_>) -> Result<LogicalPlan> {
     let mut lower = Lower::new(functions);
+    query.tables(&mut |source| {
+        lower.theirs.extend(source.table.schema().fields().iter().map(|field| field.name().clone()));
+    });
     let mut flow = lower.query(query)?;
     flow.plan = guard::one_row_stays(flow.plan)?;
     let columns = query.columns.iter().map(|column| {
@@ -136,6 +141,8 @@ struct Lower<'a> {
     reached: Vec<Expr>,
     /// Every qualifier and column name given so far.
     names: HashSet<String>,
+    /// The last number that made a name of this one.
+    numbers: HashMap<String, usize>,
     /// Names of tables' own columns, which no given one may be.
     theirs: HashSet<String>,
 }
@@ -149,6 +156,7 @@ impl<'a> Lower<'a> {
             outer: vec![],
             reached: vec![],
             names: HashSet::new(),
+            numbers: HashMap::new(),
             theirs: HashSet::new(),
         }
     }
@@ -156,11 +164,12 @@ impl<'a> Lower<'a> {
     /// A name that nothing else in the plan has.
     fn fresh(&mut self, wanted: &str) -> String {
         let mut name = wanted.to_owned();
-        let mut n = 1;
-        while self.theirs.contains(&name) || !self.names.insert(name.clone()) {
-            n += 1;
+        while self.theirs.contains(&name) || self.names.contains(&name) {
+            let n = self.numbers.entry(wanted.to_owned()).or_insert(1);
+            *n += 1;
             name = format!("{wanted}_{n}");
         }
+        self.names.insert(name.clone());
         name
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::TableSource;
 
-use super::expr::{ColumnId, Expr, Sort};
+use super::expr::{ColumnId, Expr, Kind, Sort};
 use super::image::Proc;
 use crate::pgtype::Ty;
 
@@ -26,51 +26,81 @@ pub(crate) struct Query {
     pub(crate) columns: Vec<Column>,
 }
 
+/// What stands in a query, in the queries of its FROM, its WITH and its set operations too.
+enum Part<'q> {
+    Expr(&'q Expr),
+    Table(&'q SourceOf),
+}
+
 impl Query {
-    /// Every expression that stands in it, in the queries of its FROM, its WITH and its set operations too; not those inside
-    /// subqueries of expressions.
+    /// Every expression in it; not those inside subqueries of expressions.
     pub(crate) fn expressions(&self) -> Vec<&Expr> {
-        let mut all: Vec<&Expr> = vec![];
-        self.gather(&mut all);
+        let mut all = vec![];
+        self.each(&mut |part| {
+            if let Part::Expr(expr) = part {
+                all.push(expr);
+            }
+        });
         all
     }
 
-    fn gather<'q>(&'q self, all: &mut Vec<&'q Expr>) {
+    /// Every table that it reads, in subqueries of expressions too.
+    pub(crate) fn tables<'q>(&'q self, found: &mut dyn FnMut(&'q SourceOf)) {
+        self.each(&mut |part| match part {
+            Part::Table(source) => found(source),
+            Part::Expr(expr) => expr.visit(&mut |e| {
+                // what stands in the subquery of a subquery is visited with it
+                if let Kind::Subquery { query, .. } = &e.kind {
+                    query.each(&mut |part| {
+                        if let Part::Table(source) = part {
+                            found(source);
+                        }
+                    });
+                }
+            }),
+        });
+    }
+
+    fn each<'q>(&'q self, visit: &mut dyn FnMut(Part<'q>)) {
         for cte in &self.ctes {
-            cte.query.gather(all);
+            cte.query.each(visit);
             if let Some(recursive) = &cte.recursive {
-                recursive.step.gather(all);
+                recursive.step.each(visit);
             }
         }
         match &self.body {
             Body::Select(select) => {
                 if let Some(from) = &select.from {
-                    from.gather(all);
+                    from.each(visit);
                 }
-                all.extend(select.filter.iter().chain(&select.having));
-                all.extend(select.groups.iter().flat_map(|groups| &groups.by));
-                all.extend(select.targets.iter().map(|target| &target.expr));
+                let groups = select.groups.iter().flat_map(|groups| &groups.by);
+                let targets = select.targets.iter().map(|target| &target.expr);
+                let all = select.filter.iter().chain(&select.having).chain(groups).chain(targets);
+                all.for_each(|expr| visit(Part::Expr(expr)));
             }
-            Body::Values { rows, .. } => all.extend(rows.iter().flatten()),
+            Body::Values { rows, .. } => rows.iter().flatten().for_each(|expr| visit(Part::Expr(expr))),
             Body::SetOperation { left, right, .. } => {
-                left.gather(all);
-                right.gather(all);
+                left.each(visit);
+                right.each(visit);
             }
         }
-        all.extend(self.order.iter().map(|sort| &sort.by).chain(&self.offset).chain(&self.limit));
+        let last = self.order.iter().map(|sort| &sort.by).chain(&self.offset).chain(&self.limit);
+        last.for_each(|expr| visit(Part::Expr(expr)));
     }
 }
 
 impl Relation {
-    fn gather<'q>(&'q self, all: &mut Vec<&'q Expr>) {
+    fn each<'q>(&'q self, visit: &mut dyn FnMut(Part<'q>)) {
         match self {
-            Self::Table { .. } | Self::Cte { .. } => {}
-            Self::Subquery { query, .. } => query.gather(all),
-            Self::Functions { calls, .. } => all.extend(calls.iter().map(|call| &call.expr)),
+            Self::Table { source, .. } => visit(Part::Table(source)),
+            Self::Cte { .. } => {}
+            Self::Subquery { query, .. } => query.each(visit),
+            Self::Functions { calls, .. } => calls.iter().for_each(|call| visit(Part::Expr(&call.expr))),
             Self::Join(join) => {
-                join.left.gather(all);
-                join.right.gather(all);
-                all.extend(join.on.iter().chain(join.merged.iter().map(|(_, expr)| expr)));
+                join.left.each(visit);
+                join.right.each(visit);
+                let all = join.on.iter().chain(join.merged.iter().map(|(_, expr)| expr));
+                all.for_each(|expr| visit(Part::Expr(expr)));
             }
         }
     }

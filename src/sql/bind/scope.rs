@@ -11,7 +11,7 @@ use super::name::folded;
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{Ty, oid};
 use crate::sql::expr::{Expr, Kind as Node};
-use crate::sql::query::{Column, CteId, LevelId};
+use crate::sql::query::{Column, CteId, LevelId, Query};
 
 /// Where an expression stands; messages name it (`ParseExprKindName`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +94,8 @@ pub(super) struct Scope<'s> {
     pub(super) level: Option<LevelId>,
     /// An aggregate of this level was met.
     pub(super) aggregates: Cell<bool>,
+    /// Those in expressions of this level, as they were written.
+    pub(super) subqueries: RefCell<Vec<(ast::Query, Query)>>,
     /// WINDOW w AS (…).
     pub(super) windows: RefCell<Vec<(String, ast::WindowSpec)>>,
 }
@@ -107,6 +109,7 @@ impl<'s> Scope<'s> {
             place: Cell::new(Place::Select),
             level: None,
             aggregates: Cell::new(false),
+            subqueries: RefCell::default(),
             windows: RefCell::default(),
         }
     }

@@ -13,8 +13,16 @@ use crate::sql::query::Query;
 use crate::sql::resolve::operator;
 
 impl Binder<'_> {
+    /// One that is written twice at a level is one and the same, so that GROUP BY, DISTINCT ON and ORDER BY find it in the
+    /// select list.
     fn sub(&self, query: &ast::Query, scope: &Scope<'_>) -> Result<Query> {
-        self.query(query, &Scope::inside(scope), true)
+        let bound = self.query(query, &Scope::inside(scope), true)?;
+        let mut known = scope.subqueries.borrow_mut();
+        if let Some((_, same)) = known.iter().find(|(ast, _)| ast == query) {
+            return Ok(same.clone());
+        }
+        known.push((query.clone(), bound.clone()));
+        Ok(bound)
     }
 
     pub(super) fn scalar_subquery(&self, query: &ast::Query, at: usize, scope: &Scope<'_>) -> Result<Expr> {

@@ -1,5 +1,5 @@
-//! `generate_series` of constants in FROM: a table whose rows are made batch by batch while they are read, however many
-//! there are. One whose arguments are columns or parameters is a list (`series`).
+//! `generate_series` in FROM of what is the same for every row: a table whose rows are made batch by batch while they are
+//! read, however many there are. One whose arguments are columns, parameters or subqueries is a list (`series`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,13 +8,14 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Column, Result as PlanResult, ScalarValue, TableReference};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, Result as PlanResult, TableReference};
 use datafusion::datasource::provider_as_source;
+use datafusion::execution::context::ExecutionProps;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::logical_plan::{SubqueryAlias, TableScanBuilder};
 use datafusion::logical_expr::{Expr as Lowered, LogicalPlan, TableType};
-use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_expr::{EquivalenceProperties, create_physical_expr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -35,7 +36,8 @@ use crate::sql::query::FunctionCall;
 #[derive(Clone, Debug)]
 pub(crate) struct SeriesTable {
     proc: &'static Proc,
-    arguments: Vec<ScalarValue>,
+    /// They read no column, and are computed when the table is read.
+    arguments: Vec<Lowered>,
     types: Vec<Ty>,
     ty: Ty,
     schema: SchemaRef,
@@ -52,8 +54,19 @@ impl<'a> Lower<'a> {
         let mut nothing = Flow::new(super::relation::one_row());
         let mut arguments = vec![];
         for argument in self.exprs(&mut nothing, &series.arguments)? {
-            let Lowered::Literal(value, _) = argument else { return Ok(None) };
-            arguments.push(value);
+            let reads = |e: &Lowered| {
+                Ok(matches!(
+                    e,
+                    Lowered::Column(_)
+                        | Lowered::OuterReferenceColumn(..)
+                        | Lowered::Placeholder(_)
+                        | Lowered::ScalarSubquery(_)
+                ))
+            };
+            if argument.exists(reads)? || argument.is_volatile() {
+                return Ok(None);
+            }
+            arguments.push(argument);
         }
         let field = pgtype::field(&self.fresh_column(column.id), column.ty, column.data_type.clone());
         let table = SeriesTable {
@@ -74,6 +87,10 @@ impl<'a> Lower<'a> {
 }
 
 impl SeriesTable {
+    pub(crate) fn arguments(&self) -> &[Lowered] {
+        &self.arguments
+    }
+
     fn field(&self) -> FieldRef {
         self.schema.fields().first().cloned().unwrap_or_else(|| Arc::new(Field::new("", self.ty_arrow(), true)))
     }
@@ -83,7 +100,14 @@ impl SeriesTable {
     }
 
     fn start(&self, context: &TaskContext) -> Result<Option<Series>> {
-        let args = self.arguments.iter().map(|value| Ok(Arg::constant(value.to_array()?)));
+        let mut props = ExecutionProps::new();
+        props.config_options = Some(Arc::clone(context.session_config().options()));
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(1));
+        let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)?;
+        let args = self.arguments.iter().map(|argument| {
+            let expr = create_physical_expr(argument, &DFSchema::empty(), &props, &Default::default())?;
+            Ok(Arg::constant(expr.evaluate(&row)?.into_array(1)?))
+        });
         let (args, field) = (args.collect::<Result<Vec<_>>>()?, self.field());
         let env = environment(context.session_config().options());
         let call = Call { args: &args, types: &self.types, rows: 1, result: field.as_ref(), result_type: self.ty, env };

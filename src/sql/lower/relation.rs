@@ -62,19 +62,13 @@ impl<'a> Lower<'a> {
         let (mut cast, schema) = (vec![], Arc::clone(flow.plan.schema()));
         for (column, (qualifier, field)) in columns.iter().zip(schema.iter()) {
             let found = Column::new(qualifier.cloned(), field.name());
-            let ours = self.names.contains(field.name());
-            self.theirs.insert(field.name().clone());
-            if *field.data_type() == column.data_type && !ours {
+            if *field.data_type() == column.data_type {
                 flow.columns.insert(column.id, found);
                 continue;
             }
-            // a source may keep its texts and times otherwise than expressions do, or call a column as we called one
+            // a source may keep its texts and times otherwise than expressions do
             let name = self.fresh_column(column.id);
-            let value = match *field.data_type() == column.data_type {
-                true => Lowered::Column(found),
-                false => compare::cast_expr(Lowered::Column(found), &column.data_type)?,
-            };
-            cast.push((value, name.clone()));
+            cast.push((compare::cast_expr(Lowered::Column(found), &column.data_type)?, name.clone()));
             flow.columns.insert(column.id, Column::new_unqualified(name));
         }
         self.extend(flow, cast)

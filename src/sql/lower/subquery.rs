@@ -70,9 +70,12 @@ impl<'a> Lower<'a> {
 
     fn scalar(&mut self, flow: &mut Flow, inner: LogicalPlan, value: Column, e: &Expr) -> Result<Lowered> {
         let name = self.fresh("value");
-        if references(&inner)?.is_empty() && (self.reached.is_empty() || single_row(&inner)) {
-            let only = Lowered::Column(value).alias(name);
-            return Ok(uncorrelated(LogicalPlanBuilder::from(inner).project(vec![only])?.build()?));
+        if references(&inner)?.is_empty() {
+            if single_row(&inner) {
+                let only = Lowered::Column(value).alias(name);
+                return Ok(uncorrelated(LogicalPlanBuilder::from(inner).project(vec![only])?.build()?));
+            }
+            return self.first_of_rows(inner, value, e);
         }
         if let Some((aggregate, shown)) = bare_aggregate(&inner, &value) {
             return self.aggregate_of_rows(flow, aggregate, shown);
@@ -86,13 +89,31 @@ impl<'a> Lower<'a> {
             self.join_back(flow, plan, &own, &domain)?;
             return Ok(found);
         }
-        // where no row reaches it, its rows are too many for nobody
         let rows = self.fresh("rows");
         let calls = vec![first_value(Lowered::Column(value)).alias(&name), count_rows().alias(&rows)];
         let plan = aggregated(plan, domain.iter().cloned().map(Lowered::Column).collect(), calls)?;
         self.join_back(flow, plan, &own, &domain)?;
         let rows = Lowered::Column(Column::new_unqualified(rows));
         Ok(Special::call(Op::Single, pgtype::field("single", e.ty, e.data_type.clone()), vec![found, rows]))
+    }
+
+    /// The one row of a subquery that could have more: beside its number of rows, so that they are too many only where a
+    /// row asks.
+    fn first_of_rows(&mut self, inner: LogicalPlan, value: Column, e: &Expr) -> Result<Lowered> {
+        let (name, rows) = (self.fresh("value"), self.fresh("rows"));
+        let item = Lowered::Column(value.clone()).get_type(inner.schema())?;
+        let calls = vec![first_value(Lowered::Column(value)).alias(&name), count_rows().alias(&rows)];
+        let both = LogicalPlanBuilder::from(inner).limit(0, Some(2))?.build()?;
+        let both = aggregated(both, vec![], calls)?;
+        let count = Field::new("rows", DataType::Int64, true);
+        let fields = vec![pgtype::field("value", e.ty, item.clone()), count.clone()];
+        let columns = [name, rows].map(|name| Lowered::Column(Column::new_unqualified(name))).to_vec();
+        let pair = Special::call(Op::Row, Field::new("pair", DataType::Struct(fields.into()), true), columns);
+        let pair = LogicalPlanBuilder::from(both).project(vec![pair.alias(self.fresh("pair"))])?.build()?;
+        let pair = uncorrelated(pair);
+        let value = Special::call(Op::Field(0), pgtype::field("value", e.ty, item), vec![pair.clone()]);
+        let rows = Special::call(Op::Field(1), count, vec![pair]);
+        Ok(Special::call(Op::Single, pgtype::field("single", e.ty, e.data_type.clone()), vec![value, rows]))
     }
 
     /// An aggregate over the rows that belong to each row of `flow`; where there are none it has the value of no rows.

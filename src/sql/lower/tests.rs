@@ -7,6 +7,7 @@ use arrow::array::{Array, AsArray};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
@@ -35,6 +36,18 @@ const TABLES: &[(&str, &str)] = &[
          (NULL, 'w', date '2024-03-01')) v(k, s, day)",
     ),
     ("e", "SELECT 1 AS x WHERE false"),
+    (
+        "p",
+        "SELECT * FROM (VALUES (1, 1, 'a', 'NaN'::float8, 1.5::numeric, timestamp '2024-01-01 10:00', true, interval '1 day'), (2, 1, 'b', '-0', 2, '2024-01-01 11:30', false, '1 mon'), (3, NULL, 'a', '0', 0.25, '2024-01-02', NULL, NULL), (4, 3, NULL, 'Infinity', NULL, NULL, true, '02:00'), (5, 2, 'c', NULL, 'NaN', '2024-02-29 23:59:59.5', false, '-3 days'), (6, 2, 'b', 'NaN', 1.5, '2024-01-01 10:00', true, '1 day'), (7, NULL, NULL, 2.5, -7.125, NULL, NULL, NULL)) v(id, a, c, f, m, ts, ok, iv)",
+    ),
+    (
+        "q",
+        "SELECT * FROM (VALUES (1, 2::int8, 'a', 1::int2, 10.00::numeric(8,2)), (2, 2, 'b', 2, 20.50), (3, NULL, 'c', NULL, 20.50), (4, 1, 'd', 3, NULL), (5, 3, NULL, 2, 0.00), (6, 2, 'a', 1, -1.25), (7, 5, 'b', 7, 10.00), (8, NULL, NULL, NULL, NULL)) v(id, k, c, w, v)",
+    ),
+    (
+        "r",
+        "SELECT * FROM (VALUES (1, NULL::int, 'root'), (2, 1, 'l'), (3, 1, 'r'), (4, 2, 'll'), (5, 2, 'lr'), (6, 3, 'rl'), (7, 6, NULL), (8, 9, 'loop'), (9, 8, 'pool')) v(id, parent, name)",
+    ),
 ];
 
 struct Tables(Vec<(String, Arc<MemTable>)>);
@@ -66,7 +79,10 @@ fn planned(sql: &str, tables: &Tables) -> Result<(LogicalPlan, Query)> {
 fn context() -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(2).with_batch_size(3);
     config.options_mut().extensions.insert(Env::plain());
-    SessionContext::new_with_config(config)
+    config.options_mut().execution.skip_physical_aggregate_schema_check = true;
+    let rules = super::rules(&datafusion::optimizer::Optimizer::new().rules);
+    let state = SessionStateBuilder::new().with_config(config).with_default_features().with_optimizer_rules(rules);
+    SessionContext::new_with_state(state.build())
 }
 
 async fn collected(plan: LogicalPlan) -> Result<Vec<arrow::record_batch::RecordBatch>> {

@@ -1,7 +1,7 @@
 //! Order of floats: NaN equals itself and is the greatest, the zeros are one.
 
 use arrow::array::{ArrayRef, ArrowPrimitiveType};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type};
+use arrow::datatypes::{Float32Type, Float64Type, Int32Type, Int64Type};
 
 use std::cmp::Ordering;
 
@@ -31,14 +31,15 @@ where
     native::two::<A, B, Int32Type>(call, |a, b| order(a.into(), b.into()) as i32)
 }
 
-/// Arrow tells the zeros apart, and one NaN from another.
-fn key(call: &Call<'_>) -> Result<ArrayRef> {
-    match call.result.data_type() {
-        DataType::Float32 => {
-            native::one::<Float32Type, Float32Type>(call, |v| if v.is_nan() { f32::NAN } else { v + 0.0 })
-        }
-        _ => native::one::<Float64Type, Float64Type>(call, |v| if v.is_nan() { f64::NAN } else { v + 0.0 }),
-    }
+/// Bits of a sign and a magnitude as a number in the order of the floats.
+fn key4(value: f32) -> i32 {
+    let bits = if value.is_nan() { f32::NAN } else { value + 0.0 }.to_bits().cast_signed();
+    if bits < 0 { !(bits & i32::MAX) } else { bits }
+}
+
+fn key8(value: f64) -> i64 {
+    let bits = if value.is_nan() { f64::NAN } else { value + 0.0 }.to_bits().cast_signed();
+    if bits < 0 { !(bits & i64::MAX) } else { bits }
 }
 
 macro_rules! six {
@@ -62,7 +63,8 @@ const PARTS: &[&[(&str, Kernel)]] = &[
     six!("float48", Float32Type, Float64Type),
     six!("float84", Float64Type, Float32Type),
     &[
-        ("key/float", key),
+        ("key/float4", |c| native::one::<Float32Type, Int32Type>(c, key4)),
+        ("key/float8", |c| native::one::<Float64Type, Int64Type>(c, key8)),
         ("btfloat4cmp", ordered::<Float32Type, Float32Type>),
         ("btfloat8cmp", ordered::<Float64Type, Float64Type>),
         ("btfloat48cmp", ordered::<Float32Type, Float64Type>),
