@@ -15,7 +15,8 @@ pub(super) fn refuse(query: &Query) -> Result<()> {
             if !q.locks.is_empty() || q.for_clause.is_some() {
                 self.0 = Some("SELECT … FOR");
             }
-            if q.settings.is_some() || q.format_clause.is_some() || !q.pipe_operators.is_empty() {
+            // the settings are SEARCH and CYCLE (`sql::parse::encoding`)
+            if q.format_clause.is_some() || !q.pipe_operators.is_empty() {
                 self.0 = Some("this clause");
             }
             let mut bodies = vec![q.body.as_ref()];
@@ -23,7 +24,7 @@ pub(super) fn refuse(query: &Query) -> Result<()> {
                 match body {
                     SetExpr::Select(select) if select.into.is_some() => self.0 = Some("SELECT INTO"),
                     SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) => {}
-                    // what the tokens did not show to be one: the parser drops its quotes
+                    // the grammar makes a SELECT of it; sqlparser drops its quotes
                     SetExpr::Table(_) => self.0 = Some("TABLE in this place"),
                     SetExpr::SetOperation { left, right, op, set_quantifier } => {
                         // planned as joins, which lose count of equal rows: no answer is better than a wrong one
