@@ -115,7 +115,7 @@ fn environment(settings: &Settings, value_bytes_max: usize) -> Env {
         time_zone: settings.time_zone(),
         date_style: DateStyle { output, order },
         interval_style,
-        extra_float_digits: value("extra_float_digits").parse().unwrap_or(1),
+        extra_float_digits: settings.extra_float_digits(),
         bytea_escape: value("bytea_output") == "escape",
         budget: crate::sql::kernel::Budget { value_bytes_max, memory: None },
         ..Env::plain()

@@ -123,9 +123,12 @@ impl Rows {
         Arc::clone(&self.schema)
     }
 
-    /// The word of the command tag.
-    pub fn tag(&self) -> &str {
-        self.tag
+    /// The command tag once that many rows were sent; SHOW and EXPLAIN do not count theirs.
+    pub fn tag(&self, sent: usize) -> String {
+        match self.tag {
+            "SELECT" => format!("SELECT {sent}"),
+            other => other.to_string(),
+        }
     }
 
     /// The next batch; `None` at the end. After an error there is nothing more.

@@ -96,7 +96,8 @@ impl Session {
 
     /// How values are spelt now.
     pub fn style(&self) -> Style {
-        Style::of(self.settings.time_zone())
+        let extra_float_digits = self.settings.extra_float_digits();
+        Style { extra_float_digits, ..Style::of(self.settings.time_zone()) }
     }
 
     /// ParameterStatus pairs that changed since last asked; the first call gives all.
@@ -356,4 +357,4 @@ impl Session {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -9,6 +9,7 @@ mod deallocate;
 mod discard;
 mod drop;
 mod execute;
+mod explain;
 mod hidden;
 mod insert;
 mod name;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
-use datafusion::sql::sqlparser::ast::{Query as QueryAst, Statement as Ast};
+use datafusion::sql::sqlparser::ast::{DescribeAlias, Query as QueryAst, Statement as Ast};
 
 use super::audit::Record;
 use super::deep::Deep;
@@ -177,6 +178,19 @@ pub(crate) fn admit(statement: Ast) -> Result<Admitted> {
         Ast::Prepare { name, data_types, statement } => prepare::admit(&name, data_types, *statement),
         Ast::Execute { name, parameters, immediate, into, using, .. } => {
             execute::admit(name, parameters, !immediate && into.is_empty() && using.is_empty())
+        }
+        Ast::Explain {
+            describe_alias: DescribeAlias::Explain,
+            analyze,
+            verbose,
+            query_plan,
+            estimate,
+            statement,
+            format,
+            options,
+        } => {
+            let words = explain::Words { analyze, verbose, foreign: query_plan || estimate, format, options };
+            explain::admit(words, *statement)
         }
         Ast::Deallocate { name, .. } => deallocate::admit(&name),
         Ast::Discard { object_type } => discard::admit(&object_type),

@@ -58,6 +58,8 @@ pub struct Style {
     pub time_zone: chrono_tz::Tz,
     pub date_style: DateStyle,
     pub interval_style: IntervalStyle,
+    /// 1 and more: the shortest digits that read back the same.
+    pub extra_float_digits: i32,
     /// What `'now'` means, in microseconds since 1970: when the transaction started.
     pub now: i64,
 }
@@ -67,7 +69,7 @@ impl Style {
     pub fn of(time_zone: chrono_tz::Tz) -> Self {
         let date_style = DateStyle { output: DateOutput::Iso, order: DateOrder::Mdy };
         let now = chrono::Utc::now().timestamp_micros();
-        Self { time_zone, date_style, interval_style: IntervalStyle::Postgres, now }
+        Self { time_zone, date_style, interval_style: IntervalStyle::Postgres, extra_float_digits: 1, now }
     }
 }
 

@@ -59,7 +59,7 @@ fn unprotected(what: &str) -> datafusion::error::DataFusionError {
 }
 
 /// `is::<T>()` of ExecutionPlan follows `downcast_delegate`; the concrete type is asked instead.
-fn barrier(node: &Arc<dyn ExecutionPlan>) -> Option<&BarrierExec> {
+pub(crate) fn barrier(node: &Arc<dyn ExecutionPlan>) -> Option<&BarrierExec> {
     (node.as_ref() as &dyn Any).downcast_ref::<BarrierExec>()
 }
 

@@ -29,7 +29,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 
 use super::expr::{ColumnId, Expr};
-use super::query::{Column, CteId, Query};
+use super::query::{Column, CteId, LevelId, Query};
 use super::resolve::Context;
 use crate::error::{Error, Result};
 use crate::pgtype::Ty;
@@ -64,12 +64,13 @@ pub(crate) struct Binder<'a> {
     text: &'a str,
     columns: Cell<usize>,
     ctes: Cell<usize>,
+    levels: Cell<usize>,
 }
 
 impl<'a> Binder<'a> {
     /// `text` is what `query` was parsed from; positions in errors count its characters.
     pub(crate) fn new(relations: &'a dyn Relations, cx: Context<'a>, text: &'a str) -> Self {
-        Self { relations, cx, text, columns: Cell::new(0), ctes: Cell::new(0) }
+        Self { relations, cx, text, columns: Cell::new(0), ctes: Cell::new(0), levels: Cell::new(0) }
     }
 
     /// A whole query. Untyped literals among its columns become text.
@@ -93,6 +94,12 @@ impl<'a> Binder<'a> {
         let id = self.ctes.get();
         self.ctes.set(id + 1);
         CteId(id)
+    }
+
+    fn level_id(&self) -> LevelId {
+        let id = self.levels.get();
+        self.levels.set(id + 1);
+        LevelId(id)
     }
 
     /// A new column that holds what `expr` gives.

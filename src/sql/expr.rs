@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::common::ScalarValue;
 
 use super::image::{Operator, Proc};
-use super::query::Query;
+use super::query::{LevelId, Query};
 use crate::pgtype::{self, Ty};
 
 /// An expression, its type, and its place in the statement.
@@ -133,6 +133,8 @@ pub(crate) struct Call {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Aggregate {
     pub(crate) proc: &'static Proc,
+    /// The SELECT over whose rows it is computed: the innermost one that its arguments read columns of.
+    pub(crate) level: LevelId,
     /// Direct arguments before WITHIN GROUP first; `count(*)` has none.
     pub(crate) arguments: Vec<Expr>,
     pub(crate) distinct: bool,
@@ -168,7 +170,7 @@ pub(crate) struct Frame {
     pub(crate) exclude: Exclude,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum FrameUnits {
     Rows,
     Range,
@@ -185,7 +187,7 @@ pub(crate) enum Bound {
     UnboundedFollowing,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Exclude {
     NoOthers,
     CurrentRow,
@@ -295,6 +297,19 @@ impl Expr {
                 SubqueryKind::Any { left, .. } => left.iter().collect(),
                 SubqueryKind::Scalar | SubqueryKind::Exists | SubqueryKind::Array => vec![],
             },
+        }
+    }
+
+    /// This, its operands and all that stands inside its subqueries.
+    pub(crate) fn visit<'e>(&'e self, each: &mut dyn FnMut(&'e Expr)) {
+        each(self);
+        for child in self.children() {
+            child.visit(each);
+        }
+        if let Kind::Subquery { query, .. } = &self.kind {
+            for inner in query.expressions() {
+                inner.visit(each);
+            }
         }
     }
 

@@ -84,6 +84,8 @@ pub(crate) fn key(type_oid: u32, data_type: &DataType) -> Option<(&'static str, 
     Some(match type_oid {
         // a Decimal compares as it is
         oid::NUMERIC if *data_type == DataType::Binary => ("key/numeric", DataType::Binary),
+        // a negative zero is zero, and one NaN like another
+        oid::FLOAT4 | oid::FLOAT8 => ("key/float", data_type.clone()),
         oid::BPCHAR => ("key/bpchar", DataType::Utf8),
         oid::INTERVAL => ("key/interval", DataType::Decimal128(38, 0)),
         oid::TIMETZ => ("key/timetz", DataType::Binary),
@@ -109,6 +111,15 @@ pub(crate) fn aggregate_lies_as(call: &super::expr::Aggregate) -> Option<DataTyp
     let set = call.order.iter().map(|sort| &sort.by).filter(|_| is_ordered_set(call.proc));
     let arguments: Vec<_> = call.arguments.iter().chain(set).map(|a| (a.ty, a.data_type.clone())).collect();
     aggregate::lies_as(call.proc, &arguments)
+}
+
+/// As [`lies_as`], for a window function or an aggregate over a window.
+pub(crate) fn window_lies_as(proc: &Proc, arguments: &[super::expr::Expr]) -> Option<DataType> {
+    let arguments: Vec<_> = arguments.iter().map(|a| (a.ty, a.data_type.clone())).collect();
+    match proc.kind {
+        image::Kind::Aggregate => aggregate::lies_as(proc, &arguments),
+        image::Kind::Function | image::Kind::Window | image::Kind::Procedure => window::lies_as(proc, &arguments),
+    }
 }
 
 /// Called with WITHIN GROUP.

@@ -179,6 +179,7 @@ impl Env {
             time_zone: self.time_zone,
             date_style: self.date_style,
             interval_style: self.interval_style,
+            extra_float_digits: self.extra_float_digits,
             now: self.now,
         }
     }

@@ -60,7 +60,8 @@ pub(crate) fn lower(query: &Query, functions: &SessionFunctions<'_>) -> Result<L
         names: HashSet::new(),
         theirs: HashSet::new(),
     };
-    let flow = lower.query(query)?;
+    let mut flow = lower.query(query)?;
+    flow.plan = guard::one_row_stays(flow.plan)?;
     let columns = query.columns.iter().map(|column| {
         let found = Expr::Column(flow.column(column.id)?.clone());
         typed(found, column, &flow)

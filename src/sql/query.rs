@@ -26,6 +26,60 @@ pub(crate) struct Query {
     pub(crate) columns: Vec<Column>,
 }
 
+impl Query {
+    /// Every expression that stands in it, in the queries of its FROM, its WITH and its set operations too; not those inside
+    /// subqueries of expressions.
+    pub(crate) fn expressions(&self) -> Vec<&Expr> {
+        let mut all: Vec<&Expr> = vec![];
+        self.gather(&mut all);
+        all
+    }
+
+    fn gather<'q>(&'q self, all: &mut Vec<&'q Expr>) {
+        for cte in &self.ctes {
+            cte.query.gather(all);
+            if let Some(recursive) = &cte.recursive {
+                recursive.step.gather(all);
+            }
+        }
+        match &self.body {
+            Body::Select(select) => {
+                if let Some(from) = &select.from {
+                    from.gather(all);
+                }
+                all.extend(select.filter.iter().chain(&select.having));
+                all.extend(select.groups.iter().flat_map(|groups| &groups.by));
+                all.extend(select.targets.iter().map(|target| &target.expr));
+            }
+            Body::Values { rows, .. } => all.extend(rows.iter().flatten()),
+            Body::SetOperation { left, right, .. } => {
+                left.gather(all);
+                right.gather(all);
+            }
+        }
+        all.extend(self.order.iter().map(|sort| &sort.by).chain(&self.offset).chain(&self.limit));
+    }
+}
+
+impl Relation {
+    fn gather<'q>(&'q self, all: &mut Vec<&'q Expr>) {
+        match self {
+            Self::Table { .. } | Self::Cte { .. } => {}
+            Self::Subquery { query, .. } => query.gather(all),
+            Self::Functions { calls, .. } => all.extend(calls.iter().map(|call| &call.expr)),
+            Self::Join(join) => {
+                join.left.gather(all);
+                join.right.gather(all);
+                all.extend(join.on.iter().chain(join.merged.iter().map(|(_, expr)| expr)));
+            }
+        }
+    }
+}
+
+/// One SELECT of a statement, to whose groups an aggregate belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct LevelId(pub(crate) usize);
+
 /// A column as it comes out of a relation or a query.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Column {
@@ -98,6 +152,8 @@ pub(crate) struct Target {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Groups {
+    /// Aggregates of this level are computed over the groups, those inside subqueries too.
+    pub(crate) level: LevelId,
     /// Every expression that some set groups by. Expressions above that equal one stand for it.
     pub(crate) by: Vec<Expr>,
     /// Each a choice out of `by`; one that is all of it where there are no GROUPING SETS; an empty one for no GROUP BY.

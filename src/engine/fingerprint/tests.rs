@@ -236,7 +236,7 @@ const DIFFERENT: &[&str] = &[
     "SELECT a.id FROM shop.sales a JOIN shop.copy b ON a.id = b.amount",
     "SELECT a.id FROM shop.sales a JOIN shop.copy b ON a.id IS NOT DISTINCT FROM b.id",
     "SELECT a.id FROM shop.sales a JOIN shop.copy b ON a.id = b.id AND a.amount > 1",
-    "SELECT id FROM shop.sales a JOIN shop.copy b USING (id)",
+    "SELECT amount FROM shop.sales a JOIN shop.copy b USING (amount)",
     // groups
     "SELECT count(*) FROM shop.sales",
     "SELECT count(id) FROM shop.sales",

@@ -55,7 +55,7 @@ impl Binder<'_> {
         }
         let order = given.order;
         let within = !function.within_group.is_empty();
-        let kind = self.kind_of(schema, &name);
+        let kind = self.kind_of(schema, &name, within || !given.arguments.is_empty());
         // an aggregate's arguments stand inside it
         let is_aggregate = kind == Some(image::Kind::Aggregate);
         if is_aggregate {
@@ -116,15 +116,43 @@ impl Binder<'_> {
         }
     }
 
-    fn kind_of(&self, schema: Option<&str>, name: &str) -> Option<image::Kind> {
-        match schema {
-            None | Some("pg_catalog") => {
-                let procs = image::procs(name);
-                let first = procs.iter().find(|p| p.kind != image::Kind::Function).or_else(|| procs.first());
-                first.map(|p| p.kind)
-            }
-            Some(_) => None,
+    /// `rank` and its kin are hypothetical-set aggregates where they have arguments, and window functions without.
+    fn kind_of(&self, schema: Option<&str>, name: &str, of_arguments: bool) -> Option<image::Kind> {
+        let procs = match schema {
+            None | Some("pg_catalog") => image::procs(name),
+            Some(_) => return None,
+        };
+        let of = |kind: image::Kind| procs.iter().any(|p| p.kind == kind);
+        match (of(image::Kind::Aggregate), of(image::Kind::Window)) {
+            (true, true) if of_arguments => Some(image::Kind::Aggregate),
+            (_, true) => Some(image::Kind::Window),
+            (true, false) => Some(image::Kind::Aggregate),
+            (false, false) => procs.first().map(|p| p.kind),
         }
+    }
+
+    /// The direct arguments of a hypothetical row and the columns that it would stand among: one of each, of one type
+    /// (`unify_hypothetical_args`).
+    fn hypothetical(&self, name: &str, arguments: &mut [Argument], plain: usize, at: usize) -> Result<()> {
+        let ordered = arguments.len() - plain;
+        if plain != ordered {
+            let types: Vec<String> = arguments.iter().map(|a| a.expr.ty.name()).collect();
+            let text = format!("function {name}({}) does not exist", types.join(", "));
+            let hint = format!(
+                "To use the hypothetical-set aggregate {name}, the number of hypothetical direct arguments (here {plain}) \
+                 must match the number of ordering columns (here {ordered})."
+            );
+            return Err(Error::new(Kind::UndefinedFunction, text).with_hint(hint).at(at));
+        }
+        let (direct, ordering) = arguments.split_at_mut(plain);
+        for (one, other) in direct.iter_mut().zip(ordering) {
+            let pair = vec![one.expr.clone(), other.expr.clone()];
+            let (pair, ..) = common::to_common(self.cx, pair, "WITHIN GROUP")?;
+            if let Ok([left, right]) = <[Expr; 2]>::try_from(pair) {
+                (one.expr, other.expr) = (left, right);
+            }
+        }
+        Ok(())
     }
 
     fn check_clauses(&self, function: &Function, at: usize) -> Result<()> {
@@ -206,7 +234,6 @@ impl Binder<'_> {
         at: usize,
         scope: &Scope<'_>,
     ) -> Result<Expr> {
-        self.check_aggregate_place(at, scope)?;
         let (mut order_ast, mut arguments) = (given.order, vec![]);
         if within {
             order_ast = function.within_group.iter().collect();
@@ -231,6 +258,11 @@ impl Binder<'_> {
         if !given.star && arguments.is_empty() && name == "count" {
             let text = "count(*) must be used to call a parameterless aggregate function";
             return Err(Error::new(Kind::WrongObjectType, text).at(at));
+        }
+        let is_hypothetical =
+            |p: &&image::Proc| image::aggregate(p.oid).is_some_and(|a| a.kind == AggregateKind::Hypothetical);
+        if within && image::procs(name).iter().any(|p| is_hypothetical(&p)) {
+            self.hypothetical(name, &mut arguments, plain, at)?;
         }
         let found = resolved(function::resolve(self.cx, schema, name, arguments, given.variadic, at)?)?;
         let row = image::aggregate(found.proc.oid);
@@ -264,8 +296,15 @@ impl Binder<'_> {
             }
         }
         self.check_nested(&arguments, &order, filter.as_ref())?;
-        scope.aggregates.set(true);
-        let aggregate = Aggregate { proc: found.proc, arguments, distinct: given.distinct, order, filter };
+        // direct arguments belong to the level that the others decide
+        let direct = if within { arguments.as_slice() } else { &[] };
+        let counted = arguments.iter().skip(direct.len()).chain(order.iter().map(|sort| &sort.by)).chain(&filter);
+        let owner = scope.owner(&counted.collect::<Vec<_>>());
+        self.check_aggregate_place(at, owner)?;
+        owner.aggregates.set(true);
+        let level = owner.levels().find_map(|scope| scope.level);
+        let level = level.ok_or_else(|| Error::internal("an aggregate outside a SELECT"))?;
+        let aggregate = Aggregate { proc: found.proc, level, arguments, distinct: given.distinct, order, filter };
         let data_type = crate::sql::functions::aggregate_lies_as(&aggregate).unwrap_or(found.data_type);
         Ok(Expr::lying(Node::Aggregate(Box::new(aggregate)), found.ty, data_type, at))
     }
@@ -431,8 +470,12 @@ impl Binder<'_> {
                     let text = format!("grouping operations are not allowed in {}", scope.place.get().name());
                     return Err(Error::new(Kind::Grouping, text).at(at));
                 }
+                let of = bind_all()?;
+                if !std::ptr::eq(scope.owner(&of.iter().collect::<Vec<_>>()), scope) {
+                    return Err(Error::unsupported("GROUPING of an outer query").at(at));
+                }
                 scope.aggregates.set(true);
-                Ok(Some(Expr::new(Node::Grouping(bind_all()?), Ty::INT4, at)))
+                Ok(Some(Expr::new(Node::Grouping(of), Ty::INT4, at)))
             }
             "current_time" | "current_timestamp" | "localtime" | "localtimestamp" => {
                 let [Ast::Value(value)] = arguments.as_slice() else { return Ok(None) };

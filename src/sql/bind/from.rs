@@ -265,6 +265,7 @@ impl Binder<'_> {
         // without LATERAL the names beside it are known, and refused with a hint
         let side = before.iter().cloned().map(|item| Item { lateral_only: item.lateral_only || !lateral, ..item });
         let around = Scope::of(scope, side.collect());
+        around.place.set(Place::FromSubquery);
         let query = self.query(subquery, &Scope::inside(&around), true)?;
         let columns: Vec<Column> = query.columns.iter().map(|c| Column { id: self.column_id(), ..c.clone() }).collect();
         let name = folded(&alias.name);
@@ -319,6 +320,7 @@ impl Binder<'_> {
     /// Whatever calls stand in FROM: they read what stands before them without the word LATERAL.
     fn in_from<T>(&self, before: &[Item], scope: &Scope<'_>, bind: impl FnOnce(&Scope<'_>) -> Result<T>) -> Result<T> {
         let around = Scope::of(scope, before.to_vec());
+        around.place.set(Place::FromFunction);
         let inner = Scope::inside(&around);
         inner.place.set(Place::FromFunction);
         bind(&inner)

@@ -32,11 +32,12 @@ impl Binder<'_> {
             ast::GroupByExpr::Expressions(list, modifiers) if modifiers.is_empty() => list,
             _ => return Err(syntax_error("ALL", 0)),
         };
+        let level = scope.level.ok_or_else(|| Error::internal("groups outside a SELECT"))?;
         if list.is_empty() {
             let grouped = having || scope.aggregates.get();
-            return Ok(grouped.then(|| Groups { by: vec![], sets: vec![vec![]] }));
+            return Ok(grouped.then(|| Groups { level, by: vec![], sets: vec![vec![]] }));
         }
-        let mut groups = Groups { by: vec![], sets: vec![] };
+        let mut groups = Groups { level, by: vec![], sets: vec![] };
         // each element gives alternatives; the whole is their product
         let mut product: Vec<Set> = vec![vec![]];
         let distinct = list.first().is_some_and(|first| encoding::unmarked(GROUP_DISTINCT, first).is_some());
@@ -159,14 +160,20 @@ impl Binder<'_> {
         }
     }
 
-    /// Every column of this level stands inside a grouped expression or an aggregate.
+    /// Every column of this level stands inside a grouped expression or an aggregate of it.
     pub(super) fn check_grouped(&self, expr: &Expr, groups: &Groups, scope: &Scope<'_>) -> Result<()> {
-        if groups.by.contains(expr) {
+        self.check_ungrouped(expr, groups, scope, false)
+    }
+
+    /// `inside` a subquery only columns are known as grouped, not expressions over them (`check_ungrouped_columns_walker`).
+    fn check_ungrouped(&self, expr: &Expr, groups: &Groups, scope: &Scope<'_>, inside: bool) -> Result<()> {
+        let is_column = matches!(expr.kind, Node::Column(_));
+        if (is_column || !inside) && groups.by.contains(expr) {
             return Ok(());
         }
         match &expr.kind {
-            Node::Aggregate(_) => Ok(()),
-            Node::Grouping(of) => {
+            Node::Aggregate(aggregate) if aggregate.level == groups.level => Ok(()),
+            Node::Grouping(of) if !inside => {
                 let foreign = of.iter().find(|e| !groups.by.contains(e));
                 match foreign {
                     Some(e) => {
@@ -184,13 +191,22 @@ impl Binder<'_> {
                         None => column.name.clone(),
                     })
                 });
-                let text = format!(
-                    "column \"{}\" must appear in the GROUP BY clause or be used in an aggregate function",
-                    named.unwrap_or_default()
-                );
+                let named = named.unwrap_or_default();
+                let text = match inside {
+                    true => format!("subquery uses ungrouped column \"{named}\" from outer query"),
+                    false => format!(
+                        "column \"{named}\" must appear in the GROUP BY clause or be used in an aggregate function"
+                    ),
+                };
                 Err(Error::new(Kind::Grouping, text).at(expr.at))
             }
-            _ => expr.children().into_iter().try_for_each(|child| self.check_grouped(child, groups, scope)),
+            _ => {
+                for child in expr.children() {
+                    self.check_ungrouped(child, groups, scope, inside)?;
+                }
+                let Node::Subquery { query, .. } = &expr.kind else { return Ok(()) };
+                query.expressions().into_iter().try_for_each(|e| self.check_ungrouped(e, groups, scope, true))
+            }
         }
     }
 }

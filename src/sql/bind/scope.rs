@@ -11,7 +11,7 @@ use super::name::folded;
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{Ty, oid};
 use crate::sql::expr::{Expr, Kind as Node};
-use crate::sql::query::{Column, CteId};
+use crate::sql::query::{Column, CteId, LevelId};
 
 /// Where an expression stands; messages name it (`ParseExprKindName`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,8 @@ pub(super) struct Scope<'s> {
     pub(super) items: Vec<Item>,
     pub(super) ctes: Vec<Named>,
     pub(super) place: Cell<Place>,
+    /// Of a SELECT: which one.
+    pub(super) level: Option<LevelId>,
     /// An aggregate of this level was met.
     pub(super) aggregates: Cell<bool>,
     /// WINDOW w AS (…).
@@ -103,6 +105,7 @@ impl<'s> Scope<'s> {
             items: vec![],
             ctes: vec![],
             place: Cell::new(Place::Select),
+            level: None,
             aggregates: Cell::new(false),
             windows: RefCell::default(),
         }
@@ -135,6 +138,19 @@ impl<'s> Scope<'s> {
 
     pub(super) fn cte(&self, name: &str) -> Option<&Named> {
         self.levels().find_map(|level| level.ctes.iter().rev().find(|cte| cte.name == name))
+    }
+
+    /// The innermost level that has a column which one of these reads; this one where none reads any.
+    pub(super) fn owner<'x>(&'x self, of: &[&Expr]) -> &'x Scope<'s> {
+        let mut read = vec![];
+        for expr in of {
+            expr.visit(&mut |e| {
+                if let Node::Column(id) = e.kind {
+                    read.push(id);
+                }
+            });
+        }
+        self.levels().find(|level| read.iter().any(|id| level.owns(*id))).unwrap_or(self)
     }
 
     /// Whether a column of this very level has that id.

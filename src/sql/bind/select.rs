@@ -126,7 +126,7 @@ impl Binder<'_> {
             Some(Bound { relation, items }) => (Some(relation), items),
             None => (None, vec![]),
         };
-        let scope = Scope::of(outer, items);
+        let scope = Scope { level: Some(self.level_id()), ..Scope::of(outer, items) };
         for ast::NamedWindowDefinition(name, spec) in &select.named_window {
             let ast::NamedWindowExpr::WindowSpec(spec) = spec else {
                 return Err(syntax_error(&name.value, self.at(name.span)));

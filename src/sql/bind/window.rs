@@ -35,20 +35,15 @@ impl Binder<'_> {
             });
             keys.collect::<Result<Vec<_>>>()
         })?;
-        let (keys, excluded) = encoding::without_exclusion(&spec.order_by);
-        let exclude = match excluded {
-            None => Exclude::NoOthers,
-            Some("CURRENT ROW") => Exclude::CurrentRow,
-            Some("GROUP") => Exclude::Group,
-            Some(_) => Exclude::Ties,
-        };
+        let (keys, excluded_by) = encoding::without_exclusion(&spec.order_by);
         let order = scope.at_place(Place::WindowOrder, || {
             keys.iter().map(|key| self.sort_over(key, scope)).collect::<Result<Vec<_>>>()
         })?;
         let frame = scope.at_place(Place::WindowFrame, || self.frame(spec.window_frame.as_ref(), &order, at, scope))?;
-        let frame = Frame { exclude, ..frame };
+        let frame = Frame { exclude: excluded(excluded_by), ..frame };
+        let data_type = crate::sql::functions::window_lies_as(found.proc, &found.arguments).unwrap_or(found.data_type);
         let window = Window { proc: found.proc, arguments: found.arguments, filter, partition, order, frame };
-        Ok(Expr::lying(Node::Window(Box::new(window)), found.ty, found.data_type, at))
+        Ok(Expr::lying(Node::Window(Box::new(window)), found.ty, data_type, at))
     }
 
     fn named_window(&self, name: &ast::Ident, scope: &Scope<'_>) -> Result<ast::WindowSpec> {
@@ -78,6 +73,7 @@ impl Binder<'_> {
         if base.window_frame.is_some() {
             return refused(format!("cannot copy window \"{shown}\" because it has a frame clause"));
         }
+        // what a frame leaves out stands at the end
         let mut order_by = if keys.is_empty() { base.order_by } else { keys.to_vec() };
         order_by.extend(excluded.map(encoding::exclusion));
         Ok(ast::WindowSpec {
@@ -152,6 +148,16 @@ impl Binder<'_> {
             Error::new(Kind::TypeMismatch, text).at(place)
         };
         cast::coerce(self.cx, offset, wanted, CastContext::Implicit)?.ok_or_else(wrong)
+    }
+}
+
+/// As the grammar spells it.
+fn excluded(what: Option<&str>) -> Exclude {
+    match what {
+        Some("CURRENT ROW") => Exclude::CurrentRow,
+        Some("GROUP") => Exclude::Group,
+        Some("TIES") => Exclude::Ties,
+        _ => Exclude::NoOthers,
     }
 }
 

@@ -23,6 +23,7 @@ use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
 use crate::sql::image::{self, Proc};
 
+pub(crate) mod framed;
 #[cfg(test)]
 mod tests;
 
@@ -80,7 +81,7 @@ enum How {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Nth {
+pub(super) enum Nth {
     First,
     Last,
     Argument,

@@ -21,7 +21,7 @@ use crate::pgtype::{self, Ty};
 use crate::sql::expr::{Aggregate, Expr, Kind};
 use crate::sql::functions;
 use crate::sql::image::{Kind as ProcKind, Proc};
-use crate::sql::query::Groups;
+use crate::sql::query::{Groups, LevelId};
 
 pub(super) fn call(
     function: Arc<AggregateUDF>,
@@ -54,7 +54,7 @@ struct Group {
 impl<'a> Lower<'a> {
     /// One row a group. `above`: all that is computed over the groups.
     pub(super) fn grouped(&mut self, flow: Flow, groups: &'a Groups, above: &[&'a Expr]) -> Result<Flow> {
-        let aggregates = found(above, &|e| matches!(e.kind, Kind::Aggregate(_)));
+        let aggregates = aggregates_of(groups.level, above);
         let groupings = found(above, &|e| matches!(e.kind, Kind::Grouping(_)));
         let mut flow = flow;
         let (mut by, mut keys, mut calls) = (vec![], vec![], vec![]);
@@ -129,7 +129,7 @@ impl<'a> Lower<'a> {
         Ok(())
     }
 
-    /// DataFusion's grouping sets; a set of nothing, which has a row even where there are none, is a branch of its own.
+    /// DataFusion's grouping sets.
     fn grouping_sets(
         &mut self,
         input: LogicalPlan,
@@ -137,51 +137,104 @@ impl<'a> Lower<'a> {
         sets: &[Vec<usize>],
         calls: Vec<Lowered>,
     ) -> Result<LogicalPlan> {
-        let column = |i: &usize| Lowered::Column(Column::new_unqualified(&by[*i].column));
-        let (some, empty): (Vec<&Vec<usize>>, Vec<&Vec<usize>>) = sets.iter().partition(|set| !set.is_empty());
-        if some.is_empty() && empty.len() == 1 {
-            return aggregated(input, vec![], calls);
-        }
         let id = AggregateNode::INTERNAL_GROUPING_ID;
-        let order = || by.iter().map(|group| Lowered::Column(Column::new_unqualified(&group.column)));
-        let names: Vec<String> = calls.iter().map(|call| call.qualified_name().1).collect();
-        let values = || names.iter().map(|name| Lowered::Column(Column::new_unqualified(name)));
-        let mut parts = vec![];
-        if !some.is_empty() {
-            // every expression in the first set that is written, so that their bits stand in the order of `by`
-            let sets = some.iter().map(|set| set.iter().map(column).collect()).collect();
-            let group = Lowered::GroupingSet(GroupingSet::GroupingSets(sets));
-            let mut seen: Vec<usize> = vec![];
-            for i in some.iter().flat_map(|set| set.iter()) {
-                if !seen.contains(i) {
-                    seen.push(*i);
-                }
+        let all = if by.len() >= 31 { i32::MAX } else { (1_i32 << by.len()) - 1 };
+        let empty = sets.iter().filter(|set| set.is_empty()).count();
+        if empty == sets.len() {
+            let plan = aggregated(input, vec![], calls)?;
+            if empty == 1 {
+                return Ok(plan);
             }
-            let plan = aggregated(input.clone(), vec![group], calls.clone())?;
-            let bits = seen.iter().enumerate().map(|(place, i)| (*i, seen.len() - 1 - place)).collect();
-            let id_here = mask(Lowered::Column(Column::new_unqualified(id)), bits, by.len())?;
-            let all = order().chain(values()).chain([id_here.alias(id)]);
-            parts.push(Arc::new(LogicalPlanBuilder::from(plan).project(all.collect::<Vec<_>>())?.build()?));
+            let ids = (0..empty).map(|_| vec![lit(all)]).collect();
+            let ids = LogicalPlanBuilder::values(ids)?.project(vec![Lowered::Column("column1".into()).alias(id)])?;
+            return Ok(LogicalPlanBuilder::from(plan).cross_join(ids.build()?)?.build()?);
         }
-        if !empty.is_empty() && some.len() + empty.len() > 1 {
-            super::unnest::duplicable(&input)?;
+        let rows = self.fresh("rows");
+        let (input, calls) = match empty {
+            0 => (input, calls),
+            _ => self.with_row_of_nothing(input, by, calls, &rows)?,
+        };
+        let column = |name: &str| Lowered::Column(Column::new_unqualified(name));
+        let names: Vec<String> = calls.iter().map(|call| call.qualified_name().1).collect();
+        // their bits stand in the order in which the sets first name them
+        let group = sets.iter().map(|set| set.iter().map(|i| column(&by[*i].column)).collect()).collect();
+        let mut seen: Vec<usize> = vec![];
+        for i in sets.iter().flatten() {
+            if !seen.contains(i) {
+                seen.push(*i);
+            }
         }
-        for _ in empty {
-            let types = by.iter().map(|g| {
-                let field = input.schema().field_with_unqualified_name(&g.column)?;
-                Ok(Lowered::Literal(datafusion::common::ScalarValue::try_from(field.data_type())?, None)
-                    .alias(&g.column))
-            });
-            let nulls = types.collect::<Result<Vec<_>>>()?;
-            let plan = aggregated(input.clone(), vec![], calls.clone())?;
-            let ones = if by.len() >= 31 { i32::MAX } else { (1_i32 << by.len()) - 1 };
-            let all = nulls.into_iter().chain(values()).chain([lit(ones).alias(id)]);
-            parts.push(Arc::new(LogicalPlanBuilder::from(plan).project(all.collect::<Vec<_>>())?.build()?));
-        }
-        Ok(match parts.as_slice() {
-            [only] => only.as_ref().clone(),
-            _ => LogicalPlan::Union(Union::try_new_with_loose_types(parts)?),
+        let plan = aggregated(input, vec![Lowered::GroupingSet(GroupingSet::GroupingSets(group))], calls)?;
+        let bits = seen.iter().enumerate().map(|(place, i)| (*i, seen.len() - 1 - place)).collect();
+        let order = by.iter().map(|group| group.column.as_str()).chain(names.iter().map(String::as_str));
+        let shown = order.map(column).chain([mask(column(id), bits, by.len())?.alias(id)]);
+        let plan = LogicalPlanBuilder::from(plan).project(shown.collect::<Vec<_>>())?;
+        Ok(match empty {
+            0 => plan.build()?,
+            _ => plan.filter(column(id).eq(lit(all)).or(column(&rows).gt(lit(0_i64))))?.build()?,
         })
+    }
+
+    /// A set of nothing has a row even where there are none. So there is always one: a row that no call counts, and whose
+    /// groups are left out where `rows`, the number of the others, is zero. What calls read is computed before.
+    fn with_row_of_nothing(
+        &mut self,
+        input: LogicalPlan,
+        by: &[Group],
+        calls: Vec<Lowered>,
+        rows: &str,
+    ) -> Result<(LogicalPlan, Vec<Lowered>)> {
+        let mut columns: Vec<Lowered> =
+            by.iter().map(|group| Lowered::Column(Column::new_unqualified(&group.column))).collect();
+        let present = self.fresh("present");
+        let here = Lowered::Column(Column::new_unqualified(&present)).is_not_null();
+        let mut counted = vec![];
+        for call in calls {
+            let (call, name) = match call {
+                Lowered::Alias(alias) => (*alias.expr, alias.name),
+                other => return Err(Error::internal(format!("{other} has no name"))),
+            };
+            let Lowered::AggregateFunction(mut call) = call else {
+                return Err(Error::internal(format!("{call} is no aggregate")));
+            };
+            let mut before = |e: Lowered| {
+                if matches!(e, Lowered::Literal(..)) {
+                    return e;
+                }
+                let name = self.fresh("of");
+                columns.push(e.alias(&name));
+                Lowered::Column(Column::new_unqualified(name))
+            };
+            // an order by an argument must be seen to be one
+            let mut known: Vec<(Lowered, Lowered)> = vec![];
+            let mut once = |e: Lowered| match known.iter().find(|(one, _)| *one == e) {
+                Some((_, column)) => column.clone(),
+                None => {
+                    let column = before(e.clone());
+                    known.push((e, column.clone()));
+                    column
+                }
+            };
+            let params = &mut call.params;
+            params.args = std::mem::take(&mut params.args).into_iter().map(&mut once).collect();
+            let order = std::mem::take(&mut params.order_by).into_iter();
+            params.order_by = order.map(|sort| SortExpr { expr: once(sort.expr), ..sort }).collect();
+            let filter = params.filter.take().map(|filter| here.clone().and(once(*filter)));
+            params.filter = Some(Box::new(filter.unwrap_or_else(|| here.clone())));
+            counted.push(Lowered::AggregateFunction(call).alias(name));
+        }
+        let all = call(count_udaf(), vec![lit(1_i64)], Some(here.clone()), vec![], false);
+        counted.push(all.alias(rows));
+        columns.push(lit(true).alias(&present));
+        let real = LogicalPlanBuilder::from(input).project(columns)?.build()?;
+        let nothing = real.schema().fields().iter().map(|field| {
+            let null = datafusion::common::ScalarValue::try_from(field.data_type())?;
+            Ok(Lowered::Literal(null, None).alias(field.name()))
+        });
+        let nothing = nothing.collect::<Result<Vec<_>>>()?;
+        let nothing = LogicalPlanBuilder::from(super::relation::one_row()).project(nothing)?.build()?;
+        let both = vec![Arc::new(real), Arc::new(nothing)];
+        Ok((LogicalPlan::Union(Union::try_new_with_loose_types(both)?), counted))
     }
 
     /// One call, over the rows of `flow`.
@@ -226,13 +279,12 @@ impl<'a> Lower<'a> {
         let (mut args, mut types) = (vec![], vec![]);
         for (i, argument) in arguments.iter().enumerate() {
             let value = self.expr(flow, argument)?;
-            let Some(spelt) = functions::aggregate::spelt_by(proc, i) else {
+            let Some((source, ty)) = functions::aggregate::spelt_by(proc, i) else {
                 args.push(value);
                 types.push((argument.ty, argument.data_type.clone()));
                 continue;
             };
-            let ty = Ty::of(spelt.result);
-            let function = KernelFunction::of_proc(spelt, vec![argument.ty], ty, DataType::Utf8)?;
+            let function = KernelFunction::of_source(source, vec![argument.ty], ty, DataType::Utf8)?;
             args.push(function.call(vec![value]));
             types.push((ty, DataType::Utf8));
         }
@@ -252,6 +304,19 @@ pub(super) fn filtered_arguments(
         false => arg,
     });
     each.collect()
+}
+
+/// Those of this level, in subqueries too, none twice.
+fn aggregates_of<'e>(level: LevelId, among: &[&'e Expr]) -> Vec<&'e Expr> {
+    let mut all: Vec<&'e Expr> = vec![];
+    for expr in among {
+        expr.visit(&mut |e| {
+            if matches!(&e.kind, Kind::Aggregate(a) if a.level == level) && !all.contains(&e) {
+                all.push(e);
+            }
+        });
+    }
+    all
 }
 
 pub(super) fn aggregated(input: LogicalPlan, groups: Vec<Lowered>, calls: Vec<Lowered>) -> Result<LogicalPlan> {

@@ -4,13 +4,14 @@
 //! numbers it leaves alone and computes each branch on its rows: `truth(CASE WHEN left THEN flag(right) ELSE 0 END)`.
 
 use arrow::datatypes::{DataType, Field};
-use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::TreeNode;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::expr::Case;
-use datafusion::logical_expr::{Expr, LogicalPlan, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 
 use super::function::can_raise;
 use super::special::{Op, Special};
+use crate::error::Result;
 
 fn flag(expr: Expr) -> Expr {
     match expr {
@@ -61,6 +62,24 @@ fn chain(conditions: &[Expr]) -> Expr {
 pub(super) fn filters(plan: &LogicalPlan) -> bool {
     let filter = plan.exists(|node| Ok(matches!(node, LogicalPlan::Filter(_))));
     filter.unwrap_or(true)
+}
+
+/// An aggregate without groups has a row whatever its input has. DataFusion moves a condition that reads no column of it,
+/// or one that becomes a constant on its way down, below it, where it leaves out the rows and not the row; it moves none
+/// below a LIMIT.
+pub(super) fn one_row_stays(plan: LogicalPlan) -> Result<LogicalPlan> {
+    fn below(plan: LogicalPlan, filtered: bool) -> DataFusionResult<LogicalPlan> {
+        let filtered = filtered || matches!(plan, LogicalPlan::Filter(_) | LogicalPlan::Join(_));
+        let plan = plan.map_subqueries(|inner| below(inner, false).map(Transformed::yes))?.data;
+        let plan = plan.map_children(|child| below(child, filtered).map(Transformed::yes))?.data;
+        match &plan {
+            LogicalPlan::Aggregate(a) if filtered && a.group_expr.is_empty() => {
+                LogicalPlanBuilder::from(plan).limit(0, Some(1))?.build()
+            }
+            _ => Ok(plan),
+        }
+    }
+    Ok(below(plan, false)?)
 }
 
 /// A list of one true. DataFusion moves a filter down to another, the logical and the physical one alike, and asks the

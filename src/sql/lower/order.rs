@@ -5,7 +5,8 @@ use datafusion::functions_window::rank::rank_udwf;
 use datafusion::functions_window::row_number::row_number_udwf;
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{
-    Expr as Lowered, LogicalPlanBuilder, SortExpr, WindowFrame, WindowFunctionDefinition, WindowUDF, lit,
+    Expr as Lowered, LogicalPlanBuilder, SortExpr, WindowFrame, WindowFrameBound, WindowFrameUnits,
+    WindowFunctionDefinition, WindowUDF, lit,
 };
 
 use super::aggregate::{aggregated, first_value};
@@ -30,16 +31,25 @@ pub(super) fn has_key(ty: Ty, data_type: &DataType) -> bool {
     functions::key(ty.oid, data_type).is_some()
 }
 
+/// All rows of the partition: for functions that pay no heed to frames. (A RANGE would ask for an order of numbers.)
+pub(super) fn whole() -> WindowFrame {
+    let unbounded = ScalarValue::UInt64(None);
+    WindowFrame::new_bounds(
+        WindowFrameUnits::Rows,
+        WindowFrameBound::Preceding(unbounded.clone()),
+        WindowFrameBound::Following(unbounded),
+    )
+}
+
 /// `row_number()` and the like, over the whole partition.
 pub(super) fn numbering(function: std::sync::Arc<WindowUDF>, partition: Vec<Lowered>, order: Vec<SortExpr>) -> Lowered {
-    let frame = WindowFrame::new(if order.is_empty() { None } else { Some(false) });
     Lowered::WindowFunction(Box::new(WindowFunction {
         fun: WindowFunctionDefinition::WindowUDF(function),
         params: WindowFunctionParams {
             args: vec![],
             partition_by: partition,
             order_by: order,
-            window_frame: frame,
+            window_frame: whole(),
             filter: None,
             null_treatment: None,
             distinct: false,

@@ -1,6 +1,7 @@
 //! FROM: tables, subqueries, common table expressions, joins. Functions in FROM are `series`'; a side that reads columns of
 //! the other is `unnest`'s.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
@@ -14,7 +15,7 @@ use super::function::can_raise;
 use super::{Flow, Lower, compare, guard};
 use crate::error::{Error, Result};
 use crate::pgtype;
-use crate::sql::expr::{Expr, Kind};
+use crate::sql::expr::{ColumnId, Expr, Kind};
 use crate::sql::query::{self, Cte, CteId, Join, JoinKind, Query, Relation, SourceOf};
 
 /// The table of the last round of a recursive query.
@@ -184,7 +185,8 @@ impl<'a> Lower<'a> {
             return self.filtered(both, on);
         }
         if subquery {
-            return self.joined_by_subqueries(left, right, kind, on);
+            let Some(on) = on else { return Ok(both) };
+            return self.joined_by_subqueries(left, right, kind, on, vec![]);
         }
         let Some(on) = on else { return Ok(both) };
         let conditions = self.exprs_of(&mut both, &conditions(on))?;
@@ -218,42 +220,91 @@ impl<'a> Lower<'a> {
         Ok((left, right, conditions))
     }
 
-    /// An outer join whose condition asks subqueries: each conjunct is computed on the side that it reads.
-    fn joined_by_subqueries(&mut self, left: Flow, right: Flow, kind: JoinKind, on: Option<&'a Expr>) -> Result<Flow> {
-        let (mut left, mut right) = (left, right);
-        let mut conditions_lowered = vec![];
+    /// An outer join whose condition asks subqueries: a conjunct is computed on the side that it reads, or for the pairs of
+    /// both sides' values. `matched`: conditions that are lowered already.
+    pub(super) fn joined_by_subqueries(
+        &mut self,
+        left: Flow,
+        right: Flow,
+        kind: JoinKind,
+        on: &'a Expr,
+        matched: Vec<Lowered>,
+    ) -> Result<Flow> {
+        let (mut left, mut right, mut matched) = (left, right, matched);
         let beside = LogicalPlanBuilder::from(left.plan.clone()).cross_join(right.plan.clone())?.build()?;
         let mut columns = left.columns.clone();
         columns.extend(right.columns.clone());
-        let mut both = Flow { plan: beside, columns, computed: vec![] };
-        let before = both.plan.clone();
-        for condition in on.map(conditions).unwrap_or_default() {
-            let lowered = self.expr(&mut both, condition)?;
-            if both.plan == before {
-                conditions_lowered.push(lowered);
+        let mut plain = vec![];
+        for condition in conditions(on) {
+            if !condition.any(&|e| matches!(e.kind, Kind::Subquery { .. })) {
+                plain.push(condition);
                 continue;
             }
-            // it joined something to both: once more, to one side
-            both.plan = before.clone();
-            let (mut found, reached) = (None, self.reached.len());
-            for side in [&mut right, &mut left] {
+            let (of_left, of_right) = (columns_read(condition, &left), columns_read(condition, &right));
+            // the side whose rows stay without a match may have them judged; none is left out by it
+            let alone = if of_left.is_empty() { Some(&mut right) } else { None };
+            let alone = if of_right.is_empty() { Some(&mut left) } else { alone };
+            if let Some(side) = alone {
                 let mut grown = side.clone();
-                self.reached.truncate(reached);
-                if let Ok(value) = self.expr(&mut grown, condition) {
-                    let name = self.fresh("on");
-                    *side = self.extend(grown, vec![(value, name.clone())])?;
-                    found = Some(Lowered::Column(Column::new_unqualified(name)));
-                    break;
-                }
+                let value = self.expr(&mut grown, condition)?;
+                let name = self.fresh("on");
+                *side = self.extend(grown, vec![(value, name.clone())])?;
+                matched.push(Lowered::Column(Column::new_unqualified(name)));
+                continue;
             }
-            let text = "a subquery that reads both sides of an outer join in its condition";
-            conditions_lowered.push(found.ok_or_else(|| Error::unsupported(text).at(condition.at))?);
+            matched.extend(self.by_pairs(&mut left, &mut right, kind, condition, of_left, of_right)?);
         }
-        let mut columns = left.columns.clone();
-        columns.extend(right.columns.clone());
-        let plan =
-            LogicalPlanBuilder::from(left.plan).join_on(right.plan, join_type(kind), conditions_lowered)?.build()?;
+        let mut both = Flow { plan: beside, columns: columns.clone(), computed: vec![] };
+        let plain = self.exprs_of(&mut both, &plain)?;
+        matched.extend(guard::conjuncts(plain));
+        let plan = LogicalPlanBuilder::from(left.plan).join_on(right.plan, join_type(kind), matched)?.build()?;
         Ok(Flow { plan, columns, computed: vec![] })
+    }
+
+    /// A condition that reads columns of both sides through a subquery is computed for each pair of their distinct values.
+    /// The side that may be left out is joined to the pairs for which it is true, and stands once for each value of the
+    /// other side that it meets.
+    fn by_pairs(
+        &mut self,
+        left: &mut Flow,
+        right: &mut Flow,
+        kind: JoinKind,
+        condition: &'a Expr,
+        of_left: HashMap<ColumnId, Column>,
+        of_right: HashMap<ColumnId, Column>,
+    ) -> Result<Vec<Lowered>> {
+        let distinct = |flow: &Flow, read: &HashMap<ColumnId, Column>| -> Result<LogicalPlan> {
+            super::unnest::duplicable(&flow.plan)?;
+            let columns = read.values().cloned().map(Lowered::Column).collect::<Vec<_>>();
+            Ok(LogicalPlanBuilder::from(flow.plan.clone()).project(columns)?.distinct()?.build()?)
+        };
+        let (l, r) = (distinct(left, &of_left)?, distinct(right, &of_right)?);
+        let columns = of_left.iter().chain(&of_right).map(|(id, column)| (*id, column.clone())).collect();
+        let plan = LogicalPlanBuilder::from(l).cross_join(r)?.build()?;
+        let mut pairs = Flow { plan, columns, computed: vec![] };
+        let value = self.expr(&mut pairs, condition)?;
+        let (mut shown, mut renamed) = (vec![], HashMap::new());
+        for column in of_left.values().chain(of_right.values()) {
+            let name = self.fresh("pair");
+            shown.push(Lowered::Column(column.clone()).alias(&name));
+            renamed.insert(column.clone(), Column::new_unqualified(name));
+        }
+        let pairs = LogicalPlanBuilder::from(pairs.plan).filter(value)?.project(shown)?.build()?;
+        let (kept, inner, side) = match kind {
+            JoinKind::Inner | JoinKind::Left => (&of_left, &of_right, right),
+            JoinKind::Right => (&of_right, &of_left, left),
+            JoinKind::Full => {
+                let text = "a subquery that reads both sides of a FULL JOIN in its condition";
+                return Err(Error::unsupported(text).at(condition.at));
+            }
+        };
+        let same = |read: &HashMap<ColumnId, Column>| -> Vec<Lowered> {
+            let (own, pair) = read.values().map(|c| (c.clone(), renamed.get(c).unwrap_or(c).clone())).unzip();
+            super::unnest::null_safe(own, pair).collect()
+        };
+        side.plan =
+            LogicalPlanBuilder::from(side.plan.clone()).join_on(pairs, JoinType::Inner, same(inner))?.build()?;
+        Ok(same(kept))
     }
 
     pub(super) fn exprs_of(&mut self, flow: &mut Flow, all: &[&'a Expr]) -> Result<Vec<Lowered>> {
@@ -284,6 +335,19 @@ pub(super) fn conditions(of: &Expr) -> Vec<&Expr> {
         Kind::And(all) => all.iter().flat_map(conditions).collect(),
         _ => vec![of],
     }
+}
+
+/// Columns of those rows that an expression reads, in its subqueries too.
+fn columns_read(e: &Expr, flow: &Flow) -> HashMap<ColumnId, Column> {
+    let mut read = HashMap::new();
+    e.visit(&mut |e| {
+        if let Kind::Column(id) = e.kind
+            && let Some(column) = flow.columns.get(&id)
+        {
+            read.insert(id, column.clone());
+        }
+    });
+    read
 }
 
 fn is_true(e: &Expr) -> bool {

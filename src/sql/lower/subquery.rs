@@ -70,7 +70,7 @@ impl<'a> Lower<'a> {
 
     fn scalar(&mut self, flow: &mut Flow, inner: LogicalPlan, value: Column, e: &Expr) -> Result<Lowered> {
         let name = self.fresh("value");
-        if references(&inner)?.is_empty() {
+        if references(&inner)?.is_empty() && (self.reached.is_empty() || single_row(&inner)) {
             let only = Lowered::Column(value).alias(name);
             return Ok(uncorrelated(LogicalPlanBuilder::from(inner).project(vec![only])?.build()?));
         }
@@ -86,6 +86,7 @@ impl<'a> Lower<'a> {
             self.join_back(flow, plan, &own, &domain)?;
             return Ok(found);
         }
+        // where no row reaches it, its rows are too many for nobody
         let rows = self.fresh("rows");
         let calls = vec![first_value(Lowered::Column(value)).alias(&name), count_rows().alias(&rows)];
         let plan = aggregated(plan, domain.iter().cloned().map(Lowered::Column).collect(), calls)?;

@@ -18,7 +18,7 @@ use super::function::can_raise;
 use super::push::Dependent;
 use super::{Flow, Lower, compare, guard, relation};
 use crate::error::{Error, Result};
-use crate::sql::expr::Expr;
+use crate::sql::expr::{Expr, Kind};
 use crate::sql::query::{JoinKind, Relation};
 
 /// The outer references in a plan, to whichever query.
@@ -127,12 +127,12 @@ impl<'a> Lower<'a> {
         let mut columns = left.columns.clone();
         columns.extend(right.columns.clone());
         if let Some(on) = on {
-            let beside = LogicalPlanBuilder::from(left.plan.clone()).cross_join(right.plan.clone())?.build()?;
-            let mut both = Flow { plan: beside.clone(), columns: columns.clone(), computed: vec![] };
-            let conditions = self.exprs_of(&mut both, &relation::conditions(on))?;
-            if both.plan != beside {
-                return Err(Error::unsupported("a subquery in the condition of a LATERAL join").at(on.at));
+            if on.any(&|e| matches!(e.kind, Kind::Subquery { .. })) {
+                return self.joined_by_subqueries(left, right, kind, on, filters);
             }
+            let beside = LogicalPlanBuilder::from(left.plan.clone()).cross_join(right.plan.clone())?.build()?;
+            let mut both = Flow { plan: beside, columns: columns.clone(), computed: vec![] };
+            let conditions = self.exprs_of(&mut both, &relation::conditions(on))?;
             filters.extend(guard::conjuncts(conditions));
         }
         let plan =

@@ -160,7 +160,7 @@ impl Gather {
         for (column, (option, ty)) in columns[arguments..].iter().zip(&self.order.by) {
             keys.push(match ty {
                 Some(ty) => key::comparable(column, *ty, &self.of.env)?,
-                None => key::native(column),
+                None => Arc::clone(column),
             });
             options.push(*option);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListArray, StructArray};
 use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, Field, Float32Type, Float64Type};
+use arrow::datatypes::{DataType, Field};
 use arrow::row::{RowConverter, Rows, SortField};
 
 use crate::error::{Error, Result};
@@ -33,22 +33,7 @@ pub(super) fn comparable(array: &ArrayRef, ty: Ty, env: &Env) -> Result<ArrayRef
             let (args, rows) = ([Arg::array(Arc::clone(array))], array.len());
             kernel(&Call { args: &args, types: &[ty], rows, result: &field, result_type: ty, env })
         }
-        None => Ok(native(array)),
-    }
-}
-
-/// For values that compare natively but for floats: a negative zero is zero there, and one NaN is like another.
-pub(super) fn native(array: &ArrayRef) -> ArrayRef {
-    match array.data_type() {
-        DataType::Float64 => {
-            let plain = |v: f64| if v.is_nan() { f64::NAN } else { v + 0.0 };
-            Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(plain))
-        }
-        DataType::Float32 => {
-            let plain = |v: f32| if v.is_nan() { f32::NAN } else { v + 0.0 };
-            Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(plain))
-        }
-        _ => Arc::clone(array),
+        None => Ok(Arc::clone(array)),
     }
 }
 

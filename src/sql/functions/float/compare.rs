@@ -1,7 +1,7 @@
 //! Order of floats: NaN equals itself and is the greatest, the zeros are one.
 
 use arrow::array::{ArrayRef, ArrowPrimitiveType};
-use arrow::datatypes::{Float32Type, Float64Type, Int32Type};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type};
 
 use std::cmp::Ordering;
 
@@ -31,6 +31,16 @@ where
     native::two::<A, B, Int32Type>(call, |a, b| order(a.into(), b.into()) as i32)
 }
 
+/// Arrow tells the zeros apart, and one NaN from another.
+fn key(call: &Call<'_>) -> Result<ArrayRef> {
+    match call.result.data_type() {
+        DataType::Float32 => {
+            native::one::<Float32Type, Float32Type>(call, |v| if v.is_nan() { f32::NAN } else { v + 0.0 })
+        }
+        _ => native::one::<Float64Type, Float64Type>(call, |v| if v.is_nan() { f64::NAN } else { v + 0.0 }),
+    }
+}
+
 macro_rules! six {
     ($name:literal, $a:ty, $b:ty) => {
         &[
@@ -52,6 +62,7 @@ const PARTS: &[&[(&str, Kernel)]] = &[
     six!("float48", Float32Type, Float64Type),
     six!("float84", Float64Type, Float32Type),
     &[
+        ("key/float", key),
         ("btfloat4cmp", ordered::<Float32Type, Float32Type>),
         ("btfloat8cmp", ordered::<Float64Type, Float64Type>),
         ("btfloat48cmp", ordered::<Float32Type, Float64Type>),

@@ -312,6 +312,20 @@ fn null_key(form: Form, argument: usize) -> Error {
     }
 }
 
+/// The text of each key of json_object_agg.
+pub(super) fn keys(c: &Call<'_>) -> Result<ArrayRef> {
+    let (arg, writer) = argument(c, 0)?;
+    c.rows_of(|row| {
+        let row = arg.at(row);
+        if writer.is_null(row) {
+            return Ok(None);
+        }
+        let mut text = String::new();
+        writer.key(row, &mut text)?;
+        Ok(Some(text))
+    })
+}
+
 /// A key in quotes.
 pub(in crate::sql) fn write_key(key: &Writer, row: usize, out: &mut String) -> Result<()> {
     if let Kind::Text(texts) = &key.kind {
