@@ -12,6 +12,7 @@ mod literal;
 mod name;
 mod order;
 mod scope;
+mod search;
 mod select;
 mod setop;
 mod special;

@@ -15,7 +15,8 @@ pub(super) fn refuse(query: &Query) -> Result<()> {
             if !q.locks.is_empty() || q.for_clause.is_some() {
                 self.0 = Some("SELECT … FOR");
             }
-            if q.settings.is_some() || q.format_clause.is_some() || !q.pipe_operators.is_empty() {
+            // the settings are SEARCH and CYCLE (`sql::parse::encoding`)
+            if q.format_clause.is_some() || !q.pipe_operators.is_empty() {
                 self.0 = Some("this clause");
             }
             let mut bodies = vec![q.body.as_ref()];

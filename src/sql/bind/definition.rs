@@ -36,7 +36,7 @@ impl Binder<'_> {
             let place = self.at(definition.name.span);
             if fields.iter().any(|f: &arrow::datatypes::Field| *f.name() == name) {
                 let text = format!("column name \"{name}\" specified more than once");
-                return Err(Error::new(Kind::DuplicateColumn, text).at(place));
+                return Err(Error::new(Kind::DuplicateColumn, text));
             }
             let Some(data_type) = &definition.data_type else { return Err(syntax_error(&name, place)) };
             let ty = self.type_named(data_type, place)?;

@@ -37,7 +37,13 @@ fn named(data_type: &DataType) -> Result<Ty> {
             | ast::ArrayElemTypeDef::Parenthesis(inner) => inner,
             ast::ArrayElemTypeDef::None => return Err(undefined("array")),
         };
-        let inner = named(inner)?;
+        let inner = named(inner).map_err(|error| match error.kind() {
+            // the whole of what is written is no type
+            Kind::UndefinedObject if !error.message().contains("[]\"") => {
+                error.map_message(|text| text.replacen("\" does not exist", "[]\" does not exist", 1))
+            }
+            _ => error,
+        })?;
         // int[][] is int[]
         if pgtype::element(inner.oid).is_some() {
             return Ok(inner);
