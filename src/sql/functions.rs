@@ -38,6 +38,7 @@ static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
         binary::bytea::KERNELS,
         binary::digest::KERNELS,
         binary::encode::KERNELS,
+        binary::send::KERNELS,
         boolean::KERNELS,
         datetime::KERNELS,
         float::KERNELS,
