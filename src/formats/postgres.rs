@@ -17,11 +17,12 @@ mod parameter;
 mod tests;
 mod types;
 
+pub(crate) use encode::bytes;
 pub use encode::{RowEncoder, text, texts};
 pub use mapping::{enum_field, field, parameter_type, pg_type, text_is_binary};
 pub(crate) use nested::{Quotes, quote};
 pub use parameter::decode_parameter;
-pub(crate) use types::{NUMERIC, by_internal_name, numeric_modifier};
+pub(crate) use types::{NUMERIC, Shape, by_internal_name, numeric_modifier};
 pub use types::{TypeRow, by_name, by_oid, type_name, types};
 
 /// Field metadata: the PostgreSQL type oid where Arrow's type alone does not tell (varchar, name, oid, json …).

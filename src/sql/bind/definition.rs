@@ -68,17 +68,9 @@ impl Binder<'_> {
         if matches!(expr.data_type, DataType::Struct(_)) {
             return Ok(());
         }
-        let (text, hint) = match call.proc.arguments.first() {
-            Some(&oid::ANYELEMENT) => (
-                format!("could not determine row type for result of {}", call.proc.name),
-                "Provide a non-null record argument, or call the function in the FROM clause using a column definition \
-                 list.",
-            ),
-            _ => (
-                "function returning record called in context that cannot accept type record".to_owned(),
-                "Try calling the function in the FROM clause using a column definition list.",
-            ),
-        };
+        let text = format!("could not determine row type for result of {}", call.proc.name);
+        let hint = "Provide a non-null record argument, or call the function in the FROM clause using a column \
+                    definition list.";
         Err(Error::new(Kind::Unsupported, text).with_hint(hint))
     }
 }

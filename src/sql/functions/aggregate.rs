@@ -35,6 +35,7 @@ mod gather;
 mod key;
 mod logical;
 mod ordered;
+mod range;
 mod single;
 pub(super) mod state;
 mod sum;
@@ -398,6 +399,8 @@ fn together(transition: &str, last: &str) -> Option<Finish> {
         ("array_agg_transfn", _) => collect::array,
         ("array_agg_array_transfn", _) => collect::array_of_arrays,
         ("string_agg_transfn" | "bytea_string_agg_transfn", _) => collect::string,
+        ("range_agg_transfn" | "multirange_agg_transfn", _) => range::union,
+        ("range_intersect_agg_transfn" | "multirange_intersect_agg_transfn", _) => range::intersection,
         ("json_agg_transfn", _) => collect::json_array,
         ("jsonb_agg_transfn", _) => collect::jsonb_array,
         ("json_object_agg_transfn", _) => collect::json_object,

@@ -161,6 +161,42 @@ fn lying(env: &Env) -> Env {
     Env { date_style: DateStyle { output: DateOutput::Iso, ..env.date_style }, ..env.clone() }
 }
 
+/// How an aggregate makes one set of many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Folding {
+    Union,
+    Intersection,
+}
+
+/// The union or the intersection of texts of the type `given` as a text of the type `result`; `None` of none.
+pub(super) fn folded<'a>(
+    how: Folding,
+    given: u32,
+    result: u32,
+    texts: impl Iterator<Item = &'a str>,
+    env: &Env,
+) -> Result<Option<String>> {
+    let (of, env) = (of(given)?, lying(env));
+    let mut whole: Option<Set> = None;
+    for text in texts {
+        let set = parse(of, given, text, &env)?;
+        whole = Some(match (whole, how) {
+            (None, _) => set,
+            (Some(whole), Folding::Intersection) => value::intersection(&whole, &set),
+            // put in order once, at the end
+            (Some(mut whole), Folding::Union) => {
+                whole.extend(set);
+                whole
+            }
+        });
+    }
+    let Some(whole) = whole else { return Ok(None) };
+    let whole = if how == Folding::Union { value::set(of, whole) } else { whole };
+    let text = value::spell(of, result, &whole, &env)?;
+    env.budget.value(text.len())?;
+    Ok(Some(text))
+}
+
 fn read(call: &Call<'_>) -> Result<ArrayRef> {
     let ty = call.result_type.oid;
     let (of, env) = (of(ty)?, lying(call.env));
