@@ -54,7 +54,16 @@ impl Binder<'_> {
         }
         let order = given.order;
         let within = !function.within_group.is_empty();
-        let kind = self.kind_of(schema, &name);
+        let kind = match self.kind_of(schema, &name) {
+            // rank and its kin are aggregates too, over a hypothetical row
+            Some(image::Kind::Window)
+                if (within || !given.arguments.is_empty())
+                    && image::procs(&name).iter().any(|p| p.kind == image::Kind::Aggregate) =>
+            {
+                Some(image::Kind::Aggregate)
+            }
+            kind => kind,
+        };
         // an aggregate's arguments stand inside it
         let is_aggregate = kind == Some(image::Kind::Aggregate);
         if is_aggregate {
@@ -396,6 +405,12 @@ impl Binder<'_> {
                     return Err(Error::new(Kind::UndefinedFunction, text).at(at));
                 }
                 Ok(Some(Expr::lying(Node::Extreme { of, greatest: name == "greatest" }, ty, data_type, at)))
+            }
+            // `extract(field FROM source)` is the only form
+            "extract" if !arguments.is_empty() => {
+                let shown = arguments.first().map(ToString::to_string).unwrap_or_default();
+                let near = shown.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+                Err(syntax_error(near, arguments.first().map_or(0, |first| self.at_of(*first))))
             }
             // `position(a IN b)` is the only form
             "position" if arguments.len() > 1 => {
