@@ -448,10 +448,12 @@ impl Interval {
         Self { months: value.months, days: value.days, micros: value.nanoseconds / 1000 }
     }
 
-    /// 22008 beyond some 292 years of time, which Arrow's nanoseconds do not reach.
+    /// 0A000 beyond some 292 years of time, which Arrow's nanoseconds do not reach.
     pub(crate) fn arrow(self) -> Result<IntervalMonthDayNano> {
-        let nanos = self.micros.checked_mul(1000);
-        let nanos = nanos.ok_or_else(|| Error::new(Kind::DateRange, "interval out of range"))?;
+        let nanos = self.micros.checked_mul(1000).ok_or_else(|| {
+            Error::unsupported("an interval of more than 2562047 hours")
+                .with_hint("Hours beyond those can be written as days: justify_hours().")
+        })?;
         Ok(IntervalMonthDayNano::new(self.months, self.days, nanos))
     }
 }

@@ -29,9 +29,16 @@ mod window;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::Schema;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::metadata::FieldMetadata;
-use datafusion::common::{Column, DFSchema};
-use datafusion::logical_expr::{EmptyRelation, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
+use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::{
+    ColumnarValue, EmptyRelation, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF,
+};
+use datafusion::physical_expr::create_physical_expr;
 
 pub(crate) use function::{follows_settings, is_key, is_leakproof, is_total};
 pub(crate) use numbers::{SeriesExec, SeriesTable};
@@ -42,6 +49,7 @@ pub(crate) use special::computing_inside;
 
 use super::expr::{ColumnId, Expr as Typed, Kind};
 use super::image::Proc;
+use super::kernel::{Env, scalar};
 use super::query::{self, Cte, CteId, Query};
 use crate::error::{Error, Result};
 use crate::formats::postgres::{OID, TYPMOD};
@@ -77,6 +85,22 @@ pub(crate) fn alone(expr: &Typed, columns: &[query::Column]) -> Result<Expr> {
     let mut flow = Flow::new(LogicalPlan::EmptyRelation(rows));
     flow.columns = columns.iter().map(|c| (c.id, Column::new_unqualified(&c.name))).collect();
     Lower::new(&|_| None).expr(&mut flow, expr)
+}
+
+/// What an expression over constants gives. It calls no function of a session.
+pub(crate) fn value(expr: &Typed, env: &Env) -> Result<ScalarValue> {
+    let mut flow = Flow::new(relation::one_row());
+    let lowered = Lower::new(&|_| None).expr(&mut flow, expr)?;
+    let mut options = ConfigOptions::new();
+    options.extensions.insert(env.clone());
+    let props = ExecutionProps { config_options: Some(Arc::new(options)), ..Default::default() };
+    let computed = create_physical_expr(&lowered, flow.plan.schema(), &props, &Default::default())?;
+    let one = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &one)?;
+    match computed.evaluate(&row)? {
+        ColumnarValue::Scalar(value) => Ok(value),
+        ColumnarValue::Array(array) => Ok(scalar(&array, 0)?),
+    }
 }
 
 /// The column with its type's metadata, under the name it has.

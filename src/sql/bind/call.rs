@@ -446,6 +446,12 @@ impl Binder<'_> {
                 }
                 Ok(Some(Expr::lying(Node::Extreme { of, greatest: name == "greatest" }, ty, data_type, at)))
             }
+            // `extract(field FROM source)` is the only form
+            "extract" if !arguments.is_empty() => {
+                let shown = arguments.first().map(ToString::to_string).unwrap_or_default();
+                let near = shown.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+                Err(syntax_error(near, arguments.first().map_or(0, |first| self.at_of(*first))))
+            }
             // `position(a IN b)` is the only form
             "position" if arguments.len() > 1 => {
                 Err(syntax_error(",", arguments.first().map_or(0, |first| self.after(*first))))

@@ -43,6 +43,8 @@ mod sum;
 pub(super) mod tests;
 mod variance;
 
+pub(crate) use collect::is_structured;
+
 use extreme::{End, Extreme};
 use gather::{Finish, Gather, Order, Ordered};
 use logical::{And, Or, Xor};

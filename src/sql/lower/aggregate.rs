@@ -286,7 +286,9 @@ impl<'a> Lower<'a> {
             };
             let function = KernelFunction::of_source(source, vec![argument.ty], ty, DataType::Utf8)?;
             args.push(function.call(vec![value]));
-            types.push((ty, DataType::Utf8));
+            // json_agg writes arrays and records on lines of their own
+            let was = if functions::aggregate::is_structured(argument.ty.oid) { argument.ty } else { ty };
+            types.push((was, DataType::Utf8));
         }
         Ok((args, types))
     }
