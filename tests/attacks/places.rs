@@ -29,7 +29,7 @@ const INNER: &[&str] = &[
     "COPY {t} TO STDOUT",
     "GRANT SELECT ON {t} TO ann",
     "SET ROLE root",
-    "EXPLAIN ANALYZE SELECT * FROM {t}",
+    "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF) SELECT * FROM {t}",
     "SHOW TABLES",
     "DESCRIBE {t}",
     "CALL lakegate.refresh()",
@@ -38,7 +38,7 @@ const INNER: &[&str] = &[
 const WRAPPERS: &[&str] = &[
     "{}",
     "EXPLAIN {}",
-    "EXPLAIN ANALYZE {}",
+    "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF) {}",
     "EXPLAIN (FORMAT JSON, VERBOSE) {}",
     "EXPLAIN VERBOSE {}",
     "DECLARE c CURSOR FOR {}",

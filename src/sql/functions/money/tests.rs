@@ -1,3 +1,5 @@
+//! Money as PostgreSQL reads, shows and computes it.
+
 use crate::sql::functions::tests::table;
 
 #[test]
