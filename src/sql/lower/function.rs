@@ -113,6 +113,11 @@ pub(crate) fn of_udf(udf: &ScalarUDF) -> Option<&KernelFunction> {
     (udf.inner().as_ref() as &dyn Any).downcast_ref::<KernelFunction>()
 }
 
+/// The operator that this function computes, if it is one's.
+pub(crate) fn operator_of(udf: &ScalarUDF) -> Option<&'static str> {
+    of_udf(udf).and_then(|function| image::operator_of(function.oid)).map(|operator| operator.name)
+}
+
 /// A stable function whose answer follows the session's settings alone: neither the clock nor a catalog.
 pub(crate) fn follows_settings(udf: &ScalarUDF) -> bool {
     let source = |function: &KernelFunction| image::proc(function.oid).map(|proc| proc.source.as_str());

@@ -16,6 +16,7 @@ use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJo
 use datafusion::physical_plan::projection::ProjectionExec;
 
 use crate::policy::verify;
+use crate::sql::lower;
 
 type Node = Arc<dyn ExecutionPlan>;
 type Expr = Arc<dyn PhysicalExpr>;
@@ -164,7 +165,13 @@ fn of(expr: &Expr, column: &dyn Fn(usize) -> Option<String>) -> Option<String> {
     }
     if let Some(e) = expr.downcast_ref::<ScalarFunctionExpr>() {
         let arguments = e.args().iter().map(again).collect::<Option<Vec<_>>>()?;
-        return Some(format!("{}({})", e.name(), arguments.join(", ")));
+        return Some(match (lower::operator_of(e.fun()), arguments.as_slice()) {
+            (Some(operator), [left, right]) => format!("({left} {operator} {right})"),
+            (Some(operator), [of]) => format!("({operator} {of})"),
+            // how a value is compared: the reader wrote none
+            (None, [of]) if lower::is_key(e.fun()) => of.clone(),
+            _ => format!("{}({})", e.name(), arguments.join(", ")),
+        });
     }
     None
 }
