@@ -200,7 +200,7 @@ const DIFFERENT: &[&str] = &[
     "SELECT id FROM shop.sales WHERE region LIKE 'a%'",
     "SELECT id FROM shop.sales WHERE region ILIKE 'a%'",
     "SELECT id FROM shop.sales WHERE region NOT LIKE 'a%'",
-    "SELECT id FROM shop.sales WHERE region LIKE 'a%' ESCAPE '!'",
+    "SELECT id FROM shop.sales WHERE region LIKE 'a!%' ESCAPE '!'",
     "SELECT id FROM shop.sales WHERE region SIMILAR TO 'a%'",
     "SELECT id FROM shop.sales WHERE region IS NULL",
     "SELECT id FROM shop.sales WHERE region IS NOT NULL",
