@@ -86,7 +86,8 @@ async fn no_wrapper_dodges_the_statement_check() {
             let prepared = simple(&client, &format!("PREPARE {schema}{n} AS {inner}")).await;
             let executed = simple(&client, &format!("EXECUTE {schema}{n}")).await;
             let direct = simple(&client, &inner).await;
-            match direct.starts_with("ERROR") {
+            // PostgreSQL prepares no EXPLAIN
+            match direct.starts_with("ERROR") || inner.starts_with("EXPLAIN") {
                 true => assert!(executed.starts_with("ERROR"), "{inner}: {prepared} {executed}"),
                 false => assert_eq!(executed, direct, "{inner}"),
             }
@@ -114,11 +115,19 @@ async fn an_explained_plan_ends_at_the_barrier() {
         "SELECT id FROM {t} WHERE id IN (SELECT id FROM {d})",
         "SELECT id, rank() OVER (ORDER BY id) FROM {t} UNION ALL SELECT id, 1 FROM {d}",
     ];
-    let forms = ["", "VERBOSE", "ANALYZE", "ANALYZE VERBOSE", "(FORMAT JSON)", "(ANALYZE, VERBOSE, FORMAT JSON)"];
+    let forms = [
+        "",
+        "VERBOSE",
+        "(ANALYZE, TIMING OFF, SUMMARY OFF)",
+        "(ANALYZE, VERBOSE, TIMING OFF, SUMMARY OFF)",
+        "(FORMAT JSON)",
+        "(ANALYZE, VERBOSE, TIMING OFF, SUMMARY OFF, FORMAT JSON)",
+    ];
     let statements = queries.iter().flat_map(|q| forms.iter().map(move |form| format!("EXPLAIN {form} {q}")));
     for (sql, answer) in oracle.judge_all(statements, Over::AandB).await {
         assert!(answer.contains("PolicyScan"), "{sql}: {answer}");
-        for line in answer.lines().filter(|line| line.contains("PolicyScan")) {
+        // the first line counts the rows that the statement itself gives
+        for line in answer.lines().skip(1).filter(|line| line.contains("PolicyScan")) {
             assert!(!line.contains("actual"), "{sql}: {line}");
         }
     }
