@@ -89,6 +89,8 @@ impl Record {
     fn end(&mut self, outcome: &'static str, sqlstate: &'static str) {
         self.has_ended = true;
         let elapsed = self.started.elapsed();
+        #[cfg(test)]
+        told::note(self, outcome, sqlstate);
         metrics::counter!(names::QUERIES, "outcome" => if outcome == "error" { sqlstate } else { outcome })
             .increment(1);
         metrics::histogram!(names::QUERY_SECONDS).record(elapsed.as_secs_f64());
@@ -139,4 +141,27 @@ pub(crate) fn shape(sql: &str) -> u64 {
         }
     }
     hash.digest()
+}
+
+/// The lines that a test's thread wrote: a subscriber of one thread may miss some while those of others come and go.
+#[cfg(test)]
+pub(crate) mod told {
+    use std::cell::RefCell;
+
+    use super::{Record, listed};
+
+    thread_local! {
+        static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// `kind outcome sqlstate rows tables generation`.
+    pub(super) fn note(record: &Record, outcome: &str, sqlstate: &str) {
+        let (kind, rows, tables) = (record.kind, record.rows, listed(&record.tables));
+        let line = format!("{kind} {outcome} {sqlstate} {rows} {tables} {}", record.generation);
+        LINES.with_borrow_mut(|lines| lines.push(line));
+    }
+
+    pub(crate) fn take() -> Vec<String> {
+        LINES.take()
+    }
 }

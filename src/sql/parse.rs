@@ -14,6 +14,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Query, Statement, VisitMut, VisitorM
 
 use crate::error::{Error, Kind, Result};
 use grammar::Parser;
+pub(crate) use grammar::bare;
 use lex::{Lexeme, Token};
 
 /// A text as tokens.

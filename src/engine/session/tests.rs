@@ -1,15 +1,9 @@
 //! A session over a shop in memory: what its statements answer, and the line that each leaves.
 
-use std::fmt::Debug;
 use std::path::Path;
-use std::sync::Mutex;
-
-use tracing::field::{Field, Visit};
-use tracing_subscriber::layer::{Context, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{Layer, Registry};
 
 use super::*;
+use crate::engine::audit::told;
 use crate::engine::world::{Builder, Origin};
 use crate::engine::{Config, Current};
 use crate::policy::scram::scram_verifier;
@@ -105,52 +99,15 @@ async fn ask_now(session: &mut Session, sql: &str) -> Result<String> {
     Ok(said.join(if sql.starts_with("EXPLAIN") { "\n" } else { " " }))
 }
 
-/// The audit lines of this thread: `kind outcome sqlstate`, then rows, tables and generation where they say something.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Lines {
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
-}
-
-impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target() == "audit" {
-            let mut line = Line::default();
-            event.record(&mut line);
-            let said = ["kind", "outcome", "sqlstate", "rows", "tables", "generation"].map(|name| line.of(name));
-            self.0.lock().unwrap().push(said.join(" ").replace(" 0  1", ""));
-        }
-    }
-}
-
-#[derive(Default)]
-struct Line(Vec<(&'static str, String)>);
-
-impl Line {
-    fn of(&self, name: &str) -> String {
-        self.0.iter().find(|(n, _)| *n == name).map(|(_, value)| value.clone()).unwrap_or_default()
-    }
-}
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.push((field.name(), format!("{value:?}")));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.push((field.name(), value.to_string()));
-    }
+/// The audit lines of this thread; rows, tables and generation where they say something.
+fn lines() -> Vec<String> {
+    told::take().into_iter().map(|line| line.replace(" 0  1", "")).collect()
 }
 
 #[tokio::test]
 async fn every_outcome_has_one_line() {
     let shop = Shop::open().await;
     let mut session = shop.session();
-    let lines = Lines::default();
-    let _guard = tracing::subscriber::set_default(Registry::default().with(lines.clone()));
     for (sql, line) in [
         ("SELECT id FROM shop.sales", "select ok 00000 2 shop.sales:filtered 1"),
         // its plan is remembered by now
@@ -177,7 +134,7 @@ async fn every_outcome_has_one_line() {
         ("DISCARD ALL", "discard ok 00000"),
     ] {
         ask(&mut session, sql).await;
-        assert_eq!(lines.take(), [line], "{sql}");
+        assert_eq!(lines(), [line], "{sql}");
     }
 }
 
@@ -185,10 +142,8 @@ async fn every_outcome_has_one_line() {
 async fn rows_that_end_early_say_why() {
     let shop = Shop::open().await;
     let mut session = shop.session();
-    let lines = Lines::default();
-    let _guard = tracing::subscriber::set_default(Registry::default().with(lines.clone()));
     let prepared = session.prepare("SELECT id FROM shop.sales", &[]).await.unwrap();
-    assert!(lines.take().is_empty(), "it has not run yet");
+    assert!(lines().is_empty(), "it has not run yet");
     for (refused, line) in [(false, "select abandoned 57014"), (true, "select error 42501")] {
         let answer = session.execute(&prepared, vec![], CancellationToken::new()).await.unwrap();
         let Answer::Rows(mut rows) = answer else { panic!("{answer:?}") };
@@ -196,7 +151,7 @@ async fn rows_that_end_early_say_why() {
             rows.fail(&Error::new(Kind::PermissionDenied, "policy changed"));
         }
         drop(rows);
-        assert_eq!(lines.take(), [format!("{line} 0 shop.sales:filtered 1")]);
+        assert_eq!(lines(), [format!("{line} 0 shop.sales:filtered 1")]);
     }
 }
 

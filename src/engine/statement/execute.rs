@@ -12,6 +12,7 @@ use crate::engine::pipeline::{self, Caching, Told};
 use crate::engine::run;
 use crate::engine::session::{Prepared, Session};
 use crate::error::{Error, Kind, Result};
+use crate::sql::parse;
 
 #[derive(Debug)]
 struct Execute {
@@ -90,16 +91,5 @@ impl Execute {
 /// `VALUES (…)`.
 fn row(values: Vec<Expr>) -> Query {
     let rows = vec![Parens::with_empty_span(values)];
-    Query {
-        with: None,
-        body: Box::new(SetExpr::Values(Values { explicit_row: false, value_keyword: false, rows })),
-        order_by: None,
-        limit_clause: None,
-        fetch: None,
-        locks: vec![],
-        for_clause: None,
-        settings: None,
-        format_clause: None,
-        pipe_operators: vec![],
-    }
+    parse::bare(SetExpr::Values(Values { explicit_row: false, value_keyword: false, rows }))
 }

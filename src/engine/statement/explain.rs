@@ -1,10 +1,11 @@
 //! EXPLAIN: the plan of a query as PostgreSQL shows one. The query is planned, guarded and bounded as if it were asked
 //! itself, so who may not ask it may not have it explained. What a restricted user is shown ends at each barrier
-//! (`explain/plan.rs`).
+//! (`explain/read.rs`).
 
 mod expression;
 mod options;
 mod plan;
+mod read;
 mod show;
 
 use std::sync::Arc;
@@ -16,7 +17,6 @@ use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast::{self, AnalyzeFormatKind, UtilityOption};
 
 use self::options::{Format, Options};
-use self::plan::Plan;
 use super::{Admitted, Described, Execution, Outcome, Statement, hidden};
 use crate::engine::deep::on_big_stack;
 use crate::engine::pipeline::{Caching, Origin, Told};
@@ -83,8 +83,8 @@ impl Statement for Explain {
         let planning = began.elapsed();
         // none for a row over no table, which is computed where it is planned
         let mut plan = on_big_stack(|| match &ready.rows {
-            Origin::Plan { physical, .. } => Plan::of(physical, &ready.guarded),
-            Origin::Stored(_) => Plan::of_one_row(&ready.columns),
+            Origin::Plan { physical, .. } => read::plan(physical, &ready.guarded),
+            Origin::Stored(_) => read::one_row(&ready.columns),
         });
         plan.planning = planning;
         if self.options.analyze {

@@ -286,6 +286,9 @@ fn every_table_of_an_unnested_subquery_is_opened() {
         ),
         format!("SELECT 1 FROM {o}, (VALUES ((SELECT max(region) FROM {c}))) v(x) WHERE o.region = v.x"),
         format!("SELECT generate_series(1, (SELECT count(*) FROM {c})) FROM {o}"),
+        format!("SELECT 1 FROM {o}, generate_series(1, (SELECT count(*) FROM {c}))"),
+        format!("SELECT 1 FROM {o}, generate_series(1, CASE WHEN EXISTS (SELECT 1 FROM {c}) THEN 2 END)"),
+        format!("SELECT 1 FROM {o}, generate_series(1, CASE WHEN 'x' IN (SELECT region FROM {c}) THEN 2 END)"),
     ];
     for sql in &statements {
         let plan = lowered(sql, &tables).unwrap_or_else(|e| panic!("{sql}: {e:?}"));

@@ -569,7 +569,7 @@ fn plain(expr: Expr, alias: Option<Ident>) -> SelectItem {
 }
 
 /// A query that is its body.
-fn bare(body: SetExpr) -> Query {
+pub(crate) fn bare(body: SetExpr) -> Query {
     Query {
         with: None,
         body: Box::new(body),
