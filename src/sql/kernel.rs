@@ -694,20 +694,19 @@ impl Write for ArrayRef {
     }
 }
 
-/// A record: the array and the row in it.
+/// A record: its row in the array.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Record<'a> {
-    pub(crate) of: &'a StructArray,
+pub(crate) struct Record {
     pub(crate) row: usize,
 }
 
-impl<'a> Read<'a> for Record<'a> {
+impl<'a> Read<'a> for Record {
     type Column = &'a StructArray;
     fn column(array: &'a ArrayRef) -> Option<Self::Column> {
         array.as_struct_opt()
     }
-    fn value(column: &Self::Column, row: usize) -> Self {
-        Record { of: column, row }
+    fn value(_: &Self::Column, row: usize) -> Self {
+        Record { row }
     }
 }
 

@@ -35,7 +35,9 @@ pub(super) fn allowed(node: LogicalPlan) -> Result<LogicalPlan> {
                 Ok(TreeNodeRecursion::Continue)
             })?;
             match &node {
-                LogicalPlan::TableScan(scan) if series(scan).is_some_and(|series| series.arguments().iter().any(reads)) => {
+                LogicalPlan::TableScan(scan)
+                    if series(scan).is_some_and(|series| series.arguments().iter().any(reads)) =>
+                {
                     Err(Error::internal("a query inside a function"))
                 }
                 _ => Ok(node),

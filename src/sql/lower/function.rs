@@ -97,15 +97,6 @@ impl KernelFunction {
     pub(crate) fn call(self, arguments: Vec<Expr>) -> Expr {
         ScalarUDF::new_from_impl(self).call(arguments)
     }
-
-    /// The row of pg_proc; 0 where there is none.
-    pub(crate) fn oid(&self) -> u32 {
-        self.oid
-    }
-
-    pub(crate) fn types(&self) -> &[Ty] {
-        &self.types
-    }
 }
 
 /// The function of this node, if it is one of PostgreSQL's.

@@ -338,16 +338,6 @@ pub(in crate::sql) fn write_key(key: &Writer, row: usize, out: &mut String) -> R
     Ok(())
 }
 
-/// An entry of json_object_agg or jsonb_object_agg: key and value of one row.
-pub(in crate::sql) fn write_entry(key: &Writer, value: &Writer, row: usize, out: &mut String) -> Result<()> {
-    if key.is_null(row) {
-        return Err(cannot("field name must not be null"));
-    }
-    write_key(key, row, out)?;
-    out.push_str(" : ");
-    value.json(row, out)
-}
-
 /// json_build_array and json_build_object of `VARIADIC array`: its elements are the arguments, NULL gives NULL.
 pub(super) fn build_variadic(c: &Call<'_>, form: Form, object: bool) -> Result<ArrayRef> {
     let (arg, writer) = argument(c, 0)?;
