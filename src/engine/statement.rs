@@ -149,8 +149,8 @@ impl Deref for Admitted {
     type Target = dyn Statement;
 
     fn deref(&self) -> &Self::Target {
-        let statement: &Box<dyn Statement> = &self.0;
-        statement.as_ref()
+        // the tree, what holds it, and the box
+        (**self.0).as_ref()
     }
 }
 

@@ -261,7 +261,7 @@ impl Binder<'_> {
         }
         let is_hypothetical =
             |p: &&image::Proc| image::aggregate(p.oid).is_some_and(|a| a.kind == AggregateKind::Hypothetical);
-        if within && image::procs(name).iter().any(|p| is_hypothetical(&p)) {
+        if within && image::procs(name).iter().any(is_hypothetical) {
             self.hypothetical(name, &mut arguments, plain, at)?;
         }
         let found = resolved(function::resolve(self.cx, schema, name, arguments, given.variadic, at)?)?;

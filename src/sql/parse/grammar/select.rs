@@ -183,7 +183,7 @@ impl Parser<'_> {
         if !(may_be_empty && self.ends_target(0)) {
             select.projection = self.list(Self::target)?;
         }
-        select.into = self.into_clause()?;
+        select.into = self.target_table()?;
         if self.eat("from") {
             select.from = self.list(Self::table_reference)?;
         }
@@ -265,7 +265,7 @@ impl Parser<'_> {
         Ok(item(expr, alias))
     }
 
-    fn into_clause(&mut self) -> Result<Option<SelectInto>> {
+    fn target_table(&mut self) -> Result<Option<SelectInto>> {
         if !self.eat("into") {
             return Ok(None);
         }
