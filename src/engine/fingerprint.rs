@@ -224,22 +224,25 @@ impl Writer<'_> {
     }
 
     fn scan(&mut self, node: &TableScan) -> Option<()> {
-        let TableScan { table_name, source: _, projection, projected_schema, filters, fetch, statistics_requests: _ } =
+        let TableScan { table_name, source, projection, projected_schema, filters, fetch, statistics_requests: _ } =
             node;
         self.ink.word("scan");
         self.schema(projected_schema);
-        // what the plan calls them is bound to what they are
-        projected_schema.fields().iter().for_each(|field| self.ink.word(field.name()));
+        // what a plan and a grant's conditions call them is bound to what they are
+        for field in source.schema().fields() {
+            self.ink.word(field.name());
+            self.ink.name(field.name());
+        }
         self.ink.maybe(projection.as_ref(), |ink, columns| {
             ink.count(columns.len());
             columns.iter().for_each(|at| ink.count(*at));
         });
-        self.really(|writer| writer.exprs(filters))?;
+        self.exprs(filters)?;
         self.ink.maybe(fetch.as_ref(), |ink, n| ink.count(*n));
         match leaf(node)? {
             Leaf::Object { id, grant, body } => {
                 self.ink.number(id.0);
-                self.really(|writer| writer.grant(grant))?;
+                self.grant(grant)?;
                 match body {
                     Some(body) => self.whole(body),
                     None => self.version(id),
@@ -259,14 +262,6 @@ impl Writer<'_> {
                 Some(())
             }
         }
-    }
-
-    /// Conditions on a table's own columns, of which a plan need not read all.
-    fn really(&mut self, write: impl FnOnce(&mut Self) -> Option<()>) -> Option<()> {
-        self.ink.real = true;
-        let written = write(self);
-        self.ink.real = false;
-        written
     }
 
     /// The whole grant: what it hides of columns that this plan does not use cannot make two answers one.

@@ -15,8 +15,6 @@ pub(super) struct Ink {
     hash: Sha256,
     /// A plan's names so far, and which each was.
     names: HashMap<Vec<String>, u64>,
-    /// Names are those of a table's own columns, which say what is meant.
-    pub(super) real: bool,
 }
 
 impl Ink {
@@ -75,12 +73,6 @@ impl Ink {
     }
 
     fn called(&mut self, name: Vec<String>) {
-        self.flag(self.real);
-        if self.real {
-            self.count(name.len());
-            name.iter().for_each(|part| self.word(part));
-            return;
-        }
         let next = self.names.len() as u64;
         let number = *self.names.entry(name).or_insert(next);
         self.number(number);
