@@ -250,6 +250,9 @@ impl Binder<'_> {
                 rest.ok_or_else(|| Error::internal("a row of none"))
             }
             _ => {
+                for (left, right) in pairs {
+                    self.compare(name, left, right, at)?;
+                }
                 let text = format!("could not determine interpretation of row comparison operator {name}");
                 let hint = "Row comparison operators must be associated with btree operator families.";
                 Err(Error::new(Kind::Unsupported, text).with_hint(hint).at(at))
@@ -307,8 +310,8 @@ impl Binder<'_> {
                 return Ok(Expr::boolean(Node::Not(Box::new(of)), at));
             }
             UnaryOperator::Minus => {
-                if let Ast::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. }) = of {
-                    return literal::number(&format!("-{digits}"), at);
+                if let Some(number) = negated(of) {
+                    return literal::number(&number, at);
                 }
                 "-"
             }
@@ -399,7 +402,8 @@ impl Binder<'_> {
             || Error::new(Kind::UndefinedObject, format!("could not find array type for data type {}", ty.name()));
         let array = array.ok_or_else(|| no_array().at(at))?;
         let item = pgtype::field("item", ty, data_type);
-        Ok(Expr::lying(Node::Array(elements), Ty::of(array), DataType::List(item.into()), at))
+        let ty = Ty { oid: array, typmod: ty.typmod };
+        Ok(Expr::lying(Node::Array(elements), ty, DataType::List(item.into()), at))
     }
 
     /// `[1, 2]` within `ARRAY[[1, 2], [3, 4]]`.
@@ -569,7 +573,7 @@ impl Binder<'_> {
                     ast::Subscript::Slice { .. } => return Err(syntax_error(":", at)),
                 });
             }
-            let (ty, data_type) = (Ty::of(of.ty.oid), of.data_type.clone());
+            let (ty, data_type) = (of.ty, of.data_type.clone());
             return Ok(Expr::lying(Node::Slice { of: Box::new(of), bounds }, ty, data_type, at));
         }
         let mut indexes = vec![];
@@ -582,7 +586,7 @@ impl Binder<'_> {
             }
         }
         // fewer or more numbers than dimensions give NULL
-        let ty = Ty::of(element);
+        let ty = Ty { oid: element, typmod: of.ty.typmod };
         let data_type = match inner {
             DataType::List(_) => pgtype::arrow(element).unwrap_or(DataType::Utf8),
             inner => inner,
@@ -619,6 +623,17 @@ fn unqualified(name: &str) -> Result<&str> {
         Some(("pg_catalog" | "public", name)) => Ok(name),
         Some((schema, _)) => Err(Error::new(Kind::UndefinedSchema, format!("schema \"{schema}\" does not exist"))),
     }
+}
+
+/// `doNegate`: a sign before a number is part of it, and so is one before that.
+fn negated(of: &Ast) -> Option<String> {
+    let number = match of {
+        Ast::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. }) => digits.to_string(),
+        Ast::Nested(inner) => return negated(inner),
+        Ast::UnaryOp { op: UnaryOperator::Minus, expr } => negated(expr)?,
+        _ => return None,
+    };
+    Some(number.strip_prefix('-').map_or_else(|| format!("-{number}"), str::to_owned))
 }
 
 fn first_word(text: &str) -> String {
