@@ -64,7 +64,7 @@ impl Binder<'_> {
             Ast::Subquery(query) => self.scalar_subquery(query, self.at_of(ast), scope),
             Ast::Exists { subquery, negated } => self.exists(subquery, *negated, scope),
             Ast::Array(array) => self.array(ast, &array.elem, scope),
-            Ast::Tuple(items) => self.row(items, self.at_of(ast), scope),
+            Ast::Tuple(items) => self.typed_row(self.row(items, self.at_of(ast), scope)?),
             Ast::Collate { expr, collation } => self.collate(expr, collation, scope),
             Ast::AtTimeZone { .. }
             | Ast::Extract { .. }
@@ -111,7 +111,7 @@ impl Binder<'_> {
 
     fn distinct(&self, left: &Ast, right: &Ast, negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(left);
-        let (left, right) = (self.expr(left, scope)?, self.expr(right, scope)?);
+        let (left, right) = (self.comparand(left, scope)?, self.comparand(right, scope)?);
         // `x IS DISTINCT FROM NULL` is a null test
         if right.is_null_constant() && right.ty.is_unknown() {
             return Ok(Expr::boolean(Node::IsNull { of: Box::new(left), negated: !negated }, at));
@@ -127,7 +127,7 @@ impl Binder<'_> {
             let pairs = pairs.collect::<Result<Vec<_>>>()?;
             return Ok(Expr::boolean(if negated { Node::And(pairs) } else { Node::Or(pairs) }, at));
         }
-        self.distinct_of(left, right, negated, at)
+        self.distinct_of(self.typed_row(left)?, self.typed_row(right)?, negated, at)
     }
 
     fn distinct_of(&self, left: Expr, right: Expr, negated: bool, at: usize) -> Result<Expr> {
@@ -144,8 +144,8 @@ impl Binder<'_> {
 
     fn in_list(&self, left: &Ast, list: &[Ast], negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(left);
-        let left = self.expr(left, scope)?;
-        let items = self.exprs(list, scope)?;
+        let left = self.comparand(left, scope)?;
+        let items = list.iter().map(|item| self.comparand(item, scope)).collect::<Result<Vec<_>>>()?;
         let (operator_name, all) = if negated { ("<>", true) } else { ("=", false) };
         // several items of one type are one array; rows, and what cannot be an array, are compared one by one
         let is_row = |e: &Expr| matches!(e.kind, Node::Row(_)) || e.ty.oid == oid::RECORD;
@@ -178,12 +178,12 @@ impl Binder<'_> {
 
     fn between(&self, of: &Ast, low: &Ast, high: &Ast, negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(of);
-        let of = self.expr(of, scope)?;
+        let of = self.comparand(of, scope)?;
         let (low, symmetric) = match encoding::unmarked(SYMMETRIC, low) {
             Some(low) => (low, true),
             None => (low, false),
         };
-        let (low, high) = (self.expr(low, scope)?, self.expr(high, scope)?);
+        let (low, high) = (self.comparand(low, scope)?, self.comparand(high, scope)?);
         if symmetric {
             let one = self.within(of.clone(), low.clone(), high.clone(), negated, at)?;
             let both = vec![one, self.within(of, high, low, negated, at)?];
@@ -204,8 +204,8 @@ impl Binder<'_> {
         match (left.kind, right.kind) {
             (Node::Row(lefts), Node::Row(rights)) => self.compare_rows(name, lefts, rights, at),
             (l, r) => {
-                let left = Expr { kind: l, ..left };
-                let right = Expr { kind: r, ..right };
+                let left = self.typed_row(Expr { kind: l, ..left })?;
+                let right = self.typed_row(Expr { kind: r, ..right })?;
                 // `x = NULL` keeps its meaning: NULL
                 operator::binary(self.cx, name, left, right, at)
             }
@@ -276,7 +276,7 @@ impl Binder<'_> {
         if let (Ast::Tuple(_), Ast::Subquery(query)) = (left, right) {
             return self.row_subquery(left, &name, query, at, scope);
         }
-        let (left, right) = (self.expr(left, scope)?, self.expr(right, scope)?);
+        let (left, right) = (self.comparand(left, scope)?, self.comparand(right, scope)?);
         self.compare(&name, left, right, at)
     }
 
@@ -442,14 +442,36 @@ impl Binder<'_> {
         Ok(Expr::lying(Node::Array(made), array, data_type, at))
     }
 
-    pub(super) fn row(&self, items: &[Ast], at: usize, scope: &Scope<'_>) -> Result<Expr> {
+    fn row(&self, items: &[Ast], at: usize, scope: &Scope<'_>) -> Result<Expr> {
         let mut fields = vec![];
         for item in items {
-            for field in self.expanded(item, scope)? {
-                fields.push(cast::unknown_to_text(self.cx, field)?);
-            }
+            fields.extend(self.expanded(item, scope)?);
         }
         Ok(self.row_of_exprs(fields, at))
+    }
+
+    /// What may be compared with a row: in one that is written out, literals take their types from the other side.
+    fn comparand(&self, ast: &Ast, scope: &Scope<'_>) -> Result<Expr> {
+        match ast {
+            Ast::Nested(inner) => self.comparand(inner, scope),
+            Ast::Tuple(items) => self.row(items, self.at_of(ast), scope),
+            Ast::Function(function) => match super::call::row_items(function) {
+                Some(items) => self.row_called(items, self.at_of(ast), scope),
+                None => self.expr(ast, scope),
+            },
+            _ => self.expr(ast, scope),
+        }
+    }
+
+    /// A row by itself, whose untyped literals are texts.
+    pub(super) fn typed_row(&self, row: Expr) -> Result<Expr> {
+        match row.kind {
+            Node::Row(fields) => {
+                let fields = fields.into_iter().map(|field| cast::unknown_to_text(self.cx, field));
+                Ok(self.row_of_exprs(fields.collect::<Result<_>>()?, row.at))
+            }
+            kind => Ok(Expr { kind, ..row }),
+        }
     }
 
     pub(super) fn row_of_exprs(&self, fields: Vec<Expr>, at: usize) -> Expr {

@@ -117,7 +117,12 @@ fn type_named(text: &str, _: &Env) -> Result<Named> {
         return Err(Error::new(Kind::Syntax, "invalid type name \"\""));
     }
     let missing = || Error::new(Kind::UndefinedObject, format!("type \"{}\" does not exist", text.trim()));
-    Ok(postgres::by_name(text).map_or_else(|| Named::Not(missing()), |(oid, _)| Named::One(oid)))
+    let found = postgres::by_name(text);
+    // one word is a name that nothing has; a second one is in no grammar
+    if let (None, Some(second)) = (found, bare.split_whitespace().nth(1).filter(|_| !bare.contains('"'))) {
+        return Err(Error::new(Kind::Syntax, format!("syntax error at or near \"{second}\"")));
+    }
+    Ok(found.map_or_else(|| Named::Not(missing()), |(oid, _)| Named::One(oid)))
 }
 
 fn invalid_name() -> Error {
@@ -142,6 +147,10 @@ fn path(text: &str) -> Result<Vec<String>> {
         };
         parts.push(part);
         let after = after.trim_start_matches(space);
+        if parts.len() > 3 {
+            let text = format!("improper qualified name (too many dotted names): {}", parts.join("."));
+            return Err(Error::new(Kind::Syntax, text));
+        }
         match after.strip_prefix('.') {
             Some(more) => rest = more.trim_start_matches(space),
             None if after.is_empty() => return Ok(parts),
