@@ -378,7 +378,9 @@ impl Fold<'_> {
 
 /// How a constant numeric lies by its modifier, where it lies wider: branches that were ruled out made it so.
 fn narrower(e: &Expr) -> Option<DataType> {
-    if !matches!(e.kind, Kind::Constant(_)) || e.ty.oid != oid::NUMERIC || e.ty.typmod < 0 {
+    // bytes, which may be a NaN, say their modifier beside them
+    let decimal = matches!(e.data_type, DataType::Decimal128(..) | DataType::Decimal256(..));
+    if !matches!(e.kind, Kind::Constant(_)) || e.ty.oid != oid::NUMERIC || e.ty.typmod < 0 || !decimal {
         return None;
     }
     let wanted = crate::formats::postgres::field("", e.ty.oid, e.ty.typmod, true)?.data_type().clone();

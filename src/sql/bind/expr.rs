@@ -147,23 +147,29 @@ impl Binder<'_> {
         let left = self.comparand(left, scope)?;
         let items = list.iter().map(|item| self.comparand(item, scope)).collect::<Result<Vec<_>>>()?;
         let (operator_name, all) = if negated { ("<>", true) } else { ("=", false) };
-        // several items of one type are one array; rows, and what cannot be an array, are compared one by one
+        // several items that read no column are one array, if they have one type; the others, rows, and what cannot be an
+        // array, are compared one by one
         let is_row = |e: &Expr| matches!(e.kind, Node::Row(_)) || e.ty.oid == oid::RECORD;
-        if items.len() > 1 && !is_row(&left) && !items.iter().any(is_row) {
+        let (of_columns, fixed): (Vec<Expr>, Vec<Expr>) = items.iter().cloned().partition(reads_columns);
+        let mut tests = vec![];
+        let mut items = items;
+        if fixed.len() > 1 && !is_row(&left) && !items.iter().any(is_row) {
             let mut together = vec![left.clone()];
-            together.extend(items.iter().cloned());
+            together.extend(fixed.iter().cloned());
             if let Ok(ty) = common::select(self.cx, &together, "IN")
                 && pgtype::array(ty.oid).is_some()
-                && let Ok((items, ty, data_type)) = self.alike(items.clone(), ty)
+                && let Ok((fixed, ty, data_type)) = self.alike(fixed, ty)
             {
                 let array_ty = Ty::of(pgtype::array(ty.oid).unwrap_or(0));
                 let item = pgtype::field("item", ty, data_type);
-                let array = Expr::lying(Node::Array(items), array_ty, DataType::List(item.into()), at);
-                return operator::any_of(self.cx, operator_name, left, array, all, at);
+                let array = Expr::lying(Node::Array(fixed), array_ty, DataType::List(item.into()), at);
+                tests.push(operator::any_of(self.cx, operator_name, left.clone(), array, all, at)?);
+                items = of_columns;
             }
         }
-        let tests = items.into_iter().map(|item| self.compare(operator_name, left.clone(), item, at));
-        let mut tests = tests.collect::<Result<Vec<_>>>()?;
+        for item in items {
+            tests.push(self.compare(operator_name, left.clone(), item, at)?);
+        }
         Ok(match tests.len() {
             1 => tests.remove(0),
             _ if negated => Expr::boolean(Node::And(tests), at),
@@ -645,6 +651,11 @@ fn unqualified(name: &str) -> Result<&str> {
         Some(("pg_catalog" | "public", name)) => Ok(name),
         Some((schema, _)) => Err(Error::new(Kind::UndefinedSchema, format!("schema \"{schema}\" does not exist"))),
     }
+}
+
+/// `contain_vars_of_level`, of any level.
+fn reads_columns(e: &Expr) -> bool {
+    matches!(e.kind, Node::Column(_)) || e.children().into_iter().any(reads_columns)
 }
 
 /// `doNegate`: a sign before a number is part of it, and so is one before that.
