@@ -16,13 +16,16 @@ mod boolean;
 pub(crate) mod compare;
 mod datetime;
 mod float;
+mod hash;
 mod integer;
 mod json;
+mod keywords;
 mod money;
 mod native;
 mod network;
 mod numeric;
 mod object;
+pub(crate) mod random;
 mod range;
 mod record;
 mod regex;
@@ -44,13 +47,17 @@ static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
         boolean::KERNELS,
         datetime::KERNELS,
         float::KERNELS,
+        hash::KERNELS,
         integer::KERNELS,
         json::KERNELS,
+        keywords::KERNELS,
         money::KERNELS,
         network::KERNELS,
         network::MAC_KERNELS,
         numeric::KERNELS,
         object::KERNELS,
+        object::names::KERNELS,
+        random::KERNELS,
         range::KERNELS,
         record::KERNELS,
         regex::functions::KERNELS,
@@ -133,6 +140,7 @@ pub(crate) fn is_ordered_set(proc: &Proc) -> bool {
     image::aggregate(proc.oid).is_some_and(|row| row.kind != image::AggregateKind::Normal)
 }
 
+pub(crate) use object::names::object_name;
 pub(crate) use total::is_total;
 
 /// The kernel of a `prosrc`.

@@ -409,8 +409,8 @@ impl Binder<'_> {
         if let (FunctionArguments::None, None) = (&function.args, &function.over) {
             return self.value_function(name, None, at);
         }
-        if let ("row", FunctionArguments::List(list)) = (name, &function.args) {
-            return self.row_called(&list.args, at, scope).map(Some);
+        if let Some(items) = row_items(function) {
+            return self.typed_row(self.row_called(items, at, scope)?).map(Some);
         }
         let simple: Option<Vec<&Ast>> = match &function.args {
             FunctionArguments::List(list) if list.clauses.is_empty() && list.duplicate_treatment.is_none() => {
@@ -490,7 +490,7 @@ impl Binder<'_> {
     }
 
     /// `ROW(a, t.*)`.
-    fn row_called(&self, arguments: &[FunctionArg], at: usize, scope: &Scope<'_>) -> Result<Expr> {
+    pub(super) fn row_called(&self, arguments: &[FunctionArg], at: usize, scope: &Scope<'_>) -> Result<Expr> {
         let mut items = vec![];
         for argument in arguments {
             let expanded = match argument {
@@ -501,9 +501,7 @@ impl Binder<'_> {
                 }
                 _ => return Err(syntax_error("ROW", at)),
             };
-            for field in expanded {
-                items.push(cast::unknown_to_text(self.cx, field)?);
-            }
+            items.extend(expanded);
         }
         Ok(self.row_of_exprs(items, at))
     }
@@ -539,6 +537,17 @@ enum Source<'a> {
     Expr(&'a Ast),
     /// `t.*`
     Row(&'a ast::ObjectName),
+}
+
+/// What stands in `ROW(…)`; `None` for another function.
+pub(super) fn row_items(function: &Function) -> Option<&[FunctionArg]> {
+    let [ast::ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return None };
+    match &function.args {
+        FunctionArguments::List(list) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("row") => {
+            Some(&list.args)
+        }
+        _ => None,
+    }
 }
 
 /// A call, or the cast that looks like one.

@@ -64,7 +64,7 @@ impl Binder<'_> {
             Ast::Subquery(query) => self.scalar_subquery(query, self.at_of(ast), scope),
             Ast::Exists { subquery, negated } => self.exists(subquery, *negated, scope),
             Ast::Array(array) => self.array(ast, &array.elem, scope),
-            Ast::Tuple(items) => self.row(items, self.at_of(ast), scope),
+            Ast::Tuple(items) => self.typed_row(self.row(items, self.at_of(ast), scope)?),
             Ast::Collate { expr, collation } => self.collate(expr, collation, scope),
             Ast::AtTimeZone { .. }
             | Ast::Extract { .. }
@@ -111,7 +111,7 @@ impl Binder<'_> {
 
     fn distinct(&self, left: &Ast, right: &Ast, negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(left);
-        let (left, right) = (self.expr(left, scope)?, self.expr(right, scope)?);
+        let (left, right) = (self.comparand(left, scope)?, self.comparand(right, scope)?);
         // `x IS DISTINCT FROM NULL` is a null test
         if right.is_null_constant() && right.ty.is_unknown() {
             return Ok(Expr::boolean(Node::IsNull { of: Box::new(left), negated: !negated }, at));
@@ -127,7 +127,7 @@ impl Binder<'_> {
             let pairs = pairs.collect::<Result<Vec<_>>>()?;
             return Ok(Expr::boolean(if negated { Node::And(pairs) } else { Node::Or(pairs) }, at));
         }
-        self.distinct_of(left, right, negated, at)
+        self.distinct_of(self.typed_row(left)?, self.typed_row(right)?, negated, at)
     }
 
     fn distinct_of(&self, left: Expr, right: Expr, negated: bool, at: usize) -> Result<Expr> {
@@ -144,26 +144,32 @@ impl Binder<'_> {
 
     fn in_list(&self, left: &Ast, list: &[Ast], negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(left);
-        let left = self.expr(left, scope)?;
-        let items = self.exprs(list, scope)?;
+        let left = self.comparand(left, scope)?;
+        let items = list.iter().map(|item| self.comparand(item, scope)).collect::<Result<Vec<_>>>()?;
         let (operator_name, all) = if negated { ("<>", true) } else { ("=", false) };
-        // several items of one type are one array; rows, and what cannot be an array, are compared one by one
+        // several items that read no column are one array, if they have one type; the others, rows, and what cannot be an
+        // array, are compared one by one
         let is_row = |e: &Expr| matches!(e.kind, Node::Row(_)) || e.ty.oid == oid::RECORD;
-        if items.len() > 1 && !is_row(&left) && !items.iter().any(is_row) {
+        let (of_columns, fixed): (Vec<Expr>, Vec<Expr>) = items.iter().cloned().partition(reads_columns);
+        let mut tests = vec![];
+        let mut items = items;
+        if fixed.len() > 1 && !is_row(&left) && !items.iter().any(is_row) {
             let mut together = vec![left.clone()];
-            together.extend(items.iter().cloned());
+            together.extend(fixed.iter().cloned());
             if let Ok(ty) = common::select(self.cx, &together, "IN")
                 && pgtype::array(ty.oid).is_some()
-                && let Ok((items, ty, data_type)) = self.alike(items.clone(), ty)
+                && let Ok((fixed, ty, data_type)) = self.alike(fixed, ty)
             {
                 let array_ty = Ty::of(pgtype::array(ty.oid).unwrap_or(0));
                 let item = pgtype::field("item", ty, data_type);
-                let array = Expr::lying(Node::Array(items), array_ty, DataType::List(item.into()), at);
-                return operator::any_of(self.cx, operator_name, left, array, all, at);
+                let array = Expr::lying(Node::Array(fixed), array_ty, DataType::List(item.into()), at);
+                tests.push(operator::any_of(self.cx, operator_name, left.clone(), array, all, at)?);
+                items = of_columns;
             }
         }
-        let tests = items.into_iter().map(|item| self.compare(operator_name, left.clone(), item, at));
-        let mut tests = tests.collect::<Result<Vec<_>>>()?;
+        for item in items {
+            tests.push(self.compare(operator_name, left.clone(), item, at)?);
+        }
         Ok(match tests.len() {
             1 => tests.remove(0),
             _ if negated => Expr::boolean(Node::And(tests), at),
@@ -178,12 +184,12 @@ impl Binder<'_> {
 
     fn between(&self, of: &Ast, low: &Ast, high: &Ast, negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(of);
-        let of = self.expr(of, scope)?;
+        let of = self.comparand(of, scope)?;
         let (low, symmetric) = match encoding::unmarked(SYMMETRIC, low) {
             Some(low) => (low, true),
             None => (low, false),
         };
-        let (low, high) = (self.expr(low, scope)?, self.expr(high, scope)?);
+        let (low, high) = (self.comparand(low, scope)?, self.comparand(high, scope)?);
         if symmetric {
             let one = self.within(of.clone(), low.clone(), high.clone(), negated, at)?;
             let both = vec![one, self.within(of, high, low, negated, at)?];
@@ -204,8 +210,8 @@ impl Binder<'_> {
         match (left.kind, right.kind) {
             (Node::Row(lefts), Node::Row(rights)) => self.compare_rows(name, lefts, rights, at),
             (l, r) => {
-                let left = Expr { kind: l, ..left };
-                let right = Expr { kind: r, ..right };
+                let left = self.typed_row(Expr { kind: l, ..left })?;
+                let right = self.typed_row(Expr { kind: r, ..right })?;
                 // `x = NULL` keeps its meaning: NULL
                 operator::binary(self.cx, name, left, right, at)
             }
@@ -250,6 +256,9 @@ impl Binder<'_> {
                 rest.ok_or_else(|| Error::internal("a row of none"))
             }
             _ => {
+                for (left, right) in pairs {
+                    self.compare(name, left, right, at)?;
+                }
                 let text = format!("could not determine interpretation of row comparison operator {name}");
                 let hint = "Row comparison operators must be associated with btree operator families.";
                 Err(Error::new(Kind::Unsupported, text).with_hint(hint).at(at))
@@ -273,7 +282,7 @@ impl Binder<'_> {
         if let (Ast::Tuple(_), Ast::Subquery(query)) = (left, right) {
             return self.row_subquery(left, &name, query, at, scope);
         }
-        let (left, right) = (self.expr(left, scope)?, self.expr(right, scope)?);
+        let (left, right) = (self.comparand(left, scope)?, self.comparand(right, scope)?);
         self.compare(&name, left, right, at)
     }
 
@@ -307,8 +316,8 @@ impl Binder<'_> {
                 return Ok(Expr::boolean(Node::Not(Box::new(of)), at));
             }
             UnaryOperator::Minus => {
-                if let Ast::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. }) = of {
-                    return literal::number(&format!("-{digits}"), at);
+                if let Some(number) = negated(of) {
+                    return literal::number(&number, at);
                 }
                 "-"
             }
@@ -399,7 +408,8 @@ impl Binder<'_> {
             || Error::new(Kind::UndefinedObject, format!("could not find array type for data type {}", ty.name()));
         let array = array.ok_or_else(|| no_array().at(at))?;
         let item = pgtype::field("item", ty, data_type);
-        Ok(Expr::lying(Node::Array(elements), Ty::of(array), DataType::List(item.into()), at))
+        let ty = Ty { oid: array, typmod: ty.typmod };
+        Ok(Expr::lying(Node::Array(elements), ty, DataType::List(item.into()), at))
     }
 
     /// `[1, 2]` within `ARRAY[[1, 2], [3, 4]]`.
@@ -438,14 +448,36 @@ impl Binder<'_> {
         Ok(Expr::lying(Node::Array(made), array, data_type, at))
     }
 
-    pub(super) fn row(&self, items: &[Ast], at: usize, scope: &Scope<'_>) -> Result<Expr> {
+    fn row(&self, items: &[Ast], at: usize, scope: &Scope<'_>) -> Result<Expr> {
         let mut fields = vec![];
         for item in items {
-            for field in self.expanded(item, scope)? {
-                fields.push(cast::unknown_to_text(self.cx, field)?);
-            }
+            fields.extend(self.expanded(item, scope)?);
         }
         Ok(self.row_of_exprs(fields, at))
+    }
+
+    /// What may be compared with a row: in one that is written out, literals take their types from the other side.
+    fn comparand(&self, ast: &Ast, scope: &Scope<'_>) -> Result<Expr> {
+        match ast {
+            Ast::Nested(inner) => self.comparand(inner, scope),
+            Ast::Tuple(items) => self.row(items, self.at_of(ast), scope),
+            Ast::Function(function) => match super::call::row_items(function) {
+                Some(items) => self.row_called(items, self.at_of(ast), scope),
+                None => self.expr(ast, scope),
+            },
+            _ => self.expr(ast, scope),
+        }
+    }
+
+    /// A row by itself, whose untyped literals are texts.
+    pub(super) fn typed_row(&self, row: Expr) -> Result<Expr> {
+        match row.kind {
+            Node::Row(fields) => {
+                let fields = fields.into_iter().map(|field| cast::unknown_to_text(self.cx, field));
+                Ok(self.row_of_exprs(fields.collect::<Result<_>>()?, row.at))
+            }
+            kind => Ok(Expr { kind, ..row }),
+        }
     }
 
     pub(super) fn row_of_exprs(&self, fields: Vec<Expr>, at: usize) -> Expr {
@@ -569,7 +601,7 @@ impl Binder<'_> {
                     ast::Subscript::Slice { .. } => return Err(syntax_error(":", at)),
                 });
             }
-            let (ty, data_type) = (Ty::of(of.ty.oid), of.data_type.clone());
+            let (ty, data_type) = (of.ty, of.data_type.clone());
             return Ok(Expr::lying(Node::Slice { of: Box::new(of), bounds }, ty, data_type, at));
         }
         let mut indexes = vec![];
@@ -582,7 +614,7 @@ impl Binder<'_> {
             }
         }
         // fewer or more numbers than dimensions give NULL
-        let ty = Ty::of(element);
+        let ty = Ty { oid: element, typmod: of.ty.typmod };
         let data_type = match inner {
             DataType::List(_) => pgtype::arrow(element).unwrap_or(DataType::Utf8),
             inner => inner,
@@ -619,6 +651,22 @@ fn unqualified(name: &str) -> Result<&str> {
         Some(("pg_catalog" | "public", name)) => Ok(name),
         Some((schema, _)) => Err(Error::new(Kind::UndefinedSchema, format!("schema \"{schema}\" does not exist"))),
     }
+}
+
+/// `contain_vars_of_level`, of any level.
+fn reads_columns(e: &Expr) -> bool {
+    matches!(e.kind, Node::Column(_)) || e.children().into_iter().any(reads_columns)
+}
+
+/// `doNegate`: a sign before a number is part of it, and so is one before that.
+fn negated(of: &Ast) -> Option<String> {
+    let number = match of {
+        Ast::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. }) => digits.to_string(),
+        Ast::Nested(inner) => return negated(inner),
+        Ast::UnaryOp { op: UnaryOperator::Minus, expr } => negated(expr)?,
+        _ => return None,
+    };
+    Some(number.strip_prefix('-').map_or_else(|| format!("-{number}"), str::to_owned))
 }
 
 fn first_word(text: &str) -> String {

@@ -19,6 +19,7 @@ const WHOLE: i64 = 100;
 pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("cash_in", |c| c.one(|text: &str| Ok(spell(read(text)?)))),
     ("cash_out", |c| c.one(|text: &str| Ok(text))),
+    ("cash_send", |c| c.one(|text: &str| Ok(read(text)?.to_be_bytes().to_vec()))),
     ("key/money", |c| c.one(read)),
     ("cash_eq", |c| compared(c, Ordering::is_eq)),
     ("cash_ne", |c| compared(c, Ordering::is_ne)),

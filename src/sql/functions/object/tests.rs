@@ -4,6 +4,11 @@ use crate::sql::functions::array::tests::{Row, check};
 use crate::sql::kernel::Env;
 
 #[test]
+fn names_are_found_and_shown_as_postgresql_does() {
+    crate::sql::functions::tests::table(include_str!("names.tsv"));
+}
+
+#[test]
 #[rustfmt::skip]
 fn objects_are_as_postgresql_has_them() {
     let rows: &[Row] = &[
