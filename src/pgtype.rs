@@ -57,6 +57,8 @@ pub(crate) mod oid {
     pub(crate) const REGOPERATOR: u32 = 2204;
     pub(crate) const REGCLASS: u32 = 2205;
     pub(crate) const REGTYPE: u32 = 2206;
+    pub(crate) const TSVECTOR: u32 = 3614;
+    pub(crate) const TSQUERY: u32 = 3615;
     pub(crate) const RECORD: u32 = 2249;
     pub(crate) const CSTRING: u32 = 2275;
     pub(crate) const ANY: u32 = 2276;

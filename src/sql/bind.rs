@@ -9,6 +9,7 @@ mod expr;
 mod from;
 mod group;
 mod literal;
+mod lock;
 mod name;
 mod order;
 mod scope;

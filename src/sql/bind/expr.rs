@@ -597,6 +597,7 @@ impl Binder<'_> {
                 return Err(Error::new(Kind::TypeMismatch, "jsonb subscript does not support slices").at(at));
             };
             let key = self.expr(index, scope)?;
+            check_json_subscript(&key)?;
             let key = match cast::coerce(self.cx, key.clone(), Ty::TEXT, CastContext::Implicit)? {
                 Some(text) => text,
                 None => cast::explicit(self.cx, key, Ty::TEXT, at)?,
@@ -610,6 +611,18 @@ impl Binder<'_> {
         let call = crate::sql::expr::Call { proc, arguments: vec![of, keys], variadic: false };
         Ok(Expr::new(Node::Call(call), Ty::of(oid::JSONB), at))
     }
+}
+
+/// `jsonb_subscript_transform`: what can be an index, or a key.
+fn check_json_subscript(key: &Expr) -> Result<()> {
+    let fits = |to: u32| cast::can_coerce(&[key.ty.oid], &[to], CastContext::Implicit);
+    let hint = match (key.ty.is_unknown(), fits(oid::INT4), fits(oid::TEXT)) {
+        (true, ..) | (_, true, false) | (_, false, true) => return Ok(()),
+        (_, true, true) => "jsonb subscript must be coercible to only one type, integer or text.",
+        (_, false, false) => "jsonb subscript must be coercible to either integer or text.",
+    };
+    let text = format!("subscript type {} is not supported", key.ty.name());
+    Err(Error::new(Kind::TypeMismatch, text).with_hint(hint).at(crate::sql::resolve::place(key)))
 }
 
 /// The name of an operator that is written with its schema, or without.
