@@ -35,6 +35,7 @@ pub(crate) mod oid {
     pub(crate) const OID: u32 = 26;
     pub(crate) const OIDVECTOR: u32 = 30;
     pub(crate) const JSON: u32 = 114;
+    pub(crate) const XML: u32 = 142;
     pub(crate) const CIDR: u32 = 650;
     pub(crate) const FLOAT4: u32 = 700;
     pub(crate) const FLOAT8: u32 = 701;

@@ -431,8 +431,10 @@ impl Binder<'_> {
             _ => None,
         };
         let Some(arguments) = simple else { return Ok(None) };
+        self.one_collation(arguments.iter().copied())?;
         let bind_all = || arguments.iter().map(|ast| self.expr(ast, scope)).collect::<Result<Vec<_>>>();
         match name {
+            "pg_collation_for" if let [of] = arguments.as_slice() => self.collation_for(of, at, scope).map(Some),
             "coalesce" if !arguments.is_empty() => {
                 let (all, ty, data_type) = common::to_common(self.cx, bind_all()?, "COALESCE")?;
                 Ok(Some(Expr::lying(Node::Coalesce(all), ty, data_type, at)))

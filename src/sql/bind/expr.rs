@@ -111,6 +111,7 @@ impl Binder<'_> {
 
     fn distinct(&self, left: &Ast, right: &Ast, negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(left);
+        self.one_collation([left, right])?;
         let (left, right) = (self.expr(left, scope)?, self.expr(right, scope)?);
         // `x IS DISTINCT FROM NULL` is a null test
         if right.is_null_constant() && right.ty.is_unknown() {
@@ -144,6 +145,7 @@ impl Binder<'_> {
 
     fn in_list(&self, left: &Ast, list: &[Ast], negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(left);
+        self.one_collation(std::iter::once(left).chain(list))?;
         let left = self.expr(left, scope)?;
         let items = self.exprs(list, scope)?;
         let (operator_name, all) = if negated { ("<>", true) } else { ("=", false) };
@@ -273,6 +275,7 @@ impl Binder<'_> {
         if let (Ast::Tuple(_), Ast::Subquery(query)) = (left, right) {
             return self.row_subquery(left, &name, query, at, scope);
         }
+        self.one_collation([left, right])?;
         let (left, right) = (self.expr(left, scope)?, self.expr(right, scope)?);
         self.compare(&name, left, right, at)
     }
@@ -453,23 +456,6 @@ impl Binder<'_> {
         let named = named.map(|(i, f)| pgtype::field(&format!("f{}", i + 1), f.ty, f.data_type.clone()));
         let data_type = DataType::Struct(named.collect::<Vec<_>>().into());
         Expr::lying(Node::Row(fields), Ty::of(oid::RECORD), data_type, at)
-    }
-
-    fn collate(&self, of: &Ast, collation: &ast::ObjectName, scope: &Scope<'_>) -> Result<Expr> {
-        let at = self.after(of);
-        let of = self.expr(of, scope)?;
-        let names = super::name::segments(collation);
-        let name = names.last().map_or("", String::as_str);
-        if !matches!(name, "C" | "POSIX" | "default" | "ucs_basic" | "C.utf8" | "C.UTF-8") {
-            let text = format!("collation \"{name}\" for encoding \"UTF8\" does not exist");
-            return Err(Error::new(Kind::UndefinedObject, text).at(at));
-        }
-        let collated = of.ty.is_unknown() || pgtype::functions(of.ty.oid).is_some_and(|f| f.collated);
-        if !collated {
-            let text = format!("collations are not supported by type {}", of.ty.name());
-            return Err(Error::new(Kind::TypeMismatch, text).at(at));
-        }
-        Ok(of)
     }
 
     /// `a[1]`, `a[1:2]`, `(r).f`, `j['k']`.

@@ -30,7 +30,7 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("tsvector_le", |c| vectors(c, |a, b| Ok(a.key() <= b.key()))),
     ("tsvector_gt", |c| vectors(c, |a, b| Ok(a.key() > b.key()))),
     ("tsvector_ge", |c| vectors(c, |a, b| Ok(a.key() >= b.key()))),
-    ("tsvector_cmp", |c| c.two(|a: &str, b: &str| Ok(Vector::parse(a)?.key().cmp(&Vector::parse(b)?.key()) as i32))),
+    ("tsvector_cmp", |c| c.two(|a: &str, b: &str| Ok(Vector::parse(a)?.compare(&Vector::parse(b)?)))),
     ("tsvector_length", |c| c.one(|text: &str| Vector::parse(text).map(|vector| vector.length()))),
     ("tsvector_strip", |c| c.one(|text: &str| Ok(Vector::parse(text)?.stripped().spelt()))),
     ("tsvector_concat", |c| c.two(|a: &str, b: &str| Ok(Vector::parse(a)?.followed_by(Vector::parse(b)?).spelt()))),

@@ -3,6 +3,7 @@
 use crate::error::{Error, Kind, Result};
 
 use super::token::{Form, Scanner};
+use crate::sql::functions::text::compare::difference;
 
 /// `MAXENTRYPOS - 1`: places beyond it are it.
 pub(super) const POSITION_MAX: u16 = (1 << 14) - 1;
@@ -10,6 +11,8 @@ pub(super) const POSITION_MAX: u16 = (1 << 14) - 1;
 pub(super) const POSITIONS_MAX: usize = 256;
 /// `MAXSTRLEN`.
 pub(super) const WORD_BYTES_MAX: usize = 1 << 11;
+/// Bytes that a key begins with.
+const SIZES: usize = 8;
 /// `MAXSTRPOS`.
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
@@ -166,6 +169,23 @@ impl Vector {
             }
         }
         key
+    }
+
+    /// What `tsvector_cmp` returns: by how much lexemes differ, where they decide.
+    pub(super) fn compare(&self, other: &Self) -> i32 {
+        let (left, right) = (self.key(), other.key());
+        let order = left.cmp(&right) as i32;
+        if left.get(..SIZES) != right.get(..SIZES) {
+            return order;
+        }
+        let pairs = self.words.iter().zip(&other.words);
+        let decides = |(a, b): &(&Word, &Word)| a.lexeme != b.lexeme || a.positions != b.positions;
+        match pairs.into_iter().find(decides) {
+            Some((a, b)) if a.lexeme != b.lexeme && a.positions.is_empty() == b.positions.is_empty() => {
+                difference(a.lexeme.as_bytes(), b.lexeme.as_bytes())
+            }
+            _ => order,
+        }
     }
 
     /// Words that are `word`, or begin with it.
