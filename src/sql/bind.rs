@@ -10,7 +10,6 @@ mod expr;
 mod from;
 mod group;
 mod literal;
-mod lock;
 mod name;
 mod order;
 mod scope;

@@ -30,13 +30,13 @@ impl Binder<'_> {
         self.explicit(operands).map(|_| ())
     }
 
-    /// The collation that some operand asks for.
-    fn explicit<'x>(&self, operands: impl IntoIterator<Item = &'x Ast>) -> Result<Option<String>> {
-        let mut wanted: Option<String> = None;
+    /// The collation that some operand asks for, and where it does.
+    fn explicit<'x>(&self, operands: impl IntoIterator<Item = &'x Ast>) -> Result<Option<(String, usize)>> {
+        let mut wanted: Option<(String, usize)> = None;
         for operand in operands {
             let own = match operand {
                 Ast::Nested(inner) => self.explicit([inner.as_ref()])?,
-                Ast::Collate { collation, .. } => Some(name(collation)),
+                Ast::Collate { expr, collation } => Some((name(collation), self.after(expr.as_ref()))),
                 // what other operators give may be no text
                 Ast::BinaryOp { left, op: BinaryOperator::StringConcat, right } => {
                     self.explicit([left.as_ref(), right])?
@@ -44,9 +44,9 @@ impl Binder<'_> {
                 _ => None,
             };
             match (&wanted, &own) {
-                (Some(wanted), Some(own)) if wanted != own => {
+                (Some((wanted, _)), Some((own, at))) if wanted != own => {
                     let text = format!("collation mismatch between explicit collations \"{wanted}\" and \"{own}\"");
-                    return Err(Error::new(Kind::Collation, text).at(self.at_of(operand)));
+                    return Err(Error::new(Kind::Collation, text).at(*at));
                 }
                 _ => wanted = wanted.or(own),
             }
@@ -58,7 +58,7 @@ impl Binder<'_> {
     pub(super) fn collation_for(&self, of: &Ast, at: usize, scope: &Scope<'_>) -> Result<Expr> {
         let typed = self.expr(of, scope)?;
         let name = match self.explicit([of])? {
-            Some(name) => Some(name),
+            Some((name, _)) => Some(name),
             None if typed.ty.is_unknown() => None,
             None if typed.ty.oid == oid::NAME => Some("C".to_owned()),
             None if is_collatable(typed.ty) => Some("default".to_owned()),

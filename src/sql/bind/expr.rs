@@ -579,8 +579,16 @@ impl Binder<'_> {
     fn json_subscript(&self, of: Expr, subscripts: &[ast::AccessExpr], at: usize, scope: &Scope<'_>) -> Result<Expr> {
         let mut keys = vec![];
         for subscript in subscripts {
-            let ast::AccessExpr::Subscript(ast::Subscript::Index { index }) = subscript else {
-                return Err(Error::new(Kind::TypeMismatch, "jsonb subscript does not support slices").at(at));
+            let index = match subscript {
+                ast::AccessExpr::Subscript(ast::Subscript::Index { index }) => index,
+                ast::AccessExpr::Subscript(ast::Subscript::Slice { lower_bound, upper_bound, .. }) => {
+                    let bound = upper_bound.as_ref().or(lower_bound.as_ref());
+                    let error = Error::new(Kind::TypeMismatch, "jsonb subscript does not support slices");
+                    return Err(error.at(bound.map_or(0, |bound| self.at_of(bound))));
+                }
+                ast::AccessExpr::Dot(_) => {
+                    return Err(Error::new(Kind::TypeMismatch, "jsonb subscript does not support slices").at(at));
+                }
             };
             let key = self.expr(index, scope)?;
             check_json_subscript(&key)?;

@@ -33,7 +33,6 @@ impl Binder<'_> {
                 (body, columns, order)
             }
         };
-        super::lock::check(&query.locks, &body)?;
         let (limit, offset, with_ties) = self.limits(query, &level)?;
         if with_ties && order.is_empty() {
             let text = "WITH TIES cannot be specified without ORDER BY clause";
