@@ -254,9 +254,8 @@ fn spell_group(number: u64, out: &mut String) {
     }
     match below {
         0 if hundreds > 0 => {}
-        // "and" stands before the small ones, but not before ten
         0..20 => {
-            parts.extend((hundreds > 0 && below != 10).then_some(Some("and")));
+            parts.extend((hundreds > 0).then_some(Some("and")));
             parts.push(at(&SMALL, below));
         }
         _ => {
