@@ -111,6 +111,7 @@ impl Binder<'_> {
 
     fn distinct(&self, left: &Ast, right: &Ast, negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(left);
+        self.one_collation([left, right])?;
         let (left, right) = (self.comparand(left, scope)?, self.comparand(right, scope)?);
         // `x IS DISTINCT FROM NULL` is a null test
         if right.is_null_constant() && right.ty.is_unknown() {
@@ -144,6 +145,7 @@ impl Binder<'_> {
 
     fn in_list(&self, left: &Ast, list: &[Ast], negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(left);
+        self.one_collation(std::iter::once(left).chain(list))?;
         let left = self.comparand(left, scope)?;
         let items = list.iter().map(|item| self.comparand(item, scope)).collect::<Result<Vec<_>>>()?;
         let (operator_name, all) = if negated { ("<>", true) } else { ("=", false) };
@@ -282,6 +284,7 @@ impl Binder<'_> {
         if let (Ast::Tuple(_), Ast::Subquery(query)) = (left, right) {
             return self.row_subquery(left, &name, query, at, scope);
         }
+        self.one_collation([left, right])?;
         let (left, right) = (self.comparand(left, scope)?, self.comparand(right, scope)?);
         self.compare(&name, left, right, at)
     }
@@ -487,23 +490,6 @@ impl Binder<'_> {
         Expr::lying(Node::Row(fields), Ty::of(oid::RECORD), data_type, at)
     }
 
-    fn collate(&self, of: &Ast, collation: &ast::ObjectName, scope: &Scope<'_>) -> Result<Expr> {
-        let at = self.after(of);
-        let of = self.expr(of, scope)?;
-        let names = super::name::segments(collation);
-        let name = names.last().map_or("", String::as_str);
-        if !matches!(name, "C" | "POSIX" | "default" | "ucs_basic" | "C.utf8" | "C.UTF-8") {
-            let text = format!("collation \"{name}\" for encoding \"UTF8\" does not exist");
-            return Err(Error::new(Kind::UndefinedObject, text).at(at));
-        }
-        let collated = of.ty.is_unknown() || pgtype::functions(of.ty.oid).is_some_and(|f| f.collated);
-        if !collated {
-            let text = format!("collations are not supported by type {}", of.ty.name());
-            return Err(Error::new(Kind::TypeMismatch, text).at(at));
-        }
-        Ok(of)
-    }
-
     /// `a[1]`, `a[1:2]`, `(r).f`, `j['k']`.
     fn access(&self, root: &Ast, chain: &[ast::AccessExpr], scope: &Scope<'_>) -> Result<Expr> {
         // PostgreSQL's grammar wants parentheses here
@@ -625,10 +611,19 @@ impl Binder<'_> {
     fn json_subscript(&self, of: Expr, subscripts: &[ast::AccessExpr], at: usize, scope: &Scope<'_>) -> Result<Expr> {
         let mut keys = vec![];
         for subscript in subscripts {
-            let ast::AccessExpr::Subscript(ast::Subscript::Index { index }) = subscript else {
-                return Err(Error::new(Kind::TypeMismatch, "jsonb subscript does not support slices").at(at));
+            let index = match subscript {
+                ast::AccessExpr::Subscript(ast::Subscript::Index { index }) => index,
+                ast::AccessExpr::Subscript(ast::Subscript::Slice { lower_bound, upper_bound, .. }) => {
+                    let bound = upper_bound.as_ref().or(lower_bound.as_ref());
+                    let error = Error::new(Kind::TypeMismatch, "jsonb subscript does not support slices");
+                    return Err(error.at(bound.map_or(0, |bound| self.at_of(bound))));
+                }
+                ast::AccessExpr::Dot(_) => {
+                    return Err(Error::new(Kind::TypeMismatch, "jsonb subscript does not support slices").at(at));
+                }
             };
             let key = self.expr(index, scope)?;
+            check_json_subscript(&key)?;
             let key = match cast::coerce(self.cx, key.clone(), Ty::TEXT, CastContext::Implicit)? {
                 Some(text) => text,
                 None => cast::explicit(self.cx, key, Ty::TEXT, at)?,
@@ -642,6 +637,18 @@ impl Binder<'_> {
         let call = crate::sql::expr::Call { proc, arguments: vec![of, keys], variadic: false };
         Ok(Expr::new(Node::Call(call), Ty::of(oid::JSONB), at))
     }
+}
+
+/// `jsonb_subscript_transform`: what can be an index, or a key.
+fn check_json_subscript(key: &Expr) -> Result<()> {
+    let fits = |to: u32| cast::can_coerce(&[key.ty.oid], &[to], CastContext::Implicit);
+    let hint = match (key.ty.is_unknown(), fits(oid::INT4), fits(oid::TEXT)) {
+        (true, ..) | (_, true, false) | (_, false, true) => return Ok(()),
+        (_, true, true) => "jsonb subscript must be coercible to only one type, integer or text.",
+        (_, false, false) => "jsonb subscript must be coercible to either integer or text.",
+    };
+    let text = format!("subscript type {} is not supported", key.ty.name());
+    Err(Error::new(Kind::TypeMismatch, text).with_hint(hint).at(crate::sql::resolve::place(key)))
 }
 
 /// The name of an operator that is written with its schema, or without.

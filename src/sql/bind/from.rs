@@ -282,7 +282,7 @@ impl Binder<'_> {
                 columns.len(),
                 alias.columns.len()
             );
-            return Err(Error::new(Kind::InvalidColumnReference, text).at(self.at(alias.name.span)));
+            return Err(Error::new(Kind::InvalidColumnReference, text));
         }
         for (column, alias) in columns.iter_mut().zip(&alias.columns) {
             column.name = folded(&alias.name);
