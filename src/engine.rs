@@ -7,6 +7,7 @@ mod bodies;
 mod budget;
 mod checkpoints;
 mod deep;
+mod facts;
 mod fingerprint;
 pub mod functions;
 mod held;
@@ -27,9 +28,7 @@ mod session;
 mod settings;
 mod statement;
 mod stop;
-mod transaction;
 pub mod world;
-mod write;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,8 +46,8 @@ use crate::secret::Secret;
 pub use self::kept::{Held, KeptLimits};
 pub use self::limits::Limits;
 pub use self::run::Rows;
+pub use self::session::{Answer, Prepared, Session, TransactionStatus};
 pub use self::settings::SERVER_VERSION;
-pub use self::transaction::{Answer, Prepared, Session, TransactionStatus};
 pub use self::world::{Current, World};
 pub use crate::policy::Principal;
 

@@ -33,8 +33,6 @@ pub(crate) mod oid {
     pub(crate) const REGPROC: u32 = 24;
     pub(crate) const TEXT: u32 = 25;
     pub(crate) const OID: u32 = 26;
-    pub(crate) const TID: u32 = 27;
-    pub(crate) const XID: u32 = 28;
     pub(crate) const OIDVECTOR: u32 = 30;
     pub(crate) const JSON: u32 = 114;
     pub(crate) const CIDR: u32 = 650;
@@ -42,7 +40,6 @@ pub(crate) mod oid {
     pub(crate) const FLOAT8: u32 = 701;
     pub(crate) const UNKNOWN: u32 = 705;
     pub(crate) const MONEY: u32 = 790;
-    pub(crate) const MACADDR: u32 = 829;
     pub(crate) const INET: u32 = 869;
     pub(crate) const BPCHAR: u32 = 1042;
     pub(crate) const VARCHAR: u32 = 1043;
@@ -65,7 +62,6 @@ pub(crate) mod oid {
     pub(crate) const ANY: u32 = 2276;
     pub(crate) const ANYARRAY: u32 = 2277;
     pub(crate) const VOID: u32 = 2278;
-    pub(crate) const INTERNAL: u32 = 2281;
     pub(crate) const ANYELEMENT: u32 = 2283;
     pub(crate) const ANYNONARRAY: u32 = 2776;
     pub(crate) const UUID: u32 = 2950;
@@ -73,7 +69,6 @@ pub(crate) mod oid {
     pub(crate) const REGCONFIG: u32 = 3734;
     pub(crate) const JSONB: u32 = 3802;
     pub(crate) const ANYRANGE: u32 = 3831;
-    pub(crate) const JSONPATH: u32 = 4072;
     pub(crate) const REGNAMESPACE: u32 = 4089;
     pub(crate) const REGROLE: u32 = 4096;
     pub(crate) const ANYMULTIRANGE: u32 = 4537;
@@ -141,8 +136,6 @@ pub(crate) struct Functions {
     pub(crate) name: &'static str,
     pub(crate) input: &'static str,
     pub(crate) output: &'static str,
-    /// `-` where the type takes no modifier.
-    pub(crate) modifier: &'static str,
     /// `typbasetype` of a domain; 0 for others.
     pub(crate) base: u32,
     /// Whether its values have a collation.
@@ -152,14 +145,8 @@ pub(crate) struct Functions {
 static FUNCTIONS: LazyLock<HashMap<u32, Functions>> = LazyLock::new(|| {
     let row = |line: &'static str| {
         let f: Vec<&str> = line.split('\t').collect();
-        let functions = Functions {
-            name: f[1],
-            input: f[3],
-            output: f[4],
-            modifier: f[5],
-            base: f[6].parse().ok()?,
-            collated: f[8] != "0",
-        };
+        let functions =
+            Functions { name: f[1], input: f[3], output: f[4], base: f[6].parse().ok()?, collated: f[8] != "0" };
         Some((f[0].parse().ok()?, functions))
     };
     let rows = include_str!("pgtype/pg_type.tsv").lines();

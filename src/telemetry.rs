@@ -116,7 +116,7 @@ pub mod metrics {
         CANCELS = "lakegate_cancel_requests_total", Counter, Count, "cancel requests, by outcome: hit, idle, miss, silenced";
         HTTP_CONNECTIONS = "lakegate_http_connections", Gauge, Count, "connections at the HTTP door";
         // --- statements
-        QUERIES = "lakegate_queries_total", Counter, Count, "statements executed, by outcome: ok, abandoned or the SQLSTATE";
+        QUERIES = "lakegate_queries_total", Counter, Count, "statements executed or refused, by outcome: ok, abandoned or the SQLSTATE";
         KEPT_REFUSED = "lakegate_kept_refused_total", Counter, Count, "prepared statements and portals refused for their number or bytes";
         QUERY_SECONDS = "lakegate_query_seconds", Histogram, Seconds, "time from execution to the last row";
         PANICS = "lakegate_panics_total", Counter, Count, "statements that ended in a panic";

@@ -24,7 +24,7 @@ use client::Client;
 /// Runs until it is cancelled; one row at its end.
 const SLEEP: &str = "select sum(n) from generate_series(1, 1000000000000) n";
 /// Long enough to be caught while it runs.
-const NAP: &str = "select sum(n) from generate_series(1, 60000000) n";
+const NAP: &str = "select sum(n) from generate_series(1, 6000000) n";
 /// More rows than any socket holds.
 const ENDLESS: &str = "select * from generate_series(1, 100000000)";
 /// Fails after several batches were sent.

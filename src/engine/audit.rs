@@ -1,82 +1,96 @@
-//! One line per statement: who, which tables under which rules, outcome. Never row values or literals: a statement is
-//! named by the fingerprint of its shape.
+//! One line for each outcome: who asked, what was read under which rules, how it ended. Never row values or literals: a
+//! statement is named by the fingerprint of its shape. Whoever learns something of a statement tells its record; only the
+//! session ends one, so that there is one line whatever the way it ended.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
+use super::pipeline::Ready;
 use crate::error::Error;
-use crate::policy::Guarded;
 use crate::telemetry::metrics as names;
 
-/// A statement under way; [`Record::done`] or [`Record::failed`] writes its line. Dropped before: the client went away.
+/// The kind of a statement that was refused before it was known what it is.
+pub(crate) const UNREAD: &str = "unread";
+
+/// A statement under way. [`Record::done`] or [`Record::failed`] writes its line; dropped before, it says that the client
+/// went away.
 #[derive(Debug)]
 pub(crate) struct Record {
     user: String,
     kind: &'static str,
-    statement: u64,
+    shape: u64,
+    /// Of the policy that it was judged by.
     generation: u64,
     /// `schema.table:class` of everything opened, and the lines that fired.
-    tables: String,
-    lines: String,
+    tables: BTreeSet<String>,
+    lines: BTreeSet<String>,
+    target: String,
     cache: &'static str,
     started: Instant,
     pub(crate) rows: u64,
-    written: bool,
+    has_ended: bool,
 }
 
 impl Record {
-    pub(crate) fn new(user: &str, kind: &'static str, shape: u64, generation: u64) -> Self {
+    /// `generation`: of the policy in force.
+    pub(crate) fn begin(user: &str, generation: u64) -> Self {
         Self {
             user: user.to_string(),
-            kind,
-            statement: shape,
+            kind: UNREAD,
+            shape: 0,
             generation,
-            tables: String::new(),
-            lines: String::new(),
+            tables: BTreeSet::new(),
+            lines: BTreeSet::new(),
+            target: String::new(),
             cache: "no",
             started: Instant::now(),
             rows: 0,
-            written: false,
+            has_ended: false,
         }
     }
 
-    pub(crate) fn opened(mut self, guarded: &Guarded) -> Self {
-        let mut tables: Vec<String> =
-            guarded.opened().iter().map(|o| format!("{}:{}", o.name, o.grant.class())).collect();
-        tables.sort();
-        tables.dedup();
-        let mut lines: Vec<String> =
-            guarded.opened().iter().flat_map(|o| o.grant.fired.iter().map(ToString::to_string)).collect();
-        lines.sort();
-        lines.dedup();
-        self.tables = tables.join(" ");
-        self.lines = lines.join(" ");
-        self
+    pub(crate) fn kind(&mut self, kind: &'static str) {
+        self.kind = kind;
     }
 
-    /// Answered from the result cache (`hit`), asked there in vain (`miss`), not asked though it could be (`off`), or not
-    /// of a kind that is kept (`no`).
-    pub(crate) fn cache(mut self, used: &'static str) -> Self {
-        self.cache = used;
-        self
+    /// As [`shape`] gives it.
+    pub(crate) fn shape(&mut self, shape: u64) {
+        self.shape = shape;
     }
 
-    /// A write names its target.
-    pub(crate) fn target(mut self, table: &str) -> Self {
-        self.tables = table.to_string();
-        self
+    /// The guard let its query pass under the policy of `generation`. Answered from the result cache (`hit`), asked there in
+    /// vain (`miss`), not asked though it could be (`off`), or not of a kind that is kept (`no`).
+    pub(crate) fn judged(&mut self, ready: &Ready, generation: u64) {
+        let opened = ready.guarded.opened();
+        self.tables.extend(opened.iter().map(|o| format!("{}:{}", o.name, o.grant.class())));
+        self.lines.extend(opened.iter().flat_map(|o| o.grant.fired.iter().map(ToString::to_string)));
+        self.cache = ready.cache;
+        self.generation = generation;
+    }
+
+    /// What it writes to, makes or drops.
+    pub(crate) fn target(&mut self, target: impl Into<String>) {
+        self.target = target.into();
     }
 
     pub(crate) fn done(mut self) {
-        self.write("ok", "00000");
+        self.end("ok", "00000");
     }
 
     pub(crate) fn failed(mut self, error: &Error) {
-        self.write("error", error.kind().sqlstate());
+        self.end("error", error.kind().sqlstate());
     }
 
-    fn write(&mut self, outcome: &'static str, sqlstate: &'static str) {
-        self.written = true;
+    /// Nothing has come of it yet: it was prepared, and each of its executions has a record of its own.
+    pub(crate) fn not_yet(mut self) {
+        self.has_ended = true;
+    }
+
+    fn end(&mut self, outcome: &'static str, sqlstate: &'static str) {
+        self.has_ended = true;
         let elapsed = self.started.elapsed();
+        #[cfg(test)]
+        told::note(self, outcome, sqlstate);
         metrics::counter!(names::QUERIES, "outcome" => if outcome == "error" { sqlstate } else { outcome })
             .increment(1);
         metrics::histogram!(names::QUERY_SECONDS).record(elapsed.as_secs_f64());
@@ -84,10 +98,11 @@ impl Record {
             target: "audit",
             user = self.user,
             kind = self.kind,
-            statement = format_args!("{:016x}", self.statement),
+            statement = format_args!("{:016x}", self.shape),
             generation = self.generation,
-            tables = self.tables,
-            lines = self.lines,
+            tables = listed(&self.tables),
+            lines = listed(&self.lines),
+            written = self.target,
             cache = self.cache,
             outcome,
             sqlstate,
@@ -96,6 +111,18 @@ impl Record {
             "statement"
         );
     }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.end("abandoned", "57014");
+        }
+    }
+}
+
+fn listed(items: &BTreeSet<String>) -> String {
+    items.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
 /// The text without its literals: equal for two runs of one dashboard tile, and safe to log.
@@ -116,10 +143,25 @@ pub(crate) fn shape(sql: &str) -> u64 {
     hash.digest()
 }
 
-impl Drop for Record {
-    fn drop(&mut self) {
-        if !self.written {
-            self.write("abandoned", "57014");
-        }
+/// The lines that a test's thread wrote: a subscriber of one thread may miss some while those of others come and go.
+#[cfg(test)]
+pub(crate) mod told {
+    use std::cell::RefCell;
+
+    use super::{Record, listed};
+
+    thread_local! {
+        static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// `kind outcome sqlstate rows tables generation`.
+    pub(super) fn note(record: &Record, outcome: &str, sqlstate: &str) {
+        let (kind, rows, tables) = (record.kind, record.rows, listed(&record.tables));
+        let line = format!("{kind} {outcome} {sqlstate} {rows} {tables} {}", record.generation);
+        LINES.with_borrow_mut(|lines| lines.push(line));
+    }
+
+    pub(crate) fn take() -> Vec<String> {
+        LINES.take()
     }
 }

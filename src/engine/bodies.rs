@@ -2,8 +2,8 @@
 //! schemas to learn the body's columns. A user's CTE never answers for a name in one.
 
 use super::deep::on_big_stack;
-use super::resolver::{Reached, Resolver, Rights};
 use super::language::{self, Understood};
+use super::resolver::{Reached, Resolver, Rights};
 use super::{limits, statement};
 use crate::catalog::Catalog;
 use crate::catalog::build::Planned;
@@ -19,7 +19,7 @@ pub(crate) fn raw(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
 }
 
 fn raw_now(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
-    let state = super::session::base_state();
+    let state = super::facts::base_state();
     let resolver = Resolver::new(catalog, Rights::Raw, &state, &[], None);
     let schema = plan(dataset, &resolver, &state)?.columns;
     let mut names: Vec<&String> = schema.fields().iter().map(|f| f.name()).collect();
@@ -38,7 +38,7 @@ fn plan(dataset: &Dataset, resolver: &Resolver<'_>, state: &SessionState) -> Res
     let (Some(only), true) = (parsed.pop(), parsed.is_empty()) else {
         return Err(Error::new(Kind::Syntax, "a dataset is exactly one query"));
     };
-    let statement::Admitted::Query(query) = statement::admit(only)? else {
+    let Some(query) = statement::as_query(only)? else {
         return Err(Error::new(Kind::Syntax, "a dataset is a query"));
     };
     limits::check_expansion(&query, &limits, &|name| resolver.columns_of(name))?;

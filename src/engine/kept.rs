@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use metrics::counter;
 
 use super::remembered::Remembered;
-use super::transaction::Prepared;
+use super::session::Prepared;
 use crate::error::{Error, Kind, Result};
 use crate::telemetry::metrics::KEPT_REFUSED;
 

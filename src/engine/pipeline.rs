@@ -14,12 +14,12 @@ use datafusion::sql::sqlparser::ast::Query;
 use futures::future::try_join_all;
 
 use super::deep::Deep;
+use super::facts::Facts;
 use super::fingerprint::Question;
 use super::language::{self, Understood};
 use super::pace::pace;
 use super::resolver::{Reached, Resolver, Rights};
 use super::run::{self, Bounds};
-use super::session::Facts;
 use super::stop::Stop;
 use super::{Limits, Shared, checkpoints, held, limits, parameters};
 use crate::catalog::Body;

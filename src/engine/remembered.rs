@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::transaction::Prepared;
+use super::session::Prepared;
 
 /// Plans held by an idle session.
 const KEPT: usize = 8;

@@ -10,9 +10,9 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::TableSource;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
+use super::bodies;
 use super::statement::table_name;
 use super::world::World;
-use super::bodies;
 use crate::catalog::visible::{View, system_table};
 use crate::catalog::{Body, Catalog, Entry};
 use crate::error::{Error, Kind, Result};

@@ -25,7 +25,8 @@ pub struct Rows {
     tag: &'static str,
     stream: SendableRecordBatchStream,
     bounds: Bounds,
-    /// Boxed: an answer without rows is small.
+    /// Of the statement whose answer they are; none for the rows that a statement writes. Boxed: an answer without rows is
+    /// small.
     record: Option<Box<Record>>,
     /// What it reads, for [`super::Session::recheck`].
     pub(crate) opened: Vec<OpenedObject>,
@@ -62,25 +63,17 @@ impl Bounds {
 }
 
 /// run: accepts only what was guarded, and verified unless its answer is there already.
-pub(crate) fn run(lanes: &Lanes, ready: Ready, bounds: Bounds, record: Record) -> Result<Rows> {
-    let Ready { rows, columns, guarded, cache } = ready;
-    let record = record.opened(&guarded).cache(cache);
+pub(crate) fn run(lanes: &Lanes, ready: Ready, bounds: Bounds) -> Result<Rows> {
+    let Ready { rows, columns, guarded, cache: _ } = ready;
     let opened = guarded.opened().to_vec();
     let stream = match rows {
-        Origin::Stored(answer) => Ok(answer.stream()),
+        Origin::Stored(answer) => answer.stream(),
         Origin::Plan { physical, state, flight } => {
-            let stream = lanes.stream(physical, state.task_ctx());
-            stream.map(|rows| match flight {
+            let rows = lanes.stream(physical, state.task_ctx())?;
+            match flight {
                 Some(flight) => flight.follow(rows),
                 None => rows,
-            })
-        }
-    };
-    let stream = match stream {
-        Ok(stream) => stream,
-        Err(error) => {
-            record.failed(&error);
-            return Err(error);
+            }
         }
     };
     let found = stream.schema();
@@ -88,11 +81,9 @@ pub(crate) fn run(lanes: &Lanes, ready: Ready, bounds: Bounds, record: Record) -
         && found.fields().iter().zip(columns.fields()).all(|(a, b)| a.data_type() == b.data_type());
     // a Describe that was answered otherwise cannot be taken back
     if !same {
-        let error = Error::internal(format!("rows of {found:?} where {columns:?} was described"));
-        record.failed(&error);
-        return Err(error);
+        return Err(Error::internal(format!("rows of {found:?} where {columns:?} was described")));
     }
-    Ok(Rows { schema: columns, tag: "SELECT", stream, bounds, record: Some(Box::new(record)), opened })
+    Ok(Rows { schema: columns, tag: "SELECT", stream, bounds, record: None, opened })
 }
 
 /// A row over no table (`SELECT 1`): threads of its own would cost it more than it does.
@@ -115,20 +106,29 @@ pub(crate) async fn at_once(plan: Arc<dyn ExecutionPlan>, state: &SessionState) 
 
 impl Rows {
     /// Rows that were computed here (SHOW).
-    pub(crate) fn computed(tag: &'static str, batch: RecordBatch, bounds: Bounds, record: Record) -> Self {
+    pub(crate) fn computed(tag: &'static str, batch: RecordBatch, bounds: Bounds) -> Self {
         let schema = batch.schema();
         let rows = futures::stream::once(async move { Ok(batch) });
         let stream = datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(Arc::clone(&schema), rows);
-        Self { schema, tag, stream: Box::pin(stream), bounds, record: Some(Box::new(record)), opened: vec![] }
+        Self { schema, tag, stream: Box::pin(stream), bounds, record: None, opened: vec![] }
+    }
+
+    /// Whose end is the statement's.
+    pub(crate) fn recorded(mut self, record: Record) -> Self {
+        self.record = Some(Box::new(record));
+        self
     }
 
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
-    /// The word of the command tag.
-    pub fn tag(&self) -> &str {
-        self.tag
+    /// The command tag once that many rows were sent; SHOW and EXPLAIN do not count theirs.
+    pub fn tag(&self, sent: usize) -> String {
+        match self.tag {
+            "SELECT" => format!("SELECT {sent}"),
+            other => other.to_string(),
+        }
     }
 
     /// The next batch; `None` at the end. After an error there is nothing more.
@@ -149,11 +149,16 @@ impl Rows {
                 None
             }
             Err(error) => {
-                if let Some(record) = self.record.take() {
-                    record.failed(&error);
-                }
+                self.fail(&error);
                 Some(Err(error))
             }
+        }
+    }
+
+    /// The statement ends with this error, whoever found it; there is nothing more to fetch.
+    pub fn fail(&mut self, error: &Error) {
+        if let Some(record) = self.record.take() {
+            record.failed(error);
         }
     }
 

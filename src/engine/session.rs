@@ -1,138 +1,360 @@
-//! What a session's statements share until something changes: its rights, its view of the catalog, and a DataFusion state
-//! with the session's functions and time zone. The only file that builds such a state.
+//! A session: who logged in, settings, prepared statements, a transaction's state. It reads a text into statements, says
+//! whether each may run now, and sees to it that every outcome is audited once; what a statement does is in `statement`.
+//! It speaks no protocol.
 
-use std::sync::{Arc, LazyLock};
+mod planning;
+mod prepared;
+mod startup;
+mod transaction;
 
-use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::prelude::SessionConfig;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::budget::Budget;
+use datafusion::common::ScalarValue;
+use tokio_util::sync::CancellationToken;
+
+use super::audit::Record;
+use super::facts::{Facts, Identity};
+use super::kept::{Held, Kept, KeptLimits};
+use super::limits;
+use super::pipeline::Told;
+use super::run::{Bounds, Rows};
 use super::settings::Settings;
-use super::world::World;
-use super::{Shared, functions};
-use crate::catalog::visible::{Circumstances, View};
+use super::statement::{self, Admitted, Execution, Outcome};
+use super::{Engine, micros_now};
 use crate::error::{Error, Kind, Result};
-use crate::policy::{Principal, SessionPolicy};
-use crate::sql::kernel::{DateOrder, DateOutput, DateStyle, Env, IntervalStyle};
+use crate::formats::postgres::Style;
+use crate::policy::Principal;
 
-/// Derived from one world and one version of the session's settings.
+pub use self::prepared::Prepared;
+pub(super) use self::prepared::{Text, declared};
+pub use self::transaction::TransactionStatus;
+pub(super) use self::transaction::{Transaction, in_block};
+
+/// How long a session waits to see the world that its own statement made. The world's builder looks three times a second.
+const SEE_OWN_CHANGE: Duration = Duration::from_secs(1);
+
+/// What an execution gives.
 #[derive(Debug)]
-pub(crate) struct Facts {
-    pub(crate) world: Arc<World>,
-    pub(crate) policy: SessionPolicy,
-    pub(crate) view: Arc<View>,
-    pub(crate) state: SessionState,
-    pub(crate) search_path: Vec<String>,
-    pub(crate) settings_version: u64,
-    /// Settings that can change a value.
-    pub(crate) settings_fingerprint: String,
-    value_bytes_max: usize,
+pub enum Answer {
+    /// Rows, then CommandComplete with the tag's word and the count (`SELECT 5`).
+    Rows(Rows),
+    /// CommandComplete with this tag (`SET`, `INSERT 0 5`).
+    Done(String),
+    /// EmptyQueryResponse.
+    Empty,
 }
 
-/// What does not change while the session lives.
-#[derive(Clone, Debug)]
-pub(crate) struct Identity {
-    pub(crate) principal: Principal,
-    pub(crate) pid: i32,
-    pub(crate) server_started_at: i64,
-    pub(crate) session_started_at: i64,
+/// One login.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) engine: Arc<Engine>,
+    identity: Identity,
+    pub(super) settings: Settings,
+    facts: Option<Arc<Facts>>,
+    pub(super) transaction: Transaction,
+    /// Its remembered plans were made under `facts`.
+    pub(super) kept: Kept,
+    reported: HashMap<&'static str, String>,
 }
 
-impl Facts {
-    /// 28000 where the user was removed since the login.
-    pub(crate) fn new(world: Arc<World>, identity: &Identity, settings: &Settings, shared: &Shared) -> Result<Self> {
-        let gone = || Error::new(Kind::NotAllowedIn, "this user may no longer log in");
-        let policy = world.policies.session(&identity.principal).ok_or_else(gone)?;
-        let about = Circumstances {
-            settings: settings.all(),
-            pid: identity.pid,
-            server_started_at: identity.server_started_at,
-            session_started_at: identity.session_started_at,
-        };
-        let view = Arc::new(View::of(&world.catalog, &world.policies, &policy, about));
-        let mut config = base_state().config().clone().with_target_partitions(shared.partitions);
-        config.options_mut().execution.time_zone = Some(settings.time_zone().name().to_string());
-        config.options_mut().extensions.insert(environment(settings, shared.config.statement.value_bytes_max));
-        let mut state = SessionStateBuilder::new_from_existing(base_state())
-            .with_config(config)
-            .with_runtime_env(Arc::clone(&shared.runtime))
-            .build();
-        for function in functions::scalar(&view) {
-            datafusion::execution::FunctionRegistry::register_udf(&mut state, function)?;
+impl Session {
+    pub(super) fn open(
+        engine: Arc<Engine>,
+        principal: Principal,
+        startup: &[(String, String)],
+        pid: i32,
+    ) -> Result<Self> {
+        let database = startup::database(startup).unwrap_or(principal.user());
+        if database != engine.world().catalog.database {
+            return Err(Error::new(Kind::UndefinedDatabase, format!("database \"{database}\" does not exist")));
         }
+        let mut settings = Settings::new(principal.user(), &engine.shared.config.search_path);
+        startup::set(startup, &mut settings)?;
+        let identity =
+            Identity { principal, pid, server_started_at: engine.started_at(), session_started_at: micros_now() };
         Ok(Self {
-            policy,
-            view,
-            state,
-            search_path: settings.search_path(),
-            settings_version: settings.version(),
-            settings_fingerprint: settings.fingerprint(),
-            value_bytes_max: shared.config.statement.value_bytes_max,
-            world,
+            engine,
+            identity,
+            settings,
+            facts: None,
+            transaction: Transaction::none(),
+            kept: Kept::default(),
+            reported: HashMap::new(),
         })
     }
 
-    /// For one statement, with a budget of its own: `now()` and `current_date` are fixed when it starts.
-    pub(crate) fn statement_state(&self) -> SessionState {
-        let mut state = self.state.clone();
-        let budget = Budget::new(&state.runtime_env().memory_pool);
-        let options = state.config_mut().options_mut();
-        if let Some(env) = options.extensions.get::<Env>() {
-            let now = super::micros_now();
-            let value_bytes_max = self.value_bytes_max;
-            let budget = crate::sql::kernel::Budget { value_bytes_max, memory: Some(Arc::new(budget)) };
-            let env = Env { now, statement_now: now, budget, ..env.clone() };
-            options.extensions.insert(env);
+    /// In place of the defaults.
+    pub fn limit_kept(&mut self, limits: KeptLimits) {
+        self.kept.limit(limits);
+    }
+
+    pub fn status(&self) -> TransactionStatus {
+        self.transaction.status()
+    }
+
+    /// How values are spelt now.
+    pub fn style(&self) -> Style {
+        let extra_float_digits = self.settings.extra_float_digits();
+        Style { extra_float_digits, ..Style::of(self.settings.time_zone()) }
+    }
+
+    /// ParameterStatus pairs that changed since last asked; the first call gives all.
+    pub fn reported(&mut self) -> Vec<(String, String)> {
+        let mut changed = vec![];
+        for (name, value) in self.settings.reported() {
+            if self.reported.get(name) != Some(&value) {
+                changed.push((name.to_string(), value.clone()));
+                self.reported.insert(name, value);
+            }
         }
-        state.mark_start_execution();
-        state
+        changed
+    }
+
+    /// Splits a simple Query into statements; a syntax error refuses all of them.
+    pub async fn split(&mut self, sql: &str) -> Result<Vec<String>> {
+        if self.remembered(sql).is_some() {
+            return Ok(vec![sql.to_string()]);
+        }
+        let record = self.record();
+        let split = self.split_now(sql).await;
+        self.refused(record, sql, split)
+    }
+
+    /// Plans one statement for this principal under the policy of now. `oids`: declared parameter types, 0 = infer.
+    pub async fn prepare(&mut self, sql: &str, oids: &[u32]) -> Result<Arc<Prepared>> {
+        if oids.is_empty()
+            && let Some(prepared) = self.remembered(sql)
+        {
+            return Ok(prepared);
+        }
+        let mut record = self.record();
+        let prepared = self.prepare_now(sql, oids, &mut record).await;
+        self.refused(record, sql, prepared)
+    }
+
+    /// Runs it, guarded anew under the policy of now. A failure marks an open transaction failed.
+    pub async fn execute(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        parameters: Vec<ScalarValue>,
+        cancel: CancellationToken,
+    ) -> Result<Answer> {
+        let Some(statement) = &prepared.statement else { return Ok(Answer::Empty) };
+        let mut record = self.record();
+        record.kind(statement.kind());
+        record.shape(prepared.text.shape);
+        let outcome = match self.may_run(statement) {
+            Ok(()) => {
+                let bounds = Bounds { cancel, deadline: self.deadline() };
+                let execution = Execution { prepared, parameters, bounds, record: &mut record };
+                statement.run(self, execution).await
+            }
+            Err(refused) => Err(refused),
+        };
+        match outcome {
+            Ok(Outcome::Rows(rows)) => Ok(Answer::Rows(rows.recorded(record))),
+            Ok(Outcome::Done(tag)) => {
+                record.done();
+                Ok(Answer::Done(tag))
+            }
+            Ok(Outcome::Changed { tag, world }) => {
+                record.done();
+                // the next statement of this session sees what this one made
+                self.engine.current.replaced(&world, SEE_OWN_CHANGE).await;
+                Ok(Answer::Done(tag))
+            }
+            Err(error) => {
+                record.failed(&error);
+                self.fail();
+                Err(error)
+            }
+        }
+    }
+
+    /// Before a suspended result goes on: 42501 where a grant it was opened with is another one now. Rows already sent stay
+    /// sent; an edit that changes none of its grants ends nobody's result.
+    pub fn recheck(&mut self, rows: &mut Rows) -> Result<()> {
+        let policies = Arc::clone(&self.engine.world().policies);
+        let holds = match policies.session(&self.identity.principal) {
+            Some(session) => rows.opened.iter().all(|object| object.holds(&policies, &session)),
+            None => false,
+        };
+        if holds {
+            return Ok(());
+        }
+        self.fail();
+        let refused = Error::new(Kind::PermissionDenied, "policy changed; run the statement again");
+        rows.fail(&refused);
+        Err(refused)
+    }
+
+    /// Named prepared statements, shared between Parse and SQL PREPARE. 42P05 for a name in use, 54000 above the limits;
+    /// the unnamed is replaced.
+    pub fn keep(&mut self, name: &str, prepared: Arc<Prepared>) -> Result<()> {
+        self.kept.keep(name, prepared)
+    }
+
+    /// 26000 where there is none; the unnamed one is "".
+    pub fn kept(&self, name: &str) -> Result<Arc<Prepared>> {
+        self.kept.find(name)
+    }
+
+    /// Closing an unknown name is no error.
+    pub fn forget(&mut self, name: &str) {
+        self.kept.forget(name);
+    }
+
+    /// Bytes that a front end keeps for this session, a portal's parameters for one, out of the allowance that prepared
+    /// statements draw on. 54000 where that much is not left.
+    pub fn hold(&mut self, bytes: usize) -> Result<Held> {
+        self.kept.hold(bytes)
+    }
+
+    /// An error between statements or inside a result: an open transaction is failed.
+    pub fn fail(&mut self) {
+        self.transaction.fail();
+    }
+
+    // --- for statements
+
+    /// Rights, catalog and settings of now.
+    pub(super) fn facts(&mut self) -> Result<Arc<Facts>> {
+        let world = self.engine.world();
+        if let Some(facts) = &self.facts
+            && Arc::ptr_eq(&facts.world, &world)
+            && facts.settings_version == self.settings.version()
+        {
+            return Ok(Arc::clone(facts));
+        }
+        let facts = Arc::new(Facts::new(world, &self.identity, &self.settings, &self.engine.shared)?);
+        self.facts = Some(Arc::clone(&facts));
+        self.kept.forget_plans();
+        Ok(facts)
+    }
+
+    /// 25P02 in a failed transaction, 25006 in a read-only one, 25001 for a write in a block.
+    pub(super) fn may_run(&self, statement: &Admitted) -> Result<()> {
+        self.may_prepare(statement)?;
+        if statement.writes() {
+            let words = || statement.kind().to_uppercase();
+            if self.settings.is_on("transaction_read_only") {
+                let text = format!("cannot execute {} in a read-only transaction", words());
+                return Err(Error::new(Kind::ReadOnly, text));
+            }
+            if self.transaction.is_active() {
+                return Err(in_block(&words()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Described under the policy of now, so that it can be kept and run.
+    pub(super) async fn describe(&mut self, statement: Admitted, told: Told, text: Text) -> Result<Arc<Prepared>> {
+        self.may_prepare(&statement)?;
+        let described = statement.describe(self, told).await?;
+        Ok(Arc::new(Prepared::new(statement, described, text)))
+    }
+
+    // --- one statement
+
+    fn record(&self) -> Record {
+        Record::begin(self.identity.principal.user(), self.engine.world().policies.generation())
+    }
+
+    /// What is refused before it runs has a record too; what is not has come to nothing yet.
+    fn refused<T>(&mut self, mut record: Record, sql: &str, outcome: Result<T>) -> Result<T> {
+        match &outcome {
+            Ok(_) => record.not_yet(),
+            Err(error) => {
+                // a longer one was not looked at either
+                if sql.len() <= self.engine.shared.config.statement.statement_bytes_max {
+                    record.shape(super::audit::shape(sql));
+                }
+                record.failed(error);
+                self.fail();
+            }
+        }
+        outcome
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let cap = self.engine.shared.config.statement_timeout_ms_max;
+        let ms = match (self.settings.statement_timeout_ms(), cap) {
+            (0, 0) => return None,
+            (0, cap) => cap,
+            (own, 0) => own,
+            (own, cap) => own.min(cap),
+        };
+        Some(Instant::now() + Duration::from_millis(ms))
+    }
+
+    fn may_prepare(&self, statement: &Admitted) -> Result<()> {
+        if self.transaction.has_failed() && !statement.ends_transaction() {
+            let text = "current transaction is aborted, commands ignored until end of transaction block";
+            return Err(Error::new(Kind::InFailedTransaction, text));
+        }
+        Ok(())
+    }
+
+    /// The query as it was planned when its text last came, under the world and the settings of now.
+    fn remembered(&mut self, sql: &str) -> Option<Arc<Prepared>> {
+        if !self.kept.remembers_any() || self.transaction.has_failed() {
+            return None;
+        }
+        self.facts().ok()?;
+        self.kept.recall(sql)
+    }
+
+    async fn split_now(&mut self, sql: &str) -> Result<Vec<String>> {
+        let (text, limits) = (sql.to_string(), self.engine.shared.config.statement.clone());
+        let split = self.engine.shared.planner.run(move |_, _| {
+            let parsed = limits::parse_pieces(&text, &limits)?;
+            if parsed.len() == 1 {
+                return Ok(vec![text]);
+            }
+            let mut several = vec![];
+            for (piece, parsed) in parsed {
+                several.push(piece);
+                // several statements are one implicit transaction, and writes cannot share one yet
+                if statement::admit(parsed).is_ok_and(|statement| statement.writes()) {
+                    return Err(in_block("a statement that writes"));
+                }
+            }
+            Ok(several)
+        });
+        split.await
+    }
+
+    async fn prepare_now(&mut self, sql: &str, oids: &[u32], record: &mut Record) -> Result<Arc<Prepared>> {
+        let (text, limits) = (sql.to_string(), self.engine.shared.config.statement.clone());
+        if oids.len() > limits.parameters_max {
+            return Err(Error::new(Kind::TooLarge, format!("more than {} parameters", limits.parameters_max)));
+        }
+        let parse = self.engine.shared.planner.run(move |_, _| {
+            let mut parsed = limits::parse(&text, &limits)?;
+            match (parsed.pop(), parsed.is_empty()) {
+                (None, _) => Ok(None),
+                (Some(only), true) => statement::admit(only).map(Some),
+                (Some(_), false) => {
+                    Err(Error::new(Kind::Syntax, "cannot insert multiple commands into a prepared statement"))
+                }
+            }
+        });
+        let admitted = parse.await?;
+        let declared = declared(oids)?;
+        let text = Text::of(sql);
+        let Some(statement) = admitted else { return Ok(Arc::new(Prepared::empty(text))) };
+        record.kind(statement.kind());
+        let told = Told { text: sql.into(), declared, into: vec![] };
+        let prepared = self.describe(statement, told, text).await?;
+        if oids.is_empty() && prepared.statement.as_ref().is_some_and(|statement| statement.is_remembered()) {
+            self.kept.remember(sql, &prepared);
+        }
+        Ok(prepared)
     }
 }
 
-/// What of the settings a function may depend on.
-fn environment(settings: &Settings, value_bytes_max: usize) -> Env {
-    let value = |name: &str| settings.get(name).unwrap_or_default().to_ascii_lowercase();
-    let style = value("datestyle");
-    let is = |word: &str| style.split(',').any(|part| part.trim() == word);
-    let output = match () {
-        () if is("sql") => DateOutput::Sql,
-        () if is("postgres") => DateOutput::Postgres,
-        () if is("german") => DateOutput::German,
-        () => DateOutput::Iso,
-    };
-    let order = match () {
-        () if is("dmy") => DateOrder::Dmy,
-        () if is("ymd") => DateOrder::Ymd,
-        () => DateOrder::Mdy,
-    };
-    let interval_style = match value("intervalstyle").as_str() {
-        "postgres_verbose" => IntervalStyle::PostgresVerbose,
-        "sql_standard" => IntervalStyle::SqlStandard,
-        "iso_8601" => IntervalStyle::Iso8601,
-        _ => IntervalStyle::Postgres,
-    };
-    Env {
-        time_zone: settings.time_zone(),
-        date_style: DateStyle { output, order },
-        interval_style,
-        extra_float_digits: value("extra_float_digits").parse().unwrap_or(1),
-        bytea_escape: value("bytea_output") == "escape",
-        budget: crate::sql::kernel::Budget { value_bytes_max, memory: None },
-        ..Env::plain()
-    }
-}
-
-/// DataFusion's optimizer and planner without a function: names are `sql`'s, which knows each of its own.
-pub(crate) fn base_state() -> SessionState {
-    static BASE: LazyLock<SessionState> = LazyLock::new(|| {
-        let mut config = SessionConfig::new().with_information_schema(false).with_collect_statistics(true);
-        let options = config.options_mut();
-        options.execution.time_zone = Some("UTC".into());
-        // two grants on one table must never merge into one filtered scan (policy.md §6.8)
-        options.optimizer.enable_unions_to_filter = false;
-        // of a CASE with a cast in it, logical and physical plan know differently whether it may be NULL
-        options.execution.skip_physical_aggregate_schema_check = true;
-        SessionStateBuilder::new().with_config(config).build()
-    });
-    BASE.clone()
-}
+#[cfg(test)]
+pub(super) mod tests;

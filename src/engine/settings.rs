@@ -53,7 +53,7 @@ const SETTINGS: &[Setting] = &[
     s("datestyle", "ISO, MDY", Values::OneOf(&["iso", "iso, mdy", "iso, dmy", "iso, ymd"]), true, "Dates are ISO."),
     s("default_transaction_isolation", "read committed", Values::OneOf(ISOLATION), false, "Each statement sees its own snapshot."),
     s("default_transaction_read_only", "off", Values::Bool, true, "New transactions may not write."),
-    s("extra_float_digits", "1", Values::Int { min: -15, max: 3 }, false, "Floats are always shortest round-trip."),
+    s("extra_float_digits", "1", Values::Int { min: -15, max: 3 }, false, "Digits of floats; 1 and more: the shortest that read back the same."),
     s("idle_in_transaction_session_timeout", "0", Values::Duration, false, "Ends a session idle in a transaction."),
     s("in_hot_standby", "off", Values::Fixed, true, "Never a standby."),
     s("integer_datetimes", "on", Values::Fixed, true, "Timestamps are 64-bit integers."),
@@ -176,6 +176,10 @@ impl Settings {
 
     pub(crate) fn time_zone(&self) -> chrono_tz::Tz {
         zone(&self.values["timezone"]).unwrap_or(chrono_tz::UTC)
+    }
+
+    pub(crate) fn extra_float_digits(&self) -> i32 {
+        self.values["extra_float_digits"].parse().unwrap_or(1)
     }
 
     pub(crate) fn is_on(&self, name: &'static str) -> bool {

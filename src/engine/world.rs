@@ -6,7 +6,10 @@ mod faults;
 mod look;
 
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
 
 use crate::catalog::file::SourceFile;
 use crate::catalog::{self, Catalog, Fault};
@@ -51,31 +54,46 @@ impl World {
 /// The world in force; a statement takes it once.
 #[derive(Debug)]
 pub struct Current {
-    world: RwLock<Arc<World>>,
-    faults: RwLock<Arc<Vec<Fault>>>,
+    world: watch::Sender<Arc<World>>,
+    faults: watch::Sender<Arc<Vec<Fault>>>,
 }
 
 impl Current {
     pub fn new(world: Arc<World>) -> Self {
-        let faults = world.catalog.left_out.clone();
-        Self { world: RwLock::new(world), faults: RwLock::new(Arc::new(faults)) }
+        let faults = Arc::new(world.catalog.left_out.clone());
+        Self { world: watch::Sender::new(world), faults: watch::Sender::new(faults) }
     }
 
     pub fn get(&self) -> Arc<World> {
-        Arc::clone(&self.world.read().expect("no panic under the lock"))
+        Arc::clone(&self.world.borrow())
     }
 
     /// Why the files as they are, or parts of the sources as they are, are not in force now. Empty when all is.
     pub fn faults(&self) -> Arc<Vec<Fault>> {
-        Arc::clone(&self.faults.read().expect("no panic under the lock"))
+        Arc::clone(&self.faults.borrow())
+    }
+
+    /// Returns once another world than `old` is in force, at once where one is already, and after `at_most` in any case:
+    /// whoever waits for a change takes the world as it is then.
+    pub(crate) async fn replaced(&self, old: &Arc<World>, at_most: Duration) {
+        let mut worlds = self.world.subscribe();
+        let other = worlds.wait_for(|world| !Arc::ptr_eq(world, old));
+        // neither the time that ran out nor a sender that went is told: the world is looked at again either way
+        let _ = tokio::time::timeout(at_most, other).await;
     }
 
     fn swap(&self, world: Arc<World>) {
-        *self.world.write().expect("no panic under the lock") = world;
+        self.world.send_replace(world);
+    }
+
+    /// An equal world that is another one.
+    #[cfg(test)]
+    pub(super) fn publish_again(&self) {
+        self.swap(Arc::new(self.get().again()));
     }
 
     fn tell(&self, faults: Vec<Fault>) {
-        *self.faults.write().expect("no panic under the lock") = Arc::new(faults);
+        self.faults.send_replace(Arc::new(faults));
     }
 }
 

@@ -17,11 +17,12 @@ mod parameter;
 mod tests;
 mod types;
 
+pub(crate) use encode::bytes;
 pub use encode::{RowEncoder, text, texts};
 pub use mapping::{enum_field, field, parameter_type, pg_type, text_is_binary};
 pub(crate) use nested::{Quotes, quote};
 pub use parameter::decode_parameter;
-pub(crate) use types::{NUMERIC, by_internal_name, numeric_modifier};
+pub(crate) use types::{NUMERIC, Shape, by_internal_name, numeric_modifier};
 pub use types::{TypeRow, by_name, by_oid, type_name, types};
 
 /// Field metadata: the PostgreSQL type oid where Arrow's type alone does not tell (varchar, name, oid, json …).
@@ -58,6 +59,8 @@ pub struct Style {
     pub time_zone: chrono_tz::Tz,
     pub date_style: DateStyle,
     pub interval_style: IntervalStyle,
+    /// 1 and more: the shortest digits that read back the same.
+    pub extra_float_digits: i32,
     /// What `'now'` means, in microseconds since 1970: when the transaction started.
     pub now: i64,
 }
@@ -67,7 +70,7 @@ impl Style {
     pub fn of(time_zone: chrono_tz::Tz) -> Self {
         let date_style = DateStyle { output: DateOutput::Iso, order: DateOrder::Mdy };
         let now = chrono::Utc::now().timestamp_micros();
-        Self { time_zone, date_style, interval_style: IntervalStyle::Postgres, now }
+        Self { time_zone, date_style, interval_style: IntervalStyle::Postgres, extra_float_digits: 1, now }
     }
 }
 

@@ -1,7 +1,6 @@
-//! Where a test may kill the process. Nothing happens unless `LAKEGATE_FAILPOINT` names a step: then the process aborts
-//! as if its power had gone. `after_swap` dies the first time, `after_swap@3` the third. It injects no errors.
-
-use std::sync::atomic::{AtomicU64, Ordering};
+//! Where a test may kill the process: where `LAKEGATE_FAILPOINT` names a step, it aborts there as if its power had gone.
+//! `after_swap` dies the first time, `after_swap@3` the third. It injects no errors. A release build has no such steps: the
+//! tests kill real processes, which are built as the tests are, with debug assertions.
 
 /// The arrows of a commit, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +32,13 @@ pub fn reach(step: Step) {
 }
 
 /// As [`reach`], for the steps of those who commit: a name is one step's in the whole process.
+#[cfg(not(debug_assertions))]
+pub fn reach_named(_: &str) {}
+
+#[cfg(debug_assertions)]
 pub fn reach_named(step: &str) {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     /// How often the wanted step was reached; a process has one wanted step.
     static PASSES: AtomicU64 = AtomicU64::new(0);
     if let Ok(wanted) = std::env::var("LAKEGATE_FAILPOINT")
@@ -43,12 +48,13 @@ pub fn reach_named(step: &str) {
     }
 }
 
+#[cfg(debug_assertions)]
 fn due(step: &str, wanted: &str, pass: impl FnOnce() -> u64) -> bool {
     let (name, nth) = wanted.split_once('@').unwrap_or((wanted, "1"));
     name == step && nth.parse() == Ok(pass())
 }
 
-#[cfg(test)]
+#[cfg(all(test, debug_assertions))]
 mod tests {
     use super::due;
 

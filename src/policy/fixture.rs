@@ -211,7 +211,7 @@ pub(in crate::policy) fn declared(columns: &str) -> Schema {
             [precision, scale] => DataType::Decimal128(precision as u8, scale as i8),
             _ => pgtype::arrow(oid).unwrap(),
         };
-        pgtype::field(name, Ty { oid, typmod, ..Ty::of(oid) }, data_type)
+        pgtype::field(name, Ty { oid, typmod }, data_type)
     };
     // no comma but those in parentheses
     let columns = columns.replace("(10,2)", "(10;2)");

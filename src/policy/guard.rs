@@ -96,6 +96,7 @@ impl OpenedObject {
 /// A leaf that may stand without a barrier of its own: it reads only this fully granted object.
 #[derive(Clone)]
 pub(crate) struct Free {
+    name: TableName,
     reads: Reads,
     /// As of [`super::barrier::Below::Table`].
     pub(crate) behind: Vec<String>,
@@ -105,6 +106,14 @@ impl Free {
     pub(crate) fn reads(&self, leaf: &dyn ExecutionPlan) -> bool {
         (self.reads)(leaf)
     }
+}
+
+/// An object that a node of a physical plan reads.
+pub(crate) enum Scan {
+    /// `schema.table` behind a barrier.
+    Restricted(String),
+    /// One that is granted in full.
+    Whole(TableName),
 }
 
 /// A plan in which nothing is sealed and nothing is raw: all that `engine::run` accepts. Made by [`guard`] alone.
@@ -121,6 +130,15 @@ impl Guarded {
 
     pub fn opened(&self) -> &[OpenedObject] {
         &self.opened
+    }
+
+    /// What `node` of this plan's physical form reads by itself, for EXPLAIN: below a barrier there is nothing to be shown.
+    pub(crate) fn reads(&self, node: &Arc<dyn ExecutionPlan>) -> Option<Scan> {
+        if let Some(barrier) = verify::barrier(node) {
+            return Some(Scan::Restricted(barrier.proof().table.clone()));
+        }
+        let whole = self.free.iter().find(|free| node.children().is_empty() && free.reads(node.as_ref()))?;
+        Some(Scan::Whole(whole.name.clone()))
     }
 
     /// The walk of `verify` over the physical form of this plan.
@@ -278,7 +296,11 @@ impl Walk<'_> {
         let free = grant.is_full() && forbidden.is_empty() && !raw.is::<MemTable>();
         let fingerprint = grant.fingerprint();
         let provider: Arc<dyn TableProvider> = if free {
-            self.free.borrow_mut().push(Free { reads: Arc::clone(reads), behind: behind.clone() });
+            self.free.borrow_mut().push(Free {
+                name: object.name.clone(),
+                reads: Arc::clone(reads),
+                behind: behind.clone(),
+            });
             Arc::clone(raw)
         } else {
             Arc::new(Opened {

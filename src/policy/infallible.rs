@@ -5,7 +5,6 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Like, Operator};
 
-use super::language;
 use crate::sql::lower;
 
 /// Over rows of `schema`: columns, literals, comparisons, AND, OR, NOT, the IS tests, IN, BETWEEN, LIKE, CASE, casts to a
@@ -38,9 +37,7 @@ pub(super) fn infallible(expr: &Expr, schema: &DFSchema) -> bool {
             let from = expr.get_type(schema);
             from.is_ok_and(|from| holds_all(field.data_type(), &from)) && again(expr)
         }
-        Expr::ScalarFunction(call) => {
-            (lower::is_total(&call.func) || language::is_total(&call.func)) && call.args.iter().all(again)
-        }
+        Expr::ScalarFunction(call) => lower::is_total(&call.func) && call.args.iter().all(again),
         _ => false,
     }
 }

@@ -1,13 +1,16 @@
 //! The filter language: one boolean expression over one table's columns, `user.*` and constants; and the masks.
-//! Parsed once, typed once per table, bound once per session. Names are resolved here and nowhere else: no catalog, no
-//! search path, no function registry can stand between a policy and its meaning.
+//! Parsed once, typed once per table, bound once per session. What may be said stands here, and what it means in `sql`, as
+//! for a statement: but names are looked up in the one table and in pg_catalog, so no search path, no session and nobody's
+//! object can stand between a policy and its meaning.
 
+mod forms;
 mod functions;
+mod kept;
 mod literal;
+mod lowered;
 mod mask;
 mod mask_functions;
 mod settle;
-mod typing;
 
 #[cfg(test)]
 mod tests;
@@ -18,10 +21,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::functions::core;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::{InList, Placeholder};
-use datafusion::logical_expr::{Expr, ScalarUDF, lit};
+use datafusion::logical_expr::{Expr, lit};
 use datafusion::sql::sqlparser::ast as sql;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -30,6 +32,8 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan
 
 use super::file::object::Mistake;
 use super::file::users::{AttributeType, Value};
+use crate::sql::kernel::Env;
+use crate::sql::resolve::{Context, Parameters};
 
 pub(in crate::policy) use mask::Mask;
 
@@ -38,10 +42,10 @@ pub(in crate::policy) type Attributes = BTreeMap<String, AttributeType>;
 /// A user's values; an attribute that is absent has none.
 pub(in crate::policy) type Values = BTreeMap<String, Vec<Value>>;
 
-/// One of the functions of this language: it raises no error, whatever its arguments.
-pub(in crate::policy) fn is_total(function: &ScalarUDF) -> bool {
-    let cases = [core::coalesce(), core::nullif()];
-    functions::FUNCTIONS.iter().filter_map(|f| f.call).map(|call| call()).chain(cases).any(|f| *f == *function)
+/// Reads `text`'s tree over a table by no session's settings: there is none.
+fn reading<T>(work: impl FnOnce(Context<'_>) -> Result<T, Mistake>) -> Result<T, Mistake> {
+    let (env, parameters) = (Env::plain(), Parameters::default());
+    work(Context { env: &env, parameters: &parameters })
 }
 
 /// The fourth field of a `p2` line.
@@ -77,10 +81,10 @@ impl Condition {
     pub(in crate::policy) fn bind(&self, schema: &Schema, attributes: &Attributes) -> Result<Typed, Mistake> {
         match self {
             Self::Unfiltered => Ok(Typed { expr: lit(true) }),
-            Self::When(expression) => {
-                let mut typer = typing::Typer::new(schema, attributes, typing::Language::Filter)?;
-                Ok(Typed { expr: typer.condition(&expression.tree)? })
-            }
+            Self::When(expression) => reading(|cx| {
+                let reader = forms::Reader::new(schema, attributes, forms::Language::Filter, cx)?;
+                Ok(Typed { expr: reader.filter(&expression.tree)? })
+            }),
         }
     }
 }
@@ -117,7 +121,7 @@ impl Expression {
         let tokens = attribute_tokens(tokens(text)?)?;
         let dialect = PostgreSqlDialect {};
         let mut parser =
-            Parser::new(&dialect).with_recursion_limit(2 * typing::DEPTH_MAX).with_tokens_with_locations(tokens);
+            Parser::new(&dialect).with_recursion_limit(2 * forms::DEPTH_MAX).with_tokens_with_locations(tokens);
         let tree = parser.parse_expr().map_err(|e| from_parser(&e.to_string(), text))?;
         let rest = parser.peek_token();
         match rest.token {
@@ -160,18 +164,41 @@ impl Typed {
     }
 }
 
-fn is_list(expr: &Expr) -> bool {
-    matches!(expr, Expr::Placeholder(p) if p.id.ends_with(LIST))
+/// The list that an item of `IN` stands for, bare or inside what makes it comparable.
+fn list_in(item: &Expr) -> Option<Placeholder> {
+    let mut found = None;
+    // the closure fails nowhere
+    let _ = item.apply(|e| {
+        if let Expr::Placeholder(p) = e
+            && p.id.ends_with(LIST)
+        {
+            found = Some(p.clone());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found
 }
 
+fn is_list(item: &Expr) -> bool {
+    list_in(item).is_some()
+}
+
+/// Each item that holds a list once for each of its values.
 fn fill_list(list: InList, values: &Values) -> Option<InList> {
     let mut filled = vec![];
     for item in list.list {
-        match item {
-            Expr::Placeholder(p) if p.id.ends_with(LIST) => {
-                filled.extend(fill(&p, values)?.into_iter().map(|v| Expr::Literal(v, None)));
-            }
-            other => filled.push(other),
+        let Some(placeholder) = list_in(&item) else {
+            filled.push(item);
+            continue;
+        };
+        for value in fill(&placeholder, values)? {
+            let with = item.clone().transform_down(|e| match e {
+                Expr::Placeholder(p) if p.id.ends_with(LIST) => {
+                    Ok(Transformed::yes(Expr::Literal(value.clone(), None)))
+                }
+                other => Ok(Transformed::no(other)),
+            });
+            filled.push(with.ok()?.data);
         }
     }
     Some(InList { list: filled, ..list })
@@ -181,8 +208,8 @@ fn fill_list(list: InList, values: &Values) -> Option<InList> {
 fn fill(placeholder: &Placeholder, values: &Values) -> Option<Vec<ScalarValue>> {
     let name = placeholder.id.strip_prefix(PLACEHOLDER)?;
     let values = values.get(name.strip_suffix(LIST).unwrap_or(name)).filter(|v| !v.is_empty())?;
-    let wanted = placeholder.field.as_ref()?.data_type();
-    values.iter().map(|v| literal::typed(&literal::Constant::from(v), wanted).ok()).collect()
+    let wanted = kept::Kept::column(placeholder.field.as_ref()?);
+    values.iter().map(|v| literal::stored(&literal::Constant::from(v), &wanted).ok()).collect()
 }
 
 /// Tokens without blanks; what the language has no use for is refused.
@@ -238,7 +265,7 @@ fn attribute_tokens(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, Mi
 fn from_parser(message: &str, text: &str) -> Mistake {
     let message = message.strip_prefix("sql parser error: ").unwrap_or(message);
     if message.contains("recursion limit") {
-        return Mistake::new(0, format!("nested deeper than {}", typing::DEPTH_MAX));
+        return Mistake::new(0, format!("nested deeper than {}", forms::DEPTH_MAX));
     }
     let (what, place) = message.split_once(" at Line: ").unwrap_or((message, ""));
     let column =

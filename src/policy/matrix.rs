@@ -4,6 +4,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::Expr;
 use datafusion::sql::unparser::Unparser;
 use datafusion::sql::unparser::dialect::Dialect;
@@ -12,6 +13,7 @@ use super::compile::{BoundObject, Policies};
 use super::decide::{Gathered, SessionPolicy};
 use super::file::lines::ACTIONS;
 use super::{Action, Decision};
+use crate::sql::lower;
 use crate::types::Identifier;
 
 /// `user table column word`: `see`, `mask <how>`, `deny`, `hidden`; `*` for the table: `filter <text>`, `deny`, and the
@@ -77,9 +79,16 @@ impl Dialect for Spelling {
     }
 }
 
-/// A bound condition as SQL.
+/// A bound condition as SQL, without what only makes values comparable.
 pub(in crate::policy) fn filter_text(filter: &Expr) -> String {
-    let sql = Unparser::new(&Spelling).with_pretty(true).expr_to_sql(filter);
+    let plain = filter.clone().transform_up(|e| match e {
+        Expr::ScalarFunction(mut call) if lower::is_key(&call.func) && call.args.len() == 1 => {
+            Ok(call.args.pop().map_or_else(|| Transformed::no(Expr::ScalarFunction(call)), Transformed::yes))
+        }
+        other => Ok(Transformed::no(other)),
+    });
+    let filter = plain.map_or_else(|_| filter.clone(), |plain| plain.data);
+    let sql = Unparser::new(&Spelling).with_pretty(true).expr_to_sql(&filter);
     sql.map_or_else(|_| filter.to_string(), |sql| sql.to_string())
 }
 

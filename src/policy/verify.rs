@@ -59,7 +59,7 @@ fn unprotected(what: &str) -> datafusion::error::DataFusionError {
 }
 
 /// `is::<T>()` of ExecutionPlan follows `downcast_delegate`; the concrete type is asked instead.
-fn barrier(node: &Arc<dyn ExecutionPlan>) -> Option<&BarrierExec> {
+pub(crate) fn barrier(node: &Arc<dyn ExecutionPlan>) -> Option<&BarrierExec> {
     (node.as_ref() as &dyn Any).downcast_ref::<BarrierExec>()
 }
 
@@ -88,7 +88,7 @@ fn check_barrier(above: &BarrierExec) -> Result<()> {
 fn is_constant(leaf: &dyn ExecutionPlan) -> bool {
     match leaf.name() {
         "PlaceholderRowExec" | "EmptyExec" | "WorkTableExec" => true,
-        "SeriesExec" => leaf.is::<crate::sql::lower::SeriesExec>(),
+        "SeriesExec" => (leaf as &dyn Any).is::<crate::sql::lower::SeriesExec>(),
         "DataSourceExec" => leaf
             .downcast_ref::<DataSourceExec>()
             .is_some_and(|d| (d.data_source().as_ref() as &dyn Any).is::<MemorySourceConfig>()),

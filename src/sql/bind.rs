@@ -12,6 +12,7 @@ mod literal;
 mod name;
 mod order;
 mod scope;
+mod search;
 mod select;
 mod setop;
 mod special;
@@ -33,6 +34,7 @@ use super::resolve::Context;
 use crate::error::{Error, Result};
 use crate::pgtype::Ty;
 
+pub(crate) use from::canonical;
 use scope::Scope;
 
 /// From where a query's tables come.
@@ -85,13 +87,13 @@ impl<'a> Binder<'a> {
 
     /// A whole query. Untyped literals among its columns become text.
     pub(crate) fn bind(&self, query: &ast::Query) -> Result<Query> {
-        self.query(query, &Scope::root(), true)
+        super::fold::folded(self.query(query, &Scope::root(), true)?, self.cx.env)
     }
 
     /// A query whose columns are assigned to a table's, the first ones of `into`: 42804 where a type cannot be. Columns that
     /// it has beyond those stay as they are, for the caller to refuse.
     pub(crate) fn bind_stored(&self, query: &ast::Query, into: &[StoredAs]) -> Result<Query> {
-        self.stored(query, into, &Scope::root())
+        super::fold::folded(self.stored(query, into, &Scope::root())?, self.cx.env)
     }
 
     fn column_id(&self) -> ColumnId {

@@ -313,6 +313,52 @@ impl Expr {
         }
     }
 
+    /// As [`Self::children`].
+    pub(crate) fn children_mut(&mut self) -> Vec<&mut Expr> {
+        match &mut self.kind {
+            Kind::Unknown(_) | Kind::Constant(_) | Kind::Parameter(_) | Kind::Column(_) => vec![],
+            Kind::Call(call) => call.arguments.iter_mut().collect(),
+            Kind::And(all)
+            | Kind::Or(all)
+            | Kind::Coalesce(all)
+            | Kind::Array(all)
+            | Kind::Row(all)
+            | Kind::Grouping(all) => all.iter_mut().collect(),
+            Kind::Extreme { of, .. } => of.iter_mut().collect(),
+            Kind::Not(of) | Kind::Relabel(of) => vec![of],
+            Kind::IsNull { of, .. } | Kind::Is { of, .. } | Kind::Field { of, .. } | Kind::ByText { of, .. } => {
+                vec![of]
+            }
+            Kind::Distinct { left, right, .. } | Kind::NullIf { left, right, .. } => vec![left, right],
+            Kind::AnyOf { left, array, .. } => vec![left, array],
+            Kind::Case { whens, otherwise } => {
+                whens.iter_mut().flat_map(|(when, then)| [when, then]).chain(otherwise.as_deref_mut()).collect()
+            }
+            Kind::Subscript { of, indexes } => std::iter::once(of.as_mut()).chain(indexes).collect(),
+            Kind::Slice { of, bounds } => {
+                let bounds = bounds.iter_mut().flat_map(|(lower, upper)| lower.iter_mut().chain(upper));
+                std::iter::once(of.as_mut()).chain(bounds).collect()
+            }
+            Kind::EachElement { of, each, .. } => vec![of, each],
+            Kind::Aggregate(a) => {
+                let order = a.order.iter_mut().map(|s| &mut s.by);
+                a.arguments.iter_mut().chain(order).chain(a.filter.as_mut()).collect()
+            }
+            Kind::Window(w) => {
+                let bounds = [&mut w.frame.start, &mut w.frame.end].into_iter().filter_map(|b| match b {
+                    Bound::Preceding(e) | Bound::Following(e) => Some(e.as_mut()),
+                    Bound::UnboundedPreceding | Bound::CurrentRow | Bound::UnboundedFollowing => None,
+                });
+                let keys = w.partition.iter_mut().chain(w.order.iter_mut().map(|s| &mut s.by));
+                w.arguments.iter_mut().chain(w.filter.as_mut()).chain(keys).chain(bounds).collect()
+            }
+            Kind::Subquery { kind, .. } => match kind {
+                SubqueryKind::Any { left, .. } => left.iter_mut().collect(),
+                SubqueryKind::Scalar | SubqueryKind::Exists | SubqueryKind::Array => vec![],
+            },
+        }
+    }
+
     /// Whether this or any operand satisfies `is`; subqueries' own expressions are not looked at.
     pub(crate) fn any(&self, is: &impl Fn(&Expr) -> bool) -> bool {
         is(self) || self.children().into_iter().any(|child| child.any(is))

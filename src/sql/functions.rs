@@ -18,6 +18,7 @@ mod datetime;
 mod float;
 mod integer;
 mod json;
+mod money;
 mod native;
 mod network;
 mod numeric;
@@ -39,11 +40,13 @@ static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
         binary::bytea::KERNELS,
         binary::digest::KERNELS,
         binary::encode::KERNELS,
+        binary::send::KERNELS,
         boolean::KERNELS,
         datetime::KERNELS,
         float::KERNELS,
         integer::KERNELS,
         json::KERNELS,
+        money::KERNELS,
         network::KERNELS,
         network::MAC_KERNELS,
         numeric::KERNELS,
@@ -91,6 +94,7 @@ pub(crate) fn key(type_oid: u32, data_type: &DataType) -> Option<(&'static str, 
         oid::INTERVAL => ("key/interval", DataType::Decimal128(38, 0)),
         oid::TIMETZ => ("key/timetz", DataType::Binary),
         oid::JSONB => ("key/jsonb", DataType::Binary),
+        oid::MONEY => ("key/money", DataType::Int64),
         oid::INET | oid::CIDR => ("key/inet", DataType::Binary),
         _ if range::is(type_oid) => ("key/range", DataType::Binary),
         _ => return None,

@@ -67,8 +67,7 @@ pub(crate) struct Operator {
     pub(crate) left: u32,
     pub(crate) right: u32,
     pub(crate) result: u32,
-    /// The same with its sides exchanged, and its negation; 0 where there is none.
-    pub(crate) commutator: u32,
+    /// Its negation; 0 where there is none.
     pub(crate) negator: u32,
     pub(crate) proc: &'static Proc,
 }
@@ -76,8 +75,6 @@ pub(crate) struct Operator {
 /// A row of pg_cast.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cast {
-    pub(crate) source: u32,
-    pub(crate) target: u32,
     pub(crate) method: CastMethod,
     pub(crate) context: CastContext,
 }
@@ -103,8 +100,6 @@ pub(crate) enum CastContext {
 #[derive(Debug)]
 pub(crate) struct Aggregate {
     pub(crate) kind: AggregateKind,
-    /// Arguments before WITHIN GROUP.
-    pub(crate) direct: usize,
     pub(crate) transition: &'static str,
     pub(crate) last: &'static str,
 }
@@ -334,7 +329,6 @@ fn operator_of_line(line: &'static str) -> Option<Operator> {
         left: number(3)?,
         right: number(4)?,
         result: number(5)?,
-        commutator: number(6)?,
         negator: number(7)?,
         proc: proc(number(8)?)?,
     })
@@ -354,7 +348,7 @@ static CASTS: LazyLock<HashMap<(u32, u32), Cast>> = LazyLock::new(|| {
             "a" => CastContext::Assignment,
             _ => CastContext::Explicit,
         };
-        Some(((source, target), Cast { source, target, method, context }))
+        Some(((source, target), Cast { method, context }))
     };
     include_str!("image/pg_cast.tsv").lines().filter_map(row).collect()
 });
@@ -367,8 +361,7 @@ static AGGREGATES: LazyLock<HashMap<u32, Aggregate>> = LazyLock::new(|| {
             "o" => AggregateKind::Ordered,
             _ => AggregateKind::Hypothetical,
         };
-        let direct = f.get(2)?.parse().ok()?;
-        Some((f[0].parse().ok()?, Aggregate { kind, direct, transition: f.get(3)?, last: f.get(4)? }))
+        Some((f[0].parse().ok()?, Aggregate { kind, transition: f.get(3)?, last: f.get(4)? }))
     };
     include_str!("image/pg_aggregate.tsv").lines().filter_map(row).collect()
 });

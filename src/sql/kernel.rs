@@ -179,6 +179,7 @@ impl Env {
             time_zone: self.time_zone,
             date_style: self.date_style,
             interval_style: self.interval_style,
+            extra_float_digits: self.extra_float_digits,
             now: self.now,
         }
     }
@@ -447,10 +448,12 @@ impl Interval {
         Self { months: value.months, days: value.days, micros: value.nanoseconds / 1000 }
     }
 
-    /// 22008 beyond some 292 years of time, which Arrow's nanoseconds do not reach.
+    /// 0A000 beyond some 292 years of time, which Arrow's nanoseconds do not reach.
     pub(crate) fn arrow(self) -> Result<IntervalMonthDayNano> {
-        let nanos = self.micros.checked_mul(1000);
-        let nanos = nanos.ok_or_else(|| Error::new(Kind::DateRange, "interval out of range"))?;
+        let nanos = self.micros.checked_mul(1000).ok_or_else(|| {
+            Error::unsupported("an interval of more than 2562047 hours")
+                .with_hint("Hours beyond those can be written as days: justify_hours().")
+        })?;
         Ok(IntervalMonthDayNano::new(self.months, self.days, nanos))
     }
 }
@@ -691,20 +694,19 @@ impl Write for ArrayRef {
     }
 }
 
-/// A record: the array and the row in it.
+/// A record: its row in the array.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Record<'a> {
-    pub(crate) of: &'a StructArray,
+pub(crate) struct Record {
     pub(crate) row: usize,
 }
 
-impl<'a> Read<'a> for Record<'a> {
+impl<'a> Read<'a> for Record {
     type Column = &'a StructArray;
     fn column(array: &'a ArrayRef) -> Option<Self::Column> {
         array.as_struct_opt()
     }
-    fn value(column: &Self::Column, row: usize) -> Self {
-        Record { of: column, row }
+    fn value(_: &Self::Column, row: usize) -> Self {
+        Record { row }
     }
 }
 

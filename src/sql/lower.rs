@@ -29,11 +29,18 @@ mod window;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use datafusion::common::Column;
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::Schema;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::metadata::FieldMetadata;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
+use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::{
+    ColumnarValue, EmptyRelation, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF,
+};
+use datafusion::physical_expr::create_physical_expr;
 
-pub(crate) use function::{follows_settings, is_leakproof, is_total};
+pub(crate) use function::{follows_settings, is_key, is_leakproof, is_total, operator_of};
 pub(crate) use numbers::{SeriesExec, SeriesTable};
 pub(crate) use rules::rules;
 pub(crate) use special::computed_inside;
@@ -42,6 +49,7 @@ pub(crate) use special::computing_inside;
 
 use super::expr::{ColumnId, Expr as Typed, Kind};
 use super::image::Proc;
+use super::kernel::{Env, scalar};
 use super::query::{self, Cte, CteId, Query};
 use crate::error::{Error, Result};
 use crate::formats::postgres::{OID, TYPMOD};
@@ -53,16 +61,7 @@ pub(crate) type SessionFunctions<'a> = dyn Fn(&Proc) -> Option<Arc<ScalarUDF>> +
 /// The plan of `query`. Its columns stand in the order of `query.columns` under names of no meaning, each with the metadata
 /// by which its type is known.
 pub(crate) fn lower(query: &Query, functions: &SessionFunctions<'_>) -> Result<LogicalPlan> {
-    let mut lower = Lower {
-        functions,
-        ctes: HashMap::new(),
-        recursive: HashMap::new(),
-        outer: vec![],
-        reached: vec![],
-        names: HashSet::new(),
-        numbers: HashMap::new(),
-        theirs: HashSet::new(),
-    };
+    let mut lower = Lower::new(functions);
     query.tables(&mut |source| {
         lower.theirs.extend(source.table.schema().fields().iter().map(|field| field.name().clone()));
     });
@@ -76,6 +75,32 @@ pub(crate) fn lower(query: &Query, functions: &SessionFunctions<'_>) -> Result<L
     let same = columns.len() == flow.plan.schema().fields().len()
         && columns.iter().zip(flow.plan.schema().columns()).all(|(e, c)| *e == Expr::Column(c));
     Ok(if same { flow.plan } else { LogicalPlanBuilder::from(flow.plan).project(columns)?.build()? })
+}
+
+/// An expression over the columns of one table, which keep their names. It holds no query, no aggregate, no set.
+pub(crate) fn alone(expr: &Typed, columns: &[query::Column]) -> Result<Expr> {
+    let fields = columns.iter().map(|c| pgtype::field(&c.name, c.ty, c.data_type.clone()));
+    let schema = DFSchema::from_unqualified_fields(fields.collect(), HashMap::new())?;
+    let rows = EmptyRelation { produce_one_row: false, schema: Arc::new(schema) };
+    let mut flow = Flow::new(LogicalPlan::EmptyRelation(rows));
+    flow.columns = columns.iter().map(|c| (c.id, Column::new_unqualified(&c.name))).collect();
+    Lower::new(&|_| None).expr(&mut flow, expr)
+}
+
+/// What an expression over constants gives. It calls no function of a session.
+pub(crate) fn value(expr: &Typed, env: &Env) -> Result<ScalarValue> {
+    let mut flow = Flow::new(relation::one_row());
+    let lowered = Lower::new(&|_| None).expr(&mut flow, expr)?;
+    let mut options = ConfigOptions::new();
+    options.extensions.insert(env.clone());
+    let props = ExecutionProps { config_options: Some(Arc::new(options)), ..Default::default() };
+    let computed = create_physical_expr(&lowered, flow.plan.schema(), &props, &Default::default())?;
+    let one = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &one)?;
+    match computed.evaluate(&row)? {
+        ColumnarValue::Scalar(value) => Ok(value),
+        ColumnarValue::Array(array) => Ok(scalar(&array, 0)?),
+    }
 }
 
 /// The column with its type's metadata, under the name it has.
@@ -147,6 +172,19 @@ struct Lower<'a> {
 }
 
 impl<'a> Lower<'a> {
+    fn new(functions: &'a SessionFunctions<'a>) -> Self {
+        Self {
+            functions,
+            ctes: HashMap::new(),
+            recursive: HashMap::new(),
+            outer: vec![],
+            reached: vec![],
+            names: HashSet::new(),
+            numbers: HashMap::new(),
+            theirs: HashSet::new(),
+        }
+    }
+
     /// A name that nothing else in the plan has.
     fn fresh(&mut self, wanted: &str) -> String {
         let mut name = wanted.to_owned();

@@ -14,6 +14,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Query, Statement, VisitMut, VisitorM
 
 use crate::error::{Error, Kind, Result};
 use grammar::Parser;
+pub(crate) use grammar::bare;
 use lex::{Lexeme, Token};
 
 /// A text as tokens.
@@ -135,7 +136,7 @@ impl<'a> Text<'a> {
 }
 
 /// What stands for a query while sqlparser reads what is around it.
-const STUB: &str = "SELECT";
+const STUB: &str = "SELECT 1";
 
 /// The words that statements begin with, besides those of queries.
 const STATEMENTS: [&str; 49] = [
@@ -283,7 +284,7 @@ fn begins_select(tokens: &[Token], at: usize, end: usize) -> bool {
 /// As many line ends and blanks as stand before a place.
 fn blanks(at: datafusion::sql::sqlparser::tokenizer::Location) -> String {
     let count = |n: u64| usize::try_from(n.saturating_sub(1)).unwrap_or(0);
-    format!("{}{}", "\n".repeat(count(at.line)), " ".repeat(count(at.column)))
+    ["\n".repeat(count(at.line)), " ".repeat(count(at.column))].concat()
 }
 
 /// Where a limit of the text's own depth or length is passed.
@@ -328,3 +329,6 @@ impl VisitorMut for Graft {
         ControlFlow::Break(())
     }
 }
+
+#[cfg(test)]
+mod tests;

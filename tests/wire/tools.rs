@@ -29,8 +29,8 @@ async fn tokio_postgres_prepares_binds_streams_and_cancels() {
     assert_eq!((row.get::<_, i64>("n"), row.get::<_, &str>("t")), (42, "x"));
 
     let statement = client.prepare("select n from generate_series(1, 20000) n where n > $1").await.unwrap();
-    let rows = client.query_raw(&statement, [10i64]).await.unwrap();
-    let sum = rows.try_fold(0i64, |sum, row| async move { Ok(sum + row.get::<_, i64>(0)) }).await.unwrap();
+    let rows = client.query_raw(&statement, [10i32]).await.unwrap();
+    let sum = rows.try_fold(0i64, |sum, row| async move { Ok(sum + i64::from(row.get::<_, i32>(0))) }).await.unwrap();
     assert_eq!(sum, 20_000 * 20_001 / 2 - 55);
 
     let transaction = client.transaction().await.unwrap();

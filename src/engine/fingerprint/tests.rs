@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use super::*;
 use crate::catalog::Body;
 use crate::engine::deep::Deep;
-use crate::engine::session::{Facts, Identity};
+use crate::engine::facts::{Facts, Identity};
 use crate::engine::settings::Settings;
 use crate::engine::world::{Builder, Origin};
 use crate::engine::{Config, Current, Engine, pipeline};
@@ -200,7 +200,7 @@ const DIFFERENT: &[&str] = &[
     "SELECT id FROM shop.sales WHERE region LIKE 'a%'",
     "SELECT id FROM shop.sales WHERE region ILIKE 'a%'",
     "SELECT id FROM shop.sales WHERE region NOT LIKE 'a%'",
-    "SELECT id FROM shop.sales WHERE region LIKE 'a%' ESCAPE '!'",
+    "SELECT id FROM shop.sales WHERE region LIKE 'a!%' ESCAPE '!'",
     "SELECT id FROM shop.sales WHERE region SIMILAR TO 'a%'",
     "SELECT id FROM shop.sales WHERE region IS NULL",
     "SELECT id FROM shop.sales WHERE region IS NOT NULL",
@@ -236,7 +236,7 @@ const DIFFERENT: &[&str] = &[
     "SELECT a.id FROM shop.sales a JOIN shop.copy b ON a.id = b.amount",
     "SELECT a.id FROM shop.sales a JOIN shop.copy b ON a.id IS NOT DISTINCT FROM b.id",
     "SELECT a.id FROM shop.sales a JOIN shop.copy b ON a.id = b.id AND a.amount > 1",
-    "SELECT id FROM shop.sales a JOIN shop.copy b USING (id)",
+    "SELECT amount FROM shop.sales a JOIN shop.copy b USING (amount)",
     // groups
     "SELECT count(*) FROM shop.sales",
     "SELECT count(id) FROM shop.sales",
@@ -265,7 +265,6 @@ const DIFFERENT: &[&str] = &[
     "SELECT sum(id) OVER (ORDER BY id RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) FROM shop.sales",
     "SELECT sum(id) OVER (ORDER BY id GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM shop.sales",
     "SELECT first_value(id) OVER (ORDER BY id) FROM shop.sales",
-    "SELECT first_value(id) IGNORE NULLS OVER (ORDER BY id) FROM shop.sales",
     "SELECT lag(id, 1) OVER (ORDER BY id) FROM shop.sales",
     "SELECT lag(id, 2) OVER (ORDER BY id) FROM shop.sales",
     // subqueries

@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::catalog::file::SourceFile;
-use crate::engine::session::Identity;
+use crate::engine::facts::Identity;
 use crate::engine::settings::Settings;
-use crate::engine::statement::{Admitted, admit};
+use crate::engine::statement::as_query;
 use crate::engine::world::{Builder, Current, Origin};
 use crate::engine::{Config, Engine, limits};
 use crate::metastore::{self, Metastore};
@@ -148,7 +148,7 @@ impl Shop {
         let settings = Settings::new(user, "public");
         let facts = Facts::new(self.engine.world(), &identity, &settings, shared).unwrap();
         let parsed = limits::parse(sql, &limits::Limits::default()).unwrap().pop().unwrap();
-        let Admitted::Query(query) = admit(parsed).unwrap() else { panic!("a query") };
+        let query = as_query(parsed).unwrap().expect("a query");
         let asked = Asked { query: Deep::new(*query), told: Told::default() };
         let planned = plan(shared, &Arc::new(facts), asked).await.unwrap();
         let bounds = Bounds { cancel: CancellationToken::new(), deadline: None };

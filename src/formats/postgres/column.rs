@@ -38,12 +38,13 @@ pub(crate) struct Spelling {
     pub(crate) tz: Tz,
     pub(crate) date_style: DateStyle,
     pub(crate) interval_style: IntervalStyle,
+    pub(crate) extra_float_digits: i32,
 }
 
 impl Spelling {
     pub(crate) fn new(format: Format, style: &Style) -> Self {
-        let Style { time_zone, date_style, interval_style, .. } = *style;
-        Self { format, tz: time_zone, date_style, interval_style }
+        let Style { time_zone, date_style, interval_style, extra_float_digits, .. } = *style;
+        Self { format, tz: time_zone, date_style, interval_style, extra_float_digits }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Batches to DataRow messages, and single values to text. Which type a column shows is decided in `mapping`, how a value
 //! is written in `column`; nothing here sends a byte.
 
-use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, BinaryArray, BinaryBuilder, RecordBatch, StringArray, StringBuilder};
 use arrow::datatypes::{Field, SchemaRef};
 use bytes::BytesMut;
 
@@ -91,6 +91,25 @@ pub fn text(array: &dyn Array, row: usize, style: &Style, out: &mut BytesMut) ->
         return Ok(false);
     }
     (column.put)(row, out).map(|()| true)
+}
+
+/// A whole array in binary: what a type's send function gives. 0A000 for types whose binary form we do not speak.
+pub(crate) fn bytes(field: &Field, array: &ArrayRef, style: &Style) -> Result<BinaryArray> {
+    let shown = mapping::shown(field)?;
+    column::check_binary(&shown)?;
+    let column = Column::new(array.as_ref(), &shown, Spelling::new(Format::Binary, style))?;
+    let mut values = BinaryBuilder::with_capacity(array.len(), array.len() * 8);
+    let mut value = BytesMut::new();
+    for row in 0..array.len() {
+        if column.is_null(row) {
+            values.append_null();
+            continue;
+        }
+        value.clear();
+        (column.put)(row, &mut value)?;
+        values.append_value(&value);
+    }
+    Ok(values.finish())
 }
 
 /// A whole array as text: what a cast to text gives. `field` carries the oid where the data type does not tell.

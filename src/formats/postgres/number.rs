@@ -5,6 +5,10 @@ use bytes::BytesMut;
 
 use super::append::Append;
 
+/// Digits that every float of the type keeps (`DBL_DIG`, `FLT_DIG`).
+const DIGITS8: i32 = 15;
+const DIGITS4: i32 = 6;
+
 /// Powers of five that fit the midpoint test below: 5^27 is the last under 2^63.
 const FIVES: usize = 27;
 
@@ -40,6 +44,19 @@ pub(crate) fn float4(value: f32, out: &mut BytesMut) {
         digits = Digits::read(&longer);
     }
     digits.lay_out(6, out);
+}
+
+/// As a session's extra_float_digits has it: the shortest, or so many digits more than every float of the type keeps.
+pub(crate) fn float8_with(value: f64, extra: i32, out: &mut BytesMut) {
+    if extra >= 1 { float8(value, out) } else { general(value, kept(DIGITS8 + extra), out) }
+}
+
+pub(crate) fn float4_with(value: f32, extra: i32, out: &mut BytesMut) {
+    if extra >= 1 { float4(value, out) } else { general(value.into(), kept(DIGITS4 + extra), out) }
+}
+
+fn kept(digits: i32) -> usize {
+    usize::try_from(digits).unwrap_or(0).max(1)
 }
 
 /// C's `%.*g`: so many significant digits, without zeros at the end.

@@ -38,7 +38,7 @@ fn the_example_of_the_manual_means_what_it_says() {
             (
                 "alice",
                 "sales.orders",
-                "!internal_note !phone buyer=CASE WHEN nickname IS NOT NULL THEN nickname ELSE Utf8View(\"n/a\") END \
+                "!internal_note !phone buyer=CAST(coalesce(CAST(nickname AS Utf8), Utf8(\"n/a\")) AS Utf8View) \
                  card_no=partial(0,\"****\",4)(card_no) where region = Utf8View(\"EU\")",
             ),
             (

@@ -34,7 +34,14 @@ pub(super) fn allowed(node: LogicalPlan) -> Result<LogicalPlan> {
                 }
                 Ok(TreeNodeRecursion::Continue)
             })?;
-            Ok(node)
+            match &node {
+                LogicalPlan::TableScan(scan)
+                    if series(scan).is_some_and(|series| series.arguments().iter().any(reads)) =>
+                {
+                    Err(Error::internal("a query inside a function"))
+                }
+                _ => Ok(node),
+            }
         }
         LogicalPlan::Repartition(_)
         | LogicalPlan::Statement(_)
@@ -52,24 +59,33 @@ pub(super) fn allowed(node: LogicalPlan) -> Result<LogicalPlan> {
 
 /// A function that computes an expression by itself keeps it where no walk over a plan comes: that one reads no table.
 fn hides_a_plan(expr: &Expr) -> bool {
-    let has_query = |e: &Expr| {
-        matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_))
-    };
     let hides = |e: &Expr| {
         let Expr::ScalarFunction(call) = e else { return Ok(false) };
-        let Some(inside) = lower::computed_inside(&call.func) else { return Ok(false) };
-        Ok(inside.exists(|e| Ok(has_query(e)))? || hides_a_plan(inside))
+        Ok(lower::computed_inside(&call.func).is_some_and(reads))
     };
     expr.exists(hides).unwrap_or(true)
 }
 
+/// A query stands in it, or hides there.
+fn reads(expr: &Expr) -> bool {
+    let is_query = |e: &Expr| {
+        Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)))
+    };
+    expr.exists(is_query).unwrap_or(true) || hides_a_plan(expr)
+}
+
 /// The work table of a recursive CTE and generate_series: what the planner itself makes.
 pub(super) fn is_planner_made(scan: &TableScan) -> bool {
-    scan.source.downcast_ref::<DefaultTableSource>().is_some_and(|source| {
-        let provider = source.table_provider.as_ref();
-        provider.is::<datafusion::datasource::cte_worktable::CteWorkTable>()
-            || provider.is::<crate::sql::lower::SeriesTable>()
-    })
+    let work_table = scan
+        .source
+        .downcast_ref::<DefaultTableSource>()
+        .is_some_and(|source| source.table_provider.is::<datafusion::datasource::cte_worktable::CteWorkTable>());
+    work_table || series(scan).is_some()
+}
+
+/// Its arguments stand in the table, where no walk over a plan comes.
+fn series(scan: &TableScan) -> Option<&lower::SeriesTable> {
+    scan.source.downcast_ref::<DefaultTableSource>()?.table_provider.downcast_ref()
 }
 
 pub(super) fn count_sealed(plan: &LogicalPlan) -> Result<usize> {
@@ -104,13 +120,15 @@ fn body_of(node: &LogicalPlan) -> Option<&LogicalPlan> {
     Some(provider.downcast_ref::<Opened>()?.raw.downcast_ref::<BodyTable>()?.plan())
 }
 
-/// VALUES, or a row of constants.
+/// VALUES, a row of constants, or what a set-returning function makes.
 pub(super) fn has_rows_of_its_own(body: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     each_node(body, &mut |node| {
         found |= match node {
             LogicalPlan::Values(_) => true,
             LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
+            LogicalPlan::Unnest(_) => true,
+            LogicalPlan::TableScan(scan) => series(scan).is_some(),
             _ => false,
         };
     })?;

@@ -286,6 +286,9 @@ fn every_table_of_an_unnested_subquery_is_opened() {
         ),
         format!("SELECT 1 FROM {o}, (VALUES ((SELECT max(region) FROM {c}))) v(x) WHERE o.region = v.x"),
         format!("SELECT generate_series(1, (SELECT count(*) FROM {c})) FROM {o}"),
+        format!("SELECT 1 FROM {o}, generate_series(1, (SELECT count(*) FROM {c}))"),
+        format!("SELECT 1 FROM {o}, generate_series(1, CASE WHEN EXISTS (SELECT 1 FROM {c}) THEN 2 END)"),
+        format!("SELECT 1 FROM {o}, generate_series(1, CASE WHEN 'x' IN (SELECT region FROM {c}) THEN 2 END)"),
     ];
     for sql in &statements {
         let plan = lowered(sql, &tables).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
@@ -467,9 +470,20 @@ fn a_body_with_rows_of_its_own_keeps_its_barrier() {
     let values = || LogicalPlanBuilder::values(vec![vec![lit(1i64)], vec![lit(2i64)]]).unwrap();
     let products = || LogicalPlanBuilder::from(sealed(&dora, "sales.products"));
     let beside = products().cross_join(values().build().unwrap()).unwrap().build().unwrap();
-    for (inner, expected) in
-        [(products().build().unwrap(), 0), (values().build().unwrap(), 1), (one_row().build().unwrap(), 1), (beside, 1)]
-    {
+    let product = Sealed::object(object("sales.products"), &grant(&dora, "sales.products"));
+    let tables = Tables(vec![("sales.products".into(), product)]);
+    let written = |sql: &str| lowered(sql, &tables).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    let bodies = [
+        (products().build().unwrap(), 0),
+        (values().build().unwrap(), 1),
+        (one_row().build().unwrap(), 1),
+        (beside, 1),
+        (written("SELECT name FROM sales.products WHERE product_id > 1"), 0),
+        (written("SELECT g FROM generate_series(1, 5) g"), 1),
+        (written("SELECT x FROM sales.products p, unnest(ARRAY[1, p.product_id]) x"), 1),
+        (written("SELECT unnest(ARRAY[1, 2]) FROM sales.products"), 1),
+    ];
+    for (inner, expected) in bodies {
         let guarded = open_with(sealed(&dora, "reports.revenue"), &dora, revenue(&dora, inner)).unwrap();
         assert_eq!(barriers(&guarded), expected, "{}", guarded.plan().display_indent());
     }

@@ -1,12 +1,7 @@
-//! The functions a policy may use: each total, that is, without an error on any value, and without state. A function
-//! that is not in this table does not exist here, whatever the engine knows.
+//! The functions a policy may use: each total, that is, without an error on any value, and without state. A function that
+//! is not in this table does not exist here, whatever the language knows; which row of pg_proc it is, `sql` resolves.
 
-use std::sync::Arc;
-
-use datafusion::functions::{string, unicode};
-use datafusion::logical_expr::ScalarUDF;
-
-/// What a function takes; every text argument is brought to one representation first.
+/// What a function takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     /// One text in, whatever the function gives out.
@@ -22,35 +17,33 @@ pub(super) enum Shape {
 }
 
 /// A function by the name policies call it.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(super) struct Function {
     pub name: &'static str,
     pub shape: Shape,
     /// In custom masks only.
     pub mask_only: bool,
-    /// `coalesce` and `nullif` are written as CASE.
-    pub call: Option<fn() -> Arc<ScalarUDF>>,
 }
 
-const fn call(name: &'static str, shape: Shape, mask_only: bool, call: fn() -> Arc<ScalarUDF>) -> Function {
-    Function { name, shape, mask_only, call: Some(call) }
+const fn function(name: &'static str, shape: Shape, mask_only: bool) -> Function {
+    Function { name, shape, mask_only }
 }
 
-/// The list; `substr` is a form of the grammar and stands in `typing`.
+/// The list; `substr` is a form of the grammar and stands in `forms/calls`.
 pub(super) const FUNCTIONS: &[Function] = &[
-    call("lower", Shape::Text, false, string::lower),
-    call("upper", Shape::Text, false, string::upper),
-    call("length", Shape::Text, false, unicode::character_length),
-    call("char_length", Shape::Text, false, unicode::character_length),
-    call("character_length", Shape::Text, false, unicode::character_length),
-    call("octet_length", Shape::Text, false, string::octet_length),
-    call("btrim", Shape::Text, false, string::btrim),
-    call("ltrim", Shape::Text, false, string::ltrim),
-    call("rtrim", Shape::Text, false, string::rtrim),
-    call("starts_with", Shape::TwoTexts, false, string::starts_with),
-    Function { name: "coalesce", shape: Shape::Coalesce, mask_only: false, call: None },
-    Function { name: "nullif", shape: Shape::NullIf, mask_only: false, call: None },
-    call("concat", Shape::Texts, true, string::concat),
+    function("lower", Shape::Text, false),
+    function("upper", Shape::Text, false),
+    function("length", Shape::Text, false),
+    function("char_length", Shape::Text, false),
+    function("character_length", Shape::Text, false),
+    function("octet_length", Shape::Text, false),
+    function("btrim", Shape::Text, false),
+    function("ltrim", Shape::Text, false),
+    function("rtrim", Shape::Text, false),
+    function("starts_with", Shape::TwoTexts, false),
+    function("coalesce", Shape::Coalesce, false),
+    function("nullif", Shape::NullIf, false),
+    function("concat", Shape::Texts, true),
 ];
 
 pub(super) fn find(name: &str) -> Option<&'static Function> {

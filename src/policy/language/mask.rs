@@ -8,9 +8,11 @@ use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::literal::{self, Constant, is_number, is_text, type_name};
+use super::kept::Kept;
+use super::literal::{self, Constant};
 use super::mask_functions::{KeyedHash, Partial, Year};
-use super::{Attributes, Expression, Typed, offset, tokens, typing};
+use super::{Attributes, Expression, Typed, forms, offset, reading, tokens};
+use crate::pgtype::{self, oid};
 use crate::policy::file::did_you_mean;
 use crate::policy::file::object::Mistake;
 use crate::secret::Secret;
@@ -119,20 +121,20 @@ impl Mask {
         attributes: &Attributes,
         key: &Secret<Vec<u8>>,
     ) -> Result<Typed, Mistake> {
-        let kind = column.data_type();
+        let kept = Kept::column(column);
         let raw = || Expr::Column(Column::new_unqualified(column.name()));
         let call = |udf| Expr::ScalarFunction(ScalarFunction::new_udf(udf, vec![raw()]));
         let expr = match self {
-            Self::Nullify => null(kind)?,
+            Self::Nullify => null(column.data_type())?,
             Self::Constant(constant) => {
                 if let Constant::Text(text) = constant {
                     must_fit(column, text.chars().count())?;
                 }
-                let value = literal::typed(constant, kind).map_err(|what| Mistake::new(0, what))?;
+                let value = literal::stored(constant, &kept).map_err(|what| Mistake::new(0, what))?;
                 Expr::Literal(value, None)
             }
             Self::Redact => redacted(column)?,
-            Self::Hash if is_plain_text(column) || is_bytes(kind) => {
+            Self::Hash if is_plain_text(column) || kept.is_bytes() => {
                 must_fit(column, 64)?;
                 call(KeyedHash::udf(key))
             }
@@ -140,12 +142,14 @@ impl Mask {
                 must_fit(column, first + fill.chars().count() + last)?;
                 call(Partial::udf(*first, fill, *last))
             }
-            Self::Year if matches!(kind, DataType::Date32 | DataType::Timestamp(..)) => call(Year::udf()),
+            Self::Year if matches!(column.data_type(), DataType::Date32 | DataType::Timestamp(..)) => call(Year::udf()),
             Self::Hash | Self::Partial { .. } | Self::Year => return Err(self.unfit(column)),
             Self::Custom(custom) => {
-                let mut typer = typing::Typer::new(schema, attributes, typing::Language::Mask)?;
-                let typed = typer.value(&custom.expression.tree, kind);
-                typed.map_err(|m| custom.place(m))?
+                let read = reading(|cx| {
+                    let reader = forms::Reader::new(schema, attributes, forms::Language::Mask, cx)?;
+                    reader.mask(&custom.expression.tree, &kept)
+                });
+                read.map_err(|m| custom.place(m))?
             }
             Self::Unmasked => raw(),
         };
@@ -248,54 +252,49 @@ fn null(kind: &DataType) -> Result<Expr, Mistake> {
 
 /// One value for all, NULL included: neither length nor letter class nor absence shows.
 fn redacted(column: &Field) -> Result<Expr, Mistake> {
-    let kind = column.data_type();
-    let value = match kind {
+    let kept = Kept::column(column);
+    let constant = match kept.ty.oid {
         _ if is_plain_text(column) => {
             must_fit(column, 4)?;
-            literal::typed(&Constant::Text("xxxx".into()), kind)
+            Constant::Text("xxxx".into())
         }
-        DataType::Boolean => Ok(ScalarValue::Boolean(Some(false))),
-        DataType::Date32 | DataType::Timestamp(_, None) => literal::typed(&Constant::Text("1970-01-01".into()), kind),
-        DataType::Timestamp(..) => literal::typed(&Constant::Text("1970-01-01 00:00:00Z".into()), kind),
-        number if is_number(number) => literal::typed(&Constant::Number("0".into()), kind),
+        oid::BOOL => Constant::Bool(false),
+        oid::DATE | oid::TIMESTAMP => Constant::Text("1970-01-01".into()),
+        oid::TIMESTAMPTZ => Constant::Text("1970-01-01 00:00:00Z".into()),
+        _ if kept.is_number() => Constant::Number("0".into()),
         _ => {
             let takes = "text, numbers, bool, date and timestamp";
-            Err(format!("`redact` is for {takes}, column `{}` is {}", column.name(), shown_type(column)))
+            let what = format!("`redact` is for {takes}, column `{}` is {}", column.name(), shown_type(column));
+            return Err(Mistake::new(0, what));
         }
     };
+    let value = literal::stored(&constant, &kept);
     value.map(|v| Expr::Literal(v, None)).map_err(|what| Mistake::new(0, what))
 }
 
-/// Keys of field metadata that `formats::postgres` gives columns of Postgres types; policy stands below it and cannot
-/// name them from there.
-const OID: &str = "lakegate.oid";
-const TYPMOD: &str = "lakegate.typmod";
-
-/// text, varchar, bpchar, name and "char": types whose every text is a value.
-const TEXT_OIDS: &[&str] = &["25", "1043", "1042", "19", "18", "705"];
-
+/// Its type lies as text, and every text is a value of it: no enum, no jsonb.
 fn is_plain_text(column: &Field) -> bool {
-    let oid = column.metadata().get(OID);
-    is_text(column.data_type()) && oid.is_none_or(|oid| TEXT_OIDS.contains(&oid.as_str()))
+    let plain = |oid| matches!(oid, oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::CHAR | oid::UNKNOWN);
+    lies_as_text(column) && pgtype::of_field(column).is_ok_and(|ty| plain(ty.oid))
 }
 
-fn is_bytes(kind: &DataType) -> bool {
-    matches!(kind, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
+fn lies_as_text(column: &Field) -> bool {
+    matches!(column.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
 fn shown_type(column: &Field) -> String {
-    match column.metadata().get(OID).filter(|_| is_text(column.data_type()) && !is_plain_text(column)) {
-        Some(oid) => format!("of type {oid}"),
-        None => type_name(column.data_type()),
+    match pgtype::of_field(column) {
+        Ok(ty) if lies_as_text(column) && !is_plain_text(column) => format!("of type {}", ty.oid),
+        _ => Kept::column(column).word(),
     }
 }
 
 /// A `varchar(n)` holds what it says: a mask that is longer is no value of the column's type.
 fn must_fit(column: &Field, chars: usize) -> Result<(), Mistake> {
-    const HEADER: usize = 4;
-    let width = column.metadata().get(TYPMOD).and_then(|m| m.parse::<usize>().ok()).filter(|m| *m > HEADER);
-    let has_width = column.metadata().get(OID).is_some_and(|oid| matches!(oid.as_str(), "1043" | "1042"));
-    match width.filter(|_| has_width).map(|w| w - HEADER) {
+    const HEADER: i32 = 4;
+    let ty = pgtype::of_field(column).ok().filter(|ty| matches!(ty.oid, oid::VARCHAR | oid::BPCHAR));
+    let width = ty.and_then(|ty| usize::try_from(ty.typmod.checked_sub(HEADER)?).ok()).filter(|width| *width > 0);
+    match width {
         Some(width) if chars > width => {
             let what = format!("this mask needs {chars} characters; column `{}` holds {width}", column.name());
             Err(Mistake::new(0, what))

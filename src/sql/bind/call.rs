@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::pgtype::Ty;
 use crate::sql::expr::{Aggregate, Call, Expr, Kind as Node, Sort};
 use crate::sql::image::{self, AggregateKind};
+use crate::sql::parse::encoding::{self, VARIADIC};
 use crate::sql::resolve::function::{self, Argument, Found, Resolved};
 use crate::sql::resolve::{cast, common, operator};
 
@@ -48,7 +49,7 @@ impl Binder<'_> {
             return self.expr(&meant, scope);
         }
         self.check_clauses(function, at)?;
-        let given = self.arguments(function, &name, scope)?;
+        let given = self.arguments(function)?;
         if function.over.is_some() {
             return self.windowed(function, schema, &name, given, at, scope);
         }
@@ -164,8 +165,7 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn arguments<'x>(&self, function: &'x Function, name: &str, scope: &Scope<'_>) -> Result<Given<'x>> {
-        let _ = scope;
+    fn arguments<'x>(&self, function: &'x Function) -> Result<Given<'x>> {
         let at = self.at_of(&function.name);
         let mut given = Given { arguments: vec![], star: false, distinct: false, variadic: false, order: vec![] };
         let list = match &function.args {
@@ -197,24 +197,29 @@ impl Binder<'_> {
                 FunctionArg::ExprNamed { name, .. } => return Err(syntax_error(&name.to_string(), at)),
             };
             match argument {
-                FunctionArgExpr::Expr(expr) => match variadic(expr) {
+                FunctionArgExpr::Expr(expr) => match encoding::unmarked(VARIADIC, expr) {
                     Some(inner) => {
                         given.variadic = true;
-                        given.arguments.push((argument_name, inner));
+                        given.arguments.push((argument_name, Source::Expr(inner)));
                     }
-                    None => given.arguments.push((argument_name, expr)),
+                    None => given.arguments.push((argument_name, Source::Expr(expr))),
                 },
                 FunctionArgExpr::Wildcard => given.star = true,
-                FunctionArgExpr::QualifiedWildcard(_) | FunctionArgExpr::WildcardWithOptions(_) => {
-                    return Err(Error::unsupported(format!("{name}(t.*)")).at(at));
-                }
+                FunctionArgExpr::QualifiedWildcard(row) => given.arguments.push((argument_name, Source::Row(row))),
+                FunctionArgExpr::WildcardWithOptions(_) => return Err(syntax_error("*", at)),
             }
         }
         Ok(given)
     }
 
-    fn bound_arguments(&self, given: &[(Option<String>, &Ast)], scope: &Scope<'_>) -> Result<Vec<Argument>> {
-        let bound = given.iter().map(|(name, ast)| Ok(Argument { name: name.clone(), expr: self.expr(ast, scope)? }));
+    fn bound_arguments(&self, given: &[(Option<String>, Source<'_>)], scope: &Scope<'_>) -> Result<Vec<Argument>> {
+        let bound = given.iter().map(|(name, source)| {
+            let expr = match source {
+                Source::Expr(ast) => self.expr(ast, scope)?,
+                Source::Row(row) => self.row_named(row, scope)?,
+            };
+            Ok(Argument { name: name.clone(), expr })
+        });
         bound.collect()
     }
 
@@ -256,7 +261,7 @@ impl Binder<'_> {
         }
         let is_hypothetical =
             |p: &&image::Proc| image::aggregate(p.oid).is_some_and(|a| a.kind == AggregateKind::Hypothetical);
-        if within && image::procs(name).iter().any(|p| is_hypothetical(&p)) {
+        if within && image::procs(name).iter().any(is_hypothetical) {
             self.hypothetical(name, &mut arguments, plain, at)?;
         }
         let found = resolved(function::resolve(self.cx, schema, name, arguments, given.variadic, at)?)?;
@@ -407,6 +412,9 @@ impl Binder<'_> {
         if let (FunctionArguments::None, None) = (&function.args, &function.over) {
             return self.value_function(name, None, at);
         }
+        if let ("row", FunctionArguments::List(list)) = (name, &function.args) {
+            return self.row_called(&list.args, at, scope).map(Some);
+        }
         let simple: Option<Vec<&Ast>> = match &function.args {
             FunctionArguments::List(list) if list.clauses.is_empty() && list.duplicate_treatment.is_none() => {
                 let one = |a: &'_ FunctionArg| matches!(a, FunctionArg::Unnamed(FunctionArgExpr::Expr(_)));
@@ -438,6 +446,12 @@ impl Binder<'_> {
                 }
                 Ok(Some(Expr::lying(Node::Extreme { of, greatest: name == "greatest" }, ty, data_type, at)))
             }
+            // `extract(field FROM source)` is the only form
+            "extract" if !arguments.is_empty() => {
+                let shown = arguments.first().map(ToString::to_string).unwrap_or_default();
+                let near = shown.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+                Err(syntax_error(near, arguments.first().map_or(0, |first| self.at_of(*first))))
+            }
             // `position(a IN b)` is the only form
             "position" if arguments.len() > 1 => {
                 Err(syntax_error(",", arguments.first().map_or(0, |first| self.after(*first))))
@@ -457,11 +471,6 @@ impl Binder<'_> {
                 self.call("normalize", vec![of, Expr::constant(form, Ty::TEXT, at)], at).map(Some)
             }
             "nullif" if arguments.len() == 2 => self.null_if(bind_all()?, at).map(Some),
-            "row" => Ok(Some({
-                let fields =
-                    bind_all()?.into_iter().map(|e| cast::unknown_to_text(self.cx, e)).collect::<Result<_>>()?;
-                self.row_of_exprs(fields, at)
-            })),
             "grouping" => {
                 if let Place::Where | Place::JoinOn | Place::GroupBy = scope.place.get() {
                     let text = format!("grouping operations are not allowed in {}", scope.place.get().name());
@@ -481,6 +490,25 @@ impl Binder<'_> {
             }
             _ => Ok(None),
         }
+    }
+
+    /// `ROW(a, t.*)`.
+    fn row_called(&self, arguments: &[FunctionArg], at: usize, scope: &Scope<'_>) -> Result<Expr> {
+        let mut items = vec![];
+        for argument in arguments {
+            let expanded = match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => self.expanded(expr, scope)?,
+                FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => {
+                    let star = ast::helpers::attached_token::AttachedToken::empty();
+                    self.expanded(&Ast::QualifiedWildcard(name.clone(), star), scope)?
+                }
+                _ => return Err(syntax_error("ROW", at)),
+            };
+            for field in expanded {
+                items.push(cast::unknown_to_text(self.cx, field)?);
+            }
+        }
+        Ok(self.row_of_exprs(items, at))
     }
 
     fn null_if(&self, both: Vec<Expr>, at: usize) -> Result<Expr> {
@@ -503,19 +531,17 @@ impl Binder<'_> {
 
 /// What stands between a call's parentheses.
 struct Given<'a> {
-    arguments: Vec<(Option<String>, &'a Ast)>,
+    arguments: Vec<(Option<String>, Source<'a>)>,
     star: bool,
     distinct: bool,
     variadic: bool,
     order: Vec<&'a ast::OrderByExpr>,
 }
 
-/// `VARIADIC array`, which our dialect parses as a prefix.
-fn variadic(expr: &Ast) -> Option<&Ast> {
-    match expr {
-        Ast::Prefixed { prefix, value } if prefix.value.eq_ignore_ascii_case("variadic") => Some(value),
-        _ => None,
-    }
+enum Source<'a> {
+    Expr(&'a Ast),
+    /// `t.*`
+    Row(&'a ast::ObjectName),
 }
 
 /// A call, or the cast that looks like one.

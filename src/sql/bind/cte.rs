@@ -8,7 +8,9 @@ use datafusion::sql::sqlparser::ast;
 use super::Binder;
 use super::name::folded;
 use super::scope::{Named, Scope};
+use super::search::Added;
 use crate::error::{Error, Kind, Result};
+use crate::sql::expr::{Expr, Kind as Node};
 use crate::sql::query::{Body, Column, Cte, Query, Recursive, SetOperator};
 use crate::sql::resolve::cast;
 
@@ -35,9 +37,13 @@ impl Binder<'_> {
                 let text = format!("WITH query name \"{name}\" specified more than once");
                 return Err(Error::new(Kind::DuplicateAlias, text).at(at));
             }
+            let added = Added::of(&cte.query);
             let made = match with.recursive.then(|| recursion(&cte.query)).flatten() {
                 Some((left, right, all)) if names(&cte.query, &name) => {
                     self.recursive(cte, &name, left, right, all, scope)?
+                }
+                _ if !added.is_empty() => {
+                    return Err(Error::new(Kind::Syntax, "WITH query is not recursive").at(at));
                 }
                 _ => self.plain(cte, &name, scope)?,
             };
@@ -90,7 +96,23 @@ impl Binder<'_> {
         }
         let mut first = self.set_expr_query(left, &outer)?;
         let id = self.cte_id();
-        let columns = self.cte_columns(&first, cte, name)?;
+        let mut columns = self.cte_columns(&first, cte, name)?;
+        let added = Added::of(&cte.query);
+        let own = columns.len();
+        let widened;
+        let right = match added.is_empty() {
+            true => right,
+            false => {
+                self.check_added(&added, &columns)?;
+                let extra = self.added_first(&added, &columns, &outer)?;
+                let named = columns.iter().map(|c| (c.name.clone(), c.expr(0)));
+                let named = named.chain(added.names().into_iter().zip(extra)).collect();
+                first = self.projected_as(first, named);
+                columns.clone_from(&first.columns);
+                widened = self.widened(&added, right, name)?;
+                &widened
+            }
+        };
         let mut inner = Scope::inside(&outer);
         let references = Rc::new(Cell::new(0));
         inner.ctes.push(Named {
@@ -110,7 +132,7 @@ impl Binder<'_> {
         }
         // the first term decides the types
         let mut outputs = vec![];
-        for (i, (to, from)) in columns.iter().zip(&step.columns).enumerate() {
+        for (i, (to, from)) in columns.iter().zip(&step.columns).take(own).enumerate() {
             let (common, ..) = crate::sql::resolve::common::to_common(self.cx, vec![to.expr(0), from.expr(0)], "UNION")
                 .map(|(e, ty, _)| (ty, e))?;
             if common.oid != to.ty.oid {
@@ -123,14 +145,13 @@ impl Binder<'_> {
                 let hint = "Cast the output of the non-recursive term to the correct type.";
                 return Err(Error::new(Kind::TypeMismatch, text).with_hint(hint).at(at));
             }
-            let mut expr = cast::implicit(self.cx, from.expr(0), crate::pgtype::Ty::of(to.ty.oid))?;
-            if expr.data_type != to.data_type {
-                let (ty, data_type) = (expr.ty, to.data_type.clone());
-                expr = crate::sql::expr::Expr::lying(crate::sql::expr::Kind::Relabel(Box::new(expr)), ty, data_type, 0);
-            }
-            outputs.push(expr);
+            let expr = cast::implicit(self.cx, from.expr(0), crate::pgtype::Ty::of(to.ty.oid))?;
+            outputs.push(lying_as(expr, to));
         }
-        let same = outputs.iter().all(|e| matches!(e.kind, crate::sql::expr::Kind::Column(_)));
+        let before: Vec<Expr> = step.columns.iter().skip(own).map(|c| c.expr(0)).collect();
+        let extra = self.added_step(&added, &columns, &outputs, &before, &outer)?;
+        outputs.extend(extra.into_iter().zip(columns.iter().skip(own)).map(|(expr, to)| lying_as(expr, to)));
+        let same = outputs.iter().all(|e| matches!(e.kind, Node::Column(_)));
         let step = if same { step } else { self.projected(step, outputs) };
         first.ctes.splice(0..0, around.into_iter().map(Counted::finish));
         Ok(Cte {
@@ -168,6 +189,15 @@ impl Binder<'_> {
         let (body, columns) = self.body(body, scope, true)?;
         Ok(Query { ctes: vec![], body, order: vec![], offset: None, limit: None, with_ties: false, columns })
     }
+}
+
+/// The step's values lie as those of the first term.
+fn lying_as(expr: Expr, to: &Column) -> Expr {
+    if expr.data_type == to.data_type {
+        return expr;
+    }
+    let (ty, data_type) = (expr.ty, to.data_type.clone());
+    Expr::lying(Node::Relabel(Box::new(expr)), ty, data_type, 0)
 }
 
 fn materialized(cte: &ast::Cte) -> Option<bool> {

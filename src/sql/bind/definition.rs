@@ -20,11 +20,10 @@ fn untold(expr: &Expr) -> Option<&Call> {
 }
 
 impl Binder<'_> {
-    /// A function in FROM as the alias's definitions have its columns; `None` where there are none.
-    pub(super) fn defined(&self, expr: Expr, alias: Option<&ast::TableAlias>) -> Result<Expr> {
-        let definitions = alias.map_or(&[][..], |alias| &alias.columns);
+    /// A function in FROM as the definitions behind it, if there are any, have its columns.
+    pub(super) fn defined(&self, expr: Expr, definitions: &[ast::TableAliasColumnDef]) -> Result<Expr> {
         let refused = |text: &str, at: usize| Err(Error::new(Kind::Syntax, text).at(at));
-        let Some(first) = definitions.first().filter(|_| definitions.iter().any(|d| d.data_type.is_some())) else {
+        let Some(first) = definitions.first() else {
             return match untold(&expr) {
                 None => Ok(expr),
                 Some(_) => refused("a column definition list is required for functions returning \"record\"", expr.at),
@@ -35,6 +34,10 @@ impl Binder<'_> {
         for definition in definitions {
             let name = folded(&definition.name);
             let place = self.at(definition.name.span);
+            if fields.iter().any(|f: &arrow::datatypes::Field| *f.name() == name) {
+                let text = format!("column name \"{name}\" specified more than once");
+                return Err(Error::new(Kind::DuplicateColumn, text));
+            }
             let Some(data_type) = &definition.data_type else { return Err(syntax_error(&name, place)) };
             let ty = self.type_named(data_type, place)?;
             let lies = pgtype::arrow(ty.oid).ok_or_else(|| {
@@ -65,17 +68,9 @@ impl Binder<'_> {
         if matches!(expr.data_type, DataType::Struct(_)) {
             return Ok(());
         }
-        let (text, hint) = match call.proc.arguments.first() {
-            Some(&oid::ANYELEMENT) => (
-                format!("could not determine row type for result of {}", call.proc.name),
-                "Provide a non-null record argument, or call the function in the FROM clause using a column definition \
-                 list.",
-            ),
-            _ => (
-                "function returning record called in context that cannot accept type record".to_owned(),
-                "Try calling the function in the FROM clause using a column definition list.",
-            ),
-        };
+        let text = format!("could not determine row type for result of {}", call.proc.name);
+        let hint = "Provide a non-null record argument, or call the function in the FROM clause using a column \
+                    definition list.";
         Err(Error::new(Kind::Unsupported, text).with_hint(hint))
     }
 }

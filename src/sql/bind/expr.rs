@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty, oid};
 use crate::sql::expr::{Expr, Kind as Node};
 use crate::sql::image::CastContext;
+use crate::sql::parse::encoding::{self, SYMMETRIC};
 use crate::sql::resolve::{cast, common, operator};
 
 impl Binder<'_> {
@@ -77,7 +78,16 @@ impl Binder<'_> {
             | Ast::ILike { .. }
             | Ast::SimilarTo { .. }
             | Ast::IsNormalized { .. } => self.special(ast, scope),
-            Ast::Prefixed { prefix, .. } => Err(syntax_error(&prefix.value, self.at(prefix.span))),
+            Ast::QualifiedWildcard(name, _) => self.row_named(name, scope),
+            Ast::Prefixed { prefix, .. } => match encoding::as_prefix_operator(ast) {
+                Some((name, span, of)) => {
+                    let at = self.at(span);
+                    let name = unqualified(name).map_err(|error| error.at(at))?;
+                    let of = self.expr(of, scope)?;
+                    operator::prefix(self.cx, name, of, at)
+                }
+                None => Err(syntax_error(&prefix.value, self.at(prefix.span))),
+            },
             other => Err(syntax_error(&first_word(&other.to_string()), self.at_of(other))),
         }
     }
@@ -169,7 +179,21 @@ impl Binder<'_> {
     fn between(&self, of: &Ast, low: &Ast, high: &Ast, negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(of);
         let of = self.expr(of, scope)?;
+        let (low, symmetric) = match encoding::unmarked(SYMMETRIC, low) {
+            Some(low) => (low, true),
+            None => (low, false),
+        };
         let (low, high) = (self.expr(low, scope)?, self.expr(high, scope)?);
+        if symmetric {
+            let one = self.within(of.clone(), low.clone(), high.clone(), negated, at)?;
+            let both = vec![one, self.within(of, high, low, negated, at)?];
+            return Ok(Expr::boolean(if negated { Node::And(both) } else { Node::Or(both) }, at));
+        }
+        self.within(of, low, high, negated, at)
+    }
+
+    /// BETWEEN of bounds in this order.
+    fn within(&self, of: Expr, low: Expr, high: Expr, negated: bool, at: usize) -> Result<Expr> {
         let (first, second) = if negated { ("<", ">") } else { (">=", "<=") };
         let both = vec![self.compare(first, of.clone(), low, at)?, self.compare(second, of, high, at)?];
         Ok(Expr::boolean(if negated { Node::Or(both) } else { Node::And(both) }, at))
@@ -241,6 +265,9 @@ impl Binder<'_> {
         if let BinaryOperator::Overlaps = op {
             return self.overlaps(left, right, at, scope);
         }
+        if let BinaryOperator::PGCustomBinaryOperator(path) = op {
+            unqualified(&path.join(".")).map_err(|error| error.at(at))?;
+        }
         let name = operator_name(op).ok_or_else(|| syntax_error(&op.to_string(), at))?;
         // `row op (subquery)`
         if let (Ast::Tuple(_), Ast::Subquery(query)) = (left, right) {
@@ -305,7 +332,7 @@ impl Binder<'_> {
 
     pub(super) fn cast(&self, of: &Ast, data_type: &ast::DataType, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(of);
-        let ty = self.type_named(data_type, at)?;
+        let ty = self.type_named(data_type, self.type_at(at))?;
         // ARRAY[…]::t[] types its elements by the cast
         if let (Ast::Array(array), Some(element)) = (of, pgtype::element(ty.oid)) {
             return self.array_of(&array.elem, Ty { oid: element, typmod: ty.typmod }, ty, self.at_of(of), scope);
@@ -412,8 +439,13 @@ impl Binder<'_> {
     }
 
     pub(super) fn row(&self, items: &[Ast], at: usize, scope: &Scope<'_>) -> Result<Expr> {
-        let fields = items.iter().map(|item| cast::unknown_to_text(self.cx, self.expr(item, scope)?));
-        Ok(self.row_of_exprs(fields.collect::<Result<_>>()?, at))
+        let mut fields = vec![];
+        for item in items {
+            for field in self.expanded(item, scope)? {
+                fields.push(cast::unknown_to_text(self.cx, field)?);
+            }
+        }
+        Ok(self.row_of_exprs(fields, at))
     }
 
     pub(super) fn row_of_exprs(&self, fields: Vec<Expr>, at: usize) -> Expr {
@@ -470,6 +502,10 @@ impl Binder<'_> {
                 ast::AccessExpr::Dot(Ast::Identifier(field)) => {
                     value = self.field(value, field)?;
                     chain = rest;
+                }
+                ast::AccessExpr::Dot(Ast::Wildcard(_)) => {
+                    let text = "row expansion via \"*\" is not supported here";
+                    return Err(Error::new(Kind::Unsupported, text).at(at));
                 }
                 ast::AccessExpr::Dot(other) => return Err(syntax_error(&other.to_string(), at)),
                 ast::AccessExpr::Subscript(_) => {
@@ -573,6 +609,15 @@ impl Binder<'_> {
         let proc = proc.ok_or_else(|| Error::internal("jsonb_subscript is gone"))?;
         let call = crate::sql::expr::Call { proc, arguments: vec![of, keys], variadic: false };
         Ok(Expr::new(Node::Call(call), Ty::of(oid::JSONB), at))
+    }
+}
+
+/// The name of an operator that is written with its schema, or without.
+fn unqualified(name: &str) -> Result<&str> {
+    match name.rsplit_once('.') {
+        None => Ok(name),
+        Some(("pg_catalog", name)) => Ok(name),
+        Some((schema, _)) => Err(Error::new(Kind::UndefinedSchema, format!("schema \"{schema}\" does not exist"))),
     }
 }
 

@@ -9,8 +9,17 @@ use super::{Binder, syntax_error};
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
 use crate::sql::expr::{Expr, Kind as Node};
+use crate::sql::parse::encoding;
 use crate::sql::query::{Column, FunctionCall, Join, JoinKind, Relation, SourceOf};
 use crate::sql::resolve::{cast, common};
+
+/// A function in FROM.
+struct Called {
+    name: String,
+    expr: Expr,
+    /// `(a int, b text)` behind it.
+    definitions: Vec<ast::TableAliasColumnDef>,
+}
 
 /// A relation and what names it brings.
 pub(super) struct Bound {
@@ -72,6 +81,7 @@ impl Binder<'_> {
         let lateral = is_lateral(&right.relation);
         let cross = matches!(join.join_operator, JoinOperator::CrossJoin(_));
         let mut items: Vec<Item> = left.items.iter().chain(&right.items).cloned().collect();
+        let mut join_alias = None;
         let (on, using) = match constraint {
             JoinConstraint::None if cross => (None, None),
             JoinConstraint::None => return Err(syntax_error("end of input", 0)),
@@ -82,6 +92,8 @@ impl Binder<'_> {
                 (Some(self.condition(condition, &inner, "JOIN/ON")?), None)
             }
             JoinConstraint::Using(names) => {
+                let (names, named) = encoding::without_join_alias(names);
+                join_alias = named;
                 let names = names.iter().map(|n| segments(n).pop().unwrap_or_default()).collect::<Vec<_>>();
                 (None, Some(names))
             }
@@ -125,6 +137,14 @@ impl Binder<'_> {
             1 => tests.pop(),
             _ => Some(Expr::boolean(Node::And(tests), 0)),
         };
+        let merged_item = join_alias.map(|alias| Item {
+            alias: Some(folded(alias)),
+            schema: None,
+            columns: shown.clone(),
+            bare: false,
+            lateral_only: false,
+            scalar: false,
+        });
         // merged columns first, then the left's others, then the right's
         let rest = |side: &[Item], pick: fn(&(Column, Column)) -> &Column| {
             let mut columns = vec![];
@@ -139,6 +159,10 @@ impl Binder<'_> {
             item.bare = false;
         }
         items.push(Item { alias: None, schema: None, columns: shown, bare: true, lateral_only: false, scalar: false });
+        if let Some(item) = merged_item {
+            check_names(&items, std::slice::from_ref(&item))?;
+            items.push(item);
+        }
         let join = Join { kind, left: left.relation, right: right.relation, on, lateral, merged };
         Ok(Bound { relation: Relation::Join(Box::new(join)), items })
     }
@@ -152,22 +176,16 @@ impl Binder<'_> {
                 self.table(name, alias.as_ref(), scope)
             }
             TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
-                let at = self.at_of(name);
-                self.functions(&[(name, &args.args, at)], *with_ordinality, alias.as_ref(), before, scope)
+                self.function_call(name, &args.args, *with_ordinality, alias.as_ref(), before, scope)
+            }
+            TableFactor::Function { name, args, alias, with_ordinality, .. } if encoding::is_rows_from(name) => {
+                self.rows_from(args, *with_ordinality, alias.as_ref(), before, scope)
             }
             TableFactor::Function { name, args, alias, with_ordinality, .. } => {
-                let at = self.at_of(name);
-                self.functions(&[(name, args, at)], *with_ordinality, alias.as_ref(), before, scope)
+                self.function_call(name, args, *with_ordinality, alias.as_ref(), before, scope)
             }
             TableFactor::UNNEST { alias, array_exprs, with_ordinality, with_offset: false, .. } => {
                 self.unnest(array_exprs, *with_ordinality, alias.as_ref(), before, scope)
-            }
-            TableFactor::TableFunction { expr: Ast::Function(function), alias } => {
-                let ast::FunctionArguments::List(list) = &function.args else {
-                    return Err(syntax_error(&function.to_string(), 0));
-                };
-                let at = self.at_of(&function.name);
-                self.functions(&[(&function.name, &list.args, at)], false, alias.as_ref(), before, scope)
             }
             TableFactor::Derived { lateral, subquery, alias, sample: None } => {
                 self.derived(*lateral, subquery, alias.as_ref(), before, scope)
@@ -272,39 +290,78 @@ impl Binder<'_> {
         Ok(columns)
     }
 
-    fn functions(
+    fn function_call(
         &self,
-        calls: &[(&ast::ObjectName, &Vec<ast::FunctionArg>, usize)],
+        name: &ast::ObjectName,
+        arguments: &[ast::FunctionArg],
         ordinality: bool,
         alias: Option<&ast::TableAlias>,
         before: &[Item],
         scope: &Scope<'_>,
     ) -> Result<Bound> {
-        // a function reads what stands before it without the word LATERAL
+        let call = Ast::Function(ast::Function {
+            name: name.clone(),
+            uses_odbc_syntax: false,
+            parameters: ast::FunctionArguments::None,
+            args: ast::FunctionArguments::List(ast::FunctionArgumentList {
+                duplicate_treatment: None,
+                args: arguments.to_vec(),
+                clauses: vec![],
+            }),
+            filter: None,
+            null_treatment: None,
+            over: None,
+            within_group: vec![],
+        });
+        let made = self.in_from(before, scope, |inner| self.called_in_from(&call, &[], inner))?;
+        self.function_relation(vec![made], ordinality, alias)
+    }
+
+    /// Whatever calls stand in FROM: they read what stands before them without the word LATERAL.
+    fn in_from<T>(&self, before: &[Item], scope: &Scope<'_>, bind: impl FnOnce(&Scope<'_>) -> Result<T>) -> Result<T> {
         let around = Scope::of(scope, before.to_vec());
         around.place.set(Place::FromFunction);
         let inner = Scope::inside(&around);
         inner.place.set(Place::FromFunction);
-        let mut made = vec![];
-        for (name, args, at) in calls {
-            let function = ast::Function {
-                name: (*name).clone(),
-                uses_odbc_syntax: false,
-                parameters: ast::FunctionArguments::None,
-                args: ast::FunctionArguments::List(ast::FunctionArgumentList {
-                    duplicate_treatment: None,
-                    args: args.to_vec(),
-                    clauses: vec![],
-                }),
-                filter: None,
-                null_treatment: None,
-                over: None,
-                within_group: vec![],
-            };
-            let expr = self.function(&function, &inner)?;
-            let name = super::name::of_function(&Ast::Function(function));
-            made.push((name, cast::unknown_to_text(self.cx, expr)?, *at));
-        }
+        bind(&inner)
+    }
+
+    fn called_in_from(&self, call: &Ast, fields: &[ast::StructField], scope: &Scope<'_>) -> Result<Called> {
+        let expr = cast::unknown_to_text(self.cx, self.expr(call, scope)?)?;
+        let definition = |field: &ast::StructField| {
+            let name = field.field_name.clone()?;
+            Some(ast::TableAliasColumnDef { name, data_type: Some(field.field_type.clone()) })
+        };
+        let definitions = fields.iter().filter_map(definition).collect();
+        Ok(Called { name: super::name::of_function(call), expr, definitions })
+    }
+
+    /// ROWS FROM, and whatever in FROM looks otherwise than an ordinary call.
+    fn rows_from(
+        &self,
+        arguments: &[ast::FunctionArg],
+        ordinality: bool,
+        alias: Option<&ast::TableAlias>,
+        before: &[Item],
+        scope: &Scope<'_>,
+    ) -> Result<Bound> {
+        let made = self.in_from(before, scope, |inner| {
+            let mut made = vec![];
+            for argument in arguments {
+                let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) = argument else { continue };
+                let (call, fields) = match expr {
+                    Ast::Cast { expr, data_type: ast::DataType::Struct(fields, _), .. } => {
+                        (expr.as_ref(), fields.as_slice())
+                    }
+                    call => (call, &[][..]),
+                };
+                match several_arrays(call) {
+                    Some(arrays) => made.extend(self.unnested(&arrays, inner)?),
+                    None => made.push(self.called_in_from(call, fields, inner)?),
+                }
+            }
+            Ok(made)
+        })?;
         self.function_relation(made, ordinality, alias)
     }
 
@@ -316,33 +373,61 @@ impl Binder<'_> {
         before: &[Item],
         scope: &Scope<'_>,
     ) -> Result<Bound> {
-        let around = Scope::of(scope, before.to_vec());
-        around.place.set(Place::FromFunction);
-        let inner = Scope::inside(&around);
-        inner.place.set(Place::FromFunction);
-        let mut made = vec![];
-        for array in arrays {
-            let array = self.expr(array, &inner)?;
-            let at = array.at;
-            made.push(("unnest".to_owned(), self.call("unnest", vec![array], at)?, at));
+        if let (true, Some(first)) = (arrays.len() > 1, defined(alias).first()) {
+            let text = "UNNEST() with multiple arguments cannot have a column definition list";
+            let hint =
+                "Use separate UNNEST() calls inside ROWS FROM(), and attach a column definition list to each one.";
+            return Err(Error::new(Kind::Syntax, text).with_hint(hint).at(self.at(first.name.span)));
         }
+        let made = self.in_from(before, scope, |inner| self.unnested(&arrays.iter().collect::<Vec<_>>(), inner))?;
         self.function_relation(made, ordinality, alias)
+    }
+
+    /// A call for each array.
+    fn unnested(&self, arrays: &[&Ast], scope: &Scope<'_>) -> Result<Vec<Called>> {
+        let each = arrays.iter().map(|array| {
+            let array = self.expr(array, scope)?;
+            let at = array.at;
+            let expr = self.call("unnest", vec![array], at)?;
+            Ok(Called { name: "unnest".to_owned(), expr, definitions: vec![] })
+        });
+        each.collect()
     }
 
     fn function_relation(
         &self,
-        made: Vec<(String, Expr, usize)>,
+        mut made: Vec<Called>,
         ordinality: bool,
         alias: Option<&ast::TableAlias>,
     ) -> Result<Bound> {
-        let first = made.first().map_or_else(String::new, |(name, ..)| name.clone());
+        let first = made.first().map_or_else(String::new, |called| called.name.clone());
         let table = alias.map_or(first, |a| folded(&a.name));
         let single = made.len() == 1;
         let lateral = true;
+        if let Some(first) = defined(alias).first() {
+            let at = self.at(first.name.span);
+            let wrong = |text: &str, hint: &str| Err(Error::new(Kind::Syntax, text).with_hint(hint).at(at));
+            match made.as_mut_slice() {
+                [_] if ordinality => {
+                    let text = "WITH ORDINALITY cannot be used with a column definition list";
+                    return wrong(text, "Put the column definition list inside ROWS FROM().");
+                }
+                [only] => only.definitions = defined(alias).to_vec(),
+                _ => {
+                    let text = "ROWS FROM() with multiple functions cannot have a column definition list";
+                    let hint = "Put a separate column definition list for each function inside ROWS FROM().";
+                    return wrong(text, hint);
+                }
+            }
+        }
         let mut calls = vec![];
-        for (name, expr, _) in made {
-            let expr = self.defined(expr, alias.filter(|_| single))?;
-            let columns = self.function_columns(&name, &expr, alias, single)?;
+        for called in made {
+            let (name, definitions) = (called.name, called.definitions);
+            let expr = self.defined(called.expr, &definitions)?;
+            let mut columns = self.function_columns(&name, &expr, alias, single)?;
+            for (column, definition) in columns.iter_mut().zip(&definitions) {
+                column.name = folded(&definition.name);
+            }
             let proc = match &expr.kind {
                 Node::Call(call) => call.proc,
                 _ => crate::sql::image::proc_of_source("textin").ok_or_else(|| Error::internal("textin is gone"))?,
@@ -403,7 +488,7 @@ fn bound(relation: Relation, alias: String, schema: Option<String>, columns: Vec
 }
 
 /// How a column of a source lies in expressions.
-fn canonical(data_type: &DataType) -> DataType {
+pub(crate) fn canonical(data_type: &DataType) -> DataType {
     match data_type {
         DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) | DataType::Null => DataType::Utf8,
         DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
@@ -418,6 +503,25 @@ fn canonical(data_type: &DataType) -> DataType {
         }
         other => other.clone(),
     }
+}
+
+/// The columns of an alias, if they are definitions.
+fn defined(alias: Option<&ast::TableAlias>) -> &[ast::TableAliasColumnDef] {
+    let columns = alias.map_or(&[][..], |alias| &alias.columns);
+    if columns.iter().any(|c| c.data_type.is_some()) { columns } else { &[] }
+}
+
+/// The arguments of an `unnest` of several arrays.
+fn several_arrays(call: &Ast) -> Option<Vec<&Ast>> {
+    let Ast::Function(function) = call else { return None };
+    let [ast::ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return None };
+    let ast::FunctionArguments::List(list) = &function.args else { return None };
+    let arrays = list.args.iter().map(|argument| match argument {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr),
+        _ => None,
+    });
+    let arrays: Option<Vec<&Ast>> = arrays.collect();
+    arrays.filter(|arrays| arrays.len() > 1 && folded(name) == "unnest")
 }
 
 fn is_lateral(relation: &Relation) -> bool {

@@ -1,11 +1,14 @@
 //! GROUP BY with its sets, and 42803 for what is neither grouped nor aggregated (parse_agg.c).
 
+use std::collections::{BTreeSet, HashSet};
+
 use datafusion::sql::sqlparser::ast::{self, Expr as Ast};
 
 use super::scope::{Place, Scope};
 use super::{Binder, syntax_error};
 use crate::error::{Error, Kind, Result};
 use crate::sql::expr::{Expr, Kind as Node};
+use crate::sql::parse::encoding::{self, GROUP_DISTINCT};
 use crate::sql::query::{Groups, Target};
 
 /// Grouping sets of one GROUP BY at most, as PostgreSQL limits them.
@@ -37,7 +40,9 @@ impl Binder<'_> {
         let mut groups = Groups { level, by: vec![], sets: vec![] };
         // each element gives alternatives; the whole is their product
         let mut product: Vec<Set> = vec![vec![]];
+        let distinct = list.first().is_some_and(|first| encoding::unmarked(GROUP_DISTINCT, first).is_some());
         for element in list {
+            let element = encoding::unmarked(GROUP_DISTINCT, element).unwrap_or(element);
             let sets = self.sets(element, &mut groups, targets, scope)?;
             if product.len().saturating_mul(sets.len()) > SETS_MAX {
                 let text = format!("too many grouping sets present (maximum {SETS_MAX})");
@@ -52,6 +57,10 @@ impl Binder<'_> {
                 }
             }
             product = next;
+        }
+        if distinct {
+            let mut seen = HashSet::new();
+            product.retain(|set| seen.insert(set.iter().copied().collect::<BTreeSet<_>>()));
         }
         groups.sets = product;
         Ok(Some(groups))

@@ -55,7 +55,7 @@ fn bit_string(bits: &str, at: usize) -> Result<Expr> {
     if let Some(wrong) = bits.chars().find(|c| !matches!(c, '0' | '1')) {
         return Err(Error::new(Kind::InvalidText, format!("\"{wrong}\" is not a valid binary digit")).at(at));
     }
-    let ty = Ty { oid: oid::BIT, typmod: bits.len() as i32 };
+    let ty = Ty::of(oid::BIT);
     Ok(Expr::constant(ScalarValue::Utf8(Some(bits.to_owned())), ty, at))
 }
 

@@ -78,6 +78,9 @@ fn figure(expr: &Expr) -> Option<(u8, String)> {
         }
         Expr::Exists { .. } => strong("exists"),
         Expr::Subquery(query) => {
+            if let ast::SetExpr::Values(_) = query.body.as_ref() {
+                return strong("column1");
+            }
             let first = first_select(&query.body)?.projection.first()?;
             match first {
                 ast::SelectItem::ExprWithAlias { alias, .. } => Some((2, folded(alias))),
@@ -100,7 +103,8 @@ fn figure(expr: &Expr) -> Option<(u8, String)> {
         Expr::Ceil { .. } => strong("ceil"),
         Expr::Floor { .. } => strong("floor"),
         Expr::AtTimeZone { .. } => strong("timezone"),
-        Expr::IsNormalized { .. } => strong("is_normalized"),
+        Expr::BinaryOp { op: ast::BinaryOperator::Overlaps, .. } => strong("overlaps"),
+        Expr::IsNormalized { negated: false, .. } => strong("is_normalized"),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@ use super::scope::{Place, Scope};
 use super::{Binder, syntax_error};
 use crate::error::{Error, Kind, Result};
 use crate::sql::expr::{ColumnId, Expr, Sort};
+use crate::sql::parse::encoding;
 use crate::sql::query::{Column, Target};
 use crate::sql::resolve::{cast, operator};
 
@@ -39,10 +40,12 @@ impl Binder<'_> {
     ) -> Result<Vec<Sort>> {
         let mut order: Vec<Sort> = vec![];
         for key in keys.0 {
-            let id = scope.at_place(Place::OrderBy, || self.key_target(&key.expr, targets, "ORDER BY", scope))?;
+            let (ast, using) = self.key_of(key);
+            let id = scope.at_place(Place::OrderBy, || self.key_target(ast, targets, "ORDER BY", scope))?;
             let target = targets.iter().find(|t| t.column.id == id).ok_or_else(|| Error::internal("a key's target"))?;
+            self.check_using(&target.expr, using)?;
             self.orderable(&target.expr)?;
-            let at = self.at_of(&key.expr);
+            let at = self.at_of(ast);
             let sort = sort(target.column.expr(at), &key.options);
             if !order.iter().any(|s| s.by == sort.by) {
                 order.push(sort);
@@ -108,6 +111,26 @@ impl Binder<'_> {
         Ok(id)
     }
 
+    /// A key, and the operator of its USING with its place, where that is neither `<` nor `>`.
+    fn key_of<'k>(&self, key: &'k ast::OrderByExpr) -> (&'k Ast, Option<(&'k str, usize)>) {
+        match encoding::as_order_using(&key.expr) {
+            Some((operator, span, ast)) => (ast, Some((operator, self.at(span)))),
+            None => (&key.expr, None),
+        }
+    }
+
+    /// Of the operators that order, `<` and `>` alone are known here (`get_ordering_op_properties`).
+    fn check_using(&self, key: &Expr, using: Option<(&str, usize)>) -> Result<()> {
+        let Some((name, at)) = using else { return Ok(()) };
+        operator::binary(self.cx, name, key.clone(), key.clone(), at)?;
+        if name.starts_with(['~', '*']) && name.contains(['<', '>']) && !name.contains('=') {
+            return Err(Error::unsupported(format!("ORDER BY USING {name}")).at(at));
+        }
+        let text = format!("operator {name} is not a valid ordering operator");
+        let hint = "Ordering operators must be \"<\" or \">\" members of btree operator families.";
+        Err(Error::new(Kind::WrongObjectType, text).with_hint(hint).at(at))
+    }
+
     /// 42883 for a type without `<`.
     pub(super) fn orderable(&self, expr: &Expr) -> Result<()> {
         if expr.ty.is_unknown() || operator::less(expr.ty.oid).is_some() {
@@ -122,8 +145,9 @@ impl Binder<'_> {
     pub(super) fn order_by_output(&self, keys: Keys<'_>, columns: &[Column], scope: &Scope<'_>) -> Result<Vec<Sort>> {
         let mut order = vec![];
         for key in keys.0 {
-            let at = self.at_of(&key.expr);
-            let column = match &key.expr {
+            let (ast, using) = self.key_of(key);
+            let at = self.at_of(ast);
+            let column = match ast {
                 Ast::Identifier(ident) => {
                     let name = folded(ident);
                     let found = columns.iter().find(|c| c.name == name);
@@ -151,6 +175,7 @@ impl Binder<'_> {
                     return Err(Error::new(Kind::Unsupported, text).with_detail(detail).with_hint(hint).at(at));
                 }
             };
+            self.check_using(&column.expr(at), using)?;
             self.orderable(&column.expr(at))?;
             order.push(sort(column.expr(at), &key.options));
         }
@@ -159,7 +184,9 @@ impl Binder<'_> {
 
     /// A key that is an expression and nothing else: inside aggregates and windows.
     pub(super) fn sort_over(&self, key: &ast::OrderByExpr, scope: &Scope<'_>) -> Result<Sort> {
-        let by = cast::unknown_to_text(self.cx, self.expr(&key.expr, scope)?)?;
+        let (ast, using) = self.key_of(key);
+        let by = cast::unknown_to_text(self.cx, self.expr(ast, scope)?)?;
+        self.check_using(&by, using)?;
         self.orderable(&by)?;
         Ok(sort(by, &key.options))
     }

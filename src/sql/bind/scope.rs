@@ -166,6 +166,10 @@ impl Binder<'_> {
     /// A bare name: a column, else a whole row. 42702 and 42703.
     pub(super) fn bare_name(&self, ident: &ast::Ident, scope: &Scope<'_>) -> Result<Expr> {
         let (name, at) = (folded(ident), self.at(ident.span));
+        // reserved, so that without quotes it is no name
+        if name == "default" && ident.quote_style.is_none() {
+            return Err(Error::new(Kind::Syntax, "DEFAULT is not allowed in this context").at(at));
+        }
         match self.bare_column(&name, at, scope)? {
             Some(found) => Ok(found),
             None => match self.whole_row(None, &name, at, scope)? {
@@ -245,6 +249,18 @@ impl Binder<'_> {
             }
             (None, _) => Err(undefined_column(column, Some(table), at, scope)),
         }
+    }
+
+    /// `t.*` in the place of a value is the whole row.
+    pub(super) fn row_named(&self, name: &ast::ObjectName, scope: &Scope<'_>) -> Result<Expr> {
+        let at = self.at_of(name);
+        let path = super::name::segments(name);
+        let (schema, table) = match path.as_slice() {
+            [table] => (None, table.as_str()),
+            [schema, table] | [_, schema, table] => (Some(schema.as_str()), table.as_str()),
+            _ => return Err(super::syntax_error("*", at)),
+        };
+        self.whole_row(schema, table, at, scope)?.ok_or_else(|| missing_from(table, at, scope))
     }
 
     /// A relation's name in the place of a value.

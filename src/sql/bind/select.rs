@@ -19,15 +19,6 @@ use crate::sql::resolve::cast;
 impl Binder<'_> {
     /// `settle`: untyped literals among the columns become text; a part of a set operation keeps them.
     pub(super) fn query(&self, query: &ast::Query, scope: &Scope<'_>, settle: bool) -> Result<Query> {
-        if let Some(merged) = merged(query) {
-            return self.query(&merged, scope, settle);
-        }
-        if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() {
-            return Err(syntax_error("FOR", 0));
-        }
-        if !query.pipe_operators.is_empty() {
-            return Err(syntax_error("|>", 0));
-        }
         let mut level = Scope::inside(scope);
         let ctes = match &query.with {
             Some(with) => self.with(with, &mut level)?,
@@ -127,7 +118,9 @@ impl Binder<'_> {
         outer: &Scope<'_>,
         settle: bool,
     ) -> Result<(Body, Vec<Column>, Vec<crate::sql::expr::Sort>)> {
-        refuse_foreign(select)?;
+        if select.into.is_some() {
+            return Err(Error::unsupported("SELECT INTO"));
+        }
         let bound = self.from(&select.from, outer)?;
         let (relation, items) = match bound {
             Some(Bound { relation, items }) => (Some(relation), items),
@@ -175,24 +168,15 @@ impl Binder<'_> {
             match item {
                 ast::SelectItem::UnnamedExpr(ast) => {
                     let name = super::name::of_target(ast);
-                    if let Some(expanded) = self.row_star(ast, scope)? {
-                        targets.extend(expanded);
-                        continue;
-                    }
                     targets.push(self.target(name, ast, scope, settle)?);
                 }
                 ast::SelectItem::ExprWithAlias { expr, alias } => {
-                    // two strings on one line are no literal and its alias
-                    if alias.quote_style == Some('\'') {
-                        return Err(syntax_error(&format!("'{}'", alias.value), self.at(alias.span)));
-                    }
                     targets.push(self.target(folded(alias), expr, scope, settle)?);
                 }
                 ast::SelectItem::ExprWithAliases { expr, .. } => {
                     return Err(syntax_error("(", self.after(expr)));
                 }
                 ast::SelectItem::Wildcard(options) => {
-                    refuse_options(options)?;
                     if scope.items.is_empty() {
                         let text = "SELECT * with no tables specified is not valid";
                         return Err(Error::new(Kind::Syntax, text).at(self.at(options.wildcard_token.0.span)));
@@ -201,8 +185,7 @@ impl Binder<'_> {
                         scope.items.iter().filter(|i| i.bare).flat_map(|i| i.columns.clone()).collect();
                     targets.extend(columns.iter().map(|c| self.target_of(c)));
                 }
-                ast::SelectItem::QualifiedWildcard(kind, options) => {
-                    refuse_options(options)?;
+                ast::SelectItem::QualifiedWildcard(kind, _) => {
                     targets.extend(self.qualified_star(kind, scope)?);
                 }
             }
@@ -228,10 +211,6 @@ impl Binder<'_> {
         }
     }
 
-    fn row_star(&self, _ast: &Ast, _scope: &Scope<'_>) -> Result<Option<Vec<Target>>> {
-        Ok(None)
-    }
-
     fn qualified_star(&self, kind: &ast::SelectItemQualifiedWildcardKind, scope: &Scope<'_>) -> Result<Vec<Target>> {
         let name = match kind {
             ast::SelectItemQualifiedWildcardKind::ObjectName(name) => name,
@@ -251,6 +230,25 @@ impl Binder<'_> {
             Some(item) => Ok(item.columns.clone().iter().map(|c| self.target_of(c)).collect()),
             None => Err(super::scope::missing_from(table, at, scope)),
         }
+    }
+
+    /// An element of a row: a star stands for several.
+    pub(super) fn expanded(&self, item: &Ast, scope: &Scope<'_>) -> Result<Vec<Expr>> {
+        let targets = match item {
+            Ast::QualifiedWildcard(name, _) => {
+                self.qualified_star(&ast::SelectItemQualifiedWildcardKind::ObjectName(name.clone()), scope)?
+            }
+            Ast::CompoundFieldAccess { root, access_chain } => match access_chain.split_last() {
+                Some((ast::AccessExpr::Dot(Ast::Wildcard(_)), [])) => self.fields_of(&self.expr(root, scope)?)?,
+                Some((ast::AccessExpr::Dot(Ast::Wildcard(_)), rest)) => {
+                    let (root, access_chain) = (root.clone(), rest.to_vec());
+                    self.fields_of(&self.expr(&Ast::CompoundFieldAccess { root, access_chain }, scope)?)?
+                }
+                _ => return Ok(vec![self.expr(item, scope)?]),
+            },
+            one => return Ok(vec![self.expr(one, scope)?]),
+        };
+        Ok(targets.into_iter().map(|target| target.expr).collect())
     }
 
     /// `(record).*`.
@@ -350,57 +348,4 @@ impl Binder<'_> {
         };
         cast::coerce(self.cx, expr, Ty::INT8, CastContext::Assignment)?.ok_or_else(wrong)
     }
-}
-
-/// `(SELECT …) ORDER BY x LIMIT 1` is one query (`insertSelectOptions`).
-fn merged(query: &ast::Query) -> Option<ast::Query> {
-    let SetExpr::Query(inner) = query.body.as_ref() else { return None };
-    let outer_has = query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some();
-    let inner_has = inner.order_by.is_some() || inner.limit_clause.is_some() || inner.fetch.is_some();
-    if (outer_has && inner_has) || (query.with.is_some() && inner.with.is_some()) {
-        return None;
-    }
-    let mut one = inner.as_ref().clone();
-    if outer_has {
-        one.order_by.clone_from(&query.order_by);
-        one.limit_clause.clone_from(&query.limit_clause);
-        one.fetch.clone_from(&query.fetch);
-    }
-    if query.with.is_some() {
-        one.with.clone_from(&query.with);
-    }
-    Some(one)
-}
-
-/// What sqlparser reads and PostgreSQL does not.
-fn refuse_foreign(select: &ast::Select) -> Result<()> {
-    let foreign = [
-        (select.top.is_some(), "TOP"),
-        (select.exclude.is_some(), "EXCLUDE"),
-        (select.into.is_some(), "INTO"),
-        (!select.lateral_views.is_empty(), "LATERAL"),
-        (select.prewhere.is_some(), "PREWHERE"),
-        (!select.connect_by.is_empty(), "CONNECT"),
-        (!select.cluster_by.is_empty(), "CLUSTER"),
-        (!select.distribute_by.is_empty(), "DISTRIBUTE"),
-        (!select.sort_by.is_empty(), "SORT"),
-        (select.qualify.is_some(), "QUALIFY"),
-        (select.value_table_mode.is_some(), "AS"),
-        (select.select_modifiers.is_some(), "SELECT"),
-        (select.flavor != ast::SelectFlavor::Standard, "FROM"),
-    ];
-    match foreign.iter().find(|(is, _)| *is) {
-        Some((_, word)) => Err(syntax_error(word, 0)),
-        None => Ok(()),
-    }
-}
-
-fn refuse_options(options: &ast::WildcardAdditionalOptions) -> Result<()> {
-    let foreign = options.opt_ilike.is_some()
-        || options.opt_exclude.is_some()
-        || options.opt_except.is_some()
-        || options.opt_replace.is_some()
-        || options.opt_rename.is_some()
-        || options.opt_alias.is_some();
-    if foreign { Err(syntax_error("*", 0)) } else { Ok(()) }
 }

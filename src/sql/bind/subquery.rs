@@ -122,12 +122,15 @@ impl Binder<'_> {
 
     /// `SELECT outputs FROM (query)`.
     pub(super) fn projected(&self, query: Query, outputs: Vec<Expr>) -> Query {
+        let named = query.columns.iter().map(|column| column.name.clone()).zip(outputs).collect();
+        self.projected_as(query, named)
+    }
+
+    /// The same under other names.
+    pub(super) fn projected_as(&self, query: Query, outputs: Vec<(String, Expr)>) -> Query {
         use crate::sql::query::{Body, Distinct, Relation, Select, Target};
-        let targets: Vec<Target> = outputs
-            .into_iter()
-            .zip(&query.columns)
-            .map(|(expr, column)| Target { column: self.column_of(column.name.clone(), &expr), expr })
-            .collect();
+        let target = |(name, expr)| Target { column: self.column_of(name, &expr), expr };
+        let targets: Vec<Target> = outputs.into_iter().map(target).collect();
         let columns = targets.iter().map(|t| t.column.clone()).collect();
         let inner = query.columns.clone();
         let from = Relation::Subquery { query: Box::new(query), columns: inner, lateral: false };

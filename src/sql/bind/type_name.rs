@@ -9,6 +9,16 @@ use crate::formats::postgres;
 use crate::pgtype::{self, Ty, oid};
 
 impl Binder<'_> {
+    /// Where the type of a cast stands, whose `::` or AS stands at a place.
+    pub(super) fn type_at(&self, at: usize) -> usize {
+        let mut rest = self.text.chars().skip(at.saturating_sub(1));
+        let mark: String = rest.by_ref().take(2).collect();
+        match at > 0 && (mark == "::" || mark.eq_ignore_ascii_case("as")) {
+            true => at + 2 + rest.take_while(|c| c.is_whitespace()).count(),
+            false => at,
+        }
+    }
+
     /// 42704 for a type that is not there.
     pub(super) fn type_named(&self, data_type: &DataType, at: usize) -> Result<Ty> {
         named(data_type).map_err(|e| if e.position().is_none() && at > 0 { e.at(at) } else { e })
@@ -27,7 +37,13 @@ fn named(data_type: &DataType) -> Result<Ty> {
             | ast::ArrayElemTypeDef::Parenthesis(inner) => inner,
             ast::ArrayElemTypeDef::None => return Err(undefined("array")),
         };
-        let inner = named(inner)?;
+        let inner = named(inner).map_err(|error| match error.kind() {
+            // the whole of what is written is no type
+            Kind::UndefinedObject if !error.message().contains("[]\"") => {
+                error.map_message(|text| text.replacen("\" does not exist", "[]\" does not exist", 1))
+            }
+            _ => error,
+        })?;
         // int[][] is int[]
         if pgtype::element(inner.oid).is_some() {
             return Ok(inner);
@@ -60,17 +76,67 @@ fn named(data_type: &DataType) -> Result<Ty> {
                 }
                 _ => return Err(undefined(&name.to_string())),
             }
-            let last = if quoted || last.contains(' ') { format!("\"{last}\"") } else { last };
-            match modifiers.is_empty() {
-                true => last,
-                false => format!("{last}({})", modifiers.join(",")),
+            // pg_type's own names, which are not the grammar's: "char" is no char(1), and "bit" is of any length
+            let own = quoted || !path.is_empty() || last == "bpchar";
+            if own && let Some(row) = postgres::by_internal_name(&last) {
+                if modifiers.is_empty() {
+                    return Ok(Ty::of(row.oid));
+                }
+                return modified(&last, modifiers);
             }
+            if !modifiers.is_empty() {
+                return modified(&last, modifiers);
+            }
+            if quoted || last.contains(' ') { format!("\"{last}\"") } else { last }
         }
         other => other.to_string().to_lowercase(),
     };
     match postgres::by_name(&text) {
         Some((oid, typmod)) => Ok(Ty { oid, typmod }),
-        None => domain(&text).ok_or_else(|| undefined(text.trim_matches('"'))),
+        None => match text.split_once('(') {
+            Some((name, rest)) => {
+                let modifiers: Vec<String> = rest.trim_end_matches(')').split(',').map(|m| m.trim().into()).collect();
+                modified(name, &modifiers)
+            }
+            None => domain(&text).ok_or_else(|| undefined(text.trim_matches('"'))),
+        },
+    }
+}
+
+/// A type with modifiers, by the rules of its `typmodin` function.
+fn modified(name: &str, modifiers: &[String]) -> Result<Ty> {
+    let text = format!("{name}({})", modifiers.join(","));
+    if let Some((oid, typmod)) = postgres::by_name(&text) {
+        return Ok(Ty { oid, typmod });
+    }
+    let Some((of, _)) = postgres::by_name(name) else { return Err(undefined(name)) };
+    let mut numbers = vec![];
+    for modifier in modifiers {
+        let wrong = || Error::new(Kind::InvalidText, format!("invalid input syntax for type integer: \"{modifier}\""));
+        numbers.push(modifier.parse::<i64>().map_err(|_| wrong())?);
+    }
+    let refused = |text: String| Err(Error::new(Kind::InvalidParameter, text));
+    let length = |name: &str, max: i64| match numbers.as_slice() {
+        [..=0] => refused(format!("length for type {name} must be at least 1")),
+        [_] => refused(format!("length for type {name} cannot exceed {max}")),
+        _ => refused("invalid type modifier".to_owned()),
+    };
+    match of {
+        oid::NUMERIC => match numbers.as_slice() {
+            [precision] | [precision, _] if !(1..=1000).contains(precision) => {
+                refused(format!("NUMERIC precision {precision} must be between 1 and 1000"))
+            }
+            [_, scale] => refused(format!("NUMERIC scale {scale} must be between -1000 and 1000")),
+            _ => refused("invalid NUMERIC type modifier".to_owned()),
+        },
+        oid::VARCHAR => length("varchar", 10_485_760),
+        oid::BPCHAR => length("char", 10_485_760),
+        oid::BIT => length("bit", 83_886_080),
+        oid::VARBIT => length("varbit", 83_886_080),
+        oid::TIME | oid::TIMETZ | oid::TIMESTAMP | oid::TIMESTAMPTZ | oid::INTERVAL => {
+            refused("invalid type modifier".to_owned())
+        }
+        _ => Err(Error::new(Kind::Syntax, format!("type modifier is not allowed for type \"{name}\""))),
     }
 }
 

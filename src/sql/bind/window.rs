@@ -60,28 +60,26 @@ impl Binder<'_> {
     fn completed(&self, spec: &ast::WindowSpec, scope: &Scope<'_>) -> Result<ast::WindowSpec> {
         let Some(name) = &spec.window_name else { return Ok(spec.clone()) };
         let base = self.named_window(name, scope)?;
+        let (keys, excluded) = encoding::without_exclusion(&spec.order_by);
         let at = self.at(name.span);
         let refused = |text: String| Err(Error::new(Kind::Windowing, text).at(at));
         let shown = folded(name);
         if !spec.partition_by.is_empty() {
             return refused(format!("cannot override PARTITION BY clause of window \"{shown}\""));
         }
-        let (keys, _) = encoding::without_exclusion(&spec.order_by);
         if !keys.is_empty() && !base.order_by.is_empty() {
             return refused(format!("cannot override ORDER BY clause of window \"{shown}\""));
         }
         if base.window_frame.is_some() {
             return refused(format!("cannot copy window \"{shown}\" because it has a frame clause"));
         }
+        // what a frame leaves out stands at the end
+        let mut order_by = if keys.is_empty() { base.order_by } else { keys.to_vec() };
+        order_by.extend(excluded.map(encoding::exclusion));
         Ok(ast::WindowSpec {
             window_name: None,
             partition_by: base.partition_by,
-            // what a frame leaves out stands at the end
-            order_by: if keys.is_empty() {
-                [base.order_by, spec.order_by.clone()].concat()
-            } else {
-                spec.order_by.clone()
-            },
+            order_by,
             window_frame: spec.window_frame.clone(),
         })
     }
@@ -103,20 +101,6 @@ impl Binder<'_> {
         };
         let current = WindowFrameBound::CurrentRow;
         let end_ast = frame.end_bound.as_ref().unwrap_or(&current);
-        match (&frame.start_bound, end_ast) {
-            (WindowFrameBound::Following(None), _) => return refused("frame start cannot be UNBOUNDED FOLLOWING"),
-            (_, WindowFrameBound::Preceding(None)) => return refused("frame end cannot be UNBOUNDED PRECEDING"),
-            (WindowFrameBound::CurrentRow, WindowFrameBound::Preceding(_)) => {
-                return refused("frame starting from current row cannot have preceding rows");
-            }
-            (WindowFrameBound::Following(_), WindowFrameBound::Preceding(_)) => {
-                return refused("frame starting from following row cannot have preceding rows");
-            }
-            (WindowFrameBound::Following(_), WindowFrameBound::CurrentRow) => {
-                return refused("frame starting from following row cannot have preceding rows");
-            }
-            _ => {}
-        }
         if units == FrameUnits::Groups && order.is_empty() {
             return refused("GROUPS mode requires an ORDER BY clause");
         }

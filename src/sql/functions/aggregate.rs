@@ -35,12 +35,15 @@ mod gather;
 mod key;
 mod logical;
 mod ordered;
+mod range;
 mod single;
 pub(super) mod state;
 mod sum;
 #[cfg(test)]
 pub(super) mod tests;
 mod variance;
+
+pub(crate) use collect::is_structured;
 
 use extreme::{End, Extreme};
 use gather::{Finish, Gather, Order, Ordered};
@@ -126,15 +129,15 @@ fn sum_lies(data_type: &DataType) -> Option<DataType> {
     }
 }
 
-/// The function that an argument of an aggregate over JSON goes through first, of whatever type it is; `None` for what is
-/// taken as it is. A key is text: it goes through its type's output function.
-pub(crate) fn spelt_by(proc: &Proc, argument: usize) -> Option<&'static Proc> {
-    let source = match (image::aggregate(proc.oid)?.transition, argument) {
-        ("json_agg_transfn", 0) | ("json_object_agg_transfn", 1) => "to_json",
-        ("jsonb_agg_transfn", 0) | ("jsonb_object_agg_transfn", 1) => "to_jsonb",
+/// The kernel that an argument of an aggregate over JSON goes through first, of whatever type it is, and what it gives;
+/// `None` for what is taken as it is.
+pub(crate) fn spelt_by(proc: &Proc, argument: usize) -> Option<(&'static str, Ty)> {
+    Some(match (image::aggregate(proc.oid)?.transition, argument) {
+        ("json_agg_transfn", 0) | ("json_object_agg_transfn", 1) => ("to_json", Ty::of(oid::JSON)),
+        ("jsonb_agg_transfn", 0) | ("jsonb_object_agg_transfn", 1) => ("to_jsonb", Ty::of(oid::JSONB)),
+        ("json_object_agg_transfn" | "jsonb_object_agg_transfn", 0) => ("json/key", Ty::TEXT),
         _ => return None,
-    };
-    image::proc_of_source(source)
+    })
 }
 
 /// A call's types; what every accumulator of it is made for.
@@ -398,6 +401,8 @@ fn together(transition: &str, last: &str) -> Option<Finish> {
         ("array_agg_transfn", _) => collect::array,
         ("array_agg_array_transfn", _) => collect::array_of_arrays,
         ("string_agg_transfn" | "bytea_string_agg_transfn", _) => collect::string,
+        ("range_agg_transfn" | "multirange_agg_transfn", _) => range::union,
+        ("range_intersect_agg_transfn" | "multirange_intersect_agg_transfn", _) => range::intersection,
         ("json_agg_transfn", _) => collect::json_array,
         ("jsonb_agg_transfn", _) => collect::jsonb_array,
         ("json_object_agg_transfn", _) => collect::json_object,

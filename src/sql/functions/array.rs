@@ -84,8 +84,8 @@ pub(super) fn lies_as(_proc: &Proc, arguments: &[(Ty, DataType)], result: Ty) ->
     let depth = same().map(|(_, lies)| value::depth(lies)).max()?;
     let members = arguments.iter().filter(|(ty, _)| ty.oid == result.oid || ty.oid == element);
     let leaf = alike(members.map(|(_, lies)| value::leaf(lies))).or_else(|| pgtype::arrow(element))?;
-    let plain = pgtype::arrow(result.oid)?;
-    if value::leaf(&plain) == &leaf && depth <= 1 {
+    let plain = pgtype::arrow(result.oid);
+    if plain.is_some_and(|plain| value::leaf(&plain) == &leaf) && depth <= 1 {
         return None;
     }
     if let Some((_, lies)) = same().find(|(_, lies)| value::depth(lies) == depth && *value::leaf(lies) == leaf) {

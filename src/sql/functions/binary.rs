@@ -5,5 +5,6 @@ pub(super) mod bits;
 pub(super) mod bytea;
 pub(super) mod digest;
 pub(super) mod encode;
+pub(super) mod send;
 #[cfg(test)]
 mod tests;

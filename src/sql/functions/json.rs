@@ -99,6 +99,7 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("to_jsonb", |c| write::whole(c, Form::Jsonb)),
     ("array_to_json", |c| write::whole(c, Form::Json)),
     ("array_to_json_pretty", |c| write::whole(c, Form::Json)),
+    ("json/key", write::keys),
     ("row_to_json", |c| write::whole(c, Form::Json)),
     ("row_to_json_pretty", |c| write::whole(c, Form::Json)),
     ("json_build_array", |c| write::build_array(c, Form::Json)),

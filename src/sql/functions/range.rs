@@ -12,7 +12,10 @@ use arrow::array::{Array, ArrayRef, AsArray, Date32Array, StringArray, Timestamp
 
 use super::array::output;
 use super::array::value::{Arrays, nest};
+use super::numeric;
 use crate::error::{Error, Kind, Result};
+use crate::formats::postgres::calendar::{DAY, EPOCH_DAYS};
+use crate::formats::postgres::input;
 use crate::pgtype::oid;
 use crate::sql::kernel::{Call, Date, DateOutput, DateStyle, Env, Kernel, Stamp, Values};
 use crate::sql::numeric::Numeric;
@@ -104,7 +107,32 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("multirange_minus", |c| combined(c, value::difference)),
     ("multirange_intersect", |c| combined(c, |_, a, b| Ok(value::intersection(a, b)))),
     ("multirange_unnest", unnest),
+    ("int4range_subdiff", |c| c.two(|a: i32, b: i32| Ok(f64::from(a) - f64::from(b)))),
+    ("int8range_subdiff", |c| c.two(|a: i64, b: i64| Ok(a as f64 - b as f64))),
+    ("numrange_subdiff", |c| {
+        c.two(|a: Numeric, b: Numeric| input::float8(&numeric::exact::subtract(&a, &b)?.to_string()))
+    }),
+    ("daterange_subdiff", |c| c.two(|a: Date, b: Date| Ok(f64::from(since_2000(a)) - f64::from(since_2000(b))))),
+    ("tsrange_subdiff", |c| c.two(seconds_between)),
+    ("tstzrange_subdiff", |c| c.two(seconds_between)),
 ];
+
+/// As PostgreSQL counts days, since the difference to an infinity shows it.
+fn since_2000(date: Date) -> i32 {
+    match date.0 {
+        i32::MIN | i32::MAX => date.0,
+        days => days.saturating_sub(EPOCH_DAYS),
+    }
+}
+
+/// Rounded as PostgreSQL does it: each moment as a float of microseconds since 2000 first.
+fn seconds_between(a: Stamp, b: Stamp) -> Result<f64> {
+    let micros = |at: Stamp| match at.0 {
+        i64::MIN | i64::MAX => at.0 as f64,
+        micros => micros.saturating_sub(i64::from(EPOCH_DAYS) * DAY) as f64,
+    };
+    Ok((micros(a) - micros(b)) / 1e6)
+}
 
 /// Whether values of a type are compared by `key/range`.
 pub(super) fn is(ty: u32) -> bool {
@@ -159,6 +187,42 @@ fn parse(of: Of, ty: u32, text: &str, env: &Env) -> Result<Set> {
 /// The session in which a value lies: its dates are ISO.
 fn lying(env: &Env) -> Env {
     Env { date_style: DateStyle { output: DateOutput::Iso, ..env.date_style }, ..env.clone() }
+}
+
+/// How an aggregate makes one set of many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Folding {
+    Union,
+    Intersection,
+}
+
+/// The union or the intersection of texts of the type `given` as a text of the type `result`; `None` of none.
+pub(super) fn folded<'a>(
+    how: Folding,
+    given: u32,
+    result: u32,
+    texts: impl Iterator<Item = &'a str>,
+    env: &Env,
+) -> Result<Option<String>> {
+    let (of, env) = (of(given)?, lying(env));
+    let mut whole: Option<Set> = None;
+    for text in texts {
+        let set = parse(of, given, text, &env)?;
+        whole = Some(match (whole, how) {
+            (None, _) => set,
+            (Some(whole), Folding::Intersection) => value::intersection(&whole, &set),
+            // put in order once, at the end
+            (Some(mut whole), Folding::Union) => {
+                whole.extend(set);
+                whole
+            }
+        });
+    }
+    let Some(whole) = whole else { return Ok(None) };
+    let whole = if how == Folding::Union { value::set(of, whole) } else { whole };
+    let text = value::spell(of, result, &whole, &env)?;
+    env.budget.value(text.len())?;
+    Ok(Some(text))
 }
 
 fn read(call: &Call<'_>) -> Result<ArrayRef> {

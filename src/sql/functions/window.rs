@@ -62,10 +62,12 @@ pub(crate) fn window(
     Ok(WindowFunctionDefinition::WindowUDF(Arc::new(WindowUDF::new_from_impl(window))))
 }
 
-/// How the result lies, where that depends on how the first argument does: its value in some row.
+/// How the result lies, where that depends on how its arguments do: it is the value of the first in some row, or the default.
 pub(crate) fn lies_as(proc: &Proc, arguments: &[(Ty, DataType)]) -> Option<DataType> {
     let of_value = image::proc(proc.oid).is_some_and(|proc| pgtype::is_polymorphic(proc.result));
-    arguments.first().filter(|_| of_value).map(|(_, data_type)| data_type.clone())
+    let (_, data_type) = arguments.first().filter(|_| of_value)?;
+    // a default that lies otherwise: both as any value of their type
+    arguments.get(2).is_none_or(|(_, default)| default == data_type).then(|| data_type.clone())
 }
 
 #[derive(Clone, Debug)]

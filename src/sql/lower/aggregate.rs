@@ -279,15 +279,16 @@ impl<'a> Lower<'a> {
         let (mut args, mut types) = (vec![], vec![]);
         for (i, argument) in arguments.iter().enumerate() {
             let value = self.expr(flow, argument)?;
-            let Some(spelt) = functions::aggregate::spelt_by(proc, i) else {
+            let Some((source, ty)) = functions::aggregate::spelt_by(proc, i) else {
                 args.push(value);
                 types.push((argument.ty, argument.data_type.clone()));
                 continue;
             };
-            let ty = Ty::of(spelt.result);
-            let function = KernelFunction::of_proc(spelt, vec![argument.ty], ty, DataType::Utf8)?;
+            let function = KernelFunction::of_source(source, vec![argument.ty], ty, DataType::Utf8)?;
             args.push(function.call(vec![value]));
-            types.push((ty, DataType::Utf8));
+            // json_agg writes arrays and records on lines of their own
+            let was = if functions::aggregate::is_structured(argument.ty.oid) { argument.ty } else { ty };
+            types.push((was, DataType::Utf8));
         }
         Ok((args, types))
     }

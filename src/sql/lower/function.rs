@@ -97,20 +97,16 @@ impl KernelFunction {
     pub(crate) fn call(self, arguments: Vec<Expr>) -> Expr {
         ScalarUDF::new_from_impl(self).call(arguments)
     }
-
-    /// The row of pg_proc; 0 where there is none.
-    pub(crate) fn oid(&self) -> u32 {
-        self.oid
-    }
-
-    pub(crate) fn types(&self) -> &[Ty] {
-        &self.types
-    }
 }
 
 /// The function of this node, if it is one of PostgreSQL's.
 pub(crate) fn of_udf(udf: &ScalarUDF) -> Option<&KernelFunction> {
     (udf.inner().as_ref() as &dyn Any).downcast_ref::<KernelFunction>()
+}
+
+/// The operator that this function computes, if it is one's.
+pub(crate) fn operator_of(udf: &ScalarUDF) -> Option<&'static str> {
+    of_udf(udf).and_then(|function| image::operator_of(function.oid)).map(|operator| operator.name)
 }
 
 /// A stable function whose answer follows the session's settings alone: neither the clock nor a catalog.
@@ -167,6 +163,11 @@ pub(crate) fn is_total(udf: &ScalarUDF) -> bool {
 /// A key of comparison is as good as the comparison.
 pub(crate) fn is_leakproof(udf: &ScalarUDF) -> bool {
     of_udf(udf).is_some_and(|f| f.total && image::proc(f.oid).is_none_or(|proc| proc.leakproof))
+}
+
+/// A key of comparison, which is no function of PostgreSQL's.
+pub(crate) fn is_key(udf: &ScalarUDF) -> bool {
+    of_udf(udf).is_some_and(|f| f.name.starts_with("key/"))
 }
 
 /// All that tells it from another, the same each time: the metadata of a field has no order.

@@ -61,6 +61,9 @@ impl<'a> Lower<'a> {
                         | Lowered::OuterReferenceColumn(..)
                         | Lowered::Placeholder(_)
                         | Lowered::ScalarSubquery(_)
+                        | Lowered::Exists(_)
+                        | Lowered::InSubquery(_)
+                        | Lowered::SetComparison(_)
                 ))
             };
             if argument.exists(reads)? || argument.is_volatile() {

@@ -16,6 +16,7 @@ use crate::pgtype::{self, Ty};
 use crate::sql::expr::{Bound, Exclude, Expr, Frame, FrameUnits, Kind, Sort, Window};
 use crate::sql::functions;
 use crate::sql::functions::window::framed::{self, Edge};
+use crate::sql::image::Kind as ProcKind;
 
 impl<'a> Lower<'a> {
     pub(super) fn windows(&mut self, flow: Flow, above: &[&'a Expr]) -> Result<Flow> {
@@ -47,7 +48,16 @@ impl<'a> Lower<'a> {
     }
 
     fn window(&mut self, flow: &mut Flow, window: &'a Window, e: &Expr) -> Result<Lowered> {
-        let (args, types) = self.aggregate_arguments(flow, window.proc, &window.arguments)?;
+        let (mut args, mut types) = self.aggregate_arguments(flow, window.proc, &window.arguments)?;
+        if window.arguments.len() > 2 && window.proc.kind == ProcKind::Window {
+            for at in [0, 2] {
+                let (ty, lies) = types[at].clone();
+                if lies != e.data_type {
+                    args[at] = special::lie(args[at].clone(), ty, &lies, &e.data_type);
+                    types[at].1 = e.data_type.clone();
+                }
+            }
+        }
         let filter = window.filter.as_ref().map(|f| self.expr(flow, f)).transpose()?;
         let args = filtered_arguments(args, &types, filter.as_ref());
         let mut partition = vec![];

@@ -3,8 +3,9 @@
 //! the marks are spelled so that no statement can write them.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, Ident, ObjectName, ObjectNamePart, OrderByExpr, OrderByOptions,
+    Expr, FunctionArg, Ident, ObjectName, ObjectNamePart, OrderByExpr, OrderByOptions, Query, Setting,
 };
+use datafusion::sql::sqlparser::tokenizer::Span;
 
 /// `VARIADIC array` among a call's arguments.
 pub(crate) const VARIADIC: &str = "VARIADIC";
@@ -18,6 +19,10 @@ const USING: &str = "USING ";
 const EXCLUDE: &str = "EXCLUDE";
 /// A prefix operator that the tree has no variant for, before its name.
 const OPERATOR: &str = "OPERATOR ";
+/// SEARCH and CYCLE of a recursive query, among its settings.
+const SEARCH_DEPTH: &str = "SEARCH DEPTH";
+const SEARCH_BREADTH: &str = "SEARCH BREADTH";
+const CYCLE: &str = "CYCLE";
 /// The table that ROWS FROM is.
 const ROWS_FROM: &str = "ROWS FROM";
 /// The first part of the name that `USING (…) AS alias` gives.
@@ -36,26 +41,30 @@ pub(crate) fn unmarked<'a>(mark: &str, expr: &'a Expr) -> Option<&'a Expr> {
     }
 }
 
-pub(crate) fn prefix_operator(name: &str, operand: Expr) -> Expr {
-    marked(format!("{OPERATOR}{name}"), operand)
+/// `span` is the operator's place.
+pub(crate) fn prefix_operator(name: &str, operand: Expr, span: Span) -> Expr {
+    let prefix = Ident { value: format!("{OPERATOR}{name}"), quote_style: None, span };
+    Expr::Prefixed { prefix, value: Box::new(operand) }
 }
 
-/// Name and operand.
-pub(crate) fn as_prefix_operator(expr: &Expr) -> Option<(&str, &Expr)> {
+/// Its name, as it is written with its schema, where that stands, and the operand.
+pub(crate) fn as_prefix_operator(expr: &Expr) -> Option<(&str, Span, &Expr)> {
     match expr {
-        Expr::Prefixed { prefix, value } => Some((prefix.value.strip_prefix(OPERATOR)?, value)),
+        Expr::Prefixed { prefix, value } => Some((prefix.value.strip_prefix(OPERATOR)?, prefix.span, value)),
         _ => None,
     }
 }
 
-pub(crate) fn order_using(operator: &str, key: Expr) -> Expr {
-    marked(format!("{USING}{operator}"), key)
+/// `span` is the operator's place.
+pub(crate) fn order_using(operator: &str, key: Expr, span: Span) -> Expr {
+    let prefix = Ident { value: format!("{USING}{operator}"), quote_style: None, span };
+    Expr::Prefixed { prefix, value: Box::new(key) }
 }
 
-/// Operator and key.
-pub(crate) fn as_order_using(expr: &Expr) -> Option<(&str, &Expr)> {
+/// The operator, where it stands, and the key.
+pub(crate) fn as_order_using(expr: &Expr) -> Option<(&str, Span, &Expr)> {
     match expr {
-        Expr::Prefixed { prefix, value } => Some((prefix.value.strip_prefix(USING)?, value)),
+        Expr::Prefixed { prefix, value } => Some((prefix.value.strip_prefix(USING)?, prefix.span, value)),
         _ => None,
     }
 }
@@ -74,6 +83,79 @@ pub(crate) fn without_exclusion(order: &[OrderByExpr]) -> (&[OrderByExpr], Optio
         return (keys, Some(&what.value));
     }
     (order, None)
+}
+
+/// `SEARCH … FIRST BY columns SET sequence`.
+pub(crate) struct Search<'a> {
+    pub(crate) depth_first: bool,
+    pub(crate) columns: Vec<&'a Ident>,
+    pub(crate) sequence: &'a Ident,
+    /// Of the word SEARCH.
+    pub(crate) span: Span,
+}
+
+/// `CYCLE columns SET mark TO value DEFAULT default USING path`.
+pub(crate) struct Cycle<'a> {
+    pub(crate) columns: Vec<&'a Ident>,
+    pub(crate) mark: &'a Ident,
+    pub(crate) value: &'a Expr,
+    pub(crate) default: &'a Expr,
+    pub(crate) path: &'a Ident,
+    /// Of the word CYCLE.
+    pub(crate) span: Span,
+}
+
+fn setting(key: &str, span: Span, value: Vec<Expr>) -> Setting {
+    Setting { key: Ident { value: key.to_owned(), quote_style: None, span }, value: Expr::Tuple(value) }
+}
+
+fn identifiers(names: Vec<Ident>) -> Expr {
+    Expr::Tuple(names.into_iter().map(Expr::Identifier).collect())
+}
+
+fn names(list: &Expr) -> Option<Vec<&Ident>> {
+    let Expr::Tuple(items) = list else { return None };
+    items.iter().map(name).collect()
+}
+
+fn name(expr: &Expr) -> Option<&Ident> {
+    match expr {
+        Expr::Identifier(name) => Some(name),
+        _ => None,
+    }
+}
+
+pub(crate) fn search(depth_first: bool, columns: Vec<Ident>, sequence: Ident, span: Span) -> Setting {
+    let key = if depth_first { SEARCH_DEPTH } else { SEARCH_BREADTH };
+    setting(key, span, vec![identifiers(columns), Expr::Identifier(sequence)])
+}
+
+pub(crate) fn cycle(columns: Vec<Ident>, mark: Ident, values: [Expr; 2], path: Ident, span: Span) -> Setting {
+    let [value, default] = values;
+    let parts = vec![identifiers(columns), Expr::Identifier(mark), value, default, Expr::Identifier(path)];
+    setting(CYCLE, span, parts)
+}
+
+fn parts<'a>(query: &'a Query, keys: &[&str]) -> Option<(&'a Ident, &'a [Expr])> {
+    let found = query.settings.iter().flatten().find(|setting| keys.contains(&setting.key.value.as_str()))?;
+    match &found.value {
+        Expr::Tuple(parts) => Some((&found.key, parts)),
+        _ => None,
+    }
+}
+
+/// The SEARCH of a CTE's query.
+pub(crate) fn as_search(query: &Query) -> Option<Search<'_>> {
+    let (key, [columns, sequence]) = parts(query, &[SEARCH_DEPTH, SEARCH_BREADTH])? else { return None };
+    let depth_first = key.value == SEARCH_DEPTH;
+    Some(Search { depth_first, columns: names(columns)?, sequence: name(sequence)?, span: key.span })
+}
+
+/// The CYCLE of a CTE's query.
+pub(crate) fn as_cycle(query: &Query) -> Option<Cycle<'_>> {
+    let (key, [columns, mark, value, default, path]) = parts(query, &[CYCLE])? else { return None };
+    let (columns, mark, path) = (names(columns)?, name(mark)?, name(path)?);
+    Some(Cycle { columns, mark, value, default, path, span: key.span })
 }
 
 /// The name of the table that ROWS FROM is. Its arguments are the calls; one with column definitions is a cast to them.

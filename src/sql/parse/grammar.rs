@@ -19,6 +19,8 @@ use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, Value};
 use datafusion::sql::sqlparser::tokenizer::{self, Span, TokenWithSpan};
 
+pub(crate) use select::bare;
+
 use super::keyword::{Category, Keyword};
 use super::lex::{Lexeme, Text, Token, position};
 use crate::error::{Error, Kind, Result};

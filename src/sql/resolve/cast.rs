@@ -24,11 +24,6 @@ pub(crate) fn coerce(cx: Context<'_>, expr: Expr, target: Ty, context: CastConte
     modify(cx, converted, target, context).map(Some)
 }
 
-/// As for a column that is assigned to. A caller with words of its own calls [`coerce`].
-pub(crate) fn assign(cx: Context<'_>, expr: Expr, target: Ty) -> Result<Expr> {
-    coerce_or_mismatch(cx, expr, target, CastContext::Assignment)
-}
-
 pub(crate) fn implicit(cx: Context<'_>, expr: Expr, target: Ty) -> Result<Expr> {
     coerce_or_mismatch(cx, expr, target, CastContext::Implicit)
 }

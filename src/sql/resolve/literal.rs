@@ -9,7 +9,7 @@ use datafusion::common::ScalarValue;
 
 use super::{Context, natural, types};
 use crate::error::{Error, Kind as Failure, Result};
-use crate::formats::postgres::input;
+use crate::formats::postgres::{Shape, input};
 use crate::pgtype::{self, Ty, oid};
 use crate::sql::expr::{Expr, Kind};
 use crate::sql::functions;
@@ -67,6 +67,7 @@ fn value(cx: Context<'_>, type_oid: u32, text: &str, typmod: i32) -> Result<(Sca
     let row = pgtype::functions(type_oid);
     refuse_pseudo(type_oid, Some(text))?;
     let Some(kernel) = row.and_then(|row| functions::kernel(row.input)) else {
+        refuse_unread(type_oid)?;
         return Ok((input::value(type_oid, text, &cx.env.style())?, -1));
     };
     let typmod = if type_oid == oid::INTERVAL { typmod } else { -1 };
@@ -105,6 +106,16 @@ pub(crate) fn numeric(value: Numeric) -> ScalarValue {
             .then(|| Some(ScalarValue::Decimal128(Some(number), u8::try_from(precision).ok()?, signed)))?
     };
     small().unwrap_or_else(|| ScalarValue::Binary(Some(value.encode())))
+}
+
+/// What lies as text in its type's own spelling would be kept as it was written: another value than PostgreSQL reads.
+fn refuse_unread(type_oid: u32) -> Result<()> {
+    match Ty::of(type_oid).row() {
+        Some(row) if row.kind != 'p' && row.shape == Shape::Spelt => {
+            Err(Error::new(Failure::Unsupported, format!("input of type {} is not supported", pgtype::name(type_oid))))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Types that no literal can have; some of their input functions do not even take a NULL.

@@ -381,27 +381,26 @@ fn arguments_stand_in_the_order_of_the_function() {
 fn types_have_the_operators_of_their_default_class() {
     let oids = |name: &str| {
         let oid = ty(name).oid;
-        [operator::equality(oid), operator::less(oid), crate::sql::resolve::order::greater(oid)]
-            .map(|o| o.map_or(0, |o| o.oid))
+        [operator::equality(oid), operator::less(oid)].map(|o| o.map_or(0, |o| o.oid))
     };
     let rows = [
-        ("int4", [96, 97, 521]),
-        ("varchar", [98, 664, 666]),
-        ("bpchar", [1054, 1058, 1060]),
-        ("cidr", [1201, 1203, 1205]),
-        ("regclass", [607, 609, 610]),
-        ("varchar[]", [1070, 1072, 1073]),
-        ("json[]", [0, 0, 0]),
-        ("xid[]", [1070, 0, 0]),
-        ("xid", [352, 0, 0]),
-        ("json", [0, 0, 0]),
-        ("point", [0, 0, 0]),
-        ("int2vector", [1070, 1072, 1073]),
-        ("oidvector", [649, 645, 646]),
-        ("int8range", [3882, 3884, 3887]),
-        ("datemultirange", [2860, 2862, 2865]),
-        ("record", [2988, 2990, 2991]),
-        ("bit varying", [1804, 1806, 1807]),
+        ("int4", [96, 97]),
+        ("varchar", [98, 664]),
+        ("bpchar", [1054, 1058]),
+        ("cidr", [1201, 1203]),
+        ("regclass", [607, 609]),
+        ("varchar[]", [1070, 1072]),
+        ("json[]", [0, 0]),
+        ("xid[]", [1070, 0]),
+        ("xid", [352, 0]),
+        ("json", [0, 0]),
+        ("point", [0, 0]),
+        ("int2vector", [1070, 1072]),
+        ("oidvector", [649, 645]),
+        ("int8range", [3882, 3884]),
+        ("datemultirange", [2860, 2862]),
+        ("record", [2988, 2990]),
+        ("bit varying", [1804, 1806]),
     ];
     for (name, expected) in rows {
         assert_eq!(oids(name), expected, "{name}");

@@ -95,12 +95,12 @@ impl Cursor {
         self.rows.schema()
     }
 
-    pub(crate) fn rows(&self) -> &Rows {
-        &self.rows
+    pub(crate) fn rows(&mut self) -> &mut Rows {
+        &mut self.rows
     }
 
-    pub(crate) fn tag(&self) -> &str {
-        self.rows.tag()
+    pub(crate) fn tag(&self, sent: usize) -> String {
+        self.rows.tag(sent)
     }
 
     /// Sends at most `rows_max` rows (all when `None`) and says how many. Rows written before an error stay written:

@@ -130,10 +130,10 @@ async fn run<W: AsyncWrite + Unpin>(
             return Err(Error::new(Kind::UndefinedCursor, "portal cannot be run again").into());
         }
         State::Ended { tag: Some(tag) } => {
-            conversation.output.put(&CommandComplete::new(format!("{tag} 0")))?;
+            conversation.output.put(&CommandComplete::new(tag.clone()))?;
             ended(Some(tag))
         }
-        State::Suspended { cursor, token } => {
+        State::Suspended { mut cursor, token } => {
             conversation.session.recheck(cursor.rows())?;
             fetch(conversation, cursor, token, rows_max).await?
         }
@@ -178,8 +178,8 @@ async fn fetch<W: AsyncWrite + Unpin>(
             Ok(State::Suspended { cursor, token: cancellable.token.clone() })
         }
         Fetched::Ended => {
-            conversation.output.put(&CommandComplete::new(format!("{} {sent}", cursor.tag())))?;
-            Ok(State::Ended { tag: Some(cursor.tag().to_owned()) })
+            conversation.output.put(&CommandComplete::new(cursor.tag(sent)))?;
+            Ok(State::Ended { tag: Some(cursor.tag(0)) })
         }
     }
 }

@@ -53,7 +53,7 @@ async fn one<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, statemen
             let output = &mut conversation.output;
             output.put(&encode::describe(&cursor.schema(), &[])?)?;
             let (sent, _) = cursor.fetch(output, None, token, grace).await?;
-            output.put(&CommandComplete::new(format!("{} {sent}", cursor.tag())))?;
+            output.put(&CommandComplete::new(cursor.tag(sent)))?;
         }
         Answer::Done(tag) => conversation.output.put(&CommandComplete::new(tag))?,
         Answer::Empty => conversation.output.put(&EmptyQueryResponse::new())?,

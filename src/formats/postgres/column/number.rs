@@ -84,10 +84,11 @@ fn regtype(oid: i64, out: &mut BytesMut) {
 }
 
 pub(super) fn float<'a>(array: &'a dyn Array, spelling: Spelling) -> Option<Put<'a>> {
+    let extra = spelling.extra_float_digits;
     Some(match (array.data_type(), spelling.format) {
         (DataType::Float16, Format::Text) => {
             let values = array.as_primitive_opt::<Float16Type>()?;
-            always(|row, out| number::float4(values.value(row).to_f32(), out))
+            always(move |row, out| number::float4_with(values.value(row).to_f32(), extra, out))
         }
         (DataType::Float16, Format::Binary) => {
             let values = array.as_primitive_opt::<Float16Type>()?;
@@ -96,14 +97,14 @@ pub(super) fn float<'a>(array: &'a dyn Array, spelling: Spelling) -> Option<Put<
         (DataType::Float32, format) => {
             let values: &[f32] = array.as_primitive_opt::<Float32Type>()?.values();
             match format {
-                Format::Text => always(|row, out| number::float4(values[row], out)),
+                Format::Text => always(move |row, out| number::float4_with(values[row], extra, out)),
                 Format::Binary => always(|row, out| out.put_f32(values[row])),
             }
         }
         (_, format) => {
             let values: &[f64] = array.as_primitive_opt::<Float64Type>()?.values();
             match format {
-                Format::Text => always(|row, out| number::float8(values[row], out)),
+                Format::Text => always(move |row, out| number::float8_with(values[row], extra, out)),
                 Format::Binary => always(|row, out| out.put_f64(values[row])),
             }
         }

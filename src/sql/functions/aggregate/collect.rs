@@ -177,7 +177,8 @@ pub(super) fn json_array(rows: &Ordered<'_>, of: &Arc<Of>) -> Result<ArrayRef> {
     })
 }
 
-fn is_structured(type_oid: u32) -> bool {
+/// Arrays and records.
+pub(crate) fn is_structured(type_oid: u32) -> bool {
     let row = postgres::by_oid(type_oid);
     pgtype::element(type_oid).is_some() || type_oid == oid::RECORD || row.is_some_and(|row| row.kind == 'c')
 }

@@ -11,15 +11,11 @@ use crate::error::{Error, Result};
 use crate::formats::postgres::{input, number};
 use crate::sql::kernel::{Call, Kernel, Read};
 
-/// Digits that every float of the type keeps (`DBL_DIG`, `FLT_DIG`).
-const DIGITS8: i32 = 15;
-const DIGITS4: i32 = 6;
-
 pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("float4in", |c| c.one(|text: &str| input::float4(text))),
     ("float8in", |c| c.one(|text: &str| input::float8(text))),
-    ("float4out", |c| shown(c, DIGITS4, number::float4)),
-    ("float8out", |c| shown(c, DIGITS8, number::float8)),
+    ("float4out", |c| shown(c, number::float4_with)),
+    ("float8out", |c| shown(c, number::float8_with)),
     ("ftod", |c| native::one::<Float32Type, Float64Type>(c, f64::from)),
     ("dtof", |c| {
         native::one_checked::<Float64Type, Float32Type>(
@@ -68,11 +64,7 @@ where
 }
 
 /// The shortest digits that read back as the value, or as many as the session asks for.
-fn shown<'a, T: Read<'a> + Copy + Into<f64>>(
-    call: &Call<'a>,
-    digits: i32,
-    shortest: fn(T, &mut BytesMut),
-) -> Result<arrow::array::ArrayRef> {
+fn shown<'a, T: Read<'a>>(call: &Call<'a>, write: fn(T, i32, &mut BytesMut)) -> Result<arrow::array::ArrayRef> {
     let values = call.read::<T>(0)?;
     let mut texts = arrow::array::StringBuilder::with_capacity(call.rows, call.rows * 8);
     let mut text = BytesMut::new();
@@ -83,10 +75,7 @@ fn shown<'a, T: Read<'a> + Copy + Into<f64>>(
             continue;
         };
         text.clear();
-        match extra >= 1 {
-            true => shortest(value, &mut text),
-            false => number::general(value.into(), usize::try_from(digits + extra).unwrap_or(0).max(1), &mut text),
-        }
+        write(value, extra, &mut text);
         let ascii = |error| Error::internal("a float that is not ASCII").with_source(error);
         texts.append_value(std::str::from_utf8(&text).map_err(ascii)?);
     }

@@ -145,6 +145,8 @@ struct Flags {
     dot_all: bool,
     /// `^` and `$` match at lines.
     multi_line: bool,
+    /// Blanks in the pattern are none of it; without `quote` it is refused.
+    expanded: bool,
     /// The pattern is plain characters.
     quote: bool,
 }

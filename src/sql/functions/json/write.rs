@@ -312,6 +312,20 @@ fn null_key(form: Form, argument: usize) -> Error {
     }
 }
 
+/// The text of each key of json_object_agg.
+pub(super) fn keys(c: &Call<'_>) -> Result<ArrayRef> {
+    let (arg, writer) = argument(c, 0)?;
+    c.rows_of(|row| {
+        let row = arg.at(row);
+        if writer.is_null(row) {
+            return Ok(None);
+        }
+        let mut text = String::new();
+        writer.key(row, &mut text)?;
+        Ok(Some(text))
+    })
+}
+
 /// A key in quotes.
 pub(in crate::sql) fn write_key(key: &Writer, row: usize, out: &mut String) -> Result<()> {
     if let Kind::Text(texts) = &key.kind {
@@ -322,16 +336,6 @@ pub(in crate::sql) fn write_key(key: &Writer, row: usize, out: &mut String) -> R
     key.key(row, &mut text)?;
     write_string(&text, out);
     Ok(())
-}
-
-/// An entry of json_object_agg or jsonb_object_agg: key and value of one row.
-pub(in crate::sql) fn write_entry(key: &Writer, value: &Writer, row: usize, out: &mut String) -> Result<()> {
-    if key.is_null(row) {
-        return Err(cannot("field name must not be null"));
-    }
-    write_key(key, row, out)?;
-    out.push_str(" : ");
-    value.json(row, out)
 }
 
 /// json_build_array and json_build_object of `VARIADIC array`: its elements are the arguments, NULL gives NULL.

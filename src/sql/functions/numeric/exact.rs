@@ -5,7 +5,7 @@ use num_bigint::{BigInt, BigUint, Sign};
 
 use super::super::integer::division_by_zero;
 use crate::error::Result;
-use crate::sql::numeric::{Numeric, SCALE_MAX, decimal_length, divide_rounded, power_of_ten};
+use crate::sql::numeric::{Numeric, decimal_length, divide_rounded, power_of_ten};
 
 /// At least so many significant digits in a quotient, a root, a logarithm (`NUMERIC_MIN_SIG_DIGITS`).
 pub(super) const SIGNIFICANT_MIN: i64 = 16;
@@ -215,9 +215,4 @@ pub(super) fn quotient_scale(a: Leading, b: Leading, x: u32, y: u32) -> u32 {
 /// A scale that was chosen, but at least that of the arguments and at most the largest shown.
 pub(super) fn bounded_scale(chosen: i64, arguments: u32) -> u32 {
     chosen.max(i64::from(arguments)).clamp(0, DISPLAY_SCALE_MAX) as u32
-}
-
-/// Whether a product of these scales keeps all its digits.
-pub(super) fn scale_fits(scale: u32) -> bool {
-    scale <= SCALE_MAX
 }

@@ -8,7 +8,7 @@ use crate::sql::functions::json::output as texts;
 use crate::sql::kernel::{Call, Record};
 
 pub(super) fn output(c: &Call<'_>) -> Result<ArrayRef> {
-    let records = c.read::<Record<'_>>(0)?;
+    let records = c.read::<Record>(0)?;
     let Some(structs) = c.arg(0)?.array.as_any().downcast_ref::<arrow::array::StructArray>() else {
         return c.rows_of(|_| Ok(None::<String>));
     };

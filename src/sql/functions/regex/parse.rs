@@ -197,7 +197,7 @@ impl Parser {
                 let mut sub = self.alternatives(&Token::Close, in_look)?;
                 self.next()?;
                 if captures {
-                    let re = Arc::new(Re::Group(number, Arc::clone(&sub.re)));
+                    let re = Arc::new(Re::Group(Arc::clone(&sub.re)));
                     if sub.group == 0 {
                         sub.group = number;
                         sub.flags |= CAPTURES;

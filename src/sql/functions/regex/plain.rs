@@ -63,7 +63,7 @@ fn print(re: &Re, ascii: bool, out: &mut String) -> Option<()> {
                 (min, Some(max)) => write!(out, "){{{min},{max}}}").ok()?,
             }
         }
-        Re::Group(_, re) => {
+        Re::Group(re) => {
             out.push('(');
             print(re, ascii, out)?;
             out.push(')');
@@ -184,7 +184,7 @@ impl<'a> Walk<'a> {
                 }
                 Part { nullable: *min == 0, ..part }
             }
-            Re::Group(_, re) => self.part(re, in_loop)?,
+            Re::Group(re) => self.part(re, in_loop)?,
         })
     }
 

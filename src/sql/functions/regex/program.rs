@@ -207,7 +207,7 @@ impl Builder {
                 }
                 (0..copies).try_fold(start, |start, _| self.re(re, start))
             }
-            Re::Group(_, re) => self.re(re, next),
+            Re::Group(re) => self.re(re, next),
         }
     }
 }

@@ -26,8 +26,8 @@ pub(super) enum Re {
         /// `None`: any number.
         max: Option<u32>,
     },
-    /// Parentheses that capture, by their number.
-    Group(usize, Arc<Re>),
+    /// Parentheses that capture.
+    Group(Arc<Re>),
 }
 
 /// What must be around a place.
@@ -62,7 +62,7 @@ impl Re {
             Self::Concat(all) => Self::Concat(each(all)),
             Self::Alt(all) => Self::Alt(each(all)),
             Self::Repeat { re, min, max } => Self::Repeat { re: Self::without_places(re), min: *min, max: *max },
-            Self::Group(_, re) => return Self::without_places(re),
+            Self::Group(re) => return Self::without_places(re),
         })
     }
 }

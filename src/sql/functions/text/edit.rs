@@ -42,7 +42,15 @@ pub(in crate::sql::functions) const KERNELS: &[(&str, Kernel)] = &[
             let bytes = text.len() * count(n);
             c.env.budget.value(bytes)?;
             out.reserve(bytes);
-            out.extend(std::iter::repeat_n(text, if text.is_empty() { 0 } else { count(n) }));
+            let start = out.len();
+            if bytes > 0 {
+                out.push_str(text);
+            }
+            // by what is there already, twice as much each time
+            while out.len() - start < bytes {
+                let made = out.len() - start;
+                out.extend_from_within(start..start + made.min(bytes - made));
+            }
             Ok(())
         })
     }),

@@ -384,7 +384,7 @@ impl<'p> Frames<'p> {
         let peers = self.starts[group]..self.starts[group + 1];
         let without = |out: Range<usize>| [start..end.min(out.start), start.max(out.end)..end];
         let parts = match self.frame.exclude {
-            Exclude::NoOthers => vec![start..end],
+            Exclude::NoOthers => std::iter::once(start..end).collect(),
             Exclude::CurrentRow => without(row..row + 1).to_vec(),
             Exclude::Group => without(peers).to_vec(),
             Exclude::Ties => {

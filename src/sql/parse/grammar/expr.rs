@@ -2,6 +2,8 @@
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, CastKind, Expr, NormalizationForm, UnaryOperator};
 
+use datafusion::sql::sqlparser::tokenizer::Span;
+
 use super::super::encoding::{self, SYMMETRIC};
 use super::Parser;
 use super::primary::Primary;
@@ -118,9 +120,11 @@ impl Parser<'_> {
             return Ok(Expr::UnaryOp { op, expr: Box::new(of) });
         }
         if self.operator_level() == Some(level::OTHER) {
+            let start = self.at;
             let name = self.operator_name()?;
+            let span = self.span_from(start);
             let of = self.deeper(|parser| parser.right(level::OTHER + 1, operators))?;
-            return Ok(prefix(name, of));
+            return Ok(prefix(name, of, span));
         }
         let start = self.at;
         match self.primary(operators)? {
@@ -482,16 +486,16 @@ fn operator(mut path: Vec<String>) -> BinaryOperator {
 }
 
 /// A prefix operator with its operand.
-fn prefix(path: Vec<String>, of: Expr) -> Expr {
+fn prefix(path: Vec<String>, of: Expr, span: Span) -> Expr {
     let op = match path.as_slice() {
         [only] => match only.as_str() {
             "~" => UnaryOperator::BitwiseNot,
             "@" => UnaryOperator::PGAbs,
             "|/" => UnaryOperator::PGSquareRoot,
             "||/" => UnaryOperator::PGCubeRoot,
-            other => return encoding::prefix_operator(other, of),
+            other => return encoding::prefix_operator(other, of, span),
         },
-        path => return encoding::prefix_operator(&path.join("."), of),
+        path => return encoding::prefix_operator(&path.join("."), of, span),
     };
     Expr::UnaryOp { op, expr: Box::new(of) }
 }

@@ -225,7 +225,8 @@ impl Parser<'_> {
     /// Whether parentheses that open here begin with a query.
     pub(super) fn starts_query(&self) -> bool {
         let open = (0..=self.depth_max).take_while(|n| self.symbol_ahead(*n) == Some('(')).count();
-        open > 0 && self.starts_select(open)
+        // deeper than may be read, whatever is in it
+        open > self.depth_max || open > 0 && self.starts_select(open)
     }
 
     /// Whether a query without parentheses begins at the n-th token from here.

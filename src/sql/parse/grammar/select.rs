@@ -183,7 +183,7 @@ impl Parser<'_> {
         if !(may_be_empty && self.ends_target(0)) {
             select.projection = self.list(Self::target)?;
         }
-        select.into = self.into_clause()?;
+        select.into = self.target_table()?;
         if self.eat("from") {
             select.from = self.list(Self::table_reference)?;
         }
@@ -265,7 +265,7 @@ impl Parser<'_> {
         Ok(item(expr, alias))
     }
 
-    fn into_clause(&mut self) -> Result<Option<SelectInto>> {
+    fn target_table(&mut self) -> Result<Option<SelectInto>> {
         if !self.eat("into") {
             return Ok(None);
         }
@@ -361,11 +361,12 @@ impl Parser<'_> {
         let mut options = OrderByOptions { asc: None, nulls_first: None };
         let mut expr = expr;
         if self.eat("using") {
+            let start = self.at;
             let operator = self.any_operator()?;
             match operator.as_str() {
                 "<" => options.asc = Some(true),
                 ">" => options.asc = Some(false),
-                other => expr = encoding::order_using(other, expr),
+                other => expr = encoding::order_using(other, expr, self.span_from(start)),
             }
         } else if self.eat("asc") {
             options.asc = Some(true);
@@ -568,7 +569,7 @@ fn plain(expr: Expr, alias: Option<Ident>) -> SelectItem {
 }
 
 /// A query that is its body.
-fn bare(body: SetExpr) -> Query {
+pub(crate) fn bare(body: SetExpr) -> Query {
     Query {
         with: None,
         body: Box::new(body),

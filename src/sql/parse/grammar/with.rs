@@ -1,7 +1,12 @@
 //! WITH: with_clause of gram.y. A statement that writes in a CTE is none of ours and is refused as soon as it is seen.
 
-use datafusion::sql::sqlparser::ast::{Cte, CteAsMaterialized, Ident, TableAlias, TableAliasColumnDef, With};
+use datafusion::sql::sqlparser::ast::{
+    Cte, CteAsMaterialized, Expr, Ident, Query, Setting, TableAlias, TableAliasColumnDef, Value, With,
+};
 
+use super::super::encoding;
+use super::expr::Operators;
+use super::primary::Primary;
 use super::{Naming, Parser};
 use crate::error::{Error, Result};
 
@@ -27,7 +32,7 @@ impl Parser<'_> {
         } else {
             None
         };
-        let (query, closing_paren_token) = self.deeper(|parser| {
+        let (mut query, closing_paren_token): (Box<Query>, _) = self.deeper(|parser| {
             parser.expect_symbol('(')?;
             if let Some("insert" | "update" | "delete" | "merge") = parser.word(0) {
                 let at = parser.place(parser.at);
@@ -38,38 +43,65 @@ impl Parser<'_> {
             parser.expect_symbol(')')?;
             Ok((Box::new(query), closing))
         })?;
-        if let Some("search" | "cycle") = self.word(0) {
-            self.search_and_cycle()?;
-        }
+        let mut settings = vec![];
+        settings.extend(self.search()?);
+        settings.extend(self.cycle()?);
+        query.settings = (!settings.is_empty()).then_some(settings);
         let alias = TableAlias { explicit: false, name, columns: columns.into_iter().map(column).collect(), at: None };
         Ok(Cte { alias, query, from: None, materialized, closing_paren_token })
     }
 
-    /// SEARCH and CYCLE.
-    fn search_and_cycle(&mut self) -> Result<()> {
-        let at = self.place(self.at);
-        if self.eat("search") {
-            if !(self.eat("depth") || self.eat("breadth")) {
-                return Err(self.unexpected());
-            }
-            self.expect_words(&["first", "by"])?;
-            self.list(Self::column_name)?;
-            self.expect("set")?;
-            self.column_name()?;
+    /// `SEARCH … SET …`, if it stands here.
+    fn search(&mut self) -> Result<Option<Setting>> {
+        let start = self.at;
+        if !self.eat("search") {
+            return Ok(None);
         }
-        if self.eat("cycle") {
-            self.list(Self::column_name)?;
-            self.expect("set")?;
-            self.column_name()?;
-            if self.eat("to") {
-                self.clause_expr()?;
-                self.expect("default")?;
-                self.clause_expr()?;
-            }
-            self.expect("using")?;
-            self.column_name()?;
+        let span = self.span_from(start);
+        let depth_first = self.is("depth");
+        if !(self.eat("depth") || self.eat("breadth")) {
+            return Err(self.unexpected());
         }
-        Err(Error::unsupported("SEARCH or CYCLE of a recursive query").at(at))
+        self.expect_words(&["first", "by"])?;
+        let columns = self.list(Self::column_name)?;
+        self.expect("set")?;
+        Ok(Some(encoding::search(depth_first, columns, self.column_name()?, span)))
+    }
+
+    /// `CYCLE … USING …`, if it stands here.
+    fn cycle(&mut self) -> Result<Option<Setting>> {
+        let start = self.at;
+        if !self.eat("cycle") {
+            return Ok(None);
+        }
+        let span = self.span_from(start);
+        let columns = self.list(Self::column_name)?;
+        self.expect("set")?;
+        let mark = self.column_name()?;
+        let values = if self.eat("to") {
+            let value = self.constant()?;
+            self.expect("default")?;
+            [value, self.constant()?]
+        } else {
+            [true, false].map(|value| Expr::Value(Value::Boolean(value).into()))
+        };
+        self.expect("using")?;
+        Ok(Some(encoding::cycle(columns, mark, values, self.column_name()?, span)))
+    }
+
+    /// AexprConst.
+    fn constant(&mut self) -> Result<Expr> {
+        let start = self.at;
+        match self.primary(Operators::Some)? {
+            Primary::Expr(expr @ (Expr::TypedString(_) | Expr::Interval(_))) => Ok(expr),
+            Primary::Expr(Expr::Value(value)) if !matches!(value.value, Value::Placeholder(_)) => {
+                Ok(Expr::Value(value))
+            }
+            _ => {
+                self.at = start;
+                Err(self.unexpected())
+            }
+        }
     }
 }
 

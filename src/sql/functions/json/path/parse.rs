@@ -431,13 +431,12 @@ impl Parser {
 
 fn flags(text: &str) -> Result<Flags> {
     let mut flags = Flags::default();
-    let mut expanded = false;
     for letter in text.chars() {
         match letter {
             'i' => flags.ignore_case = true,
             's' => flags.dot_all = true,
             'm' => flags.multi_line = true,
-            'x' => expanded = true,
+            'x' => flags.expanded = true,
             'q' => flags.quote = true,
             other => {
                 let detail = format!("Unrecognized flag character \"{other}\" in LIKE_REGEX predicate.");
@@ -445,7 +444,7 @@ fn flags(text: &str) -> Result<Flags> {
             }
         }
     }
-    if expanded && !flags.quote {
+    if flags.expanded && !flags.quote {
         return Err(Error::new(
             ErrorKind::Unsupported,
             "XQuery \"x\" flag (expanded regular expressions) is not implemented",

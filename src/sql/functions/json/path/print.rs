@@ -130,8 +130,9 @@ fn node(it: &Node, in_key: bool, brackets: bool, out: &mut String) {
             write_string(pattern, out);
             if *flags != Flags::default() {
                 out.push_str(" flag \"");
-                let Flags { ignore_case, dot_all, multi_line, quote } = *flags;
-                for (set, letter) in [(ignore_case, 'i'), (dot_all, 's'), (multi_line, 'm'), (quote, 'q')] {
+                let Flags { ignore_case, dot_all, multi_line, expanded, quote } = *flags;
+                let letters = [(ignore_case, 'i'), (dot_all, 's'), (multi_line, 'm'), (expanded, 'x'), (quote, 'q')];
+                for (set, letter) in letters {
                     if set {
                         out.push(letter);
                     }

@@ -1,0 +1,138 @@
+//! What a session's statements share until something changes: its rights, its view of the catalog, and a DataFusion state
+//! with the session's functions and time zone. The only file that builds such a state.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::prelude::SessionConfig;
+
+use super::budget::Budget;
+use super::settings::Settings;
+use super::world::World;
+use super::{Shared, functions};
+use crate::catalog::visible::{Circumstances, View};
+use crate::error::{Error, Kind, Result};
+use crate::policy::{Principal, SessionPolicy};
+use crate::sql::kernel::{DateOrder, DateOutput, DateStyle, Env, IntervalStyle};
+
+/// Derived from one world and one version of the session's settings.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) world: Arc<World>,
+    pub(crate) policy: SessionPolicy,
+    pub(crate) view: Arc<View>,
+    pub(crate) state: SessionState,
+    pub(crate) search_path: Vec<String>,
+    pub(crate) settings_version: u64,
+    /// Settings that can change a value.
+    pub(crate) settings_fingerprint: String,
+    value_bytes_max: usize,
+}
+
+/// What does not change while the session lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) principal: Principal,
+    pub(crate) pid: i32,
+    pub(crate) server_started_at: i64,
+    pub(crate) session_started_at: i64,
+}
+
+impl Facts {
+    /// 28000 where the user was removed since the login.
+    pub(crate) fn new(world: Arc<World>, identity: &Identity, settings: &Settings, shared: &Shared) -> Result<Self> {
+        let gone = || Error::new(Kind::NotAllowedIn, "this user may no longer log in");
+        let policy = world.policies.session(&identity.principal).ok_or_else(gone)?;
+        let about = Circumstances {
+            settings: settings.all(),
+            pid: identity.pid,
+            server_started_at: identity.server_started_at,
+            session_started_at: identity.session_started_at,
+        };
+        let view = Arc::new(View::of(&world.catalog, &world.policies, &policy, about));
+        let mut config = base_state().config().clone().with_target_partitions(shared.partitions);
+        config.options_mut().execution.time_zone = Some(settings.time_zone().name().to_string());
+        config.options_mut().extensions.insert(environment(settings, shared.config.statement.value_bytes_max));
+        let mut state = SessionStateBuilder::new_from_existing(base_state())
+            .with_config(config)
+            .with_runtime_env(Arc::clone(&shared.runtime))
+            .build();
+        for function in functions::scalar(&view) {
+            datafusion::execution::FunctionRegistry::register_udf(&mut state, function)?;
+        }
+        Ok(Self {
+            policy,
+            view,
+            state,
+            search_path: settings.search_path(),
+            settings_version: settings.version(),
+            settings_fingerprint: settings.fingerprint(),
+            value_bytes_max: shared.config.statement.value_bytes_max,
+            world,
+        })
+    }
+
+    /// For one statement, with a budget of its own: `now()` and `current_date` are fixed when it starts.
+    pub(crate) fn statement_state(&self) -> SessionState {
+        let mut state = self.state.clone();
+        let budget = Budget::new(&state.runtime_env().memory_pool);
+        let options = state.config_mut().options_mut();
+        if let Some(env) = options.extensions.get::<Env>() {
+            let now = super::micros_now();
+            let value_bytes_max = self.value_bytes_max;
+            let budget = crate::sql::kernel::Budget { value_bytes_max, memory: Some(Arc::new(budget)) };
+            let env = Env { now, statement_now: now, budget, ..env.clone() };
+            options.extensions.insert(env);
+        }
+        state.mark_start_execution();
+        state
+    }
+}
+
+/// What of the settings a function may depend on.
+fn environment(settings: &Settings, value_bytes_max: usize) -> Env {
+    let value = |name: &str| settings.get(name).unwrap_or_default().to_ascii_lowercase();
+    let style = value("datestyle");
+    let is = |word: &str| style.split(',').any(|part| part.trim() == word);
+    let output = match () {
+        () if is("sql") => DateOutput::Sql,
+        () if is("postgres") => DateOutput::Postgres,
+        () if is("german") => DateOutput::German,
+        () => DateOutput::Iso,
+    };
+    let order = match () {
+        () if is("dmy") => DateOrder::Dmy,
+        () if is("ymd") => DateOrder::Ymd,
+        () => DateOrder::Mdy,
+    };
+    let interval_style = match value("intervalstyle").as_str() {
+        "postgres_verbose" => IntervalStyle::PostgresVerbose,
+        "sql_standard" => IntervalStyle::SqlStandard,
+        "iso_8601" => IntervalStyle::Iso8601,
+        _ => IntervalStyle::Postgres,
+    };
+    Env {
+        time_zone: settings.time_zone(),
+        date_style: DateStyle { output, order },
+        interval_style,
+        extra_float_digits: settings.extra_float_digits(),
+        bytea_escape: value("bytea_output") == "escape",
+        budget: crate::sql::kernel::Budget { value_bytes_max, memory: None },
+        ..Env::plain()
+    }
+}
+
+/// DataFusion's optimizer and planner without a function: names are `sql`'s, which knows each of its own.
+pub(crate) fn base_state() -> SessionState {
+    static BASE: LazyLock<SessionState> = LazyLock::new(|| {
+        let mut config = SessionConfig::new().with_information_schema(false).with_collect_statistics(true);
+        let options = config.options_mut();
+        options.execution.time_zone = Some("UTC".into());
+        // two grants on one table must never merge into one filtered scan (policy.md §6.8)
+        options.optimizer.enable_unions_to_filter = false;
+        // of a CASE with a cast in it, logical and physical plan know differently whether it may be NULL
+        options.execution.skip_physical_aggregate_schema_check = true;
+        SessionStateBuilder::new().with_config(config).build()
+    });
+    BASE.clone()
+}

@@ -1,0 +1,77 @@
+//! A statement's query planned for the session: for the world of now, and again where that changed under a plan.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::Schema;
+use datafusion::sql::sqlparser::ast::Query;
+
+use super::super::deep::{Deep, on_big_stack};
+use super::super::pipeline::{self, Asked, Caching, Planned, Ready, Told};
+use super::super::statement::Execution;
+use super::{Prepared, Session};
+use crate::error::{Error, Kind, Result};
+
+/// A table that changed is seen within the next look or two of the world's builder.
+const SEE_CHANGED_TABLE: Duration = Duration::from_secs(2);
+
+impl Session {
+    /// Over what the session sees now.
+    pub(in crate::engine) async fn plan(&mut self, query: &Query, told: Told) -> Result<Planned> {
+        let facts = self.facts()?;
+        let query = on_big_stack(|| Deep::new(query.clone()));
+        pipeline::plan(&self.engine.shared, &facts, Asked { query, told }).await
+    }
+
+    /// The execution's query, judged by the policy of now and ready to run. Planned for the world of now; planned again
+    /// once where a table changed under the plan.
+    pub(in crate::engine) async fn ready(&mut self, execution: &mut Execution<'_>, caching: Caching) -> Result<Ready> {
+        let bounds = execution.bounds.clone();
+        bounds.hold(self.ready_now(execution, caching)).await
+    }
+
+    async fn ready_now(&mut self, execution: &mut Execution<'_>, caching: Caching) -> Result<Ready> {
+        let mut planned = self.planned(execution.prepared).await?;
+        let mut ready = self.judged(&planned, execution, caching).await;
+        if ready.as_ref().is_err_and(|error| error.kind() == Kind::CachedPlanChanged) {
+            self.engine.current.replaced(&planned.facts.world, SEE_CHANGED_TABLE).await;
+            planned = self.planned(execution.prepared).await?;
+            ready = self.judged(&planned, execution, caching).await;
+        }
+        let ready = ready?;
+        execution.record.judged(&ready, planned.facts.world.policies.generation());
+        Ok(ready)
+    }
+
+    async fn judged(&self, planned: &Planned, execution: &Execution<'_>, caching: Caching) -> Result<Ready> {
+        let values = execution.parameters.clone();
+        pipeline::ready(&self.engine.shared, planned, values, caching, &execution.bounds).await
+    }
+
+    async fn planned(&mut self, prepared: &Prepared) -> Result<Arc<Planned>> {
+        let facts = self.facts()?;
+        let kept = prepared.planned();
+        if let Some(planned) = kept.filter(|p| Arc::ptr_eq(&p.facts, &facts)) {
+            return Ok(planned);
+        }
+        let told = Told { text: "".into(), declared: prepared.declared()?, into: vec![] };
+        let described = match &prepared.statement {
+            Some(statement) => statement.describe(self, told).await?,
+            None => return Err(Error::internal("a text without a statement was to be planned")),
+        };
+        if let (Some(told), Some(now)) = (&prepared.columns, &described.columns)
+            && !same_types(told, now)
+        {
+            return Err(Error::new(Kind::Unsupported, "cached plan must not change result type"));
+        }
+        let planned = described.planned.ok_or_else(|| Error::internal("a statement without a query was planned"))?;
+        prepared.keep_plan(&planned);
+        Ok(planned)
+    }
+}
+
+fn same_types(a: &Schema, b: &Schema) -> bool {
+    let pairs = a.fields().iter().zip(b.fields());
+    a.fields().len() == b.fields().len()
+        && pairs.clone().all(|(x, y)| x.name() == y.name() && x.data_type() == y.data_type())
+}

@@ -1,0 +1,105 @@
+//! CREATE TABLE: an empty table of the lake.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::sql::sqlparser::ast::{self, ColumnDef, ColumnOption};
+
+use super::name::{Name, ident, table_name};
+use super::{Admitted, Execution, Outcome, Statement, refuse, target};
+use crate::engine::session::Session;
+use crate::error::{Error, Kind, Result};
+use crate::formats::postgres;
+
+#[derive(Debug)]
+struct CreateTable {
+    name: Name,
+    columns: Vec<ColumnDef>,
+    if_not_exists: bool,
+}
+
+pub(super) fn admit(create: ast::CreateTable) -> Result<Admitted> {
+    let name = admit_name(&create)?;
+    Ok(Admitted::new(CreateTable { name, columns: create.columns, if_not_exists: create.if_not_exists }))
+}
+
+/// Its name, where it has no clause that the lake knows nothing of.
+pub(super) fn admit_name(create: &ast::CreateTable) -> Result<Name> {
+    refuse(&[
+        (create.or_replace, "CREATE OR REPLACE TABLE"),
+        (create.temporary, "CREATE TEMPORARY TABLE"),
+        (create.external, "CREATE EXTERNAL TABLE"),
+        (create.like.is_some() || create.clone.is_some(), "CREATE TABLE … LIKE"),
+        (!create.constraints.is_empty() || create.primary_key.is_some(), "a table constraint"),
+        (
+            create.location.is_some() || create.file_format.is_some() || create.base_location.is_some(),
+            "a location of a table",
+        ),
+        (create.inherits.is_some() || create.partition_of.is_some(), "table inheritance"),
+        (
+            create.partition_by.is_some() || create.cluster_by.is_some() || create.order_by.is_some(),
+            "PARTITION BY in CREATE TABLE",
+        ),
+        (!matches!(create.table_options, ast::CreateTableOptions::None), "CREATE TABLE … WITH"),
+    ])?;
+    table_name(&create.name)
+}
+
+/// `None`: it was there already, and may.
+pub(super) fn made(made: Result<u64>, if_not_exists: bool) -> Result<Option<u64>> {
+    match made {
+        Err(e) if if_not_exists && e.kind() == Kind::DuplicateTable => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+#[async_trait]
+impl Statement for CreateTable {
+    fn kind(&self) -> &'static str {
+        "create table"
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+
+    async fn run(&self, session: &mut Session, execution: Execution<'_>) -> Result<Outcome> {
+        let facts = session.facts()?;
+        let name = target::new_table(&facts, &self.name)?;
+        execution.record.target(name.to_string());
+        let writer = target::writer_for_create(&facts, &name)?;
+        let schema = schema_of(&self.columns)?;
+        match made(writer.create_table(&name, schema, None).await, self.if_not_exists)? {
+            Some(_) => Outcome::changed("CREATE TABLE", &facts.world),
+            None => Outcome::done("CREATE TABLE"),
+        }
+    }
+}
+
+/// CREATE TABLE's columns: the types of our language, NOT NULL; nothing else means anything to Iceberg yet.
+fn schema_of(columns: &[ColumnDef]) -> Result<SchemaRef> {
+    let fields = columns.iter().map(|c| {
+        let mut nullable = true;
+        for option in &c.options {
+            match &option.option {
+                ColumnOption::Null => {}
+                ColumnOption::NotNull => nullable = false,
+                other => return Err(Error::unsupported(format!("{other} of a column"))),
+            }
+        }
+        let name = ident(&c.name);
+        let data_type = column_type(c)?;
+        Ok(Field::new(name, data_type.data_type().clone(), nullable).with_metadata(data_type.metadata().clone()))
+    });
+    Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
+}
+
+/// By PostgreSQL's names of types.
+fn column_type(column: &ColumnDef) -> Result<Field> {
+    let text = column.data_type.to_string();
+    let (oid, typmod) = postgres::by_name(&text)
+        .ok_or_else(|| Error::new(Kind::UndefinedObject, format!("type \"{}\" does not exist", text.to_lowercase())))?;
+    postgres::field("x", oid, typmod, true)
+        .ok_or_else(|| Error::unsupported(format!("a column of type {}", text.to_lowercase())))
+}

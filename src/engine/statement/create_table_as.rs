@@ -1,0 +1,80 @@
+//! CREATE TABLE … AS: a table of the lake made of a query's rows.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::sql::sqlparser::ast;
+
+use super::create_table::{admit_name, made};
+use super::name::Name;
+use super::{Admitted, Described, Execution, Outcome, Statement, hidden, target};
+use crate::engine::pipeline::{Caching, Told};
+use crate::engine::run;
+use crate::engine::session::Session;
+use crate::error::{Error, Kind, Result};
+
+#[derive(Debug)]
+struct CreateTableAs {
+    name: Name,
+    query: Box<ast::Query>,
+    if_not_exists: bool,
+}
+
+pub(super) fn admit(create: ast::CreateTable) -> Result<Admitted> {
+    let name = admit_name(&create)?;
+    match create.query {
+        Some(query) if create.columns.is_empty() => {
+            hidden::refuse(&query)?;
+            Ok(Admitted::new(CreateTableAs { name, query, if_not_exists: create.if_not_exists }))
+        }
+        Some(_) => Err(Error::unsupported("CREATE TABLE AS with a column list")),
+        None => Err(Error::internal("CREATE TABLE AS without a query")),
+    }
+}
+
+#[async_trait]
+impl Statement for CreateTableAs {
+    fn kind(&self) -> &'static str {
+        "create table as"
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+
+    async fn describe(&self, session: &mut Session, told: Told) -> Result<Described> {
+        Described::stored(session.plan(&self.query, told).await?)
+    }
+
+    async fn run(&self, session: &mut Session, mut execution: Execution<'_>) -> Result<Outcome> {
+        let facts = session.facts()?;
+        let name = target::new_table(&facts, &self.name)?;
+        execution.record.target(name.to_string());
+        let writer = target::writer_for_create(&facts, &name)?;
+        let ready = session.ready(&mut execution, Caching::Never).await?;
+        let schema = schema_of(&ready.columns)?;
+        let lanes = &session.engine.shared.lanes;
+        let rows = run::run(lanes, ready, execution.bounds)?.into_stream(None, Arc::clone(&schema));
+        let write = async move { writer.create_table(&name, schema, Some(rows)).await };
+        let made = made(lanes.run(write).await, self.if_not_exists)?;
+        execution.record.rows = made.unwrap_or(0);
+        let tag = format!("SELECT {}", made.unwrap_or(0));
+        if made.is_some() { Outcome::changed(tag, &facts.world) } else { Outcome::done(tag) }
+    }
+}
+
+/// The query's columns under their shown names, each of them named and once.
+fn schema_of(columns: &Schema) -> Result<SchemaRef> {
+    let mut seen = BTreeSet::new();
+    for field in columns.fields() {
+        if !seen.insert(field.name()) {
+            return Err(Error::new(
+                Kind::DuplicateColumn,
+                format!("column \"{}\" specified more than once", field.name()),
+            ));
+        }
+    }
+    Ok(Arc::new(columns.clone()))
+}

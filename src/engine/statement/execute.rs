@@ -1,0 +1,95 @@
+//! EXECUTE: a kept statement with the values of its arguments. They are expressions of a query of their own, assigned to the
+//! parameters as an INSERT's are to columns; they are never printed and read again.
+
+use async_trait::async_trait;
+use datafusion::common::ScalarValue;
+use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Parens, Query, SetExpr, Values};
+
+use super::name::dotted;
+use super::{Admitted, Described, Execution, Outcome, Statement, hidden};
+use crate::engine::deep::{Deep, on_big_stack};
+use crate::engine::pipeline::{self, Caching, Told};
+use crate::engine::run;
+use crate::engine::session::{Prepared, Session};
+use crate::error::{Error, Kind, Result};
+use crate::sql::parse;
+
+#[derive(Debug)]
+struct Execute {
+    name: String,
+    arguments: Vec<Expr>,
+}
+
+pub(super) fn admit(name: Option<ObjectName>, arguments: Vec<Expr>, is_plain: bool) -> Result<Admitted> {
+    let Some(name) = name else { return Err(Error::unsupported("EXECUTE without a name")) };
+    match is_plain {
+        true => Ok(Admitted::new(Execute { name: dotted(&name), arguments })),
+        false => Err(Error::unsupported("this form of EXECUTE")),
+    }
+}
+
+#[async_trait]
+impl Statement for Execute {
+    fn kind(&self) -> &'static str {
+        "execute"
+    }
+
+    fn runs_another(&self) -> bool {
+        true
+    }
+
+    /// The rows of what it runs.
+    async fn describe(&self, session: &mut Session, _: Told) -> Result<Described> {
+        let columns = session.kept(&self.name).ok().and_then(|kept| kept.columns.clone());
+        Ok(Described { columns, ..Described::default() })
+    }
+
+    async fn run(&self, session: &mut Session, mut execution: Execution<'_>) -> Result<Outcome> {
+        let kept = session.kept(&self.name)?;
+        execution.parameters = self.values(session, &kept, &mut execution).await?;
+        let Some(statement) = &kept.statement else {
+            return Err(Error::internal("a text without a statement was kept for EXECUTE"));
+        };
+        if statement.runs_another() {
+            // Parse keeps any statement, an EXECUTE of its own name too
+            return Err(Error::unsupported("EXECUTE of an EXECUTE"));
+        }
+        session.may_run(statement)?;
+        statement.run(session, Execution { prepared: &kept, ..execution }).await
+    }
+}
+
+impl Execute {
+    async fn values(
+        &self,
+        session: &mut Session,
+        kept: &Prepared,
+        execution: &mut Execution<'_>,
+    ) -> Result<Vec<ScalarValue>> {
+        let (expected, given) = (kept.parameters.len(), self.arguments.len());
+        if expected != given {
+            let text = format!("wrong number of parameters for prepared statement \"{}\"", self.name);
+            let detail = format!("Expected {expected} parameters but got {given}.");
+            return Err(Error::new(Kind::Syntax, text).with_detail(detail));
+        }
+        if given == 0 {
+            return Ok(vec![]);
+        }
+        let query = on_big_stack(|| Deep::new(row(self.arguments.clone())));
+        hidden::refuse(&query)?;
+        let into = kept.planned().map(|planned| planned.parameters.clone()).unwrap_or_default();
+        let planned = session.plan(&query, Told { text: "".into(), declared: vec![], into }).await?;
+        let (shared, bounds) = (&session.engine.shared, &execution.bounds);
+        let ready = bounds.hold(pipeline::ready(shared, &planned, vec![], Caching::Never, bounds)).await?;
+        execution.record.judged(&ready, planned.facts.world.policies.generation());
+        let mut rows = run::run(&shared.lanes, ready, bounds.clone())?;
+        let row = rows.next().await.ok_or_else(|| Error::internal("arguments gave no row"))??;
+        row.columns().iter().map(|column| Ok(ScalarValue::try_from_array(column, 0)?)).collect()
+    }
+}
+
+/// `VALUES (…)`.
+fn row(values: Vec<Expr>) -> Query {
+    let rows = vec![Parens::with_empty_span(values)];
+    parse::bare(SetExpr::Values(Values { explicit_row: false, value_keyword: false, rows }))
+}

@@ -1,0 +1,123 @@
+//! EXPLAIN: the plan of a query as PostgreSQL shows one. The query is planned, guarded and bounded as if it were asked
+//! itself, so who may not ask it may not have it explained. What a restricted user is shown ends at each barrier
+//! (`explain/read.rs`).
+
+mod expression;
+mod options;
+mod plan;
+mod read;
+mod show;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::sql::sqlparser::ast::{self, AnalyzeFormatKind, UtilityOption};
+
+use self::options::{Format, Options};
+use super::{Admitted, Described, Execution, Outcome, Statement, hidden};
+use crate::engine::deep::on_big_stack;
+use crate::engine::pipeline::{Caching, Origin, Told};
+use crate::engine::run::{self, Rows};
+use crate::engine::session::Session;
+use crate::error::{Error, Kind, Result};
+use crate::pgtype::{self, Ty};
+
+/// The tag, and the column's name.
+const TAG: &str = "EXPLAIN";
+const COLUMN: &str = "QUERY PLAN";
+
+/// Times that a restricted user is shown are multiples of this: shorter ones would tell how much was read.
+const RESTRICTED_TICK: Duration = Duration::from_millis(10);
+
+#[derive(Debug)]
+struct Explain {
+    query: Box<ast::Query>,
+    options: Options,
+}
+
+/// As written without parentheses, and with them.
+pub(super) struct Words {
+    pub(super) analyze: bool,
+    pub(super) verbose: bool,
+    /// `FORMAT JSON` and the like without parentheses, which are other databases'.
+    pub(super) foreign: bool,
+    pub(super) format: Option<AnalyzeFormatKind>,
+    pub(super) options: Option<Vec<UtilityOption>>,
+}
+
+pub(super) fn admit(words: Words, statement: ast::Statement) -> Result<Admitted> {
+    if words.foreign {
+        return Err(Error::unsupported("this form of EXPLAIN"));
+    }
+    if let Some(format) = words.format {
+        let word = format.to_string().split([' ', '=']).next().unwrap_or_default().to_string();
+        return Err(Error::new(Kind::Syntax, format!("syntax error at or near \"{word}\"")));
+    }
+    let options = Options::read(words.analyze, words.verbose, words.options.as_deref().unwrap_or_default())?;
+    let ast::Statement::Query(query) = statement else {
+        // what is none of ours is refused as itself
+        let kind = super::admit(statement)?.kind().to_uppercase();
+        return Err(Error::unsupported(format!("EXPLAIN of {kind}")));
+    };
+    hidden::refuse(&query)?;
+    Ok(Admitted::new(Explain { query, options }))
+}
+
+#[async_trait]
+impl Statement for Explain {
+    fn kind(&self) -> &'static str {
+        "explain"
+    }
+
+    async fn describe(&self, session: &mut Session, told: Told) -> Result<Described> {
+        let of_query = Described::shown(session.plan(&self.query, told).await?)?;
+        Ok(Described { columns: Some(self.columns()), ..of_query })
+    }
+
+    async fn run(&self, session: &mut Session, mut execution: Execution<'_>) -> Result<Outcome> {
+        let began = Instant::now();
+        let ready = session.ready(&mut execution, Caching::Never).await?;
+        let planning = began.elapsed();
+        // none for a row over no table, which is computed where it is planned
+        let mut plan = on_big_stack(|| match &ready.rows {
+            Origin::Plan { physical, .. } => read::plan(physical, &ready.guarded),
+            Origin::Stored(_) => read::one_row(&ready.columns),
+        });
+        plan.planning = planning;
+        if self.options.analyze {
+            let began = Instant::now();
+            let mut rows = run::run(&session.engine.shared.lanes, ready, execution.bounds.clone())?;
+            let mut count = 0;
+            while let Some(batch) = rows.next().await {
+                count += batch?.num_rows();
+            }
+            on_big_stack(|| plan.ran(count, began.elapsed()));
+        }
+        if plan.is_restricted {
+            plan.round(RESTRICTED_TICK);
+        }
+        let shown = on_big_stack(|| match self.options.format {
+            Format::Text => show::text(&plan, &self.options),
+            Format::Json => vec![show::json(&plan, &self.options)],
+        });
+        let lines: ArrayRef = Arc::new(StringArray::from(shown));
+        let batch = RecordBatch::try_new(self.columns(), vec![lines])?;
+        Ok(Outcome::Rows(Rows::computed(TAG, batch, execution.bounds)))
+    }
+}
+
+impl Explain {
+    fn columns(&self) -> SchemaRef {
+        let ty = match self.options.format {
+            Format::Text => Ty::TEXT,
+            Format::Json => Ty::of(pgtype::oid::JSON),
+        };
+        Arc::new(Schema::new(vec![pgtype::field(COLUMN, ty, DataType::Utf8)]))
+    }
+}
+
+#[cfg(test)]
+mod tests;

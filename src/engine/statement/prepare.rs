@@ -1,0 +1,50 @@
+//! PREPARE: a query or an INSERT kept under a name, as the protocol's Parse keeps one.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::sql::sqlparser::ast::{self, DataType, Ident};
+
+use super::{Admitted, Execution, Outcome, Statement, ident};
+use crate::engine::pipeline::Told;
+use crate::engine::session::{Session, declared};
+use crate::error::{Error, Kind, Result};
+use crate::formats::postgres;
+
+#[derive(Debug)]
+struct Prepare {
+    name: String,
+    types: Vec<DataType>,
+    statement: Admitted,
+}
+
+pub(super) fn admit(name: &Ident, types: Vec<DataType>, statement: ast::Statement) -> Result<Admitted> {
+    let may_be_kept = matches!(statement, ast::Statement::Query(_) | ast::Statement::Insert(_));
+    let statement = super::admit(statement)?;
+    match may_be_kept {
+        true => Ok(Admitted::new(Prepare { name: ident(name), types, statement })),
+        false => Err(Error::unsupported("PREPARE of this statement")),
+    }
+}
+
+#[async_trait]
+impl Statement for Prepare {
+    fn kind(&self) -> &'static str {
+        "prepare"
+    }
+
+    async fn run(&self, session: &mut Session, execution: Execution<'_>) -> Result<Outcome> {
+        let oids = self.types.iter().map(oid).collect::<Result<Vec<_>>>()?;
+        // its text is gone, so errors have no place in it
+        let told = Told { text: "".into(), declared: declared(&oids)?, into: vec![] };
+        let text = execution.prepared.text;
+        let prepared = session.describe(self.statement.clone(), told, text).await?;
+        session.keep(&self.name, Arc::clone(&prepared))?;
+        Outcome::done("PREPARE")
+    }
+}
+
+fn oid(of: &DataType) -> Result<u32> {
+    let unknown = || Error::new(Kind::UndefinedObject, format!("type \"{of}\" does not exist"));
+    postgres::by_name(&of.to_string()).map(|(oid, _)| oid).ok_or_else(unknown)
+}

@@ -1,0 +1,113 @@
+//! What a statement writes to: the lake's table or schema of a name, where this principal may do that to it. Reading has been
+//! judged by the guard, or will be.
+
+use std::sync::Arc;
+
+use super::name::Name;
+use crate::catalog::visible::system_schema;
+use crate::catalog::{Body, Entry};
+use crate::engine::facts::Facts;
+use crate::engine::world;
+use crate::error::{Error, Kind, Result};
+use crate::policy::guard::undefined_table;
+use crate::policy::{Action, Decision};
+use crate::sources::{Table, Writer};
+use crate::types::TableName;
+
+/// Where a table or schema is asked about, only what the session may know of counts: a hidden one answers as one that is
+/// not there, whatever the statement.
+fn is_known(facts: &Facts, schema: &str) -> bool {
+    facts.view.schema_oid(schema).is_some()
+}
+
+/// 42501 without the right, 0A000 where the schema is not a lake's, 3F000 where there is none.
+pub(super) fn writer_for_create(facts: &Facts, name: &TableName) -> Result<Arc<dyn Writer>> {
+    writer_of_schema(facts, &name.schema, facts.policy.may_create(&name.schema))
+}
+
+/// As [`writer_for_create`], for a schema itself.
+pub(super) fn writer_for_drop(facts: &Facts, schema: &str) -> Result<Arc<dyn Writer>> {
+    writer_of_schema(facts, schema, facts.policy.may_drop_schema(schema))
+}
+
+fn writer_of_schema(facts: &Facts, schema: &str, may: bool) -> Result<Arc<dyn Writer>> {
+    if !is_known(facts, schema) {
+        return Err(undefined_schema(schema));
+    }
+    if !may {
+        return Err(Error::new(Kind::PermissionDenied, format!("permission denied for schema {schema}")));
+    }
+    match world::writer(&facts.world.catalog, schema)? {
+        Some(writer) => Ok(writer),
+        None => Err(not_a_lake(schema)),
+    }
+}
+
+/// Where a new table without a schema is made: the first schema of the search path that the session knows.
+pub(super) fn new_table(facts: &Facts, name: &Name) -> Result<TableName> {
+    let known = |schema: &&String| is_known(facts, schema) && system_schema(schema).is_none();
+    match (&name.schema, facts.search_path.iter().find(known)) {
+        (Some(schema), _) | (None, Some(schema)) => Ok(TableName::new(schema, &name.table)),
+        (None, None) => Err(Error::new(Kind::UndefinedSchema, "no schema has been selected to create in")),
+    }
+}
+
+/// The target, where this principal may do `action` to it. Without a schema it is the first of this name on the search
+/// path that the session sees or may do this to.
+pub(super) fn table<'a>(facts: &'a Facts, name: &Name, action: Action) -> Result<(&'a Entry, Arc<dyn Writer>)> {
+    let (entry, visible) = match &name.schema {
+        Some(schema) => known_entry(facts, &TableName::new(schema, &name.table), action)?,
+        None => {
+            let tables = facts.search_path.iter().map(|schema| TableName::new(schema, &name.table));
+            let found = tables.map(|table| known_entry(facts, &table, action)).find(|found| match found {
+                Ok(_) => true,
+                Err(error) => error.kind() != Kind::UndefinedTable,
+            });
+            found.unwrap_or_else(|| Err(undefined_relation(&name.table)))?
+        }
+    };
+    match facts.policy.decide(entry.object.id, action) {
+        Decision::Allow(_) => {}
+        Decision::Deny if visible => {
+            return Err(Error::new(Kind::PermissionDenied, format!("permission denied for table {}", name.table)));
+        }
+        Decision::Deny => return Err(undefined_table(&entry.object.name)),
+    }
+    match world::writer(&facts.world.catalog, &entry.object.name.schema)? {
+        Some(writer) => Ok((entry, writer)),
+        None => Err(not_a_lake(&entry.object.name.schema)),
+    }
+}
+
+/// The table itself, as the statement is planned over it.
+pub(super) fn of_lake(entry: &Entry) -> Result<Arc<dyn Table>> {
+    match &entry.body {
+        Body::Table(table) => Ok(Arc::clone(table)),
+        Body::Dataset(_) => Err(Error::internal("a dataset in a lake's schema")),
+    }
+}
+
+/// What stands under a name for this session, and whether it sees it; 08006 only to those who may know of the source.
+fn known_entry<'a>(facts: &'a Facts, name: &TableName, action: Action) -> Result<(&'a Entry, bool)> {
+    let entry = match facts.world.catalog.find(name) {
+        Ok(entry) => entry,
+        Err(down) if facts.policy.may_know(&name.schema) => return Err(down),
+        Err(_) => None,
+    };
+    let entry = entry.ok_or_else(|| undefined_table(name))?;
+    let may = |action| matches!(facts.policy.decide(entry.object.id, action), Decision::Allow(_));
+    let visible = may(Action::Select);
+    if visible || may(action) { Ok((entry, visible)) } else { Err(undefined_table(name)) }
+}
+
+fn undefined_relation(table: &str) -> Error {
+    Error::new(Kind::UndefinedTable, format!("relation \"{table}\" does not exist"))
+}
+
+pub(super) fn undefined_schema(schema: &str) -> Error {
+    Error::new(Kind::UndefinedSchema, format!("schema \"{schema}\" does not exist"))
+}
+
+fn not_a_lake(schema: &str) -> Error {
+    Error::new(Kind::Unsupported, format!("schema \"{schema}\" is not a lake's: its tables can only be read"))
+}
