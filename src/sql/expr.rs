@@ -363,4 +363,9 @@ impl Expr {
     pub(crate) fn any(&self, is: &impl Fn(&Expr) -> bool) -> bool {
         is(self) || self.children().into_iter().any(|child| child.any(is))
     }
+
+    /// The first of this and its operands that satisfies `is`.
+    pub(crate) fn first(&self, is: &impl Fn(&Expr) -> bool) -> Option<&Expr> {
+        if is(self) { Some(self) } else { self.children().into_iter().find_map(|child| child.first(is)) }
+    }
 }

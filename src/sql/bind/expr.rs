@@ -13,6 +13,9 @@ use crate::sql::image::CastContext;
 use crate::sql::parse::encoding::{self, SYMMETRIC};
 use crate::sql::resolve::{cast, common, operator};
 
+/// MAXDIM.
+const DIMENSIONS_MAX: usize = 6;
+
 impl Binder<'_> {
     /// A condition: 42804 where it is no boolean.
     pub(super) fn condition(&self, ast: &Ast, scope: &Scope<'_>, what: &str) -> Result<Expr> {
@@ -101,17 +104,12 @@ impl Binder<'_> {
     fn is_null(&self, of: &Ast, negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let of = cast::unknown_to_text(self.cx, self.expr(of, scope)?)?;
         let at = of.at;
-        // of a row: every field is NULL; not: every field is not
-        if let Node::Row(fields) = of.kind {
-            let each = |of| Expr::boolean(Node::IsNull { of: Box::new(of), negated }, at);
-            return Ok(Expr::boolean(Node::And(fields.into_iter().map(each).collect()), at));
-        }
         Ok(Expr::boolean(Node::IsNull { of: Box::new(of), negated }, at))
     }
 
     fn distinct(&self, left: &Ast, right: &Ast, negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(left);
-        let (left, right) = (self.expr(left, scope)?, self.expr(right, scope)?);
+        let (left, right) = (self.operand(left, scope)?, self.operand(right, scope)?);
         // `x IS DISTINCT FROM NULL` is a null test
         if right.is_null_constant() && right.ty.is_unknown() {
             return Ok(Expr::boolean(Node::IsNull { of: Box::new(left), negated: !negated }, at));
@@ -127,6 +125,7 @@ impl Binder<'_> {
             let pairs = pairs.collect::<Result<Vec<_>>>()?;
             return Ok(Expr::boolean(if negated { Node::And(pairs) } else { Node::Or(pairs) }, at));
         }
+        let (left, right) = (self.settled_row(left)?, self.settled_row(right)?);
         self.distinct_of(left, right, negated, at)
     }
 
@@ -144,8 +143,8 @@ impl Binder<'_> {
 
     fn in_list(&self, left: &Ast, list: &[Ast], negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(left);
-        let left = self.expr(left, scope)?;
-        let items = self.exprs(list, scope)?;
+        let left = self.operand(left, scope)?;
+        let items = list.iter().map(|item| self.operand(item, scope)).collect::<Result<Vec<_>>>()?;
         let (operator_name, all) = if negated { ("<>", true) } else { ("=", false) };
         // several items of one type are one array; rows, and what cannot be an array, are compared one by one
         let is_row = |e: &Expr| matches!(e.kind, Node::Row(_)) || e.ty.oid == oid::RECORD;
@@ -204,8 +203,8 @@ impl Binder<'_> {
         match (left.kind, right.kind) {
             (Node::Row(lefts), Node::Row(rights)) => self.compare_rows(name, lefts, rights, at),
             (l, r) => {
-                let left = Expr { kind: l, ..left };
-                let right = Expr { kind: r, ..right };
+                let left = self.settled_row(Expr { kind: l, ..left })?;
+                let right = self.settled_row(Expr { kind: r, ..right })?;
                 // `x = NULL` keeps its meaning: NULL
                 operator::binary(self.cx, name, left, right, at)
             }
@@ -230,9 +229,9 @@ impl Binder<'_> {
                     _ => Expr::boolean(Node::Or(each), at),
                 })
             }
-            "<" | "<=" | ">" | ">=" => {
+            "<" | "<=" | ">" | ">=" | "~<~" | "~<=~" | "~>~" | "~>=~" => {
                 // a < x OR (a = x AND (b < y OR …)): NULL where the first difference is NULL, as PostgreSQL has it
-                let strict = &name[..1];
+                let strict = &name.replace('=', "");
                 let mut rest: Option<Expr> = None;
                 let last = pairs.len() - 1;
                 for (i, (l, r)) in pairs.into_iter().enumerate().rev() {
@@ -273,8 +272,38 @@ impl Binder<'_> {
         if let (Ast::Tuple(_), Ast::Subquery(query)) = (left, right) {
             return self.row_subquery(left, &name, query, at, scope);
         }
-        let (left, right) = (self.expr(left, scope)?, self.expr(right, scope)?);
+        let (left, right) = (self.operand(left, scope)?, self.operand(right, scope)?);
         self.compare(&name, left, right, at)
+    }
+
+    /// What is compared. Literals in a row that is written out have no type before they meet those of another.
+    fn operand(&self, ast: &Ast, scope: &Scope<'_>) -> Result<Expr> {
+        let Ast::Tuple(items) = ast else {
+            return match ast {
+                Ast::Nested(inner) => self.operand(inner, scope),
+                Ast::Function(function) => match super::call::row_written(function) {
+                    Some(arguments) => self.row_called(arguments, self.at_of(&function.name), scope),
+                    None => self.expr(ast, scope),
+                },
+                other => self.expr(other, scope),
+            };
+        };
+        let mut fields = vec![];
+        for item in items {
+            fields.extend(self.expanded(item, scope)?);
+        }
+        Ok(self.row_of_exprs(fields, self.at_of(ast)))
+    }
+
+    /// A row whose literals met no other: they are text.
+    pub(super) fn settled_row(&self, row: Expr) -> Result<Expr> {
+        match row.kind {
+            Node::Row(fields) if fields.iter().any(|field| field.ty.is_unknown()) => {
+                let fields = fields.into_iter().map(|field| cast::unknown_to_text(self.cx, field));
+                Ok(self.row_of_exprs(fields.collect::<Result<_>>()?, row.at))
+            }
+            kind => Ok(Expr { kind, ..row }),
+        }
     }
 
     /// A chain of AND or of OR is one node, however it leans.
@@ -373,6 +402,7 @@ impl Binder<'_> {
         // ELSE counts first where the common type is chosen
         let otherwise = otherwise.map(|o| self.expr(o, scope)).transpose()?.unwrap_or_else(|| Expr::null(at));
         results.insert(0, otherwise);
+        self.no_set("CASE", operand.iter().chain(&tests).chain(&results))?;
         let (results, ty, data_type) = common::to_common(self.cx, results, "CASE")?;
         let mut results = results.into_iter();
         let otherwise = results.next().map(Box::new);
@@ -390,16 +420,35 @@ impl Binder<'_> {
         }
         let elements = elements.iter().map(|e| self.element_expr(e, scope)).collect::<Result<Vec<_>>>()?;
         let (elements, ty, data_type) = common::to_common(self.cx, elements, "ARRAY")?;
-        let array = match pgtype::element(ty.oid) {
-            // arrays of arrays have the type of their elements' array
-            Some(_) => Some(ty.oid),
-            None => pgtype::array(ty.oid),
-        };
+        let array = self.array_type(ty, at)?;
         let no_array =
             || Error::new(Kind::UndefinedObject, format!("could not find array type for data type {}", ty.name()));
         let array = array.ok_or_else(|| no_array().at(at))?;
         let item = pgtype::field("item", ty, data_type);
         Ok(Expr::lying(Node::Array(elements), Ty::of(array), DataType::List(item.into()), at))
+    }
+
+    /// Arrays of arrays have the type of their elements' array. A vector is one value, but lies as an array does.
+    pub(super) fn array_type(&self, element: Ty, at: usize) -> Result<Option<u32>> {
+        if matches!(element.oid, oid::INT2VECTOR | oid::OIDVECTOR) {
+            return Err(Error::unsupported(format!("an array of {}", element.name())).at(at));
+        }
+        Ok(match pgtype::element(element.oid) {
+            Some(_) => Some(element.oid),
+            None => pgtype::array(element.oid),
+        })
+    }
+
+    /// CASE and COALESCE, whose operands need not all be computed, hold no set.
+    pub(super) fn no_set<'e>(&self, what: &str, operands: impl Iterator<Item = &'e Expr>) -> Result<()> {
+        let set = operands.filter_map(set_in).last();
+        match set {
+            None => Ok(()),
+            Some(set) => {
+                let text = format!("set-returning functions are not allowed in {what}");
+                Err(Error::new(Kind::Unsupported, text).with_hint(super::call::LATERAL_HINT).at(set.at))
+            }
+        }
     }
 
     /// `[1, 2]` within `ARRAY[[1, 2], [3, 4]]`.
@@ -520,7 +569,8 @@ impl Binder<'_> {
     }
 
     pub(super) fn field(&self, of: Expr, ident: &ast::Ident) -> Result<Expr> {
-        let (name, at) = (super::name::folded(ident), self.at(ident.span));
+        let name = super::name::folded(ident);
+        let at = if of.at == 0 { self.at(ident.span) } else { of.at };
         let DataType::Struct(fields) = &of.data_type else {
             let text =
                 format!("column notation .{name} applied to type {}, which is not a composite type", of.ty.name());
@@ -543,6 +593,15 @@ impl Binder<'_> {
         }
         let vector = matches!(of.ty.oid, oid::INT2VECTOR | oid::OIDVECTOR);
         let element = pgtype::element(of.ty.oid).or_else(|| vector.then(|| of.ty.row().map_or(0, |r| r.element)));
+        if subscripts.len() > DIMENSIONS_MAX {
+            let (given, max) = (subscripts.len(), DIMENSIONS_MAX);
+            let text = format!("number of array dimensions ({given}) exceeds the maximum allowed ({max})");
+            return Err(Error::new(Kind::TooLarge, text));
+        }
+        let is_slice = subscripts.iter().any(|s| matches!(s, ast::AccessExpr::Subscript(ast::Subscript::Slice { .. })));
+        if is_slice && element.is_none() && of.ty.row().is_some_and(|row| row.element != 0) {
+            return Err(Error::new(Kind::Unsupported, "slices of fixed-length arrays not implemented"));
+        }
         let Some(element) = element else {
             let text = format!("cannot subscript type {} because it does not support subscripting", of.ty.name());
             return Err(Error::new(Kind::TypeMismatch, text).at(at));
@@ -554,7 +613,6 @@ impl Binder<'_> {
             let wrong = || Error::new(Kind::TypeMismatch, "array subscript must have type integer").at(at);
             coerced.ok_or_else(wrong)
         };
-        let is_slice = subscripts.iter().any(|s| matches!(s, ast::AccessExpr::Subscript(ast::Subscript::Slice { .. })));
         if is_slice {
             let mut bounds = vec![];
             for subscript in subscripts {
@@ -618,6 +676,14 @@ fn unqualified(name: &str) -> Result<&str> {
         None => Ok(name),
         Some(("pg_catalog", name)) => Ok(name),
         Some((schema, _)) => Err(Error::new(Kind::UndefinedSchema, format!("schema \"{schema}\" does not exist"))),
+    }
+}
+
+/// The last set-returning call in it.
+fn set_in(expr: &Expr) -> Option<&Expr> {
+    match &expr.kind {
+        Node::Call(call) if call.proc.set => Some(expr),
+        _ => expr.children().into_iter().filter_map(set_in).last(),
     }
 }
 

@@ -172,7 +172,17 @@ impl Binder<'_> {
             return Ok(());
         }
         match &expr.kind {
-            Node::Aggregate(aggregate) if aggregate.level == groups.level => Ok(()),
+            Node::Aggregate(aggregate) if aggregate.level == groups.level => {
+                if !crate::sql::functions::is_ordered_set(aggregate.proc) {
+                    return Ok(());
+                }
+                let detail = "Direct arguments of an ordered-set aggregate must use only grouped columns.";
+                let direct = aggregate.arguments.iter();
+                direct
+                    .map(|e| self.check_ungrouped(e, groups, scope, inside))
+                    .collect::<Result<()>>()
+                    .map_err(|error| error.with_detail(detail))
+            }
             Node::Grouping(of) if !inside => {
                 let foreign = of.iter().find(|e| !groups.by.contains(e));
                 match foreign {

@@ -82,6 +82,8 @@ pub(super) struct Named {
     pub(super) name: String,
     pub(super) columns: Vec<Column>,
     pub(super) references: Rc<Cell<usize>>,
+    /// The query names itself here: the rows of its last round.
+    pub(super) own: bool,
 }
 
 #[derive(Debug)]

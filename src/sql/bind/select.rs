@@ -7,7 +7,7 @@ use super::cte::Bodied;
 use super::from::Bound;
 use super::name::folded;
 use super::order::Keys;
-use super::scope::{Place, Scope};
+use super::scope::{Item, Place, Scope};
 use super::{Binder, syntax_error};
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::Ty;
@@ -26,7 +26,11 @@ impl Binder<'_> {
         };
         let keys = Keys::of(query.order_by.as_ref())?;
         let (body, columns, order) = match query.body.as_ref() {
-            SetExpr::Select(select) => self.select(select, keys, &level, settle)?,
+            SetExpr::Select(select) => {
+                let selected = self.select(select, keys, &level, settle)?;
+                level.items = selected.3;
+                (selected.0, selected.1, selected.2)
+            }
             other => {
                 let (body, columns) = self.body(other, &level, settle)?;
                 let order = self.order_by_output(keys, &columns, &level)?;
@@ -39,14 +43,16 @@ impl Binder<'_> {
             return Err(Error::new(Kind::Syntax, text));
         }
         let ctes = ctes.into_iter().map(super::cte::Counted::finish).collect();
-        Ok(Query { ctes, body, order, offset, limit, with_ties, columns })
+        let bound = Query { ctes, body, order, offset, limit, with_ties, columns };
+        self.check_locks(query, &bound)?;
+        Ok(bound)
     }
 
     /// What stands inside set operations too, without an ORDER BY of its own.
     pub(super) fn body(&self, body: &SetExpr, scope: &Scope<'_>, settle: bool) -> Result<Bodied> {
         match body {
             SetExpr::Select(select) => {
-                let (body, columns, _) = self.select(select, Keys::none(), scope, settle)?;
+                let (body, columns, ..) = self.select(select, Keys::none(), scope, settle)?;
                 Ok((body, columns))
             }
             SetExpr::Query(query) => {
@@ -111,13 +117,14 @@ impl Binder<'_> {
         Target { column: self.column_of(column.name.clone(), &expr), expr }
     }
 
+    /// Its body, what comes out, its order, and what its FROM brought.
     fn select(
         &self,
         select: &ast::Select,
         keys: Keys<'_>,
         outer: &Scope<'_>,
         settle: bool,
-    ) -> Result<(Body, Vec<Column>, Vec<crate::sql::expr::Sort>)> {
+    ) -> Result<(Body, Vec<Column>, Vec<crate::sql::expr::Sort>, Vec<Item>)> {
         if select.into.is_some() {
             return Err(Error::unsupported("SELECT INTO"));
         }
@@ -159,7 +166,8 @@ impl Binder<'_> {
         }
         let columns = targets.iter().take(shown).map(|t| t.column.clone()).collect();
         let body = Select { from: relation, filter, groups, having, targets, distinct };
-        Ok((Body::Select(Box::new(body)), columns, order))
+        self.check_last_round(&body, &scope)?;
+        Ok((Body::Select(Box::new(body)), columns, order, scope.items))
     }
 
     fn targets(&self, list: &[ast::SelectItem], scope: &Scope<'_>, settle: bool) -> Result<Vec<Target>> {
@@ -338,7 +346,7 @@ impl Binder<'_> {
     fn count(&self, ast: &Ast, what: &str, place: Place, scope: &Scope<'_>) -> Result<Expr> {
         let expr = scope.at_place(place, || self.expr(ast, scope))?;
         let (at, ty) = (expr.at, expr.ty);
-        if expr.any(&|e| matches!(e.kind, Node::Column(_))) {
+        if expr.any(&|e| matches!(e.kind, Node::Column(id) if scope.owns(id))) {
             let text = format!("argument of {what} must not contain variables");
             return Err(Error::new(Kind::InvalidColumnReference, text).at(at));
         }

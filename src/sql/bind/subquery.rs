@@ -40,10 +40,7 @@ impl Binder<'_> {
         let [column] = query.columns.as_slice() else {
             return Err(Error::new(Kind::Syntax, "subquery must return only one column").at(at));
         };
-        let array = match pgtype::element(column.ty.oid) {
-            Some(_) => Some(column.ty.oid),
-            None => pgtype::array(column.ty.oid),
-        };
+        let array = self.array_type(column.ty, at)?;
         let missing = || format!("could not find array type for data type {}", column.ty.name());
         let array = array.ok_or_else(|| Error::new(Kind::UndefinedObject, missing()).at(at))?;
         let item = pgtype::field("item", column.ty, column.data_type.clone());
