@@ -13,6 +13,7 @@ mod lock;
 mod name;
 mod order;
 mod recursion;
+mod sample;
 mod scope;
 mod search;
 mod select;

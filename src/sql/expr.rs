@@ -115,7 +115,11 @@ pub(crate) enum Kind {
     Aggregate(Box<Aggregate>),
     Window(Box<Window>),
     /// `GROUPING(…)`: bits by place in the grouping columns.
-    Grouping(Vec<Expr>),
+    Grouping {
+        of: Vec<Expr>,
+        /// The SELECT whose groups are asked.
+        level: LevelId,
+    },
     Subquery {
         kind: SubqueryKind,
         query: Box<Query>,
@@ -260,13 +264,10 @@ impl Expr {
         match &self.kind {
             Kind::Unknown(_) | Kind::Constant(_) | Kind::Parameter(_) | Kind::Column(_) => vec![],
             Kind::Call(call) => call.arguments.iter().collect(),
-            Kind::And(all)
-            | Kind::Or(all)
-            | Kind::Coalesce(all)
-            | Kind::Array(all)
-            | Kind::Row(all)
-            | Kind::Grouping(all) => all.iter().collect(),
-            Kind::Extreme { of, .. } => of.iter().collect(),
+            Kind::And(all) | Kind::Or(all) | Kind::Coalesce(all) | Kind::Array(all) | Kind::Row(all) => {
+                all.iter().collect()
+            }
+            Kind::Extreme { of, .. } | Kind::Grouping { of, .. } => of.iter().collect(),
             Kind::Not(of) | Kind::Relabel(of) => vec![of],
             Kind::IsNull { of, .. } | Kind::Is { of, .. } | Kind::Field { of, .. } | Kind::ByText { of, .. } => {
                 vec![of]
@@ -318,13 +319,10 @@ impl Expr {
         match &mut self.kind {
             Kind::Unknown(_) | Kind::Constant(_) | Kind::Parameter(_) | Kind::Column(_) => vec![],
             Kind::Call(call) => call.arguments.iter_mut().collect(),
-            Kind::And(all)
-            | Kind::Or(all)
-            | Kind::Coalesce(all)
-            | Kind::Array(all)
-            | Kind::Row(all)
-            | Kind::Grouping(all) => all.iter_mut().collect(),
-            Kind::Extreme { of, .. } => of.iter_mut().collect(),
+            Kind::And(all) | Kind::Or(all) | Kind::Coalesce(all) | Kind::Array(all) | Kind::Row(all) => {
+                all.iter_mut().collect()
+            }
+            Kind::Extreme { of, .. } | Kind::Grouping { of, .. } => of.iter_mut().collect(),
             Kind::Not(of) | Kind::Relabel(of) => vec![of],
             Kind::IsNull { of, .. } | Kind::Is { of, .. } | Kind::Field { of, .. } | Kind::ByText { of, .. } => {
                 vec![of]

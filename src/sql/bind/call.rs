@@ -538,11 +538,11 @@ impl Binder<'_> {
                     return Err(Error::new(Kind::Grouping, text).at(at));
                 }
                 let of = bind_all()?;
-                if !std::ptr::eq(scope.owner(&of.iter().collect::<Vec<_>>()), scope) {
-                    return Err(Error::unsupported("GROUPING of an outer query").at(at));
-                }
-                scope.aggregates.set(true);
-                Ok(Some(Expr::new(Node::Grouping(of), Ty::INT4, at)))
+                let owner = scope.owner(&of.iter().collect::<Vec<_>>());
+                owner.aggregates.set(true);
+                let level = owner.levels().find_map(|scope| scope.level);
+                let level = level.ok_or_else(|| Error::internal("GROUPING outside a SELECT"))?;
+                Ok(Some(Expr::new(Node::Grouping { of, level }, Ty::INT4, at)))
             }
             "current_time" | "current_timestamp" | "localtime" | "localtimestamp" => {
                 let [Ast::Value(value)] = arguments.as_slice() else { return Ok(None) };

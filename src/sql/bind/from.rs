@@ -4,7 +4,7 @@ use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::{self, Expr as Ast, JoinConstraint, JoinOperator, TableFactor};
 
 use super::name::{folded, segments};
-use super::scope::{Item, Place, Scope};
+use super::scope::{Item, Place, Scope, Side};
 use super::{Binder, syntax_error};
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
@@ -46,6 +46,7 @@ impl Binder<'_> {
                         on: None,
                         lateral,
                         merged: vec![],
+                        present: (None, None),
                     };
                     let items = left.items.into_iter().chain(next.items).collect();
                     Bound { relation: Relation::Join(Box::new(join)), items }
@@ -75,9 +76,19 @@ impl Binder<'_> {
         let mut seen = before.to_vec();
         // RIGHT and FULL may not read sideways: the items are there, but not to be used
         let usable = matches!(kind, JoinKind::Inner | JoinKind::Left);
-        seen.extend(left.items.iter().cloned().map(|item| Item { lateral_only: item.lateral_only || !usable, ..item }));
-        let right = self.factor(&join.relation, &seen, scope)?;
+        seen.extend(
+            left.items
+                .iter()
+                .cloned()
+                .map(|item| Item { side: if usable { item.side } else { item.side.max(Side::Joined) }, ..item }),
+        );
+        let mut right = self.factor(&join.relation, &seen, scope)?;
         check_names(&left.items, &right.items)?;
+        let mut left = left;
+        let present = (
+            self.marked(&mut left, matches!(kind, JoinKind::Right | JoinKind::Full)),
+            self.marked(&mut right, matches!(kind, JoinKind::Left | JoinKind::Full)),
+        );
         let lateral = is_lateral(&right.relation);
         let cross = matches!(join.join_operator, JoinOperator::CrossJoin(_));
         let mut items: Vec<Item> = left.items.iter().chain(&right.items).cloned().collect();
@@ -100,7 +111,7 @@ impl Binder<'_> {
             JoinConstraint::Natural => (None, Some(common_names(&left.items, &right.items))),
         };
         let Some(names) = using else {
-            let join = Join { kind, left: left.relation, right: right.relation, on, lateral, merged: vec![] };
+            let join = Join { kind, left: left.relation, right: right.relation, on, lateral, merged: vec![], present };
             return Ok(Bound { relation: Relation::Join(Box::new(join)), items });
         };
         let (mut tests, mut merged, mut shown) = (vec![], vec![], vec![]);
@@ -142,8 +153,9 @@ impl Binder<'_> {
             schema: None,
             columns: shown.clone(),
             bare: false,
-            lateral_only: false,
+            side: Side::Open,
             scalar: false,
+            present: None,
         });
         // merged columns first, then the left's others, then the right's
         let rest = |side: &[Item], pick: fn(&(Column, Column)) -> &Column| {
@@ -158,22 +170,43 @@ impl Binder<'_> {
         for item in &mut items {
             item.bare = false;
         }
-        items.push(Item { alias: None, schema: None, columns: shown, bare: true, lateral_only: false, scalar: false });
+        items.push(Item {
+            alias: None,
+            schema: None,
+            columns: shown,
+            bare: true,
+            side: Side::Open,
+            scalar: false,
+            present: None,
+        });
         if let Some(item) = merged_item {
             check_names(&items, std::slice::from_ref(&item))?;
             items.push(item);
         }
-        let join = Join { kind, left: left.relation, right: right.relation, on, lateral, merged };
+        let join = Join { kind, left: left.relation, right: right.relation, on, lateral, merged, present };
         Ok(Bound { relation: Relation::Join(Box::new(join)), items })
+    }
+
+    /// A side whose rows may be missing has a column by which its whole rows know it.
+    fn marked(&self, side: &mut Bound, missing: bool) -> Option<Column> {
+        let unmarked = |item: &&mut Item| item.alias.is_some() && item.present.is_none();
+        if !missing || !side.items.iter_mut().any(|mut item| unmarked(&&mut item)) {
+            return None;
+        }
+        let column =
+            Column { id: self.column_id(), name: "present".into(), ty: Ty::BOOL, data_type: DataType::Boolean };
+        side.items.iter_mut().filter(unmarked).for_each(|item| item.present = Some(column.clone()));
+        Some(column)
     }
 
     fn factor(&self, factor: &TableFactor, before: &[Item], scope: &Scope<'_>) -> Result<Bound> {
         match factor {
             TableFactor::Table { name, alias, args: None, version: None, with_ordinality: false, sample, .. } => {
-                if sample.is_some() {
-                    return Err(Error::unsupported("TABLESAMPLE"));
+                let table = self.table(name, alias.as_ref(), scope)?;
+                match sample {
+                    None => Ok(table),
+                    Some(sample) => self.sampled(table, sample, self.at_of(name), before, scope),
                 }
-                self.table(name, alias.as_ref(), scope)
             }
             TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
                 self.function_call(name, &args.args, *with_ordinality, alias.as_ref(), before, scope)
@@ -196,8 +229,15 @@ impl Binder<'_> {
                 let columns = inner.items.iter().filter(|i| i.bare).flat_map(|i| i.columns.clone()).collect();
                 let name = folded(&alias.name);
                 let columns = self.renamed(columns, alias, &name)?;
-                let item =
-                    Item { alias: Some(name), schema: None, columns, bare: true, lateral_only: false, scalar: false };
+                let item = Item {
+                    alias: Some(name),
+                    schema: None,
+                    columns,
+                    bare: true,
+                    side: Side::Open,
+                    scalar: false,
+                    present: None,
+                };
                 Ok(Bound { relation: inner.relation, items: vec![item] })
             }
             other => Err(syntax_error(&other.to_string(), 0)),
@@ -263,7 +303,10 @@ impl Binder<'_> {
             return Err(Error::new(Kind::Syntax, text).with_hint(hint).at(self.at_of(subquery).saturating_sub(1)));
         };
         // without LATERAL the names beside it are known, and refused with a hint
-        let side = before.iter().cloned().map(|item| Item { lateral_only: item.lateral_only || !lateral, ..item });
+        let side = before
+            .iter()
+            .cloned()
+            .map(|item| Item { side: if lateral { item.side } else { item.side.max(Side::Hidden) }, ..item });
         let around = Scope::of(scope, side.collect());
         around.place.set(Place::FromSubquery);
         let query = self.query(subquery, &Scope::inside(&around), true)?;
@@ -488,7 +531,7 @@ impl Binder<'_> {
 }
 
 fn bound(relation: Relation, alias: String, schema: Option<String>, columns: Vec<Column>, scalar: bool) -> Bound {
-    let item = Item { alias: Some(alias), schema, columns, bare: true, lateral_only: false, scalar };
+    let item = Item { alias: Some(alias), schema, columns, bare: true, side: Side::Open, scalar, present: None };
     Bound { relation, items: vec![item] }
 }
 

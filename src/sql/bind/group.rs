@@ -183,7 +183,7 @@ impl Binder<'_> {
                     .collect::<Result<()>>()
                     .map_err(|error| error.with_detail(detail))
             }
-            Node::Grouping(of) if !inside => {
+            Node::Grouping { of, level } if *level == groups.level => {
                 let foreign = of.iter().find(|e| !groups.by.contains(e));
                 match foreign {
                     Some(e) => {

@@ -69,10 +69,21 @@ pub(super) struct Item {
     pub(super) columns: Vec<Column>,
     /// Its columns are found by their bare names.
     pub(super) bare: bool,
-    /// It may be read from a LATERAL place beside it only by an error message.
-    pub(super) lateral_only: bool,
+    pub(super) side: Side,
     /// A function that gives one value: its name alone is the value.
     pub(super) scalar: bool,
+    /// NULL where an outer join has no row of it.
+    pub(super) present: Option<Column>,
+}
+
+/// Whether a place beside a relation may read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Side {
+    Open,
+    /// It stands in a RIGHT or FULL JOIN with the place.
+    Joined,
+    /// The place is not LATERAL.
+    Hidden,
 }
 
 /// A CTE that may be named.
@@ -183,7 +194,7 @@ impl Binder<'_> {
 
     pub(super) fn bare_column(&self, name: &str, at: usize, scope: &Scope<'_>) -> Result<Option<Expr>> {
         for level in scope.levels() {
-            let columns = level.items.iter().filter(|i| i.bare && !i.lateral_only).flat_map(|i| &i.columns);
+            let columns = level.items.iter().filter(|i| i.bare && i.side == Side::Open).flat_map(|i| &i.columns);
             let mut found = columns.filter(|c| c.name == name);
             if let Some(first) = found.next() {
                 if found.next().is_some() {
@@ -213,8 +224,12 @@ impl Binder<'_> {
                     let text = format!("table reference \"{table}\" is ambiguous");
                     return Err(Error::new(Kind::AmbiguousAlias, text).at(at));
                 }
-                if first.lateral_only {
-                    let text = format!("invalid reference to FROM-clause entry for table \"{table}\"");
+                let text = format!("invalid reference to FROM-clause entry for table \"{table}\"");
+                if first.side == Side::Joined {
+                    let detail = "The combining JOIN type must be INNER or LEFT for a LATERAL reference.";
+                    return Err(Error::new(Kind::InvalidColumnReference, text).with_detail(detail).at(at));
+                }
+                if first.side == Side::Hidden {
                     let hint = format!(
                         "There is an entry for table \"{table}\", but it cannot be referenced from this part of the query."
                     );
@@ -271,7 +286,15 @@ impl Binder<'_> {
         if let (true, [only]) = (item.scalar, item.columns.as_slice()) {
             return Ok(Some(only.expr(at)));
         }
-        Ok(Some(row_of(&item.columns, at)))
+        let row = row_of(&item.columns, at);
+        // one value, which compares as records do, and not field by field as a row that is written out
+        let (ty, data_type) = (row.ty, row.data_type.clone());
+        let row = Expr::lying(Node::Relabel(Box::new(row)), ty, data_type, at);
+        let Some(present) = &item.present else { return Ok(Some(row)) };
+        let (ty, data_type) = (row.ty, row.data_type.clone());
+        let here = Node::IsNull { of: Box::new(present.expr(at)), negated: true };
+        let whens = vec![(Expr::boolean(here, at), row)];
+        Ok(Some(Expr::lying(Node::Case { whens, otherwise: None }, ty, data_type, at)))
     }
 }
 

@@ -154,7 +154,7 @@ impl<'a> Lower<'a> {
             }
             Kind::Aggregate(_) => return Err(Error::internal("an aggregate outside its query")),
             Kind::Window(_) => return Err(Error::internal("a window outside its query")),
-            Kind::Grouping(_) => return Err(Error::internal("GROUPING outside its query")),
+            Kind::Grouping { .. } => return Err(Error::internal("GROUPING outside its query")),
             Kind::Subquery { kind, query } => self.subquery(flow, e, kind, query)?,
         })
     }

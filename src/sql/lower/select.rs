@@ -6,13 +6,13 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema};
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr as Lowered, LogicalPlan, LogicalPlanBuilder, Union};
+use datafusion::logical_expr::{Expr as Lowered, LogicalPlan, LogicalPlanBuilder, SortExpr, Union};
 
 use super::function::can_raise;
 use super::relation::{conditions, one_row};
 use super::series::unnested;
 use super::{Flow, Lower, guard};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pgtype;
 use crate::sql::expr::{ColumnId, Expr, Kind};
 use crate::sql::query::{self, Body, Distinct, Query, Select};
@@ -88,10 +88,25 @@ impl<'a> Lower<'a> {
         let mut flow = self.filtered(flow, select.filter.as_ref())?;
         let above = || select.targets.iter().map(|t| &t.expr).chain(query.order.iter().map(|s| &s.by));
         if let Some(groups) = &select.groups {
+            flow = self.sets(flow, &groups.by.iter().collect::<Vec<_>>())?;
             flow = self.grouped(flow, groups, &above().chain(&select.having).collect::<Vec<_>>())?;
             flow = self.filtered(flow, select.having.as_ref())?;
         }
         flow = self.windows(flow, &above().collect::<Vec<_>>())?;
+        if let Distinct::On(on) = &select.distinct {
+            // made of the rows that are left, where neither clause asks for it
+            let keys: Vec<&Expr> = query.order.iter().map(|sort| &sort.by).collect();
+            let asked = |target: &query::Target| {
+                let id = target.column.id;
+                on.contains(&id)
+                    || keys.iter().any(|key| **key == target.expr || matches!(key.kind, Kind::Column(k) if k == id))
+            };
+            let is_set = |e: &Expr| matches!(&e.kind, Kind::Call(call) if call.proc.set);
+            if let Some(set) = select.targets.iter().filter(|target| !asked(target)).find_map(|t| t.expr.first(&is_set))
+            {
+                return Err(Error::unsupported("a set-returning function beside DISTINCT ON").at(set.at));
+            }
+        }
         flow = self.sets(flow, &above().collect::<Vec<_>>())?;
         let mut exprs = vec![];
         let mut columns = std::collections::HashMap::new();
@@ -108,7 +123,7 @@ impl<'a> Lower<'a> {
         for key in &query.order {
             let over_targets = !key.by.any(&|e| matches!(e.kind, Kind::Column(id) if !known.contains(&id)));
             if over_targets
-                && !key.by.any(&|e| matches!(e.kind, Kind::Aggregate(_) | Kind::Window(_) | Kind::Grouping(_)))
+                && !key.by.any(&|e| matches!(e.kind, Kind::Aggregate(_) | Kind::Window(_) | Kind::Grouping { .. }))
                 || computed.iter().any(|(known, _)| *known == key.by)
             {
                 continue;
@@ -118,8 +133,19 @@ impl<'a> Lower<'a> {
             computed.push((key.by.clone(), Column::new_unqualified(&name)));
             exprs.push(value.alias(name));
         }
+        let one_by_one =
+            select.groups.is_none() && select.distinct == Distinct::None && windowless(&above().collect::<Vec<_>>());
+        let mut order = vec![];
+        if one_by_one && query.order.is_empty() {
+            // rows stay in the order in which they come
+            for key in std::mem::take(&mut flow.order) {
+                let name = self.fresh("key");
+                order.push(SortExpr { expr: Lowered::Column(Column::new_unqualified(&name)), ..key });
+                exprs.push(key.expr.alias(name));
+            }
+        }
         let plan = LogicalPlanBuilder::from(flow.plan).project(exprs)?.build()?;
-        let flow = Flow { plan, columns, computed };
+        let flow = Flow { plan, columns, computed, order };
         match &select.distinct {
             Distinct::None => self.ordered(flow, query),
             Distinct::All => {
@@ -172,11 +198,17 @@ impl<'a> Lower<'a> {
     pub(super) fn ordered(&mut self, flow: Flow, query: &'a Query) -> Result<Flow> {
         let mut flow = flow;
         let keys = self.sort_keys(&mut flow, &query.order)?;
-        if query.limit.is_none() && query.offset.is_none() {
-            return self.sorted(flow, keys);
-        }
-        self.limited(flow, keys, query)
+        let order = if keys.is_empty() { std::mem::take(&mut flow.order) } else { keys.clone() };
+        let flow = match query.limit.is_none() && query.offset.is_none() {
+            true => self.sorted(flow, keys)?,
+            false => self.limited(flow, keys, query)?,
+        };
+        Ok(Flow { order, ..flow })
     }
+}
+
+fn windowless(above: &[&Expr]) -> bool {
+    found(above, &|e| matches!(e.kind, Kind::Window(_))).is_empty()
 }
 
 fn is_constant(e: &Lowered) -> bool {

@@ -22,7 +22,8 @@ impl<'a> Lower<'a> {
     /// The sets in a select list, the innermost first.
     pub(super) fn sets(&mut self, flow: Flow, above: &[&'a Expr]) -> Result<Flow> {
         let mut flow = flow;
-        let mut left = found(above, &|e| matches!(&e.kind, Kind::Call(call) if call.proc.set));
+        let mut left =
+            found(above, &|e| matches!(&e.kind, Kind::Call(call) if call.proc.set) && flow.find(e).is_none());
         while !left.is_empty() {
             let is_set = |e: &Expr| matches!(&e.kind, Kind::Call(call) if call.proc.set);
             let (now, later): (Vec<&'a Expr>, Vec<&'a Expr>) = left

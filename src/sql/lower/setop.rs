@@ -28,7 +28,7 @@ impl<'a> Lower<'a> {
             lower.exactly(flow, &query.columns, names)
         };
         let left = side(self, left, &names)?;
-        let mut flow = Flow { plan: left, columns: named(&names), computed: vec![] };
+        let mut flow = Flow { plan: left, columns: named(&names), computed: vec![], order: vec![] };
         let targets: Vec<&query::Column> = columns.iter().collect();
         if operator == SetOperator::Union {
             let right = side(self, right, &names)?;
@@ -38,7 +38,7 @@ impl<'a> Lower<'a> {
         }
         let others: Vec<String> = columns.iter().map(|c| self.fresh_column(c.id)).collect();
         let right = side(self, right, &others)?;
-        let mut right = Flow { plan: right, columns: named(&others), computed: vec![] };
+        let mut right = Flow { plan: right, columns: named(&others), computed: vec![], order: vec![] };
         if !all {
             flow = match columns.is_empty() {
                 true => flow.map(|plan| Ok(LogicalPlanBuilder::from(plan).limit(0, Some(1))?.build()?))?,
