@@ -212,7 +212,7 @@ impl Binder<'_> {
     }
 
     /// make_row_comparison_op: `=` and `<>` field by field, the others by the first difference.
-    fn compare_rows(&self, name: &str, lefts: Vec<Expr>, rights: Vec<Expr>, at: usize) -> Result<Expr> {
+    pub(super) fn compare_rows(&self, name: &str, lefts: Vec<Expr>, rights: Vec<Expr>, at: usize) -> Result<Expr> {
         if lefts.len() != rights.len() {
             return Err(Error::new(Kind::Syntax, "unequal number of entries in row expressions").at(at));
         }
@@ -249,6 +249,14 @@ impl Binder<'_> {
                 rest.ok_or_else(|| Error::internal("a row of none"))
             }
             _ => {
+                for (left, right) in pairs {
+                    let test = self.compare(name, left, right, at)?;
+                    if test.ty != Ty::BOOL {
+                        let yields = test.ty.name();
+                        let text = format!("row comparison operator must yield type boolean, not type {yields}");
+                        return Err(Error::new(Kind::TypeMismatch, text).at(at));
+                    }
+                }
                 let text = format!("could not determine interpretation of row comparison operator {name}");
                 let hint = "Row comparison operators must be associated with btree operator families.";
                 Err(Error::new(Kind::Unsupported, text).with_hint(hint).at(at))
@@ -364,6 +372,10 @@ impl Binder<'_> {
         let ty = self.type_named(data_type, self.type_at(at))?;
         // ARRAY[…]::t[] types its elements by the cast
         if let (Ast::Array(array), Some(element)) = (of, pgtype::element(ty.oid)) {
+            if array.elem.is_empty() && matches!(ty.oid, oid::INT2VECTOR | oid::OIDVECTOR) {
+                let text = format!("array is not a valid {}", ty.name());
+                return Err(Error::new(Kind::TypeMismatch, text));
+            }
             return self.array_of(&array.elem, Ty { oid: element, typmod: ty.typmod }, ty, self.at_of(of), scope);
         }
         let of = self.expr(of, scope)?;

@@ -155,6 +155,7 @@ impl Binder<'_> {
             bare: false,
             side: Side::Open,
             scalar: false,
+            fields: None,
             present: None,
         });
         // merged columns first, then the left's others, then the right's
@@ -177,6 +178,7 @@ impl Binder<'_> {
             bare: true,
             side: Side::Open,
             scalar: false,
+            fields: None,
             present: None,
         });
         if let Some(item) = merged_item {
@@ -236,6 +238,7 @@ impl Binder<'_> {
                     bare: true,
                     side: Side::Open,
                     scalar: false,
+                    fields: None,
                     present: None,
                 };
                 Ok(Bound { relation: inner.relation, items: vec![item] })
@@ -279,9 +282,12 @@ impl Binder<'_> {
             None => columns.clone(),
         };
         let source = SourceOf { name: format!("{}.{}", found.schema, found.name), table: found.table };
-        let relation = Relation::Table { alias: shown.clone(), source, columns };
         let schema = alias.is_none().then_some(found.schema);
-        Ok(bound(relation, shown, schema, named, false))
+        let own = columns.iter().map(|column| column.name.clone()).collect();
+        let relation = Relation::Table { alias: shown.clone(), source, columns };
+        let mut table = bound(relation, shown, schema, named, false);
+        table.items.iter_mut().for_each(|item| item.fields = Some(Vec::clone(&own)));
+        Ok(table)
     }
 
     fn derived(
@@ -531,7 +537,8 @@ impl Binder<'_> {
 }
 
 fn bound(relation: Relation, alias: String, schema: Option<String>, columns: Vec<Column>, scalar: bool) -> Bound {
-    let item = Item { alias: Some(alias), schema, columns, bare: true, side: Side::Open, scalar, present: None };
+    let item =
+        Item { alias: Some(alias), schema, columns, bare: true, side: Side::Open, scalar, fields: None, present: None };
     Bound { relation, items: vec![item] }
 }
 

@@ -9,9 +9,52 @@ use super::Binder;
 use super::name::{folded, segments};
 use crate::error::{Error, Kind, Result};
 
-/// Whether the query reads a relation of that bare name.
+/// Whether the query reads a relation of that bare name that stands outside it.
 pub(super) fn names(query: &ast::Query, name: &str) -> bool {
-    ast::visit_relations(query, |relation| found(relation, name)).is_break()
+    query.visit(&mut Names { name, hidden: 0 }).is_break()
+}
+
+struct Names<'n> {
+    name: &'n str,
+    /// How many queries around have a WITH item of that name.
+    hidden: usize,
+}
+
+impl Names<'_> {
+    fn is_hidden_by(&self, query: &ast::Query) -> bool {
+        let items = query.with.iter().flat_map(|with| &with.cte_tables);
+        items.into_iter().any(|cte| folded(&cte.alias.name) == self.name)
+    }
+}
+
+impl ast::Visitor for Names<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+        if !self.is_hidden_by(query) {
+            return ControlFlow::Continue(());
+        }
+        // items up to the one of that name, and it itself, read what stands outside
+        for cte in query.with.iter().filter(|with| !with.recursive).flat_map(|with| &with.cte_tables) {
+            if self.hidden == 0 && names(&cte.query, self.name) {
+                return ControlFlow::Break(());
+            }
+            if folded(&cte.alias.name) == self.name {
+                break;
+            }
+        }
+        self.hidden += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+        self.hidden -= usize::from(self.is_hidden_by(query));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ast::ObjectName) -> ControlFlow<()> {
+        if self.hidden == 0 { found(relation, self.name) } else { ControlFlow::Continue(()) }
+    }
 }
 
 fn found(relation: &ast::ObjectName, name: &str) -> ControlFlow<()> {

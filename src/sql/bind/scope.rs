@@ -72,6 +72,8 @@ pub(super) struct Item {
     pub(super) side: Side,
     /// A function that gives one value: its name alone is the value.
     pub(super) scalar: bool,
+    /// The names of its row type's fields, where an alias renames the columns alone.
+    pub(super) fields: Option<Vec<String>>,
     /// NULL where an outer join has no row of it.
     pub(super) present: Option<Column>,
 }
@@ -286,7 +288,11 @@ impl Binder<'_> {
         if let (true, [only]) = (item.scalar, item.columns.as_slice()) {
             return Ok(Some(only.expr(at)));
         }
-        let row = row_of(&item.columns, at);
+        let mut row = row_of(&item.columns, at);
+        if let (Some(names), arrow::datatypes::DataType::Struct(fields)) = (&item.fields, &row.data_type) {
+            let named = fields.iter().zip(names).map(|(field, name)| field.as_ref().clone().with_name(name));
+            row.data_type = arrow::datatypes::DataType::Struct(named.collect::<Vec<_>>().into());
+        }
         // one value, which compares as records do, and not field by field as a row that is written out
         let (ty, data_type) = (row.ty, row.data_type.clone());
         let row = Expr::lying(Node::Relabel(Box::new(row)), ty, data_type, at);
