@@ -137,6 +137,13 @@ impl<'a> Binder<'a> {
         Some(before.characters + usize::try_from(at.column).ok()?)
     }
 
+    /// Where that text stands next.
+    fn before(&self, text: &str, at: usize) -> usize {
+        let rest = self.text.char_indices().nth(at.saturating_sub(1)).and_then(|(start, _)| self.text.get(start..));
+        let found = rest.and_then(|rest| Some(rest.get(..rest.find(text)?)?.chars().count()));
+        at + found.unwrap_or(0)
+    }
+
     /// Where the operator after an operand stands: the first character behind it that is no blank.
     fn after(&self, operand: &impl ast::Spanned) -> usize {
         let place = operand.span().end;

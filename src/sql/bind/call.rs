@@ -165,10 +165,10 @@ impl Binder<'_> {
         }
         let (direct, ordering) = arguments.split_at_mut(plain);
         for (one, other) in direct.iter_mut().zip(ordering) {
-            let pair = vec![one.expr.clone(), other.expr.clone()];
+            let pair = vec![other.expr.clone(), one.expr.clone()];
             let (pair, ..) = common::to_common(self.cx, pair, "WITHIN GROUP")?;
             if let Ok([left, right]) = <[Expr; 2]>::try_from(pair) {
-                (one.expr, other.expr) = (left, right);
+                (other.expr, one.expr) = (left, right);
             }
         }
         Ok(())

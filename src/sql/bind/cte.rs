@@ -43,6 +43,10 @@ impl Binder<'_> {
             let name = folded(&cte.alias.name);
             let at = self.at(cte.alias.name.span);
             let added = Added::of(&cte.query);
+            if !with.recursive {
+                let bound = |name: &String| bound.iter().any(|c| c.cte.name == *name);
+                scope.later = with.cte_tables.iter().map(|c| folded(&c.alias.name)).filter(|n| !bound(n)).collect();
+            }
             let made = match with.recursive {
                 true if names(&cte.query, &name) => {
                     let (left, right, all) = self.recursion(cte, &name)?;
@@ -63,6 +67,7 @@ impl Binder<'_> {
             });
             bound.push(Counted { cte: made, references });
         }
+        scope.later.clear();
         Ok(bound)
     }
 

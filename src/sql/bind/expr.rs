@@ -561,7 +561,15 @@ impl Binder<'_> {
         while let Some((first, rest)) = chain.split_first() {
             match first {
                 ast::AccessExpr::Dot(Ast::Identifier(field)) => {
-                    value = self.field(value, field)?;
+                    let whole = matches!(value.kind, Node::Relabel(_) | Node::Case { .. });
+                    value = self.field(value, field).map_err(|error| match inner_name(root) {
+                        // of a relation of FROM
+                        Some(table) if whole && error.kind() == Kind::UndefinedColumn => {
+                            let text = format!("column {table}.{} does not exist", super::name::folded(field));
+                            Error::new(Kind::UndefinedColumn, text).at(at)
+                        }
+                        _ => error,
+                    })?;
                     chain = rest;
                 }
                 ast::AccessExpr::Dot(Ast::Wildcard(_)) => {
@@ -688,6 +696,15 @@ fn unqualified(name: &str) -> Result<&str> {
         None => Ok(name),
         Some(("pg_catalog" | "public", name)) => Ok(name),
         Some((schema, _)) => Err(Error::new(Kind::UndefinedSchema, format!("schema \"{schema}\" does not exist"))),
+    }
+}
+
+/// The name in parentheses.
+fn inner_name(root: &Ast) -> Option<String> {
+    match root {
+        Ast::Nested(inner) => inner_name(inner),
+        Ast::Identifier(ident) => Some(super::name::folded(ident)),
+        _ => None,
     }
 }
 

@@ -155,6 +155,7 @@ impl Binder<'_> {
             bare: false,
             side: Side::Open,
             scalar: false,
+            relation: None,
             fields: None,
             present: None,
         });
@@ -178,6 +179,7 @@ impl Binder<'_> {
             bare: true,
             side: Side::Open,
             scalar: false,
+            relation: None,
             fields: None,
             present: None,
         });
@@ -230,7 +232,7 @@ impl Binder<'_> {
                 let Some(alias) = alias else { return Ok(inner) };
                 let columns = inner.items.iter().filter(|i| i.bare).flat_map(|i| i.columns.clone()).collect();
                 let name = folded(&alias.name);
-                let columns = self.renamed(columns, alias, &name)?;
+                let columns = self.renamed(columns, alias, "join expression", &name)?;
                 let item = Item {
                     alias: Some(name),
                     schema: None,
@@ -238,10 +240,13 @@ impl Binder<'_> {
                     bare: true,
                     side: Side::Open,
                     scalar: false,
+                    relation: None,
                     fields: None,
                     present: None,
                 };
-                Ok(Bound { relation: inner.relation, items: vec![item] })
+                let gone = inner.items.into_iter().map(|item| Item { bare: false, side: Side::Gone, ..item });
+                let items = std::iter::once(item).chain(gone).collect();
+                Ok(Bound { relation: inner.relation, items })
             }
             other => Err(syntax_error(&other.to_string(), 0)),
         }
@@ -258,7 +263,7 @@ impl Binder<'_> {
                 cte.columns.iter().map(|c| Column { id: self.column_id(), ..c.clone() }).collect();
             let shown = alias.map_or_else(|| only.clone(), |a| folded(&a.name));
             let named = match alias {
-                Some(alias) => self.renamed(columns.clone(), alias, &shown)?,
+                Some(alias) => self.renamed(columns.clone(), alias, "table", &shown)?,
                 None => columns.clone(),
             };
             let relation = Relation::Cte { cte: cte.id, columns };
@@ -266,8 +271,7 @@ impl Binder<'_> {
         }
         let segments: Vec<&str> = path.iter().map(String::as_str).collect();
         let found = self.relations.find(&segments).map_err(|e| if e.position().is_none() { e.at(at) } else { e })?;
-        let undefined =
-            || Error::new(Kind::UndefinedTable, format!("relation \"{}\" does not exist", path.join("."))).at(at);
+        let undefined = || undefined(&path, scope).at(at);
         let found = found.ok_or_else(undefined)?;
         let schema = found.table.schema();
         let mut columns = Vec::with_capacity(schema.fields().len());
@@ -278,7 +282,7 @@ impl Binder<'_> {
         }
         let shown = alias.map_or_else(|| found.name.clone(), |a| folded(&a.name));
         let named = match alias {
-            Some(alias) => self.renamed(columns.clone(), alias, &shown)?,
+            Some(alias) => self.renamed(columns.clone(), alias, "table", &shown)?,
             None => columns.clone(),
         };
         let source = SourceOf { name: format!("{}.{}", found.schema, found.name), table: found.table };
@@ -286,7 +290,10 @@ impl Binder<'_> {
         let own = columns.iter().map(|column| column.name.clone()).collect();
         let relation = Relation::Table { alias: shown.clone(), source, columns };
         let mut table = bound(relation, shown, schema, named, false);
-        table.items.iter_mut().for_each(|item| item.fields = Some(Vec::clone(&own)));
+        for item in &mut table.items {
+            item.fields = Some(Vec::clone(&own));
+            item.relation = Some(found.name.clone());
+        }
         Ok(table)
     }
 
@@ -318,20 +325,26 @@ impl Binder<'_> {
         let query = self.query(subquery, &Scope::inside(&around), true)?;
         let columns: Vec<Column> = query.columns.iter().map(|c| Column { id: self.column_id(), ..c.clone() }).collect();
         let name = folded(&alias.name);
-        let named = self.renamed(columns.clone(), alias, &name)?;
+        let named = self.renamed(columns.clone(), alias, "table", &name)?;
         let relation = Relation::Subquery { query: Box::new(query), columns, lateral };
         Ok(bound(relation, name, None, named, false))
     }
 
     /// Names of an alias list over columns, from the left.
-    fn renamed(&self, mut columns: Vec<Column>, alias: &ast::TableAlias, table: &str) -> Result<Vec<Column>> {
+    fn renamed(
+        &self,
+        mut columns: Vec<Column>,
+        alias: &ast::TableAlias,
+        what: &str,
+        name: &str,
+    ) -> Result<Vec<Column>> {
         if alias.columns.len() > columns.len() {
             let text = format!(
-                "table \"{table}\" has {} columns available but {} columns specified",
+                "{what} \"{name}\" has {} columns available but {} columns specified",
                 columns.len(),
                 alias.columns.len()
             );
-            return Err(Error::new(Kind::InvalidColumnReference, text).at(self.at(alias.name.span)));
+            return Err(Error::new(Kind::InvalidColumnReference, text));
         }
         for (column, alias) in columns.iter_mut().zip(&alias.columns) {
             column.name = folded(&alias.name);
@@ -497,7 +510,7 @@ impl Binder<'_> {
         let mut columns: Vec<Column> = calls.iter().flat_map(|c| c.columns.clone()).chain(ordinality.clone()).collect();
         let scalar = single && ordinality.is_none() && columns.len() == 1;
         if let Some(alias) = alias {
-            columns = self.renamed(columns, alias, &table)?;
+            columns = self.renamed(columns, alias, "table", &table)?;
         }
         let relation = Relation::Functions { calls, ordinality, lateral };
         Ok(bound(relation, table, None, columns, scalar))
@@ -536,9 +549,30 @@ impl Binder<'_> {
     }
 }
 
+fn undefined(path: &[String], scope: &Scope<'_>) -> Error {
+    let error = Error::new(Kind::UndefinedTable, format!("relation \"{}\" does not exist", path.join(".")));
+    match path {
+        [only] if scope.levels().any(|level| level.later.contains(only)) => error
+            .with_detail(format!(
+                "There is a WITH item named \"{only}\", but it cannot be referenced from this part of the query."
+            ))
+            .with_hint("Use WITH RECURSIVE, or re-order the WITH items to remove forward references."),
+        _ => error,
+    }
+}
+
 fn bound(relation: Relation, alias: String, schema: Option<String>, columns: Vec<Column>, scalar: bool) -> Bound {
-    let item =
-        Item { alias: Some(alias), schema, columns, bare: true, side: Side::Open, scalar, fields: None, present: None };
+    let item = Item {
+        alias: Some(alias),
+        schema,
+        columns,
+        bare: true,
+        side: Side::Open,
+        scalar,
+        relation: None,
+        fields: None,
+        present: None,
+    };
     Bound { relation, items: vec![item] }
 }
 
@@ -589,10 +623,11 @@ fn is_lateral(relation: &Relation) -> bool {
 
 /// 42712: two relations of one name.
 fn check_names(left: &[Item], right: &[Item]) -> Result<()> {
-    for item in right {
+    for item in right.iter().filter(|item| item.side != Side::Gone) {
         let Some(alias) = &item.alias else { continue };
         let same = |other: &&Item| {
-            other.alias.as_ref() == Some(alias)
+            other.side != Side::Gone
+                && other.alias.as_ref() == Some(alias)
                 && !(other.schema.is_some() && item.schema.is_some() && other.schema != item.schema)
         };
         if left.iter().any(|other| same(&other)) {

@@ -72,6 +72,8 @@ pub(super) struct Item {
     pub(super) side: Side,
     /// A function that gives one value: its name alone is the value.
     pub(super) scalar: bool,
+    /// The name of the table that it is.
+    pub(super) relation: Option<String>,
     /// The names of its row type's fields, where an alias renames the columns alone.
     pub(super) fields: Option<Vec<String>>,
     /// NULL where an outer join has no row of it.
@@ -86,6 +88,8 @@ pub(super) enum Side {
     Joined,
     /// The place is not LATERAL.
     Hidden,
+    /// A join that has an alias is known by this alone; errors tell of what is in it.
+    Gone,
 }
 
 /// A CTE that may be named.
@@ -104,6 +108,8 @@ pub(super) struct Scope<'s> {
     pub(super) parent: Option<&'s Scope<'s>>,
     pub(super) items: Vec<Item>,
     pub(super) ctes: Vec<Named>,
+    /// Items of a WITH that are bound only later: errors tell of them.
+    pub(super) later: Vec<String>,
     pub(super) place: Cell<Place>,
     /// Of a SELECT: which one.
     pub(super) level: Option<LevelId>,
@@ -121,6 +127,7 @@ impl<'s> Scope<'s> {
             parent: None,
             items: vec![],
             ctes: vec![],
+            later: vec![],
             place: Cell::new(Place::Select),
             level: None,
             aggregates: Cell::new(false),
@@ -218,8 +225,11 @@ impl Binder<'_> {
         scope: &'x Scope<'_>,
     ) -> Result<Option<&'x Item>> {
         for level in scope.levels() {
-            let named =
-                |i: &&Item| i.alias.as_deref() == Some(table) && schema.is_none_or(|s| i.schema.as_deref() == Some(s));
+            let named = |i: &&Item| {
+                i.side != Side::Gone
+                    && i.alias.as_deref() == Some(table)
+                    && schema.is_none_or(|s| i.schema.as_deref() == Some(s))
+            };
             let mut found = level.items.iter().filter(named);
             if let Some(first) = found.next() {
                 if found.next().is_some() {
@@ -232,10 +242,7 @@ impl Binder<'_> {
                     return Err(Error::new(Kind::InvalidColumnReference, text).with_detail(detail).at(at));
                 }
                 if first.side == Side::Hidden {
-                    let hint = format!(
-                        "There is an entry for table \"{table}\", but it cannot be referenced from this part of the query."
-                    );
-                    return Err(Error::new(Kind::UndefinedTable, text).with_hint(hint).at(at));
+                    return Err(Error::new(Kind::UndefinedTable, text).with_hint(out_of_reach(table)).at(at));
                 }
                 return Ok(Some(first));
             }
@@ -330,6 +337,12 @@ fn nearest(name: &str, table: Option<&str>, scope: &Scope<'_>) -> Option<String>
         for item in &level.items {
             let Some(alias) = item.alias.as_deref() else { continue };
             let far = table.map_or(0, |table| strsim::levenshtein(table, alias).min(4));
+            if far == 0 && item.columns.iter().any(|column| column.name == name) {
+                return Some(format!(
+                    "There is a column named \"{name}\" in table \"{alias}\", but it cannot be referenced from this part of \
+                     the query."
+                ));
+            }
             for column in &item.columns {
                 let distance = strsim::levenshtein(name, &column.name) + far + depth;
                 if distance <= 3 && distance * 2 <= name.len().max(1) + far * 2 {
@@ -348,12 +361,30 @@ fn nearest(name: &str, table: Option<&str>, scope: &Scope<'_>) -> Option<String>
     }
 }
 
-/// 42P01 for a qualifier that is no relation of FROM.
+fn out_of_reach(table: &str) -> String {
+    format!("There is an entry for table \"{table}\", but it cannot be referenced from this part of the query.")
+}
+
+/// 42P01 for a qualifier that is no relation of FROM (`errorMissingRTE`).
 pub(super) fn missing_from(table: &str, at: usize, scope: &Scope<'_>) -> Error {
-    let real = scope
-        .levels()
-        .flat_map(|l| &l.items)
-        .find(|i| i.schema.is_none() && i.alias.is_some() && i.alias.as_deref() != Some(table));
-    let _ = real;
-    Error::new(Kind::UndefinedTable, format!("missing FROM-clause entry for table \"{table}\"")).at(at)
+    let items = || scope.levels().flat_map(|level| &level.items);
+    // a table that stands under another name
+    let renamed = |item: &&Item| item.relation.as_deref() == Some(table) && item.alias.as_deref() != Some(table);
+    let hint = match items().find(renamed) {
+        Some(Item { alias: Some(alias), side: Side::Open, .. }) => {
+            Some(format!("Perhaps you meant to reference the table alias \"{alias}\"."))
+        }
+        Some(Item { alias: Some(alias), .. }) => Some(out_of_reach(alias)),
+        _ => items().any(|item| item.alias.as_deref() == Some(table)).then(|| out_of_reach(table)),
+    };
+    match hint {
+        Some(hint) => {
+            let text = format!("invalid reference to FROM-clause entry for table \"{table}\"");
+            Error::new(Kind::UndefinedTable, text).with_hint(hint).at(at)
+        }
+        None => {
+            let text = format!("missing FROM-clause entry for table \"{table}\"");
+            Error::new(Kind::UndefinedTable, text).at(at)
+        }
+    }
 }

@@ -141,7 +141,8 @@ impl Binder<'_> {
             let name_ = folded(name);
             if scope.windows.borrow().iter().any(|(n, _)| *n == name_) {
                 let text = format!("window \"{name_}\" is already defined");
-                return Err(Error::new(Kind::Windowing, text).at(self.at(name.span)));
+                let at = self.before("(", self.at(name.span));
+                return Err(Error::new(Kind::Windowing, text).at(at));
             }
             scope.windows.borrow_mut().push((name_, spec.clone()));
         }
@@ -295,23 +296,31 @@ impl Binder<'_> {
                 Ok(Distinct::All)
             }
             Some(ast::Distinct::On(list)) => {
-                let mut on: Vec<ColumnId> = vec![];
+                let mut places: Vec<(ColumnId, usize)> = vec![];
                 for ast in list {
                     let id =
                         scope.at_place(Place::DistinctOn, || self.key_target(ast, targets, "DISTINCT ON", scope))?;
-                    if !on.contains(&id) {
-                        on.push(id);
+                    if places.iter().all(|(known, _)| *known != id) {
+                        places.push((id, self.at_of(ast)));
                     }
                 }
                 // the keys of ORDER BY, as far as they go, are those of DISTINCT ON, in any order
-                for (i, sort) in order.iter().enumerate() {
-                    let Node::Column(id) = sort.by.kind else { continue };
-                    if i < on.len() && !on.contains(&id) {
-                        let text = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
-                        return Err(Error::new(Kind::InvalidColumnReference, text).at(sort.by.at));
+                let (mut met, mut skipped) = (vec![], false);
+                let sorted = order.iter().filter_map(|sort| match sort.by.kind {
+                    Node::Column(id) => Some(id),
+                    _ => None,
+                });
+                for id in sorted.chain(places.iter().map(|(id, _)| *id)) {
+                    match places.iter().find(|(known, _)| *known == id) {
+                        None => skipped = true,
+                        Some((_, at)) if skipped && !met.contains(&id) => {
+                            let text = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
+                            return Err(Error::new(Kind::InvalidColumnReference, text).at(*at));
+                        }
+                        Some(_) => met.push(id),
                     }
                 }
-                Ok(Distinct::On(on))
+                Ok(Distinct::On(places.into_iter().map(|(id, _)| id).collect()))
             }
         }
     }
