@@ -137,11 +137,11 @@ impl<'a> Binder<'a> {
         Some(before.characters + usize::try_from(at.column).ok()?)
     }
 
-    /// Where that text stands next.
+    /// Where that text stands next, in either case.
     fn before(&self, text: &str, at: usize) -> usize {
         let rest = self.text.char_indices().nth(at.saturating_sub(1)).and_then(|(start, _)| self.text.get(start..));
-        let found = rest.and_then(|rest| Some(rest.get(..rest.find(text)?)?.chars().count()));
-        at + found.unwrap_or(0)
+        let rest = rest.unwrap_or_default().to_ascii_lowercase();
+        at + rest.find(text).and_then(|found| rest.get(..found)).map_or(0, |between| between.chars().count())
     }
 
     /// Where the operator after an operand stands: the first character behind it that is no blank.

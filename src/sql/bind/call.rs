@@ -459,7 +459,15 @@ impl Binder<'_> {
         let filter =
             filter.map(|f| scope.at_place(Place::Filter, || self.condition(f, scope, "FILTER"))).transpose()?;
         let over = function.over.as_ref().ok_or_else(|| Error::internal("no OVER"))?;
-        self.window(found, filter, over, at, scope)
+        let refused = |error: Error| match (over, error.position()) {
+            // of the frame: the specification's own place
+            (ast::WindowType::WindowSpec(_), Some(place)) if place == at && error.kind() == Kind::Windowing => {
+                let end = self.after(&function.args);
+                error.at(self.before("(", self.before("over", end)))
+            }
+            _ => error,
+        };
+        self.window(found, filter, over, at, scope).map_err(refused)
     }
 
     /// COALESCE, NULLIF, ROW, GROUPING and the like, which are grammar. `None`: a call.

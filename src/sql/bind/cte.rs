@@ -63,7 +63,7 @@ impl Binder<'_> {
                 name,
                 columns: made.columns.clone(),
                 references: Rc::clone(&references),
-                own: false,
+                own: None,
             });
             bound.push(Counted { cte: made, references });
         }
@@ -121,7 +121,7 @@ impl Binder<'_> {
         };
         let mut inner = Scope::inside(&outer);
         let references = Rc::new(Cell::new(0));
-        inner.ctes.push(Named { id, name: name.to_owned(), columns: columns.clone(), references, own: true });
+        inner.ctes.push(Named { id, name: name.to_owned(), columns: columns.clone(), references, own: Some(own) });
         let step = self.set_expr_query(right, &inner)?;
         if step.columns.len() != first.columns.len() {
             let text = "each UNION query must have the same number of columns";
@@ -140,6 +140,11 @@ impl Binder<'_> {
                     common.name_with_modifier()
                 );
                 let hint = "Cast the output of the non-recursive term to the correct type.";
+                let at = match &first.body {
+                    Body::Select(select) => select.targets.get(i).map_or(at, |target| target.expr.at),
+                    Body::Values { rows, .. } => rows.first().and_then(|row| row.get(i)).map_or(at, |value| value.at),
+                    Body::SetOperation { .. } => at,
+                };
                 return Err(Error::new(Kind::TypeMismatch, text).with_hint(hint).at(at));
             }
             let expr = cast::implicit(self.cx, from.expr(0), crate::pgtype::Ty::of(to.ty.oid))?;
@@ -166,7 +171,9 @@ impl Binder<'_> {
     pub(super) fn check_last_round(&self, select: &Select, scope: &Scope<'_>) -> Result<()> {
         fn reads(relation: &Relation, scope: &Scope<'_>) -> bool {
             match relation {
-                Relation::Cte { cte, .. } => scope.levels().flat_map(|l| &l.ctes).any(|c| c.own && c.id == *cte),
+                Relation::Cte { cte, .. } => {
+                    scope.levels().flat_map(|l| &l.ctes).any(|c| c.own.is_some() && c.id == *cte)
+                }
                 Relation::Join(join) => reads(&join.left, scope) || reads(&join.right, scope),
                 Relation::Table { .. } | Relation::Subquery { .. } | Relation::Functions { .. } => false,
             }

@@ -155,6 +155,7 @@ impl Binder<'_> {
             bare: false,
             side: Side::Open,
             scalar: false,
+            starred: None,
             relation: None,
             fields: None,
             present: None,
@@ -179,6 +180,7 @@ impl Binder<'_> {
             bare: true,
             side: Side::Open,
             scalar: false,
+            starred: None,
             relation: None,
             fields: None,
             present: None,
@@ -240,6 +242,7 @@ impl Binder<'_> {
                     bare: true,
                     side: Side::Open,
                     scalar: false,
+                    starred: None,
                     relation: None,
                     fields: None,
                     present: None,
@@ -267,7 +270,9 @@ impl Binder<'_> {
                 None => columns.clone(),
             };
             let relation = Relation::Cte { cte: cte.id, columns };
-            return Ok(bound(relation, shown, None, named, false));
+            let mut whole = bound(relation, shown, None, named, false);
+            whole.items.iter_mut().for_each(|item| item.starred = cte.own);
+            return Ok(whole);
         }
         let segments: Vec<&str> = path.iter().map(String::as_str).collect();
         let found = self.relations.find(&segments).map_err(|e| if e.position().is_none() { e.at(at) } else { e })?;
@@ -569,6 +574,7 @@ fn bound(relation: Relation, alias: String, schema: Option<String>, columns: Vec
         bare: true,
         side: Side::Open,
         scalar,
+        starred: None,
         relation: None,
         fields: None,
         present: None,

@@ -120,7 +120,8 @@ impl Binder<'_> {
             with.cte_tables.iter().try_for_each(|inner| walk.query(&inner.query, SUBQUERY))?;
         }
         let refused = |what: &str, at: usize| {
-            Err(Error::new(Kind::Unsupported, format!("{what} in a recursive query is not implemented")).at(at))
+            let error = Error::new(Kind::Unsupported, format!("{what} in a recursive query is not implemented"));
+            Err(if at == 0 { error } else { error.at(at) })
         };
         if let Some(order) = &query.order_by {
             let first = match &order.kind {

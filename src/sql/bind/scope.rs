@@ -72,6 +72,8 @@ pub(super) struct Item {
     pub(super) side: Side,
     /// A function that gives one value: its name alone is the value.
     pub(super) scalar: bool,
+    /// How many of its columns a star stands for, where not for all.
+    pub(super) starred: Option<usize>,
     /// The name of the table that it is.
     pub(super) relation: Option<String>,
     /// The names of its row type's fields, where an alias renames the columns alone.
@@ -99,8 +101,16 @@ pub(super) struct Named {
     pub(super) name: String,
     pub(super) columns: Vec<Column>,
     pub(super) references: Rc<Cell<usize>>,
-    /// The query names itself here: the rows of its last round.
-    pub(super) own: bool,
+    /// The query names itself here, the rows of its last round: how many columns it has without those of SEARCH and CYCLE,
+    /// which a star does not stand for.
+    pub(super) own: Option<usize>,
+}
+
+impl Item {
+    /// What a star stands for.
+    pub(super) fn star(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().take(self.starred.unwrap_or(usize::MAX))
+    }
 }
 
 #[derive(Debug)]

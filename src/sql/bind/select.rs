@@ -191,7 +191,7 @@ impl Binder<'_> {
                         return Err(Error::new(Kind::Syntax, text).at(self.at(options.wildcard_token.0.span)));
                     }
                     let columns: Vec<Column> =
-                        scope.items.iter().filter(|i| i.bare).flat_map(|i| i.columns.clone()).collect();
+                        scope.items.iter().filter(|i| i.bare).flat_map(Item::star).cloned().collect();
                     targets.extend(columns.iter().map(|c| self.target_of(c)));
                 }
                 ast::SelectItem::QualifiedWildcard(kind, _) => {
@@ -236,7 +236,7 @@ impl Binder<'_> {
             _ => return Err(syntax_error("*", at)),
         };
         match self.item(schema, table, at, scope)? {
-            Some(item) => Ok(item.columns.clone().iter().map(|c| self.target_of(c)).collect()),
+            Some(item) => Ok(item.star().map(|c| self.target_of(c)).collect()),
             None => Err(super::scope::missing_from(table, at, scope)),
         }
     }
