@@ -14,7 +14,7 @@ use crate::sql::expr::{Aggregate, Call, Expr, Kind as Node, Sort};
 use crate::sql::image::{self, AggregateKind};
 use crate::sql::parse::encoding::{self, VARIADIC};
 use crate::sql::resolve::function::{self, Argument, Found, Resolved};
-use crate::sql::resolve::{cast, common, operator};
+use crate::sql::resolve::{common, operator};
 
 /// Where a set cannot be.
 pub(super) const LATERAL_HINT: &str = "You might be able to move the set-returning function into a LATERAL FROM item.";

@@ -94,7 +94,6 @@ impl Binder<'_> {
         all: bool,
         scope: &Scope<'_>,
     ) -> Result<Cte> {
-        let at = self.at(cte.alias.name.span);
         let mut outer = Scope::inside(scope);
         let around = match &cte.query.with {
             Some(with) => self.with(with, &mut outer)?,
@@ -125,7 +124,7 @@ impl Binder<'_> {
         let step = self.set_expr_query(right, &inner)?;
         if step.columns.len() != first.columns.len() {
             let text = "each UNION query must have the same number of columns";
-            return Err(Error::new(Kind::Syntax, text).at(at));
+            return Err(Error::new(Kind::Syntax, text).at(self.first_target(right)));
         }
         // the first term decides the types
         let mut outputs = vec![];
@@ -140,12 +139,14 @@ impl Binder<'_> {
                     common.name_with_modifier()
                 );
                 let hint = "Cast the output of the non-recursive term to the correct type.";
-                let at = match &first.body {
-                    Body::Select(select) => select.targets.get(i).map_or(at, |target| target.expr.at),
-                    Body::Values { rows, .. } => rows.first().and_then(|row| row.get(i)).map_or(at, |value| value.at),
-                    Body::SetOperation { .. } => at,
-                };
-                return Err(Error::new(Kind::TypeMismatch, text).with_hint(hint).at(at));
+                let error = Error::new(Kind::TypeMismatch, text).with_hint(hint);
+                return Err(match &first.body {
+                    Body::Select(select) => match select.targets.get(i).map(|target| target.expr.at) {
+                        Some(at) if at > 0 => error.at(at),
+                        _ => error,
+                    },
+                    Body::Values { .. } | Body::SetOperation { .. } => error,
+                });
             }
             let expr = cast::implicit(self.cx, from.expr(0), crate::pgtype::Ty::of(to.ty.oid))?;
             outputs.push(lying_as(expr, to));

@@ -554,6 +554,15 @@ impl Binder<'_> {
                 several => self.qualified_name(several, scope)?,
             });
         }
+        // `(t).c` of a relation is its column
+        if let (None, Some(table), Some((ast::AccessExpr::Dot(Ast::Identifier(field)), rest))) =
+            (&value, inner_name(root), chain.split_first())
+            && self.bare_column(&table, at, scope)?.is_none()
+            && self.item(None, &table, at, scope)?.is_some_and(|item| !item.scalar)
+        {
+            value = Some(self.column_named(None, &table, &super::name::folded(field), at, scope)?);
+            chain = rest;
+        }
         let mut value = match value {
             Some(value) => value,
             None => self.expr(root, scope)?,
@@ -561,15 +570,7 @@ impl Binder<'_> {
         while let Some((first, rest)) = chain.split_first() {
             match first {
                 ast::AccessExpr::Dot(Ast::Identifier(field)) => {
-                    let whole = matches!(value.kind, Node::Relabel(_) | Node::Case { .. });
-                    value = self.field(value, field).map_err(|error| match inner_name(root) {
-                        // of a relation of FROM
-                        Some(table) if whole && error.kind() == Kind::UndefinedColumn => {
-                            let text = format!("column {table}.{} does not exist", super::name::folded(field));
-                            Error::new(Kind::UndefinedColumn, text).at(at)
-                        }
-                        _ => error,
-                    })?;
+                    value = self.field(value, field)?;
                     chain = rest;
                 }
                 ast::AccessExpr::Dot(Ast::Wildcard(_)) => {

@@ -12,10 +12,7 @@ use crate::sql::query::{Body, Distinct, Query, Relation, Select};
 impl Binder<'_> {
     pub(super) fn check_locks(&self, ast: &ast::Query, query: &Query) -> Result<()> {
         for lock in &ast.locks {
-            let strength = match lock.lock_type {
-                LockType::Share => "FOR SHARE",
-                LockType::Update => "FOR UPDATE",
-            };
+            let strength = strength(lock);
             if matches!(query.body, Body::Values { .. }) {
                 return Err(Error::new(Kind::Unsupported, format!("{strength} cannot be applied to VALUES")));
             }
@@ -27,7 +24,7 @@ impl Binder<'_> {
     fn check_lock(&self, ast: &ast::Query, query: &Query, strength: &str, of: Option<&ast::ObjectName>) -> Result<()> {
         let select = match &query.body {
             Body::Select(select) => select,
-            Body::SetOperation { .. } => return refused(strength, "UNION/INTERSECT/EXCEPT"),
+            Body::SetOperation { .. } => return refused(strength, SET_OPERATION),
             Body::Values { .. } => return Ok(()),
         };
         if let Some(what) = without_rows(select) {
@@ -78,8 +75,26 @@ impl Binder<'_> {
     }
 }
 
+const SET_OPERATION: &str = "UNION/INTERSECT/EXCEPT";
+
+/// Of one side of a set operation.
+pub(super) fn beside_others(lock: &ast::LockClause) -> Error {
+    not_allowed(strength(lock), SET_OPERATION)
+}
+
+fn strength(lock: &ast::LockClause) -> &'static str {
+    match lock.lock_type {
+        LockType::Share => "FOR SHARE",
+        LockType::Update => "FOR UPDATE",
+    }
+}
+
+fn not_allowed(strength: &str, what: &str) -> Error {
+    Error::new(Kind::Unsupported, format!("{strength} is not allowed with {what}"))
+}
+
 fn refused(strength: &str, what: &str) -> Result<()> {
-    Err(Error::new(Kind::Unsupported, format!("{strength} is not allowed with {what}")))
+    Err(not_allowed(strength, what))
 }
 
 /// Why no row of it is a row of a table (`CheckSelectLocking`).

@@ -272,11 +272,23 @@ impl Binder<'_> {
                 return Err(Error::new(Kind::Syntax, text).at(at));
             }
         };
+        self.column_named(schema, table, column, at, scope)
+    }
+
+    /// A column of the relation that a qualifier names.
+    pub(super) fn column_named(
+        &self,
+        schema: Option<&str>,
+        table: &str,
+        column: &str,
+        at: usize,
+        scope: &Scope<'_>,
+    ) -> Result<Expr> {
         let Some(item) = self.item(schema, table, at, scope)? else {
             // a column of a record type needs parentheses, so this is a missing table
             return Err(missing_from(table, at, scope));
         };
-        let mut found = item.columns.iter().filter(|c| c.name == *column);
+        let mut found = item.columns.iter().filter(|c| c.name == column);
         match (found.next(), found.next()) {
             (Some(one), None) => Ok(one.expr(at)),
             (Some(_), Some(_)) => {

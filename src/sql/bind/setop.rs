@@ -60,7 +60,7 @@ impl Binder<'_> {
     }
 
     /// Where the select list begins.
-    fn first_target(&self, body: &SetExpr) -> usize {
+    pub(super) fn first_target(&self, body: &SetExpr) -> usize {
         match body {
             SetExpr::Select(select) => select.projection.first().map_or(0, |item| self.at_of(item)),
             SetExpr::Query(query) => self.first_target(&query.body),
@@ -71,7 +71,13 @@ impl Binder<'_> {
 
     fn part(&self, body: &SetExpr, scope: &Scope<'_>) -> Result<Query> {
         match body {
-            SetExpr::Query(query) => self.query(query, &Scope::inside(scope), false),
+            SetExpr::Query(query) => {
+                let part = self.query(query, &Scope::inside(scope), false)?;
+                match query.locks.first() {
+                    None => Ok(part),
+                    Some(lock) => Err(super::lock::beside_others(lock)),
+                }
+            }
             other => {
                 let (body, columns) = self.body(other, scope, false)?;
                 Ok(Query { ctes: vec![], body, order: vec![], offset: None, limit: None, with_ties: false, columns })

@@ -18,7 +18,7 @@ use super::function::can_raise;
 use super::push::Dependent;
 use super::{Flow, Lower, compare, guard, relation};
 use crate::error::{Error, Result};
-use crate::sql::expr::{Expr, Kind};
+use crate::sql::expr::Kind;
 use crate::sql::query::Join;
 
 /// The outer references in a plan, to whichever query.
