@@ -110,6 +110,11 @@ impl Ty {
         name(self.oid)
     }
 
+    /// `format_type(oid, typmod)`.
+    pub(crate) fn name_with_modifier(self) -> String {
+        postgres::type_name(self.oid, self.typmod)
+    }
+
     pub(crate) fn row(self) -> Option<&'static TypeRow> {
         by_oid(self.oid)
     }

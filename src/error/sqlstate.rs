@@ -92,6 +92,7 @@ kinds! {
     LimitValue = "2201W", false;
     OffsetValue = "2201X", false;
     SampleArgument = "2202H", false;
+    SampleRepeat = "2202G", false;
     ArraySubscript = "2202E", false;
     DataException = "22000", false;
     DuplicateJsonKey = "22030", false;
