@@ -24,13 +24,13 @@ use iceberg::spec::{ManifestList, SnapshotRef, TableMetadata};
 use crate::error::{Error, Kind, Result};
 use crate::metastore::Metastore;
 
-pub use commit::{Expected, Kind as CommitKind, Outcome, Staged};
+pub use commit::{Action, Expected, Outcome, RefKind, Staged};
 pub use connect::{S3Config, Store};
 pub use fault::{Step, reach, reach_named};
 pub use read::Reading;
 pub use schema::{Columns, FIELD_ID, field_id, fields_within};
 pub use table::Table;
-pub use write::{BatchId, Written};
+pub use write::{BatchId, Deleted, LiveFile, Rows, Written};
 
 pub use crate::metastore::{Also, Lease, TableKey, TableRow};
 

@@ -2,6 +2,7 @@
 //! files until `commit`; files of a batch that never commits are found by their prefix.
 
 mod conform;
+mod deletes;
 mod metrics;
 mod upload;
 
@@ -28,6 +29,8 @@ use super::{Lake, Table};
 use crate::error::{Error, Kind, Result};
 use conform::Conform;
 use upload::Upload;
+
+pub use deletes::{Deleted, LiveFile, Rows};
 
 /// Rows after which a row group ends: large enough to compress, small enough that one file keeps many cores busy.
 const ROW_GROUP_ROWS: usize = 256 * 1024;
@@ -106,13 +109,18 @@ impl Lake {
 impl Table {
     /// Whether rows can be added to it at all: found out before a file is written. 0A000 saying why not.
     pub fn writable(&self) -> Result<()> {
+        if !self.metadata.default_partition_spec().is_unpartitioned() {
+            return Err(Error::unsupported(format!("inserting into the partitioned table {}", self.shown())));
+        }
+        self.changeable()
+    }
+
+    /// Whether a commit can be made to it at all.
+    pub(super) fn changeable(&self) -> Result<()> {
         // The crate would write its own types in their place.
         if let Some((column, of)) = self.new_type() {
             let what = format!("writing to table {}, whose column \"{column}\" has the type {of},", self.shown());
             return Err(Error::unsupported(what));
-        }
-        if !self.metadata.default_partition_spec().is_unpartitioned() {
-            return Err(Error::unsupported(format!("inserting into the partitioned table {}", self.shown())));
         }
         match self.metadata.format_version() {
             FormatVersion::V1 => {

@@ -35,7 +35,7 @@ impl Lake {
         if !written.files.is_empty() {
             let staged = Staged::append(draft.clone(), written, batch);
             let prepared = self.prepare(staged).await?;
-            let snapshot = self.snapshot(&prepared.staged, prepared.snapshot_id, prepared.manifest.as_ref(), 0).await?;
+            let snapshot = self.snapshot(&prepared, 0).await?;
             builder = builder.set_branch_snapshot(snapshot, "main").map_err(connect::broken)?;
             snapshot_id = prepared.snapshot_id;
         }

@@ -34,7 +34,7 @@ const LONG_RUN: u64 = 64;
 
 /// What is deleted of one file.
 #[derive(Debug, Default)]
-pub(super) struct FileDeletes {
+pub(in crate::lake) struct FileDeletes {
     /// Left unread by the scan itself.
     pub skipped: Option<Arc<Deleted>>,
     /// Dropped above the scan, by row number.
@@ -46,7 +46,7 @@ pub(super) struct FileDeletes {
 }
 
 /// The deletes of a plan's files, in their order.
-pub(super) struct Deletes {
+pub(in crate::lake) struct Deletes {
     pub files: Vec<FileDeletes>,
     /// The columns of each group of keys.
     pub key_ids: Vec<Vec<i32>>,
@@ -55,14 +55,14 @@ pub(super) struct Deletes {
 
 /// What the deletes are charged to; given back when the last plan that holds them goes.
 #[derive(Debug)]
-pub(super) struct Memory(MemoryReservation);
+pub(in crate::lake) struct Memory(MemoryReservation);
 
 /// The positions of one position delete file, by the path of the data file.
 type PositionFile = HashMap<String, RoaringTreemap>;
 
 /// Equality deletes of one scope and one set of columns: each key with its newest sequence number.
 #[derive(Debug)]
-pub(super) struct Keys {
+pub(in crate::lake) struct Keys {
     converter: RowConverter,
     newest: HashMap<Box<[u8]>, i64>,
 }
@@ -85,6 +85,12 @@ impl Keys {
     }
 }
 
+impl FileDeletes {
+    pub(in crate::lake) fn positions(&self) -> Option<&RoaringTreemap> {
+        self.skipped.as_ref().or(self.by_number.as_ref()).map(|deleted| deleted.positions())
+    }
+}
+
 impl Memory {
     fn of(session: &dyn Session) -> Self {
         Self(MemoryConsumer::new("lake deletes").register(&session.runtime_env().memory_pool))
@@ -96,7 +102,7 @@ impl Memory {
 }
 
 impl Reading {
-    pub(super) async fn deletes(&self, session: &dyn Session, files: &[PlannedFile]) -> Result<Deletes> {
+    pub(in crate::lake) async fn deletes(&self, session: &dyn Session, files: &[PlannedFile]) -> Result<Deletes> {
         let memory = Arc::new(Memory::of(session));
         let mut deletes = Deletes { files: vec![], key_ids: vec![], memory: Arc::clone(&memory) };
         if files.iter().all(|f| f.deletes.is_nothing()) {
