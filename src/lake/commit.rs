@@ -5,6 +5,7 @@
 mod action;
 mod create;
 mod manifests;
+mod merge;
 mod snapshot;
 mod summary;
 
@@ -259,7 +260,7 @@ impl Lake {
         };
         let mut pause = BACKOFF;
         for _ in 0..ATTEMPTS {
-            match self.metastore.swap(swaps, also).await {
+            match self.catalog.swap(swaps, also).await {
                 Ok(Swapped::Done) => {
                     reach(Step::AfterSwap);
                     return Ok(Answer::Done);
@@ -273,7 +274,7 @@ impl Lake {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(BACKOFF_MAX);
-            match self.metastore.location(&first.table.key).await {
+            match self.catalog.location(&first.table.key).await {
                 Ok(now) if now.as_deref() == Some(first.table.location.as_str()) => return Ok(Answer::Done),
                 // Untouched: the same swap may be sent again.
                 Ok(now) if now.as_deref() == from => (),

@@ -65,9 +65,11 @@ impl World {
         let made = Columns { schema: &columns(), is_uuid: &|_| false, all_nullable: true };
         let (table, _) = lake.create_table(&lake.key("s", "t"), &made, None).await.unwrap();
         let world = Self { directory, lake };
-        if version == 3 {
-            world.commit(&table, vec![Action::Upgrade]).await.unwrap();
-        }
+        // Few enough that manifests are merged all the while.
+        let few = ("commit.manifest.min-count-to-merge".to_string(), "4".to_string());
+        let upgrade = if version == 3 { vec![Action::Upgrade] } else { vec![] };
+        let staged = Staged { properties: [few].into(), ..Staged::new(table, upgrade, BatchId::new()) };
+        world.lake.commit(vec![staged], &Default::default()).await.unwrap();
         world
     }
 

@@ -73,14 +73,10 @@ impl Lake {
             let (schema, spec) = (Arc::clone(&entries.schema), entries.spec.clone());
             let mut writer = self.manifest_writer(&base.metadata, snapshot_id, listed.content, schema, spec)?;
             for entry in entries.entries.iter().filter(|e| e.is_live()) {
-                let (file, sequence, file_sequence) = (own(entry)?, entry.sequence, Some(entry.file_sequence));
-                let added = match (leaves(entry), entry.snapshot_id) {
-                    // The crate's name for an entry of status "deleted": informational, read by no scan.
-                    (true, _) => writer.add_delete_file(file, sequence, file_sequence),
-                    (false, Some(from)) => writer.add_existing_file(file, from, sequence, file_sequence),
-                    (false, None) => return Err(Error::internal("an entry without its snapshot")),
-                };
-                added.map_err(connect::broken)?;
+                match leaves(entry) {
+                    true => put_removed(&mut writer, entry)?,
+                    false => put_existing(&mut writer, entry)?,
+                }
             }
             kept.push(writer.write_manifest_file().await.map_err(connect::broken)?);
         }
@@ -90,7 +86,7 @@ impl Lake {
         }
     }
 
-    fn manifest_writer(
+    pub(super) fn manifest_writer(
         &self,
         metadata: &TableMetadata,
         snapshot_id: i64,
@@ -108,6 +104,19 @@ impl Lake {
             (FormatVersion::V1 | FormatVersion::V2, ManifestContentType::Deletes) => builder.build_v2_deletes(),
         })
     }
+}
+
+/// An entry that stays, as it was.
+pub(super) fn put_existing(writer: &mut ManifestWriter, entry: &Entry) -> Result<()> {
+    let from = entry.snapshot_id.ok_or_else(|| Error::internal("an entry without its snapshot"))?;
+    let added = writer.add_existing_file(own(entry)?, from, entry.sequence, Some(entry.file_sequence));
+    added.map_err(connect::broken)
+}
+
+/// The crate's `add_delete_file` makes an entry of status "deleted": informational, read by no scan.
+fn put_removed(writer: &mut ManifestWriter, entry: &Entry) -> Result<()> {
+    let added = writer.add_delete_file(own(entry)?, entry.sequence, Some(entry.file_sequence));
+    added.map_err(connect::broken)
 }
 
 /// The file with the row ids that it had inherited: in another manifest it would inherit others.

@@ -25,7 +25,8 @@ impl Lake {
         let id = *id;
         let metadata = staged.base.metadata.as_ref();
         let parent = metadata.current_snapshot();
-        let mut manifests = self.manifests_without(&staged.base, id, &change.removed).await?;
+        let kept = self.manifests_without(&staged.base, id, &change.removed).await?;
+        let mut manifests = self.merged(metadata, id, kept).await?;
         manifests.extend(new.iter().cloned());
         let sequence = metadata.next_sequence_number();
         let parent_id = parent.map(|p| p.snapshot_id());
