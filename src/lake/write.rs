@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use iceberg::spec::{
@@ -25,7 +25,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::{ColumnPath, SchemaDescriptor, Type as ParquetType, TypePtr};
 
 use super::fault::{Step, reach};
-use super::{Lake, Table};
+use super::{Lake, Table, field_id};
 use crate::error::{Error, Kind, Result};
 use conform::Conform;
 use upload::Upload;
@@ -74,11 +74,12 @@ struct Options {
 
 impl Lake {
     /// Writes every row of the stream as data files of `batch`. The stream's columns are the table's, in order; a value
-    /// that does not fit the column's type is 22003, a NULL where none may be 23502.
+    /// that does not fit the column's type is 22003, a NULL where none may be 23502. From format version 3 on those of
+    /// [`Table::lineage_columns`] may follow: rows that are rewritten stay the rows they were.
     pub async fn write(&self, table: &Table, batch: BatchId, mut rows: SendableRecordBatchStream) -> Result<Written> {
         table.writable()?;
         let options = options(table)?;
-        let target = table.schema();
+        let target = columns(table, &rows.schema());
         let conform = Conform::new(&rows.schema(), Arc::clone(&target))?;
         let mut written = Written::default();
         let mut open: Option<OpenFile> = None;
@@ -103,6 +104,19 @@ impl Lake {
         }
         reach(Step::AfterUpload);
         Ok(written)
+    }
+}
+
+/// The table's columns, and those of its rows' lineage that the rows bring.
+fn columns(table: &Table, rows: &SchemaRef) -> SchemaRef {
+    let brought = |column: &FieldRef| rows.fields().iter().any(|f| field_id(f) == field_id(column));
+    let lineage = Table::lineage_columns().into_iter().filter(brought);
+    match table.metadata.format_version() {
+        FormatVersion::V1 | FormatVersion::V2 => table.schema(),
+        FormatVersion::V3 => {
+            let own = table.schema();
+            Arc::new(Schema::new(own.fields().iter().cloned().chain(lineage).collect::<Vec<_>>()))
+        }
     }
 }
 

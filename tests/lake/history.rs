@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::TryStreamExt;
 use lakegate::lake::{
     Action, BatchId, Columns, Config, Lake, LiveFile, Outcome, RefKind, Rows, Staged, Table, Written,
 };
@@ -30,13 +31,25 @@ struct Row {
     id: i64,
     text: String,
     row_id: Option<i64>,
+    updated: Option<i64>,
     file: String,
     position: i64,
 }
 
-/// What the table must hold: a text by id, and in version 3 the row's id once it is known.
+/// What the table must hold, by id.
 #[derive(Default)]
-struct Model(BTreeMap<i64, (String, Option<i64>)>);
+struct Model(BTreeMap<i64, Kept>);
+
+/// A text, and in version 3 the row's own id and when it was changed, once they are known.
+struct Kept {
+    text: String,
+    row_id: Option<i64>,
+    updated: Option<i64>,
+}
+
+fn kept(text: String) -> Kept {
+    Kept { text, row_id: None, updated: None }
+}
 
 fn columns() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("v", DataType::Utf8, true)]))
@@ -91,6 +104,29 @@ impl World {
         self.lake.write(base, BatchId::new(), stream(rows)).await.unwrap()
     }
 
+    /// The rows as they are now under the ids that they had; `updated` is NULL for those that are changed by it.
+    async fn write_again(
+        &self,
+        base: &Table,
+        version: u32,
+        rows: &[(i64, String, Option<i64>, Option<i64>)],
+    ) -> Written {
+        let values: Vec<_> = rows.iter().map(|(id, text, ..)| (*id, text.clone())).collect();
+        if version < 3 || rows.is_empty() {
+            return if rows.is_empty() { Written::default() } else { self.write(base, &values).await };
+        }
+        let plain = stream(&values).try_collect::<Vec<_>>().await.unwrap().remove(0);
+        let mut fields = columns().fields().to_vec();
+        fields.extend(Table::lineage_columns());
+        let schema = Arc::new(Schema::new(fields));
+        let mut arrays = plain.columns().to_vec();
+        arrays.push(Arc::new(Int64Array::from_iter(rows.iter().map(|row| row.2))));
+        arrays.push(Arc::new(Int64Array::from_iter(rows.iter().map(|row| row.3))));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).unwrap();
+        let again = RecordBatchStreamAdapter::new(schema, futures::stream::iter([Ok(batch)]));
+        self.lake.write(base, BatchId::new(), Box::pin(again)).await.unwrap()
+    }
+
     async fn delete(&self, base: &Table, rows: &[&Row]) -> Action {
         let mut places = Rows::new();
         for row in rows {
@@ -111,7 +147,7 @@ impl World {
         config.options_mut().optimizer.repartition_file_min_size = 1;
         let session = SessionContext::new_with_config(config);
         session.register_table("t", Arc::new(reading)).unwrap();
-        let asked = "SELECT id, v, _row_id, _file, _pos FROM t";
+        let asked = "SELECT id, v, _row_id, _last_updated_sequence_number, _file, _pos FROM t";
         let batches = session.sql(asked).await.unwrap().collect().await.unwrap();
         let mut rows = vec![];
         for batch in &batches {
@@ -124,8 +160,9 @@ impl World {
                 id: number(0, row).unwrap(),
                 text: text(1, row),
                 row_id: number(2, row),
-                file: text(3, row),
-                position: number(4, row).unwrap(),
+                updated: number(3, row),
+                file: text(4, row),
+                position: number(5, row).unwrap(),
             }));
         }
         let counted = session.sql("SELECT count(*) FROM t").await.unwrap().collect().await.unwrap();
@@ -140,12 +177,13 @@ impl Model {
         assert_eq!(rows.len(), self.0.len(), "{step}");
         let mut row_ids = std::collections::HashSet::new();
         for row in rows {
-            let (text, row_id) = self.0.get_mut(&row.id).unwrap_or_else(|| panic!("{step}: {} is not gone", row.id));
-            assert_eq!(row.text, *text, "{step}: {}", row.id);
-            assert_eq!(row.row_id.is_some(), version == 3, "{step}: {}", row.id);
-            if let Some(now) = row.row_id {
+            let kept = self.0.get_mut(&row.id).unwrap_or_else(|| panic!("{step}: {} is not gone", row.id));
+            assert_eq!(row.text, kept.text, "{step}: {}", row.id);
+            assert_eq!(row.row_id.is_some() && row.updated.is_some(), version == 3, "{step}: {}", row.id);
+            if let (Some(now), Some(updated)) = (row.row_id, row.updated) {
                 assert!(row_ids.insert(now), "{step}: two rows of id {now}");
-                assert_eq!(*row_id.get_or_insert(now), now, "{step}: {}", row.id);
+                assert_eq!(*kept.row_id.get_or_insert(now), now, "{step}: {}", row.id);
+                assert_eq!(*kept.updated.get_or_insert(updated), updated, "{step}: {}", row.id);
             }
         }
     }
@@ -194,7 +232,7 @@ async fn history(version: u32) {
                 let on = stale.as_ref().filter(|_| random.random_bool(0.5)).map_or(&base, |(table, _)| table);
                 let written = world.write(on, &new).await;
                 world.commit(on, vec![Action::Append(written)]).await.expect(&said);
-                model.0.extend(new.into_iter().map(|(id, text)| (id, (text, None))));
+                model.0.extend(new.into_iter().map(|(id, text)| (id, kept(text))));
             }
             3..6 => {
                 let gone = some(&mut random, &rows);
@@ -204,26 +242,28 @@ async fn history(version: u32) {
             }
             6 => {
                 let old = some(&mut random, &rows);
-                let new: Vec<_> =
-                    old.iter().map(|row| (row.id, format!("{} again", row.id + i64::from(step as i32)))).collect();
-                let mut actions = vec![world.delete(&base, &old).await];
-                if !new.is_empty() {
-                    actions.push(Action::Append(world.write(&base, &new).await));
-                }
+                let again = |row: &&Row| (row.id, format!("{} again in {step}", row.id), row.row_id, None);
+                let changed: Vec<_> = old.iter().map(again).collect();
+                let added = world.write_again(&base, version, &changed).await;
+                let actions = vec![world.delete(&base, &old).await, Action::Append(added)];
                 world.commit(&base, actions).await.expect(&said);
-                model.0.extend(new.into_iter().map(|(id, text)| (id, (text, None))));
+                for (id, text, row_id, _) in changed {
+                    model.0.insert(id, Kept { text, row_id, updated: None });
+                }
             }
             7 | 8 => {
                 let removed: Vec<LiveFile> = world.lake.files(&base).await.unwrap();
                 let removed: Vec<LiveFile> = removed.into_iter().filter(|_| random.random_bool(0.4)).collect();
                 let within = |row: &&Row| removed.iter().any(|file| file.path() == row.file);
-                let kept = rows.iter().filter(within).map(|row| (row.id, row.text.clone()));
-                let kept: Vec<_> = kept.filter(|_| what == 8 || random.random_bool(0.8)).collect();
+                let kept = rows.iter().filter(within).filter(|_| what == 8 || random.random_bool(0.8));
+                let kept: Vec<_> = kept.map(|row| (row.id, row.text.clone(), row.row_id, row.updated)).collect();
                 for row in rows.iter().filter(within) {
                     model.0.remove(&row.id);
                 }
-                model.0.extend(kept.iter().map(|(id, text)| (*id, (text.clone(), None))));
-                let added = if kept.is_empty() { Written::default() } else { world.write(&base, &kept).await };
+                for (id, text, row_id, updated) in kept.iter().cloned() {
+                    model.0.insert(id, Kept { text, row_id, updated });
+                }
+                let added = world.write_again(&base, version, &kept).await;
                 let action = match what {
                     7 => Action::Overwrite { removed, added },
                     _ => Action::Rewrite { removed, added },
@@ -252,7 +292,7 @@ async fn history(version: u32) {
 }
 
 async fn ask_the_peers(world: &World, model: &Model) {
-    let line = |(id, (text, _)): (&i64, &(String, Option<i64>))| serde_json::json!({ "id": id, "v": text }).to_string();
+    let line = |(id, kept): (&i64, &Kept)| serde_json::json!({ "id": id, "v": kept.text }).to_string();
     let ours = world.directory.path().join("ours.jsonl");
     std::fs::write(&ours, model.0.iter().map(line).collect::<Vec<_>>().join("\n")).unwrap();
     let database = world.directory.path().join("catalog.db");
@@ -282,7 +322,7 @@ async fn an_upgraded_table_keeps_its_deletes() {
     let base = world.table().await;
     let written = world.write(&base, &new).await;
     world.commit(&base, vec![Action::Append(written)]).await.unwrap();
-    model.0.extend(new.into_iter().map(|(id, text)| (id, (text, None))));
+    model.0.extend(new.into_iter().map(|(id, text)| (id, kept(text))));
     for version in [2, 2, 3, 3] {
         let base = match version {
             3 => world.commit(&world.table().await, vec![Action::Upgrade]).await.unwrap(),

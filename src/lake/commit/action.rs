@@ -22,7 +22,7 @@ pub enum Action {
     Delete(Deleted),
     /// Files leave the table and others, with other rows, come in their place. Holds as a deletion does.
     Overwrite { removed: Vec<LiveFile>, added: Written },
-    /// The same, with the same rows: readers that follow the table's changes need not look.
+    /// The same, with the same rows, which bring their lineage: readers that follow the table's changes need not look.
     Rewrite { removed: Vec<LiveFile>, added: Written },
     /// The table comes to format version 3: row ids, deletion vectors. There is no way back.
     Upgrade,
