@@ -22,7 +22,7 @@ use super::{Lake, Table, schema};
 use crate::error::{Error, Kind, Result};
 use bounds::{Bounds, Known};
 
-pub(super) use transform::after_prefix;
+pub(super) use transform::{after_prefix, bucket_of, decimal_bytes};
 
 /// Manifests read at once.
 const READ_AHEAD: usize = 16;

@@ -206,17 +206,27 @@ fn some<'a>(random: &mut StdRng, rows: &'a [Row]) -> Vec<&'a Row> {
     all
 }
 
-async fn history(version: u32) {
+/// `partitions` of the table one after the other, over the whole of its history.
+async fn history(version: u32, partitions: &[&[(&str, &str)]]) {
     let seed = seed();
     println!("LAKEGATE_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let steps = std::env::var("LAKEGATE_HISTORY_STEPS").map_or(60, |steps| steps.parse().unwrap());
+    let steps = std::env::var("LAKEGATE_HISTORY_STEPS").map_or(45, |steps| steps.parse().unwrap());
     let world = World::new(version).await;
     let (mut model, mut next, mut conflicts) = (Model::default(), 0i64, 0);
+    let mut partitions = partitions.iter();
     // A base that somebody still holds while others commit, and its rows.
     let mut stale: Option<(Table, Vec<Row>)> = None;
+    let each = (steps / partitions.len().max(1)).max(1);
     for step in 0..steps {
-        let base = world.table().await;
+        let mut base = world.table().await;
+        if step % each == 0
+            && let Some(fields) = partitions.next()
+        {
+            let action = Action::partition_by(&base, fields).unwrap();
+            base = world.commit(&base, vec![action]).await.unwrap();
+            stale = None;
+        }
         let rows = world.rows(&base, 1 + step % 3).await;
         let mut fresh = |random: &mut StdRng| {
             let count =
@@ -305,12 +315,24 @@ async fn ask_the_peers(world: &World, model: &Model) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_random_history_reads_as_its_model_in_version_2() {
-    history(2).await;
+    history(2, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_random_history_reads_as_its_model_in_version_3() {
-    history(3).await;
+    history(3, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_random_history_reads_as_its_model_over_changing_partitions() {
+    let partitions: [&[(&str, &str)]; 4] = [
+        &[],
+        &[("id", "bucket[3]"), ("v", "truncate[2]")],
+        &[("id", "truncate[100]")],
+        &[("v", "truncate[1]"), ("id", "truncate[1000]")],
+    ];
+    history(2, &partitions[..3]).await;
+    history(3, &partitions[1..]).await;
 }
 
 /// What version 2 deleted stays deleted, and vectors take its position deletes over.

@@ -4,13 +4,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use iceberg::spec::{DataFile, FormatVersion, Operation, SnapshotReference, SnapshotRetention};
+use iceberg::spec::{
+    DataFile, FormatVersion, Operation, SnapshotReference, SnapshotRetention, Transform, UnboundPartitionSpec,
+};
 use iceberg::{TableRequirement, TableUpdate};
 
 use super::super::manifest::{Entry, FileKey};
 use super::super::write::{Deleted, LiveFile};
 use super::super::{Lake, Table, Written};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 /// One thing that a commit does. Several make one snapshot.
 #[derive(Clone, Debug)]
@@ -24,6 +26,8 @@ pub enum Action {
     Overwrite { removed: Vec<LiveFile>, added: Written },
     /// The same, with the same rows, which bring their lineage: readers that follow the table's changes need not look.
     Rewrite { removed: Vec<LiveFile>, added: Written },
+    /// New files are of these partitions, see [`Action::partition_by`]; files that are there stay as they are.
+    PartitionBy(Box<UnboundPartitionSpec>),
     /// The table comes to format version 3: row ids, deletion vectors. There is no way back.
     Upgrade,
     /// A name for a snapshot. Holds while the name stands for `was`.
@@ -68,7 +72,7 @@ impl Change {
                     }
                     change.add(added, spec_id);
                 }
-                Action::Upgrade | Action::SetRef { .. } | Action::RemoveRef { .. } => (),
+                Action::PartitionBy(_) | Action::Upgrade | Action::SetRef { .. } | Action::RemoveRef { .. } => (),
             }
         }
         change
@@ -98,6 +102,26 @@ impl Change {
 }
 
 impl Action {
+    /// Partitions by columns and the format's transforms of them, `identity`, `bucket[16]`, `day` and so on; by none for a
+    /// table without.
+    pub fn partition_by(table: &Table, fields: &[(&str, &str)]) -> Result<Self> {
+        let mut spec = UnboundPartitionSpec::builder();
+        for (column, by) in fields {
+            let refused = || {
+                let message = format!("column \"{column}\" cannot partition table {} by {by}", table.shown());
+                Error::new(Kind::InvalidDefinition, message)
+            };
+            let id = table.metadata.current_schema().field_id_by_name(column).ok_or_else(refused)?;
+            let transform = by.parse::<Transform>().map_err(|e| refused().with_source(e))?;
+            let name = match transform {
+                Transform::Identity => column.to_string(),
+                _ => format!("{column}_{}", by.replace('[', "_").trim_end_matches(']')),
+            };
+            spec = spec.add_partition_field(id, name, transform).map_err(|e| refused().with_source(e))?;
+        }
+        Ok(Self::PartitionBy(Box::new(spec.build())))
+    }
+
     /// What must be true of any base, put down from the one that the caller validated.
     pub(super) fn requirements(&self, base: &Table) -> Vec<TableRequirement> {
         let metadata = &base.metadata;
@@ -111,7 +135,9 @@ impl Action {
             vec![TableRequirement::RefSnapshotIdMatch { r#ref: name.to_string(), snapshot_id }]
         };
         match self {
-            Action::Append(_) | Action::Overwrite { .. } | Action::Rewrite { .. } => same_columns(),
+            Action::Append(_) | Action::Overwrite { .. } | Action::Rewrite { .. } | Action::PartitionBy(_) => {
+                same_columns()
+            }
             // Positions do not depend on columns.
             Action::Delete(_) | Action::Upgrade => vec![],
             Action::SetRef { name, was, .. } => stands(name, *was),
@@ -123,6 +149,11 @@ impl Action {
     pub(super) fn updates(&self) -> Vec<TableUpdate> {
         match self {
             Action::Append(_) | Action::Delete(_) | Action::Overwrite { .. } | Action::Rewrite { .. } => vec![],
+            Action::PartitionBy(spec) => vec![
+                TableUpdate::AddSpec { spec: spec.as_ref().clone() },
+                // The one just added.
+                TableUpdate::SetDefaultSpec { spec_id: -1 },
+            ],
             Action::Upgrade => vec![TableUpdate::UpgradeFormatVersion { format_version: FormatVersion::V3 }],
             Action::SetRef { name, snapshot, kind, .. } => {
                 let retention = match kind {
@@ -141,7 +172,11 @@ impl Action {
         match self {
             Action::Delete(deleted) => &deleted.of,
             Action::Overwrite { removed, .. } | Action::Rewrite { removed, .. } => removed,
-            Action::Append(_) | Action::Upgrade | Action::SetRef { .. } | Action::RemoveRef { .. } => &[],
+            Action::Append(_)
+            | Action::PartitionBy(_)
+            | Action::Upgrade
+            | Action::SetRef { .. }
+            | Action::RemoveRef { .. } => &[],
         }
     }
 }
