@@ -197,13 +197,7 @@ impl Table {
             let what = format!("writing to table {}, whose column \"{column}\" has the type {of},", self.shown());
             return Err(Error::unsupported(what));
         }
-        match self.metadata.format_version() {
-            FormatVersion::V1 => {
-                let what = format!("writing to table {}, which is of format version 1,", self.shown());
-                Err(Error::unsupported(what))
-            }
-            FormatVersion::V2 | FormatVersion::V3 => Ok(()),
-        }
+        Ok(())
     }
 }
 

@@ -100,8 +100,12 @@ impl Lake {
         Ok(match (metadata.format_version(), content) {
             (FormatVersion::V3, ManifestContentType::Data) => builder.build_v3_data(),
             (FormatVersion::V3, ManifestContentType::Deletes) => builder.build_v3_deletes(),
-            (FormatVersion::V1 | FormatVersion::V2, ManifestContentType::Data) => builder.build_v2_data(),
-            (FormatVersion::V1 | FormatVersion::V2, ManifestContentType::Deletes) => builder.build_v2_deletes(),
+            (FormatVersion::V2, ManifestContentType::Data) => builder.build_v2_data(),
+            (FormatVersion::V2, ManifestContentType::Deletes) => builder.build_v2_deletes(),
+            (FormatVersion::V1, ManifestContentType::Data) => builder.build_v1(),
+            (FormatVersion::V1, ManifestContentType::Deletes) => {
+                return Err(Error::internal("delete files in a table of format version 1"));
+            }
         })
     }
 }

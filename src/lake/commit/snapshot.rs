@@ -35,7 +35,8 @@ impl Lake {
         let first_row = metadata.next_row_id();
         let mut list = match metadata.format_version() {
             FormatVersion::V3 => ManifestListWriter::v3(output, id, parent_id, sequence, Some(first_row)),
-            FormatVersion::V1 | FormatVersion::V2 => ManifestListWriter::v2(output, id, parent_id, sequence),
+            FormatVersion::V2 => ManifestListWriter::v2(output, id, parent_id, sequence),
+            FormatVersion::V1 => ManifestListWriter::v1(output, id, parent_id),
         };
         list.add_manifests(manifests.into_iter()).map_err(connect::broken)?;
         // Asked before `close`, which forgets it.

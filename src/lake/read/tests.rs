@@ -269,8 +269,8 @@ fn value(array: &ArrayRef, row: usize, field: &Field, variants: &HashSet<i32>) -
     }
 }
 
-/// What reading a table comes to, its files changed first.
-async fn read_changed(name: &str, ending: &str, change: impl Fn(Vec<u8>) -> Option<Vec<u8>>) -> Result<usize, Error> {
+/// A recorded table's files in memory, those of some name changed or left out.
+async fn copied(name: &str, ending: &str, change: impl Fn(Vec<u8>) -> Option<Vec<u8>>) -> Arc<dyn ObjectStore> {
     use object_store::memory::InMemory;
     use object_store::{ObjectStoreExt, PutPayload};
     let files = InMemory::new();
@@ -290,8 +290,13 @@ async fn read_changed(name: &str, ending: &str, change: impl Fn(Vec<u8>) -> Opti
             }
         }
     }
+    Arc::new(files)
+}
+
+/// What reading a table comes to, its files changed first.
+async fn read_changed(name: &str, ending: &str, change: impl Fn(Vec<u8>) -> Option<Vec<u8>>) -> Result<usize, Error> {
     let directory = tempfile::tempdir().unwrap();
-    let lake = lake_over(&directory, Arc::new(files)).await;
+    let lake = lake_over(&directory, copied(name, ending, change).await).await;
     rows_within(&lake, name, SessionContext::new()).await
 }
 
@@ -360,4 +365,36 @@ async fn a_row_count_is_exact_only_where_nothing_is_dropped_above_the_scan() {
         let rows = statistics.num_rows;
         assert_eq!(matches!(rows, Precision::Exact(_)), is_exact, "{name}: {rows:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_version_1_stays_one_when_it_is_written() {
+    use super::super::{Action, BatchId, Outcome, Rows, Staged};
+    let directory = tempfile::tempdir().unwrap();
+    let lake = lake_over(&directory, copied("v1_plain", "none", Some).await).await;
+    let base = lake.table(&key("v1_plain")).await.unwrap().unwrap();
+    let session = SessionContext::new();
+    let before = rows_within(&lake, "v1_plain", SessionContext::new()).await.unwrap();
+    let one = || async {
+        let reading = Arc::new(lake.read(&base, base.schema()).await.unwrap());
+        let rows = session.read_table(reading).unwrap().limit(0, Some(1)).unwrap();
+        lake.write(&base, BatchId::new(), rows.execute_stream().await.unwrap()).await.unwrap()
+    };
+    let also = Also::default();
+    let commit =
+        |base: &Table, action| lake.commit(vec![Staged::new(base.clone(), vec![action], BatchId::new())], &also);
+    let outcome = commit(&base, Action::Append(one().await)).await.unwrap();
+    let Outcome::Committed(tables) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(rows_within(&lake, "v1_plain", SessionContext::new()).await.unwrap(), before + 1);
+    let removed = lake.files(&tables[0]).await.unwrap();
+    let mut rows = Rows::new();
+    rows.entry(removed[0].path().to_string()).or_default().insert(0);
+    let refused = lake.delete(&session.state(), &tables[0], BatchId::new(), &rows).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Unsupported);
+    let outcome = commit(&tables[0], Action::Overwrite { removed, added: one().await }).await.unwrap();
+    let Outcome::Committed(tables) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(rows_within(&lake, "v1_plain", SessionContext::new()).await.unwrap(), 1);
+    assert_eq!(tables[0].metadata.format_version(), iceberg::spec::FormatVersion::V1);
+    // Nothing of the old snapshots has gone.
+    assert_eq!(tables[0].ancestry().count(), base.ancestry().count() + 2);
 }

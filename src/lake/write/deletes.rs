@@ -72,6 +72,10 @@ impl Lake {
         rows: &Rows,
     ) -> Result<Deleted> {
         table.changeable()?;
+        if table.metadata.format_version() == FormatVersion::V1 {
+            let what = format!("deleting rows of table {}, which is of format version 1,", table.shown());
+            return Err(Error::unsupported(what));
+        }
         let mut of: Vec<LiveFile> = self.files(table).await?;
         of.retain(|file| rows.get(file.path()).is_some_and(|rows| !rows.is_empty()));
         if of.len() != rows.values().filter(|rows| !rows.is_empty()).count() {
