@@ -398,3 +398,17 @@ async fn a_table_of_version_1_stays_one_when_it_is_written() {
     // Nothing of the old snapshots has gone.
     assert_eq!(tables[0].ancestry().count(), base.ancestry().count() + 2);
 }
+
+/// Lists and manifests of the time before stay as they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_version_1_is_read_after_its_upgrade() {
+    use super::super::{Action, BatchId, Outcome, Staged};
+    let directory = tempfile::tempdir().unwrap();
+    let lake = lake_over(&directory, copied("v1_plain", "none", Some).await).await;
+    let base = lake.table(&key("v1_plain")).await.unwrap().unwrap();
+    let before = rows_within(&lake, "v1_plain", SessionContext::new()).await.unwrap();
+    let staged = vec![Staged::new(base, vec![Action::Upgrade], BatchId::new())];
+    let outcome = lake.commit(staged, &Also::default()).await.unwrap();
+    assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
+    assert_eq!(rows_within(&lake, "v1_plain", SessionContext::new()).await.unwrap(), before);
+}
