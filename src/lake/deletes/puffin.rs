@@ -59,7 +59,7 @@ mod tests {
         let (bytes, places) = file(&[("x", &a), ("y", &b)]).unwrap();
         for (place, positions) in places.iter().zip([a, b]) {
             let blob = &bytes[place.offset as usize..(place.offset + place.length) as usize];
-            assert_eq!(vector::decode(blob).unwrap(), positions);
+            assert_eq!(vector::decode(blob, positions.len()).unwrap(), positions);
         }
         let length = i32::from_le_bytes(*bytes[..bytes.len() - 8].last_chunk().unwrap()) as usize;
         let footer = &bytes[bytes.len() - 12 - length..bytes.len() - 12];

@@ -170,12 +170,7 @@ impl Reading {
         let read = async {
             memory.grow(usize::try_from(length).unwrap_or(usize::MAX))?;
             let blob = self.lake.store.read_range(file.file_path(), from..to).await?;
-            let positions = vector::decode(&blob)?;
-            if positions.len() != file.record_count() {
-                let (held, said) = (positions.len(), file.record_count());
-                return Err(fault(&format!("{held} positions where {said} are promised")));
-            }
-            let deleted = Deleted::new(positions);
+            let deleted = Deleted::new(vector::decode(&blob, file.record_count())?);
             let bytes = deleted.bytes();
             Ok(Weighed { parsed: Arc::new(deleted), bytes })
         };
