@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Field, Int64Type};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use arrow::row::{RowConverter, SortField};
 use datafusion::catalog::Session;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -59,6 +59,9 @@ pub(in crate::lake) struct Memory(MemoryReservation);
 
 /// The positions of one position delete file, by the path of the data file.
 type PositionFile = HashMap<String, RoaringTreemap>;
+
+/// The keys of one equality delete file.
+type KeyFile = Vec<Box<[u8]>>;
 
 /// Equality deletes of one scope and one set of columns: each key with its newest sequence number.
 #[derive(Debug)]
@@ -236,21 +239,21 @@ impl Reading {
     /// The keys of a group's delete files.
     async fn keys(&self, session: &dyn Session, wanted: &Wanted, memory: &Memory) -> Result<Keys> {
         let columns = wanted.ids.iter().map(|id| self.key_column(*id)).collect::<Result<Vec<_>>>()?;
-        let sorts = columns.iter().map(|c| SortField::new(c.data_type().clone())).collect();
-        let mut keys = Keys { converter: RowConverter::new(sorts)?, newest: HashMap::new() };
-        let mut streams = vec![];
-        for entry in wanted.entries.values() {
-            let rows = self.rows_of(session, &entry.file, columns.iter().map(|c| c.as_ref().clone()))?;
-            streams.push(rows.map_ok(|batch| (entry.sequence, batch)));
-        }
-        let mut read = futures::stream::iter(streams).flatten_unordered(READ_AHEAD);
-        while let Some((sequence, batch)) = read.try_next().await? {
-            for row in keys.converter.convert_columns(batch.columns())?.iter() {
-                match keys.newest.get_mut(row.as_ref()) {
+        let mut keys = Keys { converter: converter(&columns)?, newest: HashMap::new() };
+        let columns = &columns;
+        let entries: Vec<Arc<Entry>> = wanted.entries.values().cloned().collect();
+        let read = entries.into_iter().map(|entry| async move {
+            let file = self.key_file(session, &entry, columns, memory).await?;
+            Ok::<_, Error>((entry.sequence, file))
+        });
+        let mut read = futures::stream::iter(read).buffered(READ_AHEAD);
+        while let Some((sequence, file)) = read.try_next().await? {
+            for key in file.iter() {
+                match keys.newest.get_mut(key) {
                     Some(newest) => *newest = sequence.max(*newest),
                     None => {
-                        memory.grow(row.as_ref().len() + KEY_BYTES)?;
-                        keys.newest.insert(row.as_ref().into(), sequence);
+                        memory.grow(key.len() + KEY_BYTES)?;
+                        keys.newest.insert(key.clone(), sequence);
                     }
                 }
             }
@@ -258,10 +261,41 @@ impl Reading {
         Ok(keys)
     }
 
+    /// The keys of one file, as bytes. They depend on the types that the columns have today.
+    async fn key_file(
+        &self,
+        session: &dyn Session,
+        entry: &Entry,
+        columns: &[FieldRef],
+        memory: &Memory,
+    ) -> Result<Arc<KeyFile>> {
+        let types: Vec<String> = columns.iter().map(|c| format!("{} {}", c.name(), c.data_type())).collect();
+        let read = async {
+            let converter = converter(columns)?;
+            let mut rows = self.rows_of(session, &entry.file, columns.iter().map(|c| c.as_ref().clone()))?;
+            let (mut file, mut bytes) = (KeyFile::new(), 0u64);
+            while let Some(batch) = rows.try_next().await? {
+                for key in converter.convert_columns(batch.columns())?.iter() {
+                    let size = key.as_ref().len() + KEY_BYTES;
+                    memory.grow(size)?;
+                    bytes = bytes.saturating_add(size as u64);
+                    file.push(key.as_ref().into());
+                }
+            }
+            Ok(Weighed { parsed: Arc::new(file), bytes })
+        };
+        self.lake.cache.get(&format!("{}#{}", entry.file.file_path(), types.join(",")), read).await
+    }
+
     pub(super) fn damaged(&self, what: String) -> Error {
         let message = format!("a delete file of table {} is damaged", self.table.shown());
         Error::new(Kind::SourceFailed, message).with_source(what)
     }
+}
+
+/// Rows of these columns as bytes: equal where the rows are.
+fn converter(columns: &[FieldRef]) -> Result<RowConverter> {
+    Ok(RowConverter::new(columns.iter().map(|c| SortField::new(c.data_type().clone())).collect())?)
 }
 
 /// The groups of keys that apply to any of the files, and those of each file by number.
