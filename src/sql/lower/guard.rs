@@ -6,7 +6,7 @@
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result as DataFusionResult, ScalarValue};
-use datafusion::logical_expr::expr::Case;
+use datafusion::logical_expr::expr::{Case, GroupingSet};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 
 use super::function::can_raise;
@@ -64,19 +64,27 @@ pub(super) fn filters(plan: &LogicalPlan) -> bool {
     filter.unwrap_or(true)
 }
 
-/// An aggregate without groups has a row whatever its input has. DataFusion moves a condition that reads no column of it,
-/// or one that becomes a constant on its way down, below it, where it leaves out the rows and not the row; it moves none
-/// below a LIMIT.
+/// An aggregate without groups, and a set of groups of nothing, has a row whatever its input has. DataFusion moves a
+/// condition that reads no column of it, or one that becomes a constant on its way down, below it, where it leaves out the
+/// rows and not the row; it moves none below a LIMIT.
 pub(super) fn one_row_stays(plan: LogicalPlan) -> Result<LogicalPlan> {
     fn below(plan: LogicalPlan, filtered: bool) -> DataFusionResult<LogicalPlan> {
         let filtered = filtered || matches!(plan, LogicalPlan::Filter(_) | LogicalPlan::Join(_));
         let plan = plan.map_subqueries(|inner| below(inner, false).map(Transformed::yes))?.data;
         let plan = plan.map_children(|child| below(child, filtered).map(Transformed::yes))?.data;
-        match &plan {
-            LogicalPlan::Aggregate(a) if filtered && a.group_expr.is_empty() => {
-                LogicalPlanBuilder::from(plan).limit(0, Some(1))?.build()
-            }
-            _ => Ok(plan),
+        let most = match &plan {
+            LogicalPlan::Aggregate(a) if filtered => match a.group_expr.as_slice() {
+                [] => Some(1),
+                [Expr::GroupingSet(GroupingSet::GroupingSets(sets))] if sets.iter().any(Vec::is_empty) => {
+                    usize::try_from(i64::MAX).ok()
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        match most {
+            None => Ok(plan),
+            most => LogicalPlanBuilder::from(plan).limit(0, most)?.build(),
         }
     }
     Ok(below(plan, false)?)
@@ -96,22 +104,44 @@ pub(super) fn behind(fence: Expr, condition: Expr) -> Expr {
 
 /// AND, three-valued: what can raise is asked where none before it is false.
 pub(super) fn and(operands: Vec<Expr>) -> Expr {
-    folded(operands, Expr::and, Expr::is_not_false, false)
+    folded(operands, Expr::and, [Expr::is_false, Expr::is_not_false], false)
 }
 
 /// OR: … where none before it is true.
 pub(super) fn or(operands: Vec<Expr>) -> Expr {
-    folded(operands, Expr::or, Expr::is_not_true, true)
+    folded(operands, Expr::or, [Expr::is_true, Expr::is_not_true], true)
 }
 
-/// From the right, so that no operand is written more than twice.
-fn folded(operands: Vec<Expr>, join: fn(Expr, Expr) -> Expr, open: fn(Expr) -> Expr, decided: bool) -> Expr {
-    let all = operands.into_iter().rev().reduce(|right, left| {
-        if !can_raise(&right) || left.is_volatile() {
-            return join(left, right);
-        }
-        let guarded = truth(case(vec![(open(left.clone()), flag(right))], Some(lit(i8::from(decided)))));
-        join(left, guarded)
-    });
+/// `tests`: whether an operand decides, and whether it leaves it open.
+fn folded(operands: Vec<Expr>, join: fn(Expr, Expr) -> Expr, tests: [fn(Expr) -> Expr; 2], decided: bool) -> Expr {
+    let [decides, open] = tests;
+    let mut operands = operands;
+    // what follows and raises nothing may be asked everywhere
+    let after = match operands.iter().rposition(can_raise) {
+        Some(last) => operands.split_off(last + 1),
+        None => std::mem::take(&mut operands),
+    };
+    let raising = operands.iter().skip(1).filter(|e| can_raise(e)).count();
+    let first = match raising > 1 && !operands.iter().any(Expr::is_volatile) {
+        true => Some(in_turn(operands, decides, decided)),
+        // from the right, so that no operand is written more than twice
+        false => operands.into_iter().rev().reduce(|right, left| {
+            if !can_raise(&right) || left.is_volatile() {
+                return join(left, right);
+            }
+            let guarded = truth(case(vec![(open(left.clone()), flag(right))], Some(lit(i8::from(decided)))));
+            join(left, guarded)
+        }),
+    };
+    let all = first.into_iter().chain(after).rev().reduce(|right, left| join(left, right));
     all.unwrap_or_else(|| lit(!decided))
+}
+
+/// Each operand where all before it left it open, side by side: of cases inside each other DataFusion would ask the type
+/// of each twice for the one around it. Where none decides, one that is NULL leaves it unknown.
+fn in_turn(operands: Vec<Expr>, decides: fn(Expr) -> Expr, decided: bool) -> Expr {
+    let unknown = operands.iter().cloned().map(Expr::is_null).reduce(Expr::or);
+    let whens = operands.into_iter().map(|e| (decides(e), lit(i8::from(decided))));
+    let unknown = unknown.map(|e| (e, lit(ScalarValue::Int8(None))));
+    truth(case(whens.chain(unknown).collect(), Some(lit(i8::from(!decided)))))
 }
