@@ -111,6 +111,9 @@ impl<'a> Lower<'a> {
         let start = self.bound(flow, &frame.start, units, "starting")?;
         let end = self.bound(flow, &frame.end, units, "ending")?;
         let (Some(start), Some(end)) = (start, end) else { return Ok(None) };
+        if is_backwards(&start, &end) {
+            return Ok(None);
+        }
         // peers of a window without ORDER BY are all its rows
         let peers = |b: &WindowFrameBound| matches!(b, WindowFrameBound::CurrentRow);
         if order.is_empty() && units != WindowFrameUnits::Rows && (peers(&start) || peers(&end)) {
@@ -197,6 +200,17 @@ impl<'a> Lower<'a> {
         let (start, end) = (edge(&frame.start), edge(&frame.end));
         let (units, exclude, keys) = (frame.units, frame.exclude, order.len());
         Ok(framed::Frame { units, start, end, exclude, filtered, keys, range })
+    }
+}
+
+/// A frame that ends before it starts, of no rows, which DataFusion refuses.
+fn is_backwards(start: &WindowFrameBound, end: &WindowFrameBound) -> bool {
+    use ScalarValue::UInt64;
+    use WindowFrameBound::{Following, Preceding};
+    match (start, end) {
+        (Preceding(UInt64(Some(start))), Preceding(UInt64(Some(end)))) => start < end,
+        (Following(UInt64(Some(start))), Following(UInt64(Some(end)))) => start > end,
+        _ => false,
     }
 }
 
