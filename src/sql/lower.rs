@@ -10,6 +10,7 @@ mod each;
 mod expr;
 mod function;
 mod guard;
+mod narrow;
 mod numbers;
 mod order;
 mod push;

@@ -110,22 +110,44 @@ pub(super) fn behind(fence: Expr, condition: Expr) -> Expr {
 
 /// AND, three-valued: what can raise is asked where none before it is false.
 pub(super) fn and(operands: Vec<Expr>) -> Expr {
-    folded(operands, Expr::and, Expr::is_not_false, false)
+    folded(operands, Expr::and, [Expr::is_false, Expr::is_not_false], false)
 }
 
 /// OR: … where none before it is true.
 pub(super) fn or(operands: Vec<Expr>) -> Expr {
-    folded(operands, Expr::or, Expr::is_not_true, true)
+    folded(operands, Expr::or, [Expr::is_true, Expr::is_not_true], true)
 }
 
-/// From the right, so that no operand is written more than twice.
-fn folded(operands: Vec<Expr>, join: fn(Expr, Expr) -> Expr, open: fn(Expr) -> Expr, decided: bool) -> Expr {
-    let all = operands.into_iter().rev().reduce(|right, left| {
-        if !can_raise(&right) || left.is_volatile() {
-            return join(left, right);
-        }
-        let guarded = truth(case(vec![(open(left.clone()), flag(right))], Some(lit(i8::from(decided)))));
-        join(left, guarded)
-    });
+/// `tests`: whether an operand decides, and whether it leaves it open.
+fn folded(operands: Vec<Expr>, join: fn(Expr, Expr) -> Expr, tests: [fn(Expr) -> Expr; 2], decided: bool) -> Expr {
+    let [decides, open] = tests;
+    let mut operands = operands;
+    // what follows and raises nothing may be asked everywhere
+    let after = match operands.iter().rposition(can_raise) {
+        Some(last) => operands.split_off(last + 1),
+        None => std::mem::take(&mut operands),
+    };
+    let raising = operands.iter().skip(1).filter(|e| can_raise(e)).count();
+    let first = match raising > 1 && !operands.iter().any(Expr::is_volatile) {
+        true => Some(in_turn(operands, decides, decided)),
+        // from the right, so that no operand is written more than twice
+        false => operands.into_iter().rev().reduce(|right, left| {
+            if !can_raise(&right) || left.is_volatile() {
+                return join(left, right);
+            }
+            let guarded = truth(case(vec![(open(left.clone()), flag(right))], Some(lit(i8::from(decided)))));
+            join(left, guarded)
+        }),
+    };
+    let all = first.into_iter().chain(after).rev().reduce(|right, left| join(left, right));
     all.unwrap_or_else(|| lit(!decided))
+}
+
+/// Each operand where all before it left it open, side by side: of cases inside each other DataFusion would ask the type
+/// of each twice for the one around it. Where none decides, one that is NULL leaves it unknown.
+fn in_turn(operands: Vec<Expr>, decides: fn(Expr) -> Expr, decided: bool) -> Expr {
+    let unknown = operands.iter().cloned().map(Expr::is_null).reduce(Expr::or);
+    let whens = operands.into_iter().map(|e| (decides(e), lit(i8::from(decided))));
+    let unknown = unknown.map(|e| (e, lit(ScalarValue::Int8(None))));
+    truth(case(whens.chain(unknown).collect(), Some(lit(i8::from(!decided)))))
 }

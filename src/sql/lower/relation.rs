@@ -383,7 +383,7 @@ fn columns_read(e: &Expr, flow: &Flow) -> HashMap<ColumnId, Column> {
     read
 }
 
-fn is_true(e: &Expr) -> bool {
+pub(super) fn is_true(e: &Expr) -> bool {
     matches!(&e.kind, Kind::Constant(datafusion::common::ScalarValue::Boolean(Some(true))))
 }
 

@@ -9,7 +9,7 @@ use datafusion::logical_expr::{Expr as Lowered, LogicalPlan, LogicalPlanBuilder,
 use super::order::{has_key, key_of, numbering};
 use super::{Flow, Lower};
 use crate::error::{Error, Result};
-use crate::sql::query::{self, Query, SetOperator};
+use crate::sql::query::{self, Body, Query, SetOperator};
 
 impl<'a> Lower<'a> {
     pub(super) fn set_operation(
@@ -27,15 +27,18 @@ impl<'a> Lower<'a> {
             let flow = lower.query(query)?;
             lower.exactly(flow, &query.columns, names)
         };
-        let left = side(self, left, &names)?;
-        let mut flow = Flow { plan: left, columns: named(&names), computed: vec![], order: vec![] };
         let targets: Vec<&query::Column> = columns.iter().collect();
         if operator == SetOperator::Union {
-            let right = side(self, right, &names)?;
-            flow.plan =
-                LogicalPlan::Union(Union::try_new_with_loose_types(vec![Arc::new(flow.plan), Arc::new(right)])?);
+            let mut sides = vec![];
+            branches(left, all, columns, &mut sides);
+            branches(right, all, columns, &mut sides);
+            let parts = sides.into_iter().map(|query| Ok(Arc::new(side(self, query, &names)?)));
+            let plan = LogicalPlan::Union(Union::try_new_with_loose_types(parts.collect::<Result<Vec<_>>>()?)?);
+            let flow = Flow { plan, columns: named(&names), computed: vec![], order: vec![] };
             return if all { Ok(flow) } else { self.distinct_rows(flow, &targets) };
         }
+        let left = side(self, left, &names)?;
+        let mut flow = Flow { plan: left, columns: named(&names), computed: vec![], order: vec![] };
         let others: Vec<String> = columns.iter().map(|c| self.fresh_column(c.id)).collect();
         let right = side(self, right, &others)?;
         let mut right = Flow { plan: right, columns: named(&others), computed: vec![], order: vec![] };
@@ -98,5 +101,24 @@ impl<'a> Lower<'a> {
         let number = numbering(row_number_udwf(), partition, vec![]).alias(&name);
         keys.push(Column::new_unqualified(name));
         Ok((flow.map(|plan| Ok(LogicalPlanBuilder::from(plan).window(vec![number])?.build()?))?, keys))
+    }
+}
+
+/// The queries whose rows are a side of a union: those of a union inside it, of the same types, are its own where it would
+/// throw away no row that the outer one keeps (`plan_union_children`).
+fn branches<'q>(query: &'q Query, all: bool, columns: &[query::Column], found: &mut Vec<&'q Query>) {
+    let whole = query.ctes.is_empty() && query.order.is_empty() && query.limit.is_none() && query.offset.is_none();
+    match &query.body {
+        Body::SetOperation { operator: SetOperator::Union, all: inner, left, right, columns: own }
+            if whole
+                && (*inner || !all)
+                && own.len() == columns.len()
+                && own.iter().zip(columns).all(|(a, b)| a.ty == b.ty && a.data_type == b.data_type)
+                && own.iter().map(|c| c.id).eq(query.columns.iter().map(|c| c.id)) =>
+        {
+            branches(left, all, columns, found);
+            branches(right, all, columns, found);
+        }
+        _ => found.push(query),
     }
 }

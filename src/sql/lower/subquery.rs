@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, ScalarValue, Spans};
+use datafusion::common::{Column, DFSchema, JoinType, Result as DataFusionResult, ScalarValue, Spans};
 use datafusion::functions_aggregate::array_agg::array_agg_udaf;
 use datafusion::functions_window::row_number::row_number_udwf;
 use datafusion::logical_expr::logical_plan::{Aggregate, Subquery};
@@ -73,12 +73,15 @@ impl<'a> Lower<'a> {
         if references(&inner)?.is_empty() {
             if single_row(&inner) {
                 let only = Lowered::Column(value).alias(name);
-                return Ok(uncorrelated(LogicalPlanBuilder::from(inner).project(vec![only])?.build()?));
+                return standing(flow, LogicalPlanBuilder::from(inner).project(vec![only])?.build()?);
             }
-            return self.first_of_rows(inner, value, e);
+            return self.first_of_rows(flow, inner, value, e);
         }
-        if let Some((aggregate, shown)) = bare_aggregate(&inner, &value) {
-            return self.aggregate_of_rows(flow, aggregate, shown);
+        if let Some((aggregate, shown)) = bare_aggregate(&inner)
+            && let Some((_, shown)) = shown.into_iter().find(|(column, _)| *column == value)
+        {
+            let only = self.aggregate_of_rows(flow, aggregate, vec![shown])?.pop();
+            return only.ok_or_else(|| Error::internal("an aggregate that shows nothing"));
         }
         let one = single_row(&inner);
         let (plan, domain, own) = self.depending(flow, inner)?;
@@ -99,7 +102,7 @@ impl<'a> Lower<'a> {
 
     /// The one row of a subquery that could have more: beside its number of rows, so that they are too many only where a
     /// row asks.
-    fn first_of_rows(&mut self, inner: LogicalPlan, value: Column, e: &Expr) -> Result<Lowered> {
+    fn first_of_rows(&mut self, flow: &mut Flow, inner: LogicalPlan, value: Column, e: &Expr) -> Result<Lowered> {
         let (name, rows) = (self.fresh("value"), self.fresh("rows"));
         let item = Lowered::Column(value.clone()).get_type(inner.schema())?;
         let calls = vec![first_value(Lowered::Column(value)).alias(&name), count_rows().alias(&rows)];
@@ -110,33 +113,28 @@ impl<'a> Lower<'a> {
         let columns = [name, rows].map(|name| Lowered::Column(Column::new_unqualified(name))).to_vec();
         let pair = Special::call(Op::Row, Field::new("pair", DataType::Struct(fields.into()), true), columns);
         let pair = LogicalPlanBuilder::from(both).project(vec![pair.alias(self.fresh("pair"))])?.build()?;
-        let pair = uncorrelated(pair);
+        let pair = standing(flow, pair)?;
         let value = Special::call(Op::Field(0), pgtype::field("value", e.ty, item), vec![pair.clone()]);
         let rows = Special::call(Op::Field(1), count, vec![pair]);
         Ok(Special::call(Op::Single, pgtype::field("single", e.ty, e.data_type.clone()), vec![value, rows]))
     }
 
-    /// An aggregate over the rows that belong to each row of `flow`; where there are none it has the value of no rows.
-    fn aggregate_of_rows(&mut self, flow: &mut Flow, aggregate: Aggregate, shown: Lowered) -> Result<Lowered> {
+    /// What is shown of an aggregate over the rows that belong to each row of `flow`; where there are none it has the value
+    /// of no rows.
+    pub(super) fn aggregate_of_rows(
+        &mut self,
+        flow: &mut Flow,
+        aggregate: Aggregate,
+        shown: Vec<Lowered>,
+    ) -> Result<Vec<Lowered>> {
         let (input, domain, own) = self.depending(flow, Arc::unwrap_or_clone(aggregate.input))?;
         let calls = aggregate.aggr_expr;
         let counts: Vec<String> =
             calls.iter().filter(|c| of_nothing(c) == Some(Nothing::Zero)).map(|c| c.qualified_name().1).collect();
         let plan = aggregated(input, domain.iter().cloned().map(Lowered::Column).collect(), calls)?;
         self.join_back(flow, plan, &own, &domain)?;
-        let read = outer_columns(&shown).into_iter().filter(|c| flow.plan.schema().has_column(c));
-        let shown = resolved(shown, &read.map(|c| (c.clone(), c)).collect())?;
-        let each = shown.transform(|e| {
-            Ok(match &e {
-                Lowered::Column(column) if column.relation.is_none() && counts.contains(&column.name) => {
-                    let field = Field::new("coalesce", DataType::Int64, true);
-                    let count = Special::call(Op::Coalesce, field, vec![e, lit(0_i64)]);
-                    Transformed::new(count, true, TreeNodeRecursion::Jump)
-                }
-                _ => Transformed::no(e),
-            })
-        });
-        Ok(each?.data)
+        let schema = Arc::clone(flow.plan.schema());
+        shown.into_iter().map(|e| of_counts(e, &counts, &schema)).collect()
     }
 
     fn exists(&mut self, flow: &mut Flow, inner: LogicalPlan) -> Result<Lowered> {
@@ -146,7 +144,7 @@ impl<'a> Lower<'a> {
             let one = LogicalPlanBuilder::from(inner).limit(0, Some(1))?.build()?;
             let counted = aggregated(one, vec![], vec![count_rows().alias(&rows)])?;
             let any = Lowered::Column(Column::new_unqualified(rows)).gt(lit(0_i64)).alias(name);
-            return Ok(uncorrelated(LogicalPlanBuilder::from(counted).project(vec![any])?.build()?));
+            return standing(flow, LogicalPlanBuilder::from(counted).project(vec![any])?.build()?);
         }
         let (plan, domain, own) = self.depending(flow, inner)?;
         let plan =
@@ -192,7 +190,7 @@ impl<'a> Lower<'a> {
                 self.join_back(flow, plan, &own, &domain)?;
                 Lowered::Column(Column::new_unqualified(&name))
             }
-            false => uncorrelated(plan),
+            false => standing(flow, plan)?,
         };
         // none at all is an array of nothing
         let nothing = ScalarValue::List(ScalarValue::new_list(&[], &item, true));
@@ -248,6 +246,51 @@ fn uncorrelated(plan: LogicalPlan) -> Lowered {
     }
 }
 
+/// What is shown of an aggregate, beside the rows that ask it: a count of no rows is zero.
+fn of_counts(shown: Lowered, counts: &[String], asking: &DFSchema) -> Result<Lowered> {
+    let read = outer_columns(&shown).into_iter().filter(|c| asking.has_column(c));
+    let shown = resolved(shown, &read.map(|c| (c.clone(), c)).collect())?;
+    let each = shown.transform(|e| {
+        Ok(match &e {
+            Lowered::Column(column) if column.relation.is_none() && counts.contains(&column.name) => {
+                let field = Field::new("coalesce", DataType::Int64, true);
+                let count = Special::call(Op::Coalesce, field, vec![e, lit(0_i64)]);
+                Transformed::new(count, true, TreeNodeRecursion::Jump)
+            }
+            _ => Transformed::no(e),
+        })
+    });
+    Ok(each?.data)
+}
+
+/// The value of a plan of one column and at most one row that reads nothing of `flow`: DataFusion computes it once. It
+/// walks a subquery inside a subquery twice, so that those which hold others are joined instead.
+fn standing(flow: &mut Flow, plan: LogicalPlan) -> Result<Lowered> {
+    let column = match plan.schema().columns().pop() {
+        Some(column) if nesting(&plan)? >= 2 => column,
+        _ => return Ok(uncorrelated(plan)),
+    };
+    let rows = LogicalPlanBuilder::from(flow.plan.clone());
+    flow.plan = rows.join_on(plan, JoinType::Left, [lit(true)])?.build()?;
+    Ok(Lowered::Column(column))
+}
+
+/// How many subqueries of expressions stand inside each other.
+fn nesting(plan: &LogicalPlan) -> DataFusionResult<usize> {
+    let mut deepest = 0;
+    plan.apply(|node| {
+        node.apply_expressions(|e| {
+            e.apply(|e| {
+                if let Lowered::ScalarSubquery(inner) = e {
+                    deepest = deepest.max(1 + nesting(&inner.subquery)?);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(deepest)
+}
+
 /// At most one row, whatever the tables hold.
 fn single_row(plan: &LogicalPlan) -> bool {
     match plan {
@@ -285,17 +328,17 @@ fn of_nothing(call: &Lowered) -> Option<Nothing> {
     }
 }
 
-/// A subquery that is an aggregate over all its rows and shows an expression over it.
-fn bare_aggregate(plan: &LogicalPlan, value: &Column) -> Option<(Aggregate, Lowered)> {
+/// A subquery that is an aggregate over all its rows, and the expressions over it that it shows.
+pub(super) fn bare_aggregate(plan: &LogicalPlan) -> Option<(Aggregate, Vec<(Column, Lowered)>)> {
     let LogicalPlan::Projection(projection) = plan else { return None };
     let LogicalPlan::Aggregate(aggregate) = projection.input.as_ref() else { return None };
     let own = |call: &Lowered| of_nothing(call).is_some() && outer_columns(call).is_empty();
     if !aggregate.group_expr.is_empty() || !aggregate.aggr_expr.iter().all(own) {
         return None;
     }
-    let shown = projection.expr.iter().find(|e| e.qualified_name() == (value.relation.clone(), value.name.clone()))?;
-    let volatile = shown.is_volatile();
-    (!volatile).then(|| (aggregate.clone(), shown.clone().unalias()))
+    let shown = projection.schema.columns().into_iter().zip(projection.expr.iter().map(|e| e.clone().unalias()));
+    let volatile = projection.expr.iter().any(Lowered::is_volatile);
+    (!volatile).then(|| (aggregate.clone(), shown.collect()))
 }
 
 fn query_type(query: &Query) -> Result<DataType> {

@@ -12,10 +12,13 @@ use std::sync::Arc;
 use arrow::datatypes::Field;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType, NullEquality};
+use datafusion::logical_expr::logical_plan::Aggregate;
 use datafusion::logical_expr::{Expr as Lowered, LogicalPlan, LogicalPlanBuilder, Operator, binary_expr, lit};
 
 use super::function::can_raise;
+use super::narrow::narrowed;
 use super::push::Dependent;
+use super::subquery::bare_aggregate;
 use super::{Flow, Lower, compare, guard, relation};
 use crate::error::{Error, Result};
 use crate::sql::expr::Kind;
@@ -116,6 +119,12 @@ impl<'a> Lower<'a> {
             return self.joined(left, right, kind, on);
         }
         let mut left = left;
+        if matches!(kind, JoinKind::Inner | JoinKind::Left)
+            && on.is_none_or(relation::is_true)
+            && let Some((aggregate, shown)) = bare_aggregate(&right.plan)
+        {
+            return self.aggregate_beside(left, &right, aggregate, shown);
+        }
         let (plan, domain, own) = self.depending(&mut left, right.plan)?;
         right.plan = plan;
         let mut filters: Vec<Lowered> = null_safe(own, domain).collect();
@@ -135,6 +144,32 @@ impl<'a> Lower<'a> {
         Ok(Flow { plan, columns, computed: vec![], order: vec![] })
     }
 
+    /// An aggregate over all rows of the right side: one row beside each of the left.
+    fn aggregate_beside(
+        &mut self,
+        left: Flow,
+        right: &Flow,
+        aggregate: Aggregate,
+        shown: Vec<(Column, Lowered)>,
+    ) -> Result<Flow> {
+        let mut flow = left;
+        let (names, values): (Vec<Column>, Vec<Lowered>) = shown.into_iter().unzip();
+        let values = self.aggregate_of_rows(&mut flow, aggregate, values)?;
+        let (mut computed, mut renamed) = (vec![], HashMap::new());
+        for (column, value) in names.into_iter().zip(values) {
+            let name = self.fresh("beside");
+            renamed.insert(column, Column::new_unqualified(&name));
+            computed.push((value, name));
+        }
+        let mut flow = self.extend(flow, computed)?;
+        for (id, column) in &right.columns {
+            let found = renamed.get(column).ok_or_else(|| Error::internal(format!("{column} is not shown")))?;
+            flow.columns.insert(*id, found.clone());
+        }
+        flow.computed.clear();
+        Ok(flow)
+    }
+
     /// `inner` for every value of what it reads of `flow`: its plan, the columns in it that hold these values, and those of
     /// `flow` that they are.
     pub(super) fn depending(
@@ -150,11 +185,11 @@ impl<'a> Lower<'a> {
         }
         let columns = outer.iter().cloned().map(Lowered::Column).collect::<Vec<_>>();
         let free = !raises(&inner)?;
-        let mut domain = LogicalPlanBuilder::from(flow.plan.clone());
         // what could raise is computed for the rows that ask for it
-        if let (false, Some(reached)) = (free, self.reached.iter().cloned().reduce(Lowered::and)) {
-            domain = domain.filter(reached)?;
-        }
+        let domain = match self.reached.iter().cloned().reduce(Lowered::and) {
+            Some(reached) if !free => LogicalPlanBuilder::from(flow.plan.clone()).filter(reached)?,
+            _ => LogicalPlanBuilder::from(narrowed(&flow.plan, &outer)?),
+        };
         let domain = domain.project(columns)?.distinct()?.build()?;
         let (plan, found) = Dependent { lower: self, outer: outer.clone(), domain, free }.push(inner)?;
         Ok((plan, found, outer))
