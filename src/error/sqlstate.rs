@@ -84,6 +84,7 @@ kinds! {
     InvalidEscapeSequence = "22025", false;
     EscapeCharacterUse = "2200C", false;
     StringLengthMismatch = "22026", false;
+    ZeroLengthString = "2200F", false;
     InvalidRegex = "2201B", false;
     LogArgument = "2201E", false;
     PowerArgument = "2201F", false;
@@ -91,6 +92,7 @@ kinds! {
     LimitValue = "2201W", false;
     OffsetValue = "2201X", false;
     SampleArgument = "2202H", false;
+    SampleRepeat = "2202G", false;
     ArraySubscript = "2202E", false;
     DataException = "22000", false;
     DuplicateJsonKey = "22030", false;

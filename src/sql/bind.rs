@@ -2,6 +2,7 @@
 //! parse analysis does it (parser/analyze.c and parse_*.c). It computes nothing and reads no table.
 
 mod call;
+mod collation;
 mod cte;
 mod definition;
 mod dialect;
@@ -9,8 +10,11 @@ mod expr;
 mod from;
 mod group;
 mod literal;
+mod lock;
 mod name;
 mod order;
+mod recursion;
+mod sample;
 mod scope;
 mod search;
 mod select;
@@ -132,6 +136,13 @@ impl<'a> Binder<'a> {
         let line = usize::try_from(at.line).ok()?.checked_sub(1)?;
         let before = self.lines.get(line).filter(|_| !self.text.is_empty())?;
         Some(before.characters + usize::try_from(at.column).ok()?)
+    }
+
+    /// Where that text stands next, in either case.
+    fn before(&self, text: &str, at: usize) -> usize {
+        let rest = self.text.char_indices().nth(at.saturating_sub(1)).and_then(|(start, _)| self.text.get(start..));
+        let rest = rest.unwrap_or_default().to_ascii_lowercase();
+        at + rest.find(text).and_then(|found| rest.get(..found)).map_or(0, |between| between.chars().count())
     }
 
     /// Where the operator after an operand stands: the first character behind it that is no blank.

@@ -115,7 +115,11 @@ pub(crate) enum Kind {
     Aggregate(Box<Aggregate>),
     Window(Box<Window>),
     /// `GROUPING(…)`: bits by place in the grouping columns.
-    Grouping(Vec<Expr>),
+    Grouping {
+        of: Vec<Expr>,
+        /// The SELECT whose groups are asked.
+        level: LevelId,
+    },
     Subquery {
         kind: SubqueryKind,
         query: Box<Query>,
@@ -260,13 +264,10 @@ impl Expr {
         match &self.kind {
             Kind::Unknown(_) | Kind::Constant(_) | Kind::Parameter(_) | Kind::Column(_) => vec![],
             Kind::Call(call) => call.arguments.iter().collect(),
-            Kind::And(all)
-            | Kind::Or(all)
-            | Kind::Coalesce(all)
-            | Kind::Array(all)
-            | Kind::Row(all)
-            | Kind::Grouping(all) => all.iter().collect(),
-            Kind::Extreme { of, .. } => of.iter().collect(),
+            Kind::And(all) | Kind::Or(all) | Kind::Coalesce(all) | Kind::Array(all) | Kind::Row(all) => {
+                all.iter().collect()
+            }
+            Kind::Extreme { of, .. } | Kind::Grouping { of, .. } => of.iter().collect(),
             Kind::Not(of) | Kind::Relabel(of) => vec![of],
             Kind::IsNull { of, .. } | Kind::Is { of, .. } | Kind::Field { of, .. } | Kind::ByText { of, .. } => {
                 vec![of]
@@ -318,13 +319,10 @@ impl Expr {
         match &mut self.kind {
             Kind::Unknown(_) | Kind::Constant(_) | Kind::Parameter(_) | Kind::Column(_) => vec![],
             Kind::Call(call) => call.arguments.iter_mut().collect(),
-            Kind::And(all)
-            | Kind::Or(all)
-            | Kind::Coalesce(all)
-            | Kind::Array(all)
-            | Kind::Row(all)
-            | Kind::Grouping(all) => all.iter_mut().collect(),
-            Kind::Extreme { of, .. } => of.iter_mut().collect(),
+            Kind::And(all) | Kind::Or(all) | Kind::Coalesce(all) | Kind::Array(all) | Kind::Row(all) => {
+                all.iter_mut().collect()
+            }
+            Kind::Extreme { of, .. } | Kind::Grouping { of, .. } => of.iter_mut().collect(),
             Kind::Not(of) | Kind::Relabel(of) => vec![of],
             Kind::IsNull { of, .. } | Kind::Is { of, .. } | Kind::Field { of, .. } | Kind::ByText { of, .. } => {
                 vec![of]
@@ -362,5 +360,10 @@ impl Expr {
     /// Whether this or any operand satisfies `is`; subqueries' own expressions are not looked at.
     pub(crate) fn any(&self, is: &impl Fn(&Expr) -> bool) -> bool {
         is(self) || self.children().into_iter().any(|child| child.any(is))
+    }
+
+    /// The first of this and its operands that satisfies `is`.
+    pub(crate) fn first(&self, is: &impl Fn(&Expr) -> bool) -> Option<&Expr> {
+        if is(self) { Some(self) } else { self.children().into_iter().find_map(|child| child.first(is)) }
     }
 }

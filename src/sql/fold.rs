@@ -258,7 +258,7 @@ impl Fold<'_> {
                 self.query(query, outputs)
             }
             // matched with GROUP BY as it was written
-            Kind::Grouping(_) => Ok(()),
+            Kind::Grouping { .. } => Ok(()),
             _ => {
                 e.children_mut().into_iter().try_for_each(|child| self.expr(child))?;
                 self.node(e)

@@ -29,6 +29,7 @@ pub(crate) mod random;
 mod range;
 mod record;
 mod regex;
+mod search;
 pub(crate) mod series;
 mod session;
 mod text;
@@ -58,10 +59,12 @@ static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
         object::KERNELS,
         object::names::KERNELS,
         random::KERNELS,
+        object::snapshot::KERNELS,
         range::KERNELS,
         record::KERNELS,
         regex::functions::KERNELS,
         regex::similar::KERNELS,
+        search::KERNELS,
         series::KERNELS,
         session::KERNELS,
         text::compare::BPCHAR,
@@ -104,6 +107,8 @@ pub(crate) fn key(type_oid: u32, data_type: &DataType) -> Option<(&'static str, 
         oid::JSONB => ("key/jsonb", DataType::Binary),
         oid::MONEY => ("key/money", DataType::Int64),
         oid::INET | oid::CIDR => ("key/inet", DataType::Binary),
+        oid::TSVECTOR => ("key/tsvector", DataType::Binary),
+        oid::TSQUERY => ("key/tsquery", DataType::Binary),
         _ if range::is(type_oid) => ("key/range", DataType::Binary),
         _ => return None,
     })

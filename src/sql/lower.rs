@@ -36,7 +36,7 @@ use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::{
-    ColumnarValue, EmptyRelation, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF,
+    ColumnarValue, EmptyRelation, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF, SortExpr,
 };
 use datafusion::physical_expr::create_physical_expr;
 
@@ -65,6 +65,13 @@ pub(crate) fn lower(query: &Query, functions: &SessionFunctions<'_>) -> Result<L
     query.tables(&mut |source| {
         lower.theirs.extend(source.table.schema().fields().iter().map(|field| field.name().clone()));
     });
+    for expr in query.expressions() {
+        expr.visit(&mut |e| {
+            if let Kind::Column(id) = e.kind {
+                lower.read.insert(id);
+            }
+        });
+    }
     let mut flow = lower.query(query)?;
     flow.plan = guard::one_row_stays(flow.plan)?;
     let columns = query.columns.iter().map(|column| {
@@ -130,11 +137,13 @@ struct Flow {
     columns: HashMap<ColumnId, Column>,
     /// Expressions that the plan has computed: groups, aggregates, windows, sets.
     computed: Vec<(Typed, Column)>,
+    /// The order that a query below gave the rows, by columns of the plan: what gathers them into one value keeps to it.
+    order: Vec<SortExpr>,
 }
 
 impl Flow {
     fn new(plan: LogicalPlan) -> Self {
-        Self { plan, columns: HashMap::new(), computed: vec![] }
+        Self { plan, columns: HashMap::new(), computed: vec![], order: vec![] }
     }
 
     fn column(&self, id: ColumnId) -> Result<&Column> {
@@ -169,6 +178,8 @@ struct Lower<'a> {
     numbers: HashMap<String, usize>,
     /// Names of tables' own columns, which no given one may be.
     theirs: HashSet<String>,
+    /// The columns that some expression of the query reads.
+    read: HashSet<ColumnId>,
 }
 
 impl<'a> Lower<'a> {
@@ -182,6 +193,7 @@ impl<'a> Lower<'a> {
             names: HashSet::new(),
             numbers: HashMap::new(),
             theirs: HashSet::new(),
+            read: HashSet::new(),
         }
     }
 

@@ -265,6 +265,8 @@ pub(crate) struct Join {
     pub(crate) lateral: bool,
     /// USING and NATURAL under FULL JOIN: a column of its own that is COALESCE(left, right).
     pub(crate) merged: Vec<(Column, Expr)>,
+    /// A column of each side that an outer join may leave out, NULL where it did; computed where it is read.
+    pub(crate) present: (Option<Column>, Option<Column>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -151,6 +151,6 @@ pub(crate) fn place(expr: &Expr) -> usize {
         | K::Row(_)
         | K::Aggregate(_)
         | K::Window(_)
-        | K::Grouping(_) => expr.at,
+        | K::Grouping { .. } => expr.at,
     }
 }

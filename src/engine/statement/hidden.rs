@@ -6,17 +6,14 @@ use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement, Visit, Visitor}
 
 use crate::error::{Error, Result};
 
-/// A query can carry DML in its body, a target in its SELECT INTO, and locks.
+/// A query can carry DML in its body and a target in its SELECT INTO. Its locks are judged where it is bound.
 pub(super) fn refuse(query: &Query) -> Result<()> {
     struct Look(Option<&'static str>);
     impl Visitor for Look {
         type Break = ();
         fn pre_visit_query(&mut self, q: &Query) -> ControlFlow<()> {
-            if !q.locks.is_empty() || q.for_clause.is_some() {
-                self.0 = Some("SELECT … FOR");
-            }
             // the settings are SEARCH and CYCLE (`sql::parse::encoding`)
-            if q.format_clause.is_some() || !q.pipe_operators.is_empty() {
+            if q.for_clause.is_some() || q.format_clause.is_some() || !q.pipe_operators.is_empty() {
                 self.0 = Some("this clause");
             }
             let mut bodies = vec![q.body.as_ref()];

@@ -56,7 +56,6 @@ fn only_our_statements_exist() {
         ("WITH d AS (DELETE FROM t RETURNING *) SELECT * FROM d", "0A000"),
         ("WITH d AS (INSERT INTO t VALUES (1) RETURNING *) SELECT * FROM d", "0A000"),
         ("SELECT * INTO x FROM t", "0A000"),
-        ("SELECT * FROM t FOR UPDATE", "0A000"),
         ("UPDATE t SET a = 1", "0A000"),
         ("DELETE FROM t", "0A000"),
         ("TRUNCATE t", "0A000"),

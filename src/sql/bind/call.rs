@@ -14,7 +14,23 @@ use crate::sql::expr::{Aggregate, Call, Expr, Kind as Node, Sort};
 use crate::sql::image::{self, AggregateKind};
 use crate::sql::parse::encoding::{self, VARIADIC};
 use crate::sql::resolve::function::{self, Argument, Found, Resolved};
-use crate::sql::resolve::{cast, common, operator};
+use crate::sql::resolve::{common, operator};
+
+/// Where a set cannot be.
+pub(super) const LATERAL_HINT: &str = "You might be able to move the set-returning function into a LATERAL FROM item.";
+
+const COUNT_OF_NOTHING: &str = "count(*) must be used to call a parameterless aggregate function";
+
+/// The arguments of a `ROW(…)`.
+pub(super) fn row_written(function: &Function) -> Option<&[FunctionArg]> {
+    let [ast::ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return None };
+    match &function.args {
+        FunctionArguments::List(list) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("row") => {
+            Some(&list.args)
+        }
+        _ => None,
+    }
+}
 
 impl Binder<'_> {
     /// A function of pg_catalog by its name.
@@ -36,6 +52,13 @@ impl Binder<'_> {
         };
         let quoted =
             matches!(function.name.0.last(), Some(ast::ObjectNamePart::Identifier(i)) if i.quote_style.is_some());
+        if name == "pg_collation_for"
+            && matches!(schema, None | Some("pg_catalog"))
+            && let FunctionArguments::List(list) = &function.args
+            && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(of))] = list.args.as_slice()
+        {
+            return self.collation_for(of, at, scope);
+        }
         if schema.is_none()
             && !quoted
             && let Some(special) = self.word(&name, function, at, scope)?
@@ -107,8 +130,14 @@ impl Binder<'_> {
             | Place::OrderBy
             | Place::GroupBy
             | Place::DistinctOn
+            | Place::WindowPartition
+            | Place::WindowOrder
             | Place::FromFunction
             | Place::FromSubquery => Ok(()),
+            Place::AggregateArgument => {
+                let text = "aggregate function calls cannot contain set-returning function calls";
+                Err(Error::new(Kind::Unsupported, text).with_hint(LATERAL_HINT).at(at))
+            }
             place => {
                 let text = format!("set-returning functions are not allowed in {}", place.name());
                 Err(Error::new(Kind::Unsupported, text).at(at))
@@ -143,10 +172,10 @@ impl Binder<'_> {
         }
         let (direct, ordering) = arguments.split_at_mut(plain);
         for (one, other) in direct.iter_mut().zip(ordering) {
-            let pair = vec![one.expr.clone(), other.expr.clone()];
+            let pair = vec![other.expr.clone(), one.expr.clone()];
             let (pair, ..) = common::to_common(self.cx, pair, "WITHIN GROUP")?;
             if let Ok([left, right]) = <[Expr; 2]>::try_from(pair) {
-                (one.expr, other.expr) = (left, right);
+                (other.expr, one.expr) = (left, right);
             }
         }
         Ok(())
@@ -253,14 +282,14 @@ impl Binder<'_> {
             return Err(syntax_error("*", at));
         }
         if !given.star && arguments.is_empty() && name == "count" {
-            let text = "count(*) must be used to call a parameterless aggregate function";
-            return Err(Error::new(Kind::WrongObjectType, text).at(at));
+            return Err(Error::new(Kind::WrongObjectType, COUNT_OF_NOTHING).at(at));
         }
         let is_hypothetical =
             |p: &&image::Proc| image::aggregate(p.oid).is_some_and(|a| a.kind == AggregateKind::Hypothetical);
         if within && image::procs(name).iter().any(is_hypothetical) {
             self.hypothetical(name, &mut arguments, plain, at)?;
         }
+        let written: Vec<Expr> = arguments.iter().map(|argument| argument.expr.clone()).collect();
         let found = resolved(function::resolve(self.cx, schema, name, arguments, given.variadic, at)?)?;
         let row = image::aggregate(found.proc.oid);
         let ordered = row.is_some_and(|a| a.kind != AggregateKind::Normal);
@@ -273,7 +302,7 @@ impl Binder<'_> {
             return Err(Error::new(Kind::WrongObjectType, text).at(at));
         }
         let mut arguments = found.arguments;
-        let order = if within {
+        let mut order = if within {
             // as they were coerced for the call
             let coerced = arguments.split_off(plain.min(arguments.len()));
             order.into_iter().zip(coerced).map(|(sort, by)| Sort { by, ..sort }).collect()
@@ -281,10 +310,14 @@ impl Binder<'_> {
             order
         };
         if given.distinct && !order.is_empty() {
-            let unlisted = order.iter().find(|sort| !arguments.contains(&sort.by));
-            if let Some(sort) = unlisted {
-                let text = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
-                return Err(Error::new(Kind::InvalidColumnReference, text).at(sort.by.at));
+            // by what the arguments were before the call coerced them
+            for sort in &mut order {
+                let listed = written.iter().position(|argument| *argument == sort.by);
+                let Some(argument) = listed.and_then(|i| arguments.get(i)) else {
+                    let text = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+                    return Err(Error::new(Kind::InvalidColumnReference, text).at(sort.by.at));
+                };
+                sort.by = argument.clone();
             }
         }
         if given.distinct {
@@ -297,10 +330,35 @@ impl Binder<'_> {
         let direct = if within { arguments.as_slice() } else { &[] };
         let counted = arguments.iter().skip(direct.len()).chain(order.iter().map(|sort| &sort.by)).chain(&filter);
         let owner = scope.owner(&counted.collect::<Vec<_>>());
+        if let Some(inner) = scope.levels().take_while(|level| !std::ptr::eq(*level, owner)).find_map(|level| {
+            let mut found = None;
+            direct.iter().for_each(|e| {
+                e.visit(&mut |e| {
+                    if matches!(e.kind, Node::Column(id) if level.owns(id)) {
+                        found.get_or_insert(e.at);
+                    }
+                });
+            });
+            found
+        }) {
+            let text = "outer-level aggregate cannot contain a lower-level variable in its direct arguments";
+            return Err(Error::new(Kind::Grouping, text).at(inner));
+        }
         self.check_aggregate_place(at, owner)?;
         owner.aggregates.set(true);
         let level = owner.levels().find_map(|scope| scope.level);
         let level = level.ok_or_else(|| Error::internal("an aggregate outside a SELECT"))?;
+        let mut nested = None;
+        for expr in arguments.iter().chain(order.iter().map(|sort| &sort.by)).chain(&filter) {
+            expr.visit(&mut |e| {
+                if matches!(&e.kind, Node::Aggregate(inner) if inner.level == level) {
+                    nested.get_or_insert(e.at);
+                }
+            });
+        }
+        if let Some(inner) = nested {
+            return Err(Error::new(Kind::Grouping, "aggregate function calls cannot be nested").at(inner));
+        }
         let aggregate = Aggregate { proc: found.proc, level, arguments, distinct: given.distinct, order, filter };
         let data_type = crate::sql::functions::aggregate_lies_as(&aggregate).unwrap_or(found.data_type);
         Ok(Expr::lying(Node::Aggregate(Box::new(aggregate)), found.ty, data_type, at))
@@ -340,8 +398,7 @@ impl Binder<'_> {
             }
             if expr.any(&|e| matches!(&e.kind, Node::Call(c) if c.proc.set)) {
                 let text = "aggregate function calls cannot contain set-returning function calls";
-                let hint = "You might be able to move the set-returning function into a LATERAL FROM item.";
-                return Err(Error::new(Kind::Unsupported, text).with_hint(hint).at(expr.at));
+                return Err(Error::new(Kind::Unsupported, text).with_hint(LATERAL_HINT).at(expr.at));
             }
         }
         Ok(())
@@ -379,6 +436,14 @@ impl Binder<'_> {
             return Err(Error::new(Kind::Unsupported, text).at(at));
         }
         let arguments = self.bound_arguments(&given.arguments, scope)?;
+        let is_set = |e: &Expr| matches!(&e.kind, Node::Call(call) if call.proc.set);
+        if let Some(set) = arguments.iter().find(|argument| argument.expr.any(&is_set)) {
+            let text = "window function calls cannot contain set-returning function calls";
+            return Err(Error::new(Kind::Unsupported, text).with_hint(LATERAL_HINT).at(set.expr.at));
+        }
+        if !given.star && arguments.is_empty() && name == "count" {
+            return Err(Error::new(Kind::WrongObjectType, COUNT_OF_NOTHING).at(at));
+        }
         let found = function::resolve(self.cx, schema, name, arguments, given.variadic, at)?;
         let Found::Call(found) = found else {
             let text = format!("OVER specified, but {name} is not a window function nor an aggregate function");
@@ -401,7 +466,15 @@ impl Binder<'_> {
         let filter =
             filter.map(|f| scope.at_place(Place::Filter, || self.condition(f, scope, "FILTER"))).transpose()?;
         let over = function.over.as_ref().ok_or_else(|| Error::internal("no OVER"))?;
-        self.window(found, filter, over, at, scope)
+        let refused = |error: Error| match (over, error.position()) {
+            // of the frame: the specification's own place
+            (ast::WindowType::WindowSpec(_), Some(place)) if place == at && error.kind() == Kind::Windowing => {
+                let end = self.after(&function.args);
+                error.at(self.before("(", self.before("over", end)))
+            }
+            _ => error,
+        };
+        self.window(found, filter, over, at, scope).map_err(refused)
     }
 
     /// COALESCE, NULLIF, ROW, GROUPING and the like, which are grammar. `None`: a call.
@@ -409,8 +482,9 @@ impl Binder<'_> {
         if let (FunctionArguments::None, None) = (&function.args, &function.over) {
             return self.value_function(name, None, at);
         }
-        if let Some(items) = row_items(function) {
-            return self.typed_row(self.row_called(items, at, scope)?).map(Some);
+        if let ("row", FunctionArguments::List(list)) = (name, &function.args) {
+            let row = self.row_called(&list.args, at, scope)?;
+            return self.settled_row(row).map(Some);
         }
         let simple: Option<Vec<&Ast>> = match &function.args {
             FunctionArguments::List(list) if list.clauses.is_empty() && list.duplicate_treatment.is_none() => {
@@ -428,10 +502,13 @@ impl Binder<'_> {
             _ => None,
         };
         let Some(arguments) = simple else { return Ok(None) };
+        self.one_collation(arguments.iter().copied())?;
         let bind_all = || arguments.iter().map(|ast| self.expr(ast, scope)).collect::<Result<Vec<_>>>();
         match name {
             "coalesce" if !arguments.is_empty() => {
-                let (all, ty, data_type) = common::to_common(self.cx, bind_all()?, "COALESCE")?;
+                let all = bind_all()?;
+                self.no_set("COALESCE", all.iter())?;
+                let (all, ty, data_type) = common::to_common(self.cx, all, "COALESCE")?;
                 Ok(Some(Expr::lying(Node::Coalesce(all), ty, data_type, at)))
             }
             "greatest" | "least" if !arguments.is_empty() => {
@@ -474,11 +551,11 @@ impl Binder<'_> {
                     return Err(Error::new(Kind::Grouping, text).at(at));
                 }
                 let of = bind_all()?;
-                if !std::ptr::eq(scope.owner(&of.iter().collect::<Vec<_>>()), scope) {
-                    return Err(Error::unsupported("GROUPING of an outer query").at(at));
-                }
-                scope.aggregates.set(true);
-                Ok(Some(Expr::new(Node::Grouping(of), Ty::INT4, at)))
+                let owner = scope.owner(&of.iter().collect::<Vec<_>>());
+                owner.aggregates.set(true);
+                let level = owner.levels().find_map(|scope| scope.level);
+                let level = level.ok_or_else(|| Error::internal("GROUPING outside a SELECT"))?;
+                Ok(Some(Expr::new(Node::Grouping { of, level }, Ty::INT4, at)))
             }
             "current_time" | "current_timestamp" | "localtime" | "localtimestamp" => {
                 let [Ast::Value(value)] = arguments.as_slice() else { return Ok(None) };
@@ -489,7 +566,7 @@ impl Binder<'_> {
         }
     }
 
-    /// `ROW(a, t.*)`.
+    /// `ROW(a, t.*)`, its literals as they are.
     pub(super) fn row_called(&self, arguments: &[FunctionArg], at: usize, scope: &Scope<'_>) -> Result<Expr> {
         let mut items = vec![];
         for argument in arguments {
@@ -537,17 +614,6 @@ enum Source<'a> {
     Expr(&'a Ast),
     /// `t.*`
     Row(&'a ast::ObjectName),
-}
-
-/// What stands in `ROW(…)`; `None` for another function.
-pub(super) fn row_items(function: &Function) -> Option<&[FunctionArg]> {
-    let [ast::ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return None };
-    match &function.args {
-        FunctionArguments::List(list) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("row") => {
-            Some(&list.args)
-        }
-        _ => None,
-    }
 }
 
 /// A call, or the cast that looks like one.

@@ -7,11 +7,12 @@ use datafusion::sql::sqlparser::ast;
 
 use super::Binder;
 use super::name::folded;
+use super::recursion::names;
 use super::scope::{Named, Scope};
 use super::search::Added;
 use crate::error::{Error, Kind, Result};
 use crate::sql::expr::{Expr, Kind as Node};
-use crate::sql::query::{Body, Column, Cte, Query, Recursive, SetOperator};
+use crate::sql::query::{Body, Column, Cte, Query, Recursive, Relation, Select, SetOperator};
 use crate::sql::resolve::cast;
 
 /// A CTE whose references are counted until its query is whole.
@@ -30,16 +31,25 @@ impl Binder<'_> {
     /// Adds the CTEs to `scope`, which the query they belong to is bound in.
     pub(super) fn with(&self, with: &ast::With, scope: &mut Scope<'_>) -> Result<Vec<Counted>> {
         let mut bound: Vec<Counted> = vec![];
-        for cte in &with.cte_tables {
+        for (i, cte) in with.cte_tables.iter().enumerate() {
+            let name = folded(&cte.alias.name);
+            if with.cte_tables.iter().take(i).any(|c| folded(&c.alias.name) == name) {
+                let text = format!("WITH query name \"{name}\" specified more than once");
+                return Err(Error::new(Kind::DuplicateAlias, text).at(self.at(cte.alias.name.span)));
+            }
+        }
+        let order = self.binding_order(with)?;
+        for cte in order.into_iter().filter_map(|i| with.cte_tables.get(i)) {
             let name = folded(&cte.alias.name);
             let at = self.at(cte.alias.name.span);
-            if bound.iter().any(|c| c.cte.name == name) {
-                let text = format!("WITH query name \"{name}\" specified more than once");
-                return Err(Error::new(Kind::DuplicateAlias, text).at(at));
-            }
             let added = Added::of(&cte.query);
-            let made = match with.recursive.then(|| recursion(&cte.query)).flatten() {
-                Some((left, right, all)) if names(&cte.query, &name) => {
+            if !with.recursive {
+                let bound = |name: &String| bound.iter().any(|c| c.cte.name == *name);
+                scope.later = with.cte_tables.iter().map(|c| folded(&c.alias.name)).filter(|n| !bound(n)).collect();
+            }
+            let made = match with.recursive {
+                true if names(&cte.query, &name) => {
+                    let (left, right, all) = self.recursion(cte, &name)?;
                     self.recursive(cte, &name, left, right, all, scope)?
                 }
                 _ if !added.is_empty() => {
@@ -53,9 +63,11 @@ impl Binder<'_> {
                 name,
                 columns: made.columns.clone(),
                 references: Rc::clone(&references),
+                own: None,
             });
             bound.push(Counted { cte: made, references });
         }
+        scope.later.clear();
         Ok(bound)
     }
 
@@ -82,18 +94,11 @@ impl Binder<'_> {
         all: bool,
         scope: &Scope<'_>,
     ) -> Result<Cte> {
-        let at = self.at(cte.alias.name.span);
         let mut outer = Scope::inside(scope);
         let around = match &cte.query.with {
             Some(with) => self.with(with, &mut outer)?,
             None => vec![],
         };
-        if cte.query.order_by.is_some() {
-            return Err(Error::new(Kind::Unsupported, "ORDER BY in a recursive query is not implemented").at(at));
-        }
-        if cte.query.limit_clause.is_some() || cte.query.fetch.is_some() {
-            return Err(Error::new(Kind::Unsupported, "LIMIT in a recursive query is not implemented").at(at));
-        }
         let mut first = self.set_expr_query(left, &outer)?;
         let id = self.cte_id();
         let mut columns = self.cte_columns(&first, cte, name)?;
@@ -109,41 +114,39 @@ impl Binder<'_> {
                 let named = named.chain(added.names().into_iter().zip(extra)).collect();
                 first = self.projected_as(first, named);
                 columns.clone_from(&first.columns);
-                widened = self.widened(&added, right, name)?;
+                widened = self.widened(&added, left, right, name)?;
                 &widened
             }
         };
         let mut inner = Scope::inside(&outer);
         let references = Rc::new(Cell::new(0));
-        inner.ctes.push(Named {
-            id,
-            name: name.to_owned(),
-            columns: columns.clone(),
-            references: Rc::clone(&references),
-        });
+        inner.ctes.push(Named { id, name: name.to_owned(), columns: columns.clone(), references, own: Some(own) });
         let step = self.set_expr_query(right, &inner)?;
-        if references.get() > 1 {
-            let text = format!("recursive reference to query \"{name}\" must not appear more than once");
-            return Err(Error::new(Kind::Recursion, text).at(at));
-        }
         if step.columns.len() != first.columns.len() {
             let text = "each UNION query must have the same number of columns";
-            return Err(Error::new(Kind::Syntax, text).at(at));
+            return Err(Error::new(Kind::Syntax, text).at(self.first_target(right)));
         }
         // the first term decides the types
         let mut outputs = vec![];
         for (i, (to, from)) in columns.iter().zip(&step.columns).take(own).enumerate() {
             let (common, ..) = crate::sql::resolve::common::to_common(self.cx, vec![to.expr(0), from.expr(0)], "UNION")
                 .map(|(e, ty, _)| (ty, e))?;
-            if common.oid != to.ty.oid {
+            if common != to.ty {
                 let text = format!(
                     "recursive query \"{name}\" column {} has type {} in non-recursive term but type {} overall",
                     i + 1,
-                    to.ty.name(),
-                    common.name()
+                    to.ty.name_with_modifier(),
+                    common.name_with_modifier()
                 );
                 let hint = "Cast the output of the non-recursive term to the correct type.";
-                return Err(Error::new(Kind::TypeMismatch, text).with_hint(hint).at(at));
+                let error = Error::new(Kind::TypeMismatch, text).with_hint(hint);
+                return Err(match &first.body {
+                    Body::Select(select) => match select.targets.get(i).map(|target| target.expr.at) {
+                        Some(at) if at > 0 => error.at(at),
+                        _ => error,
+                    },
+                    Body::Values { .. } | Body::SetOperation { .. } => error,
+                });
             }
             let expr = cast::implicit(self.cx, from.expr(0), crate::pgtype::Ty::of(to.ty.oid))?;
             outputs.push(lying_as(expr, to));
@@ -163,6 +166,32 @@ impl Binder<'_> {
             references: 0,
             columns,
         })
+    }
+
+    /// 42P19 for an aggregate over the rows of a recursive query's last round.
+    pub(super) fn check_last_round(&self, select: &Select, scope: &Scope<'_>) -> Result<()> {
+        fn reads(relation: &Relation, scope: &Scope<'_>) -> bool {
+            match relation {
+                Relation::Cte { cte, .. } => {
+                    scope.levels().flat_map(|l| &l.ctes).any(|c| c.own.is_some() && c.id == *cte)
+                }
+                Relation::Join(join) => reads(&join.left, scope) || reads(&join.right, scope),
+                Relation::Table { .. } | Relation::Subquery { .. } | Relation::Functions { .. } => false,
+            }
+        }
+        let (Some(from), Some(groups)) = (&select.from, &select.groups) else { return Ok(()) };
+        if !reads(from, scope) {
+            return Ok(());
+        }
+        let own = |e: &Expr| matches!(&e.kind, Node::Aggregate(aggregate) if aggregate.level == groups.level);
+        let mut all = select.targets.iter().map(|target| &target.expr).chain(&select.having);
+        match all.find_map(|e| e.first(&own)) {
+            None => Ok(()),
+            Some(aggregate) => {
+                let text = "aggregate functions are not allowed in a recursive query's recursive term";
+                Err(Error::new(Kind::Recursion, text).at(aggregate.at))
+            }
+        }
     }
 
     fn cte_columns(&self, query: &Query, cte: &ast::Cte, name: &str) -> Result<Vec<Column>> {
@@ -202,26 +231,6 @@ fn lying_as(expr: Expr, to: &Column) -> Expr {
 
 fn materialized(cte: &ast::Cte) -> Option<bool> {
     cte.materialized.as_ref().map(|m| matches!(m, ast::CteAsMaterialized::Materialized))
-}
-
-/// `first UNION [ALL] step`.
-fn recursion(query: &ast::Query) -> Option<(&ast::SetExpr, &ast::SetExpr, bool)> {
-    match query.body.as_ref() {
-        ast::SetExpr::SetOperation { left, op: ast::SetOperator::Union, set_quantifier, right } => {
-            Some((left, right, matches!(set_quantifier, ast::SetQuantifier::All)))
-        }
-        _ => None,
-    }
-}
-
-/// Whether the query reads a relation of that bare name.
-fn names(query: &ast::Query, name: &str) -> bool {
-    use std::ops::ControlFlow;
-    let found = ast::visit_relations(query, |relation| match super::name::segments(relation).as_slice() {
-        [only] if only == name => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    });
-    found.is_break()
 }
 
 /// For the operator of a set operation's AST.

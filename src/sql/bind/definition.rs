@@ -11,6 +11,9 @@ use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, oid};
 use crate::sql::expr::{Call, Expr, Kind as Node};
 
+/// `record[]`.
+const RECORDS: u32 = 2287;
+
 /// A call whose result's columns nobody but the query can know.
 fn untold(expr: &Expr) -> Option<&Call> {
     match &expr.kind {
@@ -40,20 +43,29 @@ impl Binder<'_> {
             }
             let Some(data_type) = &definition.data_type else { return Err(syntax_error(&name, place)) };
             let ty = self.type_named(data_type, place)?;
+            if matches!(ty.oid, oid::RECORD | RECORDS) {
+                return Err(Error::unsupported("a column of type record in a column definition list").at(place));
+            }
             let lies = pgtype::arrow(ty.oid).ok_or_else(|| {
                 let text = format!("column \"{name}\" has pseudo-type {}", ty.name());
                 Error::new(Kind::InvalidTableDefinition, text)
             })?;
             fields.push(pgtype::field(&name, ty, lies));
         }
+        let fields: Fields = fields.into();
         let Some(call) = untold(&expr) else {
+            if let (DataType::Struct(returned), false, oid::RECORD) =
+                (&expr.data_type, matches!(expr.kind, Node::Call(_)), expr.ty.oid)
+            {
+                same_columns(returned, &fields)?;
+                return Ok(expr);
+            }
             let outputs = matches!(&expr.kind, Node::Call(call) if call.proc.outputs.len() > 1);
             return match outputs {
                 true => refused("a column definition list is redundant for a function with OUT parameters", at),
                 false => refused("a column definition list is only allowed for functions returning \"record\"", at),
             };
         };
-        let fields: Fields = fields.into();
         if let Some(base) = record_argument(call) {
             same_columns(base, &fields)?;
             // the record's own names are the keys; those of the definitions are given where the columns are named

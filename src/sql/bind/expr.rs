@@ -13,6 +13,9 @@ use crate::sql::image::CastContext;
 use crate::sql::parse::encoding::{self, SYMMETRIC};
 use crate::sql::resolve::{cast, common, operator};
 
+/// MAXDIM.
+const DIMENSIONS_MAX: usize = 6;
+
 impl Binder<'_> {
     /// A condition: 42804 where it is no boolean.
     pub(super) fn condition(&self, ast: &Ast, scope: &Scope<'_>, what: &str) -> Result<Expr> {
@@ -64,7 +67,7 @@ impl Binder<'_> {
             Ast::Subquery(query) => self.scalar_subquery(query, self.at_of(ast), scope),
             Ast::Exists { subquery, negated } => self.exists(subquery, *negated, scope),
             Ast::Array(array) => self.array(ast, &array.elem, scope),
-            Ast::Tuple(items) => self.typed_row(self.row(items, self.at_of(ast), scope)?),
+            Ast::Tuple(items) => self.settled_row(self.row(items, self.at_of(ast), scope)?),
             Ast::Collate { expr, collation } => self.collate(expr, collation, scope),
             Ast::AtTimeZone { .. }
             | Ast::Extract { .. }
@@ -101,17 +104,13 @@ impl Binder<'_> {
     fn is_null(&self, of: &Ast, negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let of = cast::unknown_to_text(self.cx, self.expr(of, scope)?)?;
         let at = of.at;
-        // of a row: every field is NULL; not: every field is not
-        if let Node::Row(fields) = of.kind {
-            let each = |of| Expr::boolean(Node::IsNull { of: Box::new(of), negated }, at);
-            return Ok(Expr::boolean(Node::And(fields.into_iter().map(each).collect()), at));
-        }
         Ok(Expr::boolean(Node::IsNull { of: Box::new(of), negated }, at))
     }
 
     fn distinct(&self, left: &Ast, right: &Ast, negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(left);
-        let (left, right) = (self.comparand(left, scope)?, self.comparand(right, scope)?);
+        self.one_collation([left, right])?;
+        let (left, right) = (self.operand(left, scope)?, self.operand(right, scope)?);
         // `x IS DISTINCT FROM NULL` is a null test
         if right.is_null_constant() && right.ty.is_unknown() {
             return Ok(Expr::boolean(Node::IsNull { of: Box::new(left), negated: !negated }, at));
@@ -127,7 +126,8 @@ impl Binder<'_> {
             let pairs = pairs.collect::<Result<Vec<_>>>()?;
             return Ok(Expr::boolean(if negated { Node::And(pairs) } else { Node::Or(pairs) }, at));
         }
-        self.distinct_of(self.typed_row(left)?, self.typed_row(right)?, negated, at)
+        let (left, right) = (self.settled_row(left)?, self.settled_row(right)?);
+        self.distinct_of(left, right, negated, at)
     }
 
     fn distinct_of(&self, left: Expr, right: Expr, negated: bool, at: usize) -> Result<Expr> {
@@ -144,8 +144,9 @@ impl Binder<'_> {
 
     fn in_list(&self, left: &Ast, list: &[Ast], negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(left);
-        let left = self.comparand(left, scope)?;
-        let items = list.iter().map(|item| self.comparand(item, scope)).collect::<Result<Vec<_>>>()?;
+        self.one_collation(std::iter::once(left).chain(list))?;
+        let left = self.operand(left, scope)?;
+        let items = list.iter().map(|item| self.operand(item, scope)).collect::<Result<Vec<_>>>()?;
         let (operator_name, all) = if negated { ("<>", true) } else { ("=", false) };
         // several items that read no column are one array, if they have one type; the others, rows, and what cannot be an
         // array, are compared one by one
@@ -184,12 +185,12 @@ impl Binder<'_> {
 
     fn between(&self, of: &Ast, low: &Ast, high: &Ast, negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(of);
-        let of = self.comparand(of, scope)?;
+        let of = self.operand(of, scope)?;
         let (low, symmetric) = match encoding::unmarked(SYMMETRIC, low) {
             Some(low) => (low, true),
             None => (low, false),
         };
-        let (low, high) = (self.comparand(low, scope)?, self.comparand(high, scope)?);
+        let (low, high) = (self.operand(low, scope)?, self.operand(high, scope)?);
         if symmetric {
             let one = self.within(of.clone(), low.clone(), high.clone(), negated, at)?;
             let both = vec![one, self.within(of, high, low, negated, at)?];
@@ -210,8 +211,8 @@ impl Binder<'_> {
         match (left.kind, right.kind) {
             (Node::Row(lefts), Node::Row(rights)) => self.compare_rows(name, lefts, rights, at),
             (l, r) => {
-                let left = self.typed_row(Expr { kind: l, ..left })?;
-                let right = self.typed_row(Expr { kind: r, ..right })?;
+                let left = self.settled_row(Expr { kind: l, ..left })?;
+                let right = self.settled_row(Expr { kind: r, ..right })?;
                 // `x = NULL` keeps its meaning: NULL
                 operator::binary(self.cx, name, left, right, at)
             }
@@ -219,7 +220,7 @@ impl Binder<'_> {
     }
 
     /// make_row_comparison_op: `=` and `<>` field by field, the others by the first difference.
-    fn compare_rows(&self, name: &str, lefts: Vec<Expr>, rights: Vec<Expr>, at: usize) -> Result<Expr> {
+    pub(super) fn compare_rows(&self, name: &str, lefts: Vec<Expr>, rights: Vec<Expr>, at: usize) -> Result<Expr> {
         if lefts.len() != rights.len() {
             return Err(Error::new(Kind::Syntax, "unequal number of entries in row expressions").at(at));
         }
@@ -236,9 +237,9 @@ impl Binder<'_> {
                     _ => Expr::boolean(Node::Or(each), at),
                 })
             }
-            "<" | "<=" | ">" | ">=" => {
+            "<" | "<=" | ">" | ">=" | "~<~" | "~<=~" | "~>~" | "~>=~" => {
                 // a < x OR (a = x AND (b < y OR …)): NULL where the first difference is NULL, as PostgreSQL has it
-                let strict = &name[..1];
+                let strict = &name.replace('=', "");
                 let mut rest: Option<Expr> = None;
                 let last = pairs.len() - 1;
                 for (i, (l, r)) in pairs.into_iter().enumerate().rev() {
@@ -257,7 +258,12 @@ impl Binder<'_> {
             }
             _ => {
                 for (left, right) in pairs {
-                    self.compare(name, left, right, at)?;
+                    let test = self.compare(name, left, right, at)?;
+                    if test.ty != Ty::BOOL {
+                        let yields = test.ty.name();
+                        let text = format!("row comparison operator must yield type boolean, not type {yields}");
+                        return Err(Error::new(Kind::TypeMismatch, text).at(at));
+                    }
                 }
                 let text = format!("could not determine interpretation of row comparison operator {name}");
                 let hint = "Row comparison operators must be associated with btree operator families.";
@@ -282,8 +288,39 @@ impl Binder<'_> {
         if let (Ast::Tuple(_), Ast::Subquery(query)) = (left, right) {
             return self.row_subquery(left, &name, query, at, scope);
         }
-        let (left, right) = (self.comparand(left, scope)?, self.comparand(right, scope)?);
+        self.one_collation([left, right])?;
+        let (left, right) = (self.operand(left, scope)?, self.operand(right, scope)?);
         self.compare(&name, left, right, at)
+    }
+
+    /// What is compared. Literals in a row that is written out have no type before they meet those of another.
+    fn operand(&self, ast: &Ast, scope: &Scope<'_>) -> Result<Expr> {
+        let Ast::Tuple(items) = ast else {
+            return match ast {
+                Ast::Nested(inner) => self.operand(inner, scope),
+                Ast::Function(function) => match super::call::row_written(function) {
+                    Some(arguments) => self.row_called(arguments, self.at_of(&function.name), scope),
+                    None => self.expr(ast, scope),
+                },
+                other => self.expr(other, scope),
+            };
+        };
+        let mut fields = vec![];
+        for item in items {
+            fields.extend(self.expanded(item, scope)?);
+        }
+        Ok(self.row_of_exprs(fields, self.at_of(ast)))
+    }
+
+    /// A row whose literals met no other: they are text.
+    pub(super) fn settled_row(&self, row: Expr) -> Result<Expr> {
+        match row.kind {
+            Node::Row(fields) if fields.iter().any(|field| field.ty.is_unknown()) => {
+                let fields = fields.into_iter().map(|field| cast::unknown_to_text(self.cx, field));
+                Ok(self.row_of_exprs(fields.collect::<Result<_>>()?, row.at))
+            }
+            kind => Ok(Expr { kind, ..row }),
+        }
     }
 
     /// A chain of AND or of OR is one node, however it leans.
@@ -344,6 +381,10 @@ impl Binder<'_> {
         let ty = self.type_named(data_type, self.type_at(at))?;
         // ARRAY[…]::t[] types its elements by the cast
         if let (Ast::Array(array), Some(element)) = (of, pgtype::element(ty.oid)) {
+            if array.elem.is_empty() && matches!(ty.oid, oid::INT2VECTOR | oid::OIDVECTOR) {
+                let text = format!("array is not a valid {}", ty.name());
+                return Err(Error::new(Kind::TypeMismatch, text));
+            }
             return self.array_of(&array.elem, Ty { oid: element, typmod: ty.typmod }, ty, self.at_of(of), scope);
         }
         let of = self.expr(of, scope)?;
@@ -382,6 +423,7 @@ impl Binder<'_> {
         // ELSE counts first where the common type is chosen
         let otherwise = otherwise.map(|o| self.expr(o, scope)).transpose()?.unwrap_or_else(|| Expr::null(at));
         results.insert(0, otherwise);
+        self.no_set("CASE", operand.iter().chain(&tests).chain(&results))?;
         let (results, ty, data_type) = common::to_common(self.cx, results, "CASE")?;
         let mut results = results.into_iter();
         let otherwise = results.next().map(Box::new);
@@ -399,17 +441,36 @@ impl Binder<'_> {
         }
         let elements = elements.iter().map(|e| self.element_expr(e, scope)).collect::<Result<Vec<_>>>()?;
         let (elements, ty, data_type) = common::to_common(self.cx, elements, "ARRAY")?;
-        let array = match pgtype::element(ty.oid) {
-            // arrays of arrays have the type of their elements' array
-            Some(_) => Some(ty.oid),
-            None => pgtype::array(ty.oid),
-        };
+        let array = self.array_type(ty, at)?;
         let no_array =
             || Error::new(Kind::UndefinedObject, format!("could not find array type for data type {}", ty.name()));
         let array = array.ok_or_else(|| no_array().at(at))?;
         let item = pgtype::field("item", ty, data_type);
         let ty = Ty { oid: array, typmod: ty.typmod };
         Ok(Expr::lying(Node::Array(elements), ty, DataType::List(item.into()), at))
+    }
+
+    /// Arrays of arrays have the type of their elements' array. A vector is one value, but lies as an array does.
+    pub(super) fn array_type(&self, element: Ty, at: usize) -> Result<Option<u32>> {
+        if matches!(element.oid, oid::INT2VECTOR | oid::OIDVECTOR) {
+            return Err(Error::unsupported(format!("an array of {}", element.name())).at(at));
+        }
+        Ok(match pgtype::element(element.oid) {
+            Some(_) => Some(element.oid),
+            None => pgtype::array(element.oid),
+        })
+    }
+
+    /// CASE and COALESCE, whose operands need not all be computed, hold no set.
+    pub(super) fn no_set<'e>(&self, what: &str, operands: impl Iterator<Item = &'e Expr>) -> Result<()> {
+        let set = operands.filter_map(set_in).last();
+        match set {
+            None => Ok(()),
+            Some(set) => {
+                let text = format!("set-returning functions are not allowed in {what}");
+                Err(Error::new(Kind::Unsupported, text).with_hint(super::call::LATERAL_HINT).at(set.at))
+            }
+        }
     }
 
     /// `[1, 2]` within `ARRAY[[1, 2], [3, 4]]`.
@@ -456,52 +517,11 @@ impl Binder<'_> {
         Ok(self.row_of_exprs(fields, at))
     }
 
-    /// What may be compared with a row: in one that is written out, literals take their types from the other side.
-    fn comparand(&self, ast: &Ast, scope: &Scope<'_>) -> Result<Expr> {
-        match ast {
-            Ast::Nested(inner) => self.comparand(inner, scope),
-            Ast::Tuple(items) => self.row(items, self.at_of(ast), scope),
-            Ast::Function(function) => match super::call::row_items(function) {
-                Some(items) => self.row_called(items, self.at_of(ast), scope),
-                None => self.expr(ast, scope),
-            },
-            _ => self.expr(ast, scope),
-        }
-    }
-
-    /// A row by itself, whose untyped literals are texts.
-    pub(super) fn typed_row(&self, row: Expr) -> Result<Expr> {
-        match row.kind {
-            Node::Row(fields) => {
-                let fields = fields.into_iter().map(|field| cast::unknown_to_text(self.cx, field));
-                Ok(self.row_of_exprs(fields.collect::<Result<_>>()?, row.at))
-            }
-            kind => Ok(Expr { kind, ..row }),
-        }
-    }
-
     pub(super) fn row_of_exprs(&self, fields: Vec<Expr>, at: usize) -> Expr {
         let named = fields.iter().enumerate();
         let named = named.map(|(i, f)| pgtype::field(&format!("f{}", i + 1), f.ty, f.data_type.clone()));
         let data_type = DataType::Struct(named.collect::<Vec<_>>().into());
         Expr::lying(Node::Row(fields), Ty::of(oid::RECORD), data_type, at)
-    }
-
-    fn collate(&self, of: &Ast, collation: &ast::ObjectName, scope: &Scope<'_>) -> Result<Expr> {
-        let at = self.after(of);
-        let of = self.expr(of, scope)?;
-        let names = super::name::segments(collation);
-        let name = names.last().map_or("", String::as_str);
-        if !matches!(name, "C" | "POSIX" | "default" | "ucs_basic" | "C.utf8" | "C.UTF-8") {
-            let text = format!("collation \"{name}\" for encoding \"UTF8\" does not exist");
-            return Err(Error::new(Kind::UndefinedObject, text).at(at));
-        }
-        let collated = of.ty.is_unknown() || pgtype::functions(of.ty.oid).is_some_and(|f| f.collated);
-        if !collated {
-            let text = format!("collations are not supported by type {}", of.ty.name());
-            return Err(Error::new(Kind::TypeMismatch, text).at(at));
-        }
-        Ok(of)
     }
 
     /// `a[1]`, `a[1:2]`, `(r).f`, `j['k']`.
@@ -524,6 +544,15 @@ impl Binder<'_> {
                 [one] => self.bare_name(one, scope)?,
                 several => self.qualified_name(several, scope)?,
             });
+        }
+        // `(t).c` of a relation is its column
+        if let (None, Some(table), Some((ast::AccessExpr::Dot(Ast::Identifier(field)), rest))) =
+            (&value, inner_name(root), chain.split_first())
+            && self.bare_column(&table, at, scope)?.is_none()
+            && self.item(None, &table, at, scope)?.is_some_and(|item| !item.scalar)
+        {
+            value = Some(self.column_named(None, &table, &super::name::folded(field), at, scope)?);
+            chain = rest;
         }
         let mut value = match value {
             Some(value) => value,
@@ -552,7 +581,8 @@ impl Binder<'_> {
     }
 
     pub(super) fn field(&self, of: Expr, ident: &ast::Ident) -> Result<Expr> {
-        let (name, at) = (super::name::folded(ident), self.at(ident.span));
+        let name = super::name::folded(ident);
+        let at = if of.at == 0 { self.at(ident.span) } else { of.at };
         let DataType::Struct(fields) = &of.data_type else {
             let text =
                 format!("column notation .{name} applied to type {}, which is not a composite type", of.ty.name());
@@ -575,6 +605,15 @@ impl Binder<'_> {
         }
         let vector = matches!(of.ty.oid, oid::INT2VECTOR | oid::OIDVECTOR);
         let element = pgtype::element(of.ty.oid).or_else(|| vector.then(|| of.ty.row().map_or(0, |r| r.element)));
+        if subscripts.len() > DIMENSIONS_MAX {
+            let (given, max) = (subscripts.len(), DIMENSIONS_MAX);
+            let text = format!("number of array dimensions ({given}) exceeds the maximum allowed ({max})");
+            return Err(Error::new(Kind::TooLarge, text));
+        }
+        let is_slice = subscripts.iter().any(|s| matches!(s, ast::AccessExpr::Subscript(ast::Subscript::Slice { .. })));
+        if is_slice && element.is_none() && of.ty.row().is_some_and(|row| row.element != 0) {
+            return Err(Error::new(Kind::Unsupported, "slices of fixed-length arrays not implemented"));
+        }
         let Some(element) = element else {
             let text = format!("cannot subscript type {} because it does not support subscripting", of.ty.name());
             return Err(Error::new(Kind::TypeMismatch, text).at(at));
@@ -586,7 +625,6 @@ impl Binder<'_> {
             let wrong = || Error::new(Kind::TypeMismatch, "array subscript must have type integer").at(at);
             coerced.ok_or_else(wrong)
         };
-        let is_slice = subscripts.iter().any(|s| matches!(s, ast::AccessExpr::Subscript(ast::Subscript::Slice { .. })));
         if is_slice {
             let mut bounds = vec![];
             for subscript in subscripts {
@@ -625,10 +663,19 @@ impl Binder<'_> {
     fn json_subscript(&self, of: Expr, subscripts: &[ast::AccessExpr], at: usize, scope: &Scope<'_>) -> Result<Expr> {
         let mut keys = vec![];
         for subscript in subscripts {
-            let ast::AccessExpr::Subscript(ast::Subscript::Index { index }) = subscript else {
-                return Err(Error::new(Kind::TypeMismatch, "jsonb subscript does not support slices").at(at));
+            let index = match subscript {
+                ast::AccessExpr::Subscript(ast::Subscript::Index { index }) => index,
+                ast::AccessExpr::Subscript(ast::Subscript::Slice { lower_bound, upper_bound, .. }) => {
+                    let bound = upper_bound.as_ref().or(lower_bound.as_ref());
+                    let error = Error::new(Kind::TypeMismatch, "jsonb subscript does not support slices");
+                    return Err(error.at(bound.map_or(0, |bound| self.at_of(bound))));
+                }
+                ast::AccessExpr::Dot(_) => {
+                    return Err(Error::new(Kind::TypeMismatch, "jsonb subscript does not support slices").at(at));
+                }
             };
             let key = self.expr(index, scope)?;
+            check_json_subscript(&key)?;
             let key = match cast::coerce(self.cx, key.clone(), Ty::TEXT, CastContext::Implicit)? {
                 Some(text) => text,
                 None => cast::explicit(self.cx, key, Ty::TEXT, at)?,
@@ -642,6 +689,18 @@ impl Binder<'_> {
         let call = crate::sql::expr::Call { proc, arguments: vec![of, keys], variadic: false };
         Ok(Expr::new(Node::Call(call), Ty::of(oid::JSONB), at))
     }
+}
+
+/// `jsonb_subscript_transform`: what can be an index, or a key.
+fn check_json_subscript(key: &Expr) -> Result<()> {
+    let fits = |to: u32| cast::can_coerce(&[key.ty.oid], &[to], CastContext::Implicit);
+    let hint = match (key.ty.is_unknown(), fits(oid::INT4), fits(oid::TEXT)) {
+        (true, ..) | (_, true, false) | (_, false, true) => return Ok(()),
+        (_, true, true) => "jsonb subscript must be coercible to only one type, integer or text.",
+        (_, false, false) => "jsonb subscript must be coercible to either integer or text.",
+    };
+    let text = format!("subscript type {} is not supported", key.ty.name());
+    Err(Error::new(Kind::TypeMismatch, text).with_hint(hint).at(crate::sql::resolve::place(key)))
 }
 
 /// The name of an operator that is written with its schema, or without.
@@ -667,6 +726,23 @@ fn negated(of: &Ast) -> Option<String> {
         _ => return None,
     };
     Some(number.strip_prefix('-').map_or_else(|| format!("-{number}"), str::to_owned))
+}
+
+/// The name in parentheses.
+fn inner_name(root: &Ast) -> Option<String> {
+    match root {
+        Ast::Nested(inner) => inner_name(inner),
+        Ast::Identifier(ident) => Some(super::name::folded(ident)),
+        _ => None,
+    }
+}
+
+/// The last set-returning call in it.
+fn set_in(expr: &Expr) -> Option<&Expr> {
+    match &expr.kind {
+        Node::Call(call) if call.proc.set => Some(expr),
+        _ => expr.children().into_iter().filter_map(set_in).last(),
+    }
 }
 
 fn first_word(text: &str) -> String {

@@ -4,7 +4,7 @@ use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::{self, Expr as Ast, JoinConstraint, JoinOperator, TableFactor};
 
 use super::name::{folded, segments};
-use super::scope::{Item, Place, Scope};
+use super::scope::{Item, Place, Scope, Side};
 use super::{Binder, syntax_error};
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
@@ -46,6 +46,7 @@ impl Binder<'_> {
                         on: None,
                         lateral,
                         merged: vec![],
+                        present: (None, None),
                     };
                     let items = left.items.into_iter().chain(next.items).collect();
                     Bound { relation: Relation::Join(Box::new(join)), items }
@@ -75,9 +76,19 @@ impl Binder<'_> {
         let mut seen = before.to_vec();
         // RIGHT and FULL may not read sideways: the items are there, but not to be used
         let usable = matches!(kind, JoinKind::Inner | JoinKind::Left);
-        seen.extend(left.items.iter().cloned().map(|item| Item { lateral_only: item.lateral_only || !usable, ..item }));
-        let right = self.factor(&join.relation, &seen, scope)?;
+        seen.extend(
+            left.items
+                .iter()
+                .cloned()
+                .map(|item| Item { side: if usable { item.side } else { item.side.max(Side::Joined) }, ..item }),
+        );
+        let mut right = self.factor(&join.relation, &seen, scope)?;
         check_names(&left.items, &right.items)?;
+        let mut left = left;
+        let present = (
+            self.marked(&mut left, matches!(kind, JoinKind::Right | JoinKind::Full)),
+            self.marked(&mut right, matches!(kind, JoinKind::Left | JoinKind::Full)),
+        );
         let lateral = is_lateral(&right.relation);
         let cross = matches!(join.join_operator, JoinOperator::CrossJoin(_));
         let mut items: Vec<Item> = left.items.iter().chain(&right.items).cloned().collect();
@@ -100,7 +111,7 @@ impl Binder<'_> {
             JoinConstraint::Natural => (None, Some(common_names(&left.items, &right.items))),
         };
         let Some(names) = using else {
-            let join = Join { kind, left: left.relation, right: right.relation, on, lateral, merged: vec![] };
+            let join = Join { kind, left: left.relation, right: right.relation, on, lateral, merged: vec![], present };
             return Ok(Bound { relation: Relation::Join(Box::new(join)), items });
         };
         let (mut tests, mut merged, mut shown) = (vec![], vec![], vec![]);
@@ -142,8 +153,12 @@ impl Binder<'_> {
             schema: None,
             columns: shown.clone(),
             bare: false,
-            lateral_only: false,
+            side: Side::Open,
             scalar: false,
+            starred: None,
+            relation: None,
+            fields: None,
+            present: None,
         });
         // merged columns first, then the left's others, then the right's
         let rest = |side: &[Item], pick: fn(&(Column, Column)) -> &Column| {
@@ -158,22 +173,46 @@ impl Binder<'_> {
         for item in &mut items {
             item.bare = false;
         }
-        items.push(Item { alias: None, schema: None, columns: shown, bare: true, lateral_only: false, scalar: false });
+        items.push(Item {
+            alias: None,
+            schema: None,
+            columns: shown,
+            bare: true,
+            side: Side::Open,
+            scalar: false,
+            starred: None,
+            relation: None,
+            fields: None,
+            present: None,
+        });
         if let Some(item) = merged_item {
             check_names(&items, std::slice::from_ref(&item))?;
             items.push(item);
         }
-        let join = Join { kind, left: left.relation, right: right.relation, on, lateral, merged };
+        let join = Join { kind, left: left.relation, right: right.relation, on, lateral, merged, present };
         Ok(Bound { relation: Relation::Join(Box::new(join)), items })
+    }
+
+    /// A side whose rows may be missing has a column by which its whole rows know it.
+    fn marked(&self, side: &mut Bound, missing: bool) -> Option<Column> {
+        let unmarked = |item: &&mut Item| item.alias.is_some() && item.present.is_none();
+        if !missing || !side.items.iter_mut().any(|mut item| unmarked(&&mut item)) {
+            return None;
+        }
+        let column =
+            Column { id: self.column_id(), name: "present".into(), ty: Ty::BOOL, data_type: DataType::Boolean };
+        side.items.iter_mut().filter(unmarked).for_each(|item| item.present = Some(column.clone()));
+        Some(column)
     }
 
     fn factor(&self, factor: &TableFactor, before: &[Item], scope: &Scope<'_>) -> Result<Bound> {
         match factor {
             TableFactor::Table { name, alias, args: None, version: None, with_ordinality: false, sample, .. } => {
-                if sample.is_some() {
-                    return Err(Error::unsupported("TABLESAMPLE"));
+                let table = self.table(name, alias.as_ref(), scope)?;
+                match sample {
+                    None => Ok(table),
+                    Some(sample) => self.sampled(table, sample, self.at_of(name), before, scope),
                 }
-                self.table(name, alias.as_ref(), scope)
             }
             TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
                 self.function_call(name, &args.args, *with_ordinality, alias.as_ref(), before, scope)
@@ -195,10 +234,22 @@ impl Binder<'_> {
                 let Some(alias) = alias else { return Ok(inner) };
                 let columns = inner.items.iter().filter(|i| i.bare).flat_map(|i| i.columns.clone()).collect();
                 let name = folded(&alias.name);
-                let columns = self.renamed(columns, alias, &name)?;
-                let item =
-                    Item { alias: Some(name), schema: None, columns, bare: true, lateral_only: false, scalar: false };
-                Ok(Bound { relation: inner.relation, items: vec![item] })
+                let columns = self.renamed(columns, alias, "join expression", &name)?;
+                let item = Item {
+                    alias: Some(name),
+                    schema: None,
+                    columns,
+                    bare: true,
+                    side: Side::Open,
+                    scalar: false,
+                    starred: None,
+                    relation: None,
+                    fields: None,
+                    present: None,
+                };
+                let gone = inner.items.into_iter().map(|item| Item { bare: false, side: Side::Gone, ..item });
+                let items = std::iter::once(item).chain(gone).collect();
+                Ok(Bound { relation: inner.relation, items })
             }
             other => Err(syntax_error(&other.to_string(), 0)),
         }
@@ -215,16 +266,17 @@ impl Binder<'_> {
                 cte.columns.iter().map(|c| Column { id: self.column_id(), ..c.clone() }).collect();
             let shown = alias.map_or_else(|| only.clone(), |a| folded(&a.name));
             let named = match alias {
-                Some(alias) => self.renamed(columns.clone(), alias, &shown)?,
+                Some(alias) => self.renamed(columns.clone(), alias, "table", &shown)?,
                 None => columns.clone(),
             };
             let relation = Relation::Cte { cte: cte.id, columns };
-            return Ok(bound(relation, shown, None, named, false));
+            let mut whole = bound(relation, shown, None, named, false);
+            whole.items.iter_mut().for_each(|item| item.starred = cte.own);
+            return Ok(whole);
         }
         let segments: Vec<&str> = path.iter().map(String::as_str).collect();
         let found = self.relations.find(&segments).map_err(|e| if e.position().is_none() { e.at(at) } else { e })?;
-        let undefined =
-            || Error::new(Kind::UndefinedTable, format!("relation \"{}\" does not exist", path.join("."))).at(at);
+        let undefined = || undefined(&path, scope).at(at);
         let found = found.ok_or_else(undefined)?;
         let schema = found.table.schema();
         let mut columns = Vec::with_capacity(schema.fields().len());
@@ -235,13 +287,19 @@ impl Binder<'_> {
         }
         let shown = alias.map_or_else(|| found.name.clone(), |a| folded(&a.name));
         let named = match alias {
-            Some(alias) => self.renamed(columns.clone(), alias, &shown)?,
+            Some(alias) => self.renamed(columns.clone(), alias, "table", &shown)?,
             None => columns.clone(),
         };
         let source = SourceOf { name: format!("{}.{}", found.schema, found.name), table: found.table };
-        let relation = Relation::Table { alias: shown.clone(), source, columns };
         let schema = alias.is_none().then_some(found.schema);
-        Ok(bound(relation, shown, schema, named, false))
+        let own = columns.iter().map(|column| column.name.clone()).collect();
+        let relation = Relation::Table { alias: shown.clone(), source, columns };
+        let mut table = bound(relation, shown, schema, named, false);
+        for item in &mut table.items {
+            item.fields = Some(Vec::clone(&own));
+            item.relation = Some(found.name.clone());
+        }
+        Ok(table)
     }
 
     fn derived(
@@ -263,26 +321,35 @@ impl Binder<'_> {
             return Err(Error::new(Kind::Syntax, text).with_hint(hint).at(self.at_of(subquery).saturating_sub(1)));
         };
         // without LATERAL the names beside it are known, and refused with a hint
-        let side = before.iter().cloned().map(|item| Item { lateral_only: item.lateral_only || !lateral, ..item });
+        let side = before
+            .iter()
+            .cloned()
+            .map(|item| Item { side: if lateral { item.side } else { item.side.max(Side::Hidden) }, ..item });
         let around = Scope::of(scope, side.collect());
         around.place.set(Place::FromSubquery);
         let query = self.query(subquery, &Scope::inside(&around), true)?;
         let columns: Vec<Column> = query.columns.iter().map(|c| Column { id: self.column_id(), ..c.clone() }).collect();
         let name = folded(&alias.name);
-        let named = self.renamed(columns.clone(), alias, &name)?;
+        let named = self.renamed(columns.clone(), alias, "table", &name)?;
         let relation = Relation::Subquery { query: Box::new(query), columns, lateral };
         Ok(bound(relation, name, None, named, false))
     }
 
     /// Names of an alias list over columns, from the left.
-    fn renamed(&self, mut columns: Vec<Column>, alias: &ast::TableAlias, table: &str) -> Result<Vec<Column>> {
+    fn renamed(
+        &self,
+        mut columns: Vec<Column>,
+        alias: &ast::TableAlias,
+        what: &str,
+        name: &str,
+    ) -> Result<Vec<Column>> {
         if alias.columns.len() > columns.len() {
             let text = format!(
-                "table \"{table}\" has {} columns available but {} columns specified",
+                "{what} \"{name}\" has {} columns available but {} columns specified",
                 columns.len(),
                 alias.columns.len()
             );
-            return Err(Error::new(Kind::InvalidColumnReference, text).at(self.at(alias.name.span)));
+            return Err(Error::new(Kind::InvalidColumnReference, text));
         }
         for (column, alias) in columns.iter_mut().zip(&alias.columns) {
             column.name = folded(&alias.name);
@@ -328,6 +395,11 @@ impl Binder<'_> {
 
     fn called_in_from(&self, call: &Ast, fields: &[ast::StructField], scope: &Scope<'_>) -> Result<Called> {
         let expr = cast::unknown_to_text(self.cx, self.expr(call, scope)?)?;
+        let is_set = |e: &Expr| matches!(&e.kind, Node::Call(call) if call.proc.set);
+        if let Some(inner) = expr.children().into_iter().find_map(|child| child.first(&is_set)) {
+            let text = "set-returning functions must appear at top level of FROM";
+            return Err(Error::new(Kind::Unsupported, text).at(inner.at));
+        }
         let definition = |field: &ast::StructField| {
             let name = field.field_name.clone()?;
             Some(ast::TableAliasColumnDef { name, data_type: Some(field.field_type.clone()) })
@@ -443,7 +515,7 @@ impl Binder<'_> {
         let mut columns: Vec<Column> = calls.iter().flat_map(|c| c.columns.clone()).chain(ordinality.clone()).collect();
         let scalar = single && ordinality.is_none() && columns.len() == 1;
         if let Some(alias) = alias {
-            columns = self.renamed(columns, alias, &table)?;
+            columns = self.renamed(columns, alias, "table", &table)?;
         }
         let relation = Relation::Functions { calls, ordinality, lateral };
         Ok(bound(relation, table, None, columns, scalar))
@@ -482,8 +554,31 @@ impl Binder<'_> {
     }
 }
 
+fn undefined(path: &[String], scope: &Scope<'_>) -> Error {
+    let error = Error::new(Kind::UndefinedTable, format!("relation \"{}\" does not exist", path.join(".")));
+    match path {
+        [only] if scope.levels().any(|level| level.later.contains(only)) => error
+            .with_detail(format!(
+                "There is a WITH item named \"{only}\", but it cannot be referenced from this part of the query."
+            ))
+            .with_hint("Use WITH RECURSIVE, or re-order the WITH items to remove forward references."),
+        _ => error,
+    }
+}
+
 fn bound(relation: Relation, alias: String, schema: Option<String>, columns: Vec<Column>, scalar: bool) -> Bound {
-    let item = Item { alias: Some(alias), schema, columns, bare: true, lateral_only: false, scalar };
+    let item = Item {
+        alias: Some(alias),
+        schema,
+        columns,
+        bare: true,
+        side: Side::Open,
+        scalar,
+        starred: None,
+        relation: None,
+        fields: None,
+        present: None,
+    };
     Bound { relation, items: vec![item] }
 }
 
@@ -534,10 +629,11 @@ fn is_lateral(relation: &Relation) -> bool {
 
 /// 42712: two relations of one name.
 fn check_names(left: &[Item], right: &[Item]) -> Result<()> {
-    for item in right {
+    for item in right.iter().filter(|item| item.side != Side::Gone) {
         let Some(alias) = &item.alias else { continue };
         let same = |other: &&Item| {
-            other.alias.as_ref() == Some(alias)
+            other.side != Side::Gone
+                && other.alias.as_ref() == Some(alias)
                 && !(other.schema.is_some() && item.schema.is_some() && other.schema != item.schema)
         };
         if left.iter().any(|other| same(&other)) {

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{self, Expr as Ast};
 use super::scope::{Place, Scope};
 use super::{Binder, syntax_error};
 use crate::error::{Error, Kind, Result};
-use crate::sql::expr::{Expr, Kind as Node};
+use crate::sql::expr::{ColumnId, Expr, Kind as Node};
 use crate::sql::parse::encoding::{self, GROUP_DISTINCT};
 use crate::sql::query::{Groups, Target};
 
@@ -15,6 +15,15 @@ use crate::sql::query::{Groups, Target};
 const SETS_MAX: usize = 4096;
 /// Elements of one CUBE.
 const CUBE_MAX: usize = 12;
+
+/// Groups as they are read.
+struct Keyed {
+    groups: Groups,
+    /// For each of `by` the target that it is.
+    targets: Vec<Option<ColumnId>>,
+    /// Where a second target of the same expression is grouped by.
+    twice: Option<usize>,
+}
 
 /// One set: places in `Groups::by`.
 type Set = Vec<usize>;
@@ -37,7 +46,7 @@ impl Binder<'_> {
             let grouped = having || scope.aggregates.get();
             return Ok(grouped.then(|| Groups { level, by: vec![], sets: vec![vec![]] }));
         }
-        let mut groups = Groups { level, by: vec![], sets: vec![] };
+        let mut groups = Keyed { groups: Groups { level, by: vec![], sets: vec![] }, targets: vec![], twice: None };
         // each element gives alternatives; the whole is their product
         let mut product: Vec<Set> = vec![vec![]];
         let distinct = list.first().is_some_and(|first| encoding::unmarked(GROUP_DISTINCT, first).is_some());
@@ -62,18 +71,21 @@ impl Binder<'_> {
             let mut seen = HashSet::new();
             product.retain(|set| seen.insert(set.iter().copied().collect::<BTreeSet<_>>()));
         }
-        groups.sets = product;
-        Ok(Some(groups))
+        if let (Some(at), 2..) = (groups.twice, product.len()) {
+            // each of the columns is NULL by itself there
+            return Err(Error::unsupported("GROUP BY with sets of two columns of one expression").at(at));
+        }
+        Ok(Some(Groups { sets: product, ..groups.groups }))
     }
 
     fn sets(
         &self,
         element: &Ast,
-        groups: &mut Groups,
+        groups: &mut Keyed,
         targets: &mut Vec<Target>,
         scope: &Scope<'_>,
     ) -> Result<Vec<Set>> {
-        let lists = |lists: &[Vec<Ast>], groups: &mut Groups, targets: &mut Vec<Target>| {
+        let lists = |lists: &[Vec<Ast>], groups: &mut Keyed, targets: &mut Vec<Target>| {
             lists.iter().map(|list| self.places(list, groups, targets, scope)).collect::<Result<Vec<Set>>>()
         };
         match element {
@@ -110,20 +122,28 @@ impl Binder<'_> {
         }
     }
 
-    fn places(&self, list: &[Ast], groups: &mut Groups, targets: &mut Vec<Target>, scope: &Scope<'_>) -> Result<Set> {
+    fn places(&self, list: &[Ast], groups: &mut Keyed, targets: &mut Vec<Target>, scope: &Scope<'_>) -> Result<Set> {
         let mut set = vec![];
         for ast in list {
             if let Ast::Tuple(items) = ast {
                 set.extend(self.places(items, groups, targets, scope)?);
                 continue;
             }
-            let expr = scope.at_place(Place::GroupBy, || self.group_key(ast, targets, scope))?;
+            let (expr, target) = scope.at_place(Place::GroupBy, || self.group_key(ast, targets, scope))?;
             self.check_group_key(&expr)?;
             self.comparable(&expr, "=")?;
-            let place = groups.by.iter().position(|e| *e == expr).unwrap_or_else(|| {
-                groups.by.push(expr);
-                groups.by.len() - 1
-            });
+            let known = groups.groups.by.iter().position(|e| *e == expr);
+            let place = known.unwrap_or(groups.groups.by.len());
+            match known.map(|known| groups.targets.get(known)) {
+                None => {
+                    groups.groups.by.push(expr);
+                    groups.targets.push(target);
+                }
+                Some(Some(Some(other))) if target.is_some_and(|target| target != *other) => {
+                    groups.twice = Some(self.at_of(ast));
+                }
+                Some(_) => {}
+            }
             if !set.contains(&place) {
                 set.push(place);
             }
@@ -131,14 +151,15 @@ impl Binder<'_> {
         Ok(set)
     }
 
-    fn group_key(&self, ast: &Ast, targets: &mut Vec<Target>, scope: &Scope<'_>) -> Result<Expr> {
+    /// The expression, and the target that it is, if it is selected.
+    fn group_key(&self, ast: &Ast, targets: &mut Vec<Target>, scope: &Scope<'_>) -> Result<(Expr, Option<ColumnId>)> {
         let before = targets.len();
         let id = self.key_target(ast, targets, "GROUP BY", scope)?;
-        let target = targets.iter().find(|t| t.column.id == id).ok_or_else(|| Error::internal("a key's target"))?;
-        let expr = target.expr.clone();
+        let place = targets.iter().position(|t| t.column.id == id).ok_or_else(|| Error::internal("a key's target"))?;
+        let expr = targets[place].expr.clone();
         // a key need not be selected
         targets.truncate(before);
-        Ok(expr)
+        Ok((expr, (place < before).then_some(id)))
     }
 
     fn check_group_key(&self, expr: &Expr) -> Result<()> {
@@ -172,8 +193,18 @@ impl Binder<'_> {
             return Ok(());
         }
         match &expr.kind {
-            Node::Aggregate(aggregate) if aggregate.level == groups.level => Ok(()),
-            Node::Grouping(of) if !inside => {
+            Node::Aggregate(aggregate) if aggregate.level == groups.level => {
+                if !crate::sql::functions::is_ordered_set(aggregate.proc) {
+                    return Ok(());
+                }
+                let detail = "Direct arguments of an ordered-set aggregate must use only grouped columns.";
+                let direct = aggregate.arguments.iter();
+                direct
+                    .map(|e| self.check_ungrouped(e, groups, scope, inside))
+                    .collect::<Result<()>>()
+                    .map_err(|error| error.with_detail(detail))
+            }
+            Node::Grouping { of, level } if *level == groups.level => {
                 let foreign = of.iter().find(|e| !groups.by.contains(e));
                 match foreign {
                     Some(e) => {

@@ -48,6 +48,8 @@ fn figure(expr: &Expr) -> Option<(u8, String)> {
     let strong = |name: &str| Some((2, name.to_owned()));
     match expr {
         Expr::Identifier(ident) => Some((2, folded(ident))),
+        // `(t.*)::text`
+        Expr::QualifiedWildcard(name, _) => Some((2, segments(name).pop()?)),
         Expr::CompoundIdentifier(idents) => idents.last().map(|ident| (2, folded(ident))),
         Expr::CompoundFieldAccess { root, access_chain } => {
             let dot = access_chain.iter().rev().find_map(|access| match access {

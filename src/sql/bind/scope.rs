@@ -69,10 +69,29 @@ pub(super) struct Item {
     pub(super) columns: Vec<Column>,
     /// Its columns are found by their bare names.
     pub(super) bare: bool,
-    /// It may be read from a LATERAL place beside it only by an error message.
-    pub(super) lateral_only: bool,
+    pub(super) side: Side,
     /// A function that gives one value: its name alone is the value.
     pub(super) scalar: bool,
+    /// How many of its columns a star stands for, where not for all.
+    pub(super) starred: Option<usize>,
+    /// The name of the table that it is.
+    pub(super) relation: Option<String>,
+    /// The names of its row type's fields, where an alias renames the columns alone.
+    pub(super) fields: Option<Vec<String>>,
+    /// NULL where an outer join has no row of it.
+    pub(super) present: Option<Column>,
+}
+
+/// Whether a place beside a relation may read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Side {
+    Open,
+    /// It stands in a RIGHT or FULL JOIN with the place.
+    Joined,
+    /// The place is not LATERAL.
+    Hidden,
+    /// A join that has an alias is known by this alone; errors tell of what is in it.
+    Gone,
 }
 
 /// A CTE that may be named.
@@ -82,6 +101,16 @@ pub(super) struct Named {
     pub(super) name: String,
     pub(super) columns: Vec<Column>,
     pub(super) references: Rc<Cell<usize>>,
+    /// The query names itself here, the rows of its last round: how many columns it has without those of SEARCH and CYCLE,
+    /// which a star does not stand for.
+    pub(super) own: Option<usize>,
+}
+
+impl Item {
+    /// What a star stands for.
+    pub(super) fn star(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().take(self.starred.unwrap_or(usize::MAX))
+    }
 }
 
 #[derive(Debug)]
@@ -89,6 +118,8 @@ pub(super) struct Scope<'s> {
     pub(super) parent: Option<&'s Scope<'s>>,
     pub(super) items: Vec<Item>,
     pub(super) ctes: Vec<Named>,
+    /// Items of a WITH that are bound only later: errors tell of them.
+    pub(super) later: Vec<String>,
     pub(super) place: Cell<Place>,
     /// Of a SELECT: which one.
     pub(super) level: Option<LevelId>,
@@ -106,6 +137,7 @@ impl<'s> Scope<'s> {
             parent: None,
             items: vec![],
             ctes: vec![],
+            later: vec![],
             place: Cell::new(Place::Select),
             level: None,
             aggregates: Cell::new(false),
@@ -181,7 +213,7 @@ impl Binder<'_> {
 
     pub(super) fn bare_column(&self, name: &str, at: usize, scope: &Scope<'_>) -> Result<Option<Expr>> {
         for level in scope.levels() {
-            let columns = level.items.iter().filter(|i| i.bare && !i.lateral_only).flat_map(|i| &i.columns);
+            let columns = level.items.iter().filter(|i| i.bare && i.side == Side::Open).flat_map(|i| &i.columns);
             let mut found = columns.filter(|c| c.name == name);
             if let Some(first) = found.next() {
                 if found.next().is_some() {
@@ -203,20 +235,24 @@ impl Binder<'_> {
         scope: &'x Scope<'_>,
     ) -> Result<Option<&'x Item>> {
         for level in scope.levels() {
-            let named =
-                |i: &&Item| i.alias.as_deref() == Some(table) && schema.is_none_or(|s| i.schema.as_deref() == Some(s));
+            let named = |i: &&Item| {
+                i.side != Side::Gone
+                    && i.alias.as_deref() == Some(table)
+                    && schema.is_none_or(|s| i.schema.as_deref() == Some(s))
+            };
             let mut found = level.items.iter().filter(named);
             if let Some(first) = found.next() {
                 if found.next().is_some() {
                     let text = format!("table reference \"{table}\" is ambiguous");
                     return Err(Error::new(Kind::AmbiguousAlias, text).at(at));
                 }
-                if first.lateral_only {
-                    let text = format!("invalid reference to FROM-clause entry for table \"{table}\"");
-                    let hint = format!(
-                        "There is an entry for table \"{table}\", but it cannot be referenced from this part of the query."
-                    );
-                    return Err(Error::new(Kind::UndefinedTable, text).with_hint(hint).at(at));
+                let text = format!("invalid reference to FROM-clause entry for table \"{table}\"");
+                if first.side == Side::Joined {
+                    let detail = "The combining JOIN type must be INNER or LEFT for a LATERAL reference.";
+                    return Err(Error::new(Kind::InvalidColumnReference, text).with_detail(detail).at(at));
+                }
+                if first.side == Side::Hidden {
+                    return Err(Error::new(Kind::UndefinedTable, text).with_hint(out_of_reach(table)).at(at));
                 }
                 return Ok(Some(first));
             }
@@ -236,11 +272,23 @@ impl Binder<'_> {
                 return Err(Error::new(Kind::Syntax, text).at(at));
             }
         };
+        self.column_named(schema, table, column, at, scope)
+    }
+
+    /// A column of the relation that a qualifier names.
+    pub(super) fn column_named(
+        &self,
+        schema: Option<&str>,
+        table: &str,
+        column: &str,
+        at: usize,
+        scope: &Scope<'_>,
+    ) -> Result<Expr> {
         let Some(item) = self.item(schema, table, at, scope)? else {
             // a column of a record type needs parentheses, so this is a missing table
             return Err(missing_from(table, at, scope));
         };
-        let mut found = item.columns.iter().filter(|c| c.name == *column);
+        let mut found = item.columns.iter().filter(|c| c.name == column);
         match (found.next(), found.next()) {
             (Some(one), None) => Ok(one.expr(at)),
             (Some(_), Some(_)) => {
@@ -269,7 +317,19 @@ impl Binder<'_> {
         if let (true, [only]) = (item.scalar, item.columns.as_slice()) {
             return Ok(Some(only.expr(at)));
         }
-        Ok(Some(row_of(&item.columns, at)))
+        let mut row = row_of(&item.columns, at);
+        if let (Some(names), arrow::datatypes::DataType::Struct(fields)) = (&item.fields, &row.data_type) {
+            let named = fields.iter().zip(names).map(|(field, name)| field.as_ref().clone().with_name(name));
+            row.data_type = arrow::datatypes::DataType::Struct(named.collect::<Vec<_>>().into());
+        }
+        // one value, which compares as records do, and not field by field as a row that is written out
+        let (ty, data_type) = (row.ty, row.data_type.clone());
+        let row = Expr::lying(Node::Relabel(Box::new(row)), ty, data_type, at);
+        let Some(present) = &item.present else { return Ok(Some(row)) };
+        let (ty, data_type) = (row.ty, row.data_type.clone());
+        let here = Node::IsNull { of: Box::new(present.expr(at)), negated: true };
+        let whens = vec![(Expr::boolean(here, at), row)];
+        Ok(Some(Expr::lying(Node::Case { whens, otherwise: None }, ty, data_type, at)))
     }
 }
 
@@ -299,6 +359,12 @@ fn nearest(name: &str, table: Option<&str>, scope: &Scope<'_>) -> Option<String>
         for item in &level.items {
             let Some(alias) = item.alias.as_deref() else { continue };
             let far = table.map_or(0, |table| strsim::levenshtein(table, alias).min(4));
+            if far == 0 && item.columns.iter().any(|column| column.name == name) {
+                return Some(format!(
+                    "There is a column named \"{name}\" in table \"{alias}\", but it cannot be referenced from this part of \
+                     the query."
+                ));
+            }
             for column in &item.columns {
                 let distance = strsim::levenshtein(name, &column.name) + far + depth;
                 if distance <= 3 && distance * 2 <= name.len().max(1) + far * 2 {
@@ -317,12 +383,30 @@ fn nearest(name: &str, table: Option<&str>, scope: &Scope<'_>) -> Option<String>
     }
 }
 
-/// 42P01 for a qualifier that is no relation of FROM.
+fn out_of_reach(table: &str) -> String {
+    format!("There is an entry for table \"{table}\", but it cannot be referenced from this part of the query.")
+}
+
+/// 42P01 for a qualifier that is no relation of FROM (`errorMissingRTE`).
 pub(super) fn missing_from(table: &str, at: usize, scope: &Scope<'_>) -> Error {
-    let real = scope
-        .levels()
-        .flat_map(|l| &l.items)
-        .find(|i| i.schema.is_none() && i.alias.is_some() && i.alias.as_deref() != Some(table));
-    let _ = real;
-    Error::new(Kind::UndefinedTable, format!("missing FROM-clause entry for table \"{table}\"")).at(at)
+    let items = || scope.levels().flat_map(|level| &level.items);
+    // a table that stands under another name
+    let renamed = |item: &&Item| item.relation.as_deref() == Some(table) && item.alias.as_deref() != Some(table);
+    let hint = match items().find(renamed) {
+        Some(Item { alias: Some(alias), side: Side::Open, .. }) => {
+            Some(format!("Perhaps you meant to reference the table alias \"{alias}\"."))
+        }
+        Some(Item { alias: Some(alias), .. }) => Some(out_of_reach(alias)),
+        _ => items().any(|item| item.alias.as_deref() == Some(table)).then(|| out_of_reach(table)),
+    };
+    match hint {
+        Some(hint) => {
+            let text = format!("invalid reference to FROM-clause entry for table \"{table}\"");
+            Error::new(Kind::UndefinedTable, text).with_hint(hint).at(at)
+        }
+        None => {
+            let text = format!("missing FROM-clause entry for table \"{table}\"");
+            Error::new(Kind::UndefinedTable, text).at(at)
+        }
+    }
 }

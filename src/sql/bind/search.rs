@@ -157,16 +157,24 @@ impl Binder<'_> {
     }
 
     /// The step with the added columns of the row it goes on from behind its own, from rows that close no cycle.
-    pub(super) fn widened(&self, added: &Added<'_>, step: &SetExpr, name: &str) -> Result<SetExpr> {
+    pub(super) fn widened(&self, added: &Added<'_>, first: &SetExpr, step: &SetExpr, name: &str) -> Result<SetExpr> {
         let refused = |text: String| Err(Error::new(Kind::Unsupported, text));
-        let SetExpr::Select(select) = step else {
-            return refused("with a SEARCH or CYCLE clause, the right side of the UNION must be a SELECT".to_owned());
+        if !matches!(unwrapped(first), SetExpr::Select(_) | SetExpr::Values(_)) {
+            return refused("with a SEARCH or CYCLE clause, the left side of the UNION must be a SELECT".to_owned());
+        }
+        let select = match unwrapped(step) {
+            SetExpr::Select(select) => select,
+            // a WITH of its own stands between
+            SetExpr::Query(_) => {
+                return refused(top_level(name));
+            }
+            _ => {
+                let text = "with a SEARCH or CYCLE clause, the right side of the UNION must be a SELECT";
+                return Err(Error::new(Kind::Syntax, text));
+            }
         };
         let Some(alias) = select.from.iter().find_map(|part| reference(part, name)) else {
-            return refused(format!(
-                "with a SEARCH or CYCLE clause, the recursive reference to WITH query \"{name}\" must be at the top level \
-                 of its right-hand SELECT"
-            ));
+            return refused(top_level(name));
         };
         let quoted = |name: &str| Ident::with_quote('"', name);
         let column = |name: &str| Ast::CompoundIdentifier(vec![quoted(&alias), quoted(name)]);
@@ -217,6 +225,23 @@ impl Binder<'_> {
             fields.extend(rest);
         }
         self.row_of_exprs(fields, 0)
+    }
+}
+
+fn top_level(name: &str) -> String {
+    format!(
+        "with a SEARCH or CYCLE clause, the recursive reference to WITH query \"{name}\" must be at the top level of its \
+         right-hand SELECT"
+    )
+}
+
+/// Without parentheses.
+fn unwrapped(body: &SetExpr) -> &SetExpr {
+    match body {
+        SetExpr::Query(query) if query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() => {
+            unwrapped(&query.body)
+        }
+        other => other,
     }
 }
 

@@ -7,7 +7,7 @@ use super::cte::Bodied;
 use super::from::Bound;
 use super::name::folded;
 use super::order::Keys;
-use super::scope::{Place, Scope};
+use super::scope::{Item, Place, Scope};
 use super::{Binder, syntax_error};
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::Ty;
@@ -26,7 +26,11 @@ impl Binder<'_> {
         };
         let keys = Keys::of(query.order_by.as_ref())?;
         let (body, columns, order) = match query.body.as_ref() {
-            SetExpr::Select(select) => self.select(select, keys, &level, settle)?,
+            SetExpr::Select(select) => {
+                let selected = self.select(select, keys, &level, settle)?;
+                level.items = selected.3;
+                (selected.0, selected.1, selected.2)
+            }
             other => {
                 let (body, columns) = self.body(other, &level, settle)?;
                 let order = self.order_by_output(keys, &columns, &level)?;
@@ -39,14 +43,16 @@ impl Binder<'_> {
             return Err(Error::new(Kind::Syntax, text));
         }
         let ctes = ctes.into_iter().map(super::cte::Counted::finish).collect();
-        Ok(Query { ctes, body, order, offset, limit, with_ties, columns })
+        let bound = Query { ctes, body, order, offset, limit, with_ties, columns };
+        self.check_locks(query, &bound)?;
+        Ok(bound)
     }
 
     /// What stands inside set operations too, without an ORDER BY of its own.
     pub(super) fn body(&self, body: &SetExpr, scope: &Scope<'_>, settle: bool) -> Result<Bodied> {
         match body {
             SetExpr::Select(select) => {
-                let (body, columns, _) = self.select(select, Keys::none(), scope, settle)?;
+                let (body, columns, ..) = self.select(select, Keys::none(), scope, settle)?;
                 Ok((body, columns))
             }
             SetExpr::Query(query) => {
@@ -111,13 +117,14 @@ impl Binder<'_> {
         Target { column: self.column_of(column.name.clone(), &expr), expr }
     }
 
+    /// Its body, what comes out, its order, and what its FROM brought.
     fn select(
         &self,
         select: &ast::Select,
         keys: Keys<'_>,
         outer: &Scope<'_>,
         settle: bool,
-    ) -> Result<(Body, Vec<Column>, Vec<crate::sql::expr::Sort>)> {
+    ) -> Result<(Body, Vec<Column>, Vec<crate::sql::expr::Sort>, Vec<Item>)> {
         if select.into.is_some() {
             return Err(Error::unsupported("SELECT INTO"));
         }
@@ -134,7 +141,8 @@ impl Binder<'_> {
             let name_ = folded(name);
             if scope.windows.borrow().iter().any(|(n, _)| *n == name_) {
                 let text = format!("window \"{name_}\" is already defined");
-                return Err(Error::new(Kind::Windowing, text).at(self.at(name.span)));
+                let at = self.before("(", self.at(name.span));
+                return Err(Error::new(Kind::Windowing, text).at(at));
             }
             scope.windows.borrow_mut().push((name_, spec.clone()));
         }
@@ -159,7 +167,8 @@ impl Binder<'_> {
         }
         let columns = targets.iter().take(shown).map(|t| t.column.clone()).collect();
         let body = Select { from: relation, filter, groups, having, targets, distinct };
-        Ok((Body::Select(Box::new(body)), columns, order))
+        self.check_last_round(&body, &scope)?;
+        Ok((Body::Select(Box::new(body)), columns, order, scope.items))
     }
 
     fn targets(&self, list: &[ast::SelectItem], scope: &Scope<'_>, settle: bool) -> Result<Vec<Target>> {
@@ -182,7 +191,7 @@ impl Binder<'_> {
                         return Err(Error::new(Kind::Syntax, text).at(self.at(options.wildcard_token.0.span)));
                     }
                     let columns: Vec<Column> =
-                        scope.items.iter().filter(|i| i.bare).flat_map(|i| i.columns.clone()).collect();
+                        scope.items.iter().filter(|i| i.bare).flat_map(Item::star).cloned().collect();
                     targets.extend(columns.iter().map(|c| self.target_of(c)));
                 }
                 ast::SelectItem::QualifiedWildcard(kind, _) => {
@@ -227,7 +236,7 @@ impl Binder<'_> {
             _ => return Err(syntax_error("*", at)),
         };
         match self.item(schema, table, at, scope)? {
-            Some(item) => Ok(item.columns.clone().iter().map(|c| self.target_of(c)).collect()),
+            Some(item) => Ok(item.star().map(|c| self.target_of(c)).collect()),
             None => Err(super::scope::missing_from(table, at, scope)),
         }
     }
@@ -287,23 +296,31 @@ impl Binder<'_> {
                 Ok(Distinct::All)
             }
             Some(ast::Distinct::On(list)) => {
-                let mut on: Vec<ColumnId> = vec![];
+                let mut places: Vec<(ColumnId, usize)> = vec![];
                 for ast in list {
                     let id =
                         scope.at_place(Place::DistinctOn, || self.key_target(ast, targets, "DISTINCT ON", scope))?;
-                    if !on.contains(&id) {
-                        on.push(id);
+                    if places.iter().all(|(known, _)| *known != id) {
+                        places.push((id, self.at_of(ast)));
                     }
                 }
                 // the keys of ORDER BY, as far as they go, are those of DISTINCT ON, in any order
-                for (i, sort) in order.iter().enumerate() {
-                    let Node::Column(id) = sort.by.kind else { continue };
-                    if i < on.len() && !on.contains(&id) {
-                        let text = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
-                        return Err(Error::new(Kind::InvalidColumnReference, text).at(sort.by.at));
+                let (mut met, mut skipped) = (vec![], false);
+                let sorted = order.iter().filter_map(|sort| match sort.by.kind {
+                    Node::Column(id) => Some(id),
+                    _ => None,
+                });
+                for id in sorted.chain(places.iter().map(|(id, _)| *id)) {
+                    match places.iter().find(|(known, _)| *known == id) {
+                        None => skipped = true,
+                        Some((_, at)) if skipped && !met.contains(&id) => {
+                            let text = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
+                            return Err(Error::new(Kind::InvalidColumnReference, text).at(*at));
+                        }
+                        Some(_) => met.push(id),
                     }
                 }
-                Ok(Distinct::On(on))
+                Ok(Distinct::On(places.into_iter().map(|(id, _)| id).collect()))
             }
         }
     }
@@ -338,7 +355,7 @@ impl Binder<'_> {
     fn count(&self, ast: &Ast, what: &str, place: Place, scope: &Scope<'_>) -> Result<Expr> {
         let expr = scope.at_place(place, || self.expr(ast, scope))?;
         let (at, ty) = (expr.at, expr.ty);
-        if expr.any(&|e| matches!(e.kind, Node::Column(_))) {
+        if expr.any(&|e| matches!(e.kind, Node::Column(id) if scope.owns(id))) {
             let text = format!("argument of {what} must not contain variables");
             return Err(Error::new(Kind::InvalidColumnReference, text).at(at));
         }

@@ -35,7 +35,7 @@ impl Binder<'_> {
         let (mut l, mut r) = (self.part(left, scope)?, self.part(right, scope)?);
         if l.columns.len() != r.columns.len() {
             let text = format!("each {what} query must have the same number of columns");
-            return Err(Error::new(Kind::Syntax, text).at(self.at_of(right)));
+            return Err(Error::new(Kind::Syntax, text).at(self.first_target(right)));
         }
         let (mut lefts, mut rights, mut columns) = (vec![], vec![], vec![]);
         for i in 0..l.columns.len() {
@@ -59,9 +59,25 @@ impl Binder<'_> {
         Ok((Body::SetOperation { operator, all, left, right, columns: columns.clone() }, columns))
     }
 
+    /// Where the select list begins.
+    pub(super) fn first_target(&self, body: &SetExpr) -> usize {
+        match body {
+            SetExpr::Select(select) => select.projection.first().map_or(0, |item| self.at_of(item)),
+            SetExpr::Query(query) => self.first_target(&query.body),
+            SetExpr::SetOperation { left, .. } => self.first_target(left),
+            other => self.at_of(other),
+        }
+    }
+
     fn part(&self, body: &SetExpr, scope: &Scope<'_>) -> Result<Query> {
         match body {
-            SetExpr::Query(query) => self.query(query, &Scope::inside(scope), false),
+            SetExpr::Query(query) => {
+                let part = self.query(query, &Scope::inside(scope), false)?;
+                match query.locks.first() {
+                    None => Ok(part),
+                    Some(lock) => Err(super::lock::beside_others(lock)),
+                }
+            }
             other => {
                 let (body, columns) = self.body(other, scope, false)?;
                 Ok(Query { ctes: vec![], body, order: vec![], offset: None, limit: None, with_ties: false, columns })

@@ -1,6 +1,7 @@
 //! Subqueries in expressions, and ANY and ALL over arrays (parse_expr.c, `transformSubLink`).
 
 use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr as Ast};
 
 use super::scope::Scope;
@@ -40,10 +41,7 @@ impl Binder<'_> {
         let [column] = query.columns.as_slice() else {
             return Err(Error::new(Kind::Syntax, "subquery must return only one column").at(at));
         };
-        let array = match pgtype::element(column.ty.oid) {
-            Some(_) => Some(column.ty.oid),
-            None => pgtype::array(column.ty.oid),
-        };
+        let array = self.array_type(column.ty, at)?;
         let missing = || format!("could not find array type for data type {}", column.ty.name());
         let array = array.ok_or_else(|| Error::new(Kind::UndefinedObject, missing()).at(at))?;
         let item = pgtype::field("item", column.ty, column.data_type.clone());
@@ -93,6 +91,9 @@ impl Binder<'_> {
         if query.columns.len() > lefts.len() {
             return Err(Error::new(Kind::Syntax, "subquery has too many columns").at(at));
         }
+        if lefts.len() > 1 && !matches!(name, "=" | "<>") {
+            return self.any_ordered(lefts, name, query, all, at);
+        }
         let mut query = query;
         let (mut coerced, mut operators) = (vec![], vec![]);
         let mut outputs = vec![];
@@ -118,6 +119,17 @@ impl Binder<'_> {
         }
         let kind = SubqueryKind::Any { left: coerced, operators, all };
         Ok(Expr::boolean(Node::Subquery { kind, query: Box::new(query) }, at))
+    }
+
+    /// Rows that are ordered by their first difference: whether any, or all, of `SELECT row op columns FROM (query)` is true.
+    fn any_ordered(&self, lefts: Vec<Expr>, name: &str, query: Query, all: bool, at: usize) -> Result<Expr> {
+        let rights = query.columns.iter().map(|column| column.expr(at)).collect();
+        let test = self.compare_rows(name, lefts, rights, at)?;
+        let query = Box::new(self.projected(query, vec![test]));
+        let equals = operator::find(self.cx, "=", Ty::BOOL.oid, Ty::BOOL.oid, at)?;
+        let left = vec![Expr::constant(ScalarValue::Boolean(Some(true)), Ty::BOOL, at)];
+        let kind = SubqueryKind::Any { left, operators: vec![equals], all };
+        Ok(Expr::boolean(Node::Subquery { kind, query }, at))
     }
 
     /// `SELECT outputs FROM (query)`.

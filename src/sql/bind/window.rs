@@ -7,7 +7,7 @@ use super::Binder;
 use super::name::folded;
 use super::scope::{Place, Scope};
 use crate::error::{Error, Kind, Result};
-use crate::pgtype::Ty;
+use crate::pgtype::{Ty, oid};
 use crate::sql::expr::{Bound, Exclude, Expr, Frame, FrameUnits, Kind as Node, Sort, Window};
 use crate::sql::image::{self, CastContext};
 use crate::sql::parse::encoding;
@@ -117,7 +117,28 @@ impl Binder<'_> {
                 }
             })
         };
-        Ok(Frame { units, start: bound(&frame.start_bound)?, end: bound(end_ast)?, exclude: Exclude::NoOthers })
+        let (start, end) = self.alike_offsets(bound(&frame.start_bound)?, bound(end_ast)?)?;
+        Ok(Frame { units, start, end, exclude: Exclude::NoOthers })
+    }
+
+    /// Offsets of one type: integers alone come in several, and an integer key takes int8 beside its own.
+    fn alike_offsets(&self, start: Bound, end: Bound) -> Result<(Bound, Bound)> {
+        let ty = |bound: &Bound| match bound {
+            Bound::Preceding(by) | Bound::Following(by) => Some(by.ty.oid),
+            Bound::UnboundedPreceding | Bound::CurrentRow | Bound::UnboundedFollowing => None,
+        };
+        let wide = |by: Box<Expr>| Ok::<_, Error>(Box::new(cast::implicit(self.cx, *by, Ty::INT8)?));
+        let widened = |bound: Bound| {
+            Ok::<_, Error>(match bound {
+                Bound::Preceding(by) => Bound::Preceding(wide(by)?),
+                Bound::Following(by) => Bound::Following(wide(by)?),
+                other => other,
+            })
+        };
+        match (ty(&start), ty(&end)) {
+            (Some(one), Some(other)) if one != other => Ok((widened(start)?, widened(end)?)),
+            _ => Ok((start, end)),
+        }
     }
 
     fn offset(&self, by: &ast::Expr, units: FrameUnits, order: &[Sort], at: usize, scope: &Scope<'_>) -> Result<Expr> {
@@ -139,7 +160,8 @@ impl Binder<'_> {
                     let text = "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column";
                     return Err(Error::new(Kind::Windowing, text).at(at));
                 };
-                range_offset(key.by.ty, offset.ty, place)?
+                let key = if key.by.ty.oid == oid::VARCHAR { Ty::TEXT } else { key.by.ty };
+                range_offset(key, offset.ty, place)?
             }
         };
         let (ty, text) = (offset.ty, if units == FrameUnits::Rows { "ROWS" } else { "GROUPS" });
@@ -175,10 +197,11 @@ fn range_offset(key: Ty, offset: Ty, at: usize) -> Result<Ty> {
     if offers.contains(&offset.oid) {
         return Ok(Ty::of(offset.oid));
     }
+    let coerces = |to: u32| cast::can_coerce(&[offset.oid], &[to], CastContext::Implicit);
     let only = match offers.as_slice() {
-        [only] => Some(*only),
+        [only] => Some(*only).filter(|only| coerces(*only)),
         _ if offset.is_unknown() => offers.iter().copied().find(|o| *o == key.oid),
-        _ => offers.iter().copied().find(|o| cast::can_coerce(&[offset.oid], &[*o], CastContext::Implicit)),
+        _ => offers.iter().copied().find(|o| coerces(*o)),
     };
     let wrong = || {
         let text = format!(

@@ -2,6 +2,7 @@
 //! operators and types by name are in [`names`]; other names behind oids are the engine's, which has a catalog.
 
 pub(super) mod names;
+pub(super) mod snapshot;
 #[cfg(test)]
 mod tests;
 

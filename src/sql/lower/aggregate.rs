@@ -13,7 +13,6 @@ use datafusion::logical_expr::{AggregateUDF, Expr as Lowered, LogicalPlan, Logic
 
 use super::function::{KernelFunction, can_raise};
 use super::order::{has_key, key_of};
-use super::select::found;
 use super::special::{Op, Special};
 use super::{Flow, Lower};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -55,7 +54,7 @@ impl<'a> Lower<'a> {
     /// One row a group. `above`: all that is computed over the groups.
     pub(super) fn grouped(&mut self, flow: Flow, groups: &'a Groups, above: &[&'a Expr]) -> Result<Flow> {
         let aggregates = aggregates_of(groups.level, above);
-        let groupings = found(above, &|e| matches!(e.kind, Kind::Grouping(_)));
+        let groupings = of_level(above, &|e| matches!(&e.kind, Kind::Grouping { level, .. } if *level == groups.level));
         let mut flow = flow;
         let (mut by, mut keys, mut calls) = (vec![], vec![], vec![]);
         for e in &groups.by {
@@ -73,6 +72,14 @@ impl<'a> Lower<'a> {
         for e in aggregates {
             let Kind::Aggregate(aggregate) = &e.kind else { continue };
             let name = self.fresh(aggregate.proc.name);
+            let read = |argument: &Expr| argument.any(&|e| matches!(e.kind, Kind::Column(_)));
+            if groups.sets.len() > 1
+                && functions::is_ordered_set(aggregate.proc)
+                && aggregate.arguments.iter().any(read)
+            {
+                let text = "a direct argument that reads a column of several grouping sets";
+                return Err(Error::unsupported(text).at(e.at));
+            }
             calls.push(self.aggregate(&mut flow, aggregate, e)?.alias(&name));
             computed.push((e.clone(), Column::new_unqualified(name)));
         }
@@ -88,10 +95,10 @@ impl<'a> Lower<'a> {
             }
         };
         let sets = groups.sets.len() != 1;
-        let mut result = Flow { plan, columns: Default::default(), computed };
+        let mut result = Flow { plan, columns: Default::default(), computed, order: vec![] };
         self.representatives(&mut result, groups, &by)?;
         for e in groupings {
-            let Kind::Grouping(of) = &e.kind else { continue };
+            let Kind::Grouping { of, .. } = &e.kind else { continue };
             let name = self.fresh("grouping");
             let value = match sets {
                 false => lit(0_i32),
@@ -262,6 +269,9 @@ impl<'a> Lower<'a> {
             };
             order.push(SortExpr::new(value, !sort.descending, sort.nulls_first));
         }
+        if order.is_empty() && !aggregate.distinct && gathers(aggregate.proc) {
+            order.clone_from(&flow.order);
+        }
         let function = functions::aggregate::aggregate(aggregate.proc, &types, (e.ty, e.data_type.clone()));
         Ok(call(function.map_err(|error| error.at(e.at))?, args, filter, order, aggregate.distinct))
     }
@@ -294,6 +304,14 @@ impl<'a> Lower<'a> {
     }
 }
 
+/// Whether the order of its rows is seen in what it gives.
+fn gathers(proc: &Proc) -> bool {
+    matches!(
+        proc.name,
+        "array_agg" | "string_agg" | "json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg" | "xmlagg"
+    )
+}
+
 /// Arguments that can raise are computed for the rows that count.
 pub(super) fn filtered_arguments(
     args: Vec<Lowered>,
@@ -308,12 +326,16 @@ pub(super) fn filtered_arguments(
     each.collect()
 }
 
-/// Those of this level, in subqueries too, none twice.
 fn aggregates_of<'e>(level: LevelId, among: &[&'e Expr]) -> Vec<&'e Expr> {
+    of_level(among, &|e| matches!(&e.kind, Kind::Aggregate(a) if a.level == level))
+}
+
+/// Those that satisfy `is`, in subqueries too, none twice.
+fn of_level<'e>(among: &[&'e Expr], is: &dyn Fn(&Expr) -> bool) -> Vec<&'e Expr> {
     let mut all: Vec<&'e Expr> = vec![];
     for expr in among {
         expr.visit(&mut |e| {
-            if matches!(&e.kind, Kind::Aggregate(a) if a.level == level) && !all.contains(&e) {
+            if is(e) && !all.contains(&e) {
                 all.push(e);
             }
         });

@@ -154,7 +154,7 @@ impl<'a> Lower<'a> {
             }
             Kind::Aggregate(_) => return Err(Error::internal("an aggregate outside its query")),
             Kind::Window(_) => return Err(Error::internal("a window outside its query")),
-            Kind::Grouping(_) => return Err(Error::internal("GROUPING outside its query")),
+            Kind::Grouping { .. } => return Err(Error::internal("GROUPING outside its query")),
             Kind::Subquery { kind, query } => self.subquery(flow, e, kind, query)?,
         })
     }
@@ -291,6 +291,7 @@ impl<'a> Lower<'a> {
         }
         let DataType::Struct(fields) = &of.data_type else { return self.is_null_plain(flow, of, negated) };
         let record = self.expr(flow, of)?;
+        // a composite field is asked for itself, not for its own fields
         let tests = fields.iter().enumerate().map(|(i, f)| {
             let field = Special::call(SpecialOp::Field(i), f.as_ref().clone(), vec![record.clone()]);
             if negated { field.is_not_null() } else { field.is_null() }

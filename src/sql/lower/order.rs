@@ -163,6 +163,15 @@ impl<'a> Lower<'a> {
             partition.push(key_of(value, column.ty, &column.data_type)?);
         }
         let order = self.sort_keys(&mut flow, order)?;
+        self.first_of_partition(flow, partition, order)
+    }
+
+    pub(super) fn first_of_partition(
+        &mut self,
+        flow: Flow,
+        partition: Vec<Lowered>,
+        order: Vec<SortExpr>,
+    ) -> Result<Flow> {
         let name = self.fresh("number");
         let number = numbering(row_number_udwf(), partition, order).alias(&name);
         flow.map(|plan| {

@@ -9,9 +9,10 @@ use datafusion::common::{Column, JoinType, TableReference};
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::logical_plan::{RecursiveQuery, SubqueryAlias, TableScanBuilder};
-use datafusion::logical_expr::{EmptyRelation, Expr as Lowered, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{EmptyRelation, Expr as Lowered, LogicalPlan, LogicalPlanBuilder, lit};
 
 use super::function::can_raise;
+use super::special::{Op, Special};
 use super::{Flow, Lower, compare, guard};
 use crate::error::{Error, Result};
 use crate::pgtype;
@@ -112,6 +113,7 @@ impl<'a> Lower<'a> {
         let next = self.query(step);
         self.recursive.remove(&cte.id);
         let next = self.exactly(next?, &step.columns, &names)?;
+        let (first, next) = (nullable(first)?, nullable(next)?);
         let recursion = RecursiveQuery::try_new(name.clone(), Arc::new(first), Arc::new(next), distinct)?;
         let alias = TableReference::bare(self.fresh(&name));
         let plan = LogicalPlan::RecursiveQuery(recursion);
@@ -139,6 +141,7 @@ impl<'a> Lower<'a> {
 
     fn join(&mut self, join: &'a Join) -> Result<Flow> {
         let left = self.relation(&join.left)?;
+        let left = self.marked(left, join.present.0.as_ref())?;
         let mut flow = match (join.lateral, &join.right) {
             // rows of the left beside what the functions make of them
             (_, Relation::Functions { calls, ordinality, .. })
@@ -148,13 +151,17 @@ impl<'a> Lower<'a> {
                 self.filtered(flow, join.on.as_ref())?
             }
             (_, Relation::Functions { calls, ordinality, .. })
-                if join.lateral && matches!(join.kind, JoinKind::Left) && join.on.as_ref().is_none_or(is_true) =>
+                if join.lateral
+                    && matches!(join.kind, JoinKind::Left)
+                    && join.on.as_ref().is_none_or(is_true)
+                    && !self.is_read(join.present.1.as_ref()) =>
             {
                 self.functions_over(left, calls, ordinality.as_ref(), true)?
             }
-            (true, right) => self.lateral(left, right, join.kind, join.on.as_ref())?,
+            (true, _) => self.lateral(left, join)?,
             (false, right) => {
                 let right = self.relation(right)?;
+                let right = self.marked(right, join.present.1.as_ref())?;
                 self.joined(left, right, join.kind, join.on.as_ref())?
             }
         };
@@ -168,13 +175,26 @@ impl<'a> Lower<'a> {
         self.extend(flow, merged)
     }
 
+    fn is_read(&self, present: Option<&query::Column>) -> bool {
+        present.is_some_and(|column| self.read.contains(&column.id))
+    }
+
+    /// The rows of a side of an outer join, told from those that it makes up where somebody asks.
+    pub(super) fn marked(&mut self, flow: Flow, present: Option<&query::Column>) -> Result<Flow> {
+        let Some(present) = present.filter(|_| self.is_read(present)) else { return Ok(flow) };
+        let name = self.fresh_column(present.id);
+        let mut flow = self.extend(flow, vec![(lit(true), name.clone())])?;
+        flow.columns.insert(present.id, Column::new_unqualified(name));
+        Ok(flow)
+    }
+
     /// Both sides beside each other.
     pub(super) fn joined(&mut self, left: Flow, right: Flow, kind: JoinKind, on: Option<&'a Expr>) -> Result<Flow> {
         let mut columns = left.columns.clone();
         columns.extend(right.columns.clone());
         let subquery = on.is_some_and(|on| on.any(&|e| matches!(e.kind, Kind::Subquery { .. })));
         let beside = LogicalPlanBuilder::from(left.plan.clone()).cross_join(right.plan.clone())?.build()?;
-        let mut both = Flow { plan: beside, columns: columns.clone(), computed: vec![] };
+        let mut both = Flow { plan: beside, columns: columns.clone(), computed: vec![], order: vec![] };
         if subquery && kind == JoinKind::Inner {
             return self.filtered(both, on);
         }
@@ -188,7 +208,7 @@ impl<'a> Lower<'a> {
         let conditions = guard::conjuncts(conditions);
         let kind = join_type(kind);
         let plan = LogicalPlanBuilder::from(left.plan).join_on(right.plan, kind, conditions)?.build()?;
-        Ok(Flow { plan, columns, computed: vec![] })
+        Ok(Flow { plan, columns, computed: vec![], order: vec![] })
     }
 
     /// A condition over one side alone is moved to it: what can raise is kept above that side's own filters.
@@ -248,11 +268,11 @@ impl<'a> Lower<'a> {
             }
             matched.extend(self.by_pairs(&mut left, &mut right, kind, condition, of_left, of_right)?);
         }
-        let mut both = Flow { plan: beside, columns: columns.clone(), computed: vec![] };
+        let mut both = Flow { plan: beside, columns: columns.clone(), computed: vec![], order: vec![] };
         let plain = self.exprs_of(&mut both, &plain)?;
         matched.extend(guard::conjuncts(plain));
         let plan = LogicalPlanBuilder::from(left.plan).join_on(right.plan, join_type(kind), matched)?.build()?;
-        Ok(Flow { plan, columns, computed: vec![] })
+        Ok(Flow { plan, columns, computed: vec![], order: vec![] })
     }
 
     /// A condition that reads columns of both sides through a subquery is computed for each pair of their distinct values.
@@ -275,7 +295,7 @@ impl<'a> Lower<'a> {
         let (l, r) = (distinct(left, &of_left)?, distinct(right, &of_right)?);
         let columns = of_left.iter().chain(&of_right).map(|(id, column)| (*id, column.clone())).collect();
         let plan = LogicalPlanBuilder::from(l).cross_join(r)?.build()?;
-        let mut pairs = Flow { plan, columns, computed: vec![] };
+        let mut pairs = Flow { plan, columns, computed: vec![], order: vec![] };
         let value = self.expr(&mut pairs, condition)?;
         let (mut shown, mut renamed) = (vec![], HashMap::new());
         for column in of_left.values().chain(of_right.values()) {
@@ -304,6 +324,25 @@ impl<'a> Lower<'a> {
     pub(super) fn exprs_of(&mut self, flow: &mut Flow, all: &[&'a Expr]) -> Result<Vec<Lowered>> {
         all.iter().map(|e| self.expr(flow, e)).collect()
     }
+}
+
+/// Columns that may hold NULL, so that both terms of a recursive query have the very same.
+fn nullable(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let schema = Arc::clone(plan.schema());
+    let columns = schema.iter().map(|(qualifier, field)| {
+        let column = Lowered::Column(Column::new(qualifier.cloned(), field.name()));
+        match field.is_nullable() {
+            true => Ok(column),
+            false => {
+                let ty = pgtype::of_field(field)?;
+                let field = field.as_ref().clone().with_nullable(true);
+                let name = field.name().clone();
+                Ok(Special::call(Op::Lie(ty), field, vec![column]).alias(name))
+            }
+        }
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    Ok(LogicalPlanBuilder::from(plan).project(columns)?.build()?)
 }
 
 pub(super) fn join_type(kind: JoinKind) -> JoinType {
@@ -350,7 +389,7 @@ fn is_true(e: &Expr) -> bool {
 
 /// The query's columns under the numbers that the place around it has for them.
 pub(super) fn renamed(flow: Flow, query: &Query, columns: &[query::Column]) -> Result<Flow> {
-    let mut renamed = Flow::new(flow.plan.clone());
+    let mut renamed = Flow { order: flow.order.clone(), ..Flow::new(flow.plan.clone()) };
     for (column, inner) in columns.iter().zip(&query.columns) {
         renamed.columns.insert(column.id, flow.column(inner.id)?.clone());
     }

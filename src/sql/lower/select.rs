@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema};
 use datafusion::common::{Column, DFSchema};
+use datafusion::functions_window::row_number::row_number_udwf;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr as Lowered, LogicalPlan, LogicalPlanBuilder, Union};
+use datafusion::logical_expr::{Expr as Lowered, LogicalPlan, LogicalPlanBuilder, SortExpr, Union};
 
 use super::function::can_raise;
+use super::order::{key_of, numbering};
 use super::relation::{conditions, one_row};
 use super::series::unnested;
 use super::{Flow, Lower, guard};
@@ -88,11 +90,19 @@ impl<'a> Lower<'a> {
         let mut flow = self.filtered(flow, select.filter.as_ref())?;
         let above = || select.targets.iter().map(|t| &t.expr).chain(query.order.iter().map(|s| &s.by));
         if let Some(groups) = &select.groups {
+            flow = self.sets(flow, &groups.by.iter().collect::<Vec<_>>(), None)?;
             flow = self.grouped(flow, groups, &above().chain(&select.having).collect::<Vec<_>>())?;
             flow = self.filtered(flow, select.having.as_ref())?;
         }
         flow = self.windows(flow, &above().collect::<Vec<_>>())?;
-        flow = self.sets(flow, &above().collect::<Vec<_>>())?;
+        // sets that neither ORDER BY nor DISTINCT ON asks for are made of the rows that these leave, in their order
+        let last = sets_come_last(select, query);
+        let mut numbered = vec![];
+        if last {
+            flow = self.before_sets(flow, select, query, &mut numbered)?;
+        }
+        flow =
+            self.sets(flow, &above().collect::<Vec<_>>(), (last && !numbered.is_empty()).then_some(&mut numbered))?;
         let mut exprs = vec![];
         let mut columns = std::collections::HashMap::new();
         let mut computed = vec![];
@@ -105,10 +115,11 @@ impl<'a> Lower<'a> {
         }
         // keys of ORDER BY that are no target
         let known: Vec<ColumnId> = select.targets.iter().map(|t| t.column.id).collect();
-        for key in &query.order {
+        exprs.extend(numbered.iter().map(|key: &SortExpr| key.expr.clone()));
+        for key in query.order.iter().filter(|_| !last) {
             let over_targets = !key.by.any(&|e| matches!(e.kind, Kind::Column(id) if !known.contains(&id)));
             if over_targets
-                && !key.by.any(&|e| matches!(e.kind, Kind::Aggregate(_) | Kind::Window(_) | Kind::Grouping(_)))
+                && !key.by.any(&|e| matches!(e.kind, Kind::Aggregate(_) | Kind::Window(_) | Kind::Grouping { .. }))
                 || computed.iter().any(|(known, _)| *known == key.by)
             {
                 continue;
@@ -118,9 +129,21 @@ impl<'a> Lower<'a> {
             computed.push((key.by.clone(), Column::new_unqualified(&name)));
             exprs.push(value.alias(name));
         }
+        let one_by_one =
+            select.groups.is_none() && select.distinct == Distinct::None && windowless(&above().collect::<Vec<_>>());
+        let mut order = vec![];
+        if one_by_one && query.order.is_empty() {
+            // rows stay in the order in which they come
+            for key in std::mem::take(&mut flow.order) {
+                let name = self.fresh("key");
+                order.push(SortExpr { expr: Lowered::Column(Column::new_unqualified(&name)), ..key });
+                exprs.push(key.expr.alias(name));
+            }
+        }
         let plan = LogicalPlanBuilder::from(flow.plan).project(exprs)?.build()?;
-        let flow = Flow { plan, columns, computed };
+        let flow = Flow { plan, columns, computed, order };
         match &select.distinct {
+            Distinct::None | Distinct::On(_) if last => self.ordered_by(flow, numbered, query),
             Distinct::None => self.ordered(flow, query),
             Distinct::All => {
                 let targets: Vec<&query::Column> = select.targets.iter().map(|t| &t.column).collect();
@@ -134,6 +157,38 @@ impl<'a> Lower<'a> {
                 self.ordered(flow, query)
             }
         }
+    }
+
+    /// DISTINCT ON, and the number of each row in the query's order.
+    fn before_sets(
+        &mut self,
+        flow: Flow,
+        select: &'a Select,
+        query: &'a Query,
+        numbered: &mut Vec<SortExpr>,
+    ) -> Result<Flow> {
+        let mut flow = flow;
+        let mut keys = vec![];
+        for sort in &query.order {
+            let by = meant(&sort.by, select);
+            let value = self.expr(&mut flow, by)?;
+            keys.push(SortExpr::new(key_of(value, by.ty, &by.data_type)?, !sort.descending, sort.nulls_first));
+        }
+        if let Distinct::On(on) = &select.distinct {
+            let mut partition = vec![];
+            for target in select.targets.iter().filter(|target| on.contains(&target.column.id)) {
+                let value = self.expr(&mut flow, &target.expr)?;
+                partition.push(key_of(value, target.expr.ty, &target.expr.data_type)?);
+            }
+            flow = self.first_of_partition(flow, partition, keys.clone())?;
+        }
+        if keys.is_empty() {
+            return Ok(flow);
+        }
+        let name = self.fresh("number");
+        let number = numbering(row_number_udwf(), vec![], keys).alias(&name);
+        numbered.push(SortExpr::new(Lowered::Column(Column::new_unqualified(name)), true, false));
+        flow.map(|plan| Ok(LogicalPlanBuilder::from(plan).window(vec![number])?.build()?))
     }
 
     fn values(&mut self, rows: &'a [Vec<Expr>], columns: &[query::Column]) -> Result<Flow> {
@@ -172,11 +227,45 @@ impl<'a> Lower<'a> {
     pub(super) fn ordered(&mut self, flow: Flow, query: &'a Query) -> Result<Flow> {
         let mut flow = flow;
         let keys = self.sort_keys(&mut flow, &query.order)?;
-        if query.limit.is_none() && query.offset.is_none() {
-            return self.sorted(flow, keys);
-        }
-        self.limited(flow, keys, query)
+        self.ordered_by(flow, keys, query)
     }
+
+    fn ordered_by(&mut self, flow: Flow, keys: Vec<SortExpr>, query: &'a Query) -> Result<Flow> {
+        let mut flow = flow;
+        let order = if keys.is_empty() { std::mem::take(&mut flow.order) } else { keys.clone() };
+        let flow = match query.limit.is_none() && query.offset.is_none() {
+            true => self.sorted(flow, keys)?,
+            false => self.limited(flow, keys, query)?,
+        };
+        Ok(Flow { order, ..flow })
+    }
+}
+
+/// What a key stands for: a target, or itself.
+fn meant<'e>(key: &'e Expr, select: &'e Select) -> &'e Expr {
+    let target = select.targets.iter().find(|t| matches!(key.kind, Kind::Column(id) if id == t.column.id));
+    target.map_or(key, |target| &target.expr)
+}
+
+/// Whether the select list holds sets, and no key does (planner.c, `make_sort_input_target`).
+fn sets_come_last(select: &Select, query: &Query) -> bool {
+    let is_set = |e: &Expr| matches!(&e.kind, Kind::Call(call) if call.proc.set);
+    let grouped =
+        |e: &Expr| select.groups.as_ref().is_some_and(|groups| groups.by.iter().any(|by| by.any(&|b| b == e)));
+    let holds = |e: &Expr| e.any(&|e| is_set(e) && !grouped(e));
+    let on = match &select.distinct {
+        Distinct::All => return false,
+        Distinct::None if query.order.is_empty() => return false,
+        Distinct::None => &[][..],
+        Distinct::On(on) => on.as_slice(),
+    };
+    let keys = select.targets.iter().filter(|target| on.contains(&target.column.id)).map(|target| &target.expr);
+    let mut keys = keys.chain(query.order.iter().map(|sort| meant(&sort.by, select)));
+    select.targets.iter().any(|target| holds(&target.expr)) && !keys.any(holds)
+}
+
+fn windowless(above: &[&Expr]) -> bool {
+    found(above, &|e| matches!(e.kind, Kind::Window(_))).is_empty()
 }
 
 fn is_constant(e: &Lowered) -> bool {

@@ -3,7 +3,7 @@
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Column, UnnestOptions};
-use datafusion::logical_expr::{Expr as Lowered, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr as Lowered, LogicalPlanBuilder, SortExpr};
 use std::sync::Arc;
 
 use super::select::found;
@@ -19,10 +19,16 @@ fn list_of(e: &Expr) -> DataType {
 }
 
 impl<'a> Lower<'a> {
-    /// The sets in a select list, the innermost first.
-    pub(super) fn sets(&mut self, flow: Flow, above: &[&'a Expr]) -> Result<Flow> {
+    /// The sets in a select list, the innermost first. `numbered`: where a row's place among those of its set is kept too.
+    pub(super) fn sets(
+        &mut self,
+        flow: Flow,
+        above: &[&'a Expr],
+        mut numbered: Option<&mut Vec<SortExpr>>,
+    ) -> Result<Flow> {
         let mut flow = flow;
-        let mut left = found(above, &|e| matches!(&e.kind, Kind::Call(call) if call.proc.set));
+        let mut left =
+            found(above, &|e| matches!(&e.kind, Kind::Call(call) if call.proc.set) && flow.find(e).is_none());
         while !left.is_empty() {
             let is_set = |e: &Expr| matches!(&e.kind, Kind::Call(call) if call.proc.set);
             let (now, later): (Vec<&'a Expr>, Vec<&'a Expr>) = left
@@ -35,7 +41,15 @@ impl<'a> Lower<'a> {
                 lists.push((self.set_call(&mut flow, call, e)?, name.clone()));
                 computed.push((e.clone(), Column::new_unqualified(name)));
             }
-            let names = lists.iter().map(|(_, name)| name.clone()).collect();
+            let mut names: Vec<String> = lists.iter().map(|(_, name)| name.clone()).collect();
+            if let Some(numbered) = numbered.as_deref_mut() {
+                // the lists themselves first, so that a volatile one is computed once
+                flow = self.extend(flow, std::mem::take(&mut lists))?;
+                let name = self.fresh("ordinal");
+                lists.push((ordinals(&names), name.clone()));
+                numbered.push(SortExpr::new(Lowered::Column(Column::new_unqualified(&name)), true, false));
+                names.push(name);
+            }
             flow = unnested(self.extend(flow, lists)?, names)?;
             flow.computed.extend(computed);
             left = later;
@@ -84,9 +98,7 @@ impl<'a> Lower<'a> {
         if let Some(column) = ordinality {
             // the lists themselves first, so that a volatile one is computed once
             flow = self.extend(flow, std::mem::take(&mut lists))?;
-            let all = named.iter().map(|(_, name)| Lowered::Column(Column::new_unqualified(name))).collect();
-            let item = Arc::new(pgtype::field("item", Ty::INT8, DataType::Int64));
-            let numbers = Special::call(Op::Ordinals, Field::new("ordinality", DataType::List(item), true), all);
+            let numbers = ordinals(&named.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>());
             let name = self.fresh_column(column.id);
             flow.columns.insert(column.id, Column::new_unqualified(&name));
             lists.push((numbers, name));
@@ -141,6 +153,13 @@ impl<'a> Lower<'a> {
         }
         self.extend(flow, fields_of)
     }
+}
+
+/// For these lists side by side.
+fn ordinals(names: &[String]) -> Lowered {
+    let all = names.iter().map(|name| Lowered::Column(Column::new_unqualified(name))).collect();
+    let item = Arc::new(pgtype::field("item", Ty::INT8, DataType::Int64));
+    Special::call(Op::Ordinals, Field::new("ordinality", DataType::List(item), true), all)
 }
 
 pub(super) fn unnested(flow: Flow, names: Vec<String>) -> Result<Flow> {

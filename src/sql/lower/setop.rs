@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::functions_window::row_number::row_number_udwf;
-use datafusion::logical_expr::{Expr as Lowered, LogicalPlan, LogicalPlanBuilder, Union};
+use datafusion::logical_expr::{Expr as Lowered, LogicalPlan, LogicalPlanBuilder, Union, lit};
 
 use super::order::{has_key, key_of, numbering};
 use super::{Flow, Lower};
@@ -28,7 +28,7 @@ impl<'a> Lower<'a> {
             lower.exactly(flow, &query.columns, names)
         };
         let left = side(self, left, &names)?;
-        let mut flow = Flow { plan: left, columns: named(&names), computed: vec![] };
+        let mut flow = Flow { plan: left, columns: named(&names), computed: vec![], order: vec![] };
         let targets: Vec<&query::Column> = columns.iter().collect();
         if operator == SetOperator::Union {
             let right = side(self, right, &names)?;
@@ -38,13 +38,24 @@ impl<'a> Lower<'a> {
         }
         let others: Vec<String> = columns.iter().map(|c| self.fresh_column(c.id)).collect();
         let right = side(self, right, &others)?;
-        let mut right = Flow { plan: right, columns: named(&others), computed: vec![] };
+        let mut right = Flow { plan: right, columns: named(&others), computed: vec![], order: vec![] };
         if !all {
-            flow = self.distinct_rows(flow, &targets)?;
+            flow = match columns.is_empty() {
+                true => flow.map(|plan| Ok(LogicalPlanBuilder::from(plan).limit(0, Some(1))?.build()?))?,
+                false => self.distinct_rows(flow, &targets)?,
+            };
         }
-        let (l, r);
+        let (mut l, mut r);
         (flow, l) = self.keys_of_row(flow, &names, columns, all)?;
         (right, r) = self.keys_of_row(right, &others, columns, all)?;
+        if l.is_empty() {
+            // rows of nothing are equal, but a join asks for a key
+            for (side, keys) in [(&mut flow, &mut l), (&mut right, &mut r)] {
+                let name = self.fresh("row");
+                *side = self.extend(side.clone(), vec![(lit(true), name.clone())])?;
+                keys.push(Column::new_unqualified(name));
+            }
+        }
         let kind = match operator {
             SetOperator::Intersect => JoinType::LeftSemi,
             SetOperator::Except => JoinType::LeftAnti,

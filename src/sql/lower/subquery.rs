@@ -163,8 +163,11 @@ impl<'a> Lower<'a> {
         let place = self.fresh("place");
         let mut order = vec![];
         let mut keys = vec![];
-        if !query.order.is_empty() {
-            keys = self.sort_keys(&mut inner, &query.order)?;
+        if !query.order.is_empty() || !inner.order.is_empty() {
+            keys = match query.order.is_empty() {
+                true => inner.order.clone(),
+                false => self.sort_keys(&mut inner, &query.order)?,
+            };
             order.push(SortExpr::new(Lowered::Column(Column::new_unqualified(&place)), true, false));
         }
         let correlated = !references(&inner.plan)?.is_empty();

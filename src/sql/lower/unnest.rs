@@ -18,8 +18,8 @@ use super::function::can_raise;
 use super::push::Dependent;
 use super::{Flow, Lower, compare, guard, relation};
 use crate::error::{Error, Result};
-use crate::sql::expr::{Expr, Kind};
-use crate::sql::query::{JoinKind, Relation};
+use crate::sql::expr::Kind;
+use crate::sql::query::Join;
 
 /// The outer references in a plan, to whichever query.
 pub(super) fn references(plan: &LogicalPlan) -> Result<Vec<Column>> {
@@ -104,17 +104,12 @@ pub(super) fn null_safe(own: Vec<Column>, domain: Vec<Column>) -> impl Iterator<
 
 impl<'a> Lower<'a> {
     /// A side of a join that reads columns of the other.
-    pub(super) fn lateral(
-        &mut self,
-        left: Flow,
-        right: &'a Relation,
-        kind: JoinKind,
-        on: Option<&'a Expr>,
-    ) -> Result<Flow> {
+    pub(super) fn lateral(&mut self, left: Flow, join: &'a Join) -> Result<Flow> {
+        let (kind, on) = (join.kind, join.on.as_ref());
         self.outer.push(left.clone());
-        let inner = self.relation(right);
+        let inner = self.relation(&join.right);
         self.outer.pop();
-        let mut right = inner?;
+        let mut right = self.marked(inner?, join.present.1.as_ref())?;
         let mut outer = references(&right.plan)?;
         outer.retain(|c| left.plan.schema().has_column(c));
         if outer.is_empty() {
@@ -131,13 +126,13 @@ impl<'a> Lower<'a> {
                 return self.joined_by_subqueries(left, right, kind, on, filters);
             }
             let beside = LogicalPlanBuilder::from(left.plan.clone()).cross_join(right.plan.clone())?.build()?;
-            let mut both = Flow { plan: beside, columns: columns.clone(), computed: vec![] };
+            let mut both = Flow { plan: beside, columns: columns.clone(), computed: vec![], order: vec![] };
             let conditions = self.exprs_of(&mut both, &relation::conditions(on))?;
             filters.extend(guard::conjuncts(conditions));
         }
         let plan =
             LogicalPlanBuilder::from(left.plan).join_on(right.plan, relation::join_type(kind), filters)?.build()?;
-        Ok(Flow { plan, columns, computed: vec![] })
+        Ok(Flow { plan, columns, computed: vec![], order: vec![] })
     }
 
     /// `inner` for every value of what it reads of `flow`: its plan, the columns in it that hold these values, and those of

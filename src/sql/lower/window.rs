@@ -111,6 +111,9 @@ impl<'a> Lower<'a> {
         let start = self.bound(flow, &frame.start, units, "starting")?;
         let end = self.bound(flow, &frame.end, units, "ending")?;
         let (Some(start), Some(end)) = (start, end) else { return Ok(None) };
+        if is_empty(&start, &end) {
+            return Ok(None);
+        }
         // peers of a window without ORDER BY are all its rows
         let peers = |b: &WindowFrameBound| matches!(b, WindowFrameBound::CurrentRow);
         if order.is_empty() && units != WindowFrameUnits::Rows && (peers(&start) || peers(&end)) {
@@ -197,6 +200,22 @@ impl<'a> Lower<'a> {
         let (start, end) = (edge(&frame.start), edge(&frame.end));
         let (units, exclude, keys) = (frame.units, frame.exclude, order.len());
         Ok(framed::Frame { units, start, end, exclude, filtered, keys, range })
+    }
+}
+
+/// A frame that ends before it starts, which DataFusion refuses.
+fn is_empty(start: &WindowFrameBound, end: &WindowFrameBound) -> bool {
+    use WindowFrameBound::{CurrentRow, Following, Preceding};
+    let number = |value: &ScalarValue| match value {
+        ScalarValue::UInt64(n) => *n,
+        _ => None,
+    };
+    match (start, end) {
+        (Following(a), Following(b)) => matches!((number(a), number(b)), (Some(a), Some(b)) if a > b),
+        (Preceding(a), Preceding(b)) => matches!((number(a), number(b)), (Some(a), Some(b)) if a < b),
+        (Following(a), CurrentRow) => number(a).is_some_and(|a| a > 0),
+        (CurrentRow, Preceding(b)) => number(b).is_some_and(|b| b > 0),
+        _ => false,
     }
 }
 
