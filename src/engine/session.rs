@@ -73,8 +73,13 @@ impl Session {
         }
         let mut settings = Settings::new(principal.user(), &engine.shared.config.search_path);
         startup::set(startup, &mut settings)?;
-        let identity =
-            Identity { principal, pid, server_started_at: engine.started_at(), session_started_at: micros_now(), random: Random::default() };
+        let identity = Identity {
+            principal,
+            pid,
+            server_started_at: engine.started_at(),
+            session_started_at: micros_now(),
+            random: Random::default(),
+        };
         Ok(Self {
             engine,
             identity,

@@ -1,5 +1,6 @@
-//! Names to oids and back: what `'x'::regclass` and its relatives mean (functions and operators are `sql`'s), and which names need no schema. The engine's
-//! rewriter calls the `lakegate_reg…` functions for casts; an integer passes through them, as a cast of an oid does.
+//! Names to oids and back: what `'x'::regclass` and its relatives mean, but for functions and operators, which are `sql`'s;
+//! and which names need no schema. The language calls the `lakegate_reg…` functions for casts; an integer passes through
+//! them, as a cast of an oid does.
 
 use super::Argument::{Int, Name, Text};
 use super::{Argument, Function, Returns};
