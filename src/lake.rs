@@ -2,6 +2,7 @@
 //! which is used for metadata alone. It knows no policy (that stands above) and no SQL of the catalog (`metastore`).
 
 mod cache;
+mod catalog;
 mod commit;
 mod connect;
 mod deletes;
@@ -24,17 +25,18 @@ use iceberg::spec::{ManifestList, SnapshotRef, TableMetadata};
 use crate::error::{Error, Kind, Result};
 use crate::metastore::Metastore;
 
-pub use commit::{Expected, Kind as CommitKind, Outcome, Staged};
+pub use commit::{Action, Expected, Outcome, RefKind, Staged};
 pub use connect::{S3Config, Store};
 pub use fault::{Step, reach, reach_named};
 pub use read::Reading;
 pub use schema::{Columns, FIELD_ID, field_id, fields_within};
 pub use table::Table;
-pub use write::{BatchId, Written};
+pub use write::{BatchId, Deleted, LiveFile, Rows, Written};
 
 pub use crate::metastore::{Also, Lease, TableKey, TableRow};
 
 use cache::{Cache, Weighed};
+use catalog::{Catalog, Sql};
 use metadata::Beyond;
 
 /// In a snapshot's summary: the batch that it committed.
@@ -55,8 +57,11 @@ pub struct Config {
 /// One catalog, its object store and what has been read of its metadata. All of a table's metadata files are immutable,
 /// so the cache is by path and never goes stale.
 pub struct Lake {
+    catalog: Arc<dyn Catalog>,
+    /// The catalog's name.
+    name: String,
+    /// For those who keep state of their own beside the tables; the lake itself asks `catalog`.
     metastore: Arc<Metastore>,
-    catalog: String,
     warehouse: String,
     store: Store,
     io: FileIO,
@@ -85,7 +90,9 @@ impl Lake {
         let io = store.file_io();
         let warehouse = config.warehouse.trim_end_matches('/').to_string();
         let (newest, queues) = (Mutex::default(), commit::Queues::default());
-        Self { metastore, catalog: config.catalog.clone(), warehouse, store, io, cache, newest, queues }
+        let name = config.catalog.clone();
+        let catalog = Arc::new(Sql { metastore: Arc::clone(&metastore), name: name.clone() });
+        Self { catalog, name, metastore, warehouse, store, io, cache, newest, queues }
     }
 
     pub fn metastore(&self) -> &Arc<Metastore> {
@@ -93,36 +100,36 @@ impl Lake {
     }
 
     pub fn key(&self, namespace: &str, name: &str) -> TableKey {
-        TableKey { catalog: self.catalog.clone(), namespace: namespace.into(), name: name.into() }
+        TableKey { catalog: self.name.clone(), namespace: namespace.into(), name: name.into() }
     }
 
     /// Moves whenever [`Lake::tables`] or [`Lake::namespaces`] would answer differently.
     pub async fn revision(&self) -> Result<u64> {
-        self.metastore.revision(&self.catalog).await
+        self.catalog.revision().await
     }
 
     /// Every table's name and newest location; no file is opened.
     pub async fn tables(&self) -> Result<Vec<TableRow>> {
-        self.metastore.tables(&self.catalog).await
+        self.catalog.tables().await
     }
 
     pub async fn namespaces(&self) -> Result<Vec<String>> {
-        self.metastore.namespaces(&self.catalog).await
+        self.catalog.namespaces().await
     }
 
     pub async fn create_namespace(&self, namespace: &str) -> Result<bool> {
-        self.metastore.create_namespace(&self.catalog, namespace).await
+        self.catalog.create_namespace(namespace).await
     }
 
     pub async fn drop_namespace(&self, namespace: &str) -> Result<()> {
-        self.metastore.drop_namespace(&self.catalog, namespace).await
+        self.catalog.drop_namespace(namespace).await
     }
 
     /// The table as the last commit left it, `None` where there is none.
     pub async fn table(&self, key: &TableKey) -> Result<Option<Table>> {
         let mut last = None;
         loop {
-            let Some(location) = self.metastore.location(key).await? else { return Ok(None) };
+            let Some(location) = self.catalog.location(key).await? else { return Ok(None) };
             match self.load(key, &location).await {
                 // Others may have committed meanwhile, and old metadata files go.
                 Err(error) if error.kind() == Kind::DataGone && last.as_ref() != Some(&location) => {
@@ -165,7 +172,7 @@ impl Lake {
 
     /// The last commit of the table is lost with its metadata file; what was before it is not.
     async fn before(&self, key: &TableKey, location: &str, error: Error) -> Result<Table> {
-        let Some(previous) = self.metastore.previous_location(key, location).await? else { return Err(error) };
+        let Some(previous) = self.catalog.previous_location(key, location).await? else { return Err(error) };
         let Ok(described) = self.metadata(key, &previous).await else { return Err(error) };
         metrics::counter!(crate::telemetry::metrics::LAKE_METADATA_LOST).increment(1);
         tracing::error!(
@@ -211,10 +218,7 @@ impl Described {
 
 impl fmt::Debug for Lake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lake")
-            .field("catalog", &self.catalog)
-            .field("warehouse", &self.warehouse)
-            .finish_non_exhaustive()
+        f.debug_struct("Lake").field("catalog", &self.name).field("warehouse", &self.warehouse).finish_non_exhaustive()
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) mod oid {
     pub(crate) const OID: u32 = 26;
     pub(crate) const OIDVECTOR: u32 = 30;
     pub(crate) const JSON: u32 = 114;
+    pub(crate) const XML: u32 = 142;
     pub(crate) const CIDR: u32 = 650;
     pub(crate) const FLOAT4: u32 = 700;
     pub(crate) const FLOAT8: u32 = 701;
@@ -57,6 +58,8 @@ pub(crate) mod oid {
     pub(crate) const REGOPERATOR: u32 = 2204;
     pub(crate) const REGCLASS: u32 = 2205;
     pub(crate) const REGTYPE: u32 = 2206;
+    pub(crate) const TSVECTOR: u32 = 3614;
+    pub(crate) const TSQUERY: u32 = 3615;
     pub(crate) const RECORD: u32 = 2249;
     pub(crate) const CSTRING: u32 = 2275;
     pub(crate) const ANY: u32 = 2276;

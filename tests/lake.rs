@@ -3,6 +3,7 @@
 
 mod changed;
 mod commit;
+mod history;
 mod kill;
 mod oracle;
 pub mod peers;

@@ -13,6 +13,7 @@ use super::{Shared, functions};
 use crate::catalog::visible::{Circumstances, View};
 use crate::error::{Error, Kind, Result};
 use crate::policy::{Principal, SessionPolicy};
+use crate::sql::functions::random::Random;
 use crate::sql::kernel::{DateOrder, DateOutput, DateStyle, Env, IntervalStyle};
 
 /// Derived from one world and one version of the session's settings.
@@ -36,6 +37,7 @@ pub(crate) struct Identity {
     pub(crate) pid: i32,
     pub(crate) server_started_at: i64,
     pub(crate) session_started_at: i64,
+    pub(crate) random: Random,
 }
 
 impl Facts {
@@ -52,7 +54,8 @@ impl Facts {
         let view = Arc::new(View::of(&world.catalog, &world.policies, &policy, about));
         let mut config = base_state().config().clone().with_target_partitions(shared.partitions);
         config.options_mut().execution.time_zone = Some(settings.time_zone().name().to_string());
-        config.options_mut().extensions.insert(environment(settings, shared.config.statement.value_bytes_max));
+        let environment = environment(settings, shared.config.statement.value_bytes_max);
+        config.options_mut().extensions.insert(Env { random: identity.random.clone(), ..environment });
         let mut state = SessionStateBuilder::new_from_existing(base_state())
             .with_config(config)
             .with_runtime_env(Arc::clone(&shared.runtime))

@@ -77,12 +77,10 @@ fn session_function(proc: &Proc, state: &SessionState) -> Option<Arc<ScalarUDF>>
     let name = match proc.source.as_str() {
         "regclassin" => "lakegate_regclass",
         "regtypein" => "lakegate_regtype",
-        "regprocin" | "regprocedurein" => "lakegate_regproc",
         "regnamespacein" => "lakegate_regnamespace",
         "regrolein" => "lakegate_regrole",
         "regclassout" => "lakegate_regclass_name",
         "regtypeout" => "lakegate_regtype_name",
-        "regprocout" | "regprocedureout" => "lakegate_regproc_name",
         "regnamespaceout" => "lakegate_regnamespace_name",
         "regroleout" => "lakegate_regrole_name",
         // text::regclass

@@ -26,6 +26,7 @@ use super::{Engine, micros_now};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::Style;
 use crate::policy::Principal;
+use crate::sql::functions::random::Random;
 
 pub use self::prepared::Prepared;
 pub(super) use self::prepared::{Text, declared};
@@ -73,7 +74,7 @@ impl Session {
         let mut settings = Settings::new(principal.user(), &engine.shared.config.search_path);
         startup::set(startup, &mut settings)?;
         let identity =
-            Identity { principal, pid, server_started_at: engine.started_at(), session_started_at: micros_now() };
+            Identity { principal, pid, server_started_at: engine.started_at(), session_started_at: micros_now(), random: Random::default() };
         Ok(Self {
             engine,
             identity,
@@ -97,7 +98,8 @@ impl Session {
     /// How values are spelt now.
     pub fn style(&self) -> Style {
         let extra_float_digits = self.settings.extra_float_digits();
-        Style { extra_float_digits, ..Style::of(self.settings.time_zone()) }
+        let object_name = crate::sql::functions::object_name;
+        Style { extra_float_digits, object_name, ..Style::of(self.settings.time_zone()) }
     }
 
     /// ParameterStatus pairs that changed since last asked; the first call gives all.

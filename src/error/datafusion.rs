@@ -132,12 +132,10 @@ fn sort(error: DataFusionError) -> Error {
         },
         DataFusionError::ResourcesExhausted(_) => (Kind::OutOfMemory, "out of memory".into()),
         DataFusionError::NotImplemented(text) => (Kind::Unsupported, plain(text)),
-        DataFusionError::Plan(text) => plan(text),
+        // types fit and names are found before DataFusion sees a plan: what it refuses is a fault of ours
+        DataFusionError::Plan(_) => (Kind::Internal, "internal error".into()),
         DataFusionError::ObjectStore(_) | DataFusionError::ParquetError(_) | DataFusionError::IoError(_) => {
             (Kind::SourceFailed, "a data file could not be read".into())
-        }
-        DataFusionError::Execution(text) if text.contains("more than one row") || text.contains("at most one row") => {
-            (Kind::Cardinality, "more than one row returned by a subquery used as an expression".into())
         }
         DataFusionError::Execution(_) | DataFusionError::External(_) => {
             (Kind::InvalidParameter, "the statement could not be computed".into())
@@ -167,24 +165,6 @@ fn syntax(text: &str) -> String {
 /// First line only, without DataFusion's advice to open an issue.
 fn plain(text: &str) -> String {
     text.lines().next().unwrap_or("not supported").trim_end_matches('.').to_string()
-}
-
-fn plan(text: &str) -> (Kind, String) {
-    let lower = text.to_lowercase();
-    if lower.contains("invalid function") || lower.contains("no function matches") || lower.contains("does not support")
-    {
-        return (Kind::UndefinedFunction, plain(text).split(" Candidate").next().unwrap_or_default().to_string());
-    }
-    if lower.contains("group by") || lower.contains("aggregate") {
-        return (Kind::Grouping, plain(text));
-    }
-    if lower.contains("coerce") || lower.contains("cast") || lower.contains("type") {
-        return (Kind::TypeMismatch, plain(text));
-    }
-    if lower.contains("placeholder") {
-        return (Kind::UndefinedParameter, plain(text));
-    }
-    (Kind::Syntax, plain(text))
 }
 
 #[cfg(test)]

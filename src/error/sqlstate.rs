@@ -84,6 +84,7 @@ kinds! {
     InvalidEscapeSequence = "22025", false;
     EscapeCharacterUse = "2200C", false;
     StringLengthMismatch = "22026", false;
+    ZeroLengthString = "2200F", false;
     InvalidRegex = "2201B", false;
     LogArgument = "2201E", false;
     PowerArgument = "2201F", false;

@@ -63,6 +63,9 @@ pub struct Style {
     pub extra_float_digits: i32,
     /// What `'now'` means, in microseconds since 1970: when the transaction started.
     pub now: i64,
+    /// How a value of a `reg…` type is shown, by that type and its oid, where it is not by digits: which objects there are
+    /// is not known here.
+    pub object_name: fn(u32, u32) -> Option<String>,
 }
 
 impl Style {
@@ -70,7 +73,8 @@ impl Style {
     pub fn of(time_zone: chrono_tz::Tz) -> Self {
         let date_style = DateStyle { output: DateOutput::Iso, order: DateOrder::Mdy };
         let now = chrono::Utc::now().timestamp_micros();
-        Self { time_zone, date_style, interval_style: IntervalStyle::Postgres, extra_float_digits: 1, now }
+        let interval_style = IntervalStyle::Postgres;
+        Self { time_zone, date_style, interval_style, extra_float_digits: 1, now, object_name: |_, _| None }
     }
 }
 

@@ -1,16 +1,20 @@
-//! Files and properties → one atomic commit of one table or several. The base that the caller validated is the base of
-//! the swap: nothing is ever rebased unseen. Conflict and unknown outcome are judged here and nowhere else; no file that
-//! a commit may refer to is deleted here, only old metadata files of a table that wants it so.
+//! Actions → one atomic commit of one table or several. The base that the caller validated is the base of the swap: nothing
+//! is ever rebased unseen. Conflict and unknown outcome are judged here and nowhere else; no file that a commit may refer to
+//! is deleted here, only old metadata files of a table that wants it so.
 
+mod action;
 mod create;
+mod manifests;
+mod merge;
 mod snapshot;
+mod summary;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use iceberg::MetadataLocation;
-use iceberg::spec::{ManifestFile, TableMetadata};
+use iceberg::spec::{MAIN_BRANCH, ManifestFile, SnapshotReference, SnapshotRetention, TableMetadata};
+use iceberg::{MetadataLocation, TableRequirement, TableUpdate};
 use object_store::ObjectStoreExt;
 use std::str::FromStr;
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -19,6 +23,9 @@ use super::fault::{Step, reach};
 use super::{BatchId, Described, Lake, Table, Weighed, Written, connect};
 use crate::error::Result;
 use crate::metastore::{Also, Swap, SwapError, Swapped, TableKey};
+use action::Change;
+
+pub use action::{Action, RefKind};
 
 /// Attempts of one commit against writers in other processes; those of this process wait in line.
 const ATTEMPTS: u32 = 20;
@@ -27,13 +34,6 @@ const BACKOFF: Duration = Duration::from_millis(20);
 /// together they grow with the square of the commits.
 const DELETE_METADATA: &str = "write.metadata.delete-after-commit.enabled";
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
-
-/// What a commit does to its table, and so what must hold for it to be tried again on a newer base.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Rows are added. Holds on every newer base with the same columns of which what is expected is true.
-    Append,
-}
 
 /// What must hold of the table that a commit is put on, whoever has committed to it meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +49,7 @@ pub enum Expected {
 pub struct Staged {
     /// The table as the caller validated it.
     pub base: Table,
-    pub kind: Kind,
-    pub written: Written,
+    pub actions: Vec<Action>,
     pub batch: BatchId,
     /// Set in the same commit.
     pub properties: HashMap<String, String>,
@@ -80,8 +79,12 @@ pub(super) struct Queues(std::sync::Mutex<HashMap<TableKey, Arc<Mutex<()>>>>);
 /// What stays the same over the attempts of one table's commit.
 struct Prepared {
     staged: Staged,
+    /// The base that the caller validated; `staged.base` becomes the one of the attempt.
+    made_on: Table,
+    change: Change,
     snapshot_id: i64,
-    manifest: Option<ManifestFile>,
+    /// Of the files that come.
+    manifests: Vec<ManifestFile>,
 }
 
 /// One attempt: the table as it would be, already in the store.
@@ -95,19 +98,13 @@ struct Attempt {
 impl Staged {
     /// Rows to be added to a table, nothing else said.
     pub fn append(base: Table, written: Written, batch: BatchId) -> Self {
-        let none = HashMap::new;
-        Self { base, kind: Kind::Append, written, batch, properties: none(), summary: none(), expected: vec![] }
+        let actions = if written.files.is_empty() { vec![] } else { vec![Action::Append(written)] };
+        Self::new(base, actions, batch)
     }
 
-    /// Whether the commit means on `newer` what it meant on its base.
-    fn holds_on(&self, newer: &Table) -> bool {
-        let (base, now) = (&self.base.metadata, &newer.metadata);
-        let same_columns = base.current_schema_id() == now.current_schema_id()
-            && base.default_partition_spec_id() == now.default_partition_spec_id()
-            && base.format_version() == now.format_version();
-        match self.kind {
-            Kind::Append => base.uuid() == now.uuid() && same_columns && self.expectations_hold(newer),
-        }
+    pub fn new(base: Table, actions: Vec<Action>, batch: BatchId) -> Self {
+        let none = HashMap::new;
+        Self { base, actions, batch, properties: none(), summary: none(), expected: vec![] }
     }
 
     fn expectations_hold(&self, table: &Table) -> bool {
@@ -115,6 +112,15 @@ impl Staged {
             Expected::Property { name, value } => table.properties().get(name) == value.as_ref(),
             Expected::StandsOn { batch, sequence } => table.stands_on(batch, *sequence),
         })
+    }
+}
+
+impl Prepared {
+    fn requirements(&self) -> Vec<TableRequirement> {
+        let base = &self.made_on;
+        let mut required = vec![TableRequirement::UuidMatch { uuid: base.metadata.uuid() }];
+        required.extend(self.staged.actions.iter().flat_map(|action| action.requirements(base)));
+        required
     }
 }
 
@@ -131,9 +137,14 @@ impl Lake {
         let mut pause = BACKOFF;
         for attempt in 0..ATTEMPTS {
             let newest = self.newest(&prepared).await?;
-            let held = prepared.iter().zip(&newest).all(|(p, n)| n.as_ref().is_some_and(|n| p.staged.holds_on(n)));
-            if !held {
-                return Ok(Outcome::Conflict(newest));
+            for (prepared, newer) in prepared.iter().zip(&newest) {
+                let holds = match newer {
+                    Some(newer) => self.holds_on(prepared, newer).await?,
+                    None => false,
+                };
+                if !holds {
+                    return Ok(Outcome::Conflict(newest));
+                }
             }
             for (prepared, newer) in prepared.iter_mut().zip(newest) {
                 prepared.staged.base = newer.unwrap_or_else(|| prepared.staged.base.clone());
@@ -155,16 +166,27 @@ impl Lake {
         Ok(Outcome::Conflict(self.newest(&prepared).await?))
     }
 
-    /// Checks that the table can be written and writes the manifest of the new files, once for all attempts.
+    /// Whether the commit means on `newer` what it meant on its base.
+    async fn holds_on(&self, prepared: &Prepared, newer: &Table) -> Result<bool> {
+        let Prepared { staged, made_on, .. } = prepared;
+        let required = prepared.requirements().iter().all(|r| r.check(Some(&newer.metadata)).is_ok());
+        // Files of one version's kind are no files of another's.
+        let same_version = made_on.metadata.format_version() == newer.metadata.format_version();
+        if !required || !same_version || !staged.expectations_hold(newer) {
+            return Ok(false);
+        }
+        Ok(newer.location == made_on.location || self.files_stand(&staged.actions, newer).await?)
+    }
+
+    /// Checks that the table can be changed and writes the manifests of the new files, once for all attempts.
     async fn prepare(&self, staged: Staged) -> Result<Prepared> {
-        staged.base.writable()?;
-        let snapshot_id = snapshot::new_id(&staged.base.metadata);
-        let manifest = match staged.written.files.is_empty() {
-            true => None,
-            false => Some(self.write_manifest(&staged.base.metadata, snapshot_id, &staged.written.files).await?),
-        };
+        staged.base.changeable()?;
+        let metadata = &staged.base.metadata;
+        let change = Change::of(&staged.actions, metadata.default_partition_spec_id());
+        let snapshot_id = snapshot::new_id(metadata);
+        let manifests = self.new_manifests(metadata, snapshot_id, &change).await?;
         reach(Step::AfterManifest);
-        Ok(Prepared { staged, snapshot_id, manifest })
+        Ok(Prepared { made_on: staged.base.clone(), staged, change, snapshot_id, manifests })
     }
 
     async fn newest(&self, prepared: &[Prepared]) -> Result<Vec<Option<Table>>> {
@@ -177,17 +199,23 @@ impl Lake {
 
     /// Writes the list and the metadata of one attempt.
     async fn stage(&self, prepared: &Prepared, attempt: u32) -> Result<Attempt> {
-        let Prepared { staged, snapshot_id, manifest } = prepared;
+        let Prepared { staged, snapshot_id, .. } = prepared;
         let base = &staged.base.metadata;
-        let mut builder = base.as_ref().clone().into_builder(Some(staged.base.location.clone()));
-        if manifest.is_some() || !staged.summary.is_empty() {
-            let snapshot = self.snapshot(staged, *snapshot_id, manifest.as_ref(), attempt).await?;
-            builder = builder.set_branch_snapshot(snapshot, "main").map_err(connect::broken)?;
+        let mut updates = vec![];
+        if !prepared.change.is_nothing() || !staged.summary.is_empty() {
+            let snapshot = self.snapshot(prepared, attempt).await?;
+            let reference = SnapshotReference::new(*snapshot_id, SnapshotRetention::branch(None, None, None));
+            updates.push(TableUpdate::AddSnapshot { snapshot });
+            updates.push(TableUpdate::SetSnapshotRef { ref_name: MAIN_BRANCH.into(), reference });
         }
         reach(Step::AfterList);
+        updates.extend(staged.actions.iter().flat_map(Action::updates));
         if !staged.properties.is_empty() {
-            builder = builder.set_properties(staged.properties.clone()).map_err(connect::broken)?;
+            updates.push(TableUpdate::SetProperties { updates: staged.properties.clone() });
         }
+        let builder = base.as_ref().clone().into_builder(Some(staged.base.location.clone()));
+        let builder = updates.into_iter().try_fold(builder, |builder, update| update.apply(builder));
+        let builder = builder.map_err(connect::broken)?;
         let built = builder.build().map_err(connect::broken)?;
         let (metadata, expired) = (built.metadata, built.expired_metadata_logs);
         let wanted = metadata.properties().get(DELETE_METADATA).is_some_and(|wanted| wanted == "true");
@@ -232,7 +260,7 @@ impl Lake {
         };
         let mut pause = BACKOFF;
         for _ in 0..ATTEMPTS {
-            match self.metastore.swap(swaps, also).await {
+            match self.catalog.swap(swaps, also).await {
                 Ok(Swapped::Done) => {
                     reach(Step::AfterSwap);
                     return Ok(Answer::Done);
@@ -246,7 +274,7 @@ impl Lake {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(BACKOFF_MAX);
-            match self.metastore.location(&first.table.key).await {
+            match self.catalog.location(&first.table.key).await {
                 Ok(now) if now.as_deref() == Some(first.table.location.as_str()) => return Ok(Answer::Done),
                 // Untouched: the same swap may be sent again.
                 Ok(now) if now.as_deref() == from => (),

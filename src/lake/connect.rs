@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use url::Url;
 
 use crate::error::{Error, Kind, Result};
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 /// A server that does not answer is found out within these.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -166,11 +166,14 @@ fn amazon(bucket: &str, s3: Option<&S3Config>) -> Result<Arc<dyn ObjectStore>> {
         if let Some(endpoint) = &s3.endpoint {
             builder = builder.with_endpoint(endpoint);
         }
-        if let Some(key) = key("access_key_id", &s3.access_key_id, &s3.access_key_id_env)? {
-            builder = builder.with_access_key_id(key);
+        let given = |key, written, variable| {
+            secret::given(key, written, variable).map_err(|what| config(format!("[s3] {what}")))
+        };
+        if let Some(key) = given("access_key_id", &s3.access_key_id, &s3.access_key_id_env)? {
+            builder = builder.with_access_key_id(key.reveal());
         }
-        if let Some(key) = key("secret_access_key", &s3.secret_access_key, &s3.secret_access_key_env)? {
-            builder = builder.with_secret_access_key(key);
+        if let Some(key) = given("secret_access_key", &s3.secret_access_key, &s3.secret_access_key_env)? {
+            builder = builder.with_secret_access_key(key.reveal());
         }
     }
     let options =
@@ -185,19 +188,6 @@ fn amazon(bucket: &str, s3: Option<&S3Config>) -> Result<Arc<dyn ObjectStore>> {
     let builder = builder.with_retry(retry).with_conditional_put(S3ConditionalPut::Disabled);
     let store = builder.build().map_err(|e| config("the lake's [s3] settings do not make a store").with_source(e))?;
     Ok(Arc::new(store))
-}
-
-/// A key as written, or from the environment variable named in its place.
-fn key(what: &str, written: &Option<Secret<String>>, variable: &Option<String>) -> Result<Option<String>> {
-    match (written, variable) {
-        (Some(_), Some(_)) => Err(config(format!("[s3] has both {what} and {what}_env; keep one"))),
-        (Some(key), None) => Ok(Some(key.reveal().clone())),
-        (None, None) => Ok(None),
-        (None, Some(name)) => {
-            let value = std::env::var(name);
-            value.map(Some).map_err(|_| config(format!("[s3] {what}_env names {name}, which is not set")))
-        }
-    }
 }
 
 fn config(message: impl Into<String>) -> Error {
@@ -242,7 +232,10 @@ mod tests {
     fn a_key_from_an_unset_variable_names_the_variable() {
         let s3 = S3Config { access_key_id_env: Some("LAKEGATE_TEST_NO_SUCH".into()), ..s3() };
         let error = Store::connect("s3://lake/wh", Some(&s3)).unwrap_err();
-        assert_eq!(error.message(), "[s3] access_key_id_env names LAKEGATE_TEST_NO_SUCH, which is not set");
+        assert_eq!(
+            error.message(),
+            "[s3] `access_key_id_env` names LAKEGATE_TEST_NO_SUCH, which is not set in the environment"
+        );
     }
 
     fn s3() -> S3Config {

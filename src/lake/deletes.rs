@@ -1,6 +1,7 @@
 //! Which delete files apply to which data file, as the specification has it under "Scan Planning". What a delete file
 //! holds is read by `read`, written by `write`; the form of a deletion vector is `vector`'s.
 
+pub(super) mod puffin;
 pub(super) mod vector;
 
 use std::collections::HashMap;
@@ -45,7 +46,16 @@ pub(super) enum Positions {
 
 impl Applied {
     pub(super) fn is_nothing(&self) -> bool {
-        matches!(self.positions, Positions::None) && self.keys_anywhere.is_empty() && self.keys_here.is_empty()
+        self.entries().next().is_none()
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        let positions = match &self.positions {
+            Positions::None => &[],
+            Positions::Vector(vector) => std::slice::from_ref(vector),
+            Positions::Files(files) => files.as_slice(),
+        };
+        positions.iter().chain(&self.keys_anywhere).chain(&self.keys_here)
     }
 }
 
@@ -103,6 +113,11 @@ impl Index {
             keys_here: older(of_partition(&self.keys_of_partition)),
         }
     }
+}
+
+/// Whether a position delete file is of one data file alone.
+pub(super) fn names_one_file(deletes: &DataFile) -> bool {
+    only_file(deletes).is_some()
 }
 
 /// The one data file that all of a delete file's positions are of, where that is known.

@@ -3,14 +3,20 @@
 
 use std::sync::Arc;
 
-use iceberg::spec::{DataFile, Manifest, ManifestContentType, ManifestFile, ManifestStatus};
+use iceberg::spec::{DataFile, Manifest, ManifestContentType, ManifestFile, ManifestStatus, PartitionSpec, SchemaRef};
 
 use super::{Lake, cache::Weighed, connect, metadata};
 use crate::error::{Error, Kind, Result};
 
-/// The entries of one manifest, in its order.
+/// One manifest.
 #[derive(Debug)]
-pub(super) struct Entries(pub Vec<Arc<Entry>>);
+pub(super) struct Entries {
+    /// In its order.
+    pub entries: Vec<Arc<Entry>>,
+    /// What its partition values are read by: the columns of the time when it was written.
+    pub schema: SchemaRef,
+    pub spec: PartitionSpec,
+}
 
 /// A data or delete file as its manifest has it.
 #[derive(Clone, Debug)]
@@ -27,7 +33,18 @@ pub(super) struct Entry {
     pub file: DataFile,
 }
 
+/// What tells a file from all others of a table: deletion vectors share one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FileKey {
+    path: String,
+    offset: Option<i64>,
+}
+
 impl Entry {
+    pub(super) fn key(&self) -> FileKey {
+        FileKey { path: self.file.file_path().to_string(), offset: self.file.content_offset() }
+    }
+
     pub(super) fn is_live(&self) -> bool {
         self.status != ManifestStatus::Deleted
     }
@@ -49,7 +66,7 @@ impl Lake {
             let translated = in_known_words(&bytes);
             let manifest = Manifest::parse_avro(translated.as_deref().unwrap_or(&bytes)).map_err(connect::broken)?;
             let entries = inherit(listed, manifest)?;
-            let bytes = entries.0.iter().map(|e| weight(&e.file)).sum();
+            let bytes = entries.entries.iter().map(|e| weight(&e.file)).sum();
             Ok(Weighed { parsed: Arc::new(entries), bytes })
         };
         self.cache.get(&key, read).await
@@ -69,7 +86,8 @@ fn inherit(listed: &ManifestFile, manifest: Manifest) -> Result<Entries> {
         _ => None,
     };
     let mut entries = vec![];
-    for entry in manifest.into_parts().0 {
+    let (listing, metadata) = manifest.into_parts();
+    for entry in listing {
         // Only what the listing snapshot added may leave its numbers to be inherited; version 1 has none.
         let inherits = entry.status == ManifestStatus::Added || listed.sequence_number == 0;
         let or_inherited = |number: Option<i64>, what: &str| match number {
@@ -97,7 +115,7 @@ fn inherit(listed: &ManifestFile, manifest: Manifest) -> Result<Entries> {
             file,
         }));
     }
-    Ok(Entries(entries))
+    Ok(Entries { entries, schema: metadata.schema, spec: metadata.partition_spec })
 }
 
 /// What an entry weighs in memory, by estimate: six small maps each.

@@ -22,7 +22,7 @@ use super::{Lake, Table, schema};
 use crate::error::{Error, Kind, Result};
 use bounds::{Bounds, Known};
 
-pub(super) use transform::after_prefix;
+pub(super) use transform::{after_prefix, bucket_of, decimal_bytes};
 
 /// Manifests read at once.
 const READ_AHEAD: usize = 16;
@@ -89,7 +89,7 @@ impl Lake {
         let mut deletes = Index::default();
         let mut read = std::pin::pin!(self.entries(kept));
         while let Some((content, entries)) = read.try_next().await? {
-            for entry in entries.0.iter().filter(|e| e.is_live()) {
+            for entry in entries.entries.iter().filter(|e| e.is_live()) {
                 let entry = Arc::clone(entry);
                 match content {
                     ManifestContentType::Data => {

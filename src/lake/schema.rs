@@ -37,6 +37,8 @@ pub fn fields_within(of: &DataType) -> Vec<FieldRef> {
 /// Ids that the format keeps for columns of its own ("Reserved Field IDs").
 pub(super) const ROW_ID: i32 = 2_147_483_540;
 pub(super) const LAST_UPDATED: i32 = 2_147_483_539;
+pub(super) const DATA_FILE: i32 = 2_147_483_646;
+pub(super) const ROW_POSITION: i32 = 2_147_483_645;
 /// Of a position delete file's columns.
 pub(super) const DELETED_PATH: i32 = 2_147_483_546;
 pub(super) const DELETED_POSITION: i32 = 2_147_483_545;
@@ -65,6 +67,11 @@ pub(super) fn with_id(field: Field, id: i32) -> Field {
 pub(super) fn lineage_columns() -> [FieldRef; 2] {
     let column = |name: &str, id| Arc::new(with_id(Field::new(name, DataType::Int64, true), id));
     [column("_row_id", ROW_ID), column("_last_updated_sequence_number", LAST_UPDATED)]
+}
+
+pub(super) fn place_columns() -> [FieldRef; 2] {
+    let column = |name: &str, of, id| Arc::new(with_id(Field::new(name, of, true), id));
+    [column("_file", DataType::Utf8, DATA_FILE), column("_pos", DataType::Int64, ROW_POSITION)]
 }
 
 fn arrow_type(of: &Type, beyond: &Beyond) -> DataType {

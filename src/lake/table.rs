@@ -58,6 +58,12 @@ impl Table {
         schema::lineage_columns()
     }
 
+    /// Where a row is, `_file` and `_pos`, for whoever would delete it: they may be appended to the schema that
+    /// [`super::Lake::read`] is given.
+    pub fn place_columns() -> [FieldRef; 2] {
+        schema::place_columns()
+    }
+
     pub fn snapshot_id(&self) -> Option<i64> {
         self.metadata.current_snapshot_id()
     }

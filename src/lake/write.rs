@@ -2,15 +2,17 @@
 //! files until `commit`; files of a batch that never commits are found by their prefix.
 
 mod conform;
+mod deletes;
 mod metrics;
+mod partition;
 mod upload;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use iceberg::spec::{
@@ -24,15 +26,21 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::{ColumnPath, SchemaDescriptor, Type as ParquetType, TypePtr};
 
 use super::fault::{Step, reach};
-use super::{Lake, Table};
+use super::{Lake, Table, field_id};
 use crate::error::{Error, Kind, Result};
 use conform::Conform;
+use partition::Partitioner;
 use upload::Upload;
+
+pub use deletes::{Deleted, LiveFile, Rows};
 
 /// Rows after which a row group ends: large enough to compress, small enough that one file keeps many cores busy.
 const ROW_GROUP_ROWS: usize = 256 * 1024;
 const ROW_GROUP_BYTES: usize = 128 << 20;
 const FILE_BYTES: usize = 512 << 20;
+/// Partitions written at once, and what their unfinished row groups may hold together.
+const OPEN_FILES: usize = 64;
+const OPEN_BYTES: usize = 256 << 20;
 
 /// One batch of rows that is committed whole or not at all. Files of a batch carry its name; time-ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,62 +79,132 @@ struct Options {
 
 impl Lake {
     /// Writes every row of the stream as data files of `batch`. The stream's columns are the table's, in order; a value
-    /// that does not fit the column's type is 22003, a NULL where none may be 23502.
+    /// that does not fit the column's type is 22003, a NULL where none may be 23502. From format version 3 on those of
+    /// [`Table::lineage_columns`] may follow: rows that are rewritten stay the rows they were.
     pub async fn write(&self, table: &Table, batch: BatchId, mut rows: SendableRecordBatchStream) -> Result<Written> {
         table.writable()?;
-        let options = options(table)?;
-        let target = table.schema();
+        let mut partitions = Partitioner::of(table)?;
+        let target = columns(table, &rows.schema());
         let conform = Conform::new(&rows.schema(), Arc::clone(&target))?;
-        let mut written = Written::default();
-        let mut open: Option<OpenFile> = None;
+        let mut files =
+            Files { lake: self, table, target, batch, options: options(table)?, made: 0, written: Written::default() };
+        let mut open: BTreeMap<usize, OpenFile> = BTreeMap::new();
         while let Some(batch_rows) = rows.try_next().await? {
             let batch_rows = conform.batch(&batch_rows)?;
             if batch_rows.num_rows() == 0 {
                 continue;
             }
-            let mut file = match open.take() {
-                Some(file) => file,
-                None => OpenFile::create(self, table, &target, batch, written.files.len(), &options)?,
+            let parts = match &mut partitions {
+                Some(partitions) => partitions.split(&batch_rows)?,
+                None => vec![(0, batch_rows)],
             };
-            file.write(&batch_rows).await?;
-            if file.bytes() >= options.file_bytes {
-                file.finish(table, &mut written).await?;
-            } else {
-                open = Some(file);
+            for (partition, rows) in parts {
+                let mut file = match open.remove(&partition) {
+                    Some(file) => file,
+                    None => {
+                        files.make_room(&mut open).await?;
+                        let value = partitions.as_ref().map_or_else(Struct::empty, |p| p.value(partition));
+                        files.open(value)?
+                    }
+                };
+                file.write(&rows).await?;
+                if file.bytes() >= files.options.file_bytes {
+                    file.finish(table, &mut files.written).await?;
+                } else {
+                    open.insert(partition, file);
+                }
             }
+            bound(&mut open).await?;
         }
-        if let Some(file) = open {
-            file.finish(table, &mut written).await?;
+        for file in open.into_values() {
+            file.finish(table, &mut files.written).await?;
         }
+        let written = files.written;
         reach(Step::AfterUpload);
         Ok(written)
+    }
+}
+
+/// The files of one batch.
+struct Files<'a> {
+    lake: &'a Lake,
+    table: &'a Table,
+    target: SchemaRef,
+    batch: BatchId,
+    options: Options,
+    /// So many have been opened.
+    made: usize,
+    written: Written,
+}
+
+impl Files<'_> {
+    fn open(&mut self, partition: Struct) -> Result<OpenFile> {
+        let uri = format!("{}/{}-{}.parquet", data_directory(self.table), self.batch, self.made);
+        self.made += 1;
+        OpenFile::create(self.lake, self.table, &self.target, uri, partition, &self.options)
+    }
+
+    /// Rows in no order of their partitions end in more files, not in more memory.
+    async fn make_room(&mut self, open: &mut BTreeMap<usize, OpenFile>) -> Result<()> {
+        if open.len() >= OPEN_FILES
+            && let Some(fullest) = fullest(open, OpenFile::bytes)
+            && let Some(file) = open.remove(&fullest)
+        {
+            file.finish(self.table, &mut self.written).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Ends row groups until what the open files hold in memory is within its bound.
+async fn bound(open: &mut BTreeMap<usize, OpenFile>) -> Result<()> {
+    let held = |file: &OpenFile| file.writer.in_progress_size();
+    while open.len() > 1 && open.values().map(held).sum::<usize>() > OPEN_BYTES {
+        let Some(file) = fullest(open, held).and_then(|fullest| open.get_mut(&fullest)) else { break };
+        file.writer.flush().await.map_err(unwritten)?;
+    }
+    Ok(())
+}
+
+fn fullest(open: &BTreeMap<usize, OpenFile>, bytes: impl Fn(&OpenFile) -> usize) -> Option<usize> {
+    open.iter().max_by_key(|(_, file)| bytes(file)).map(|(partition, _)| *partition)
+}
+
+/// The table's columns, and those of its rows' lineage that the rows bring.
+fn columns(table: &Table, rows: &SchemaRef) -> SchemaRef {
+    let brought = |column: &FieldRef| rows.fields().iter().any(|f| field_id(f) == field_id(column));
+    let lineage = Table::lineage_columns().into_iter().filter(brought);
+    match table.metadata.format_version() {
+        FormatVersion::V1 | FormatVersion::V2 => table.schema(),
+        FormatVersion::V3 => {
+            let own = table.schema();
+            Arc::new(Schema::new(own.fields().iter().cloned().chain(lineage).collect::<Vec<_>>()))
+        }
     }
 }
 
 impl Table {
     /// Whether rows can be added to it at all: found out before a file is written. 0A000 saying why not.
     pub fn writable(&self) -> Result<()> {
+        Partitioner::of(self)?;
+        self.changeable()
+    }
+
+    /// Whether a commit can be made to it at all.
+    pub(super) fn changeable(&self) -> Result<()> {
         // The crate would write its own types in their place.
         if let Some((column, of)) = self.new_type() {
             let what = format!("writing to table {}, whose column \"{column}\" has the type {of},", self.shown());
             return Err(Error::unsupported(what));
         }
-        if !self.metadata.default_partition_spec().is_unpartitioned() {
-            return Err(Error::unsupported(format!("inserting into the partitioned table {}", self.shown())));
-        }
-        match self.metadata.format_version() {
-            FormatVersion::V1 => {
-                let what = format!("writing to table {}, which is of format version 1,", self.shown());
-                Err(Error::unsupported(what))
-            }
-            FormatVersion::V2 | FormatVersion::V3 => Ok(()),
-        }
+        Ok(())
     }
 }
 
 /// A file under way. Dropped before [`OpenFile::finish`] it leaves nothing a reader could find.
 struct OpenFile {
     uri: String,
+    partition: Struct,
     writer: AsyncArrowWriter<Upload>,
     nans: HashMap<i32, u64>,
     rows: u64,
@@ -137,11 +215,10 @@ impl OpenFile {
         lake: &Lake,
         table: &Table,
         schema: &SchemaRef,
-        batch: BatchId,
-        number: usize,
+        uri: String,
+        partition: Struct,
         options: &Options,
     ) -> Result<Self> {
-        let uri = format!("{}/{batch}-{number}.parquet", data_directory(table));
         let path = lake.store.path(&uri)?;
         let upload = Upload::new(Arc::clone(lake.store.objects()), path);
         let arrow = ArrowWriterOptions::new()
@@ -150,7 +227,7 @@ impl OpenFile {
             .with_skip_arrow_metadata(true)
             .with_parquet_schema(parquet_schema(table, schema)?);
         let writer = AsyncArrowWriter::try_new_with_options(upload, Arc::clone(schema), arrow).map_err(unwritten)?;
-        Ok(Self { uri, writer, nans: HashMap::new(), rows: 0 })
+        Ok(Self { uri, partition, writer, nans: HashMap::new(), rows: 0 })
     }
 
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -166,7 +243,7 @@ impl OpenFile {
     async fn finish(mut self, table: &Table, into: &mut Written) -> Result<()> {
         let footer = self.writer.finish().await.map_err(unwritten)?;
         let bytes = self.writer.bytes_written() as u64;
-        into.files.push(data_file(table, self.uri, &footer, bytes, self.rows, self.nans)?);
+        into.files.push(data_file(table, self.uri, self.partition, &footer, bytes, self.rows, self.nans)?);
         into.rows += self.rows;
         into.bytes += bytes;
         Ok(())
@@ -182,6 +259,7 @@ fn data_directory(table: &Table) -> String {
 fn data_file(
     table: &Table,
     uri: String,
+    partition: Struct,
     footer: &ParquetMetaData,
     bytes: u64,
     rows: u64,
@@ -192,7 +270,7 @@ fn data_file(
         .content(DataContentType::Data)
         .file_path(uri)
         .file_format(DataFileFormat::Parquet)
-        .partition(Struct::empty())
+        .partition(partition)
         .partition_spec_id(table.metadata.default_partition_spec_id())
         .record_count(rows)
         .file_size_in_bytes(bytes)

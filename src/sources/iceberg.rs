@@ -3,7 +3,7 @@
 
 mod places;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, RwLock};
 
@@ -21,6 +21,8 @@ use crate::types::{TableName, Version};
 
 /// The `uuid` type's oid: sixteen bytes alone do not tell.
 const UUID_OID: &str = "2950";
+/// The `json` type's: the text of a variant.
+const JSON_OID: &str = "114";
 /// Kafka's key and headers, as pipelines name them: no `*` of a policy reaches them.
 const RAW_COLUMNS: [&str; 2] = ["_key", "_headers"];
 /// Metadata files read at once.
@@ -321,8 +323,9 @@ fn overtaken() -> Error {
 
 /// The table's columns with the metadata by which PostgreSQL's types are told.
 fn shown_schema(table: &lake::Table) -> SchemaRef {
-    let uuids = table.uuid_columns();
-    let fields: Vec<FieldRef> = table.schema().fields().iter().map(|f| shown_field(f, &uuids)).collect();
+    let uuids = table.uuid_columns().into_iter().map(|id| (id, UUID_OID));
+    let oids: HashMap<i32, &str> = uuids.chain(table.json_columns().into_iter().map(|id| (id, JSON_OID))).collect();
+    let fields: Vec<FieldRef> = table.schema().fields().iter().map(|f| shown_field(f, &oids)).collect();
     Arc::new(Schema::new(fields))
 }
 
@@ -333,18 +336,18 @@ fn field_ids(field: &Field) -> Vec<String> {
     std::iter::once(own).chain(within).collect()
 }
 
-fn shown_field(field: &FieldRef, uuids: &HashSet<i32>) -> FieldRef {
-    if uuids.is_empty() {
+fn shown_field(field: &FieldRef, oids: &HashMap<i32, &str>) -> FieldRef {
+    if oids.is_empty() {
         return Arc::clone(field);
     }
     let mut metadata = field.metadata().clone();
-    if lake::field_id(field).is_some_and(|id| uuids.contains(&id)) {
-        metadata.insert(OID.into(), UUID_OID.into());
+    if let Some(oid) = lake::field_id(field).and_then(|id| oids.get(&id)) {
+        metadata.insert(OID.into(), (*oid).into());
     }
     let of = match field.data_type() {
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|f| shown_field(f, uuids)).collect()),
-        DataType::List(element) => DataType::List(shown_field(element, uuids)),
-        DataType::Map(entries, sorted) => DataType::Map(shown_field(entries, uuids), *sorted),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|f| shown_field(f, oids)).collect()),
+        DataType::List(element) => DataType::List(shown_field(element, oids)),
+        DataType::Map(entries, sorted) => DataType::Map(shown_field(entries, oids), *sorted),
         other => other.clone(),
     };
     Arc::new(field.as_ref().clone().with_data_type(of).with_metadata(metadata))

@@ -304,7 +304,7 @@ mod tests {
         );
         check(
             "[topics.a]\ncolumns = []\n[security]\npassword = \"x\"\npassword_env = \"Y\"",
-            Err("source \"events\": `password` and `password_env` are both set"),
+            Err("source \"events\": `password` and `password_env` are both set; keep one"),
         );
     }
 

@@ -2,6 +2,7 @@
 //! parse analysis does it (parser/analyze.c and parse_*.c). It computes nothing and reads no table.
 
 mod call;
+mod collation;
 mod cte;
 mod definition;
 mod dialect;

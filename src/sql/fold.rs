@@ -10,6 +10,7 @@ use std::mem::take;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Volatility;
 
@@ -36,8 +37,17 @@ pub(crate) fn folded(query: Query, env: &Env) -> Result<Query> {
     fold.query(&mut query, Outputs::Read)?;
     // a branch that is left alone says more of its type than all of them together
     if let Body::Select(select) = &mut query.body {
+        let alone = query.order.is_empty() && select.distinct == Distinct::None;
         for target in select.targets.iter_mut().filter(|target| target.column.ty.oid == target.expr.ty.oid) {
             let more = target.expr.ty.typmod;
+            if alone && let Some(lying) = narrower(&target.expr) {
+                let expr = target.expr.clone();
+                target.expr = Expr::lying(Kind::Relabel(Box::new(expr)), target.expr.ty, lying.clone(), target.expr.at);
+                target.column.data_type = lying.clone();
+                if let Some(shown) = query.columns.iter_mut().find(|column| column.id == target.column.id) {
+                    shown.data_type = lying;
+                }
+            }
             target.column.ty.typmod = more;
             if let Some(shown) = query.columns.iter_mut().find(|column| column.id == target.column.id) {
                 shown.ty.typmod = more;
@@ -287,7 +297,7 @@ impl Fold<'_> {
             Kind::Call(call) if call.proc.strict && call.arguments.iter().any(Expr::is_null_constant) => {
                 return nothing(e);
             }
-            Kind::Call(call) if constant && immutable(call.proc) => {
+            Kind::Call(call) if constant && (immutable(call.proc) || is_inlined(call)) => {
                 let call = take_call(call);
                 let computed = self.computed(&call, e);
                 e.kind = Kind::Call(call);
@@ -366,6 +376,17 @@ impl Fold<'_> {
     }
 }
 
+/// How a constant numeric lies by its modifier, where it lies wider: branches that were ruled out made it so.
+fn narrower(e: &Expr) -> Option<DataType> {
+    // bytes, which may be a NaN, say their modifier beside them
+    let decimal = matches!(e.data_type, DataType::Decimal128(..) | DataType::Decimal256(..));
+    if !matches!(e.kind, Kind::Constant(_)) || e.ty.oid != oid::NUMERIC || e.ty.typmod < 0 || !decimal {
+        return None;
+    }
+    let wanted = crate::formats::postgres::field("", e.ty.oid, e.ty.typmod, true)?.data_type().clone();
+    (wanted != e.data_type).then_some(wanted)
+}
+
 /// For each column that comes out of a query whose rows PostgreSQL makes part of the query around it (`is_simple_subquery`
 /// and `is_simple_values` of prepjointree.c), the constant that it is.
 fn constants(query: &Query) -> Vec<Option<&Expr>> {
@@ -409,6 +430,12 @@ fn truth(e: &Expr) -> Option<Option<bool>> {
 
 fn immutable(proc: &Proc) -> bool {
     proc.volatility == Volatility::Immutable
+}
+
+/// A stable function written in SQL whose body is immutable for these arguments: PostgreSQL puts the body in its place.
+fn is_inlined(call: &Call) -> bool {
+    matches!(call.proc.source.as_str(), "quote_literal/1285" | "quote_nullable/1290")
+        && call.arguments.iter().all(|of| by_immutable_text(of.ty, Ty::TEXT))
 }
 
 fn is_immutable(operator: &Operator) -> bool {

@@ -16,16 +16,20 @@ mod boolean;
 pub(crate) mod compare;
 mod datetime;
 mod float;
+mod hash;
 mod integer;
 mod json;
+mod keywords;
 mod money;
 mod native;
 mod network;
 mod numeric;
 mod object;
+pub(crate) mod random;
 mod range;
 mod record;
 mod regex;
+mod search;
 pub(crate) mod series;
 mod session;
 mod text;
@@ -44,17 +48,23 @@ static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
         boolean::KERNELS,
         datetime::KERNELS,
         float::KERNELS,
+        hash::KERNELS,
         integer::KERNELS,
         json::KERNELS,
+        keywords::KERNELS,
         money::KERNELS,
         network::KERNELS,
         network::MAC_KERNELS,
         numeric::KERNELS,
         object::KERNELS,
+        object::names::KERNELS,
+        random::KERNELS,
+        object::snapshot::KERNELS,
         range::KERNELS,
         record::KERNELS,
         regex::functions::KERNELS,
         regex::similar::KERNELS,
+        search::KERNELS,
         series::KERNELS,
         session::KERNELS,
         text::compare::BPCHAR,
@@ -97,6 +107,8 @@ pub(crate) fn key(type_oid: u32, data_type: &DataType) -> Option<(&'static str, 
         oid::JSONB => ("key/jsonb", DataType::Binary),
         oid::MONEY => ("key/money", DataType::Int64),
         oid::INET | oid::CIDR => ("key/inet", DataType::Binary),
+        oid::TSVECTOR => ("key/tsvector", DataType::Binary),
+        oid::TSQUERY => ("key/tsquery", DataType::Binary),
         _ if range::is(type_oid) => ("key/range", DataType::Binary),
         _ => return None,
     })
@@ -133,6 +145,7 @@ pub(crate) fn is_ordered_set(proc: &Proc) -> bool {
     image::aggregate(proc.oid).is_some_and(|row| row.kind != image::AggregateKind::Normal)
 }
 
+pub(crate) use object::names::object_name;
 pub(crate) use total::is_total;
 
 /// The kernel of a `prosrc`.

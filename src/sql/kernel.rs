@@ -30,6 +30,7 @@ use arrow::datatypes::{
 use chrono_tz::Tz;
 use datafusion::common::ScalarValue;
 
+use super::functions::random::Random;
 use super::numeric::Numeric;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::Style;
@@ -73,6 +74,7 @@ pub(crate) struct Env {
     pub(crate) bytea_escape: bool,
     /// The search path has the schema `public`, where extensions stand.
     pub(crate) public_on_path: bool,
+    pub(crate) random: Random,
     pub(crate) budget: Budget,
 }
 
@@ -172,6 +174,7 @@ impl Env {
             extra_float_digits: 1,
             bytea_escape: false,
             public_on_path: false,
+            random: Random::default(),
             budget: Budget { value_bytes_max: 64 << 20, memory: None },
         }
     }
@@ -184,6 +187,7 @@ impl Env {
             interval_style: self.interval_style,
             extra_float_digits: self.extra_float_digits,
             now: self.now,
+            object_name: super::functions::object_name,
         }
     }
 }

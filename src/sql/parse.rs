@@ -4,7 +4,7 @@
 
 pub(crate) mod encoding;
 mod grammar;
-mod keyword;
+pub(crate) mod keyword;
 mod lex;
 mod precedence;
 

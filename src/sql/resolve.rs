@@ -19,13 +19,16 @@ mod types;
 
 use std::cell::RefCell;
 
+use arrow::array::Array;
 use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
 
 use super::expr::{self, Call, Expr};
 use super::functions;
 use super::image::Proc;
 use super::kernel::Env;
 use crate::error::{Error, Kind, Result};
+use crate::formats::postgres::input::DIMENSIONS_MAX;
 use crate::pgtype::{self, Ty};
 
 /// What coercion may look at and decide.
@@ -91,7 +94,22 @@ pub(crate) fn call(proc: &'static Proc, arguments: Vec<Expr>, ty: Ty, variadic: 
 /// How the result of a call lies.
 fn lies(proc: &Proc, arguments: &[Expr], ty: Ty) -> DataType {
     let given: Vec<(Ty, DataType)> = arguments.iter().map(|a| (a.ty, a.data_type.clone())).collect();
-    functions::lies_as(proc, &given, ty).unwrap_or_else(|| natural(ty.oid))
+    let lying = functions::lies_as(proc, &given, ty).unwrap_or_else(|| natural(ty.oid));
+    if !matches!(proc.source.as_str(), "array_fill" | "array_fill_with_lower_bounds") {
+        return lying;
+    }
+    // as many dimensions as sizes are written
+    let dimensions = arguments.get(1).and_then(elements).map_or(1, |sizes| sizes.min(DIMENSIONS_MAX));
+    (1..dimensions).fold(lying, |inner, _| DataType::List(pgtype::field("item", ty, inner).into()))
+}
+
+/// How many elements an array has that is written out.
+fn elements(array: &Expr) -> Option<usize> {
+    match &array.kind {
+        expr::Kind::Array(elements) => Some(elements.len()),
+        expr::Kind::Constant(ScalarValue::List(list)) => Some(list.values().len()),
+        _ => None,
+    }
 }
 
 /// How values of a type lie where nothing more is known of them.

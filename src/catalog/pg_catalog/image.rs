@@ -89,10 +89,6 @@ pub fn procedure_name(oid: u32) -> Option<&'static str> {
     PROCEDURES.get(&oid).copied()
 }
 
-pub fn procedure_oid(name: &str) -> Option<u32> {
-    PROCEDURES.iter().find(|(_, n)| **n == name).map(|(oid, _)| *oid)
-}
-
 /// The rows of a relation that is the same for everybody; `None` for one that is not.
 pub(crate) fn fixed(name: &str) -> Option<&'static str> {
     Some(match name {

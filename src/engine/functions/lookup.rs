@@ -1,16 +1,15 @@
-//! Names to oids and back: what `'x'::regclass` and its relatives mean, and which names need no schema. The engine's
+//! Names to oids and back: what `'x'::regclass` and its relatives mean (functions and operators are `sql`'s), and which names need no schema. The engine's
 //! rewriter calls the `lakegate_reg…` functions for casts; an integer passes through them, as a cast of an oid does.
 
 use super::Argument::{Int, Name, Text};
 use super::{Argument, Function, Returns};
-use crate::catalog::pg_catalog::image::{procedure_name, procedure_oid, type_by_oid};
+use crate::catalog::pg_catalog::image::{procedure_name, type_by_oid};
 use crate::catalog::pg_catalog::rows::Cell;
 use crate::catalog::pg_catalog::types::{format_type, parse_type};
 use crate::catalog::visible::View;
 use crate::error::{Error, Kind, Result};
 use crate::types::{Identifier, TableName};
 
-const REGPROC: Returns = Returns::OidOf(24);
 const REGCLASS: Returns = Returns::OidOf(2205);
 const REGTYPE: Returns = Returns::OidOf(2206);
 const REGNAMESPACE: Returns = Returns::OidOf(4089);
@@ -24,17 +23,14 @@ const OID: &[&[Argument]] = &[&[Int]];
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::stable("lakegate_regclass", NAMED, REGCLASS, |v, a| must(v, a, class_oid, Kind::UndefinedTable, "relation")),
     Function::stable("lakegate_regtype", NAMED, REGTYPE, |v, a| must(v, a, type_oid, Kind::UndefinedObject, "type")),
-    Function::stable("lakegate_regproc", NAMED, REGPROC, |v, a| must(v, a, procedure, Kind::UndefinedFunction, "function")),
     Function::stable("lakegate_regnamespace", NAMED, REGNAMESPACE, |v, a| must(v, a, schema_oid, Kind::UndefinedSchema, "schema")),
     Function::stable("lakegate_regrole", NAMED, REGROLE, |v, a| must(v, a, role_oid, Kind::UndefinedObject, "role")),
     Function::stable("to_regclass", TEXT, REGCLASS, |v, a| may(v, a, class_oid)),
     Function::stable("to_regtype", TEXT, REGTYPE, |v, a| may(v, a, type_oid)),
-    Function::stable("to_regproc", TEXT, REGPROC, |v, a| may(v, a, procedure)),
     Function::stable("to_regnamespace", TEXT, REGNAMESPACE, |v, a| may(v, a, schema_oid)),
     Function::stable("to_regrole", TEXT, REGROLE, |v, a| may(v, a, role_oid)),
     Function::stable("lakegate_regclass_name", OID, Returns::Text, |v, a| name(v, a, class_name)),
     Function::stable("lakegate_regtype_name", OID, Returns::Text, |v, a| name(v, a, type_name)),
-    Function::stable("lakegate_regproc_name", OID, Returns::Text, |v, a| name(v, a, |_, oid| procedure_name(oid).map(Into::into))),
     Function::stable("lakegate_regnamespace_name", OID, Returns::Text, |v, a| name(v, a, schema_name)),
     Function::stable("lakegate_regrole_name", OID, Returns::Text, |v, a| name(v, a, |v, oid| v.role_name(oid).map(quoted))),
     Function::stable("pg_table_is_visible", OID, Returns::Bool, table_is_visible),
@@ -113,12 +109,6 @@ type Find = fn(&View, &str) -> Option<u32>;
 
 fn type_oid(_: &View, text: &str) -> Option<u32> {
     parse_type(text).map(|t| t.oid)
-}
-
-fn procedure(_: &View, text: &str) -> Option<u32> {
-    let mut segments = segments(text)?;
-    let name = segments.pop()?;
-    segments.pop().is_none_or(|schema| schema == "pg_catalog").then(|| procedure_oid(&name)).flatten()
 }
 
 /// A cast from text: the thing must be there. Digits are an oid, `-` is none.

@@ -181,11 +181,6 @@ fn names_become_oids_and_oids_names() {
         lakegate_regtype("nosuch") = "42704";
         lakegate_regtype_name(1007_u32) = "integer[]";
         lakegate_regtype_name(25_u32) = "text";
-        lakegate_regproc("array_in") = "750";
-        lakegate_regproc("pg_catalog.array_in") = "750";
-        lakegate_regproc("crm.array_in") = "42883";
-        lakegate_regproc("nosuch") = "42883";
-        lakegate_regproc_name(750_u32) = "array_in";
         lakegate_regnamespace("crm") = "20003";
         lakegate_regnamespace("nosuch") = "3F000";
         lakegate_regnamespace_name(20_005_u32) = "\"Odd Name\"";

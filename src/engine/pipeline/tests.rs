@@ -144,6 +144,7 @@ impl Shop {
             pid: 1,
             server_started_at: 0,
             session_started_at: 0,
+            random: Default::default(),
         };
         let settings = Settings::new(user, "public");
         let facts = Facts::new(self.engine.world(), &identity, &settings, shared).unwrap();

@@ -31,6 +31,9 @@ pub(crate) struct Column<'a> {
     pub(crate) plain: bool,
 }
 
+/// `oid` itself, whose aliases may be shown by names.
+const OID_TYPE: u32 = 26;
+
 /// What does not come from the data: format, session time zone and styles.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spelling {
@@ -39,12 +42,13 @@ pub(crate) struct Spelling {
     pub(crate) date_style: DateStyle,
     pub(crate) interval_style: IntervalStyle,
     pub(crate) extra_float_digits: i32,
+    pub(crate) object_name: fn(u32, u32) -> Option<String>,
 }
 
 impl Spelling {
     pub(crate) fn new(format: Format, style: &Style) -> Self {
-        let Style { time_zone, date_style, interval_style, extra_float_digits, .. } = *style;
-        Self { format, tz: time_zone, date_style, interval_style, extra_float_digits }
+        let Style { time_zone, date_style, interval_style, extra_float_digits, object_name, .. } = *style;
+        Self { format, tz: time_zone, date_style, interval_style, extra_float_digits, object_name }
     }
 }
 
@@ -55,8 +59,9 @@ impl<'a> Column<'a> {
             shown.shape,
             Shape::Bool | Shape::Int2 | Shape::Int4 | Shape::Int8 | Shape::Float4 | Shape::Float8 | Shape::Numeric
         );
-        let plain =
-            plain || matches!(shown.shape, Shape::Uuid | Shape::Time | Shape::TimeTz | Shape::Oid | Shape::Xid8);
+        let plain = plain
+            || matches!(shown.shape, Shape::Uuid | Shape::Time | Shape::TimeTz | Shape::Xid8)
+            || shown.oid == OID_TYPE;
         Ok(Self { nulls: array.logical_nulls(), put, plain })
     }
 

@@ -35,7 +35,7 @@ impl Lake {
         if !written.files.is_empty() {
             let staged = Staged::append(draft.clone(), written, batch);
             let prepared = self.prepare(staged).await?;
-            let snapshot = self.snapshot(&prepared.staged, prepared.snapshot_id, prepared.manifest.as_ref(), 0).await?;
+            let snapshot = self.snapshot(&prepared, 0).await?;
             builder = builder.set_branch_snapshot(snapshot, "main").map_err(connect::broken)?;
             snapshot_id = prepared.snapshot_id;
         }
@@ -60,14 +60,14 @@ impl Lake {
         let also = Also::default();
         // Whoever commits to it meanwhile moves it; a drop does not care what it drops.
         for _ in 0..super::ATTEMPTS {
-            let Some(from) = self.metastore.location(key).await? else { return Err(missing(key)) };
+            let Some(from) = self.catalog.location(key).await? else { return Err(missing(key)) };
             let delete = Swap::Delete { table: key.clone(), from };
-            match self.metastore.swap(&[delete], &also).await {
+            match self.catalog.swap(&[delete], &also).await {
                 Ok(Swapped::Done) => return Ok(()),
                 Ok(Swapped::Moved | Swapped::LeaseLost) => (),
                 Err(crate::metastore::SwapError::Before(error)) => return Err(error),
                 // Asked again: a second drop finds nothing, and that is what was wanted.
-                Err(crate::metastore::SwapError::Unknown(_)) => match self.metastore.location(key).await {
+                Err(crate::metastore::SwapError::Unknown(_)) => match self.catalog.location(key).await {
                     Ok(None) => return Ok(()),
                     _ => return Err(unknown(key)),
                 },
@@ -80,7 +80,7 @@ impl Lake {
         if !self.namespaces().await?.contains(&key.namespace) {
             return Err(Error::new(Kind::UndefinedSchema, format!("schema \"{}\" does not exist", key.namespace)));
         }
-        match self.metastore.location(key).await? {
+        match self.catalog.location(key).await? {
             Some(_) => Err(taken(key)),
             None => Ok(()),
         }

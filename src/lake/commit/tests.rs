@@ -112,3 +112,30 @@ async fn old_metadata_leave_the_cache_and_the_store_where_the_table_wants_it() {
         assert_eq!(lake.table(&base.key).await.unwrap().unwrap().ancestry().count(), 7, "{wanted}");
     }
 }
+
+#[tokio::test]
+async fn small_manifests_are_put_together_and_nothing_of_them_is_lost() {
+    for (few, manifests) in [("100", 13), ("5", 5)] {
+        let directory = tempfile::tempdir().unwrap();
+        let lake = lake(&directory).await;
+        let mut base = table(&lake).await;
+        let properties = [("commit.manifest.min-count-to-merge".to_string(), few.to_string())];
+        for _ in 0..12 {
+            let batch = BatchId::new();
+            let written = lake.write(&base, batch, rows(&[2, 3])).await.unwrap();
+            let staged = Staged { properties: properties.clone().into(), ..Staged::append(base, written, batch) };
+            let Outcome::Committed(tables) = lake.commit(vec![staged], &Also::default()).await.unwrap() else {
+                panic!()
+            };
+            base = tables[0].clone();
+        }
+        let listed = lake.manifests(&base).await.unwrap().unwrap();
+        assert_eq!(listed.entries().len(), manifests, "{few}");
+        let planned = lake.plan(&base, &listed, None).await.unwrap();
+        let mut sequences: Vec<i64> = planned.files.iter().map(|f| f.entry.sequence).collect();
+        sequences.sort_unstable();
+        assert_eq!(sequences, (1..=13).collect::<Vec<i64>>(), "{few}");
+        let snapshots: std::collections::HashSet<_> = planned.files.iter().map(|f| f.entry.snapshot_id).collect();
+        assert_eq!(snapshots, base.ancestry().map(Some).collect(), "{few}");
+    }
+}

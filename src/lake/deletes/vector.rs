@@ -49,8 +49,8 @@ impl Deleted {
     }
 }
 
-/// The positions of a blob, its checksum proved.
-pub(in crate::lake) fn decode(blob: &[u8]) -> Result<RoaringTreemap> {
+/// The positions of a blob, its checksum proved; `count` is how many its manifest promises.
+pub(in crate::lake) fn decode(blob: &[u8], count: u64) -> Result<RoaringTreemap> {
     let (length, rest) = blob.split_first_chunk::<WORD>().ok_or_else(|| damaged("cut off"))?;
     let (summed, sum) = rest.split_last_chunk::<WORD>().ok_or_else(|| damaged("cut off"))?;
     if u32::from_be_bytes(*length) as usize != summed.len() {
@@ -63,6 +63,9 @@ pub(in crate::lake) fn decode(blob: &[u8]) -> Result<RoaringTreemap> {
     let positions = RoaringTreemap::deserialize_from(&mut vector).map_err(|e| damaged("no bitmap").with_source(e))?;
     if !vector.is_empty() {
         return Err(damaged("followed by other bytes"));
+    }
+    if positions.len() != count {
+        return Err(damaged("of another count than is promised"));
     }
     Ok(positions)
 }
@@ -118,7 +121,9 @@ mod tests {
     fn positions_come_back() {
         for positions in [vec![], vec![0], vec![1, 3, 7, 1 << 33], (100..70_000).collect()] {
             let positions: RoaringTreemap = positions.into_iter().collect();
-            assert_eq!(decode(&encode(&positions).unwrap()).unwrap(), positions);
+            let blob = encode(&positions).unwrap();
+            assert_eq!(decode(&blob, positions.len()).unwrap(), positions);
+            assert!(decode(&blob, positions.len() + 1).is_err());
         }
     }
 
@@ -129,17 +134,17 @@ mod tests {
             for bit in 0..8 {
                 let mut flipped = blob.clone();
                 flipped[at] ^= 1 << bit;
-                assert!(decode(&flipped).is_err(), "byte {at} bit {bit}");
+                assert!(decode(&flipped, 3).is_err(), "byte {at} bit {bit}");
             }
-            assert!(decode(&blob[..at]).is_err(), "cut at {at}");
+            assert!(decode(&blob[..at], 3).is_err(), "cut at {at}");
         }
         // What is wrong under a right checksum.
         let sealed =
             |summed: &[u8]| [&(summed.len() as u32).to_be_bytes(), summed, &crc32(summed).to_be_bytes()].concat();
         let inner = &blob[4..blob.len() - 4];
-        assert!(decode(&sealed(inner)).is_ok());
-        assert!(decode(&sealed(&[inner, &[0]].concat())).is_err());
-        assert!(decode(&sealed(&[&MAGIC[..], &u64::MAX.to_le_bytes()].concat())).is_err());
+        assert!(decode(&sealed(inner), 3).is_ok());
+        assert!(decode(&sealed(&[inner, &[0]].concat()), 3).is_err());
+        assert!(decode(&sealed(&[&MAGIC[..], &u64::MAX.to_le_bytes()].concat()), 0).is_err());
     }
 
     #[test]

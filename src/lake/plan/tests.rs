@@ -178,3 +178,17 @@ fn a_condition_that_cannot_be_used_keeps_everything() {
     let one = file(vec![None, None, None, None], |_| ());
     assert_eq!(prune(&condition, &metadata, &[&one], bounds::of_file).unwrap(), [true]);
 }
+
+/// A variant is shown as text, and its bounds are none of it.
+#[test]
+fn bounds_of_a_column_that_is_shown_as_another_type_prove_nothing() {
+    let metadata = metadata();
+    let schema = Arc::new(Schema::new(vec![arrow::datatypes::Field::new("id", DataType::Utf8, true)]));
+    let named = DFSchema::try_from(schema.as_ref().clone()).unwrap();
+    let predicate = SessionContext::new().create_physical_expr(col("id").eq(lit("10")), &named).unwrap();
+    let condition = Condition { predicate, schema };
+    let one = file(vec![None, None, None, None], |b| {
+        b.lower_bounds([(4, Datum::long(5))].into()).upper_bounds([(4, Datum::long(50))].into());
+    });
+    assert_eq!(prune(&condition, &metadata, &[&one], bounds::of_file).unwrap(), [true]);
+}

@@ -109,8 +109,16 @@ fn first_of(month: i64) -> Option<i64> {
 
 /// The bucket of a value; `None` for a type whose hash is not defined here.
 pub(super) fn bucket(value: &ScalarValue, buckets: u32) -> Option<i32> {
-    let positive = hash(value)? & 0x7fff_ffff;
-    i32::try_from(positive.checked_rem(buckets)?).ok()
+    of_hash(hash(value)?, buckets)
+}
+
+/// The bucket of a value by the bytes that the table format prescribes for its type.
+pub(in crate::lake) fn bucket_of(bytes: &[u8], buckets: u32) -> Option<i32> {
+    of_hash(murmur3::murmur3_32(&mut &*bytes, 0).ok()?, buckets)
+}
+
+fn of_hash(hash: u32, buckets: u32) -> Option<i32> {
+    i32::try_from((hash & 0x7fff_ffff).checked_rem(buckets)?).ok()
 }
 
 /// Murmur3 over the bytes that the table format prescribes for each type.
@@ -124,14 +132,14 @@ fn hash(value: &ScalarValue) -> Option<u32> {
             v.clone().into()
         }
         ScalarValue::Binary(Some(v)) | ScalarValue::FixedSizeBinary(_, Some(v)) => v.clone(),
-        ScalarValue::Decimal128(Some(v), _, _) => shortest(*v),
+        ScalarValue::Decimal128(Some(v), _, _) => decimal_bytes(*v),
         _ => return None,
     };
     murmur3::murmur3_32(&mut bytes.as_slice(), 0).ok()
 }
 
 /// Big-endian two's complement in as few bytes as hold it.
-fn shortest(value: i128) -> Vec<u8> {
+pub(in crate::lake) fn decimal_bytes(value: i128) -> Vec<u8> {
     let bytes = value.to_be_bytes();
     let sign = if value < 0 { 0xff } else { 0 };
     let redundant = |i: &usize| bytes[*i] == sign && (bytes[i + 1] ^ sign) & 0x80 == 0;
@@ -168,7 +176,7 @@ mod tests {
         for (value, expect) in
             [(0, vec![0]), (-1, vec![0xff]), (127, vec![127]), (128, vec![0, 128]), (-129, vec![0xff, 127])]
         {
-            assert_eq!(shortest(value), expect, "{value}");
+            assert_eq!(decimal_bytes(value), expect, "{value}");
         }
     }
 

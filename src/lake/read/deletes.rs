@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Field, Int64Type};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use arrow::row::{RowConverter, SortField};
 use datafusion::catalog::Session;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -34,7 +34,7 @@ const LONG_RUN: u64 = 64;
 
 /// What is deleted of one file.
 #[derive(Debug, Default)]
-pub(super) struct FileDeletes {
+pub(in crate::lake) struct FileDeletes {
     /// Left unread by the scan itself.
     pub skipped: Option<Arc<Deleted>>,
     /// Dropped above the scan, by row number.
@@ -46,7 +46,7 @@ pub(super) struct FileDeletes {
 }
 
 /// The deletes of a plan's files, in their order.
-pub(super) struct Deletes {
+pub(in crate::lake) struct Deletes {
     pub files: Vec<FileDeletes>,
     /// The columns of each group of keys.
     pub key_ids: Vec<Vec<i32>>,
@@ -55,14 +55,17 @@ pub(super) struct Deletes {
 
 /// What the deletes are charged to; given back when the last plan that holds them goes.
 #[derive(Debug)]
-pub(super) struct Memory(MemoryReservation);
+pub(in crate::lake) struct Memory(MemoryReservation);
 
 /// The positions of one position delete file, by the path of the data file.
 type PositionFile = HashMap<String, RoaringTreemap>;
 
+/// The keys of one equality delete file.
+type KeyFile = Vec<Box<[u8]>>;
+
 /// Equality deletes of one scope and one set of columns: each key with its newest sequence number.
 #[derive(Debug)]
-pub(super) struct Keys {
+pub(in crate::lake) struct Keys {
     converter: RowConverter,
     newest: HashMap<Box<[u8]>, i64>,
 }
@@ -85,6 +88,12 @@ impl Keys {
     }
 }
 
+impl FileDeletes {
+    pub(in crate::lake) fn positions(&self) -> Option<&RoaringTreemap> {
+        self.skipped.as_ref().or(self.by_number.as_ref()).map(|deleted| deleted.positions())
+    }
+}
+
 impl Memory {
     fn of(session: &dyn Session) -> Self {
         Self(MemoryConsumer::new("lake deletes").register(&session.runtime_env().memory_pool))
@@ -96,7 +105,7 @@ impl Memory {
 }
 
 impl Reading {
-    pub(super) async fn deletes(&self, session: &dyn Session, files: &[PlannedFile]) -> Result<Deletes> {
+    pub(in crate::lake) async fn deletes(&self, session: &dyn Session, files: &[PlannedFile]) -> Result<Deletes> {
         let memory = Arc::new(Memory::of(session));
         let mut deletes = Deletes { files: vec![], key_ids: vec![], memory: Arc::clone(&memory) };
         if files.iter().all(|f| f.deletes.is_nothing()) {
@@ -164,12 +173,7 @@ impl Reading {
         let read = async {
             memory.grow(usize::try_from(length).unwrap_or(usize::MAX))?;
             let blob = self.lake.store.read_range(file.file_path(), from..to).await?;
-            let positions = vector::decode(&blob)?;
-            if positions.len() != file.record_count() {
-                let (held, said) = (positions.len(), file.record_count());
-                return Err(fault(&format!("{held} positions where {said} are promised")));
-            }
-            let deleted = Deleted::new(positions);
+            let deleted = Deleted::new(vector::decode(&blob, file.record_count())?);
             let bytes = deleted.bytes();
             Ok(Weighed { parsed: Arc::new(deleted), bytes })
         };
@@ -235,21 +239,21 @@ impl Reading {
     /// The keys of a group's delete files.
     async fn keys(&self, session: &dyn Session, wanted: &Wanted, memory: &Memory) -> Result<Keys> {
         let columns = wanted.ids.iter().map(|id| self.key_column(*id)).collect::<Result<Vec<_>>>()?;
-        let sorts = columns.iter().map(|c| SortField::new(c.data_type().clone())).collect();
-        let mut keys = Keys { converter: RowConverter::new(sorts)?, newest: HashMap::new() };
-        let mut streams = vec![];
-        for entry in wanted.entries.values() {
-            let rows = self.rows_of(session, &entry.file, columns.iter().map(|c| c.as_ref().clone()))?;
-            streams.push(rows.map_ok(|batch| (entry.sequence, batch)));
-        }
-        let mut read = futures::stream::iter(streams).flatten_unordered(READ_AHEAD);
-        while let Some((sequence, batch)) = read.try_next().await? {
-            for row in keys.converter.convert_columns(batch.columns())?.iter() {
-                match keys.newest.get_mut(row.as_ref()) {
+        let mut keys = Keys { converter: converter(&columns)?, newest: HashMap::new() };
+        let columns = &columns;
+        let entries: Vec<Arc<Entry>> = wanted.entries.values().cloned().collect();
+        let read = entries.into_iter().map(|entry| async move {
+            let file = self.key_file(session, &entry, columns, memory).await?;
+            Ok::<_, Error>((entry.sequence, file))
+        });
+        let mut read = futures::stream::iter(read).buffered(READ_AHEAD);
+        while let Some((sequence, file)) = read.try_next().await? {
+            for key in file.iter() {
+                match keys.newest.get_mut(key) {
                     Some(newest) => *newest = sequence.max(*newest),
                     None => {
-                        memory.grow(row.as_ref().len() + KEY_BYTES)?;
-                        keys.newest.insert(row.as_ref().into(), sequence);
+                        memory.grow(key.len() + KEY_BYTES)?;
+                        keys.newest.insert(key.clone(), sequence);
                     }
                 }
             }
@@ -257,10 +261,41 @@ impl Reading {
         Ok(keys)
     }
 
+    /// The keys of one file, as bytes. They depend on the types that the columns have today.
+    async fn key_file(
+        &self,
+        session: &dyn Session,
+        entry: &Entry,
+        columns: &[FieldRef],
+        memory: &Memory,
+    ) -> Result<Arc<KeyFile>> {
+        let types: Vec<String> = columns.iter().map(|c| format!("{} {}", c.name(), c.data_type())).collect();
+        let read = async {
+            let converter = converter(columns)?;
+            let mut rows = self.rows_of(session, &entry.file, columns.iter().map(|c| c.as_ref().clone()))?;
+            let (mut file, mut bytes) = (KeyFile::new(), 0u64);
+            while let Some(batch) = rows.try_next().await? {
+                for key in converter.convert_columns(batch.columns())?.iter() {
+                    let size = key.as_ref().len() + KEY_BYTES;
+                    memory.grow(size)?;
+                    bytes = bytes.saturating_add(size as u64);
+                    file.push(key.as_ref().into());
+                }
+            }
+            Ok(Weighed { parsed: Arc::new(file), bytes })
+        };
+        self.lake.cache.get(&format!("{}#{}", entry.file.file_path(), types.join(",")), read).await
+    }
+
     pub(super) fn damaged(&self, what: String) -> Error {
         let message = format!("a delete file of table {} is damaged", self.table.shown());
         Error::new(Kind::SourceFailed, message).with_source(what)
     }
+}
+
+/// Rows of these columns as bytes: equal where the rows are.
+fn converter(columns: &[FieldRef]) -> Result<RowConverter> {
+    Ok(RowConverter::new(columns.iter().map(|c| SortField::new(c.data_type().clone())).collect())?)
 }
 
 /// The groups of keys that apply to any of the files, and those of each file by number.

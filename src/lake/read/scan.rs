@@ -28,7 +28,7 @@ use object_store::ObjectMeta;
 use parquet::arrow::RowNumber;
 
 use super::super::plan::PlannedFile;
-use super::super::schema::{self, LAST_UPDATED, ROW_ID, field_id};
+use super::super::schema::{self, DATA_FILE, LAST_UPDATED, ROW_ID, ROW_POSITION, field_id};
 use super::Reading;
 use super::adapt::ById;
 use super::deletes::{Deletes, FileDeletes, Memory};
@@ -221,8 +221,16 @@ impl Scan<'_> {
     }
 
     fn wants_lineage(&self) -> bool {
-        let ids = self.wanted.iter().filter_map(|i| field_id(self.reading.schema.field(*i)));
-        ids.into_iter().any(|id| id == ROW_ID || id == LAST_UPDATED)
+        self.wanted_ids().any(|id| id == ROW_ID || id == LAST_UPDATED)
+    }
+
+    fn numbers_rows(&self) -> bool {
+        self.alike.by_number || self.wanted_ids().any(|id| [ROW_ID, LAST_UPDATED, ROW_POSITION].contains(&id))
+    }
+
+    /// Whether a column has one value for all of a file.
+    fn is_constant(&self, id: i32) -> bool {
+        id == DATA_FILE || self.alike.constants.contains(&id)
     }
 
     /// The columns that the files have, that their partitions have and that the scan itself makes.
@@ -233,7 +241,8 @@ impl Scan<'_> {
         for field in self.reading.schema.fields() {
             let id = field_id(field).ok_or_else(|| no_id(field))?;
             known.insert(id);
-            match self.alike.constants.contains(&id) {
+            match self.is_constant(id) {
+                _ if id == ROW_POSITION => (),
                 true => partition.push(inner(field, id)),
                 false => stored.push(inner(field, id)),
             }
@@ -246,7 +255,7 @@ impl Scan<'_> {
             partition.extend([SEQUENCE, FIRST_ROW].map(|name| Arc::new(Field::new(name, DataType::Int64, true))));
         }
         let inside = TableSchema::builder(Arc::new(Schema::new(stored))).with_table_partition_cols(partition);
-        Ok(match lineage || self.alike.by_number {
+        Ok(match self.numbers_rows() {
             true => {
                 let position = Field::new(POSITION, DataType::Int64, false).with_extension_type(RowNumber);
                 inside.with_virtual_columns(vec![Arc::new(position)]).build()
@@ -257,11 +266,12 @@ impl Scan<'_> {
 
     /// What the nodes above read of the scan: wanted columns in their order, each once, and then the rest.
     fn needed(&self, keys: &BTreeMap<i32, FieldRef>) -> Vec<String> {
-        let mut names: Vec<String> = self.wanted_ids().map(inner_name).collect();
+        let stored = self.wanted_ids().filter(|id| *id != ROW_POSITION);
+        let mut names: Vec<String> = stored.map(inner_name).collect();
         names.extend(keys.keys().copied().map(inner_name));
         let helpers: &[(&str, bool)] = &[
             (FILE, self.alike.by_number || self.alike.by_key),
-            (POSITION, self.alike.by_number || self.wants_lineage()),
+            (POSITION, self.numbers_rows()),
             (SEQUENCE, self.wants_lineage()),
             (FIRST_ROW, self.wants_lineage()),
         ];
@@ -284,15 +294,16 @@ impl Scan<'_> {
         for i in self.wanted {
             let field = self.reading.schema.field(*i);
             let id = field_id(field).ok_or_else(|| no_id(field))?;
-            let own = column(&inner_name(id))?;
+            let own = || column(&inner_name(id));
             // A rewrite of a file writes down what its rows had inherited ("Row Lineage").
             let value = match id {
                 ROW_ID => {
                     let row = BinaryExpr::new(column(FIRST_ROW)?, Operator::Plus, column(POSITION)?);
-                    or(own, Arc::new(row))?
+                    or(own()?, Arc::new(row))?
                 }
-                LAST_UPDATED => or(own, column(SEQUENCE)?)?,
-                _ => own,
+                LAST_UPDATED => or(own()?, column(SEQUENCE)?)?,
+                ROW_POSITION => column(POSITION)?,
+                _ => own()?,
             };
             named.push((value, field.name().clone()));
         }

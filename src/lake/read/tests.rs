@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::*;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use serde_json::{Value, json};
 
 use super::super::{Config, Store, TableKey};
 use super::*;
+use crate::error::{Error, Kind};
 use crate::metastore::{self, Also, Metastore, Swap, Swapped};
 
 fn recorded() -> PathBuf {
@@ -28,6 +30,10 @@ fn locations() -> BTreeMap<String, String> {
 
 /// The recorded tables, their recorded URIs answered from the folder.
 async fn lake(directory: &tempfile::TempDir) -> Arc<Lake> {
+    lake_over(directory, Arc::new(LocalFileSystem::new_with_prefix(recorded().join("warehouse")).unwrap())).await
+}
+
+async fn lake_over(directory: &tempfile::TempDir, files: Arc<dyn ObjectStore>) -> Arc<Lake> {
     let path = directory.path().join("catalog.db");
     let metastore = Metastore::open(&metastore::Config { path, busy_timeout_ms: 5_000 }).await.unwrap();
     let inserts: Vec<Swap> = locations().into_iter().map(|(name, to)| Swap::Insert { table: key(&name), to }).collect();
@@ -38,8 +44,7 @@ async fn lake(directory: &tempfile::TempDir) -> Arc<Lake> {
         s3: None,
         manifest_cache_bytes: 1 << 24,
     };
-    let files = LocalFileSystem::new_with_prefix(recorded().join("warehouse")).unwrap();
-    let store = Store::over(Arc::new(files), vec!["s3://iceberg-corpus/spark/".into()]);
+    let store = Store::over(files, vec!["s3://iceberg-corpus/spark/".into()]);
     Arc::new(Lake::over(&config, store, Arc::new(metastore)))
 }
 
@@ -262,4 +267,148 @@ fn value(array: &ArrayRef, row: usize, field: &Field, variants: &HashSet<i32>) -
         }
         other => panic!("no spelling for {other}"),
     }
+}
+
+/// A recorded table's files in memory, those of some name changed or left out.
+async fn copied(name: &str, ending: &str, change: impl Fn(Vec<u8>) -> Option<Vec<u8>>) -> Arc<dyn ObjectStore> {
+    use object_store::memory::InMemory;
+    use object_store::{ObjectStoreExt, PutPayload};
+    let files = InMemory::new();
+    let mut folders = vec![recorded().join("warehouse/corpus").join(name)];
+    while let Some(folder) = folders.pop() {
+        for file in std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
+            if file.is_dir() {
+                folders.push(file);
+                continue;
+            }
+            let (path, bytes) =
+                (file.strip_prefix(recorded().join("warehouse")).unwrap(), std::fs::read(&file).unwrap());
+            let path = path.to_str().unwrap();
+            if let Some(bytes) = if path.ends_with(ending) { change(bytes) } else { Some(bytes) } {
+                let to = object_store::path::Path::parse(path).unwrap();
+                files.put(&to, PutPayload::from(bytes)).await.unwrap();
+            }
+        }
+    }
+    Arc::new(files)
+}
+
+/// What reading a table comes to, its files changed first.
+async fn read_changed(name: &str, ending: &str, change: impl Fn(Vec<u8>) -> Option<Vec<u8>>) -> Result<usize, Error> {
+    let directory = tempfile::tempdir().unwrap();
+    let lake = lake_over(&directory, copied(name, ending, change).await).await;
+    rows_within(&lake, name, SessionContext::new()).await
+}
+
+async fn rows_within(lake: &Arc<Lake>, name: &str, session: SessionContext) -> Result<usize, Error> {
+    let table = lake.table(&key(name)).await?.unwrap();
+    let reading = lake.read(&table, table.schema()).await?;
+    let rows = session.read_table(Arc::new(reading))?.collect().await?;
+    Ok(rows.iter().map(RecordBatch::num_rows).sum())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletes_that_are_damaged_or_gone_fail_the_statement() {
+    for (name, ending, kind) in [
+        ("v3_dv", "puffin", Kind::DataGone),
+        // Of a Parquet file DataFusion says no more.
+        ("v2_posdel_file", "deletes.parquet", Kind::SourceFailed),
+        ("v2_eqdel", "eq-00002.parquet", Kind::SourceFailed),
+    ] {
+        let expect = read_changed(name, ending, Some).await.unwrap();
+        assert!(expect > 0, "{name}");
+        let gone = read_changed(name, ending, |_| None).await.unwrap_err();
+        assert_eq!(gone.kind(), kind, "{name}: {gone:?}");
+        let cut = read_changed(name, ending, |bytes| Some(bytes[..20].to_vec())).await.unwrap_err();
+        assert!([Kind::SourceFailed, Kind::SourceUnreachable].contains(&cut.kind()), "{name}: {cut:?}");
+    }
+    // One bit of the first vector: of its length, its magic, its bitmap, its checksum.
+    for at in [5, 9, 30, 40] {
+        let flipped = |mut bytes: Vec<u8>| {
+            bytes[at] ^= 4;
+            Some(bytes)
+        };
+        let error = read_changed("v3_upgraded", "puffin", flipped).await.unwrap_err();
+        assert_eq!((error.kind(), error.message()), (Kind::SourceFailed, "a deletion vector is damaged"), "byte {at}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletes_beyond_the_sessions_memory_are_refused() {
+    use datafusion::execution::memory_pool::GreedyMemoryPool;
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+    let directory = tempfile::tempdir().unwrap();
+    for (bytes, is_enough) in [(64, false), (1 << 20, true)] {
+        for name in ["v3_dv", "v2_posdel_partition", "v2_eqdel"] {
+            let lake = lake(&tempfile::tempdir_in(directory.path()).unwrap()).await;
+            let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(GreedyMemoryPool::new(bytes)));
+            let session = SessionContext::new_with_config_rt(SessionConfig::new(), runtime.build_arc().unwrap());
+            let rows = rows_within(&lake, name, session).await;
+            assert_eq!(rows.is_ok(), is_enough, "{name} in {bytes} bytes: {rows:?}");
+        }
+    }
+}
+
+/// What is claimed of a scan is true: `count(*)` is answered from it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_count_is_exact_only_where_nothing_is_dropped_above_the_scan() {
+    use datafusion::common::stats::Precision;
+    use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
+    let directory = tempfile::tempdir().unwrap();
+    let lake = lake(&directory).await;
+    for (name, is_exact) in [("v3_types", true), ("v3_dv", false), ("v2_eqdel", false), ("v2_posdel_file", false)] {
+        let reading = provider(&lake, name, false).await;
+        let session = session(2, false);
+        let state = session.state();
+        let plan = reading.scan(&state, None, &[], None).await.unwrap();
+        let statistics = StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()).unwrap();
+        let rows = statistics.num_rows;
+        assert_eq!(matches!(rows, Precision::Exact(_)), is_exact, "{name}: {rows:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_version_1_stays_one_when_it_is_written() {
+    use super::super::{Action, BatchId, Outcome, Rows, Staged};
+    let directory = tempfile::tempdir().unwrap();
+    let lake = lake_over(&directory, copied("v1_plain", "none", Some).await).await;
+    let base = lake.table(&key("v1_plain")).await.unwrap().unwrap();
+    let session = SessionContext::new();
+    let before = rows_within(&lake, "v1_plain", SessionContext::new()).await.unwrap();
+    let one = || async {
+        let reading = Arc::new(lake.read(&base, base.schema()).await.unwrap());
+        let rows = session.read_table(reading).unwrap().limit(0, Some(1)).unwrap();
+        lake.write(&base, BatchId::new(), rows.execute_stream().await.unwrap()).await.unwrap()
+    };
+    let also = Also::default();
+    let commit =
+        |base: &Table, action| lake.commit(vec![Staged::new(base.clone(), vec![action], BatchId::new())], &also);
+    let outcome = commit(&base, Action::Append(one().await)).await.unwrap();
+    let Outcome::Committed(tables) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(rows_within(&lake, "v1_plain", SessionContext::new()).await.unwrap(), before + 1);
+    let removed = lake.files(&tables[0]).await.unwrap();
+    let mut rows = Rows::new();
+    rows.entry(removed[0].path().to_string()).or_default().insert(0);
+    let refused = lake.delete(&session.state(), &tables[0], BatchId::new(), &rows).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Unsupported);
+    let outcome = commit(&tables[0], Action::Overwrite { removed, added: one().await }).await.unwrap();
+    let Outcome::Committed(tables) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(rows_within(&lake, "v1_plain", SessionContext::new()).await.unwrap(), 1);
+    assert_eq!(tables[0].metadata.format_version(), iceberg::spec::FormatVersion::V1);
+    // Nothing of the old snapshots has gone.
+    assert_eq!(tables[0].ancestry().count(), base.ancestry().count() + 2);
+}
+
+/// Lists and manifests of the time before stay as they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_version_1_is_read_after_its_upgrade() {
+    use super::super::{Action, BatchId, Outcome, Staged};
+    let directory = tempfile::tempdir().unwrap();
+    let lake = lake_over(&directory, copied("v1_plain", "none", Some).await).await;
+    let base = lake.table(&key("v1_plain")).await.unwrap().unwrap();
+    let before = rows_within(&lake, "v1_plain", SessionContext::new()).await.unwrap();
+    let staged = vec![Staged::new(base, vec![Action::Upgrade], BatchId::new())];
+    let outcome = lake.commit(staged, &Also::default()).await.unwrap();
+    assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
+    assert_eq!(rows_within(&lake, "v1_plain", SessionContext::new()).await.unwrap(), before);
 }

@@ -91,3 +91,35 @@ async fn files_carry_ids_and_uuids_but_none_of_our_metadata() {
     assert_eq!(leaf.logical_type_ref(), Some(&LogicalType::Uuid));
     assert!(footer.file_metadata().key_value_metadata().is_none_or(|kv| kv.iter().all(|k| k.key != "ARROW:schema")));
 }
+
+/// More partitions than files are held open: every row is in a file of its partition, and no file has the name of another.
+#[tokio::test]
+async fn rows_of_many_partitions_come_into_files_of_their_own() {
+    use crate::lake::{Action, Also, Outcome, Staged};
+    let ids: Vec<i64> = (0..1_000).map(|i| i * 37 % 500).collect();
+    let batch =
+        |ids: Vec<i64>| RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(ids)) as ArrayRef)]).unwrap();
+    let (_directory, lake, table, _) = written(batch(vec![1])).await;
+    let action = Action::partition_by(&table, &[("id", "truncate[5]")]).unwrap();
+    let staged = Staged::new(table, vec![action], BatchId::new());
+    let Outcome::Committed(tables) = lake.commit(vec![staged], &Also::default()).await.unwrap() else { panic!() };
+    let all = batch(ids.clone());
+    let batches: Vec<_> = (0..10).map(|i| Ok(all.slice(i * 100, 100))).collect();
+    let rows = RecordBatchStreamAdapter::new(all.schema(), futures::stream::iter(batches));
+    let written = lake.write(&tables[0], BatchId::new(), Box::pin(rows)).await.unwrap();
+    assert_eq!(written.rows, 1_000);
+    let names: std::collections::HashSet<&str> = written.files.iter().map(|f| f.file_path()).collect();
+    assert_eq!(names.len(), written.files.len());
+    let mut partitions = std::collections::BTreeMap::new();
+    for file in &written.files {
+        let [Some(iceberg::spec::Literal::Primitive(iceberg::spec::PrimitiveLiteral::Long(value)))] =
+            file.partition().fields()
+        else {
+            panic!("{file:?}")
+        };
+        *partitions.entry(*value).or_insert(0) += file.record_count();
+        let bound = file.lower_bounds().values().next().unwrap().to_string();
+        assert_eq!(bound.parse::<i64>().unwrap() / 5 * 5, *value);
+    }
+    assert_eq!(partitions, (0..100).map(|p| (p * 5, 10)).collect());
+}

@@ -20,6 +20,7 @@ use super::identity::{self, Answer, Identity};
 use super::window::Span;
 use super::{Config, Protocol};
 use crate::error::{Error, Kind, Result};
+use crate::secret::{self, Secret};
 
 /// Requests without records at one time.
 const REQUESTS_MAX: usize = 8;
@@ -109,7 +110,7 @@ impl Client {
         Ok(Self {
             source: source.into(),
             config: client,
-            brokers: Brokers::new(source, config, password.as_deref()),
+            brokers: Brokers::new(source, config, password),
             connect_timeout,
             read_timeout: Duration::from_millis(config.read_timeout_ms),
             shared: Mutex::default(),
@@ -303,7 +304,7 @@ pub fn passes(code: RDKafkaErrorCode) -> bool {
 }
 
 /// The password, where there is one.
-fn secure(source: &str, config: &Config, client: &mut ClientConfig) -> Result<Option<String>> {
+fn secure(source: &str, config: &Config, client: &mut ClientConfig) -> Result<Option<Secret<String>>> {
     let security = &config.security;
     let fault = |what: &str| Error::new(Kind::Config, format!("source \"{source}\": {what}"));
     client.set(
@@ -315,20 +316,13 @@ fn secure(source: &str, config: &Config, client: &mut ClientConfig) -> Result<Op
             Protocol::SaslSsl => "sasl_ssl",
         },
     );
-    let password = match (&security.password, &security.password_env) {
-        (Some(_), Some(_)) => return Err(fault("`password` and `password_env` are both set")),
-        (Some(password), None) => Some(password.reveal().clone()),
-        (None, Some(variable)) => Some(
-            std::env::var(variable)
-                .map_err(|_| fault(&format!("`password_env` names {variable}, which is not set in the environment")))?,
-        ),
-        (None, None) => None,
-    };
+    let password =
+        secret::given("password", &security.password, &security.password_env).map_err(|what| fault(&what))?;
     if matches!(security.protocol, Protocol::SaslPlaintext | Protocol::SaslSsl) {
         let (Some(mechanism), Some(user), Some(password)) = (&security.mechanism, &security.user, &password) else {
             return Err(fault("a SASL protocol needs `mechanism`, `user` and a password"));
         };
-        client.set("sasl.mechanism", mechanism).set("sasl.username", user).set("sasl.password", password);
+        client.set("sasl.mechanism", mechanism).set("sasl.username", user).set("sasl.password", password.reveal());
     }
     if let Some(file) = &security.ca_file {
         client.set("ssl.ca.location", file.to_str().ok_or_else(|| fault("`ca_file` is not valid UTF-8"))?);

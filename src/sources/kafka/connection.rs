@@ -56,7 +56,7 @@ pub(super) struct Connection {
 
 impl Brokers {
     /// `None` for a mechanism that is librdkafka's alone.
-    pub(super) fn new(source: &str, config: &Config, password: Option<&str>) -> Option<Self> {
+    pub(super) fn new(source: &str, config: &Config, password: Option<Secret<String>>) -> Option<Self> {
         let security = &config.security;
         let login = match security.protocol {
             Protocol::Plaintext | Protocol::Ssl => None,
@@ -68,7 +68,7 @@ impl Brokers {
                     _ => return None,
                 },
                 user: security.user.clone()?,
-                password: Secret::new(password?.to_string()),
+                password: password?,
             }),
         };
         Some(Self {

@@ -18,6 +18,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::{Config, tls};
 use crate::error::{Error, Kind, Result};
+use crate::secret::{self, Secret};
 
 /// What every session says first. With `pg_catalog` alone on the path nothing of the source's users can stand in for an
 /// operator or a function; `pushdown` relies on the last line of it.
@@ -88,7 +89,7 @@ impl Pool {
         remote.host(&config.host).port(config.port).dbname(&config.database).user(&config.user);
         remote.application_name("lakegate").connect_timeout(connect_timeout);
         if let Some(password) = password(source, config)? {
-            remote.password(password.as_bytes());
+            remote.password(password.reveal().as_bytes());
         }
         let tls = tls::connector(source, config)?;
         remote.ssl_mode(match tls {
@@ -313,14 +314,7 @@ fn unreachable(source: &str) -> Error {
     Error::new(Kind::SourceUnreachable, format!("source \"{source}\" cannot be reached"))
 }
 
-fn password(source: &str, config: &Config) -> Result<Option<String>> {
-    let Some(variable) = &config.password_env else {
-        return Ok(config.password.as_ref().map(|p| p.reveal().clone()));
-    };
-    let fault = |what: &str| Error::new(Kind::Config, format!("source \"{source}\": {what}"));
-    if config.password.is_some() {
-        return Err(fault("`password` and `password_env` are both set"));
-    }
-    let value = std::env::var(variable);
-    value.map(Some).map_err(|_| fault(&format!("`password_env` names {variable}, which is not set in the environment")))
+fn password(source: &str, config: &Config) -> Result<Option<Secret<String>>> {
+    let given = secret::given("password", &config.password, &config.password_env);
+    given.map_err(|what| Error::new(Kind::Config, format!("source \"{source}\": {what}")))
 }

@@ -52,6 +52,13 @@ impl Binder<'_> {
         };
         let quoted =
             matches!(function.name.0.last(), Some(ast::ObjectNamePart::Identifier(i)) if i.quote_style.is_some());
+        if name == "pg_collation_for"
+            && matches!(schema, None | Some("pg_catalog"))
+            && let FunctionArguments::List(list) = &function.args
+            && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(of))] = list.args.as_slice()
+        {
+            return self.collation_for(of, at, scope);
+        }
         if schema.is_none()
             && !quoted
             && let Some(special) = self.word(&name, function, at, scope)?
@@ -495,6 +502,7 @@ impl Binder<'_> {
             _ => None,
         };
         let Some(arguments) = simple else { return Ok(None) };
+        self.one_collation(arguments.iter().copied())?;
         let bind_all = || arguments.iter().map(|ast| self.expr(ast, scope)).collect::<Result<Vec<_>>>();
         match name {
             "coalesce" if !arguments.is_empty() => {

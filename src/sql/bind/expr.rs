@@ -67,7 +67,7 @@ impl Binder<'_> {
             Ast::Subquery(query) => self.scalar_subquery(query, self.at_of(ast), scope),
             Ast::Exists { subquery, negated } => self.exists(subquery, *negated, scope),
             Ast::Array(array) => self.array(ast, &array.elem, scope),
-            Ast::Tuple(items) => self.row(items, self.at_of(ast), scope),
+            Ast::Tuple(items) => self.settled_row(self.row(items, self.at_of(ast), scope)?),
             Ast::Collate { expr, collation } => self.collate(expr, collation, scope),
             Ast::AtTimeZone { .. }
             | Ast::Extract { .. }
@@ -109,6 +109,7 @@ impl Binder<'_> {
 
     fn distinct(&self, left: &Ast, right: &Ast, negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(left);
+        self.one_collation([left, right])?;
         let (left, right) = (self.operand(left, scope)?, self.operand(right, scope)?);
         // `x IS DISTINCT FROM NULL` is a null test
         if right.is_null_constant() && right.ty.is_unknown() {
@@ -143,26 +144,33 @@ impl Binder<'_> {
 
     fn in_list(&self, left: &Ast, list: &[Ast], negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(left);
+        self.one_collation(std::iter::once(left).chain(list))?;
         let left = self.operand(left, scope)?;
         let items = list.iter().map(|item| self.operand(item, scope)).collect::<Result<Vec<_>>>()?;
         let (operator_name, all) = if negated { ("<>", true) } else { ("=", false) };
-        // several items of one type are one array; rows, and what cannot be an array, are compared one by one
+        // several items that read no column are one array, if they have one type; the others, rows, and what cannot be an
+        // array, are compared one by one
         let is_row = |e: &Expr| matches!(e.kind, Node::Row(_)) || e.ty.oid == oid::RECORD;
-        if items.len() > 1 && !is_row(&left) && !items.iter().any(is_row) {
+        let (of_columns, fixed): (Vec<Expr>, Vec<Expr>) = items.iter().cloned().partition(reads_columns);
+        let mut tests = vec![];
+        let mut items = items;
+        if fixed.len() > 1 && !is_row(&left) && !items.iter().any(is_row) {
             let mut together = vec![left.clone()];
-            together.extend(items.iter().cloned());
+            together.extend(fixed.iter().cloned());
             if let Ok(ty) = common::select(self.cx, &together, "IN")
                 && pgtype::array(ty.oid).is_some()
-                && let Ok((items, ty, data_type)) = self.alike(items.clone(), ty)
+                && let Ok((fixed, ty, data_type)) = self.alike(fixed, ty)
             {
                 let array_ty = Ty::of(pgtype::array(ty.oid).unwrap_or(0));
                 let item = pgtype::field("item", ty, data_type);
-                let array = Expr::lying(Node::Array(items), array_ty, DataType::List(item.into()), at);
-                return operator::any_of(self.cx, operator_name, left, array, all, at);
+                let array = Expr::lying(Node::Array(fixed), array_ty, DataType::List(item.into()), at);
+                tests.push(operator::any_of(self.cx, operator_name, left.clone(), array, all, at)?);
+                items = of_columns;
             }
         }
-        let tests = items.into_iter().map(|item| self.compare(operator_name, left.clone(), item, at));
-        let mut tests = tests.collect::<Result<Vec<_>>>()?;
+        for item in items {
+            tests.push(self.compare(operator_name, left.clone(), item, at)?);
+        }
         Ok(match tests.len() {
             1 => tests.remove(0),
             _ if negated => Expr::boolean(Node::And(tests), at),
@@ -177,12 +185,12 @@ impl Binder<'_> {
 
     fn between(&self, of: &Ast, low: &Ast, high: &Ast, negated: bool, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(of);
-        let of = self.expr(of, scope)?;
+        let of = self.operand(of, scope)?;
         let (low, symmetric) = match encoding::unmarked(SYMMETRIC, low) {
             Some(low) => (low, true),
             None => (low, false),
         };
-        let (low, high) = (self.expr(low, scope)?, self.expr(high, scope)?);
+        let (low, high) = (self.operand(low, scope)?, self.operand(high, scope)?);
         if symmetric {
             let one = self.within(of.clone(), low.clone(), high.clone(), negated, at)?;
             let both = vec![one, self.within(of, high, low, negated, at)?];
@@ -280,6 +288,7 @@ impl Binder<'_> {
         if let (Ast::Tuple(_), Ast::Subquery(query)) = (left, right) {
             return self.row_subquery(left, &name, query, at, scope);
         }
+        self.one_collation([left, right])?;
         let (left, right) = (self.operand(left, scope)?, self.operand(right, scope)?);
         self.compare(&name, left, right, at)
     }
@@ -344,8 +353,8 @@ impl Binder<'_> {
                 return Ok(Expr::boolean(Node::Not(Box::new(of)), at));
             }
             UnaryOperator::Minus => {
-                if let Ast::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. }) = of {
-                    return literal::number(&format!("-{digits}"), at);
+                if let Some(number) = negated(of) {
+                    return literal::number(&number, at);
                 }
                 "-"
             }
@@ -437,7 +446,8 @@ impl Binder<'_> {
             || Error::new(Kind::UndefinedObject, format!("could not find array type for data type {}", ty.name()));
         let array = array.ok_or_else(|| no_array().at(at))?;
         let item = pgtype::field("item", ty, data_type);
-        Ok(Expr::lying(Node::Array(elements), Ty::of(array), DataType::List(item.into()), at))
+        let ty = Ty { oid: array, typmod: ty.typmod };
+        Ok(Expr::lying(Node::Array(elements), ty, DataType::List(item.into()), at))
     }
 
     /// Arrays of arrays have the type of their elements' array. A vector is one value, but lies as an array does.
@@ -499,12 +509,10 @@ impl Binder<'_> {
         Ok(Expr::lying(Node::Array(made), array, data_type, at))
     }
 
-    pub(super) fn row(&self, items: &[Ast], at: usize, scope: &Scope<'_>) -> Result<Expr> {
+    fn row(&self, items: &[Ast], at: usize, scope: &Scope<'_>) -> Result<Expr> {
         let mut fields = vec![];
         for item in items {
-            for field in self.expanded(item, scope)? {
-                fields.push(cast::unknown_to_text(self.cx, field)?);
-            }
+            fields.extend(self.expanded(item, scope)?);
         }
         Ok(self.row_of_exprs(fields, at))
     }
@@ -514,23 +522,6 @@ impl Binder<'_> {
         let named = named.map(|(i, f)| pgtype::field(&format!("f{}", i + 1), f.ty, f.data_type.clone()));
         let data_type = DataType::Struct(named.collect::<Vec<_>>().into());
         Expr::lying(Node::Row(fields), Ty::of(oid::RECORD), data_type, at)
-    }
-
-    fn collate(&self, of: &Ast, collation: &ast::ObjectName, scope: &Scope<'_>) -> Result<Expr> {
-        let at = self.after(of);
-        let of = self.expr(of, scope)?;
-        let names = super::name::segments(collation);
-        let name = names.last().map_or("", String::as_str);
-        if !matches!(name, "C" | "POSIX" | "default" | "ucs_basic" | "C.utf8" | "C.UTF-8") {
-            let text = format!("collation \"{name}\" for encoding \"UTF8\" does not exist");
-            return Err(Error::new(Kind::UndefinedObject, text).at(at));
-        }
-        let collated = of.ty.is_unknown() || pgtype::functions(of.ty.oid).is_some_and(|f| f.collated);
-        if !collated {
-            let text = format!("collations are not supported by type {}", of.ty.name());
-            return Err(Error::new(Kind::TypeMismatch, text).at(at));
-        }
-        Ok(of)
     }
 
     /// `a[1]`, `a[1:2]`, `(r).f`, `j['k']`.
@@ -648,7 +639,7 @@ impl Binder<'_> {
                     ast::Subscript::Slice { .. } => return Err(syntax_error(":", at)),
                 });
             }
-            let (ty, data_type) = (Ty::of(of.ty.oid), of.data_type.clone());
+            let (ty, data_type) = (of.ty, of.data_type.clone());
             return Ok(Expr::lying(Node::Slice { of: Box::new(of), bounds }, ty, data_type, at));
         }
         let mut indexes = vec![];
@@ -661,7 +652,7 @@ impl Binder<'_> {
             }
         }
         // fewer or more numbers than dimensions give NULL
-        let ty = Ty::of(element);
+        let ty = Ty { oid: element, typmod: of.ty.typmod };
         let data_type = match inner {
             DataType::List(_) => pgtype::arrow(element).unwrap_or(DataType::Utf8),
             inner => inner,
@@ -672,10 +663,19 @@ impl Binder<'_> {
     fn json_subscript(&self, of: Expr, subscripts: &[ast::AccessExpr], at: usize, scope: &Scope<'_>) -> Result<Expr> {
         let mut keys = vec![];
         for subscript in subscripts {
-            let ast::AccessExpr::Subscript(ast::Subscript::Index { index }) = subscript else {
-                return Err(Error::new(Kind::TypeMismatch, "jsonb subscript does not support slices").at(at));
+            let index = match subscript {
+                ast::AccessExpr::Subscript(ast::Subscript::Index { index }) => index,
+                ast::AccessExpr::Subscript(ast::Subscript::Slice { lower_bound, upper_bound, .. }) => {
+                    let bound = upper_bound.as_ref().or(lower_bound.as_ref());
+                    let error = Error::new(Kind::TypeMismatch, "jsonb subscript does not support slices");
+                    return Err(error.at(bound.map_or(0, |bound| self.at_of(bound))));
+                }
+                ast::AccessExpr::Dot(_) => {
+                    return Err(Error::new(Kind::TypeMismatch, "jsonb subscript does not support slices").at(at));
+                }
             };
             let key = self.expr(index, scope)?;
+            check_json_subscript(&key)?;
             let key = match cast::coerce(self.cx, key.clone(), Ty::TEXT, CastContext::Implicit)? {
                 Some(text) => text,
                 None => cast::explicit(self.cx, key, Ty::TEXT, at)?,
@@ -691,6 +691,18 @@ impl Binder<'_> {
     }
 }
 
+/// `jsonb_subscript_transform`: what can be an index, or a key.
+fn check_json_subscript(key: &Expr) -> Result<()> {
+    let fits = |to: u32| cast::can_coerce(&[key.ty.oid], &[to], CastContext::Implicit);
+    let hint = match (key.ty.is_unknown(), fits(oid::INT4), fits(oid::TEXT)) {
+        (true, ..) | (_, true, false) | (_, false, true) => return Ok(()),
+        (_, true, true) => "jsonb subscript must be coercible to only one type, integer or text.",
+        (_, false, false) => "jsonb subscript must be coercible to either integer or text.",
+    };
+    let text = format!("subscript type {} is not supported", key.ty.name());
+    Err(Error::new(Kind::TypeMismatch, text).with_hint(hint).at(crate::sql::resolve::place(key)))
+}
+
 /// The name of an operator that is written with its schema, or without.
 fn unqualified(name: &str) -> Result<&str> {
     match name.rsplit_once('.') {
@@ -698,6 +710,22 @@ fn unqualified(name: &str) -> Result<&str> {
         Some(("pg_catalog" | "public", name)) => Ok(name),
         Some((schema, _)) => Err(Error::new(Kind::UndefinedSchema, format!("schema \"{schema}\" does not exist"))),
     }
+}
+
+/// `contain_vars_of_level`, of any level.
+fn reads_columns(e: &Expr) -> bool {
+    matches!(e.kind, Node::Column(_)) || e.children().into_iter().any(reads_columns)
+}
+
+/// `doNegate`: a sign before a number is part of it, and so is one before that.
+fn negated(of: &Ast) -> Option<String> {
+    let number = match of {
+        Ast::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. }) => digits.to_string(),
+        Ast::Nested(inner) => return negated(inner),
+        Ast::UnaryOp { op: UnaryOperator::Minus, expr } => negated(expr)?,
+        _ => return None,
+    };
+    Some(number.strip_prefix('-').map_or_else(|| format!("-{number}"), str::to_owned))
 }
 
 /// The name in parentheses.

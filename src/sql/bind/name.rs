@@ -78,7 +78,7 @@ fn figure(expr: &Expr) -> Option<(u8, String)> {
             Some(named.filter(|(strength, _)| *strength > 0).unwrap_or((1, "case".into())))
                 .map(|(s, n)| if s == 2 { (2, n) } else { (1, "case".into()) })
         }
-        Expr::Exists { .. } => strong("exists"),
+        Expr::Exists { negated: false, .. } => strong("exists"),
         Expr::Subquery(query) => {
             if let ast::SetExpr::Values(_) = query.body.as_ref() {
                 return strong("column1");

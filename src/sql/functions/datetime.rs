@@ -9,7 +9,7 @@ mod age;
 pub(super) mod arithmetic;
 mod at_zone;
 mod cast;
-mod compare;
+pub(super) mod compare;
 mod extract;
 mod in_range;
 pub(in crate::sql) mod interval;

@@ -19,6 +19,7 @@ const WHOLE: i64 = 100;
 pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("cash_in", |c| c.one(|text: &str| Ok(spell(read(text)?)))),
     ("cash_out", |c| c.one(|text: &str| Ok(text))),
+    ("cash_send", |c| c.one(|text: &str| Ok(read(text)?.to_be_bytes().to_vec()))),
     ("key/money", |c| c.one(read)),
     ("cash_eq", |c| compared(c, Ordering::is_eq)),
     ("cash_ne", |c| compared(c, Ordering::is_ne)),
@@ -55,6 +56,7 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("int4_cash", |c| c.one(|whole: i32| of_whole(whole.into()))),
     ("int8_cash", |c| c.one(of_whole)),
     ("numeric_cash", |c| c.one(of_numeric)),
+    ("cash_words", |c| c.one(|text: &str| read(text).map(words))),
     ("cash_numeric", |c| c.one(|text: &str| Ok(Numeric::new(read(text)?.into(), DIGITS)))),
 ];
 
@@ -185,4 +187,82 @@ fn spell(cents: i64) -> String {
     }
     out.push_str(&format!(".{rest:02}"));
     out
+}
+
+const SMALL: [&str; 20] = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+];
+const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+/// Each with the dollars that it stands for.
+const GROUPS: [(&str, u64); 6] = [
+    (" quadrillion ", 1_000_000_000_000_000),
+    (" trillion ", 1_000_000_000_000),
+    (" billion ", 1_000_000_000),
+    (" million ", 1_000_000),
+    (" thousand ", 1_000),
+    ("", 1),
+];
+
+/// `Minus one hundred dollars and twenty cents`.
+fn words(cents: i64) -> String {
+    let (dollars, rest) = (cents.unsigned_abs() / WHOLE.unsigned_abs(), cents.unsigned_abs() % WHOLE.unsigned_abs());
+    let mut out = String::from(if cents < 0 { "minus " } else { "" });
+    for (name, unit) in GROUPS {
+        let group = dollars / unit % 1000;
+        if group > 0 {
+            spell_group(group, &mut out);
+            out.push_str(name);
+        }
+    }
+    if dollars == 0 {
+        out.push_str(SMALL[0]);
+    }
+    out.push_str(if dollars == 1 { " dollar and " } else { " dollars and " });
+    spell_group(rest, &mut out);
+    out.push_str(if rest == 1 { " cent" } else { " cents" });
+    if let Some(first) = out.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    out
+}
+
+/// `num_word`, of less than a thousand.
+fn spell_group(number: u64, out: &mut String) {
+    let at = |words: &[&'static str], index: u64| usize::try_from(index).ok().and_then(|at| words.get(at).copied());
+    let (hundreds, below) = (number / 100, number % 100);
+    let mut parts = vec![];
+    if hundreds > 0 {
+        parts.extend([at(&SMALL, hundreds), Some("hundred")]);
+    }
+    match below {
+        0 if hundreds > 0 => {}
+        0..20 => {
+            parts.extend((hundreds > 0).then_some(Some("and")));
+            parts.push(at(&SMALL, below));
+        }
+        _ => {
+            parts.push(at(&TENS, below / 10 - 2));
+            parts.extend((below % 10 > 0).then(|| at(&SMALL, below % 10)));
+        }
+    }
+    out.push_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(" "));
 }

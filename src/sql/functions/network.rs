@@ -22,6 +22,8 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("cidr_in", |c| c.one(|text: &str| Inet::cidr(text).map(|cidr| cidr.shown()))),
     ("cidr_out", |c| c.one(|text: &str| of(text).map(|cidr| cidr.shown()))),
     ("inet_to_cidr", |c| c.one(|text: &str| of(text).map(|inet| inet.masked().shown()))),
+    ("inet_send", |c| c.one(|text: &str| of(text).map(|inet| sent(&inet, false)))),
+    ("cidr_send", |c| c.one(|text: &str| of(text).map(|cidr| sent(&cidr, true)))),
     ("key/inet", |c| c.one(|text: &str| of(text).map(|inet| inet.key()))),
     ("network_eq", |c| compare(c, Ordering::is_eq)),
     ("network_ne", |c| compare(c, Ordering::is_ne)),
@@ -80,12 +82,34 @@ fn compare(call: &Call<'_>, is: impl Fn(Ordering) -> bool) -> Result<ArrayRef> {
 }
 
 /// What network_cmp returns: by how much the masks differ, where they decide.
+/// `network_cmp`: memcmp of the bits that both networks have, else of what is left.
 fn difference(a: &Inet, b: &Inet) -> i32 {
-    let order = a.compare(b);
-    match a.v6 == b.v6 && (a.holds(b) || b.holds(a)) && a.bits != b.bits {
-        true => i32::from(a.bits) - i32::from(b.bits),
-        false => order as i32,
+    if a.v6 != b.v6 {
+        return a.compare(b) as i32;
     }
+    let bits = a.bits.min(b.bits);
+    match (a.differ(b, bits), i32::from(a.bits) - i32::from(b.bits)) {
+        (0, 0) => a.differ(b, a.max_bits()),
+        (0, longer) => longer,
+        (differ, _) => differ,
+    }
+}
+
+/// `network_send`: family, bits, whether it is a cidr, and the octets behind their number.
+fn sent(inet: &Inet, is_cidr: bool) -> Vec<u8> {
+    let (family, octets) = if inet.v6 { (3, 16) } else { (2, 4) };
+    [&[family, inet.bits, u8::from(is_cidr), octets], inet.bytes()].concat()
+}
+
+/// What PostgreSQL hashes of an address: family, bits of the network, octets.
+pub(super) fn bytes(text: &str) -> Result<Vec<u8>> {
+    let inet = of(text)?;
+    Ok([&[if inet.v6 { 3 } else { 2 }, inet.bits], inet.bytes()].concat())
+}
+
+/// The octets of a macaddr or a macaddr8 as it lies.
+pub(super) fn mac_bytes(text: &str) -> Result<Vec<u8>> {
+    mac::bytes(text)
 }
 
 /// Every bit that an address of this family has.

@@ -1,6 +1,8 @@
-//! Types that name things of a server: oid, xid, cid, tid, xid8 and pg_lsn; `format_type`. Names behind oids are the
-//! engine's, which has a catalog.
+//! Types that name things of a server: oid, xid, cid, tid, xid8 and pg_lsn; `format_type`. Functions,
+//! operators and types by name are in [`names`]; other names behind oids are the engine's, which has a catalog.
 
+pub(super) mod names;
+pub(super) mod snapshot;
 #[cfg(test)]
 mod tests;
 

@@ -12,6 +12,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Date32Array, StringArray, Timestamp
 
 use super::array::output;
 use super::array::value::{Arrays, nest};
+use super::hash;
 use super::numeric;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::calendar::{DAY, EPOCH_DAYS};
@@ -22,6 +23,8 @@ use crate::sql::numeric::Numeric;
 use value::{Bound, Of, Point, Set, Span};
 
 pub(super) const KERNELS: &[(&str, Kernel)] = &[
+    ("range_send", send),
+    ("multirange_send", send),
     ("range_in", read),
     ("range_out", write),
     ("multirange_in", read),
@@ -187,6 +190,32 @@ fn parse(of: Of, ty: u32, text: &str, env: &Env) -> Result<Set> {
 /// The session in which a value lies: its dates are ISO.
 fn lying(env: &Env) -> Env {
     Env { date_style: DateStyle { output: DateOutput::Iso, ..env.date_style }, ..env.clone() }
+}
+
+/// `hash_range_extended`, `hash_multirange_extended`.
+pub(super) fn hash(ty: u32, text: &str, seed: u64, env: &Env) -> Result<u64> {
+    let of = of(ty)?;
+    let set = parse(of, ty, text, env)?;
+    match Of::is_multirange(ty) {
+        true => set.iter().try_fold(1, |all, span| Ok(hash::joined(all, value::hash(of, Some(span), seed)?))),
+        false => value::hash(of, set.first(), seed),
+    }
+}
+
+/// `range_send`, `multirange_send`.
+fn send(call: &Call<'_>) -> Result<ArrayRef> {
+    let sets = Sets::read(call, 0)?;
+    call.rows_of(|row| {
+        let Some(set) = sets.get(row)? else { return Ok(None) };
+        if !Of::is_multirange(sets.ty) {
+            return value::sent(sets.of, set.first()).map(Some);
+        }
+        let mut out = super::text::int(set.len()).to_be_bytes().to_vec();
+        for span in set.iter() {
+            value::framed(&value::sent(sets.of, Some(span))?, &mut out);
+        }
+        Ok(Some(out))
+    })
 }
 
 /// How an aggregate makes one set of many.

@@ -1,4 +1,4 @@
-//! What depends on no value or on any type: pg_typeof, num_nulls, random, sizes for people. What depends on a catalog or
+//! What depends on no value or on any type: pg_typeof, num_nulls, sizes for people. What depends on a catalog or
 //! a connection is not here.
 
 use arrow::array::{Array, ArrayRef, AsArray};
@@ -17,7 +17,6 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("pg_num_nonnulls", |c| c.rows_of(|row| Ok(super::text::int(c.args.len()) - nulls(c, row)))),
     ("pg_num_nulls/variadic", |c| elements(c, true)),
     ("pg_num_nonnulls/variadic", |c| elements(c, false)),
-    ("drandom", |c| c.rows_of(|_| Ok(rand::random::<f64>()))),
     ("pg_size_pretty", |c| c.one(|size: i64| Ok(pretty(size)))),
     ("pg_size_pretty_numeric", |c| c.one(|size: Numeric| Ok(pretty_numeric(size)))),
     ("pg_size_bytes", |c| c.one(size_bytes)),

@@ -88,7 +88,7 @@ fn sides(operator: &Operator, left: (Ty, &DataType), right: (Ty, &DataType)) -> 
             | oid::UUID,
             _,
         ) => alike(left_type, right_type),
-        (oid::BPCHAR | oid::INTERVAL | oid::TIMETZ | oid::JSONB | oid::INET, _) => {
+        (oid::BPCHAR | oid::INTERVAL | oid::TIMETZ | oid::JSONB | oid::INET | oid::TSVECTOR | oid::TSQUERY, _) => {
             let left = key(Ty::of(left_ty.oid), left_type)?;
             let right = key(Ty::of(right_ty.oid), right_type)?;
             Some((left, right))

@@ -10,7 +10,7 @@ use datafusion::logical_expr::{Expr as Lowered, ExprSchemable, Operator as Op, S
 
 use super::compare::{self, Comparison};
 use super::each::Each;
-use super::function::{KernelFunction, can_raise};
+use super::function::{KernelFunction, can_raise, fails_when_run};
 use super::special::{self, Op as SpecialOp, Special};
 use super::{Flow, Lower, guard};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -75,7 +75,7 @@ impl<'a> Lower<'a> {
             }
             Kind::Coalesce(all) => {
                 let mut all = self.exprs(flow, all)?;
-                let later_raises = all.iter().skip(1).any(can_raise);
+                let later_raises = all.iter().skip(1).any(|one| can_raise(one) || fails_when_run(one));
                 match all.pop() {
                     None => return Err(Error::internal("COALESCE of nothing")),
                     Some(only) if all.is_empty() => only,

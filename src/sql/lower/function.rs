@@ -295,6 +295,16 @@ pub(super) fn checked(
     })
 }
 
+/// Whether it can fail though it reads no row: what a stable function takes part in was not computed with the constants, so
+/// it fails only where it is reached.
+pub(super) fn fails_when_run(expr: &Expr) -> bool {
+    let is = |of: fn(&ScalarUDF) -> bool| {
+        expr.exists(|e| Ok(matches!(e, Expr::ScalarFunction(call) if of(&call.func)))).unwrap_or(true)
+    };
+    is(|udf| of_udf(udf).is_some_and(|f| f.signature.volatility == Volatility::Stable))
+        && is(|udf| of_udf(udf).is_some_and(|f| f.fallible))
+}
+
 static PLAIN: LazyLock<Env> = LazyLock::new(Env::plain);
 
 /// The session's, as its options carry it.

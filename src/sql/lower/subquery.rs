@@ -234,8 +234,18 @@ impl<'a> Lower<'a> {
     }
 }
 
+/// The one value of a query. DataFusion takes it for NULL only where the query's column may be; without a row it is NULL
+/// whatever the column.
 fn uncorrelated(plan: LogicalPlan) -> Lowered {
-    Lowered::ScalarSubquery(Subquery { subquery: Arc::new(plan), outer_ref_columns: vec![], spans: Spans::new() })
+    let column = plan.schema().fields().first().cloned();
+    let value =
+        Lowered::ScalarSubquery(Subquery { subquery: Arc::new(plan), outer_ref_columns: vec![], spans: Spans::new() });
+    match column {
+        Some(column) if !column.is_nullable() => {
+            Special::call(Op::Coalesce, column.as_ref().clone().with_nullable(true), vec![value])
+        }
+        _ => value,
+    }
 }
 
 /// At most one row, whatever the tables hold.

@@ -6,17 +6,17 @@ use std::sync::LazyLock;
 
 /// A word that the grammar knows.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Keyword {
+pub(crate) struct Keyword {
     /// In lower case.
-    pub(super) word: &'static str,
-    pub(super) category: Category,
+    pub(crate) word: &'static str,
+    pub(crate) category: Category,
     /// Stands as a column's name without AS.
-    pub(super) bare_label: bool,
+    pub(crate) bare_label: bool,
 }
 
 /// What a word may name without quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Category {
+pub(crate) enum Category {
     /// Anything.
     Unreserved,
     /// A column or a table, but no function or type.
@@ -29,23 +29,31 @@ pub(super) enum Category {
 
 /// The keyword of a word in lower case.
 pub(super) fn keyword(lower: &str) -> Option<&'static Keyword> {
-    static WORDS: LazyLock<HashMap<&'static str, Keyword>> = LazyLock::new(|| {
-        let lists = [
-            (UNRESERVED, Category::Unreserved),
-            (COLUMN_NAME, Category::ColumnName),
-            (TYPE_OR_FUNCTION, Category::TypeOrFunction),
-            (RESERVED, Category::Reserved),
-        ];
-        let words = lists.into_iter().flat_map(|(list, category)| {
-            list.split_whitespace().map(move |entry| {
-                let word = entry.trim_end_matches('*');
-                (word, Keyword { word, category, bare_label: word.len() == entry.len() })
-            })
-        });
-        words.collect()
-    });
     WORDS.get(lower)
 }
+
+/// Every keyword, in the order of the words.
+pub(crate) fn keywords() -> Vec<&'static Keyword> {
+    let mut all: Vec<_> = WORDS.values().collect();
+    all.sort_unstable_by_key(|keyword| keyword.word);
+    all
+}
+
+static WORDS: LazyLock<HashMap<&'static str, Keyword>> = LazyLock::new(|| {
+    let lists = [
+        (UNRESERVED, Category::Unreserved),
+        (COLUMN_NAME, Category::ColumnName),
+        (TYPE_OR_FUNCTION, Category::TypeOrFunction),
+        (RESERVED, Category::Reserved),
+    ];
+    let words = lists.into_iter().flat_map(|(list, category)| {
+        list.split_whitespace().map(move |entry| {
+            let word = entry.trim_end_matches('*');
+            (word, Keyword { word, category, bare_label: word.len() == entry.len() })
+        })
+    });
+    words.collect()
+});
 
 // A star: only after AS.
 

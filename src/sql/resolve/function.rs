@@ -281,6 +281,10 @@ fn finish(cx: Context<'_>, best: Match, exprs: Vec<Expr>, marked: bool) -> Resul
             Some(DataType::Struct(fields)) => DataType::Struct(fields.clone()),
             _ => lies(proc, &arguments, ty),
         },
+        (_, []) if proc.source.contains("_populate_record") => {
+            let text = format!("first argument of {} must be a row type", proc.name);
+            return Err(Error::new(Failure::TypeMismatch, text));
+        }
         _ => lies(proc, &arguments, ty),
     };
     Ok(Resolved { proc, arguments, ty, data_type, variadic })

@@ -67,7 +67,7 @@ fn value(cx: Context<'_>, type_oid: u32, text: &str, typmod: i32) -> Result<(Sca
     let row = pgtype::functions(type_oid);
     refuse_pseudo(type_oid, Some(text))?;
     let Some(kernel) = row.and_then(|row| functions::kernel(row.input)) else {
-        refuse_unread(type_oid)?;
+        refuse_unread(type_oid, text)?;
         return Ok((input::value(type_oid, text, &cx.env.style())?, -1));
     };
     let typmod = if type_oid == oid::INTERVAL { typmod } else { -1 };
@@ -108,10 +108,13 @@ pub(crate) fn numeric(value: Numeric) -> ScalarValue {
     small().unwrap_or_else(|| ScalarValue::Binary(Some(value.encode())))
 }
 
-/// What lies as text in its type's own spelling would be kept as it was written: another value than PostgreSQL reads.
-fn refuse_unread(type_oid: u32) -> Result<()> {
+/// What lies as text in its type's own spelling, or may be no xml, would be kept as it was written: another value than PostgreSQL reads.
+fn refuse_unread(type_oid: u32, text: &str) -> Result<()> {
+    // without markup it is content, whatever it says
+    let is_plain = |c: char| !matches!(c, '<' | '&' | ']') && (c >= ' ' || matches!(c, '\t' | '\n' | '\r'));
+    let is_plain = |text: &str| text.chars().all(is_plain) && !text.contains(['\u{fffe}', '\u{ffff}']);
     match Ty::of(type_oid).row() {
-        Some(row) if row.kind != 'p' && row.shape == Shape::Spelt => {
+        Some(row) if row.kind != 'p' && (row.shape == Shape::Spelt || (type_oid == oid::XML && !is_plain(text))) => {
             Err(Error::new(Failure::Unsupported, format!("input of type {} is not supported", pgtype::name(type_oid))))
         }
         _ => Ok(()),
@@ -120,7 +123,8 @@ fn refuse_unread(type_oid: u32) -> Result<()> {
 
 /// Types that no literal can have; some of their input functions do not even take a NULL.
 fn refuse_pseudo(type_oid: u32, text: Option<&str>) -> Result<()> {
-    let is_pseudo = Ty::of(type_oid).row().is_some_and(|row| row.kind == 'p');
+    // what only the server makes is refused as pseudo-types are
+    let is_pseudo = Ty::of(type_oid).row().is_some_and(|row| row.kind == 'p' || row.name == "pg_node_tree");
     let input = pgtype::functions(type_oid).and_then(|row| image::procs(row.input).first());
     let is_called = text.is_some() || input.is_some_and(|proc| !proc.strict);
     match type_oid {

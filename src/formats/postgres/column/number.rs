@@ -45,7 +45,15 @@ where
     if shown.oid == types::REGTYPE && spelling.format == Format::Text {
         return Some(always(|row, out| regtype(values[row].into(), out)));
     }
+    let oid = shown.oid;
     Some(match (spelling.format, shown.shape) {
+        (Format::Text, Shape::Oid) => always(move |row, out| {
+            let value: i64 = values[row].into();
+            match u32::try_from(value).ok().and_then(|of| (spelling.object_name)(oid, of)) {
+                Some(name) => out.extend_from_slice(name.as_bytes()),
+                None => number::integer(values[row], out),
+            }
+        }),
         (Format::Text, _) => always(|row, out| number::integer(values[row], out)),
         (Format::Binary, Shape::Int2) => always(|row, out| out.put_i16(values[row].into() as i16)),
         (Format::Binary, Shape::Int8) => always(|row, out| out.put_i64(values[row].into())),

@@ -41,7 +41,10 @@ fn small(bytes: &[u8]) -> Option<(i128, usize)> {
 
 impl Numeric {
     pub(crate) fn send(&self, out: &mut BytesMut) {
-        let special = |sign: u16, out: &mut BytesMut| [0, 0, sign, 0].into_iter().for_each(|field| out.put_u16(field));
+        // of an infinity PostgreSQL reads a scale out of the bits that say what it is
+        let scale = |sign: u16| if sign == NAN { 0 } else { 0x20 };
+        let special =
+            |sign: u16, out: &mut BytesMut| [0, 0, sign, scale(sign)].into_iter().for_each(|field| out.put_u16(field));
         let (digits, scale) = match self {
             Self::NaN => return special(NAN, out),
             Self::Infinity => return special(INFINITY, out),

@@ -78,7 +78,7 @@ types! {
     2275 "cstring"                      1263 -2   0 'P' 'p' 'c' false false Text;
     2276 "any"                             0  4   0 'P' 'p' 'i' true  false Opaque;
     2277 "anyarray"                        0 -1   0 'P' 'p' 'd' false false Opaque;
-    2278 "void"                            0  4   0 'P' 'p' 'i' true  false Opaque;
+    2278 "void"                            0  4   0 'P' 'p' 'i' true  false Text;
     2279 "trigger"                         0  4   0 'P' 'p' 'i' true  false Opaque;
     2280 "language_handler"                0  4   0 'P' 'p' 'i' true  false Opaque;
     2281 "internal"                        0  8   0 'P' 'p' 'd' true  false Opaque;

@@ -14,7 +14,7 @@ use parquet::arrow::arrow_reader::RowSelection;
 
 use super::super::super::deletes::vector::Deleted;
 use super::super::super::plan::PlannedFile;
-use super::super::super::schema::{self, field_id};
+use super::super::super::schema::{self, DATA_FILE, field_id};
 use super::{Part, Scan};
 use crate::error::{Error, Kind, Result};
 
@@ -23,8 +23,10 @@ impl Scan<'_> {
         let entry = &part.file.entry;
         let mut read = PartitionedFile::new_from_meta(self.reading.meta(part.file.data())?);
         for field in self.reading.schema.fields() {
-            if let Some(id) = field_id(field).filter(|id| self.alike.constants.contains(id)) {
-                read.partition_values.push(self.constant(&part.file, field, id)?);
+            match field_id(field).filter(|id| self.is_constant(*id)) {
+                Some(DATA_FILE) => read.partition_values.push(ScalarValue::from(part.file.data().file_path())),
+                Some(id) => read.partition_values.push(self.constant(&part.file, field, id)?),
+                None => (),
             }
         }
         if self.alike.by_number || self.alike.by_key {

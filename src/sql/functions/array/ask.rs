@@ -262,6 +262,10 @@ pub(super) fn position(call: &Call<'_>) -> Result<ArrayRef> {
     call.rows_of(|row| {
         let Some(shape) = arrays.get(row)? else { return Ok(None) };
         one_dimension(&shape, "searching for elements in")?;
+        let has_null = || (shape.from..shape.to).any(|at| arrays.elements().is_null(at));
+        if wanted.is_null(row) && !has_null() {
+            return Ok(None);
+        }
         let start = match &start {
             Some(start) if !shape.sizes().is_empty() => {
                 start.get(row).ok_or_else(|| Error::new(Kind::NullNotAllowed, "initial position must not be null"))?

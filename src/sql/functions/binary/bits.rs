@@ -13,6 +13,8 @@ pub(in crate::sql::functions) const KERNELS: &[(&str, Kernel)] = &[
     ("bit_in", |c| read(c, bit_fits)),
     ("varbit_in", |c| read(c, varbit_fits)),
     ("bit_out", |c| c.one(|bits: &str| Ok(bits))),
+    ("bit_send", |c| c.one(|bits: &str| Ok(sent(bits)))),
+    ("varbit_send", |c| c.one(|bits: &str| Ok(sent(bits)))),
     ("varbit_out", |c| c.one(|bits: &str| Ok(bits))),
     ("bit", |c| {
         build3(c, |bits: &str, length: i32, explicit: bool, out| {
@@ -98,6 +100,14 @@ pub(in crate::sql::functions) const KERNELS: &[(&str, Kernel)] = &[
     ("bitge", |c| c.two(|a: &str, b: &str| Ok(a >= b))),
     ("bitcmp", |c| c.two(|a: &str, b: &str| Ok(compare(a, b)))),
 ];
+
+/// `varbit_send`: eight to a byte behind their number, the last filled up with zeroes.
+fn sent(bits: &str) -> Vec<u8> {
+    let mut out = int(bits.len()).to_be_bytes().to_vec();
+    let byte = |eight: &[u8]| eight.iter().enumerate().fold(0, |byte, (at, bit)| byte | (bit & 1) << (7 - at));
+    out.extend(bits.as_bytes().chunks(8).map(byte));
+    out
+}
 
 fn digit(one: bool) -> char {
     if one { '1' } else { '0' }

@@ -69,7 +69,7 @@ pub(super) const MORE: &[(&str, Kernel)] = &[
 const _: () = assert!(Decimal128Type::MAX_PRECISION == 38);
 
 /// An interval's length in microseconds: what it compares by.
-pub(super) fn span(interval: Interval) -> i128 {
+pub(in crate::sql::functions) fn span(interval: Interval) -> i128 {
     let days = i128::from(interval.months) * 30 + i128::from(interval.days);
     days * i128::from(DAY) + i128::from(interval.micros)
 }

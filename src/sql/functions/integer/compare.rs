@@ -21,7 +21,7 @@ macro_rules! six {
     };
 }
 
-/// btree's: -1, 0, 1.
+/// btree's: -1, 0, 1; of int2 alone PostgreSQL gives the difference.
 macro_rules! order {
     ($name:literal, $a:ty, $b:ty, $n:ty) => {
         ($name, |c| native::two::<$a, $b, Int32Type>(c, |a, b| <$n>::from(a).cmp(&<$n>::from(b)) as i32))
@@ -37,7 +37,7 @@ const PARTS: &[&[(&str, Kernel)]] = &[
     six!("oid", UInt32Type, UInt32Type, u32),
     six!("xid8", UInt64Type, UInt64Type, u64),
     &[
-        order!("btint2cmp", Int16Type, Int16Type, i16),
+        ("btint2cmp", |c| native::two::<Int16Type, Int16Type, Int32Type>(c, |a, b| i32::from(a) - i32::from(b))),
         order!("btint4cmp", Int32Type, Int32Type, i32),
         order!("btint8cmp", Int64Type, Int64Type, i64),
         order!("btoidcmp", UInt32Type, UInt32Type, u32),

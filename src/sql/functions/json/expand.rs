@@ -14,7 +14,7 @@ use crate::formats::postgres::input::json::{Elements, Escapes, Members, Shape, c
 use crate::sql::kernel::Call;
 
 /// `call.rows` lists whose elements were gathered row by row.
-pub(super) fn lists(
+pub(in crate::sql::functions) fn lists(
     call: &Call<'_>,
     lengths: Vec<usize>,
     valid: Vec<bool>,

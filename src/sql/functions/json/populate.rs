@@ -199,7 +199,7 @@ fn list(field: &Field, item: &Field, slots: &[Slot<'_>], context: Context<'_>) -
             let element = element?;
             let nested = shape(element) == Shape::Array && !is_json(item)?;
             if nested && !matches!(item.data_type(), DataType::List(_)) {
-                return Err(Error::unsupported("a multidimensional array from json"));
+                return Err(nested_array(json, context.key));
             }
             inner.push(if shape(element) == Shape::Null { Slot::Null } else { Slot::Json(element) });
         }
@@ -212,6 +212,30 @@ fn list(field: &Field, item: &Field, slots: &[Slot<'_>], context: Context<'_>) -
     };
     let offsets = OffsetBuffer::from_lengths(lengths);
     Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, elements, Some(NullBuffer::from(valid)))?))
+}
+
+/// Of an array of arrays: what PostgreSQL refuses, and what has no place in a list.
+fn nested_array(json: &str, key: &str) -> Error {
+    let elements: Result<Vec<&str>> = Elements::of(json).collect();
+    let Ok(elements) = elements else { return Error::unsupported("a multidimensional array from json") };
+    let mut lengths = elements.iter().map(|element| match shape(element) {
+        Shape::Array => Some(Elements::of(element).count()),
+        _ => None,
+    });
+    let first = lengths.next().flatten();
+    // a scalar first makes it an array of one dimension, whose other elements are texts
+    let odd = lengths.enumerate().find(|(_, length)| first.is_some() && *length != first);
+    match odd {
+        None => Error::unsupported("a multidimensional array from json"),
+        Some((_, Some(_))) => {
+            let detail = "Multidimensional arrays must have sub-arrays with matching dimensions.";
+            Error::new(Kind::InvalidText, "malformed JSON array").with_detail(detail)
+        }
+        Some((at, None)) => {
+            let hint = format!("See the array element [{}] of key \"{key}\".", at + 1);
+            Error::new(Kind::InvalidText, "expected JSON array").with_hint(hint)
+        }
+    }
 }
 
 fn is_json(field: &Field) -> Result<bool> {

@@ -87,6 +87,19 @@ impl Inet {
             .then_with(|| self.address.cmp(&other.address))
     }
 
+    /// `bitncmp`: how far the first octets of so many bits are from each other that differ, and which has the first bit of
+    /// those that fill none.
+    pub(super) fn differ(&self, other: &Self, bits: u8) -> i32 {
+        let octets = usize::from(bits / 8);
+        let (own, others) = (self.bytes(), other.bytes());
+        let whole = own.iter().zip(others).take(octets).find(|(a, b)| a != b);
+        let part = || {
+            let kept = |bytes: &[u8]| bytes.get(octets).map_or(0, |byte| byte & !(0xff_u8 >> (bits % 8)));
+            kept(own).cmp(&kept(others)) as i32
+        };
+        whole.map_or_else(part, |(a, b)| i32::from(*a) - i32::from(*b))
+    }
+
     /// Bytes that order as [`compare`](Self::compare) does: the network's own bits decide, a longer mask comes later where
     /// they are equal, and only then the host's.
     pub(super) fn key(&self) -> Vec<u8> {

@@ -21,6 +21,8 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("macaddr_or", |c| c.two(|a: &str, b: &str| Ok(spelt(&merged(macaddr(a)?, macaddr(b)?, |a, b| a | b))))),
     ("macaddr_trunc", |c| c.one(|a: &str| macaddr(a).map(|[a, b, c, ..]| spelt(&[a, b, c, 0, 0, 0])))),
     ("macaddrtomacaddr8", |c| c.one(|a: &str| macaddr(a).map(|a| spelt(&widened(a))))),
+    ("macaddr_send", |c| c.one(bytes)),
+    ("macaddr8_send", |c| c.one(bytes)),
     ("macaddr8_in", |c| c.one(|text: &str| macaddr8(text).map(|mac| spelt(&mac)))),
     ("macaddr8_out", |c| c.one(|mac: &str| Ok(mac))),
     ("macaddr8_eq", |c| c.two(|a: &str, b: &str| Ok(a == b))),
@@ -68,6 +70,12 @@ fn narrowed(mac: [u8; 8]) -> Result<[u8; 6]> {
 
 /// The forms of macaddr_in: `x` is a hexadecimal number, `2` one of at most two digits.
 const FORMS: [&str; 7] = ["x:x:x:x:x:x", "x-x-x-x-x-x", "222:222", "222-222", "22.22.22", "22-22-22", "222222"];
+
+/// Of one that lies in its canonical form, which tells its length.
+pub(super) fn bytes(text: &str) -> Result<Vec<u8>> {
+    const SIX: usize = "00:00:00:00:00:00".len();
+    Ok(if text.len() == SIX { macaddr(text)?.to_vec() } else { macaddr8(text)?.to_vec() })
+}
 
 fn macaddr(text: &str) -> Result<[u8; 6]> {
     let numbers = FORMS.iter().find_map(|form| scan(text.as_bytes(), form)).ok_or_else(|| invalid("macaddr", text))?;

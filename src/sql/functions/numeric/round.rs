@@ -16,7 +16,13 @@ use crate::sql::numeric::{DIGITS_MAX, Numeric, SCALE_MAX, power_of_ten};
 const SCALES: std::ops::RangeInclusive<i32> = -(DIGITS_MAX as i32) - 1..=SCALE_MAX as i32;
 
 pub(super) const KERNELS: &[(&str, Kernel)] = &[
-    ("numeric_round", |c| c.two(|value: Operand, scale: i32| Ok(cut(value, scale, Cut::HalfAway)))),
+    ("numeric_round", |c| {
+        c.two(|value: Operand, scale: i32| match cut(value, scale, Cut::HalfAway) {
+            // away from zero there may be no more room
+            Operand::Large(value) => value.checked().map(Operand::Large),
+            small => Ok(small),
+        })
+    }),
     ("numeric_trunc", |c| c.two(|value: Operand, scale: i32| Ok(cut(value, scale, Cut::TowardsZero)))),
     ("round/1708", |c| c.one(|value: Operand| Ok(cut(value, 0, Cut::HalfAway)))),
     ("trunc/1710", |c| c.one(|value: Operand| Ok(cut(value, 0, Cut::TowardsZero)))),

@@ -4,6 +4,11 @@ use crate::sql::functions::array::tests::{Row, check};
 use crate::sql::kernel::Env;
 
 #[test]
+fn names_are_found_and_shown_as_postgresql_does() {
+    crate::sql::functions::tests::table(include_str!("names.tsv"));
+}
+
+#[test]
 #[rustfmt::skip]
 fn objects_are_as_postgresql_has_them() {
     let rows: &[Row] = &[
@@ -115,6 +120,50 @@ fn objects_are_as_postgresql_has_them() {
         ("format_type", "oid:18 | int4:-1", "text", "\"char\""),
         ("oidvectortypes", "oidvector:23 25 1014", "text", "integer, text, character[]"),
         ("oidvectortypes", "oidvector:", "text", ""),
+    ];
+    check(rows, &Env::plain());
+}
+
+#[test]
+#[rustfmt::skip]
+fn snapshots_are_as_postgresql_has_them() {
+    let rows: &[Row] = &[
+        ("pg_snapshot_out", "pg_snapshot:12:13:", "cstring", "12:13:"),
+        ("pg_snapshot_xmin", "pg_snapshot:12:13:", "xid8", "12"),
+        ("pg_snapshot_xmax", "pg_snapshot:12:13:", "xid8", "13"),
+        ("pg_snapshot_out", "pg_snapshot:12:18:14,16", "cstring", "12:18:14,16"),
+        ("pg_snapshot_xmin", "pg_snapshot:12:18:14,16", "xid8", "12"),
+        ("pg_snapshot_xmax", "pg_snapshot:12:18:14,16", "xid8", "18"),
+        ("pg_snapshot_out", "pg_snapshot:12:16:14,14", "cstring", "12:16:14"),
+        ("pg_snapshot_xmin", "pg_snapshot:12:16:14,14", "xid8", "12"),
+        ("pg_snapshot_xmax", "pg_snapshot:12:16:14,14", "xid8", "16"),
+        ("pg_snapshot_out", "pg_snapshot:31:12:", "cstring", "!22P02 invalid input syntax for type pg_snapshot: \"31:12:\""),
+        ("pg_snapshot_out", "pg_snapshot:0:1:", "cstring", "!22P02 invalid input syntax for type pg_snapshot: \"0:1:\""),
+        ("pg_snapshot_out", "pg_snapshot:12:13:0", "cstring", "!22P02 invalid input syntax for type pg_snapshot: \"12:13:0\""),
+        ("pg_snapshot_out", "pg_snapshot:12:16:14,13", "cstring", "!22P02 invalid input syntax for type pg_snapshot: \"12:16:14,13\""),
+        ("pg_snapshot_out", "pg_snapshot:1:9223372036854775807:3", "cstring", "1:9223372036854775807:3"),
+        ("pg_snapshot_xmin", "pg_snapshot:1:9223372036854775807:3", "xid8", "1"),
+        ("pg_snapshot_xmax", "pg_snapshot:1:9223372036854775807:3", "xid8", "9223372036854775807"),
+        ("pg_snapshot_out", "pg_snapshot:1:9223372036854775808:3", "cstring", "!22P02 invalid input syntax for type pg_snapshot: \"1:9223372036854775808:3\""),
+        ("pg_snapshot_out", "pg_snapshot:12:13", "cstring", "!22P02 invalid input syntax for type pg_snapshot: \"12:13\""),
+        ("pg_snapshot_out", "pg_snapshot: 12:20:13", "cstring", "12:20:13"),
+        ("pg_snapshot_xmin", "pg_snapshot: 12:20:13", "xid8", "12"),
+        ("pg_snapshot_xmax", "pg_snapshot: 12:20:13", "xid8", "20"),
+        ("pg_snapshot_out", "pg_snapshot:12:20:13,", "cstring", "12:20:13"),
+        ("pg_snapshot_xmin", "pg_snapshot:12:20:13,", "xid8", "12"),
+        ("pg_snapshot_xmax", "pg_snapshot:12:20:13,", "xid8", "20"),
+        ("pg_snapshot_out", "pg_snapshot:12:20:13,,14", "cstring", "!22P02 invalid input syntax for type pg_snapshot: \"12:20:13,,14\""),
+        ("pg_snapshot_out", "pg_snapshot:", "cstring", "!22P02 invalid input syntax for type pg_snapshot: \"\""),
+        ("pg_snapshot_out", "pg_snapshot:a:b:", "cstring", "!22P02 invalid input syntax for type pg_snapshot: \"a:b:\""),
+        ("pg_snapshot_out", "pg_snapshot:12:20:x", "cstring", "!22P02 invalid input syntax for type pg_snapshot: \"12:20:x\""),
+        ("pg_snapshot_out", "pg_snapshot:4294967296:4294967297:", "cstring", "!22P02 invalid input syntax for type pg_snapshot: \"4294967296:4294967297:\""),
+        ("pg_visible_in_snapshot", "xid8:11 | pg_snapshot:12:18:14,16", "bool", "t"),
+        ("pg_visible_in_snapshot", "xid8:12 | pg_snapshot:12:18:14,16", "bool", "t"),
+        ("pg_visible_in_snapshot", "xid8:14 | pg_snapshot:12:18:14,16", "bool", "f"),
+        ("pg_visible_in_snapshot", "xid8:15 | pg_snapshot:12:18:14,16", "bool", "t"),
+        ("pg_visible_in_snapshot", "xid8:16 | pg_snapshot:12:18:14,16", "bool", "f"),
+        ("pg_visible_in_snapshot", "xid8:18 | pg_snapshot:12:18:14,16", "bool", "f"),
+        ("pg_visible_in_snapshot", "xid8:19 | pg_snapshot:12:18:14,16", "bool", "f"),
     ];
     check(rows, &Env::plain());
 }

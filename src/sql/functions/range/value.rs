@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{calendar, input};
 use crate::pgtype::oid;
+use crate::sql::functions::hash;
 use crate::sql::kernel::{DateOutput, Env};
 use crate::sql::numeric::{self, Numeric};
 
@@ -394,6 +395,83 @@ fn malformed(what: &str, text: &str, detail: &str) -> Error {
 
 fn blank(c: char) -> bool {
     c.is_ascii_whitespace() || c == '\u{b}'
+}
+
+/// `RANGE_EMPTY` and its kin.
+const EMPTY: u32 = 1;
+const LOWER_INCLUSIVE: u32 = 2;
+const UPPER_INCLUSIVE: u32 = 4;
+const LOWER_INFINITE: u32 = 8;
+const UPPER_INFINITE: u32 = 16;
+
+/// What a range is beside its bounds.
+fn flags(span: Option<&Span>) -> u32 {
+    let Some(span) = span else { return EMPTY };
+    let bound = |bound: &Bound, inclusive: u32, infinite: u32| match (&bound.at, bound.inclusive) {
+        (None, _) => infinite,
+        (Some(_), true) => inclusive,
+        (Some(_), false) => 0,
+    };
+    bound(&span.lower, LOWER_INCLUSIVE, LOWER_INFINITE) | bound(&span.upper, UPPER_INCLUSIVE, UPPER_INFINITE)
+}
+
+/// A whole number as PostgreSQL keeps it in a type of four bytes or of eight.
+enum Kept {
+    Four(i32),
+    Eight(i64),
+}
+
+fn kept(of: Of, number: i64) -> Result<Kept> {
+    let four = || i32::try_from(number).map_err(|_| Error::internal("a bound of more than four bytes"));
+    Ok(match of.point {
+        oid::INT4 => Kept::Four(four()?),
+        oid::DATE => Kept::Four(calendar::days_since_2000(four()?)?),
+        oid::TIMESTAMP | oid::TIMESTAMPTZ => Kept::Eight(calendar::micros_since_2000(number)?),
+        _ => Kept::Eight(number),
+    })
+}
+
+/// `hash_range_extended`.
+pub(super) fn hash(of: Of, span: Option<&Span>, seed: u64) -> Result<u64> {
+    let point = |bound: Option<&Bound>| {
+        Ok(match bound.and_then(|bound| bound.at.as_ref()) {
+            None => 0,
+            Some(Point::Numeric(number)) => hash::numeric(number, seed),
+            Some(Point::Whole(number)) => match kept(of, *number)? {
+                Kept::Four(number) => hash::of_u32(number.cast_unsigned(), seed),
+                Kept::Eight(number) => hash::of_i64(number, seed),
+            },
+        })
+    };
+    let (lower, upper): (Result<u64>, Result<u64>) =
+        (point(span.map(|span| &span.lower)), point(span.map(|span| &span.upper)));
+    Ok(hash::rotated(hash::of_u32(flags(span), seed) ^ lower?) ^ upper?)
+}
+
+/// `range_send`: the flags, and each bound that there is behind its length.
+pub(super) fn sent(of: Of, span: Option<&Span>) -> Result<Vec<u8>> {
+    let mut out = vec![u8::try_from(flags(span)).unwrap_or(0)];
+    let bounds = span.into_iter().flat_map(|span| [&span.lower, &span.upper]);
+    for point in bounds.filter_map(|bound| bound.at.as_ref()) {
+        match point {
+            Point::Numeric(number) => {
+                let mut bytes = BytesMut::new();
+                number.send(&mut bytes);
+                framed(&bytes, &mut out);
+            }
+            Point::Whole(number) => match kept(of, *number)? {
+                Kept::Four(number) => framed(&number.to_be_bytes(), &mut out),
+                Kept::Eight(number) => framed(&number.to_be_bytes(), &mut out),
+            },
+        }
+    }
+    Ok(out)
+}
+
+/// A value behind its length. Values are shorter than a GB.
+pub(super) fn framed(value: &[u8], out: &mut Vec<u8>) {
+    out.extend(i32::try_from(value.len()).unwrap_or(i32::MAX).to_be_bytes());
+    out.extend_from_slice(value);
 }
 
 /// range_in.

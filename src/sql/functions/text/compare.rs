@@ -5,7 +5,7 @@ use crate::sql::kernel::Kernel;
 
 /// `=`, `<>`, `<`, `<=`, `>`, `>=` and the three-way comparison of one key.
 macro_rules! compared {
-    ($key:expr; $eq:literal $ne:literal $lt:literal $le:literal $gt:literal $ge:literal $cmp:literal) => {
+    ($key:expr, $by:expr; $eq:literal $ne:literal $lt:literal $le:literal $gt:literal $ge:literal $cmp:literal) => {
         &[
             ($eq, |c| c.two(|a: &str, b: &str| Ok($key(a) == $key(b)))),
             ($ne, |c| c.two(|a: &str, b: &str| Ok($key(a) != $key(b)))),
@@ -13,23 +13,21 @@ macro_rules! compared {
             ($le, |c| c.two(|a: &str, b: &str| Ok($key(a) <= $key(b)))),
             ($gt, |c| c.two(|a: &str, b: &str| Ok($key(a) > $key(b)))),
             ($ge, |c| c.two(|a: &str, b: &str| Ok($key(a) >= $key(b)))),
-            ($cmp, |c| c.two(|a: &str, b: &str| Ok(strcmp($key(a).as_ref(), $key(b).as_ref())))),
+            ($cmp, |c| c.two(|a: &str, b: &str| Ok($by($key(a).as_ref(), $key(b).as_ref())))),
         ]
     };
 }
 
 pub(in crate::sql::functions) const TEXT: &[(&str, Kernel)] =
-    compared!(same; "texteq" "textne" "text_lt" "text_le" "text_gt" "text_ge" "bttextcmp");
+    compared!(same, strcmp; "texteq" "textne" "text_lt" "text_le" "text_gt" "text_ge" "bttextcmp");
 pub(in crate::sql::functions) const NAME: &[(&str, Kernel)] =
-    compared!(same; "nameeq" "namene" "namelt" "namele" "namegt" "namege" "btnamecmp");
-pub(in crate::sql::functions) const NAME_TEXT: &[(&str, Kernel)] =
-    compared!(same; "nameeqtext" "namenetext" "namelttext" "nameletext" "namegttext" "namegetext" "btnametextcmp");
-pub(in crate::sql::functions) const TEXT_NAME: &[(&str, Kernel)] =
-    compared!(same; "texteqname" "textnename" "textltname" "textlename" "textgtname" "textgename" "bttextnamecmp");
+    compared!(same, strcmp; "nameeq" "namene" "namelt" "namele" "namegt" "namege" "btnamecmp");
+pub(in crate::sql::functions) const NAME_TEXT: &[(&str, Kernel)] = compared!(same, difference; "nameeqtext" "namenetext" "namelttext" "nameletext" "namegttext" "namegetext" "btnametextcmp");
+pub(in crate::sql::functions) const TEXT_NAME: &[(&str, Kernel)] = compared!(same, difference; "texteqname" "textnename" "textltname" "textlename" "textgtname" "textgename" "bttextnamecmp");
 pub(in crate::sql::functions) const BPCHAR: &[(&str, Kernel)] =
-    compared!(unpadded; "bpchareq" "bpcharne" "bpcharlt" "bpcharle" "bpchargt" "bpcharge" "bpcharcmp");
+    compared!(unpadded, strcmp; "bpchareq" "bpcharne" "bpcharlt" "bpcharle" "bpchargt" "bpcharge" "bpcharcmp");
 pub(in crate::sql::functions) const CHAR: &[(&str, Kernel)] =
-    compared!(byte; "chareq" "charne" "charlt" "charle" "chargt" "charge" "btcharcmp");
+    compared!(byte, strcmp; "chareq" "charne" "charlt" "charle" "chargt" "charge" "btcharcmp");
 
 pub(in crate::sql::functions) const KERNELS: &[(&str, Kernel)] = &[
     ("key/bpchar", |c| c.one(|a: &str| Ok(unpadded(a)))),

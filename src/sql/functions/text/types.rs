@@ -130,7 +130,7 @@ fn octal(byte: u8) -> char {
 }
 
 /// The byte that a `"char"` is.
-pub(super) fn char_byte(text: &str) -> u8 {
+pub(in crate::sql::functions) fn char_byte(text: &str) -> u8 {
     match *text.as_bytes() {
         [] => 0,
         [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7'] => (a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'),

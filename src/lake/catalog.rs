@@ -1,0 +1,85 @@
+//! Where the names of a lake's tables are kept, and the one point at which a commit happens. A catalog knows where a table's
+//! metadata lie and never opens them; what a commit means, and whether it may be tried again, is `commit`'s.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Also, TableKey, TableRow};
+use crate::error::Result;
+use crate::metastore::{Metastore, Swap, SwapError, Swapped};
+
+/// A catalog whose entries are names and the location of each table's newest metadata file.
+///
+/// **Atomicity.** All changes of one [`Catalog::swap`] and everything in its [`Also`] happen together or not at all, and
+/// only where every row stands as the change says; two swaps of one row never both succeed. **Durability.** What a swap
+/// has answered survives a power cut. **Unknown outcomes.** A swap whose answer is lost says so; the caller looks at
+/// [`Catalog::location`] and sends the same swap again only where nothing has moved. The catalog itself never retries.
+/// **Cancellation.** A swap that is dropped half-way may have happened.
+#[async_trait]
+pub(super) trait Catalog: fmt::Debug + Send + Sync {
+    /// Moves whenever [`Catalog::tables`] or [`Catalog::namespaces`] would answer differently.
+    async fn revision(&self) -> Result<u64>;
+
+    /// In order of name.
+    async fn tables(&self) -> Result<Vec<TableRow>>;
+
+    async fn namespaces(&self) -> Result<Vec<String>>;
+
+    /// False where it is there already.
+    async fn create_namespace(&self, namespace: &str) -> Result<bool>;
+
+    /// 3F000 where there is none; refused while tables stand in it.
+    async fn drop_namespace(&self, namespace: &str) -> Result<()>;
+
+    /// Where a table's newest metadata lie, `None` where there is no such table.
+    async fn location(&self, table: &TableKey) -> Result<Option<String>>;
+
+    /// Where a table's metadata lay before they came to `location`, while they are still there.
+    async fn previous_location(&self, table: &TableKey, location: &str) -> Result<Option<String>>;
+
+    async fn swap(&self, swaps: &[Swap], also: &Also) -> Result<Swapped, SwapError>;
+}
+
+/// Iceberg's SQL catalog of one name, in the metastore's database.
+#[derive(Debug)]
+pub(super) struct Sql {
+    pub metastore: Arc<Metastore>,
+    pub name: String,
+}
+
+#[async_trait]
+impl Catalog for Sql {
+    async fn revision(&self) -> Result<u64> {
+        self.metastore.revision(&self.name).await
+    }
+
+    async fn tables(&self) -> Result<Vec<TableRow>> {
+        self.metastore.tables(&self.name).await
+    }
+
+    async fn namespaces(&self) -> Result<Vec<String>> {
+        self.metastore.namespaces(&self.name).await
+    }
+
+    async fn create_namespace(&self, namespace: &str) -> Result<bool> {
+        self.metastore.create_namespace(&self.name, namespace).await
+    }
+
+    async fn drop_namespace(&self, namespace: &str) -> Result<()> {
+        self.metastore.drop_namespace(&self.name, namespace).await
+    }
+
+    async fn location(&self, table: &TableKey) -> Result<Option<String>> {
+        self.metastore.location(table).await
+    }
+
+    async fn previous_location(&self, table: &TableKey, location: &str) -> Result<Option<String>> {
+        self.metastore.previous_location(table, location).await
+    }
+
+    async fn swap(&self, swaps: &[Swap], also: &Also) -> Result<Swapped, SwapError> {
+        self.metastore.swap(swaps, also).await
+    }
+}

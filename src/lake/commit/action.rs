@@ -1,0 +1,200 @@
+//! What a commit does to its table, as a list of actions, and what must hold for each on whatever base it meets: Iceberg's
+//! own requirements, and which files must be as they were. The commit loop asks; it knows no kinds.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use iceberg::spec::{
+    DataFile, FormatVersion, Operation, SnapshotReference, SnapshotRetention, Transform, UnboundPartitionSpec,
+};
+use iceberg::{TableRequirement, TableUpdate};
+
+use super::super::manifest::{Entry, FileKey};
+use super::super::write::{Deleted, LiveFile};
+use super::super::{Lake, Table, Written};
+use crate::error::{Error, Kind, Result};
+
+/// One thing that a commit does. Several make one snapshot.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Rows are added. Holds on every newer base with the same columns.
+    Append(Written),
+    /// Rows are deleted by position; an update is this and an append. Holds while nobody else deletes rows of the same
+    /// files or removes these (snapshot isolation: rows that others add meanwhile stay).
+    Delete(Deleted),
+    /// Files leave the table and others, with other rows, come in their place. Holds as a deletion does.
+    Overwrite { removed: Vec<LiveFile>, added: Written },
+    /// The same, with the same rows, which bring their lineage: readers that follow the table's changes need not look.
+    Rewrite { removed: Vec<LiveFile>, added: Written },
+    /// New files are of these partitions, see [`Action::partition_by`]; files that are there stay as they are.
+    PartitionBy(Box<UnboundPartitionSpec>),
+    /// The table comes to format version 3: row ids, deletion vectors. There is no way back.
+    Upgrade,
+    /// A name for a snapshot. Holds while the name stands for `was`.
+    SetRef { name: String, was: Option<i64>, snapshot: i64, kind: RefKind },
+    /// Holds while the name stands for `was`.
+    RemoveRef { name: String, was: i64 },
+}
+
+/// What a snapshot's name is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefKind {
+    /// Commits move it.
+    Branch,
+    Tag,
+}
+
+/// The files that a commit's actions bring and take, all together.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    /// With their partition spec.
+    pub data: Vec<(i32, DataFile)>,
+    pub deletes: Vec<(i32, DataFile)>,
+    pub removed: HashMap<FileKey, Arc<Entry>>,
+    pub replaces: bool,
+}
+
+impl Change {
+    pub(super) fn of(actions: &[Action], spec_id: i32) -> Self {
+        let mut change = Self::default();
+        for action in actions {
+            match action {
+                Action::Append(added) => change.add(added, spec_id),
+                Action::Delete(deleted) => {
+                    change.deletes.extend(deleted.files.iter().cloned());
+                    change.remove(deleted.replaced.iter());
+                }
+                Action::Overwrite { removed, added } | Action::Rewrite { removed, added } => {
+                    change.replaces |= matches!(action, Action::Rewrite { .. });
+                    for file in removed {
+                        // A delete file of a data file that is gone would apply to nothing.
+                        change.remove(file.own_deletes().iter().chain([&file.0.entry]));
+                    }
+                    change.add(added, spec_id);
+                }
+                Action::PartitionBy(_) | Action::Upgrade | Action::SetRef { .. } | Action::RemoveRef { .. } => (),
+            }
+        }
+        change
+    }
+
+    fn add(&mut self, added: &Written, spec_id: i32) {
+        self.data.extend(added.files.iter().map(|file| (spec_id, file.clone())));
+    }
+
+    fn remove<'a>(&mut self, entries: impl Iterator<Item = &'a Arc<Entry>>) {
+        self.removed.extend(entries.map(|e| (e.key(), Arc::clone(e))));
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
+        self.data.is_empty() && self.deletes.is_empty() && self.removed.is_empty()
+    }
+
+    /// The specification's word for it ("Snapshots", `operation`).
+    pub(super) fn operation(&self) -> Operation {
+        match (self.replaces, self.data.is_empty(), self.deletes.is_empty() && self.removed.is_empty()) {
+            (true, _, _) => Operation::Replace,
+            (false, _, true) => Operation::Append,
+            (false, true, false) => Operation::Delete,
+            (false, false, false) => Operation::Overwrite,
+        }
+    }
+}
+
+impl Action {
+    /// Partitions by columns and the format's transforms of them, `identity`, `bucket[16]`, `day` and so on; by none for a
+    /// table without.
+    pub fn partition_by(table: &Table, fields: &[(&str, &str)]) -> Result<Self> {
+        let mut spec = UnboundPartitionSpec::builder();
+        for (column, by) in fields {
+            let refused = || {
+                let message = format!("column \"{column}\" cannot partition table {} by {by}", table.shown());
+                Error::new(Kind::InvalidDefinition, message)
+            };
+            let id = table.metadata.current_schema().field_id_by_name(column).ok_or_else(refused)?;
+            let transform = by.parse::<Transform>().map_err(|e| refused().with_source(e))?;
+            let name = match transform {
+                Transform::Identity => column.to_string(),
+                _ => format!("{column}_{}", by.replace('[', "_").trim_end_matches(']')),
+            };
+            spec = spec.add_partition_field(id, name, transform).map_err(|e| refused().with_source(e))?;
+        }
+        Ok(Self::PartitionBy(Box::new(spec.build())))
+    }
+
+    /// What must be true of any base, put down from the one that the caller validated.
+    pub(super) fn requirements(&self, base: &Table) -> Vec<TableRequirement> {
+        let metadata = &base.metadata;
+        let same_columns = || {
+            vec![
+                TableRequirement::CurrentSchemaIdMatch { current_schema_id: metadata.current_schema_id() },
+                TableRequirement::DefaultSpecIdMatch { default_spec_id: metadata.default_partition_spec_id() },
+            ]
+        };
+        let stands = |name: &str, snapshot_id| {
+            vec![TableRequirement::RefSnapshotIdMatch { r#ref: name.to_string(), snapshot_id }]
+        };
+        match self {
+            Action::Append(_) | Action::Overwrite { .. } | Action::Rewrite { .. } | Action::PartitionBy(_) => {
+                same_columns()
+            }
+            // Positions do not depend on columns.
+            Action::Delete(_) | Action::Upgrade => vec![],
+            Action::SetRef { name, was, .. } => stands(name, *was),
+            Action::RemoveRef { name, was } => stands(name, Some(*was)),
+        }
+    }
+
+    /// What it changes besides the table's files.
+    pub(super) fn updates(&self) -> Vec<TableUpdate> {
+        match self {
+            Action::Append(_) | Action::Delete(_) | Action::Overwrite { .. } | Action::Rewrite { .. } => vec![],
+            Action::PartitionBy(spec) => vec![
+                TableUpdate::AddSpec { spec: spec.as_ref().clone() },
+                // The one just added.
+                TableUpdate::SetDefaultSpec { spec_id: -1 },
+            ],
+            Action::Upgrade => vec![TableUpdate::UpgradeFormatVersion { format_version: FormatVersion::V3 }],
+            Action::SetRef { name, snapshot, kind, .. } => {
+                let retention = match kind {
+                    RefKind::Branch => SnapshotRetention::branch(None, None, None),
+                    RefKind::Tag => SnapshotRetention::Tag { max_ref_age_ms: None },
+                };
+                let reference = SnapshotReference::new(*snapshot, retention);
+                vec![TableUpdate::SetSnapshotRef { ref_name: name.clone(), reference }]
+            }
+            Action::RemoveRef { name, .. } => vec![TableUpdate::RemoveSnapshotRef { ref_name: name.clone() }],
+        }
+    }
+
+    /// The data files that must be live, with the deletes that they had.
+    fn stands_on(&self) -> &[LiveFile] {
+        match self {
+            Action::Delete(deleted) => &deleted.of,
+            Action::Overwrite { removed, .. } | Action::Rewrite { removed, .. } => removed,
+            Action::Append(_)
+            | Action::PartitionBy(_)
+            | Action::Upgrade
+            | Action::SetRef { .. }
+            | Action::RemoveRef { .. } => &[],
+        }
+    }
+}
+
+impl Lake {
+    /// Whether every file that the actions stand on is in the table as it was when they were made.
+    pub(super) async fn files_stand(&self, actions: &[Action], now: &Table) -> Result<bool> {
+        let wanted: Vec<&LiveFile> = actions.iter().flat_map(Action::stands_on).collect();
+        if wanted.is_empty() {
+            return Ok(true);
+        }
+        let live = self.files(now).await?;
+        let live: HashMap<FileKey, &LiveFile> = live.iter().map(|f| (f.0.entry.key(), f)).collect();
+        let stands = |file: &LiveFile| live.get(&file.0.entry.key()).is_some_and(|now| deletes(now) == deletes(file));
+        Ok(wanted.into_iter().all(stands))
+    }
+}
+
+fn deletes(file: &LiveFile) -> HashSet<FileKey> {
+    file.0.deletes.entries().map(|e| e.key()).collect()
+}
