@@ -741,7 +741,7 @@ fn inner_name(root: &Ast) -> Option<String> {
 fn set_in(expr: &Expr) -> Option<&Expr> {
     match &expr.kind {
         Node::Call(call) if call.proc.set => Some(expr),
-        _ => expr.children().into_iter().filter_map(set_in).last(),
+        _ => expr.children().into_iter().rev().find_map(set_in),
     }
 }
 

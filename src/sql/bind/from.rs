@@ -195,13 +195,15 @@ impl Binder<'_> {
 
     /// A side whose rows may be missing has a column by which its whole rows know it.
     fn marked(&self, side: &mut Bound, missing: bool) -> Option<Column> {
-        let unmarked = |item: &&mut Item| item.alias.is_some() && item.present.is_none();
-        if !missing || !side.items.iter_mut().any(|mut item| unmarked(&&mut item)) {
+        let unmarked = |item: &Item| item.alias.is_some() && item.present.is_none();
+        if !missing || !side.items.iter().any(unmarked) {
             return None;
         }
-        let column =
-            Column { id: self.column_id(), name: "present".into(), ty: Ty::BOOL, data_type: DataType::Boolean };
-        side.items.iter_mut().filter(unmarked).for_each(|item| item.present = Some(column.clone()));
+        let (id, name) = (self.column_id(), "present".to_owned());
+        let column = Column { id, name, ty: Ty::BOOL, data_type: DataType::Boolean };
+        for item in side.items.iter_mut().filter(|item| unmarked(item)) {
+            item.present = Some(column.clone());
+        }
         Some(column)
     }
 

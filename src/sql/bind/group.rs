@@ -198,10 +198,9 @@ impl Binder<'_> {
                     return Ok(());
                 }
                 let detail = "Direct arguments of an ordered-set aggregate must use only grouped columns.";
-                let direct = aggregate.arguments.iter();
+                let mut direct = aggregate.arguments.iter();
                 direct
-                    .map(|e| self.check_ungrouped(e, groups, scope, inside))
-                    .collect::<Result<()>>()
+                    .try_for_each(|e| self.check_ungrouped(e, groups, scope, inside))
                     .map_err(|error| error.with_detail(detail))
             }
             Node::Grouping { of, level } if *level == groups.level => {

@@ -16,6 +16,14 @@ use crate::sql::image::CastContext;
 use crate::sql::query::{Body, Column, Distinct, Query, Select, Target};
 use crate::sql::resolve::cast;
 
+/// One SELECT: what comes out, in which order, and what its FROM brought.
+struct Selected {
+    body: Body,
+    columns: Vec<Column>,
+    order: Vec<crate::sql::expr::Sort>,
+    items: Vec<Item>,
+}
+
 impl Binder<'_> {
     /// `settle`: untyped literals among the columns become text; a part of a set operation keeps them.
     pub(super) fn query(&self, query: &ast::Query, scope: &Scope<'_>, settle: bool) -> Result<Query> {
@@ -28,8 +36,8 @@ impl Binder<'_> {
         let (body, columns, order) = match query.body.as_ref() {
             SetExpr::Select(select) => {
                 let selected = self.select(select, keys, &level, settle)?;
-                level.items = selected.3;
-                (selected.0, selected.1, selected.2)
+                level.items = selected.items;
+                (selected.body, selected.columns, selected.order)
             }
             other => {
                 let (body, columns) = self.body(other, &level, settle)?;
@@ -52,7 +60,7 @@ impl Binder<'_> {
     pub(super) fn body(&self, body: &SetExpr, scope: &Scope<'_>, settle: bool) -> Result<Bodied> {
         match body {
             SetExpr::Select(select) => {
-                let (body, columns, ..) = self.select(select, Keys::none(), scope, settle)?;
+                let Selected { body, columns, .. } = self.select(select, Keys::none(), scope, settle)?;
                 Ok((body, columns))
             }
             SetExpr::Query(query) => {
@@ -117,14 +125,7 @@ impl Binder<'_> {
         Target { column: self.column_of(column.name.clone(), &expr), expr }
     }
 
-    /// Its body, what comes out, its order, and what its FROM brought.
-    fn select(
-        &self,
-        select: &ast::Select,
-        keys: Keys<'_>,
-        outer: &Scope<'_>,
-        settle: bool,
-    ) -> Result<(Body, Vec<Column>, Vec<crate::sql::expr::Sort>, Vec<Item>)> {
+    fn select(&self, select: &ast::Select, keys: Keys<'_>, outer: &Scope<'_>, settle: bool) -> Result<Selected> {
         if select.into.is_some() {
             return Err(Error::unsupported("SELECT INTO"));
         }
@@ -168,7 +169,7 @@ impl Binder<'_> {
         let columns = targets.iter().take(shown).map(|t| t.column.clone()).collect();
         let body = Select { from: relation, filter, groups, having, targets, distinct };
         self.check_last_round(&body, &scope)?;
-        Ok((Body::Select(Box::new(body)), columns, order, scope.items))
+        Ok(Selected { body: Body::Select(Box::new(body)), columns, order, items: scope.items })
     }
 
     fn targets(&self, list: &[ast::SelectItem], scope: &Scope<'_>, settle: bool) -> Result<Vec<Target>> {
