@@ -17,6 +17,7 @@ mod lanes;
 mod language;
 mod limits;
 mod machine;
+mod normal;
 mod pace;
 mod parameters;
 mod pipeline;

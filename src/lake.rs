@@ -1,21 +1,25 @@
 //! The lake: Iceberg tables, read and written by DataFusion's own Parquet code. The only home of the `iceberg` crate,
 //! which is used for metadata alone. It knows no policy (that stands above) and no SQL of the catalog (`metastore`).
 
+mod cache;
 mod commit;
 mod connect;
+mod deletes;
 mod fault;
+mod manifest;
+mod metadata;
 mod plan;
 mod read;
 mod schema;
+mod table;
 mod write;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use arrow::datatypes::SchemaRef;
 use iceberg::io::FileIO;
-use iceberg::spec::{Manifest, ManifestFile, ManifestList, PrimitiveType, SnapshotRef, TableMetadata, Type};
+use iceberg::spec::{ManifestList, SnapshotRef, TableMetadata};
 
 use crate::error::{Error, Kind, Result};
 use crate::metastore::Metastore;
@@ -25,9 +29,13 @@ pub use connect::{S3Config, Store};
 pub use fault::{Step, reach, reach_named};
 pub use read::Reading;
 pub use schema::{Columns, FIELD_ID, field_id, fields_within};
+pub use table::Table;
 pub use write::{BatchId, Written};
 
 pub use crate::metastore::{Also, Lease, TableKey, TableRow};
+
+use cache::{Cache, Weighed};
+use metadata::Beyond;
 
 /// In a snapshot's summary: the batch that it committed.
 pub const BATCH: &str = "lakegate.batch-id";
@@ -52,28 +60,16 @@ pub struct Lake {
     warehouse: String,
     store: Store,
     io: FileIO,
-    cache: moka::future::Cache<String, Cached>,
+    cache: Cache,
     /// The metadata file of each table that is in the cache: an older one is not asked for again.
     newest: Mutex<HashMap<TableKey, String>>,
     queues: commit::Queues,
 }
 
-/// A table as one metadata file describes it. Immutable; the base of whatever is staged on it.
-#[derive(Clone)]
-pub struct Table {
-    pub key: TableKey,
-    /// Of the metadata file it was read from.
-    pub location: String,
-    /// What the catalog names: another file than `location` where that one is lost or damaged.
-    pointer: String,
+/// A metadata file, parsed.
+struct Described {
     metadata: Arc<TableMetadata>,
-}
-
-#[derive(Clone, Debug)]
-enum Cached {
-    Metadata(Arc<TableMetadata>, u32),
-    List(Arc<ManifestList>, u32),
-    Manifest(Arc<Manifest>, u32),
+    beyond: Arc<Beyond>,
 }
 
 impl Lake {
@@ -85,13 +81,7 @@ impl Lake {
 
     /// As [`Lake::connect`], over a store of the caller's.
     pub fn over(config: &Config, store: Store, metastore: Arc<Metastore>) -> Self {
-        let cache = moka::future::Cache::builder()
-            .max_capacity(config.manifest_cache_bytes)
-            .weigher(|path: &String, cached: &Cached| {
-                let (Cached::Metadata(_, bytes) | Cached::List(_, bytes) | Cached::Manifest(_, bytes)) = cached;
-                bytes.saturating_add(u32::try_from(path.len()).unwrap_or(u32::MAX))
-            })
-            .build();
+        let cache = Cache::new(config.manifest_cache_bytes);
         let io = store.file_io();
         let warehouse = config.warehouse.trim_end_matches('/').to_string();
         let (newest, queues) = (Mutex::default(), commit::Queues::default());
@@ -149,9 +139,9 @@ impl Lake {
         // A file elsewhere is not a lost one.
         self.store.path(location)?;
         match self.metadata(key, location).await {
-            Ok(metadata) => {
+            Ok(described) => {
                 self.supersede(key, location).await;
-                Ok(Table { key: key.clone(), location: location.into(), pointer: location.into(), metadata })
+                Ok(described.table(key, location, location))
             }
             Err(error) if error.kind() == Kind::DataGone => self.before(key, location, error).await,
             Err(error) => Err(error),
@@ -169,45 +159,30 @@ impl Lake {
             }
         };
         if let Some(before) = before {
-            self.cache.invalidate(&before).await;
+            self.cache.forget(&before).await;
         }
     }
 
     /// The last commit of the table is lost with its metadata file; what was before it is not.
     async fn before(&self, key: &TableKey, location: &str, error: Error) -> Result<Table> {
         let Some(previous) = self.metastore.previous_location(key, location).await? else { return Err(error) };
-        let Ok(metadata) = self.metadata(key, &previous).await else { return Err(error) };
+        let Ok(described) = self.metadata(key, &previous).await else { return Err(error) };
         metrics::counter!(crate::telemetry::metrics::LAKE_METADATA_LOST).increment(1);
         tracing::error!(
             table = shown(key), lost = location, used = previous, error = ?error,
             "a table's newest metadata file is lost or damaged: its last commit is gone, the table is as it was before"
         );
-        Ok(Table { key: key.clone(), location: previous, pointer: location.into(), metadata })
+        Ok(described.table(key, &previous, location))
     }
 
-    async fn metadata(&self, key: &TableKey, location: &str) -> Result<Arc<TableMetadata>> {
-        match self.cached(location, self.read_metadata(key, location)).await? {
-            Cached::Metadata(metadata, _) => Ok(metadata),
-            Cached::List(..) | Cached::Manifest(..) => Err(Error::internal("not a metadata file")),
-        }
-    }
-
-    async fn read_metadata(&self, key: &TableKey, location: &str) -> Result<Cached> {
-        let bytes = self.store.read(location).await?;
-        let weight = bytes.len() as u64 * 2;
-        let parsed = match gzipped(&bytes) {
-            false => serde_json::from_slice::<TableMetadata>(&bytes).map_err(iceberg::Error::from),
-            // The crate opens it; what it cannot read stays unnamed inside a compressed file.
-            true => TableMetadata::read_from(&self.io, location).await,
+    async fn metadata(&self, key: &TableKey, location: &str) -> Result<Arc<Described>> {
+        let read = async {
+            let bytes = self.store.read(location).await?;
+            let (parsed, beyond) = metadata::parse(key, &bytes, location, &self.io).await?;
+            let described = Described { metadata: Arc::new(parsed), beyond: Arc::new(beyond) };
+            Ok(Weighed { parsed: Arc::new(described), bytes: bytes.len() as u64 * 2 })
         };
-        match parsed {
-            Ok(metadata) => Ok(Cached::Metadata(Arc::new(metadata), weigh(weight))),
-            Err(error) if damaged(&bytes, &error) => {
-                let message = format!("the metadata file of table {} is damaged", shown(key));
-                Err(Error::new(Kind::DataGone, message).with_source(error))
-            }
-            Err(error) => Err(unreadable(key, &bytes, error)),
-        }
+        self.cache.get(location, read).await
     }
 
     /// A snapshot's list of manifests.
@@ -216,30 +191,21 @@ impl Lake {
         let read = async {
             let bytes = self.store.read(path).await?;
             let list = ManifestList::parse_with_version(&bytes, table.metadata.format_version());
-            Ok(Cached::List(Arc::new(list.map_err(connect::broken)?), weigh(bytes.len() as u64 * 4)))
+            Ok(Weighed { parsed: Arc::new(list.map_err(connect::broken)?), bytes: bytes.len() as u64 * 4 })
         };
-        match self.cached(path, read).await? {
-            Cached::List(list, _) => Ok(list),
-            _ => Err(Error::internal("not a manifest list")),
-        }
+        self.cache.get(path, read).await
     }
+}
 
-    /// A manifest, its entries with the values they inherit from the list.
-    async fn manifest(&self, file: &ManifestFile) -> Result<Arc<Manifest>> {
-        let read = async {
-            let manifest = file.load_manifest(&self.io).await.map_err(connect::broken)?;
-            let weight = plan::weight(&manifest);
-            Ok(Cached::Manifest(Arc::new(manifest), weigh(weight)))
-        };
-        match self.cached(&file.manifest_path, read).await? {
-            Cached::Manifest(manifest, _) => Ok(manifest),
-            _ => Err(Error::internal("not a manifest")),
+impl Described {
+    fn table(&self, key: &TableKey, location: &str, pointer: &str) -> Table {
+        Table {
+            key: key.clone(),
+            location: location.into(),
+            pointer: pointer.into(),
+            metadata: Arc::clone(&self.metadata),
+            beyond: Arc::clone(&self.beyond),
         }
-    }
-
-    /// One read a path, however many ask at once. An error is not kept.
-    async fn cached(&self, path: &str, read: impl Future<Output = Result<Cached>>) -> Result<Cached> {
-        self.cache.try_get_with_by_ref(path, read).await.map_err(|shared| again(&shared))
     }
 }
 
@@ -252,141 +218,6 @@ impl fmt::Debug for Lake {
     }
 }
 
-impl fmt::Debug for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table").field("key", &self.key).field("location", &self.location).finish_non_exhaustive()
-    }
-}
-
-impl Table {
-    /// The table's own identity: it survives renames and dies with a drop.
-    pub fn uuid(&self) -> uuid::Uuid {
-        self.metadata.uuid()
-    }
-
-    /// The columns, each field with its [`FIELD_ID`].
-    pub fn schema(&self) -> SchemaRef {
-        schema::arrow_schema(self.metadata.current_schema())
-    }
-
-    /// Ids of the columns, nested ones too, whose sixteen bytes are a uuid.
-    pub fn uuid_columns(&self) -> HashSet<i32> {
-        let uuid = Type::Primitive(PrimitiveType::Uuid);
-        let fields = self.metadata.current_schema().field_id_to_fields();
-        fields.iter().filter(|(_, f)| *f.field_type == uuid).map(|(id, _)| *id).collect()
-    }
-
-    pub fn snapshot_id(&self) -> Option<i64> {
-        self.metadata.current_snapshot_id()
-    }
-
-    /// Table properties: an ingest position among them.
-    pub fn properties(&self) -> &HashMap<String, String> {
-        self.metadata.properties()
-    }
-
-    /// What a snapshot of the table said of itself; `None` where it is not among the retained ones.
-    pub fn summary(&self, snapshot: i64) -> Option<&HashMap<String, String>> {
-        Some(&self.metadata.snapshot_by_id(snapshot)?.summary().additional_properties)
-    }
-
-    /// Snapshots from the newest back along main's ancestry, as far as they are retained.
-    pub fn ancestry(&self) -> impl Iterator<Item = i64> + '_ {
-        self.main().map(|snapshot| snapshot.snapshot_id())
-    }
-
-    fn main(&self) -> impl Iterator<Item = &SnapshotRef> {
-        let mut next = self.metadata.current_snapshot();
-        std::iter::from_fn(move || {
-            let here = next?;
-            next = here.parent_snapshot_id().and_then(|id| self.metadata.snapshot_by_id(id));
-            Some(here)
-        })
-    }
-
-    /// Whether [`Table::ancestry`] goes back to the table's first snapshot: nothing of it has expired.
-    pub fn is_whole(&self) -> bool {
-        self.main().last().is_none_or(|oldest| oldest.parent_snapshot_id().is_none())
-    }
-
-    /// The sequence number of the next commit, if it is the next one.
-    pub fn next_sequence(&self) -> i64 {
-        self.metadata.next_sequence_number()
-    }
-
-    /// Whether main still stands on the commit of a batch, whose sequence number was `sequence` or a later one. False
-    /// once another program has set the table back behind it. A history that has expired is believed.
-    pub fn stands_on(&self, batch: &str, sequence: i64) -> bool {
-        let is_ours = |snapshot: &SnapshotRef| {
-            snapshot.summary().additional_properties.get(BATCH).is_some_and(|named| named == batch)
-        };
-        if self.main().any(is_ours) {
-            return true;
-        }
-        // Retained and not on main; or main is known from its first snapshot on, or from one before ours.
-        let set_aside = self.metadata.snapshots().any(is_ours);
-        let oldest = self.main().last();
-        !set_aside && !self.is_whole() && oldest.is_some_and(|oldest| oldest.sequence_number() > sequence)
-    }
-
-    /// How errors name it.
-    fn shown(&self) -> String {
-        shown(&self.key)
-    }
-}
-
 fn shown(key: &TableKey) -> String {
     crate::types::TableName::new(&key.namespace, &key.name).to_string()
-}
-
-fn gzipped(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0x1f, 0x8b])
-}
-
-fn weigh(bytes: u64) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
-}
-
-/// Torn or overwritten, and not merely in a form of another engine's that is not understood here: what is no JSON at all.
-fn damaged(bytes: &[u8], error: &iceberg::Error) -> bool {
-    if !gzipped(bytes) {
-        return serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_err();
-    }
-    // What was compressed is seen by the crate alone: it could not unpack it, or found no JSON.
-    let mut at: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(e) = at {
-        if e.is::<std::io::Error>()
-            || e.downcast_ref::<serde_json::Error>().is_some_and(|e| e.is_eof() || e.is_syntax())
-        {
-            return true;
-        }
-        at = e.source();
-    }
-    false
-}
-
-/// Names the column whose type the crate does not know, where that is the reason.
-fn unreadable(key: &TableKey, bytes: &[u8], error: iceberg::Error) -> Error {
-    let json = serde_json::from_slice::<serde_json::Value>(bytes).ok();
-    match json.as_ref().and_then(schema::unknown_types) {
-        Some((column, of)) => Error::new(
-            Kind::Unsupported,
-            format!("column \"{column}\" of table {} has the type {of}, which is not supported", shown(key)),
-        )
-        .with_source(error),
-        None => Error::new(Kind::SourceFailed, format!("the metadata of table {} cannot be read", shown(key)))
-            .with_source(error),
-    }
-}
-
-/// An error shared by everyone who waited for the same read: what clients may see is copied, the source is printed.
-fn again(shared: &Arc<Error>) -> Error {
-    let mut copy = Error::new(shared.kind(), shared.message()).with_source(format!("{shared:?}"));
-    if let Some(detail) = shared.detail() {
-        copy = copy.with_detail(detail);
-    }
-    if let Some(hint) = shared.hint() {
-        copy = copy.with_hint(hint);
-    }
-    copy
 }

@@ -6,6 +6,7 @@ mod cache;
 mod catalog;
 mod cli;
 mod demo;
+mod differential;
 mod docker;
 mod drivers;
 mod federation;

@@ -14,7 +14,7 @@ mod door;
 mod judge;
 mod policy;
 mod query;
-mod random;
+pub mod random;
 mod report;
 mod shop;
 mod value;

@@ -36,7 +36,7 @@ fn statements() -> Vec<&'static str> {
     TABLES.split(";\n").map(str::trim).filter(|sql| !sql.is_empty()).collect()
 }
 
-async fn gateway() -> Gateway {
+pub async fn gateway() -> Gateway {
     let files =
         Files { policy: POLICY.into(), users: vec![("root".into(), String::new())], ..Files::default() }.with_lake();
     let gateway = Gateway::start(&files).await;
@@ -44,7 +44,7 @@ async fn gateway() -> Gateway {
     gateway
 }
 
-async fn postgres() -> Server {
+pub async fn postgres() -> Server {
     let server = Server::with(&["timezone=UTC"]).await;
     for sql in statements() {
         server.run(sql).await;

@@ -56,11 +56,12 @@ pub fn run(scale: Scale) -> Result<String> {
 
 async fn loaded(login: Login, first: usize, stop: Arc<AtomicBool>, done: Arc<AtomicU64>) -> Result<()> {
     let mut client = tpch::connect(&login).await?;
-    for (_, _, sql) in tpch::QUERIES.iter().cycle().skip(first) {
+    for number in [1, 3, 6].into_iter().cycle().skip(first) {
+        let sql = tpch::query(number)?;
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        ensure!(client.simple(sql).await?.rows > 0, "no rows");
+        ensure!(client.simple(&sql).await?.rows > 0, "no rows");
         done.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())

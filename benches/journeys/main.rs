@@ -11,6 +11,7 @@ mod cache;
 mod client;
 mod commit;
 mod gateway;
+mod language;
 mod measure;
 mod peer;
 mod pipeline;
@@ -44,8 +45,9 @@ impl Scale {
 type Journey = fn(Scale) -> Result<String>;
 
 /// In the order in which they run.
-const JOURNEYS: [(&str, Journey); 6] = [
+const JOURNEYS: [(&str, Journey); 7] = [
     ("tpch", tpch::run),
+    ("language", language::run),
     ("beside", beside::run),
     ("result", result::run),
     ("cache", cache::run),

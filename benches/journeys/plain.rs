@@ -57,6 +57,14 @@ impl Plain {
         self.runtime.block_on(async { Ok(self.session.sql(sql).await?.collect().await?) })
     }
 
+    /// As far as the physical plan.
+    pub fn plan(&self, sql: &str) -> Result<()> {
+        self.runtime.block_on(async {
+            self.session.sql(sql).await?.create_physical_plan().await?;
+            Ok(())
+        })
+    }
+
     /// Runs it to the end and keeps nothing; the rows that came.
     pub fn drain(&self, sql: &str) -> Result<u64> {
         self.runtime.block_on(async {

@@ -83,7 +83,7 @@ async fn database(rows: u64) -> Result<postgres_server::Server> {
     Ok(postgres)
 }
 
-async fn uncached(login: &Login) -> Result<Client> {
+pub async fn uncached(login: &Login) -> Result<Client> {
     let mut client = Client::connect(login).await?;
     client.simple("SET lakegate.cache = off").await?;
     client.simple("SET timezone = 'UTC'").await?;

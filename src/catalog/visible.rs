@@ -11,6 +11,7 @@ use super::pg_catalog::image;
 use super::{Body, Catalog};
 use crate::error::Result;
 use crate::policy::{Action, Decision, Policies, SessionPolicy};
+use crate::sql::image::EXTENSION_OIDS;
 use crate::types::{ObjectId, TableName};
 
 /// Oids below this are PostgreSQL's own.
@@ -209,10 +210,12 @@ pub fn named_oid(kind: &str, name: &str) -> u32 {
     oid_from(ObjectId::of(&format!("{kind}:{name}")).0)
 }
 
-/// A user oid from a hash: within `FIRST_OID..2³¹`, so that clients that read oids as signed numbers are not surprised.
+/// A user oid from a hash: within `FIRST_OID..2³¹`, so that clients that read oids as signed numbers are not surprised,
+/// and none of what extensions bring.
 pub fn oid_from(hash: u64) -> u32 {
     let span = u64::from((1_u32 << 31) - FIRST_OID);
-    u32::try_from(hash % span).expect("the span is below 2³¹") + FIRST_OID
+    let oid = u32::try_from(hash % span).expect("the span is below 2³¹") + FIRST_OID;
+    if EXTENSION_OIDS.contains(&oid) { oid + FIRST_OID } else { oid }
 }
 
 fn visible(entry: &super::Entry, session: &SessionPolicy, admin: bool, known: &BTreeSet<&str>) -> Option<VisibleTable> {

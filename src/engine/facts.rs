@@ -117,6 +117,7 @@ fn environment(settings: &Settings, value_bytes_max: usize) -> Env {
         interval_style,
         extra_float_digits: settings.extra_float_digits(),
         bytea_escape: value("bytea_output") == "escape",
+        public_on_path: settings.search_path().iter().any(|schema| schema == "public"),
         budget: crate::sql::kernel::Budget { value_bytes_max, memory: None },
         ..Env::plain()
     }

@@ -1,4 +1,4 @@
-//! The key of an answer: everything that a guarded, bound plan's rows depend on, written out node by node and hashed. No
+//! The key of an answer: everything that a guarded, bound plan's rows depend on, in its normal form, written out node by node and hashed. No
 //! match here has a `_` and no struct a `..` that could hide what a later DataFusion adds, and DataFusion's own `Eq` and
 //! `Hash` are never asked: its scans ignore what they read. It caches nothing.
 //!
@@ -10,7 +10,7 @@ mod expr;
 mod ink;
 
 use arrow::datatypes::Schema;
-use datafusion::common::{DFSchema, UnnestOptions};
+use datafusion::common::{DFSchema, TableReference, UnnestOptions};
 use datafusion::logical_expr::logical_plan::{
     Aggregate, ColumnUnnestList, Distinct, DistinctOn, EmptyRelation, Join, Limit, RecursiveQuery, Sort, Subquery,
     TableScan, Union, Unnest, Values, Window,
@@ -18,6 +18,7 @@ use datafusion::logical_expr::logical_plan::{
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use self::ink::Ink;
+use super::normal::normal;
 use crate::policy::leaf::{Leaf, leaf};
 use crate::policy::{Grant, Guarded};
 use crate::reflection::results::Key;
@@ -40,11 +41,11 @@ impl Question<'_> {
     /// same for the same.
     pub(super) fn key(&self) -> Option<Key> {
         let mut writer = Writer { ink: Ink::default(), versions: self.versions };
-        writer.ink.word("answer 1");
+        writer.ink.word("answer 2");
         writer.ink.word(self.settings);
         writer.ink.number(self.source_files);
         writer.ink.schema(self.columns);
-        writer.plan(self.guarded.plan())?;
+        writer.whole(self.guarded.plan())?;
         Some(Key(writer.ink.finish()))
     }
 }
@@ -56,6 +57,11 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    /// A plan as it was guarded, or the body of a dataset.
+    fn whole(&mut self, plan: &LogicalPlan) -> Option<()> {
+        self.plan(&normal(plan.clone()).ok()?)
+    }
+
     fn plan(&mut self, plan: &LogicalPlan) -> Option<()> {
         match plan {
             LogicalPlan::Projection(node) => {
@@ -115,7 +121,7 @@ impl Writer<'_> {
             LogicalPlan::Unnest(node) => self.unnest(node),
             LogicalPlan::RecursiveQuery(RecursiveQuery { name, static_term, recursive_term, is_distinct, schema }) => {
                 self.ink.word("recursive");
-                self.ink.word(name);
+                self.ink.table(&TableReference::bare(name.as_str()));
                 self.ink.flag(*is_distinct);
                 self.schema(schema);
                 self.plan(static_term)?;
@@ -218,10 +224,15 @@ impl Writer<'_> {
     }
 
     fn scan(&mut self, node: &TableScan) -> Option<()> {
-        let TableScan { table_name, source: _, projection, projected_schema, filters, fetch, statistics_requests: _ } =
+        let TableScan { table_name, source, projection, projected_schema, filters, fetch, statistics_requests: _ } =
             node;
         self.ink.word("scan");
         self.schema(projected_schema);
+        // what a plan and a grant's conditions call them is bound to what they are
+        for field in source.schema().fields() {
+            self.ink.word(field.name());
+            self.ink.name(field.name());
+        }
         self.ink.maybe(projection.as_ref(), |ink, columns| {
             ink.count(columns.len());
             columns.iter().for_each(|at| ink.count(*at));
@@ -233,7 +244,7 @@ impl Writer<'_> {
                 self.ink.number(id.0);
                 self.grant(grant)?;
                 match body {
-                    Some(body) => self.plan(body),
+                    Some(body) => self.whole(body),
                     None => self.version(id),
                 }
             }

@@ -16,7 +16,7 @@ use std::str::FromStr;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::fault::{Step, reach};
-use super::{BatchId, Cached, Lake, Table, Written, connect};
+use super::{BatchId, Described, Lake, Table, Weighed, Written, connect};
 use crate::error::Result;
 use crate::metastore::{Also, Swap, SwapError, Swapped, TableKey};
 
@@ -204,7 +204,9 @@ impl Lake {
         metadata.write_to(&self.io, &to).await.map_err(connect::broken)?;
         reach(Step::AfterMetadata);
         let location = to.to_string();
-        Ok(Table { key: key.clone(), pointer: location.clone(), location, metadata: Arc::new(metadata) })
+        // Written by the crate, so that nothing is in it that the crate does not know.
+        let described = Described { metadata: Arc::new(metadata), beyond: Arc::default() };
+        Ok(described.table(key, &location, &location))
     }
 
     async fn swap(&self, prepared: &[Prepared], attempts: &[Attempt], also: &Also) -> Result<Answer> {
@@ -279,9 +281,9 @@ impl Lake {
             for file in expired {
                 self.forget(&file).await;
             }
-            let weight = super::weigh(4096 + 512 * table.metadata.snapshots().len() as u64);
-            let cached = Cached::Metadata(Arc::clone(&table.metadata), weight);
-            self.cache.insert(table.location.clone(), cached).await;
+            let bytes = 4096 + 512 * table.metadata.snapshots().len() as u64;
+            let described = Described { metadata: Arc::clone(&table.metadata), beyond: Arc::clone(&table.beyond) };
+            self.cache.put(&table.location, Weighed { parsed: Arc::new(described), bytes }).await;
             self.supersede(&table.key, &table.location).await;
             tables.push(table);
         }

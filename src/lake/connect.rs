@@ -6,6 +6,7 @@ mod durable;
 mod files;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,6 +120,12 @@ impl Store {
         let path = self.path(uri)?;
         let answer = self.objects.get(&path).await.map_err(lost)?;
         answer.bytes().await.map_err(lost)
+    }
+
+    /// A part of the file.
+    pub(super) async fn read_range(&self, uri: &str, range: Range<u64>) -> Result<Bytes> {
+        let path = self.path(uri)?;
+        self.objects.get_range(&path, range).await.map_err(lost)
     }
 
     /// The same store as `iceberg` sees it.

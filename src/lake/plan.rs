@@ -1,5 +1,5 @@
-//! Snapshot and predicate → the data files that must be read. It prunes by what metadata prove and never by more; it
-//! opens no data file. A table with live deletes is refused here.
+//! Snapshot and predicate → the data files that must be read, each with the deletes that apply to it. It prunes by what
+//! metadata prove and never by more; it opens no data file and no delete file.
 
 mod bounds;
 mod transform;
@@ -10,13 +10,15 @@ use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use iceberg::spec::{
-    DataContentType, DataFile, DataFileFormat, Manifest, ManifestContentType, ManifestEntryRef, ManifestFile,
-    ManifestList, NestedFieldRef, TableMetadata,
+    DataContentType, DataFile, DataFileFormat, ManifestContentType, ManifestFile, ManifestList, NestedFieldRef,
+    TableMetadata,
 };
 
-use super::{Lake, Table};
+use super::deletes::{Applied, Index};
+use super::manifest::{Entries, Entry};
+use super::{Lake, Table, schema};
 use crate::error::{Error, Kind, Result};
 use bounds::{Bounds, Known};
 
@@ -25,16 +27,16 @@ pub(super) use transform::after_prefix;
 /// Manifests read at once.
 const READ_AHEAD: usize = 16;
 
-/// A live data file and the spec its partition value belongs to.
+/// A live data file and the deletes that apply to it.
 #[derive(Clone, Debug)]
 pub(super) struct PlannedFile {
-    pub entry: ManifestEntryRef,
-    pub spec_id: i32,
+    pub entry: Arc<Entry>,
+    pub deletes: Applied,
 }
 
 impl PlannedFile {
     pub(super) fn data(&self) -> &DataFile {
-        self.entry.data_file()
+        &self.entry.file
     }
 }
 
@@ -42,6 +44,7 @@ impl PlannedFile {
 #[derive(Debug, Default)]
 pub(super) struct Planned {
     pub files: Vec<PlannedFile>,
+    pub delete_files: usize,
     pub manifests_read: usize,
     pub manifests_pruned: usize,
     pub files_pruned: usize,
@@ -55,18 +58,12 @@ pub(super) struct Condition {
 }
 
 impl Lake {
-    /// The current snapshot's manifests; `None` for a table without one. 0A000 while any delete is live.
+    /// The current snapshot's manifests; `None` for a table without one.
     pub(super) async fn manifests(&self, table: &Table) -> Result<Option<Arc<ManifestList>>> {
-        let Some(snapshot) = table.metadata.current_snapshot() else { return Ok(None) };
-        let list = self.list(table, snapshot).await?;
-        let live = |m: &ManifestFile| m.has_added_files() || m.has_existing_files();
-        if list.entries().iter().any(|m| m.content == ManifestContentType::Deletes && live(m)) {
-            let message =
-                format!("table {} has deleted rows, and reading such a table is not supported", table.shown());
-            return Err(Error::new(Kind::Unsupported, message)
-                .with_hint("Rewrite its data files with the engine that writes it; then it can be read here."));
+        match table.metadata.current_snapshot() {
+            Some(snapshot) => Ok(Some(self.list(table, snapshot).await?)),
+            None => Ok(None),
         }
-        Ok(Some(list))
     }
 
     /// Every file that may hold a row for which `condition` is true.
@@ -76,11 +73,10 @@ impl Lake {
         list: &ManifestList,
         condition: Option<&Condition>,
     ) -> Result<Planned> {
-        let manifests: Vec<&ManifestFile> = list
-            .entries()
-            .iter()
-            .filter(|m| m.content == ManifestContentType::Data && (m.has_added_files() || m.has_existing_files()))
-            .collect();
+        let live = |m: &&ManifestFile| m.has_added_files() || m.has_existing_files();
+        let manifests: Vec<&ManifestFile> = list.entries().iter().filter(live).collect();
+        // Deletes are pruned like data: those of a partition apply to its rows alone, and those that apply anywhere are in
+        // manifests of a spec without fields, of which nothing is known.
         let keep = match condition {
             Some(condition) => prune(condition, &table.metadata, &manifests, bounds::of_manifest)?,
             None => vec![true; manifests.len()],
@@ -90,12 +86,22 @@ impl Lake {
             manifests.into_iter().zip(keep).filter(|(_, k)| *k).map(|(m, _)| m.clone()).collect();
         let mut planned =
             Planned { manifests_read: kept.len(), manifests_pruned: total - kept.len(), ..Default::default() };
-        let read =
-            kept.into_iter().map(|m| async move { Ok::<_, Error>((m.partition_spec_id, self.manifest(&m).await?)) });
-        let mut read = futures::stream::iter(read).buffered(READ_AHEAD);
-        while let Some((spec_id, manifest)) = read.try_next().await? {
-            let live = manifest.entries().iter().filter(|e| e.is_alive());
-            planned.files.extend(live.map(|e| PlannedFile { entry: Arc::clone(e), spec_id }));
+        let mut deletes = Index::default();
+        let mut read = std::pin::pin!(self.entries(kept));
+        while let Some((content, entries)) = read.try_next().await? {
+            for entry in entries.0.iter().filter(|e| e.is_live()) {
+                let entry = Arc::clone(entry);
+                match content {
+                    ManifestContentType::Data => {
+                        planned.files.push(PlannedFile { entry, deletes: Applied::default() });
+                    }
+                    ManifestContentType::Deletes => {
+                        planned.delete_files += 1;
+                        let anywhere = is_unpartitioned(&table.metadata, entry.spec_id);
+                        deletes.add(entry, anywhere).map_err(|e| e.with_detail(format!("Table: {}", table.shown())))?;
+                    }
+                }
+            }
         }
         if let Some(condition) = condition {
             let files: Vec<&PlannedFile> = planned.files.iter().collect();
@@ -104,23 +110,26 @@ impl Lake {
             planned.files.retain(|_| keep.next().unwrap_or(true));
             planned.files_pruned = before - planned.files.len();
         }
-        for file in &planned.files {
+        for file in &mut planned.files {
             readable(table, file.data())?;
+            file.deletes = deletes.of(&file.entry);
         }
         Ok(planned)
     }
+
+    /// What is in these manifests, several of them read at once.
+    fn entries(
+        &self,
+        manifests: Vec<ManifestFile>,
+    ) -> impl Stream<Item = Result<(ManifestContentType, Arc<Entries>)>> + '_ {
+        let read = manifests.into_iter().map(move |m| async move { Ok((m.content, self.manifest(&m).await?)) });
+        futures::stream::iter(read).buffered(READ_AHEAD)
+    }
 }
 
-/// What a cached manifest weighs in memory, by estimate: six small maps an entry.
-pub(super) fn weight(manifest: &Manifest) -> u64 {
-    let maps = |f: &DataFile| {
-        f.column_sizes().len()
-            + f.value_counts().len()
-            + f.null_value_counts().len()
-            + f.nan_value_counts().len()
-            + 6 * (f.lower_bounds().len() + f.upper_bounds().len())
-    };
-    manifest.entries().iter().map(|e| 600 + e.file_path().len() as u64 + 32 * maps(e.data_file()) as u64).sum()
+/// A spec that the metadata do not have binds nothing.
+fn is_unpartitioned(metadata: &TableMetadata, spec_id: i32) -> bool {
+    metadata.partition_spec_by_id(spec_id).is_none_or(|spec| spec.is_unpartitioned())
 }
 
 /// Which containers (manifests or files) may hold a matching row. A condition that cannot be used keeps them all.
@@ -138,8 +147,11 @@ fn prune<T>(
     }
     let columns = collect_columns(&condition.predicate).into_iter().filter_map(|c| {
         let field = metadata.current_schema().as_struct().field_by_name(c.name())?;
+        let of = condition.schema.field_with_name(c.name()).ok()?.data_type();
+        // Shown as another type than the metadata's bounds are of, a variant as text, for one.
+        field.field_type.as_primitive_type().filter(|p| schema::arrow_primitive(p) == *of)?;
         let known = containers.iter().map(|t| known(metadata, t, field)).collect();
-        Some((c.name().to_string(), (condition.schema.field_with_name(c.name()).ok()?.data_type().clone(), known)))
+        Some((c.name().to_string(), (of.clone(), known)))
     });
     let bounds = Bounds { containers: containers.len(), columns: columns.collect() };
     // Statistics that do not fit the predicate are no reason to fail the statement: read everything.

@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, Tim
 use datafusion::common::ScalarValue;
 use iceberg::spec::{self, ListType, MapType, NestedField, PrimitiveLiteral, PrimitiveType, StructType, Type};
 
+use super::metadata::{Beyond, NewType};
 use crate::error::{Error, Kind, Result};
 
 /// Field metadata: the column's Iceberg id, by which Parquet files know it.
@@ -33,28 +34,47 @@ pub fn fields_within(of: &DataType) -> Vec<FieldRef> {
     }
 }
 
+/// Ids that the format keeps for columns of its own ("Reserved Field IDs").
+pub(super) const ROW_ID: i32 = 2_147_483_540;
+pub(super) const LAST_UPDATED: i32 = 2_147_483_539;
+/// Of a position delete file's columns.
+pub(super) const DELETED_PATH: i32 = 2_147_483_546;
+pub(super) const DELETED_POSITION: i32 = 2_147_483_545;
+
 /// The table's columns as Arrow sees them, each with its id.
-pub(super) fn arrow_schema(schema: &spec::Schema) -> SchemaRef {
-    Arc::new(Schema::new(fields(schema.as_struct())))
+pub(super) fn arrow_schema(schema: &spec::Schema, beyond: &Beyond) -> SchemaRef {
+    Arc::new(Schema::new(fields(schema.as_struct(), beyond)))
 }
 
-fn fields(of: &StructType) -> Fields {
-    of.fields().iter().map(|f| arrow_field(f)).collect()
+fn fields(of: &StructType, beyond: &Beyond) -> Fields {
+    of.fields().iter().map(|f| arrow_field(f, beyond)).collect()
 }
 
-pub(super) fn arrow_field(field: &NestedField) -> FieldRef {
-    let id = HashMap::from([(FIELD_ID.to_string(), field.id.to_string())]);
-    Arc::new(Field::new(&field.name, arrow_type(&field.field_type), !field.required).with_metadata(id))
+pub(super) fn arrow_field(field: &NestedField, beyond: &Beyond) -> FieldRef {
+    let of = match beyond.of(field.id) {
+        Some(NewType::Variant | NewType::Unknown) => DataType::Utf8,
+        None => arrow_type(&field.field_type, beyond),
+    };
+    Arc::new(with_id(Field::new(&field.name, of, !field.required), field.id))
 }
 
-fn arrow_type(of: &Type) -> DataType {
+pub(super) fn with_id(field: Field, id: i32) -> Field {
+    field.with_metadata(HashMap::from([(FIELD_ID.to_string(), id.to_string())]))
+}
+
+pub(super) fn lineage_columns() -> [FieldRef; 2] {
+    let column = |name: &str, id| Arc::new(with_id(Field::new(name, DataType::Int64, true), id));
+    [column("_row_id", ROW_ID), column("_last_updated_sequence_number", LAST_UPDATED)]
+}
+
+fn arrow_type(of: &Type, beyond: &Beyond) -> DataType {
     match of {
         Type::Primitive(p) => arrow_primitive(p),
-        Type::Struct(s) => DataType::Struct(fields(s)),
-        Type::List(l) => DataType::List(arrow_field(&l.element_field)),
+        Type::Struct(s) => DataType::Struct(fields(s, beyond)),
+        Type::List(l) => DataType::List(arrow_field(&l.element_field, beyond)),
         Type::Map(m) => {
-            let entries = DataType::Struct([arrow_field(&m.key_field), arrow_field(&m.value_field)].into());
-            DataType::Map(Arc::new(Field::new("key_value", entries, false)), false)
+            let pair = [arrow_field(&m.key_field, beyond), arrow_field(&m.value_field, beyond)];
+            DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(pair.into()), false)), false)
         }
     }
 }
@@ -322,7 +342,7 @@ mod tests {
         let made = iceberg_schema(&Columns { schema: &schema, is_uuid: &|_| false, all_nullable: true }).unwrap();
         let id = |name: &str| made.field_id_by_name(name);
         assert_eq!((id("x"), id("z"), id("x.y")), (Some(1), Some(2), Some(3)));
-        assert_eq!(field_id(arrow_schema(&made).field(1)), Some(2));
+        assert_eq!(field_id(arrow_schema(&made, &Beyond::default()).field(1)), Some(2));
     }
 
     #[test]

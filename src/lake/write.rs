@@ -106,6 +106,11 @@ impl Lake {
 impl Table {
     /// Whether rows can be added to it at all: found out before a file is written. 0A000 saying why not.
     pub fn writable(&self) -> Result<()> {
+        // The crate would write its own types in their place.
+        if let Some((column, of)) = self.new_type() {
+            let what = format!("writing to table {}, whose column \"{column}\" has the type {of},", self.shown());
+            return Err(Error::unsupported(what));
+        }
         if !self.metadata.default_partition_spec().is_unpartitioned() {
             return Err(Error::unsupported(format!("inserting into the partitioned table {}", self.shown())));
         }

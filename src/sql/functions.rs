@@ -73,6 +73,7 @@ static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
         text::measure::KERNELS,
         text::quote::KERNELS,
         text::split::KERNELS,
+        text::trigram::KERNELS,
         text::types::KERNELS,
         text::unicode::KERNELS,
         uuid::KERNELS,

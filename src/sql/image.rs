@@ -1,21 +1,54 @@
-//! The rows of a real server's pg_proc, pg_operator, pg_cast and pg_aggregate (`image/*.tsv`, of PostgreSQL 15.18), read
-//! once a process. It chooses nothing; `resolve` does.
+//! The rows of a real server's pg_proc, pg_operator, pg_cast and pg_aggregate (`image/*.tsv`, of PostgreSQL 15.18), and
+//! those of the extension pg_trgm (`image/pg_trgm/`), read once a process. It chooses nothing; `resolve` does.
+//!
+//! What an extension brings has oids of its user on each server. Here they are fixed, from the first of a user's oids on:
+//! [`EXTENSION_OIDS`], which nothing else is given.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use datafusion::logical_expr::Volatility;
 
-/// `pg_catalog`, the only schema whose functions are called by bare names.
-const PG_CATALOG: u32 = 11;
+/// Oids of what extensions bring.
+pub(crate) const EXTENSION_OIDS: std::ops::Range<u32> = 16384..17408;
+
+/// A schema that has functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Schema {
+    /// Its functions are called by bare names.
+    Catalog,
+    Information,
+    /// Where extensions stand: called by bare names where the search path names it.
+    Public,
+}
+
+impl Schema {
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "pg_catalog" => Self::Catalog,
+            "information_schema" => Self::Information,
+            "public" => Self::Public,
+            _ => return None,
+        })
+    }
+
+    /// By its row in pg_namespace.
+    fn of_oid(oid: &str) -> Option<Self> {
+        Some(match oid {
+            "11" => Self::Catalog,
+            "13207" => Self::Information,
+            "2200" => Self::Public,
+            _ => return None,
+        })
+    }
+}
 
 /// A row of pg_proc.
 #[derive(Debug)]
 pub(crate) struct Proc {
     pub(crate) oid: u32,
     pub(crate) name: &'static str,
-    /// `pg_catalog`, else `information_schema`.
-    pub(crate) in_catalog: bool,
+    pub(crate) schema: Schema,
     pub(crate) kind: Kind,
     /// Element type of a VARIADIC last argument (`any` for VARIADIC "any"); 0 where there is none.
     pub(crate) variadic: u32,
@@ -113,12 +146,12 @@ pub(crate) enum AggregateKind {
 
 /// Every function of that name in pg_catalog.
 pub(crate) fn procs(name: &str) -> &'static [&'static Proc] {
-    PROCS.by_name.get(name).map_or(&[], Vec::as_slice)
+    procs_in(Schema::Catalog, name)
 }
 
-/// Every function of that name in information_schema.
-pub(crate) fn information_schema_procs(name: &str) -> &'static [&'static Proc] {
-    PROCS.in_information_schema.get(name).map_or(&[], Vec::as_slice)
+/// Every function of that name in a schema.
+pub(crate) fn procs_in(schema: Schema, name: &str) -> &'static [&'static Proc] {
+    PROCS.by_name.get(&schema).and_then(|procs| procs.get(name)).map_or(&[], Vec::as_slice)
 }
 
 pub(crate) fn proc(oid: u32) -> Option<&'static Proc> {
@@ -148,7 +181,7 @@ static GRAMMAR_PROCS: LazyLock<Vec<Proc>> = LazyLock::new(|| {
     let row = |&(name, source, arguments, result, volatility): &(&'static str, &str, &[u32], u32, Volatility)| Proc {
         oid: 0,
         name,
-        in_catalog: true,
+        schema: Schema::Catalog,
         kind: Kind::Function,
         variadic: 0,
         leakproof: false,
@@ -175,7 +208,7 @@ pub(crate) fn proc_of_source(source: &str) -> Option<&'static Proc> {
     PROCS.by_source.get(source).copied()
 }
 
-/// Every operator of that name.
+/// Every operator of that name; it stands in the schema of its function.
 pub(crate) fn operators(name: &str) -> &'static [Operator] {
     OPERATORS.by_name.get(name).map_or(&[], |(from, to)| &OPERATORS.all[*from..*to])
 }
@@ -200,24 +233,18 @@ pub(crate) fn aggregate(proc: u32) -> Option<&'static Aggregate> {
 
 struct Procs {
     by_oid: HashMap<u32, &'static Proc>,
-    by_name: HashMap<&'static str, Vec<&'static Proc>>,
-    in_information_schema: HashMap<&'static str, Vec<&'static Proc>>,
+    by_name: HashMap<Schema, HashMap<&'static str, Vec<&'static Proc>>>,
     by_source: HashMap<&'static str, &'static Proc>,
 }
 
 static PROCS: LazyLock<Procs> = LazyLock::new(|| {
-    let mut procs = Procs {
-        by_oid: HashMap::new(),
-        by_name: HashMap::new(),
-        in_information_schema: HashMap::new(),
-        by_source: HashMap::new(),
-    };
-    for line in include_str!("image/pg_proc.tsv").lines() {
+    let mut procs = Procs { by_oid: HashMap::new(), by_name: HashMap::new(), by_source: HashMap::new() };
+    let rows = [include_str!("image/pg_proc.tsv"), include_str!("image/pg_trgm/pg_proc.tsv")];
+    for line in rows.into_iter().flat_map(str::lines) {
         // kept to the end of the process, as the rows that they are read from
         let proc: &'static Proc = Box::leak(Box::new(proc_of(line).expect("pg_proc.tsv holds whole rows of pg_proc")));
         procs.by_oid.insert(proc.oid, proc);
-        let names = if proc.in_catalog { &mut procs.by_name } else { &mut procs.in_information_schema };
-        names.entry(proc.name).or_default().push(proc);
+        procs.by_name.entry(proc.schema).or_default().entry(proc.name).or_default().push(proc);
         procs.by_source.entry(proc.source.as_str()).or_insert(proc);
     }
     procs
@@ -270,7 +297,7 @@ fn proc_of(line: &'static str) -> Option<Proc> {
     Some(Proc {
         oid: oid.parse().ok()?,
         name,
-        in_catalog: namespace.parse::<u32>().ok()? == PG_CATALOG,
+        schema: Schema::of_oid(namespace)?,
         kind: match kind {
             "f" => Kind::Function,
             "a" => Kind::Aggregate,
@@ -307,8 +334,8 @@ struct Operators {
 }
 
 static OPERATORS: LazyLock<Operators> = LazyLock::new(|| {
-    let rows = include_str!("image/pg_operator.tsv").lines();
-    let mut all: Vec<Operator> = rows.filter_map(operator_of_line).collect();
+    let rows = [include_str!("image/pg_operator.tsv"), include_str!("image/pg_trgm/pg_operator.tsv")];
+    let mut all: Vec<Operator> = rows.into_iter().flat_map(str::lines).filter_map(operator_of_line).collect();
     all.sort_by_key(|o| (o.name, o.oid));
     let mut operators = Operators { all, by_name: HashMap::new(), by_oid: HashMap::new(), by_proc: HashMap::new() };
     for (i, operator) in operators.all.iter().enumerate() {
@@ -390,10 +417,24 @@ mod tests {
     }
 
     #[test]
+    fn what_an_extension_brings_has_oids_of_its_own() {
+        let procs = PROCS.by_oid.values().filter(|proc| proc.schema == Schema::Public).map(|proc| proc.oid);
+        let operators = OPERATORS.all.iter().filter(|o| o.proc.schema == Schema::Public).map(|o| o.oid);
+        let mut oids: Vec<u32> = procs.chain(operators).collect();
+        let all = oids.len();
+        oids.sort_unstable();
+        oids.dedup();
+        assert!(all == oids.len() && oids.iter().all(|oid| EXTENSION_OIDS.contains(oid)), "{oids:?}");
+    }
+
+    #[test]
     fn every_row_is_read() {
-        assert_eq!(include_str!("image/pg_proc.tsv").lines().count(), PROCS.by_oid.len());
+        let lines = |texts: [&str; 2]| texts.iter().map(|text| text.lines().count()).sum::<usize>();
+        let procs = [include_str!("image/pg_proc.tsv"), include_str!("image/pg_trgm/pg_proc.tsv")];
+        assert_eq!(lines(procs), PROCS.by_oid.len());
+        let operators = [include_str!("image/pg_operator.tsv"), include_str!("image/pg_trgm/pg_operator.tsv")];
+        assert_eq!(lines(operators), OPERATORS.all.len());
         assert_eq!(include_str!("image/pg_aggregate.tsv").lines().count(), AGGREGATES.len());
         assert_eq!(include_str!("image/pg_cast.tsv").lines().count(), CASTS.len());
-        assert_eq!(include_str!("image/pg_operator.tsv").lines().count(), OPERATORS.all.len());
     }
 }

@@ -71,6 +71,8 @@ pub(crate) struct Env {
     /// 1 and more: the shortest digits that read back the same.
     pub(crate) extra_float_digits: i32,
     pub(crate) bytea_escape: bool,
+    /// The search path has the schema `public`, where extensions stand.
+    pub(crate) public_on_path: bool,
     pub(crate) budget: Budget,
 }
 
@@ -169,6 +171,7 @@ impl Env {
             statement_now: 0,
             extra_float_digits: 1,
             bytea_escape: false,
+            public_on_path: false,
             budget: Budget { value_bytes_max: 64 << 20, memory: None },
         }
     }

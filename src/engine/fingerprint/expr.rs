@@ -18,7 +18,7 @@ impl Writer<'_> {
             Expr::Alias(Alias { expr, relation, name, metadata }) => {
                 self.ink.word("as");
                 self.ink.maybe(relation.as_ref(), |ink, table| ink.table(table));
-                self.ink.word(name);
+                self.ink.name(name);
                 self.ink.maybe(metadata.as_ref(), |ink, m| ink.pairs(m.inner().iter()));
                 self.expr(expr)
             }

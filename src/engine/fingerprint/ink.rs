@@ -1,6 +1,7 @@
 //! Bytes into a hash so that no two sequences of facts are one: every text and list says its length first. It knows no
 //! plan.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 
 use arrow::datatypes::{DataType, Field, Schema};
@@ -10,16 +11,20 @@ use sha2::{Digest, Sha256};
 
 /// Cryptographic: a client writes much of what goes in, and a made-up collision would be another's answer.
 #[derive(Default)]
-pub(super) struct Ink(Sha256);
+pub(super) struct Ink {
+    hash: Sha256,
+    /// A plan's names so far, and which each was.
+    names: HashMap<Vec<String>, u64>,
+}
 
 impl Ink {
     pub(super) fn finish(self) -> [u8; 32] {
-        self.0.finalize().into()
+        self.hash.finalize().into()
     }
 
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.count(bytes.len());
-        self.0.update(bytes);
+        self.hash.update(bytes);
     }
 
     pub(super) fn word(&mut self, text: &str) {
@@ -27,7 +32,7 @@ impl Ink {
     }
 
     pub(super) fn number(&mut self, number: u64) {
-        self.0.update(number.to_le_bytes());
+        self.hash.update(number.to_le_bytes());
     }
 
     pub(super) fn count(&mut self, count: usize) {
@@ -35,7 +40,7 @@ impl Ink {
     }
 
     pub(super) fn flag(&mut self, flag: bool) {
-        self.0.update([u8::from(flag)]);
+        self.hash.update([u8::from(flag)]);
     }
 
     pub(super) fn maybe<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
@@ -50,25 +55,46 @@ impl Ink {
         self.word(&format!("{value:?}"));
     }
 
+    /// A table's name in a plan is the plan's own business: which of its names it is says all there is. What a table is
+    /// stands where it is scanned.
     pub(super) fn table(&mut self, name: &TableReference) {
-        self.count(name.to_vec().len());
-        name.to_vec().iter().for_each(|part| self.word(part));
+        self.called(name.to_vec());
     }
 
-    /// Where it stands in the text (its spans) is nobody's business.
+    /// A column's name in a plan, likewise. Where it stands in the text (its spans) is nobody's business.
     pub(super) fn column(&mut self, Column { relation, name, spans: _ }: &Column) {
         self.maybe(relation.as_ref(), |ink, table| ink.table(table));
-        self.word(name);
+        self.name(name);
     }
 
+    pub(super) fn name(&mut self, name: &str) {
+        // no table is called by four names
+        self.called(vec![String::new(), String::new(), String::new(), name.to_owned()]);
+    }
+
+    fn called(&mut self, name: Vec<String>) {
+        let next = self.names.len() as u64;
+        let number = *self.names.entry(name).or_insert(next);
+        self.number(number);
+    }
+
+    /// Columns under the names that a client is told.
     pub(super) fn schema(&mut self, schema: &Schema) {
         self.count(schema.fields().len());
-        schema.fields().iter().for_each(|field| self.field(field));
+        for field in schema.fields() {
+            self.word(field.name());
+            self.kind(field);
+        }
     }
 
-    /// With its metadata: a lake's column is known by the id that stands there, whatever it is called now.
+    /// A column of a plan.
     pub(super) fn field(&mut self, field: &Field) {
-        self.word(field.name());
+        self.name(field.name());
+        self.kind(field);
+    }
+
+    /// With the metadata: a lake's column is known by the id that stands there, whatever it is called now.
+    fn kind(&mut self, field: &Field) {
         self.debug(field.data_type());
         self.flag(field.is_nullable());
         let mut metadata: Vec<_> = field.metadata().iter().collect();

@@ -8,7 +8,7 @@ use iceberg::spec::{TableMetadata, TableMetadataBuilder};
 use iceberg::{MetadataLocation, TableCreation};
 
 use super::super::schema::{Columns, iceberg_schema};
-use super::super::{BatchId, Lake, Table, connect, shown};
+use super::super::{BatchId, Described, Lake, Table, connect, shown};
 use super::{Answer, Attempt, DELETE_METADATA, Staged};
 use crate::error::{Error, Kind, Result};
 use crate::metastore::{Also, Swap, Swapped, TableKey};
@@ -101,8 +101,8 @@ impl Lake {
             .build();
         let built = TableMetadataBuilder::from_table_creation(creation).and_then(TableMetadataBuilder::build);
         let metadata: TableMetadata = built.map_err(connect::broken)?.metadata;
-        let (location, pointer) = (String::new(), String::new());
-        Ok(Table { key: key.clone(), location, pointer, metadata: Arc::new(metadata) })
+        let described = Described { metadata: Arc::new(metadata), beyond: Arc::default() };
+        Ok(described.table(key, "", ""))
     }
 }
 

@@ -107,8 +107,7 @@ async fn old_metadata_leave_the_cache_and_the_store_where_the_table_wants_it() {
         let left = metadata_files(directory.path());
         assert_eq!(left.len(), files, "{wanted}: {left:?}");
         assert!(left.iter().any(|file| base.location.ends_with(file)), "{wanted}: the newest is gone");
-        lake.cache.run_pending_tasks().await;
-        let cached = lake.cache.iter().filter(|(_, cached)| matches!(cached, Cached::Metadata(..))).count();
+        let cached = lake.cache.count::<Described>().await;
         assert_eq!(cached, 1, "{wanted}");
         assert_eq!(lake.table(&base.key).await.unwrap().unwrap().ancestry().count(), 7, "{wanted}");
     }

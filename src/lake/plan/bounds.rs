@@ -85,7 +85,7 @@ pub(super) fn of_file(metadata: &TableMetadata, file: &PlannedFile, field: &Nest
     if field.initial_default.is_none() {
         known.nulls = data.null_value_counts().get(&field.id).copied();
     }
-    let Some(spec) = metadata.partition_spec_by_id(file.spec_id) else { return known };
+    let Some(spec) = metadata.partition_spec_by_id(file.entry.spec_id) else { return known };
     for (part, value) in spec.fields().iter().zip(data.partition().fields()) {
         let (true, Some(Literal::Primitive(value))) = (part.source_id == field.id, value) else { continue };
         let (lower, upper) = partition_range(&part.transform, value, field);

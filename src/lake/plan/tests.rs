@@ -7,7 +7,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::prelude::{col, lit};
 use iceberg::TableCreation;
 use iceberg::spec::{
-    DataFileBuilder, Datum, FieldSummary, Literal, ManifestEntry, ManifestStatus, NestedField, PrimitiveType, Struct,
+    DataFileBuilder, Datum, FieldSummary, Literal, ManifestStatus, NestedField, PrimitiveType, Struct,
     TableMetadataBuilder, Transform, Type, UnboundPartitionSpec,
 };
 
@@ -38,7 +38,7 @@ fn metadata() -> TableMetadata {
 }
 
 fn condition(metadata: &TableMetadata, filter: Expr) -> Condition {
-    let schema = arrow_schema(metadata.current_schema());
+    let schema = arrow_schema(metadata.current_schema(), &Default::default());
     let named = DFSchema::try_from(schema.as_ref().clone()).unwrap();
     let predicate = SessionContext::new().create_physical_expr(filter, &named).unwrap();
     Condition { predicate, schema }
@@ -124,14 +124,16 @@ fn file(partition: Vec<Option<Literal>>, build: impl FnOnce(&mut DataFileBuilder
         .file_size_in_bytes(1)
         .partition(Struct::from_iter(partition));
     build(&mut builder);
-    let entry = ManifestEntry {
+    let entry = Entry {
         status: ManifestStatus::Added,
         snapshot_id: Some(1),
-        sequence_number: Some(1),
-        file_sequence_number: Some(1),
-        data_file: builder.build().unwrap(),
+        sequence: 1,
+        file_sequence: 1,
+        first_row: None,
+        spec_id: 0,
+        file: builder.build().unwrap(),
     };
-    PlannedFile { entry: Arc::new(entry), spec_id: 0 }
+    PlannedFile { entry: Arc::new(entry), deletes: Applied::default() }
 }
 
 #[test]

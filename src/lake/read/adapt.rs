@@ -1,33 +1,20 @@
-//! File columns → table columns by field id, through structs, lists and maps: promotions are cast, columns that a file
-//! lacks become their initial default or NULL. It sees schemas only, never a file's partition.
+//! The table's columns → those of one file, by field id; columns that the file lacks become their initial default or NULL.
+//! It sees schemas only, never a file's partition; values are `reshape`'s.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, StructArray, new_null_array};
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, ScalarValue, internal_err};
-use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
 use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapterFactory};
-use iceberg::spec::{MappedField, NameMapping};
+use iceberg::spec::MappedField;
 
+use super::super::metadata::NewType;
 use super::super::schema::{FIELD_ID, field_id, fields_within as children};
+use super::reshape::{Ids, Reshape, misfit, promotes};
 use crate::error::{Error, Kind};
-
-/// What the table says of columns beyond their types.
-#[derive(Debug, Default)]
-pub(super) struct Ids {
-    /// By field id: the value in files older than the column.
-    pub defaults: HashMap<i32, ScalarValue>,
-    /// Names of files that carry no ids.
-    pub mapping: Option<NameMapping>,
-}
 
 /// Makes an adapter for each file's schema.
 #[derive(Clone, Debug)]
@@ -67,40 +54,48 @@ impl PhysicalExprAdapter for Adapter {
 
 impl Adapter {
     fn column(&self, column: &Column) -> Result<Arc<dyn PhysicalExpr>> {
-        let to = self.table.field_with_name(column.name())?;
-        let Some(id) = field_id(to) else { return internal_err!("a scan column without its field id") };
-        if let Some(at) = self.file.fields().iter().position(|f| field_id(f) == Some(id)) {
+        let to = match self.table.field_with_name(column.name()) {
+            Ok(field) if field_id(field).is_some() => field,
+            // What the reader itself makes of a row stands behind the file's own columns, whatever those are called.
+            _ => match self.arrays.fields().iter().rposition(|f| f.name() == column.name()) {
+                Some(at) => return Ok(Arc::new(Column::new(column.name(), at))),
+                None => return internal_err!("a scan column without its field id"),
+            },
+        };
+        let id = field_id(to);
+        if id.and_then(|id| self.ids.beyond.of(id)) == Some(NewType::Unknown) {
+            return Ok(Arc::new(Literal::new(ScalarValue::try_new_null(to.data_type())?)));
+        }
+        if let Some(at) = self.file.fields().iter().position(|f| field_id(f) == id) {
             let from = &self.file.fields()[at];
             let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(from.name(), at));
             let same = self.arrays.field(at).data_type() == to.data_type();
-            return Ok(if same { column } else { self.fit(column, from, to) });
+            return if same { Ok(column) } else { self.fit(column, from, to) };
         }
         if !self.file.fields().iter().any(|f| carries_ids(f)) && !self.file.fields().is_empty() {
             let message = "a data file carries no field ids and its table has no name mapping";
             return Err(Error::new(Kind::Unsupported, message).into());
         }
-        let value = absent(to, &self.ids)?;
-        if value.is_null() && !to.is_nullable() {
+        let value = match id.and_then(|id| self.ids.defaults.get(&id)) {
+            Some(default) => default.clone(),
+            None => ScalarValue::try_new_null(to.data_type())?,
+        };
+        if self.ids.strict || (value.is_null() && !to.is_nullable()) {
             let message = "a data file lacks a required column that has no default";
-            return Err(Error::new(Kind::SourceFailed, message).with_source(format!("field {id}")).into());
+            return Err(Error::new(Kind::SourceFailed, message).with_source(format!("field {id:?}")).into());
         }
         Ok(Arc::new(Literal::new(value)))
     }
 
-    fn fit(&self, expr: Arc<dyn PhysicalExpr>, from: &FieldRef, to: &Field) -> Arc<dyn PhysicalExpr> {
+    fn fit(&self, expr: Arc<dyn PhysicalExpr>, from: &FieldRef, to: &Field) -> Result<Arc<dyn PhysicalExpr>> {
         if from.data_type().is_nested() || to.data_type().is_nested() {
             let (from, to) = (Arc::clone(from), Arc::new(to.clone()));
-            Arc::new(Reshape { input: expr, from, to, ids: Arc::clone(&self.ids) })
-        } else {
-            Arc::new(CastExpr::new(expr, to.data_type().clone(), None))
+            return Ok(Arc::new(Reshape { input: expr, from, to, ids: Arc::clone(&self.ids) }));
         }
-    }
-}
-
-fn absent(field: &Field, ids: &Ids) -> Result<ScalarValue> {
-    match field_id(field).and_then(|id| ids.defaults.get(&id)) {
-        Some(default) => Ok(default.clone()),
-        None => ScalarValue::try_new_null(field.data_type()),
+        match promotes(from.data_type(), to.data_type()) {
+            true => Ok(Arc::new(CastExpr::new(expr, to.data_type().clone(), None))),
+            false => Err(misfit(from.data_type(), to)),
+        }
     }
 }
 
@@ -146,127 +141,11 @@ fn named(field: &FieldRef, by: &MappedField) -> FieldRef {
     Arc::new(field.as_ref().clone().with_data_type(of).with_metadata(metadata))
 }
 
-/// A nested value in the file's shape → the table's.
-#[derive(Debug)]
-struct Reshape {
-    input: Arc<dyn PhysicalExpr>,
-    from: FieldRef,
-    to: FieldRef,
-    ids: Arc<Ids>,
-}
-
-impl PartialEq for Reshape {
-    fn eq(&self, other: &Self) -> bool {
-        self.input.eq(&other.input) && self.from == other.from && self.to == other.to
-    }
-}
-
-impl Eq for Reshape {}
-
-impl Hash for Reshape {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.input.hash(state);
-        self.to.hash(state);
-    }
-}
-
-impl fmt::Display for Reshape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "by_id({})", self.input)
-    }
-}
-
-impl PhysicalExpr for Reshape {
-    fn data_type(&self, _: &Schema) -> Result<DataType> {
-        Ok(self.to.data_type().clone())
-    }
-
-    fn nullable(&self, _: &Schema) -> Result<bool> {
-        Ok(true)
-    }
-
-    fn return_field(&self, _: &Schema) -> Result<FieldRef> {
-        Ok(Arc::clone(&self.to))
-    }
-
-    fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        let array = self.input.evaluate(batch)?.into_array(batch.num_rows())?;
-        Ok(ColumnarValue::Array(reshape(&array, &self.from, &self.to, &self.ids)?))
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
-        vec![&self.input]
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
-        let [input] = children.as_slice() else { return internal_err!("a reshape has one input") };
-        let (input, from, to) = (Arc::clone(input), Arc::clone(&self.from), Arc::clone(&self.to));
-        Ok(Arc::new(Reshape { input, from, to, ids: Arc::clone(&self.ids) }))
-    }
-
-    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-fn reshape(array: &ArrayRef, from: &Field, to: &Field, ids: &Ids) -> Result<ArrayRef> {
-    if array.data_type() == to.data_type() {
-        return Ok(Arc::clone(array));
-    }
-    match (from.data_type(), to.data_type()) {
-        (DataType::Struct(have), DataType::Struct(want)) => {
-            let parent = array.as_struct();
-            let columns = want.iter().map(|w| child(parent, have, w, ids)).collect::<Result<Vec<_>>>()?;
-            // Without a child the length would be lost.
-            let made = match columns.is_empty() {
-                true => StructArray::new_empty_fields(parent.len(), parent.nulls().cloned()),
-                false => StructArray::try_new(want.clone(), columns, parent.nulls().cloned())?,
-            };
-            Ok(Arc::new(made))
-        }
-        (DataType::LargeList(have), DataType::List(_)) => {
-            let small = DataType::List(Arc::clone(have));
-            reshape(&cast(array, &small)?, &from.clone().with_data_type(small), to, ids)
-        }
-        (DataType::List(have), DataType::List(want)) => {
-            let list = array.as_list::<i32>();
-            let values = reshape(list.values(), have, want, ids)?;
-            let made = ListArray::try_new(Arc::clone(want), list.offsets().clone(), values, list.nulls().cloned())?;
-            Ok(Arc::new(made))
-        }
-        (DataType::Map(have, _), DataType::Map(want, sorted)) => {
-            let (DataType::Struct(h), DataType::Struct(w)) = (have.data_type(), want.data_type()) else {
-                return internal_err!("a map's entries are no struct");
-            };
-            let ([hk, hv], [wk, wv]) = (&h[..], &w[..]) else { return internal_err!("a map's entries are no pair") };
-            let map = array.as_map();
-            let pair = vec![reshape(map.keys(), hk, wk, ids)?, reshape(map.values(), hv, wv, ids)?];
-            let entries = StructArray::try_new(w.clone(), pair, None)?;
-            let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
-            Ok(Arc::new(MapArray::try_new(Arc::clone(want), offsets, entries, nulls, *sorted)?))
-        }
-        (_, b) => Ok(cast(array, b)?),
-    }
-}
-
-fn child(parent: &StructArray, have: &Fields, want: &FieldRef, ids: &Ids) -> Result<ArrayRef> {
-    let at = have.iter().position(|f| field_id(f).is_some() && field_id(f) == field_id(want));
-    match at {
-        Some(i) => reshape(parent.column(i), &have[i], want, ids),
-        None => match field_id(want).and_then(|id| ids.defaults.get(&id)) {
-            Some(default) => default.to_array_of_size(parent.len()),
-            None => Ok(new_null_array(want.data_type(), parent.len())),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use iceberg::spec::NameMapping;
 
-    fn field(name: &str, id: i32, of: DataType) -> Field {
-        Field::new(name, of, true).with_metadata(HashMap::from([(FIELD_ID.to_string(), id.to_string())]))
-    }
+    use super::*;
 
     #[test]
     fn names_of_a_file_without_ids_are_mapped_through_lists() {
@@ -285,22 +164,5 @@ mod tests {
         let got = mapped(&file, mapping.fields().iter());
         assert_eq!(got.iter().map(|f| field_id(f)).collect::<Vec<_>>(), [Some(1), Some(2), None]);
         assert_eq!(field_id(&children(got[1].data_type())[0]), Some(3));
-    }
-
-    #[test]
-    fn a_struct_takes_its_children_by_id_and_keeps_its_own_nulls() {
-        use arrow::array::{Int32Array, Int64Array};
-        let have: Fields = vec![field("b", 2, DataType::Int32), field("gone", 9, DataType::Int32)].into();
-        let want: Fields = vec![field("a", 1, DataType::Int64), field("c", 2, DataType::Int64)].into();
-        let values = |v: [i32; 2]| Arc::new(Int32Array::from(v.to_vec())) as ArrayRef;
-        let nulls = arrow::buffer::NullBuffer::from(vec![true, false]);
-        let array = StructArray::new(have.clone(), vec![values([5, 6]), values([7, 8])], Some(nulls));
-        let ids = Ids { defaults: HashMap::from([(1, ScalarValue::Int64(Some(42)))]), mapping: None };
-        let (from, to) = (field("s", 7, DataType::Struct(have)), field("s", 7, DataType::Struct(want)));
-        let got = reshape(&(Arc::new(array) as ArrayRef), &from, &to, &ids).unwrap();
-        let got = got.as_struct();
-        assert!(got.is_valid(0) && got.is_null(1));
-        let column = |i: usize| got.column(i).as_any().downcast_ref::<Int64Array>().unwrap().value(0);
-        assert_eq!((column(0), column(1)), (42, 5));
     }
 }

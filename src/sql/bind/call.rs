@@ -43,7 +43,7 @@ impl Binder<'_> {
             return Ok(special);
         }
         if schema.is_none()
-            && image::procs(&name).is_empty()
+            && function::named(self.cx, None, &name).next().is_none()
             && let Some(meant) = super::dialect::meaning(&name, function)
         {
             return self.expr(&meant, scope);
@@ -71,7 +71,7 @@ impl Binder<'_> {
         };
         if given.star {
             let text = format!("{name}(*) specified, but {name} is not an aggregate function");
-            if !image::procs(&name).is_empty() {
+            if function::named(self.cx, schema, &name).next().is_some() {
                 return Err(Error::new(Kind::WrongObjectType, text).at(at));
             }
         }
@@ -118,16 +118,13 @@ impl Binder<'_> {
 
     /// `rank` and its kin are hypothetical-set aggregates where they have arguments, and window functions without.
     fn kind_of(&self, schema: Option<&str>, name: &str, of_arguments: bool) -> Option<image::Kind> {
-        let procs = match schema {
-            None | Some("pg_catalog") => image::procs(name),
-            Some(_) => return None,
-        };
-        let of = |kind: image::Kind| procs.iter().any(|p| p.kind == kind);
+        let procs = || function::named(self.cx, schema, name);
+        let of = |kind: image::Kind| procs().any(|p| p.kind == kind);
         match (of(image::Kind::Aggregate), of(image::Kind::Window)) {
             (true, true) if of_arguments => Some(image::Kind::Aggregate),
             (_, true) => Some(image::Kind::Window),
             (true, false) => Some(image::Kind::Aggregate),
-            (false, false) => procs.first().map(|p| p.kind),
+            (false, false) => procs().next().map(|p| p.kind),
         }
     }
 

@@ -616,7 +616,7 @@ impl Binder<'_> {
 fn unqualified(name: &str) -> Result<&str> {
     match name.rsplit_once('.') {
         None => Ok(name),
-        Some(("pg_catalog", name)) => Ok(name),
+        Some(("pg_catalog" | "public", name)) => Ok(name),
         Some((schema, _)) => Err(Error::new(Kind::UndefinedSchema, format!("schema \"{schema}\" does not exist"))),
     }
 }
@@ -625,12 +625,13 @@ fn first_word(text: &str) -> String {
     text.split_whitespace().next().unwrap_or("").to_owned()
 }
 
-/// `OPERATOR(pg_catalog.+)` and the operators themselves.
+/// The operators themselves, `OPERATOR(pg_catalog.+)`, and `OPERATOR(public.%)` with its schema.
 pub(super) fn operator_name(op: &BinaryOperator) -> Option<String> {
     Some(match op {
         BinaryOperator::PGCustomBinaryOperator(path) => match path.as_slice() {
             [name] => name.clone(),
-            [schema, name] if schema.eq_ignore_ascii_case("pg_catalog") => name.clone(),
+            [schema, name] if schema == "pg_catalog" => name.clone(),
+            [schema, _] if schema == "public" => path.join("."),
             _ => return None,
         },
         BinaryOperator::Custom(name) => name.clone(),

@@ -25,6 +25,7 @@ pub(super) mod quote;
 pub(super) mod split;
 #[cfg(test)]
 mod tests;
+pub(super) mod trigram;
 pub(super) mod types;
 pub(super) mod unicode;
 

@@ -138,7 +138,7 @@ fn reads_clock(source: &str) -> bool {
 
 /// Whether a value of some row, or of a subquery that some row asks, can make this expression fail. Constants fail alike for
 /// every row, or not at all.
-pub(super) fn can_raise(expr: &Expr) -> bool {
+pub(crate) fn can_raise(expr: &Expr) -> bool {
     let of_row = |e: &Expr| Ok(matches!(e, Expr::Column(_) | Expr::OuterReferenceColumn(..) | Expr::ScalarSubquery(_)));
     let raises = |e: &Expr| {
         let Expr::ScalarFunction(call) = e else { return Ok(false) };

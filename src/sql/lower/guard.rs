@@ -6,8 +6,8 @@
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result as DataFusionResult, ScalarValue};
-use datafusion::logical_expr::expr::{Case, GroupingSet};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion::logical_expr::expr::Case;
+use datafusion::logical_expr::{Expr, GroupingSet, LogicalPlan, LogicalPlanBuilder, lit};
 
 use super::function::can_raise;
 use super::special::{Op, Special};
@@ -64,7 +64,7 @@ pub(super) fn filters(plan: &LogicalPlan) -> bool {
     filter.unwrap_or(true)
 }
 
-/// An aggregate without groups, and a set of groups of nothing, has a row whatever its input has. DataFusion moves a
+/// An aggregate without groups has a row whatever its input has, and so has an empty grouping set. DataFusion moves a
 /// condition that reads no column of it, or one that becomes a constant on its way down, below it, where it leaves out the
 /// rows and not the row; it moves none below a LIMIT.
 pub(super) fn one_row_stays(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -72,22 +72,28 @@ pub(super) fn one_row_stays(plan: LogicalPlan) -> Result<LogicalPlan> {
         let filtered = filtered || matches!(plan, LogicalPlan::Filter(_) | LogicalPlan::Join(_));
         let plan = plan.map_subqueries(|inner| below(inner, false).map(Transformed::yes))?.data;
         let plan = plan.map_children(|child| below(child, filtered).map(Transformed::yes))?.data;
-        let most = match &plan {
-            LogicalPlan::Aggregate(a) if filtered => match a.group_expr.as_slice() {
-                [] => Some(1),
-                [Expr::GroupingSet(GroupingSet::GroupingSets(sets))] if sets.iter().any(Vec::is_empty) => {
-                    usize::try_from(i64::MAX).ok()
-                }
-                _ => None,
-            },
-            _ => None,
-        };
-        match most {
-            None => Ok(plan),
-            most => LogicalPlanBuilder::from(plan).limit(0, most)?.build(),
+        match &plan {
+            LogicalPlan::Aggregate(a) if filtered && a.group_expr.is_empty() => {
+                LogicalPlanBuilder::from(plan).limit(0, Some(1))?.build()
+            }
+            LogicalPlan::Aggregate(a) if filtered && a.group_expr.iter().any(has_empty_set) => {
+                LogicalPlanBuilder::from(plan).limit(0, Some(ALL_ROWS))?.build()
+            }
+            _ => Ok(plan),
         }
     }
     Ok(below(plan, false)?)
+}
+
+/// A limit that cuts nothing.
+const ALL_ROWS: usize = usize::MAX >> 1;
+
+fn has_empty_set(group: &Expr) -> bool {
+    match group {
+        Expr::GroupingSet(GroupingSet::GroupingSets(sets)) => sets.iter().any(Vec::is_empty),
+        Expr::GroupingSet(GroupingSet::Rollup(_) | GroupingSet::Cube(_)) => true,
+        _ => false,
+    }
 }
 
 /// A list of one true. DataFusion moves a filter down to another, the logical and the physical one alike, and asks the

@@ -10,7 +10,7 @@ use crate::error::{Error, Kind as Failure, Result};
 use crate::formats::postgres;
 use crate::pgtype::{self, Ty, oid};
 use crate::sql::expr::{Expr, Kind};
-use crate::sql::image::{self, CastContext, Proc};
+use crate::sql::image::{self, CastContext, Proc, Schema};
 
 /// `FUNC_MAX_ARGS`.
 const ARGUMENTS_MAX: usize = 100;
@@ -45,12 +45,13 @@ pub(crate) struct Resolved {
 }
 
 /// Every function that can be called by that name. Functions that are lakegate's own, not PostgreSQL's, belong here.
-fn named(schema: Option<&str>, name: &str) -> &'static [&'static Proc] {
-    match schema {
-        None | Some("pg_catalog") => image::procs(name),
-        Some("information_schema") => image::information_schema_procs(name),
-        Some(_) => &[],
-    }
+pub(crate) fn named(cx: Context<'_>, schema: Option<&str>, name: &str) -> impl Iterator<Item = &'static Proc> {
+    let schemas = match schema {
+        None => [Some(Schema::Catalog), cx.env.public_on_path.then_some(Schema::Public)],
+        Some(schema) => [Schema::named(schema), None],
+    };
+    let name = name.to_owned();
+    schemas.into_iter().flatten().flat_map(move |schema| image::procs_in(schema, &name)).copied()
 }
 
 /// `variadic`: the last argument is marked VARIADIC. `at` is the place of the name.
@@ -79,7 +80,7 @@ pub(crate) fn resolve(
         refused(Failure::UndefinedFunction, "does not exist", hint)
     };
 
-    let mut matches = candidates(named(schema, name), given.len(), &names, !variadic);
+    let mut matches = candidates(named(cx, schema, name), given.len(), &names, !variadic);
     let best = match matches.iter().position(|c| c.types.starts_with(&given)) {
         Some(exact) => matches.swap_remove(exact),
         None => {
@@ -147,9 +148,14 @@ impl Candidate for Match {
 }
 
 /// `FuncnameGetCandidates`.
-fn candidates(procs: &'static [&'static Proc], count: usize, names: &[String], expand_variadic: bool) -> Vec<Match> {
+fn candidates(
+    procs: impl Iterator<Item = &'static Proc>,
+    count: usize,
+    names: &[String],
+    expand_variadic: bool,
+) -> Vec<Match> {
     let mut all: Vec<Match> = vec![];
-    for found in procs.iter().filter_map(|proc| candidate(proc, count, names, expand_variadic)) {
+    for found in procs.filter_map(|proc| candidate(proc, count, names, expand_variadic)) {
         let own = |m: &Match| m.types.len() - m.defaults;
         let same = |m: &Match| own(m) == own(&found) && m.types[..own(m)] == found.types[..own(&found)];
         match all.iter().position(same) {

@@ -5,7 +5,7 @@ use super::{Context, call, cast, polymorphic, types};
 use crate::error::{Error, Kind as Failure, Result};
 use crate::pgtype::{self, Ty, oid};
 use crate::sql::expr::{Expr, Kind};
-use crate::sql::image::{self, CastContext, Operator};
+use crate::sql::image::{self, CastContext, Operator, Schema};
 
 pub(crate) use super::order::{equality, less};
 
@@ -36,7 +36,7 @@ pub(crate) fn pair(
 /// `name operand`.
 pub(crate) fn prefix(cx: Context<'_>, name: &str, operand: Expr, at: usize) -> Result<Expr> {
     let given = operand.ty.oid;
-    let all = || image::operators(name).iter().filter(|o| o.left == 0);
+    let all = || named(cx, name).filter(|o| o.left == 0);
     let operator = match all().find(|o| o.right == given) {
         Some(exact) => exact,
         None => match candidate::choose(&[given], all().map(Unary).collect()) {
@@ -51,9 +51,22 @@ pub(crate) fn prefix(cx: Context<'_>, name: &str, operand: Expr, at: usize) -> R
     Ok(call(operator.proc, vec![operand], ty, false, at))
 }
 
+/// Every operator that can be written so: by itself, or `public.` and it.
+fn named(cx: Context<'_>, name: &str) -> impl Iterator<Item = &'static Operator> {
+    let (catalog, public, name) = match name.strip_prefix("public.") {
+        Some(name) => (false, true, name),
+        None => (true, cx.env.public_on_path, name),
+    };
+    image::operators(name).iter().filter(move |operator| match operator.proc.schema {
+        Schema::Catalog => catalog,
+        Schema::Public => public,
+        Schema::Information => false,
+    })
+}
+
 /// The binary operator between these types (`oper`).
-pub(crate) fn find(_: Context<'_>, name: &str, left: u32, right: u32, at: usize) -> Result<&'static Operator> {
-    let all = || image::operators(name).iter().filter(|o| o.left != 0);
+pub(crate) fn find(cx: Context<'_>, name: &str, left: u32, right: u32, at: usize) -> Result<&'static Operator> {
+    let all = || named(cx, name).filter(|o| o.left != 0);
     let exact = |left: u32, right: u32| all().find(|o| o.left == left && o.right == right);
     // an untyped literal is first taken for the other side's type
     let found = match (left, right) {

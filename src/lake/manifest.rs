@@ -1,0 +1,222 @@
+//! A manifest's bytes → its entries, with the snapshot, the sequence numbers and the row ids that they inherit from the
+//! list that names the manifest. Which of them count is `plan`'s decision.
+
+use std::sync::Arc;
+
+use iceberg::spec::{DataFile, Manifest, ManifestContentType, ManifestFile, ManifestStatus};
+
+use super::{Lake, cache::Weighed, connect, metadata};
+use crate::error::{Error, Kind, Result};
+
+/// The entries of one manifest, in its order.
+#[derive(Debug)]
+pub(super) struct Entries(pub Vec<Arc<Entry>>);
+
+/// A data or delete file as its manifest has it.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub status: ManifestStatus,
+    pub snapshot_id: Option<i64>,
+    /// When its rows came into the table: what deletes are compared with.
+    pub sequence: i64,
+    /// When the file did; differs from `sequence` after a rewrite.
+    pub file_sequence: i64,
+    /// The row id of the file's first row, from format version 3 on.
+    pub first_row: Option<i64>,
+    pub spec_id: i32,
+    pub file: DataFile,
+}
+
+impl Entry {
+    pub(super) fn is_live(&self) -> bool {
+        self.status != ManifestStatus::Deleted
+    }
+}
+
+impl Lake {
+    /// The entries of a manifest. Kept in memory with what they inherit: a manifest that was there before the table came
+    /// to format version 3 inherits row ids from newer lists only.
+    pub(super) async fn manifest(&self, listed: &ManifestFile) -> Result<Arc<Entries>> {
+        let key = match listed.first_row_id {
+            Some(first) => format!("{}#{first}", listed.manifest_path),
+            None => listed.manifest_path.clone(),
+        };
+        let read = async {
+            if listed.key_metadata.is_some() {
+                return Err(Error::new(Kind::Unsupported, "a table with encrypted metadata cannot be read"));
+            }
+            let bytes = self.store.read(&listed.manifest_path).await?;
+            let translated = in_known_words(&bytes);
+            let manifest = Manifest::parse_avro(translated.as_deref().unwrap_or(&bytes)).map_err(connect::broken)?;
+            let entries = inherit(listed, manifest)?;
+            let bytes = entries.0.iter().map(|e| weight(&e.file)).sum();
+            Ok(Weighed { parsed: Arc::new(entries), bytes })
+        };
+        self.cache.get(&key, read).await
+    }
+}
+
+/// As the specification has it under "Sequence Number Inheritance" and "First Row ID Inheritance".
+fn inherit(listed: &ManifestFile, manifest: Manifest) -> Result<Entries> {
+    let broken = |what: &str| {
+        Error::new(Kind::SourceFailed, "a table's manifest cannot be read")
+            .with_source(format!("{what} in {}", listed.manifest_path))
+    };
+    let mut next_row = match (listed.content, listed.first_row_id) {
+        (ManifestContentType::Data, Some(first)) => {
+            Some(i64::try_from(first).map_err(|_| broken("a first row id out of range"))?)
+        }
+        _ => None,
+    };
+    let mut entries = vec![];
+    for entry in manifest.into_parts().0 {
+        // Only what the listing snapshot added may leave its numbers to be inherited; version 1 has none.
+        let inherits = entry.status == ManifestStatus::Added || listed.sequence_number == 0;
+        let or_inherited = |number: Option<i64>, what: &str| match number {
+            Some(number) => Ok(number),
+            None if inherits => Ok(listed.sequence_number),
+            None => Err(broken(what)),
+        };
+        let sequence = or_inherited(entry.sequence_number, "an entry without its sequence number")?;
+        let file_sequence = or_inherited(entry.file_sequence_number, "an entry without its file sequence number")?;
+        let file = entry.data_file.clone();
+        let mut first_row = file.first_row_id();
+        if let (None, Some(next), true) = (first_row, next_row, entry.status != ManifestStatus::Deleted) {
+            first_row = Some(next);
+            let rows = i64::try_from(file.record_count()).ok();
+            let after = rows.and_then(|rows| next.checked_add(rows));
+            next_row = Some(after.ok_or_else(|| broken("row ids out of range"))?);
+        }
+        entries.push(Arc::new(Entry {
+            status: entry.status,
+            snapshot_id: entry.snapshot_id.or(Some(listed.added_snapshot_id)),
+            sequence,
+            file_sequence,
+            first_row,
+            spec_id: listed.partition_spec_id,
+            file,
+        }));
+    }
+    Ok(Entries(entries))
+}
+
+/// What an entry weighs in memory, by estimate: six small maps each.
+fn weight(file: &DataFile) -> u64 {
+    let maps = file.column_sizes().len()
+        + file.value_counts().len()
+        + file.null_value_counts().len()
+        + file.nan_value_counts().len()
+        + 6 * (file.lower_bounds().len() + file.upper_bounds().len());
+    600 + file.file_path().len() as u64 + 32 * maps as u64
+}
+
+/// The manifest with its schema in types that the crate knows; `None` where it is so already, and for bytes that are no
+/// Avro file (the crate says what is wrong with them). An Avro file begins with a map of named bytes, the schema among them:
+/// <https://avro.apache.org/docs/1.12.0/specification/#object-container-files>.
+fn in_known_words(avro: &[u8]) -> Option<Vec<u8>> {
+    const MAGIC: &[u8] = b"Obj\x01";
+    let mut rest = Bytes(avro.strip_prefix(MAGIC)?);
+    let (mut header, mut replaced) = (vec![], false);
+    loop {
+        let count = rest.long()?;
+        if count == 0 {
+            break;
+        }
+        if count < 0 {
+            // A block that says its size in bytes as well.
+            rest.long()?;
+        }
+        for _ in 0..count.unsigned_abs() {
+            let (key, value) = (rest.bytes()?, rest.bytes()?);
+            let known = if key == b"schema" { metadata::known_schema(value) } else { None };
+            replaced |= known.is_some();
+            header.push((key, known.unwrap_or_else(|| value.to_vec())));
+        }
+    }
+    if !replaced {
+        return None;
+    }
+    let mut out = MAGIC.to_vec();
+    put_long(&mut out, header.len() as i64);
+    for (key, value) in header {
+        put_long(&mut out, key.len() as i64);
+        out.extend_from_slice(key);
+        put_long(&mut out, value.len() as i64);
+        out.extend_from_slice(&value);
+    }
+    put_long(&mut out, 0);
+    out.extend_from_slice(rest.0);
+    Some(out)
+}
+
+/// What is left of an Avro file.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    /// Seven bits a byte, lowest first, the sign in the lowest bit.
+    fn long(&mut self) -> Option<i64> {
+        let mut bits = 0u64;
+        for shift in (0..64).step_by(7) {
+            let (first, rest) = self.0.split_first()?;
+            self.0 = rest;
+            bits |= u64::from(first & 0x7f) << shift;
+            if first & 0x80 == 0 {
+                return Some((bits >> 1) as i64 ^ -((bits & 1) as i64));
+            }
+        }
+        None
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.long()?).ok()?;
+        let (bytes, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+}
+
+fn put_long(out: &mut Vec<u8>, value: i64) {
+    let mut bits = ((value << 1) ^ (value >> 63)) as u64;
+    while bits >= 0x80 {
+        out.push(bits as u8 | 0x80);
+        bits >>= 7;
+    }
+    out.push(bits as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn avro_longs_come_back() {
+        for value in [0, -1, 1, 63, 64, -64, -65, i64::MAX, i64::MIN] {
+            let mut out = vec![];
+            put_long(&mut out, value);
+            assert_eq!(Bytes(&out).long(), Some(value));
+        }
+        assert_eq!(Bytes(&[0xff; 11]).long(), None);
+        assert_eq!(Bytes(&[0x80]).long(), None);
+    }
+
+    #[test]
+    fn only_the_schema_of_a_header_is_translated() {
+        let avro = |schema: &str| {
+            let mut out = b"Obj\x01".to_vec();
+            put_long(&mut out, 2);
+            for part in ["schema", schema, "partition-spec", r#"[{"name":"unknown"}]"#] {
+                put_long(&mut out, part.len() as i64);
+                out.extend_from_slice(part.as_bytes());
+            }
+            put_long(&mut out, 0);
+            [&out[..], b"sync \"variant\" rows"].concat()
+        };
+        let of = |name: &str| format!(r#"{{"fields":[{{"id":1,"name":"variant","type":"{name}"}}]}}"#);
+        assert_eq!(in_known_words(&avro(&of("variant"))), Some(avro(&of("binary"))));
+        assert_eq!(in_known_words(&avro(&of("long"))), None);
+        let whole = avro(&of("variant"));
+        for cut in 0..whole.len() - 24 {
+            assert_eq!(in_known_words(&whole[..cut]), None, "{cut}");
+        }
+    }
+}
