@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, JoinType, Result as DataFusionResult, ScalarValue, Spans};
+use datafusion::common::{Column, DFSchema, ExprSchema, JoinType, Result as DataFusionResult, ScalarValue, Spans};
 use datafusion::functions_aggregate::array_agg::array_agg_udaf;
 use datafusion::functions_window::row_number::row_number_udwf;
 use datafusion::logical_expr::logical_plan::{Aggregate, Subquery};
@@ -72,8 +72,14 @@ impl<'a> Lower<'a> {
         let name = self.fresh("value");
         if references(&inner)?.is_empty() {
             if single_row(&inner) {
-                let only = Lowered::Column(value).alias(name);
-                return standing(flow, LogicalPlanBuilder::from(inner).project(vec![only])?.build()?);
+                // of no row it is NULL, which its column may not be
+                let certain = always_row(&inner) || inner.schema().field_from_column(&value)?.is_nullable();
+                let only = Lowered::Column(value);
+                let plan = match certain {
+                    true => LogicalPlanBuilder::from(inner).project(vec![only.alias(name)])?.build()?,
+                    false => aggregated(inner, vec![], vec![first_value(only).alias(name)])?,
+                };
+                return standing(flow, plan);
             }
             return self.first_of_rows(flow, inner, value, e);
         }
@@ -304,6 +310,18 @@ fn single_row(plan: &LogicalPlan) -> bool {
         }
         LogicalPlan::Aggregate(a) => a.group_expr.is_empty(),
         LogicalPlan::EmptyRelation(_) => true,
+        _ => false,
+    }
+}
+
+/// One row, whatever the tables hold.
+fn always_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(p) => always_row(&p.input),
+        LogicalPlan::Sort(s) => always_row(&s.input),
+        LogicalPlan::SubqueryAlias(a) => always_row(&a.input),
+        LogicalPlan::Aggregate(a) => a.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(e) => e.produce_one_row,
         _ => false,
     }
 }
