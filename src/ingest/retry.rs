@@ -76,6 +76,8 @@ pub(super) fn judge(kind: Kind) -> Verdict {
         | Kind::DuplicateAlias
         | Kind::Grouping
         | Kind::InvalidParameter
+        | Kind::SampleRepeat
+        | Kind::ZeroLengthString
         | Kind::CachedPlanChanged
         | Kind::InFailedTransaction
         | Kind::ActiveTransaction

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanBufferBuilder, RecordBatch};
+use arrow::array::{AsArray, BooleanBufferBuilder, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int32Type, Int64Type};
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -42,6 +42,7 @@ pub(super) struct Checks {
     /// By group of keys: its columns.
     pub key_columns: Vec<Vec<usize>>,
     /// What the deletes are charged to while the plan lives.
+    #[expect(dead_code, reason = "held, not read")]
     pub memory: Arc<Memory>,
 }
 

@@ -22,7 +22,7 @@ use super::subquery::bare_aggregate;
 use super::{Flow, Lower, compare, guard, relation};
 use crate::error::{Error, Result};
 use crate::sql::expr::Kind;
-use crate::sql::query::Join;
+use crate::sql::query::{Join, JoinKind};
 
 /// The outer references in a plan, to whichever query.
 pub(super) fn references(plan: &LogicalPlan) -> Result<Vec<Column>> {
