@@ -89,7 +89,7 @@ struct Stage {
 pub fn run(scale: Scale) -> Result<String> {
     let mut stage = Stage::set(scale.factor)?;
     let mut lines = vec![];
-    let (mut ours, mut theirs) = (0.0, 0.0);
+    let (mut of_ours, mut of_datafusion) = (0.0, 0.0);
     for number in 1..=PARAMETERS.len() {
         let (name, sql) = (format!("q{number}"), query(number)?);
         let sql = sql.as_str();
@@ -105,8 +105,8 @@ pub fn run(scale: Scale) -> Result<String> {
                 Arm::telling("DuckDB (peer)", || duckdb.time(&theirs)),
             ],
         )?;
-        ours += measured[0].cpu.median();
-        theirs += measured[1].cpu.median();
+        of_ours += measured[0].cpu.median();
+        of_datafusion += measured[1].cpu.median();
         for arm in &measured {
             lines.push(vec![
                 name.clone(),
@@ -126,7 +126,7 @@ pub fn run(scale: Scale) -> Result<String> {
          DataFusion's CPU. DuckDB {}.\n\n{}",
         scale.factor,
         scale.rounds,
-        times(ours / theirs),
+        times(of_ours / of_datafusion),
         stage.duckdb.version("duckdb")?,
         table(&head, &lines)
     ))

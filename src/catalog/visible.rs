@@ -14,8 +14,8 @@ use crate::policy::{Action, Decision, Policies, SessionPolicy};
 use crate::sql::image::EXTENSION_OIDS;
 use crate::types::{ObjectId, TableName};
 
-/// Oids below this are PostgreSQL's own.
-pub const FIRST_OID: u32 = 16384;
+/// Oids below this are PostgreSQL's own and its extensions'.
+pub const FIRST_OID: u32 = EXTENSION_OIDS.end;
 /// Who owns what nobody in the session's sight owns. PostgreSQL's own bootstrap role has this oid.
 pub const BOOTSTRAP: (&str, u32) = ("pg_lakegate", 10);
 /// Schemas that no source and no dataset may claim, with the oids of PostgreSQL's.
@@ -210,12 +210,10 @@ pub fn named_oid(kind: &str, name: &str) -> u32 {
     oid_from(ObjectId::of(&format!("{kind}:{name}")).0)
 }
 
-/// A user oid from a hash: within `FIRST_OID..2³¹`, so that clients that read oids as signed numbers are not surprised,
-/// and none of what extensions bring.
+/// A user oid from a hash: within `FIRST_OID..2³¹`, so that clients that read oids as signed numbers are not surprised.
 pub fn oid_from(hash: u64) -> u32 {
     let span = u64::from((1_u32 << 31) - FIRST_OID);
-    let oid = u32::try_from(hash % span).expect("the span is below 2³¹") + FIRST_OID;
-    if EXTENSION_OIDS.contains(&oid) { oid + FIRST_OID } else { oid }
+    u32::try_from(hash % span).expect("the span is below 2³¹") + FIRST_OID
 }
 
 fn visible(entry: &super::Entry, session: &SessionPolicy, admin: bool, known: &BTreeSet<&str>) -> Option<VisibleTable> {
