@@ -10,8 +10,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use super::pg_catalog::image;
 use super::{Body, Catalog};
 use crate::error::Result;
+use crate::pgtype::EXTENSION_OIDS;
 use crate::policy::{Action, Decision, Policies, SessionPolicy};
-use crate::sql::image::EXTENSION_OIDS;
 use crate::types::{ObjectId, TableName};
 
 /// Oids below this are PostgreSQL's own and its extensions'.
