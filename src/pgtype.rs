@@ -82,9 +82,6 @@ pub(crate) mod oid {
     pub(crate) const ANYCOMPATIBLERANGE: u32 = 5080;
 }
 
-/// Oids of what extensions bring, the first that a server's own objects do not have.
-pub(crate) const EXTENSION_OIDS: std::ops::Range<u32> = 16384..17408;
-
 /// A type as an expression has it: `typmod` is -1 where there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Ty {

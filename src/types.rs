@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use datafusion::physical_plan::ExecutionPlan;
 
+/// Oids of what extensions bring, the first that a server's own objects do not have.
+pub(crate) const EXTENSION_OIDS: std::ops::Range<u32> = 16384..17408;
+
 /// `schema.table` as users write it, canonical: lower case unless it was made in quotes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableName {

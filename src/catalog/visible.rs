@@ -10,9 +10,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use super::pg_catalog::image;
 use super::{Body, Catalog};
 use crate::error::Result;
-use crate::pgtype::EXTENSION_OIDS;
 use crate::policy::{Action, Decision, Policies, SessionPolicy};
-use crate::types::{ObjectId, TableName};
+use crate::types::{EXTENSION_OIDS, ObjectId, TableName};
 
 /// Oids below this are PostgreSQL's own and its extensions'.
 pub const FIRST_OID: u32 = EXTENSION_OIDS.end;

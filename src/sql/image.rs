@@ -2,7 +2,7 @@
 //! those of the extension pg_trgm (`image/pg_trgm/`), read once a process. It chooses nothing; `resolve` does.
 //!
 //! What an extension brings has oids of its user on each server. Here they are fixed, from the first of a user's oids on:
-//! [`EXTENSION_OIDS`](crate::pgtype::EXTENSION_OIDS), which nothing else is given.
+//! [`EXTENSION_OIDS`](crate::types::EXTENSION_OIDS), which nothing else is given.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -421,7 +421,7 @@ mod tests {
         let all = oids.len();
         oids.sort_unstable();
         oids.dedup();
-        assert!(all == oids.len() && oids.iter().all(|oid| crate::pgtype::EXTENSION_OIDS.contains(oid)), "{oids:?}");
+        assert!(all == oids.len() && oids.iter().all(|oid| crate::types::EXTENSION_OIDS.contains(oid)), "{oids:?}");
     }
 
     #[test]

@@ -54,7 +54,7 @@ const NOT_OF_VALUES: &str = "pg_ _pg has_ to_reg current_ session_ inet_c inet_s
      shell void trigger event tsm_ satisfies unique_key suppress row_security getdata getpg set_config setval nextval \
      lastval currval in_range array_agg array_fill generate_ unnest gen_random version oid random clock_ statement_ \
      timeofday now transaction_ format_type col_desc obj_desc shobj int4_ int8_ numeric_ interval_ json_agg json_object_agg \
-     jsonb_agg jsonb_object_agg window_ ordered_ btint bttext btfloat bt text_ percentile";
+     jsonb_agg jsonb_object_agg json_populate jsonb_populate window_ ordered_ btint bttext btfloat bt text_ percentile";
 
 const SIGNATURES: &str = "SELECT p.proname::text, array_to_string(array(SELECT typname FROM unnest(p.proargtypes) \
      WITH ORDINALITY u(o, k) JOIN pg_type y ON y.oid = u.o ORDER BY k), ',') AS arguments, t.typname::text \

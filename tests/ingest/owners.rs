@@ -82,7 +82,7 @@ async fn a_table_that_cannot_be_written_is_refused_before_a_file_is() {
     // The table of dead letters, which is written after the other.
     world
         .edit("__dlq", |metadata| {
-            let field = serde_json::json!({"name": "p", "transform": "zorder", "source-id": 2, "field-id": 1000});
+            let field = serde_json::json!({"name": "p", "transform": "unknown", "source-id": 2, "field-id": 1000});
             metadata["partition-specs"][0]["fields"] = serde_json::json!([field]);
             metadata["last-partition-id"] = 1000.into();
         })

@@ -134,7 +134,7 @@ async fn a_table_that_cannot_be_written_is_refused_before_a_file_is() {
     let world = World::new().await;
     world.create("t", letters("A", "B")).await;
     let (planned, files) = (world.table("s", "t").await, data_files(&world));
-    edit(&world, |m| partition(m, "zorder")).await;
+    edit(&world, |m| partition(m, "unknown")).await;
     let error = append(&world, planned.as_ref(), letters("A", "B")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported, "{error:?}");
     assert_eq!(data_files(&world), files, "{}", error.message());
