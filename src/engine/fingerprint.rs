@@ -1,6 +1,6 @@
-//! The key of an answer: everything that a guarded, bound plan's rows depend on, in its normal form, written out node by node and hashed. No
-//! match here has a `_` and no struct a `..` that could hide what a later DataFusion adds, and DataFusion's own `Eq` and
-//! `Hash` are never asked: its scans ignore what they read. It caches nothing.
+//! The key of an answer: everything that a guarded, bound plan's rows depend on, in its normal form, written out node by
+//! node and hashed. No match here has a `_` and no struct a `..` that could hide what a later DataFusion adds, and
+//! DataFusion's own `Eq` and `Hash` are never asked: its scans ignore what they read. It caches nothing.
 //!
 //! The effective grants stand in the key as what they are, conditions with the user's attributes in them, masks and hidden
 //! columns: users of one class share an answer, an edit of the policy that changes a right changes the key, and one that

@@ -113,6 +113,7 @@ fn shown(expr: &Expr, tables: &HashMap<TableReference, usize>) -> Result<String>
 /// A filter stands below what only calls columns otherwise.
 fn under_names(filter: Filter, tables: &HashMap<TableReference, usize>) -> Result<LogicalPlan> {
     if let LogicalPlan::Projection(above) = filter.input.as_ref()
+        && !holds_query(&filter.predicate)
         && let Some(names) = names(above)
     {
         let predicate = renamed(filter.predicate, &names)?;
@@ -125,6 +126,7 @@ fn under_names(filter: Filter, tables: &HashMap<TableReference, usize>) -> Resul
 /// A projection over one that only calls columns otherwise, and one that changes nothing.
 fn one_projection(projection: Projection) -> Result<LogicalPlan> {
     if let LogicalPlan::Projection(below) = projection.input.as_ref()
+        && !projection.expr.iter().any(holds_query)
         && let Some(names) = names(below)
     {
         let called = projection.schema.columns().into_iter().zip(projection.expr);
@@ -151,6 +153,15 @@ fn names(projection: &Projection) -> Option<HashMap<Column, Column>> {
     projection.schema.columns().into_iter().zip(below).map(|(column, below)| Some((column, below?))).collect()
 }
 
+/// A query inside may read columns by the names that a projection gives them.
+fn holds_query(expr: &Expr) -> bool {
+    let is_query = |e: &Expr| {
+        Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)))
+    };
+    expr.exists(is_query).unwrap_or(true)
+}
+
+/// `expr` holds no query.
 fn renamed(expr: Expr, names: &HashMap<Column, Column>) -> Result<Expr> {
     let renamed = expr.transform(|e| {
         Ok(match e {
