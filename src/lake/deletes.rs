@@ -7,7 +7,7 @@ pub(super) mod vector;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use iceberg::spec::{DataContentType, DataFile, DataFileFormat, Datum, PrimitiveLiteral, Struct};
+use iceberg::spec::{DataContentType, DataFile, DataFileFormat, Datum, Literal, PrimitiveLiteral, Struct};
 
 use super::manifest::Entry;
 use super::schema::DELETED_PATH;
@@ -65,7 +65,7 @@ impl Index {
         let file = &entry.file;
         let place = |by: &mut ByPartition, entry: &Arc<Entry>| {
             let partitions = by.entry(entry.spec_id).or_default();
-            partitions.entry(entry.file.partition().clone()).or_default().push(Arc::clone(entry));
+            partitions.entry(partition_of(&entry.file)).or_default().push(Arc::clone(entry));
         };
         match (file.content_type(), file.file_format()) {
             _ if file.key_metadata().is_some() => return Err(unsupported("encrypted delete files")),
@@ -93,8 +93,9 @@ impl Index {
     /// deletes by key and adds the row anew in one commit.
     pub(super) fn of(&self, data: &Entry) -> Applied {
         let path = data.file.file_path();
+        let partition = partition_of(&data.file);
         let of_partition = |by: &ByPartition| -> Vec<Arc<Entry>> {
-            by.get(&data.spec_id).and_then(|p| p.get(data.file.partition())).cloned().unwrap_or_default()
+            by.get(&data.spec_id).and_then(|p| p.get(&partition)).cloned().unwrap_or_default()
         };
         let older = |deletes: Vec<Arc<Entry>>| deletes.into_iter().filter(|d| data.sequence < d.sequence).collect();
         let positions = match self.vectors.get(path).filter(|v| data.sequence <= v.sequence) {
@@ -113,6 +114,17 @@ impl Index {
             keys_here: older(of_partition(&self.keys_of_partition)),
         }
     }
+}
+
+/// A file's partition value as it compares with those of other files: a column that was promoted since has narrower
+/// literals in older manifests.
+pub(super) fn partition_of(file: &DataFile) -> Struct {
+    let widest = |literal: &Literal| match literal {
+        Literal::Primitive(PrimitiveLiteral::Int(number)) => Literal::long(*number),
+        Literal::Primitive(PrimitiveLiteral::Float(number)) => Literal::double(number.0),
+        other => other.clone(),
+    };
+    file.partition().iter().map(|literal| literal.map(widest)).collect()
 }
 
 /// Whether a position delete file is of one data file alone.

@@ -51,13 +51,13 @@ impl Entry {
 }
 
 impl Lake {
-    /// The entries of a manifest. Kept in memory with what they inherit: a manifest that was there before the table came
-    /// to format version 3 inherits row ids from newer lists only.
+    /// The entries of a manifest. Kept in memory with what they inherit, and so by what the list says of it: a manifest
+    /// that was there before the table came to format version 3 inherits row ids from newer lists only, and a list that
+    /// says something else of another table's manifest is believed for its own table alone.
     pub(super) async fn manifest(&self, listed: &ManifestFile) -> Result<Arc<Entries>> {
-        let key = match listed.first_row_id {
-            Some(first) => format!("{}#{first}", listed.manifest_path),
-            None => listed.manifest_path.clone(),
-        };
+        let ManifestFile { manifest_path, content, sequence_number, added_snapshot_id, partition_spec_id, .. } = listed;
+        let inherited = (*content as u8, sequence_number, added_snapshot_id, partition_spec_id, listed.first_row_id);
+        let key = format!("{manifest_path}#{inherited:?}");
         let read = async {
             if listed.key_metadata.is_some() {
                 return Err(Error::new(Kind::Unsupported, "a table with encrypted metadata cannot be read"));

@@ -92,12 +92,16 @@ impl Lake {
         }
         let (schema, spec) = (Arc::clone(&entries.schema), entries.spec.clone());
         let mut writer = self.manifest_writer(metadata, snapshot_id, first.content, schema, spec)?;
+        let mut say_their_own = true;
         for entry in of.iter().flat_map(|(_, entries)| &entries.entries).filter(|e| e.is_live()) {
+            say_their_own &= entry.first_row.is_some();
             put_existing(&mut writer, entry)?;
         }
         let mut made = writer.write_manifest_file().await.map_err(connect::broken)?;
-        if metadata.format_version() == FormatVersion::V3 && made.content == ManifestContentType::Data {
-            // Every entry says its own row ids: the manifest needs none, and takes none from the table's.
+        let of_rows = metadata.format_version() == FormatVersion::V3 && made.content == ManifestContentType::Data;
+        if of_rows && say_their_own {
+            // The manifest needs no row ids, and takes none from the table's. Files from before format version 3 have none
+            // yet: then the list gives it some, as it does to a new one.
             made.first_row_id = Some(metadata.next_row_id());
         }
         Ok(made)

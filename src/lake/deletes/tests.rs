@@ -74,6 +74,24 @@ fn deletes_apply_by_place_and_sequence() {
     }
 }
 
+#[test]
+fn a_partition_column_that_was_promoted_is_the_same_partition() {
+    let promoted = entry(DataContentType::EqualityDeletes, DataFileFormat::Parquet, (1, &[]), 6, |b| {
+        b.partition(Struct::from_iter([Some(Literal::long(7))]));
+    });
+    let mut index = Index::default();
+    index.add(promoted, false).unwrap();
+    assert_eq!(index.of(&data((1, &[7]), 5)).keys_here.len(), 1);
+    assert_eq!(index.of(&data((1, &[8]), 5)).keys_here.len(), 0);
+    let float = |literal| {
+        let built = entry(DataContentType::Data, DataFileFormat::Parquet, (1, &[]), 1, |b| {
+            b.partition(Struct::from_iter([Some(literal)]));
+        });
+        partition_of(&built.file)
+    };
+    assert_eq!(float(Literal::float(0.5)), float(Literal::double(0.5)));
+}
+
 fn vector(of: Option<&str>, sequence: i64) -> Arc<Entry> {
     entry(DataContentType::PositionDeletes, DataFileFormat::Puffin, (1, &[7]), sequence, |b| {
         b.referenced_data_file(of.map(String::from));

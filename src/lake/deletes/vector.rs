@@ -1,6 +1,6 @@
 //! A deletion vector's bytes ⇄ its positions: the blob `deletion-vector-v1` of the Puffin specification. It knows no files.
 
-use roaring::RoaringTreemap;
+use roaring::{RoaringBitmap, RoaringTreemap};
 
 use crate::error::{Error, Kind, Result};
 
@@ -15,19 +15,18 @@ pub(in crate::lake) const MAX_BYTES: u64 = 512 << 20;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::lake) struct Deleted {
     positions: RoaringTreemap,
-    /// How many stretches of neighbours they make.
+    /// How many stretches of neighbours they make; one that crosses a multiple of 2³² counts twice.
     runs: u64,
 }
 
 impl Deleted {
     pub(in crate::lake) fn new(positions: RoaringTreemap) -> Self {
-        let (mut runs, mut last) = (0, None);
-        for position in &positions {
-            if last.is_none_or(|last: u64| last.checked_add(1) != Some(position)) {
-                runs += 1;
-            }
-            last = Some(position);
-        }
+        // stretch by stretch: a few bytes can stand for any number of neighbours
+        let stretches = |bitmap: &RoaringBitmap| {
+            let mut stretches = bitmap.iter();
+            std::iter::from_fn(move || stretches.next_range()).count() as u64
+        };
+        let runs = positions.bitmaps().map(|(_, bitmap)| stretches(bitmap)).sum();
         Self { positions, runs }
     }
 

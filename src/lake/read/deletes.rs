@@ -14,8 +14,8 @@ use iceberg::spec::Struct;
 use roaring::RoaringTreemap;
 
 use super::super::cache::Weighed;
-use super::super::deletes::Positions;
 use super::super::deletes::vector::{self, Deleted};
+use super::super::deletes::{Positions, partition_of};
 use super::super::manifest::Entry;
 use super::super::plan::PlannedFile;
 use super::super::schema::{DELETED_PATH, DELETED_POSITION, with_id};
@@ -305,7 +305,7 @@ fn grouped(files: &[PlannedFile]) -> Result<(Vec<Vec<usize>>, Vec<Wanted>)> {
     let mut of_file = vec![];
     for file in files {
         let mut here = vec![];
-        let place = (file.entry.spec_id, file.data().partition().clone());
+        let place = (file.entry.spec_id, partition_of(file.data()));
         let anywhere = file.deletes.keys_anywhere.iter().map(|e| (None, e));
         let entries = anywhere.chain(file.deletes.keys_here.iter().map(|e| (Some(place.clone()), e)));
         for (place, entry) in entries {

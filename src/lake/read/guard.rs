@@ -18,17 +18,21 @@ use datafusion::physical_plan::filter_pushdown::{
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 
+use super::deletes::Memory;
+
 /// Passes rows, statistics and, for trusted columns, filters through.
 #[derive(Debug)]
 pub(super) struct GuardExec {
     scan: Arc<dyn ExecutionPlan>,
     /// By column of the scan: its statistics in the files may decide what is read.
     trusted: Vec<bool>,
+    /// What the scan's deletes are charged to while the plan lives.
+    memory: Arc<Memory>,
 }
 
 impl GuardExec {
-    pub(super) fn new(scan: Arc<dyn ExecutionPlan>, trusted: Vec<bool>) -> Self {
-        Self { scan, trusted }
+    pub(super) fn new(scan: Arc<dyn ExecutionPlan>, trusted: Vec<bool>, memory: Arc<Memory>) -> Self {
+        Self { scan, trusted, memory }
     }
 }
 
@@ -73,7 +77,9 @@ impl ExecutionPlan for GuardExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
-            (Some(scan), true) => Ok(Arc::new(Self { scan, trusted: self.trusted.clone() })),
+            (Some(scan), true) => {
+                Ok(Arc::new(Self { scan, trusted: self.trusted.clone(), memory: Arc::clone(&self.memory) }))
+            }
             _ => internal_err!("a guard has one child"),
         }
     }

@@ -22,7 +22,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::StreamExt;
 use roaring::RoaringTreemap;
 
-use super::deletes::{FileDeletes, Memory};
+use super::deletes::FileDeletes;
 
 /// Rows of a scan that are not deleted.
 #[derive(Debug)]
@@ -41,9 +41,6 @@ pub(super) struct Checks {
     pub position_column: Option<usize>,
     /// By group of keys: its columns.
     pub key_columns: Vec<Vec<usize>>,
-    /// What the deletes are charged to while the plan lives.
-    #[expect(dead_code, reason = "held, not read")]
-    pub memory: Arc<Memory>,
 }
 
 impl LiveExec {

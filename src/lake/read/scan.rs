@@ -193,7 +193,7 @@ impl Scan<'_> {
             .build();
         let scan = DataSourceExec::from_data_source(config);
         let trusted = trusted(&scan.schema(), &parts);
-        let mut plan: Arc<dyn ExecutionPlan> = Arc::new(GuardExec::new(scan, trusted));
+        let mut plan: Arc<dyn ExecutionPlan> = Arc::new(GuardExec::new(scan, trusted, Arc::clone(memory)));
         if drops {
             let made = plan.schema();
             let key_columns = self.key_ids.iter().map(|ids| {
@@ -206,7 +206,6 @@ impl Scan<'_> {
                 position_column: made.index_of(POSITION).ok(),
                 key_columns: key_columns.collect(),
                 files: parts.into_iter().map(|p| p.deletes).collect(),
-                memory: Arc::clone(memory),
             };
             plan = Arc::new(LiveExec::new(plan, checks));
         }

@@ -16,6 +16,8 @@ use crate::error::{Error, Kind, Result};
 const DEPTH: usize = 500;
 /// The text of one value. Keys are written out as often as they are used, so that a few bytes could ask for any amount.
 const TEXT_BYTES: usize = 256 << 20;
+/// The texts of one batch, which one array holds.
+const BATCH_BYTES: usize = 1 << 30;
 
 /// A column as its file has it, a struct of `metadata` and `value`.
 pub(super) fn json(array: &ArrayRef, file: &Field) -> Result<StringArray> {
@@ -44,6 +46,10 @@ pub(super) fn json(array: &ArrayRef, file: &Field) -> Result<StringArray> {
         dictionary.and_then(|d| writer.value(&d, bytes.value(row), DEPTH)).ok_or_else(|| {
             Error::new(Kind::SourceFailed, "a variant value is damaged").with_source(file.name().clone())
         })?;
+        if texts.values_slice().len() + text.len() > BATCH_BYTES {
+            let what = "the variant values of one batch are larger than a gigabyte";
+            return Err(Error::new(Kind::TooLarge, what).with_source(file.name().clone()));
+        }
         texts.append_value(&text);
     }
     Ok(texts.finish())

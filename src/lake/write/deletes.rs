@@ -37,7 +37,7 @@ pub struct Deleted {
     pub(in crate::lake) replaced: Vec<Arc<Entry>>,
     /// The data files that rows were deleted of.
     pub(in crate::lake) of: Vec<LiveFile>,
-    /// Rows that were live before.
+    /// Rows that no position was deleted of before; a key may have deleted them.
     pub rows: u64,
 }
 
