@@ -1,5 +1,6 @@
-//! Functions whose answers are the session's: of its catalog, its rights, its settings, itself. Each family has a file with a table of [`Function`]s; what a session may know comes from its [`View`] alone. Nothing here
-//! changes a session: set_config and its like are the engine's own business.
+//! Functions whose answers are the session's: of its catalog, its rights, its settings, itself. Each family has a file with
+//! a table of [`Function`]s; what a session may know comes from its [`View`] alone. Nothing here changes a session:
+//! set_config and its like are the engine's own business.
 
 mod definitions;
 mod lookup;
@@ -22,6 +23,8 @@ use crate::catalog::pg_catalog::rows::{Cell, array};
 use crate::catalog::visible::View;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::OID;
+
+pub(super) use lookup::object_names;
 
 const FAMILIES: [&[Function]; 4] =
     [definitions::FUNCTIONS, lookup::FUNCTIONS, privileges::FUNCTIONS, session::FUNCTIONS];

@@ -76,11 +76,9 @@ fn parameter(number: usize, ty: Option<Ty>) -> Result<FieldRef> {
 fn session_function(proc: &Proc, state: &SessionState) -> Option<Arc<ScalarUDF>> {
     let name = match proc.source.as_str() {
         "regclassin" => "lakegate_regclass",
-        "regtypein" => "lakegate_regtype",
         "regnamespacein" => "lakegate_regnamespace",
         "regrolein" => "lakegate_regrole",
         "regclassout" => "lakegate_regclass_name",
-        "regtypeout" => "lakegate_regtype_name",
         "regnamespaceout" => "lakegate_regnamespace_name",
         "regroleout" => "lakegate_regrole_name",
         // text::regclass

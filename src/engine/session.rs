@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::Record;
 use super::facts::{Facts, Identity};
+use super::functions;
 use super::kept::{Held, Kept, KeptLimits};
 use super::limits;
 use super::pipeline::Told;
@@ -103,8 +104,8 @@ impl Session {
     /// How values are spelt now.
     pub fn style(&self) -> Style {
         let extra_float_digits = self.settings.extra_float_digits();
-        let object_name = crate::sql::functions::object_name;
-        Style { extra_float_digits, object_name, ..Style::of(self.settings.time_zone()) }
+        let object_names = self.facts.as_ref().map(|facts| functions::object_names(&facts.view)).unwrap_or_default();
+        Style { extra_float_digits, object_names, ..Style::of(self.settings.time_zone()) }
     }
 
     /// ParameterStatus pairs that changed since last asked; the first call gives all.

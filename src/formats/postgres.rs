@@ -1,6 +1,9 @@
 //! Arrow ⇄ PostgreSQL types, text and binary. Values are spelt and read as a PostgreSQL with the session's
-//! DateStyle, IntervalStyle and TimeZone does. It frames rows (DataRow) and no other message, and knows no catalog: names of relations,
-//! roles and a source's own types are not resolved here.
+//! DateStyle, IntervalStyle and TimeZone does. It frames rows (DataRow) and no other message, and knows no catalog: names of
+//! relations, roles and a source's own types are its caller's ([`ObjectNames`]).
+
+use std::fmt;
+use std::sync::Arc;
 
 mod append;
 pub(crate) mod calendar;
@@ -63,9 +66,30 @@ pub struct Style {
     pub extra_float_digits: i32,
     /// What `'now'` means, in microseconds since 1970: when the transaction started.
     pub now: i64,
-    /// How a value of a `reg…` type is shown, by that type and its oid, where it is not by digits: which objects there are
-    /// is not known here.
-    pub object_name: fn(u32, u32) -> Option<String>,
+    pub object_names: ObjectNames,
+}
+
+/// How a value of a `reg…` type is shown, by that type and its oid, where it is not by digits: which objects there are, and
+/// who may know of them, is not known here.
+#[derive(Clone, Default)]
+pub struct ObjectNames(Option<Arc<NameOf>>);
+
+type NameOf = dyn Fn(u32, u32) -> Option<String> + Send + Sync;
+
+impl ObjectNames {
+    pub fn by(name_of: impl Fn(u32, u32) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(name_of)))
+    }
+
+    pub(crate) fn name(&self, type_oid: u32, of: u32) -> Option<String> {
+        self.0.as_ref()?(type_oid, of)
+    }
+}
+
+impl fmt::Debug for ObjectNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectNames").finish_non_exhaustive()
+    }
 }
 
 impl Style {
@@ -74,7 +98,7 @@ impl Style {
         let date_style = DateStyle { output: DateOutput::Iso, order: DateOrder::Mdy };
         let now = chrono::Utc::now().timestamp_micros();
         let interval_style = IntervalStyle::Postgres;
-        Self { time_zone, date_style, interval_style, extra_float_digits: 1, now, object_name: |_, _| None }
+        Self { time_zone, date_style, interval_style, extra_float_digits: 1, now, object_names: ObjectNames::default() }
     }
 }
 

@@ -33,8 +33,8 @@ use datafusion::common::ScalarValue;
 use super::functions::random::Random;
 use super::numeric::Numeric;
 use crate::error::{Error, Kind, Result};
-use crate::formats::postgres::Style;
 pub(crate) use crate::formats::postgres::{DateOrder, DateOutput, DateStyle, IntervalStyle};
+use crate::formats::postgres::{ObjectNames, Style};
 use crate::pgtype::Ty;
 
 /// Computes a whole array. Gives `call.rows` values of the type of `call.result`.
@@ -187,7 +187,7 @@ impl Env {
             interval_style: self.interval_style,
             extra_float_digits: self.extra_float_digits,
             now: self.now,
-            object_name: super::functions::object_name,
+            object_names: ObjectNames::by(super::functions::object_name),
         }
     }
 }

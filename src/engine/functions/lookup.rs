@@ -2,17 +2,18 @@
 //! and which names need no schema. The language calls the `lakegate_reg…` functions for casts; an integer passes through
 //! them, as a cast of an oid does.
 
+use std::sync::Arc;
+
 use super::Argument::{Int, Name, Text};
 use super::{Argument, Function, Returns};
 use crate::catalog::pg_catalog::image::{procedure_name, type_by_oid};
 use crate::catalog::pg_catalog::rows::Cell;
-use crate::catalog::pg_catalog::types::{format_type, parse_type};
 use crate::catalog::visible::View;
 use crate::error::{Error, Kind, Result};
+use crate::formats::postgres::ObjectNames;
 use crate::types::{Identifier, TableName};
 
 const REGCLASS: Returns = Returns::OidOf(2205);
-const REGTYPE: Returns = Returns::OidOf(2206);
 const REGNAMESPACE: Returns = Returns::OidOf(4089);
 const REGROLE: Returns = Returns::OidOf(4096);
 
@@ -23,15 +24,12 @@ const OID: &[&[Argument]] = &[&[Int]];
 #[rustfmt::skip]
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::stable("lakegate_regclass", NAMED, REGCLASS, |v, a| must(v, a, class_oid, Kind::UndefinedTable, "relation")),
-    Function::stable("lakegate_regtype", NAMED, REGTYPE, |v, a| must(v, a, type_oid, Kind::UndefinedObject, "type")),
     Function::stable("lakegate_regnamespace", NAMED, REGNAMESPACE, |v, a| must(v, a, schema_oid, Kind::UndefinedSchema, "schema")),
     Function::stable("lakegate_regrole", NAMED, REGROLE, |v, a| must(v, a, role_oid, Kind::UndefinedObject, "role")),
     Function::stable("to_regclass", TEXT, REGCLASS, |v, a| may(v, a, class_oid)),
-    Function::stable("to_regtype", TEXT, REGTYPE, |v, a| may(v, a, type_oid)),
     Function::stable("to_regnamespace", TEXT, REGNAMESPACE, |v, a| may(v, a, schema_oid)),
     Function::stable("to_regrole", TEXT, REGROLE, |v, a| may(v, a, role_oid)),
     Function::stable("lakegate_regclass_name", OID, Returns::Text, |v, a| name(v, a, class_name)),
-    Function::stable("lakegate_regtype_name", OID, Returns::Text, |v, a| name(v, a, type_name)),
     Function::stable("lakegate_regnamespace_name", OID, Returns::Text, |v, a| name(v, a, schema_name)),
     Function::stable("lakegate_regrole_name", OID, Returns::Text, |v, a| name(v, a, |v, oid| v.role_name(oid).map(quoted))),
     Function::stable("pg_table_is_visible", OID, Returns::Bool, table_is_visible),
@@ -108,10 +106,6 @@ pub(super) fn oid(cell: &Cell) -> Option<u32> {
 
 type Find = fn(&View, &str) -> Option<u32>;
 
-fn type_oid(_: &View, text: &str) -> Option<u32> {
-    parse_type(text).map(|t| t.oid)
-}
-
 /// A cast from text: the thing must be there. Digits are an oid, `-` is none.
 fn must(view: &View, arguments: &[Cell], find: Find, kind: Kind, what: &str) -> Result<Cell> {
     match arguments {
@@ -151,13 +145,21 @@ fn name(view: &View, arguments: &[Cell], name_of: fn(&View, u32) -> Option<Strin
     })
 }
 
+/// How a client is shown a value of a `reg…` type: names of what the session may see, digits of all else.
+pub(in crate::engine) fn object_names(view: &Arc<View>) -> ObjectNames {
+    let view = Arc::clone(view);
+    ObjectNames::by(move |type_oid, oid| match (type_oid, oid) {
+        (2205 | 4089 | 4096, 0) => Some("-".into()),
+        (2205, _) => class_name(&view, oid),
+        (4089, _) => schema_name(&view, oid),
+        (4096, _) => view.role_name(oid).map(quoted),
+        _ => crate::sql::functions::object_name(type_oid, oid),
+    })
+}
+
 fn class_name(view: &View, oid: u32) -> Option<String> {
     let name = view.relation_name(oid)?;
     Some(if view.is_on_path(name) { quoted(&name.table) } else { name.to_string() })
-}
-
-fn type_name(_: &View, oid: u32) -> Option<String> {
-    type_by_oid(oid).map(|t| format_type(t.oid, None))
 }
 
 fn schema_name(view: &View, oid: u32) -> Option<String> {

@@ -177,10 +177,6 @@ fn names_become_oids_and_oids_names() {
         lakegate_regclass_name(30_004_u32) = "\"Odd Name\".\"a\"\"b\"";
         lakegate_regclass_name(77_u32) = "77";
         lakegate_regclass_name(0_u32) = "-";
-        lakegate_regtype("integer[]") = "1007";
-        lakegate_regtype("nosuch") = "42704";
-        lakegate_regtype_name(1007_u32) = "integer[]";
-        lakegate_regtype_name(25_u32) = "text";
         lakegate_regnamespace("crm") = "20003";
         lakegate_regnamespace("nosuch") = "3F000";
         lakegate_regnamespace_name(20_005_u32) = "\"Odd Name\"";

@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 use super::append::Append;
 use super::mapping::Shown;
 use super::types::{self, Shape};
-use super::{DateStyle, Format, IntervalStyle, Style, nested};
+use super::{DateStyle, Format, IntervalStyle, ObjectNames, Style, nested};
 use crate::error::{Error, Kind, Result};
 
 /// The longest value: PostgreSQL's own limit for one field.
@@ -35,20 +35,21 @@ pub(crate) struct Column<'a> {
 const OID_TYPE: u32 = 26;
 
 /// What does not come from the data: format, session time zone and styles.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Spelling {
     pub(crate) format: Format,
     pub(crate) tz: Tz,
     pub(crate) date_style: DateStyle,
     pub(crate) interval_style: IntervalStyle,
     pub(crate) extra_float_digits: i32,
-    pub(crate) object_name: fn(u32, u32) -> Option<String>,
+    pub(crate) object_names: ObjectNames,
 }
 
 impl Spelling {
     pub(crate) fn new(format: Format, style: &Style) -> Self {
-        let Style { time_zone, date_style, interval_style, extra_float_digits, object_name, .. } = *style;
-        Self { format, tz: time_zone, date_style, interval_style, extra_float_digits, object_name }
+        let Style { time_zone, date_style, interval_style, extra_float_digits, .. } = *style;
+        let object_names = style.object_names.clone();
+        Self { format, tz: time_zone, date_style, interval_style, extra_float_digits, object_names }
     }
 }
 

@@ -33,7 +33,7 @@ impl RowEncoder {
             let spelling = Spelling::new(format, style);
             // An empty array of the type asks each level of it whether it can be written.
             let empty = arrow::array::new_empty_array(field.data_type());
-            Column::new(empty.as_ref(), &shown, spelling)?;
+            Column::new(empty.as_ref(), &shown, spelling.clone())?;
             columns.push((shown, spelling));
         }
         Ok(Self { columns })
@@ -47,7 +47,7 @@ impl RowEncoder {
         }
         let columns = self.columns.iter().zip(batch.columns());
         let columns: Vec<_> = columns
-            .map(|((shown, spelling), array)| Column::new(array.as_ref(), shown, *spelling))
+            .map(|((shown, spelling), array)| Column::new(array.as_ref(), shown, spelling.clone()))
             .collect::<Result<_>>()?;
         let mut row = from;
         while row < batch.num_rows() {

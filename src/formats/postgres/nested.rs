@@ -68,7 +68,7 @@ pub(crate) fn list<'a>(array: &'a dyn Array, shown: &Shown, spelling: Spelling) 
         return Err(Error::unsupported(format!("an array of more than {DIMENSIONS_MAX} dimensions")));
     }
     let element = mapping::shown_element(shown, item)?;
-    let elements = Column::new(inner, &element, spelling)?;
+    let elements = Column::new(inner, &element, spelling.clone())?;
     let lists = Lists { levels, elements, element, lower_bound: if shown.shape == Shape::Vector { 0 } else { 1 } };
     Ok(match (spelling.format, shown.shape) {
         (Format::Text, Shape::Vector) => Box::new(move |row, out| lists.vector(row, out)),
@@ -207,7 +207,7 @@ pub(crate) fn record<'a>(array: &'a dyn Array, spelling: Spelling) -> Result<Put
     let mut members = Vec::with_capacity(structs.num_columns());
     for (field, values) in structs.fields().iter().zip(structs.columns()) {
         let shown = mapping::shown(field)?;
-        members.push((shown.oid, Column::new(values.as_ref(), &shown, spelling)?));
+        members.push((shown.oid, Column::new(values.as_ref(), &shown, spelling.clone())?));
     }
     Ok(match spelling.format {
         Format::Text => Box::new(move |row, out| record_text(&members, row, out)),

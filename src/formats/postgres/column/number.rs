@@ -9,7 +9,7 @@ use super::super::append::Append;
 use super::super::mapping::Shown;
 use super::super::number::{self, Decimal};
 use super::super::numeric;
-use super::super::types::{self, Shape};
+use super::super::types::Shape;
 use super::{Format, Put, Spelling, always, boxed};
 use crate::error::{Error, Kind};
 
@@ -42,14 +42,11 @@ where
     T::Native: Into<i64> + itoa::Integer,
 {
     let values: &[T::Native] = array.as_primitive_opt::<T>()?.values();
-    if shown.oid == types::REGTYPE && spelling.format == Format::Text {
-        return Some(always(|row, out| regtype(values[row].into(), out)));
-    }
     let oid = shown.oid;
     Some(match (spelling.format, shown.shape) {
         (Format::Text, Shape::Oid) => always(move |row, out| {
             let value: i64 = values[row].into();
-            match u32::try_from(value).ok().and_then(|of| (spelling.object_name)(oid, of)) {
+            match u32::try_from(value).ok().and_then(|of| spelling.object_names.name(oid, of)) {
                 Some(name) => out.extend_from_slice(name.as_bytes()),
                 None => number::integer(values[row], out),
             }
@@ -80,15 +77,6 @@ fn unsigned<'a>(array: &'a dyn Array, shown: &Shown, spelling: Spelling) -> Opti
         (_, Format::Text) => always(|row, out| number::integer(values[row], out)),
         (_, Format::Binary) => always(|row, out| out.put_u64(values[row])),
     })
-}
-
-/// Names of PostgreSQL's own types; an oid that is not one is shown as a number, as PostgreSQL does. The other `reg…`
-/// types have names only a catalog knows.
-fn regtype(oid: i64, out: &mut BytesMut) {
-    match u32::try_from(oid).ok().filter(|&oid| oid == 0 || types::by_oid(oid).is_some()) {
-        Some(oid) => out.extend_from_slice(types::type_name(oid, -1).as_bytes()),
-        None => number::integer(oid, out),
-    }
 }
 
 pub(super) fn float<'a>(array: &'a dyn Array, spelling: Spelling) -> Option<Put<'a>> {
