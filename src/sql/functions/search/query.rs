@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Kind, Result};
+use crate::sql::functions::text::trigram::legacy_crc;
 use crate::sql::parse::too_complex;
 
 use super::token::{Form, Scanner};
@@ -265,16 +266,10 @@ impl Operand {
 
     fn key(&self, key: &mut Vec<u8>) {
         // a signed number, the greater one first
-        key.extend((!(checksum(self.word.as_bytes()) ^ 1 << 31)).to_be_bytes());
+        key.extend((!(legacy_crc(self.word.as_bytes()) ^ 1 << 31)).to_be_bytes());
         key.extend(self.word.as_bytes());
         key.push(0);
     }
-}
-
-/// COMP_LEGACY_CRC32: the table of a reflected CRC-32, used as if it were not.
-fn checksum(bytes: &[u8]) -> u32 {
-    let entry = |index: u32| (0..8).fold(index, |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 });
-    !bytes.iter().fold(u32::MAX, |crc, byte| entry(crc >> 24 ^ u32::from(*byte)) ^ crc << 8)
 }
 
 /// What was read of a query, and how deep its operators stand.

@@ -81,7 +81,7 @@ const REMAINDERS: [u32; 256] = {
 
 /// `COMP_LEGACY_CRC32`: the table of the reflected polynomial walked in the other direction, which is no CRC that others
 /// know.
-fn legacy_crc(bytes: &[u8]) -> u32 {
+pub(in crate::sql::functions) fn legacy_crc(bytes: &[u8]) -> u32 {
     let next = |crc: u32, byte: &u8| REMAINDERS[usize::from(crc.to_be_bytes()[0] ^ byte)] ^ (crc << 8);
     !bytes.iter().fold(u32::MAX, next)
 }
