@@ -21,7 +21,7 @@ use query::{DISTANCE_MAX, Operator, Query};
 use vector::Vector;
 
 pub(super) const KERNELS: &[(&str, Kernel)] = &[
-    ("tsvectorin", |c| c.one(|text: &str| Vector::parse(text).map(|vector| vector.spelt()))),
+    ("tsvectorin", |c| c.one(|text: &str| Vector::read(text).map(|vector| vector.spelt()))),
     ("tsvectorout", |c| c.one(|text: &str| Ok(text))),
     ("key/tsvector", |c| c.one(|text: &str| Vector::parse(text).map(|vector| vector.key()))),
     ("tsvector_eq", |c| c.two(|a: &str, b: &str| Ok(a == b))),
@@ -33,7 +33,7 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("tsvector_cmp", |c| c.two(|a: &str, b: &str| Ok(Vector::parse(a)?.compare(&Vector::parse(b)?)))),
     ("tsvector_length", |c| c.one(|text: &str| Vector::parse(text).map(|vector| vector.length()))),
     ("tsvector_strip", |c| c.one(|text: &str| Ok(Vector::parse(text)?.stripped().spelt()))),
-    ("tsvector_concat", |c| c.two(|a: &str, b: &str| Ok(Vector::parse(a)?.followed_by(Vector::parse(b)?).spelt()))),
+    ("tsvector_concat", |c| c.two(|a: &str, b: &str| Ok(Vector::parse(a)?.followed_by(Vector::parse(b)?)?.spelt()))),
     ("tsvector_setweight", |c| {
         c.two(|text: &str, weight: &str| Ok(Vector::parse(text)?.weighted(edit::weight(weight)?, |_| true).spelt()))
     }),
@@ -46,7 +46,7 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("tsvector_to_array", edit::words),
     ("array_to_tsvector", edit::of_words),
     ("tsvector_unnest", edit::unnest),
-    ("tsqueryin", |c| c.one(|text: &str| Query::parse(text).map(|query| query.spelt()))),
+    ("tsqueryin", |c| c.one(|text: &str| Query::read(text).map(|query| query.spelt()))),
     ("tsqueryout", |c| c.one(|text: &str| Ok(text))),
     ("key/tsquery", |c| c.one(|text: &str| Query::parse(text).map(|query| query.key()))),
     ("tsquery_eq", |c| queries(c, |a, b| Ok(a.key() == b.key()))),

@@ -8,7 +8,7 @@ use arrow::array::{
 };
 use arrow::datatypes::DataType;
 
-use super::vector::{POSITION_MAX, POSITIONS_MAX, Position, Vector, Weight, Word};
+use super::vector::{POSITION_MAX, POSITIONS_MAX, Position, Vector, WORD_BYTES_MAX, Weight, Word};
 use crate::error::{Error, Kind, Result};
 use crate::sql::functions::json::lists;
 use crate::sql::kernel::Call;
@@ -33,7 +33,7 @@ impl Vector {
     }
 
     /// `tsvector_concat`: the places of the second count on from the last of the first.
-    pub(super) fn followed_by(self, other: Self) -> Self {
+    pub(super) fn followed_by(self, other: Self) -> Result<Self> {
         let places = self.words.iter().flat_map(|word| word.positions.last()).map(|position| position.place);
         let last = places.max().unwrap_or(0);
         let mut left = self.words.into_iter().peekable();
@@ -58,7 +58,7 @@ impl Vector {
             words.push(word);
         }
         words.extend(left);
-        Self { words }
+        Self { words }.checked()
     }
 }
 
@@ -136,9 +136,13 @@ pub(super) fn of_words(c: &Call<'_>) -> Result<ArrayRef> {
         let word = |lexeme: Option<&str>| match lexeme {
             None => Err(Error::new(Kind::NullNotAllowed, "lexeme array may not contain nulls")),
             Some("") => Err(Error::new(Kind::ZeroLengthString, "lexeme array may not contain empty strings")),
+            // PostgreSQL takes them and gives other words: their lengths and offsets overflow
+            Some(lexeme) if lexeme.len() > WORD_BYTES_MAX => {
+                Err(Error::unsupported(format!("a lexeme of more than {WORD_BYTES_MAX} bytes")))
+            }
             Some(lexeme) => Ok(Word { lexeme: lexeme.to_owned(), positions: vec![] }),
         };
-        Ok(Vector::of(lexemes.iter().map(word).collect::<Result<_>>()?).spelt())
+        Ok(Vector::of(lexemes.iter().map(word).collect::<Result<_>>()?).checked()?.spelt())
     })
 }
 

@@ -1,8 +1,56 @@
 //! Vectors and queries as PostgreSQL reads, shows, compares, matches and ranks them.
 
-use crate::sql::functions::tests::table;
+use super::query::{Operator, Query};
+use super::vector::Vector;
+use crate::sql::functions::tests::{call, table};
+use crate::sql::kernel::Env;
 
 #[test]
 fn text_search_s_types_are_postgresql_s() {
     table(include_str!("tests.tsv"));
+}
+
+/// A text that tsqueryin would not read.
+#[test]
+fn what_functions_make_of_queries_is_read_again() {
+    let negated = |times: usize| format!("{}'a'", "!".repeat(times));
+    assert!(Query::read(&negated(32)).is_ok());
+    assert_eq!(Query::read(&negated(33)).unwrap_err().message(), "tsquery stack too small");
+    assert_eq!(Query::parse(&negated(32)).unwrap().negated().unwrap().spelt(), negated(33));
+    assert_eq!(Query::parse(&negated(33)).unwrap().negated().unwrap().spelt(), negated(34));
+
+    // as deep as operators may stand, each between parentheses
+    let one = || Query::read("a").unwrap();
+    let operators = [Operator::Or, Operator::And].into_iter().cycle();
+    let made = operators.take(500 - 1).try_fold(one(), |query, operator| query.joined(operator, one())).unwrap();
+    assert_eq!(Query::parse(&made.spelt()).unwrap(), made);
+}
+
+#[test]
+fn words_and_vectors_are_as_long_as_postgresql_s() {
+    let word = |bytes: usize| "a".repeat(bytes);
+    assert!(Vector::read(&word(2046)).is_ok());
+    assert_eq!(Vector::read(&word(2047)).unwrap_err().message(), "word is too long (2047 bytes, max 2046 bytes)");
+    assert!(Query::read(&word(2046)).is_ok());
+    assert!(Query::read(&word(2047)).unwrap_err().message().starts_with("word is too long in tsquery: \"aaa"));
+
+    let given = |bytes: usize| {
+        call("array_to_tsvector", &[("_text", Some(&format!("{{{}}}", word(bytes))))], "tsvector", &Env::plain())
+    };
+    let longest = given(2047).unwrap().unwrap();
+    assert_eq!(Vector::parse(&longest).unwrap().spelt(), longest);
+    assert_eq!(given(2048).unwrap_err(), "0A000 a lexeme of more than 2047 bytes is not supported");
+
+    // 1048000 bytes, and the rest of 2^20 - 1
+    let words: Vec<String> = (0..524).map(|i| format!("{i:0>2000}")).collect();
+    let followed = |more: usize| {
+        let vectors = [("tsvector", Some(words.join(" "))), ("tsvector", Some(word(more)))];
+        call("tsvector_concat", &vectors.each_ref().map(|(ty, text)| (*ty, text.as_deref())), "tsvector", &Env::plain())
+    };
+    assert!(followed(575).is_ok());
+    let too_long =
+        |bytes: usize| Err(format!("54000 string is too long for tsvector ({bytes} bytes, max 1048575 bytes)"));
+    assert_eq!(followed(576), too_long(1_048_576));
+    let array = format!("{{{},{}}}", words.join(","), word(576));
+    assert_eq!(call("array_to_tsvector", &[("_text", Some(&array))], "tsvector", &Env::plain()), too_long(1_048_576));
 }
