@@ -13,7 +13,7 @@ mod token;
 mod vector;
 
 use crate::error::{Error, Kind, Result};
-use crate::sql::kernel::{Call, Kernel};
+use crate::sql::kernel::{Budget, Call, Kernel};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::Float32Type;
 
@@ -73,14 +73,14 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("tsq_mcontained", |c| queries(c, |a, b| Ok(b.has_words_of(&a)))),
     ("ts_match_vq", |c| c.two(|vector: &str, query: &str| matches(vector, query))),
     ("ts_match_qv", |c| c.two(|query: &str, vector: &str| matches(vector, query))),
-    ("ts_rank_tt", |c| c.two(|v: &str, q: &str| rank::plain(&rank::WEIGHTS, v, q, 0))),
-    ("ts_rank_ttf", |c| c.three(|v: &str, q: &str, how: i32| rank::plain(&rank::WEIGHTS, v, q, how))),
-    ("ts_rank_wtt", |c| c.three(|w: ArrayRef, v: &str, q: &str| rank::plain(&weights(&w)?, v, q, 0))),
-    ("ts_rank_wttf", |c| c.four(|w: ArrayRef, v: &str, q: &str, how: i32| rank::plain(&weights(&w)?, v, q, how))),
-    ("ts_rankcd_tt", |c| c.two(|v: &str, q: &str| rank::cover(&rank::WEIGHTS, v, q, 0))),
-    ("ts_rankcd_ttf", |c| c.three(|v: &str, q: &str, how: i32| rank::cover(&rank::WEIGHTS, v, q, how))),
-    ("ts_rankcd_wtt", |c| c.three(|w: ArrayRef, v: &str, q: &str| rank::cover(&weights(&w)?, v, q, 0))),
-    ("ts_rankcd_wttf", |c| c.four(|w: ArrayRef, v: &str, q: &str, how: i32| rank::cover(&weights(&w)?, v, q, how))),
+    ("ts_rank_tt", |c| ranked(c, rank::plain)),
+    ("ts_rank_ttf", |c| ranked_as(c, rank::plain)),
+    ("ts_rank_wtt", |c| weighted(c, rank::plain)),
+    ("ts_rank_wttf", |c| weighted_as(c, rank::plain)),
+    ("ts_rankcd_tt", |c| ranked(c, rank::cover)),
+    ("ts_rankcd_ttf", |c| ranked_as(c, rank::cover)),
+    ("ts_rankcd_wtt", |c| weighted(c, rank::cover)),
+    ("ts_rankcd_wttf", |c| weighted_as(c, rank::cover)),
 ];
 
 fn vectors(c: &Call<'_>, f: impl Fn(Vector, Vector) -> Result<bool>) -> Result<ArrayRef> {
@@ -97,6 +97,25 @@ fn joined(c: &Call<'_>, operator: Operator) -> Result<ArrayRef> {
 
 fn matches(vector: &str, query: &str) -> Result<bool> {
     Ok(execute::matches(&Vector::parse(vector)?, &Query::parse(query)?))
+}
+
+/// The rank of a vector by a query: weights, the two, what it is divided by.
+type Rank = fn(&[f32; 4], &str, &str, i32, &Budget) -> Result<f32>;
+
+fn ranked(c: &Call<'_>, rank: Rank) -> Result<ArrayRef> {
+    c.two(|vector: &str, query: &str| rank(&rank::WEIGHTS, vector, query, 0, &c.env.budget))
+}
+
+fn ranked_as(c: &Call<'_>, rank: Rank) -> Result<ArrayRef> {
+    c.three(|vector: &str, query: &str, how: i32| rank(&rank::WEIGHTS, vector, query, how, &c.env.budget))
+}
+
+fn weighted(c: &Call<'_>, rank: Rank) -> Result<ArrayRef> {
+    c.three(|w: ArrayRef, vector: &str, query: &str| rank(&weights(&w)?, vector, query, 0, &c.env.budget))
+}
+
+fn weighted_as(c: &Call<'_>, rank: Rank) -> Result<ArrayRef> {
+    c.four(|w: ArrayRef, vector: &str, query: &str, how: i32| rank(&weights(&w)?, vector, query, how, &c.env.budget))
 }
 
 /// getWeights: of D, C, B and A; a negative one is the usual one.

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use super::execute::{Found, Match, Places, holds};
 use super::query::{Node, Operand, Operator, Query};
-use super::vector::{POSITION_MAX, Position, Vector, Weight, Word};
+use super::vector::{POSITION_MAX, Position, Vector, Weight};
 use crate::error::Result;
+use crate::sql::kernel::Budget;
 
 /// Of D, C, B and A.
 pub(super) const WEIGHTS: [f32; 4] = [0.1, 0.2, 0.4, 1.0];
@@ -25,7 +26,7 @@ const SERIES: f64 = 1.644_934_066_85;
 const NOWHERE: Position = Position { place: POSITION_MAX, weight: Weight::D };
 
 /// ts_rank.
-pub(super) fn plain(weights: &[f32; 4], vector: &str, query: &str, how: i32) -> Result<f32> {
+pub(super) fn plain(weights: &[f32; 4], vector: &str, query: &str, how: i32, _: &Budget) -> Result<f32> {
     let (vector, query) = (Vector::parse(vector)?, Query::parse(query)?);
     let Some(root) = query.0.as_ref().filter(|_| !vector.words.is_empty()) else { return Ok(0.0) };
     let operands = distinct(&query);
@@ -129,11 +130,12 @@ fn near(distance: u16) -> f32 {
 }
 
 /// ts_rank_cd.
-pub(super) fn cover(weights: &[f32; 4], vector: &str, query: &str, how: i32) -> Result<f32> {
+pub(super) fn cover(weights: &[f32; 4], vector: &str, query: &str, how: i32, budget: &Budget) -> Result<f32> {
     let (vector, query) = (Vector::parse(vector)?, Query::parse(query)?);
     let Some(root) = &query.0 else { return Ok(0.0) };
     let operands = query.operands();
-    let document = document(&vector, &operands);
+    let document = document(&vector, &operands, budget)?;
+    let document = Entry::all(&document);
     if document.is_empty() {
         return Ok(0.0);
     }
@@ -141,7 +143,7 @@ pub(super) fn cover(weights: &[f32; 4], vector: &str, query: &str, how: i32) -> 
     let (mut rank, mut distances, mut extents, mut middle_before, mut from) = (0.0, 0.0, 0u32, 0.0, 0);
     while let Some(extent) = next_extent(root, &operands, &document, &mut from) {
         let entries = document.get(extent.begin..=extent.end).unwrap_or_default();
-        let weight: f64 = entries.iter().map(|entry| inverse[entry.position.weight.index()]).sum();
+        let weight: f64 = entries.iter().map(|entry| inverse[entry.position().weight.index()]).sum();
         let between = (extent.end - extent.begin) as f64;
         let noise = match f64::from(extent.last) - f64::from(extent.first) - between {
             noise if noise < 0.0 => (between / 2.0).floor(),
@@ -177,29 +179,41 @@ pub(super) fn cover(weights: &[f32; 4], vector: &str, query: &str, how: i32) -> 
     Ok(rank as f32)
 }
 
-/// A word of the text that operands of the query ask for.
-struct Entry {
+/// A word of the text that an operand of the query asks for.
+struct Asked<'a> {
     position: Position,
-    operands: Vec<usize>,
+    lexeme: &'a str,
+    operand: usize,
 }
 
 /// `get_docrep`: in the order of the text.
-fn document(vector: &Vector, operands: &[&Operand]) -> Vec<Entry> {
-    let mut all: Vec<(Position, &str, usize)> = vec![];
+fn document<'a>(vector: &'a Vector, operands: &[&Operand], budget: &Budget) -> Result<Vec<Asked<'a>>> {
+    let mut all: Vec<Asked<'a>> = vec![];
     for (at, operand) in operands.iter().enumerate() {
         let asked = |p: &&Position| operand.weights == 0 || operand.weights & p.weight.bit() != 0;
-        let each = |word: &'_ Word| -> Vec<Position> { word.positions.iter().filter(asked).copied().collect() };
         for word in vector.found(&operand.word, operand.prefix) {
-            all.extend(each(word).into_iter().map(|position| (position, word.lexeme.as_str(), at)));
+            budget.value((all.len() + word.positions.len()).saturating_mul(size_of::<Asked<'_>>()))?;
+            let positions = word.positions.iter().filter(asked);
+            all.extend(positions.map(|position| Asked { position: *position, lexeme: &word.lexeme, operand: at }));
         }
     }
-    all.sort_by_key(|(position, lexeme, _)| (position.place, position.weight, *lexeme));
-    let groups = all.chunk_by(|a, b| (a.0.place, a.1) == (b.0.place, b.1));
-    let entry = |group: &[(Position, &str, usize)]| {
-        let position = group.first()?.0;
-        Some(Entry { position, operands: group.iter().map(|(_, _, at)| *at).collect() })
-    };
-    groups.filter_map(entry).collect()
+    all.sort_by_key(|asked| (asked.position.place, asked.position.weight, asked.lexeme));
+    Ok(all)
+}
+
+/// A word of the text, once for each operand that asks for it.
+#[derive(Clone, Copy)]
+struct Entry<'a>(&'a [Asked<'a>]);
+
+impl<'a> Entry<'a> {
+    fn all(document: &'a [Asked<'a>]) -> Vec<Self> {
+        let same = |a: &Asked<'_>, b: &Asked<'_>| (a.position.place, a.lexeme) == (b.position.place, b.lexeme);
+        document.chunk_by(same).map(Self).collect()
+    }
+
+    fn position(self) -> Position {
+        self.0.first().map_or(NOWHERE, |asked| asked.position)
+    }
 }
 
 /// A part of the document, and where it begins and ends in the text.
@@ -211,20 +225,20 @@ struct Extent {
 }
 
 /// `Cover`: the next part that matches, as short as it can be.
-fn next_extent(root: &Node, operands: &[&Operand], document: &[Entry], from: &mut usize) -> Option<Extent> {
+fn next_extent(root: &Node, operands: &[&Operand], document: &[Entry<'_>], from: &mut usize) -> Option<Extent> {
     loop {
         let mut seen = Seen::new(operands);
-        let end = (*from..document.len()).find(|at| seen.with(&document[*at], root))?;
-        let last = document[end].position.place;
+        let end = (*from..document.len()).find(|at| seen.with(document[*at], root))?;
+        let last = document[end].position().place;
         if last == 0 {
             return None;
         }
         let mut seen = Seen::new(operands);
-        let begin = (*from..=end).rev().find(|at| seen.with(&document[*at], root));
+        let begin = (*from..=end).rev().find(|at| seen.with(document[*at], root));
         match begin {
-            Some(begin) if document[begin].position.place <= last => {
+            Some(begin) if document[begin].position().place <= last => {
                 *from = begin + 1;
-                return Some(Extent { begin, end, first: document[begin].position.place, last });
+                return Some(Extent { begin, end, first: document[begin].position().place, last });
             }
             _ => *from += 1,
         }
@@ -244,10 +258,10 @@ impl Seen {
     }
 
     /// Whether the query holds with this entry too.
-    fn with(&mut self, entry: &Entry, root: &Node) -> bool {
-        for at in &entry.operands {
-            if let Some(places) = self.places.get_mut(*at) {
-                places.push(entry.position.place.into());
+    fn with(&mut self, entry: Entry<'_>, root: &Node) -> bool {
+        for asked in entry.0 {
+            if let Some(places) = self.places.get_mut(asked.operand) {
+                places.push(asked.position.place.into());
             }
         }
         holds(root, self)

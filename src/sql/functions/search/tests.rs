@@ -24,6 +24,9 @@ fn what_functions_make_of_queries_is_read_again() {
     let operators = [Operator::Or, Operator::And].into_iter().cycle();
     let made = operators.take(500 - 1).try_fold(one(), |query, operator| query.joined(operator, one())).unwrap();
     assert_eq!(Query::parse(&made.spelt()).unwrap(), made);
+    let phrase = |query: Query, _| one().joined(Operator::Phrase(1), query);
+    let made = (1..500).try_fold(one(), phrase).unwrap();
+    assert_eq!(Query::parse(&made.spelt()).unwrap(), made);
 }
 
 #[test]
@@ -53,4 +56,22 @@ fn words_and_vectors_are_as_long_as_postgresql_s() {
     assert_eq!(followed(576), too_long(1_048_576));
     let array = format!("{{{},{}}}", words.join(","), word(576));
     assert_eq!(call("array_to_tsvector", &[("_text", Some(&array))], "tsvector", &Env::plain()), too_long(1_048_576));
+}
+
+/// 64 operands that each ask for 256 places of 256 words: 4 million entries.
+#[test]
+fn a_document_is_made_within_the_budget() {
+    let places: Vec<String> = (1..=256).map(|place| place.to_string()).collect();
+    let words: Vec<String> = (0..256).map(|i| format!("w{i}:{}", places.join(","))).collect();
+    let query = |operands: usize| vec!["w:*"; operands].join("|");
+    let rank = |operands: usize| {
+        let arguments = [("tsvector", words.join(" ")), ("tsquery", query(operands))];
+        call(
+            "ts_rankcd_tt",
+            &arguments.each_ref().map(|(ty, text)| (*ty, Some(text.as_str()))),
+            "float4",
+            &Env::plain(),
+        )
+    };
+    assert_eq!(rank(64).unwrap_err(), "54000 a function would make a value larger than 67108864 bytes");
 }
