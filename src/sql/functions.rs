@@ -32,6 +32,7 @@ mod regex;
 mod search;
 pub(crate) mod series;
 mod session;
+mod steps;
 mod text;
 mod total;
 mod uuid;
@@ -166,11 +167,11 @@ pub(super) mod tests {
     use crate::pgtype::{self, Ty};
     use crate::sql::kernel::{Arg, Call, Env};
 
-    fn apply(source: &str, args: &[Arg], types: &[Ty], result: u32, env: &Env) -> Result<ArrayRef> {
+    fn apply(source: &str, args: &[Arg], types: &[Ty], (result, rows): (u32, usize), env: &Env) -> Result<ArrayRef> {
         let kernel = kernel(source).unwrap_or_else(|| panic!("no kernel {source}"));
         let ty = Ty::of(result);
         let field = pgtype::field("", ty, pgtype::arrow(result).unwrap());
-        kernel(&Call { args, types, rows: 1, result: &field, result_type: ty, env })
+        kernel(&Call { args, types, rows, result: &field, result_type: ty, env })
     }
 
     /// The text of `source(arguments)`: each argument is a type's name and a text for its input function, `None` for NULL.
@@ -179,6 +180,17 @@ pub(super) mod tests {
         source: &str,
         arguments: &[(&str, Option<&str>)],
         result: &str,
+        env: &Env,
+    ) -> Result<Option<String>, String> {
+        batch(source, arguments, result, 1, env)
+    }
+
+    /// The same over as many rows, all of them alike: the text of the first.
+    pub(in crate::sql) fn batch(
+        source: &str,
+        arguments: &[(&str, Option<&str>)],
+        result: &str,
+        rows: usize,
         env: &Env,
     ) -> Result<Option<String>, String> {
         let shown = |e: crate::error::Error| {
@@ -198,15 +210,15 @@ pub(super) mod tests {
             let typmod = Arg::constant(Arc::new(arrow::array::Int32Array::from(vec![-1])));
             let elem =
                 Arg::constant(Arc::new(arrow::array::UInt32Array::from(vec![pgtype::element(oid).unwrap_or(oid)])));
-            let value = apply(input, &[text(*value), elem, typmod], &[Ty::TEXT], oid, env).map_err(shown)?;
+            let value = apply(input, &[text(*value), elem, typmod], &[Ty::TEXT], (oid, 1), env).map_err(shown)?;
             args.push(Arg::constant(value));
             types.push(Ty::of(oid));
         }
         let result = oid(result);
-        let value = apply(source, &args, &types, result, env).map_err(shown)?;
+        let value = apply(source, &args, &types, (result, rows), env).map_err(shown)?;
         assert_eq!(*value.data_type(), pgtype::arrow(result).unwrap_or(DataType::Utf8), "{source} gives another type");
         let output = pgtype::functions(result).unwrap().output;
-        let out = apply(output, &[Arg::constant(value)], &[Ty::of(result)], 25, env).map_err(shown)?;
+        let out = apply(output, &[Arg::constant(value)], &[Ty::of(result)], (25, 1), env).map_err(shown)?;
         let out = out.as_string::<i32>();
         Ok((!out.is_null(0)).then(|| out.value(0).to_string()))
     }

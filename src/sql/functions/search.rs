@@ -13,11 +13,12 @@ mod token;
 mod vector;
 
 use crate::error::{Error, Kind, Result};
-use crate::sql::kernel::{Budget, Call, Kernel};
+use crate::sql::kernel::{Call, Kernel};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::Float32Type;
 
 use query::{DISTANCE_MAX, Operator, Query};
+use rank::Limits;
 use vector::Vector;
 
 pub(super) const KERNELS: &[(&str, Kernel)] = &[
@@ -100,22 +101,26 @@ fn matches(vector: &str, query: &str) -> Result<bool> {
 }
 
 /// The rank of a vector by a query: weights, the two, what it is divided by.
-type Rank = fn(&[f32; 4], &str, &str, i32, &Budget) -> Result<f32>;
+type Rank = fn(&[f32; 4], &str, &str, i32, &Limits<'_>) -> Result<f32>;
 
 fn ranked(c: &Call<'_>, rank: Rank) -> Result<ArrayRef> {
-    c.two(|vector: &str, query: &str| rank(&rank::WEIGHTS, vector, query, 0, &c.env.budget))
+    let limits = Limits::of(c);
+    c.two(|vector: &str, query: &str| rank(&rank::WEIGHTS, vector, query, 0, &limits))
 }
 
 fn ranked_as(c: &Call<'_>, rank: Rank) -> Result<ArrayRef> {
-    c.three(|vector: &str, query: &str, how: i32| rank(&rank::WEIGHTS, vector, query, how, &c.env.budget))
+    let limits = Limits::of(c);
+    c.three(|vector: &str, query: &str, how: i32| rank(&rank::WEIGHTS, vector, query, how, &limits))
 }
 
 fn weighted(c: &Call<'_>, rank: Rank) -> Result<ArrayRef> {
-    c.three(|w: ArrayRef, vector: &str, query: &str| rank(&weights(&w)?, vector, query, 0, &c.env.budget))
+    let limits = Limits::of(c);
+    c.three(|w: ArrayRef, vector: &str, query: &str| rank(&weights(&w)?, vector, query, 0, &limits))
 }
 
 fn weighted_as(c: &Call<'_>, rank: Rank) -> Result<ArrayRef> {
-    c.four(|w: ArrayRef, vector: &str, query: &str, how: i32| rank(&weights(&w)?, vector, query, how, &c.env.budget))
+    let limits = Limits::of(c);
+    c.four(|w: ArrayRef, vector: &str, query: &str, how: i32| rank(&weights(&w)?, vector, query, how, &limits))
 }
 
 /// getWeights: of D, C, B and A; a negative one is the usual one.

@@ -180,7 +180,19 @@ impl Node {
         !level.is_empty()
     }
 
-    fn nodes(&self) -> usize {
+    /// How many operators merge the places of one operand, where a phrase is looked for.
+    pub(super) fn merges(&self, within: bool) -> usize {
+        match self {
+            Node::Operand(_) => usize::from(within),
+            Node::Not(of) => of.merges(within),
+            Node::Both(operator, left, right) => {
+                let within = within || matches!(operator, Operator::Phrase(_));
+                usize::from(within) + left.merges(within).max(right.merges(within))
+            }
+        }
+    }
+
+    pub(super) fn nodes(&self) -> usize {
         match self {
             Node::Operand(_) => 1,
             Node::Not(of) => 1 + of.nodes(),

@@ -2,7 +2,7 @@
 
 use super::query::{Operator, Query};
 use super::vector::Vector;
-use crate::sql::functions::tests::{call, table};
+use crate::sql::functions::tests::{batch, call, table};
 use crate::sql::kernel::Env;
 
 #[test]
@@ -74,4 +74,26 @@ fn a_document_is_made_within_the_budget() {
         )
     };
     assert_eq!(rank(64).unwrap_err(), "54000 a function would make a value larger than 67108864 bytes");
+}
+
+#[test]
+fn ranks_end_in_time() {
+    let places: Vec<String> = (1..=256).map(|place| place.to_string()).collect();
+    let vector = |words: usize| (0..words).map(|i| format!("w{i:02}:{} ", places.join(","))).collect::<String>();
+    let rank = |kernel: &str, words: usize, query: &str, rows: usize| {
+        let arguments = [("tsvector", vector(words)), ("tsquery", query.to_owned())];
+        let arguments = arguments.each_ref().map(|(ty, text)| (*ty, Some(text.as_str())));
+        batch(kernel, &arguments, "float4", rows, &Env::plain())
+    };
+    let all = |words: usize| (0..words).map(|i| format!("w{i:02}")).collect::<Vec<_>>().join("&");
+    let given_up = Err("54001 the ranks of these vectors take too many steps".to_owned());
+    // each pair of places of each pair of words; of each row
+    assert!(rank("ts_rank_tt", 10, &all(10), 1).is_ok());
+    assert_eq!(rank("ts_rank_tt", 20, &all(20), 1), given_up);
+    assert_eq!(rank("ts_rank_tt", 10, &all(10), 2), given_up);
+    // a phrase that is nowhere, looked for behind each word
+    assert!(rank("ts_rankcd_tt", 10, "w01 <9> w02", 1).is_ok());
+    assert!(rank("ts_rankcd_tt", 2, "w:* <999> w:*", 1).is_ok());
+    assert_eq!(rank("ts_rankcd_tt", 20, "w:* <999> w:*", 1), given_up);
+    assert_eq!(rank("ts_rankcd_tt", 2, "w:* <999> w:*", 20), given_up);
 }
