@@ -158,14 +158,14 @@ pub(crate) fn kernel(source: &str) -> Option<Kernel> {
 pub(super) mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Array, ArrayRef, AsArray, StringArray};
-    use arrow::datatypes::DataType;
+    use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
+    use arrow::datatypes::{DataType, Field, Fields};
 
     use super::kernel;
-    use crate::error::Result;
+    use crate::error::{Error, Kind, Result};
     use crate::formats::postgres;
     use crate::pgtype::{self, Ty};
-    use crate::sql::kernel::{Arg, Call, Env};
+    use crate::sql::kernel::{Arg, Budget, Call, Env, Memory, Reserved};
 
     fn apply(source: &str, args: &[Arg], types: &[Ty], (result, rows): (u32, usize), env: &Env) -> Result<ArrayRef> {
         let kernel = kernel(source).unwrap_or_else(|| panic!("no kernel {source}"));
@@ -249,5 +249,59 @@ pub(super) mod tests {
             }
         }
         assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+    }
+
+    /// A pool that has nothing left.
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Memory for Nothing {
+        fn reserve(&self, _: usize) -> Result<Box<dyn Reserved>> {
+            Err(Error::new(Kind::OutOfMemory, "nothing left"))
+        }
+
+        fn keep(&self, _: usize) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn sets_of_a_batch_ask_for_their_bytes() {
+        let field = |name: &str, ty: &DataType| Field::new(name, ty.clone(), true);
+        let list = |of: &DataType| DataType::new_list(of.clone(), true);
+        let record = |of: &[(&str, DataType)]| {
+            list(&DataType::Struct(of.iter().map(|(name, ty)| field(name, ty)).collect::<Fields>()))
+        };
+        let text = DataType::Utf8;
+        let (texts, member) = (list(&text), record(&[("key", text.clone()), ("value", text.clone())]));
+        let words = ["word", "catcode", "barelabel", "catdesc", "baredesc"];
+        let words = words.map(|name| (name, if name == "barelabel" { DataType::Boolean } else { text.clone() }));
+        let lexemes =
+            record(&[("lexeme", text.clone()), ("positions", list(&DataType::Int16)), ("weights", texts.clone())]);
+        let env = Env { budget: Budget { memory: Some(Arc::new(Nothing)), ..Env::plain().budget }, ..Env::plain() };
+        for (source, arguments, result) in [
+            ("jsonb_array_elements", vec!["[1, 2]"], &texts),
+            ("json_array_elements_text", vec!["[\"\", \"\"]"], &texts),
+            ("jsonb_each", vec![r#"{"a": 1}"#], &member),
+            ("json_each_text", vec![r#"{"": ""}"#], &member),
+            ("jsonb_object_keys", vec![r#"{"a": 1}"#], &texts),
+            ("jsonb_path_query", vec!["[1, 2]", "$[*]", "{}"], &texts),
+            ("jsonb_to_recordset", vec![r#"[{"key": "a"}]"#], &member),
+            ("tsvector_unnest", vec!["'a':1"], &lexemes),
+            ("pg_get_keywords", vec![], &record(&words)),
+        ] {
+            let arg = |text: &&str| Arg::constant(Arc::new(StringArray::from(vec![*text])) as ArrayRef);
+            let mut args: Vec<Arg> = arguments.iter().map(arg).collect();
+            if source == "jsonb_path_query" {
+                args.push(Arg::constant(Arc::new(BooleanArray::from(vec![false]))));
+            }
+            let (types, result) = (vec![Ty::TEXT; args.len()], field("", result));
+            let made = |rows: usize| {
+                let call = Call { args: &args, types: &types, rows, result: &result, result_type: Ty::TEXT, env: &env };
+                kernel(source).unwrap_or_else(|| panic!("no kernel {source}"))(&call)
+            };
+            assert_eq!(made(1).unwrap_or_else(|e| panic!("{source}: {e}")).len(), 1, "{source}");
+            assert_eq!(made(1 << 17).unwrap_err().message(), "nothing left", "{source}");
+        }
     }
 }

@@ -10,8 +10,8 @@ use arrow::datatypes::DataType;
 
 use super::vector::{POSITION_MAX, POSITIONS_MAX, Position, Vector, WORD_BYTES_MAX, Weight, Word};
 use crate::error::{Error, Kind, Result};
-use crate::sql::functions::json::lists;
-use crate::sql::kernel::Call;
+use crate::sql::functions::json::{ELEMENT, lists};
+use crate::sql::kernel::{Call, Growing};
 
 impl Vector {
     pub(super) fn stripped(mut self) -> Self {
@@ -153,12 +153,15 @@ pub(super) fn unnest(c: &Call<'_>) -> Result<ArrayRef> {
     let mut places = ListBuilder::new(Int16Builder::new());
     let mut weights = ListBuilder::new(StringBuilder::new());
     let (mut lengths, mut valid) = (Vec::with_capacity(c.rows), Vec::with_capacity(c.rows));
+    let mut growing = Growing::new(&c.env.budget);
     for row in 0..c.rows {
         let words = vectors.get(row).map(Vector::parse).transpose()?.map(|vector| vector.words);
         valid.push(words.is_some());
         let words = words.unwrap_or_default();
         lengths.push(words.len());
         for word in words {
+            // a place is an i16, a weight a letter
+            growing.add(3 * ELEMENT + word.lexeme.len() + word.positions.len() * (size_of::<i16>() + ELEMENT + 1))?;
             lexemes.append_value(word.lexeme);
             for position in &word.positions {
                 places.values().append_value(i16::try_from(position.place).unwrap_or(i16::MAX));
@@ -169,7 +172,7 @@ pub(super) fn unnest(c: &Call<'_>) -> Result<ArrayRef> {
             weights.append(known);
         }
     }
-    lists(c, lengths, valid, |item| {
+    lists(c, growing, lengths, valid, |item| {
         let DataType::Struct(fields) = item.data_type() else {
             return Err(Error::internal(format!("words of a tsvector were made for {}", item.data_type())));
         };
