@@ -32,6 +32,7 @@ mod regex;
 mod search;
 pub(crate) mod series;
 mod session;
+mod steps;
 mod text;
 mod total;
 mod uuid;
@@ -157,20 +158,20 @@ pub(crate) fn kernel(source: &str) -> Option<Kernel> {
 pub(super) mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Array, ArrayRef, AsArray, StringArray};
-    use arrow::datatypes::DataType;
+    use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
+    use arrow::datatypes::{DataType, Field, Fields};
 
     use super::kernel;
-    use crate::error::Result;
+    use crate::error::{Error, Kind, Result};
     use crate::formats::postgres;
     use crate::pgtype::{self, Ty};
-    use crate::sql::kernel::{Arg, Call, Env};
+    use crate::sql::kernel::{Arg, Budget, Call, Env, Memory, Reserved};
 
-    fn apply(source: &str, args: &[Arg], types: &[Ty], result: u32, env: &Env) -> Result<ArrayRef> {
+    fn apply(source: &str, args: &[Arg], types: &[Ty], (result, rows): (u32, usize), env: &Env) -> Result<ArrayRef> {
         let kernel = kernel(source).unwrap_or_else(|| panic!("no kernel {source}"));
         let ty = Ty::of(result);
         let field = pgtype::field("", ty, pgtype::arrow(result).unwrap());
-        kernel(&Call { args, types, rows: 1, result: &field, result_type: ty, env })
+        kernel(&Call { args, types, rows, result: &field, result_type: ty, env })
     }
 
     /// The text of `source(arguments)`: each argument is a type's name and a text for its input function, `None` for NULL.
@@ -179,6 +180,17 @@ pub(super) mod tests {
         source: &str,
         arguments: &[(&str, Option<&str>)],
         result: &str,
+        env: &Env,
+    ) -> Result<Option<String>, String> {
+        batch(source, arguments, result, 1, env)
+    }
+
+    /// The same over as many rows, all of them alike: the text of the first.
+    pub(in crate::sql) fn batch(
+        source: &str,
+        arguments: &[(&str, Option<&str>)],
+        result: &str,
+        rows: usize,
         env: &Env,
     ) -> Result<Option<String>, String> {
         let shown = |e: crate::error::Error| {
@@ -198,15 +210,15 @@ pub(super) mod tests {
             let typmod = Arg::constant(Arc::new(arrow::array::Int32Array::from(vec![-1])));
             let elem =
                 Arg::constant(Arc::new(arrow::array::UInt32Array::from(vec![pgtype::element(oid).unwrap_or(oid)])));
-            let value = apply(input, &[text(*value), elem, typmod], &[Ty::TEXT], oid, env).map_err(shown)?;
+            let value = apply(input, &[text(*value), elem, typmod], &[Ty::TEXT], (oid, 1), env).map_err(shown)?;
             args.push(Arg::constant(value));
             types.push(Ty::of(oid));
         }
         let result = oid(result);
-        let value = apply(source, &args, &types, result, env).map_err(shown)?;
+        let value = apply(source, &args, &types, (result, rows), env).map_err(shown)?;
         assert_eq!(*value.data_type(), pgtype::arrow(result).unwrap_or(DataType::Utf8), "{source} gives another type");
         let output = pgtype::functions(result).unwrap().output;
-        let out = apply(output, &[Arg::constant(value)], &[Ty::of(result)], 25, env).map_err(shown)?;
+        let out = apply(output, &[Arg::constant(value)], &[Ty::of(result)], (25, 1), env).map_err(shown)?;
         let out = out.as_string::<i32>();
         Ok((!out.is_null(0)).then(|| out.value(0).to_string()))
     }
@@ -237,5 +249,59 @@ pub(super) mod tests {
             }
         }
         assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+    }
+
+    /// A pool that has nothing left.
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Memory for Nothing {
+        fn reserve(&self, _: usize) -> Result<Box<dyn Reserved>> {
+            Err(Error::new(Kind::OutOfMemory, "nothing left"))
+        }
+
+        fn keep(&self, _: usize) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn sets_of_a_batch_ask_for_their_bytes() {
+        let field = |name: &str, ty: &DataType| Field::new(name, ty.clone(), true);
+        let list = |of: &DataType| DataType::new_list(of.clone(), true);
+        let record = |of: &[(&str, DataType)]| {
+            list(&DataType::Struct(of.iter().map(|(name, ty)| field(name, ty)).collect::<Fields>()))
+        };
+        let text = DataType::Utf8;
+        let (texts, member) = (list(&text), record(&[("key", text.clone()), ("value", text.clone())]));
+        let words = ["word", "catcode", "barelabel", "catdesc", "baredesc"];
+        let words = words.map(|name| (name, if name == "barelabel" { DataType::Boolean } else { text.clone() }));
+        let lexemes =
+            record(&[("lexeme", text.clone()), ("positions", list(&DataType::Int16)), ("weights", texts.clone())]);
+        let env = Env { budget: Budget { memory: Some(Arc::new(Nothing)), ..Env::plain().budget }, ..Env::plain() };
+        for (source, arguments, result) in [
+            ("jsonb_array_elements", vec!["[1, 2]"], &texts),
+            ("json_array_elements_text", vec!["[\"\", \"\"]"], &texts),
+            ("jsonb_each", vec![r#"{"a": 1}"#], &member),
+            ("json_each_text", vec![r#"{"": ""}"#], &member),
+            ("jsonb_object_keys", vec![r#"{"a": 1}"#], &texts),
+            ("jsonb_path_query", vec!["[1, 2]", "$[*]", "{}"], &texts),
+            ("jsonb_to_recordset", vec![r#"[{"key": "a"}]"#], &member),
+            ("tsvector_unnest", vec!["'a':1"], &lexemes),
+            ("pg_get_keywords", vec![], &record(&words)),
+        ] {
+            let arg = |text: &&str| Arg::constant(Arc::new(StringArray::from(vec![*text])) as ArrayRef);
+            let mut args: Vec<Arg> = arguments.iter().map(arg).collect();
+            if source == "jsonb_path_query" {
+                args.push(Arg::constant(Arc::new(BooleanArray::from(vec![false]))));
+            }
+            let (types, result) = (vec![Ty::TEXT; args.len()], field("", result));
+            let made = |rows: usize| {
+                let call = Call { args: &args, types: &types, rows, result: &result, result_type: Ty::TEXT, env: &env };
+                kernel(source).unwrap_or_else(|| panic!("no kernel {source}"))(&call)
+            };
+            assert_eq!(made(1).unwrap_or_else(|e| panic!("{source}: {e}")).len(), 1, "{source}");
+            assert_eq!(made(1 << 17).unwrap_err().message(), "nothing left", "{source}");
+        }
     }
 }

@@ -26,7 +26,7 @@ use crate::formats::postgres::input::json::{unescape, write_string};
 use crate::formats::postgres::input::{normal_json, valid_json};
 use crate::sql::kernel::{Call, Kernel};
 use access::Given;
-pub(super) use expand::lists;
+pub(super) use expand::{ELEMENT, lists};
 pub(in crate::sql) use types::output;
 
 /// Functions that recurse over a document refuse it beyond this depth.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, ListArray, StringArray, StructArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, ListArray, StringArray, StructArray, UInt32Array};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::take;
 use arrow::datatypes::DataType;
 
 use crate::error::{Error, Result};
-use crate::sql::kernel::{Call, Kernel};
+use crate::sql::kernel::{Call, Growing, Kernel};
 use crate::sql::parse::keyword::{Category, keywords};
 
 pub(super) const KERNELS: &[(&str, Kernel)] = &[("pg_get_keywords", words)];
@@ -30,8 +30,12 @@ fn words(call: &Call<'_>) -> Result<ArrayRef> {
         Arc::new(all.iter().map(|word| Some(label(word.bare_label))).collect::<StringArray>()),
     ];
     let rows = StructArray::try_new(fields.clone(), columns, None)?;
+    let mut growing = Growing::new(&call.env.budget);
+    for _ in 0..call.rows {
+        growing.add(rows.get_buffer_memory_size())?;
+    }
     let once = ListArray::try_new(Arc::clone(item), OffsetBuffer::from_lengths([all.len()]), Arc::new(rows), None)?;
-    Ok(take(&once, &UInt32Array::from(vec![0; call.rows]), None)?)
+    growing.finish(take(&once, &UInt32Array::from(vec![0; call.rows]), None)?)
 }
 
 fn code(category: Category) -> &'static str {

@@ -81,7 +81,6 @@ fn compare(call: &Call<'_>, is: impl Fn(Ordering) -> bool) -> Result<ArrayRef> {
     both(call, |a, b| is(a.compare(b)))
 }
 
-/// What network_cmp returns: by how much the masks differ, where they decide.
 /// `network_cmp`: memcmp of the bits that both networks have, else of what is left.
 fn difference(a: &Inet, b: &Inet) -> i32 {
     if a.v6 != b.v6 {

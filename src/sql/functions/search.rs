@@ -18,10 +18,11 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::Float32Type;
 
 use query::{DISTANCE_MAX, Operator, Query};
+use rank::Limits;
 use vector::Vector;
 
 pub(super) const KERNELS: &[(&str, Kernel)] = &[
-    ("tsvectorin", |c| c.one(|text: &str| Vector::parse(text).map(|vector| vector.spelt()))),
+    ("tsvectorin", |c| c.one(|text: &str| Vector::read(text).map(|vector| vector.spelt()))),
     ("tsvectorout", |c| c.one(|text: &str| Ok(text))),
     ("key/tsvector", |c| c.one(|text: &str| Vector::parse(text).map(|vector| vector.key()))),
     ("tsvector_eq", |c| c.two(|a: &str, b: &str| Ok(a == b))),
@@ -33,7 +34,7 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("tsvector_cmp", |c| c.two(|a: &str, b: &str| Ok(Vector::parse(a)?.compare(&Vector::parse(b)?)))),
     ("tsvector_length", |c| c.one(|text: &str| Vector::parse(text).map(|vector| vector.length()))),
     ("tsvector_strip", |c| c.one(|text: &str| Ok(Vector::parse(text)?.stripped().spelt()))),
-    ("tsvector_concat", |c| c.two(|a: &str, b: &str| Ok(Vector::parse(a)?.followed_by(Vector::parse(b)?).spelt()))),
+    ("tsvector_concat", |c| c.two(|a: &str, b: &str| Ok(Vector::parse(a)?.followed_by(Vector::parse(b)?)?.spelt()))),
     ("tsvector_setweight", |c| {
         c.two(|text: &str, weight: &str| Ok(Vector::parse(text)?.weighted(edit::weight(weight)?, |_| true).spelt()))
     }),
@@ -46,7 +47,7 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("tsvector_to_array", edit::words),
     ("array_to_tsvector", edit::of_words),
     ("tsvector_unnest", edit::unnest),
-    ("tsqueryin", |c| c.one(|text: &str| Query::parse(text).map(|query| query.spelt()))),
+    ("tsqueryin", |c| c.one(|text: &str| Query::read(text).map(|query| query.spelt()))),
     ("tsqueryout", |c| c.one(|text: &str| Ok(text))),
     ("key/tsquery", |c| c.one(|text: &str| Query::parse(text).map(|query| query.key()))),
     ("tsquery_eq", |c| queries(c, |a, b| Ok(a.key() == b.key()))),
@@ -73,14 +74,14 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("tsq_mcontained", |c| queries(c, |a, b| Ok(b.has_words_of(&a)))),
     ("ts_match_vq", |c| c.two(|vector: &str, query: &str| matches(vector, query))),
     ("ts_match_qv", |c| c.two(|query: &str, vector: &str| matches(vector, query))),
-    ("ts_rank_tt", |c| c.two(|v: &str, q: &str| rank::plain(&rank::WEIGHTS, v, q, 0))),
-    ("ts_rank_ttf", |c| c.three(|v: &str, q: &str, how: i32| rank::plain(&rank::WEIGHTS, v, q, how))),
-    ("ts_rank_wtt", |c| c.three(|w: ArrayRef, v: &str, q: &str| rank::plain(&weights(&w)?, v, q, 0))),
-    ("ts_rank_wttf", |c| c.four(|w: ArrayRef, v: &str, q: &str, how: i32| rank::plain(&weights(&w)?, v, q, how))),
-    ("ts_rankcd_tt", |c| c.two(|v: &str, q: &str| rank::cover(&rank::WEIGHTS, v, q, 0))),
-    ("ts_rankcd_ttf", |c| c.three(|v: &str, q: &str, how: i32| rank::cover(&rank::WEIGHTS, v, q, how))),
-    ("ts_rankcd_wtt", |c| c.three(|w: ArrayRef, v: &str, q: &str| rank::cover(&weights(&w)?, v, q, 0))),
-    ("ts_rankcd_wttf", |c| c.four(|w: ArrayRef, v: &str, q: &str, how: i32| rank::cover(&weights(&w)?, v, q, how))),
+    ("ts_rank_tt", |c| ranked(c, rank::plain)),
+    ("ts_rank_ttf", |c| ranked_as(c, rank::plain)),
+    ("ts_rank_wtt", |c| weighted(c, rank::plain)),
+    ("ts_rank_wttf", |c| weighted_as(c, rank::plain)),
+    ("ts_rankcd_tt", |c| ranked(c, rank::cover)),
+    ("ts_rankcd_ttf", |c| ranked_as(c, rank::cover)),
+    ("ts_rankcd_wtt", |c| weighted(c, rank::cover)),
+    ("ts_rankcd_wttf", |c| weighted_as(c, rank::cover)),
 ];
 
 fn vectors(c: &Call<'_>, f: impl Fn(Vector, Vector) -> Result<bool>) -> Result<ArrayRef> {
@@ -97,6 +98,29 @@ fn joined(c: &Call<'_>, operator: Operator) -> Result<ArrayRef> {
 
 fn matches(vector: &str, query: &str) -> Result<bool> {
     Ok(execute::matches(&Vector::parse(vector)?, &Query::parse(query)?))
+}
+
+/// The rank of a vector by a query: weights, the two, what it is divided by.
+type Rank = fn(&[f32; 4], &str, &str, i32, &Limits<'_>) -> Result<f32>;
+
+fn ranked(c: &Call<'_>, rank: Rank) -> Result<ArrayRef> {
+    let limits = Limits::of(c);
+    c.two(|vector: &str, query: &str| rank(&rank::WEIGHTS, vector, query, 0, &limits))
+}
+
+fn ranked_as(c: &Call<'_>, rank: Rank) -> Result<ArrayRef> {
+    let limits = Limits::of(c);
+    c.three(|vector: &str, query: &str, how: i32| rank(&rank::WEIGHTS, vector, query, how, &limits))
+}
+
+fn weighted(c: &Call<'_>, rank: Rank) -> Result<ArrayRef> {
+    let limits = Limits::of(c);
+    c.three(|w: ArrayRef, vector: &str, query: &str| rank(&weights(&w)?, vector, query, 0, &limits))
+}
+
+fn weighted_as(c: &Call<'_>, rank: Rank) -> Result<ArrayRef> {
+    let limits = Limits::of(c);
+    c.four(|w: ArrayRef, vector: &str, query: &str, how: i32| rank(&weights(&w)?, vector, query, how, &limits))
 }
 
 /// getWeights: of D, C, B and A; a negative one is the usual one.

@@ -326,6 +326,7 @@ pub(super) fn filtered_arguments(
     each.collect()
 }
 
+/// Calls of aggregates that are computed at that level of the query.
 fn aggregates_of<'e>(level: LevelId, among: &[&'e Expr]) -> Vec<&'e Expr> {
     of_level(among, &|e| matches!(&e.kind, Kind::Aggregate(a) if a.level == level))
 }

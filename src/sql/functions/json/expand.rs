@@ -11,11 +11,16 @@ use super::access::{Given, as_text, read_escapes};
 use super::{Form, cannot};
 use crate::error::{Error, Result};
 use crate::formats::postgres::input::json::{Elements, Escapes, Members, Shape, check, shape, unescape};
-use crate::sql::kernel::Call;
+use crate::sql::kernel::{Call, Growing};
 
-/// `call.rows` lists whose elements were gathered row by row.
+/// Bytes of an element of a list beside its own: where it ends.
+pub(in crate::sql::functions) const ELEMENT: usize = size_of::<i32>();
+
+/// `call.rows` lists whose elements were gathered row by row. `growing` was asked for each element, [`ELEMENT`] bytes at
+/// least, so that their number fits too.
 pub(in crate::sql::functions) fn lists(
     call: &Call<'_>,
+    growing: Growing<'_>,
     lengths: Vec<usize>,
     valid: Vec<bool>,
     items: impl FnOnce(&FieldRef) -> Result<ArrayRef>,
@@ -25,7 +30,8 @@ pub(in crate::sql::functions) fn lists(
     };
     let offsets = OffsetBuffer::from_lengths(lengths);
     let items = items(item)?;
-    Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, items, Some(NullBuffer::from(valid)))?))
+    let lists = ListArray::try_new(Arc::clone(item), offsets, items, Some(NullBuffer::from(valid)))?;
+    growing.finish(Arc::new(lists))
 }
 
 /// json_array_elements and its kin.
@@ -33,6 +39,7 @@ pub(super) fn elements(c: &Call<'_>, form: Form, given: Given, name: &str) -> Re
     let documents = c.read::<&str>(0)?;
     let mut out = StringBuilder::new();
     let (mut lengths, mut valid) = (Vec::with_capacity(c.rows), Vec::with_capacity(c.rows));
+    let mut growing = Growing::new(&c.env.budget);
     for row in 0..c.rows {
         let json = documents.get(row);
         valid.push(json.is_some());
@@ -49,12 +56,14 @@ pub(super) fn elements(c: &Call<'_>, form: Form, given: Given, name: &str) -> Re
                 read_escapes(form, json)?;
             }
             for element in Elements::of(json) {
-                append(given, element?, &mut out)?;
+                let element = element?;
+                growing.add(ELEMENT + element.len())?;
+                append(given, element, &mut out)?;
             }
         }
         lengths.push(out.len() - before);
     }
-    lists(c, lengths, valid, |_| Ok(Arc::new(out.finish())))
+    lists(c, growing, lengths, valid, |_| Ok(Arc::new(out.finish())))
 }
 
 fn append(given: Given, value: &str, out: &mut StringBuilder) -> Result<()> {
@@ -70,6 +79,7 @@ pub(super) fn each(c: &Call<'_>, form: Form, given: Given, name: &str) -> Result
     let documents = c.read::<&str>(0)?;
     let (mut keys, mut values) = (StringBuilder::new(), StringBuilder::new());
     let (mut lengths, mut valid) = (Vec::with_capacity(c.rows), Vec::with_capacity(c.rows));
+    let mut growing = Growing::new(&c.env.budget);
     for row in 0..c.rows {
         let json = documents.get(row);
         valid.push(json.is_some());
@@ -84,13 +94,14 @@ pub(super) fn each(c: &Call<'_>, form: Form, given: Given, name: &str) -> Result
             read_escapes(form, json)?;
             for member in Members::of(json) {
                 let (key, value) = member?;
+                growing.add(2 * ELEMENT + key.len() + value.len())?;
                 keys.append_value(unescape(key)?);
                 append(given, value, &mut values)?;
             }
         }
         lengths.push(keys.len() - before);
     }
-    lists(c, lengths, valid, |item| {
+    lists(c, growing, lengths, valid, |item| {
         let DataType::Struct(fields) = item.data_type() else {
             return Err(Error::internal(format!("key and value were made for {}", item.data_type())));
         };
@@ -106,6 +117,7 @@ pub(super) fn keys(c: &Call<'_>, form: Form, name: &str) -> Result<ArrayRef> {
     let documents = c.read::<&str>(0)?;
     let mut out = StringBuilder::new();
     let (mut lengths, mut valid) = (Vec::with_capacity(c.rows), Vec::with_capacity(c.rows));
+    let mut growing = Growing::new(&c.env.budget);
     for row in 0..c.rows {
         let json = documents.get(row);
         valid.push(json.is_some());
@@ -121,10 +133,11 @@ pub(super) fn keys(c: &Call<'_>, form: Form, name: &str) -> Result<ArrayRef> {
             }
             for member in Members::of(json) {
                 let key: Cow<'_, str> = unescape(member?.0)?;
+                growing.add(ELEMENT + key.len())?;
                 out.append_value(key);
             }
         }
         lengths.push(out.len() - before);
     }
-    lists(c, lengths, valid, |_| Ok(Arc::new(out.finish())))
+    lists(c, growing, lengths, valid, |_| Ok(Arc::new(out.finish())))
 }

@@ -16,7 +16,7 @@ use super::{Form, cannot, expand, write_array};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::formats::postgres::input::json::{Shape, shape};
 use crate::sql::functions::regex::Pattern;
-use crate::sql::kernel::Call;
+use crate::sql::kernel::{Call, Growing};
 use eval::{Evaluation, Stop};
 
 #[derive(Debug)]
@@ -287,14 +287,18 @@ pub(super) fn query(c: &Call<'_>, zoned: bool) -> Result<ArrayRef> {
     let arguments = Arguments::new(c, zoned)?;
     let mut out = StringBuilder::new();
     let (mut lengths, mut valid) = (Vec::with_capacity(c.rows), Vec::with_capacity(c.rows));
+    let mut growing = Growing::new(&c.env.budget);
     for row in 0..c.rows {
         let found = arguments.evaluate(row, false, |path, it, evaluation| items(path, it, evaluation).map(Some))?;
         valid.push(found.is_some());
         let before = out.len();
-        found.unwrap_or_default().iter().for_each(|item| out.append_value(item));
+        for item in found.unwrap_or_default() {
+            growing.add(expand::ELEMENT + item.len())?;
+            out.append_value(item);
+        }
         lengths.push(out.len() - before);
     }
-    expand::lists(c, lengths, valid, |_| Ok(Arc::new(out.finish())))
+    expand::lists(c, growing, lengths, valid, |_| Ok(Arc::new(out.finish())))
 }
 
 /// A step of a path over jsonb is one over its normal form.

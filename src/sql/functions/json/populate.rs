@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::input::json::{Elements, Shape, shape, value};
 use crate::formats::postgres::input::normal_json;
 use crate::pgtype::{self, oid};
-use crate::sql::kernel::{Arg, Call, Env};
+use crate::sql::kernel::{Arg, Call, Env, Growing};
 
 /// What a column gets in a row.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +80,7 @@ pub(super) fn recordset(c: &Call<'_>, form: Form, based: bool, name: &str) -> Re
     let base = base(c, based)?;
     let (mut slots, mut rows) = (vec![], vec![]);
     let (mut lengths, mut valid) = (Vec::with_capacity(c.rows), Vec::with_capacity(c.rows));
+    let mut growing = Growing::new(&c.env.budget);
     for row in 0..c.rows {
         let json = documents.get(row);
         valid.push(json.is_some());
@@ -97,13 +98,14 @@ pub(super) fn recordset(c: &Call<'_>, form: Form, based: bool, name: &str) -> Re
                 if shape(element) != Shape::Object {
                     return Err(cannot(format!("argument of {name} must be an array of objects")));
                 }
+                growing.add(size_of::<Slot<'_>>() + element.len())?;
                 slots.push(Slot::Json(element));
                 rows.push(base.as_ref().map_or(0, |base| base.at(row)));
             }
         }
         lengths.push(slots.len() - before);
     }
-    expand::lists(c, lengths, valid, |item| {
+    expand::lists(c, growing, lengths, valid, |item| {
         let base = base.as_ref().map(|base| Base { array: &base.array, rows: &rows });
         column(item, &slots, base, Context { form, env: c.env, key: "" })
     })

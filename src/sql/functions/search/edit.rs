@@ -8,10 +8,10 @@ use arrow::array::{
 };
 use arrow::datatypes::DataType;
 
-use super::vector::{POSITION_MAX, POSITIONS_MAX, Position, Vector, Weight, Word};
+use super::vector::{POSITION_MAX, POSITIONS_MAX, Position, Vector, WORD_BYTES_MAX, Weight, Word};
 use crate::error::{Error, Kind, Result};
-use crate::sql::functions::json::lists;
-use crate::sql::kernel::Call;
+use crate::sql::functions::json::{ELEMENT, lists};
+use crate::sql::kernel::{Call, Growing};
 
 impl Vector {
     pub(super) fn stripped(mut self) -> Self {
@@ -33,7 +33,7 @@ impl Vector {
     }
 
     /// `tsvector_concat`: the places of the second count on from the last of the first.
-    pub(super) fn followed_by(self, other: Self) -> Self {
+    pub(super) fn followed_by(self, other: Self) -> Result<Self> {
         let places = self.words.iter().flat_map(|word| word.positions.last()).map(|position| position.place);
         let last = places.max().unwrap_or(0);
         let mut left = self.words.into_iter().peekable();
@@ -58,7 +58,7 @@ impl Vector {
             words.push(word);
         }
         words.extend(left);
-        Self { words }
+        Self { words }.checked()
     }
 }
 
@@ -136,9 +136,13 @@ pub(super) fn of_words(c: &Call<'_>) -> Result<ArrayRef> {
         let word = |lexeme: Option<&str>| match lexeme {
             None => Err(Error::new(Kind::NullNotAllowed, "lexeme array may not contain nulls")),
             Some("") => Err(Error::new(Kind::ZeroLengthString, "lexeme array may not contain empty strings")),
+            // PostgreSQL takes them and gives other words: their lengths and offsets overflow
+            Some(lexeme) if lexeme.len() > WORD_BYTES_MAX => {
+                Err(Error::unsupported(format!("a lexeme of more than {WORD_BYTES_MAX} bytes")))
+            }
             Some(lexeme) => Ok(Word { lexeme: lexeme.to_owned(), positions: vec![] }),
         };
-        Ok(Vector::of(lexemes.iter().map(word).collect::<Result<_>>()?).spelt())
+        Ok(Vector::of(lexemes.iter().map(word).collect::<Result<_>>()?).checked()?.spelt())
     })
 }
 
@@ -149,12 +153,15 @@ pub(super) fn unnest(c: &Call<'_>) -> Result<ArrayRef> {
     let mut places = ListBuilder::new(Int16Builder::new());
     let mut weights = ListBuilder::new(StringBuilder::new());
     let (mut lengths, mut valid) = (Vec::with_capacity(c.rows), Vec::with_capacity(c.rows));
+    let mut growing = Growing::new(&c.env.budget);
     for row in 0..c.rows {
         let words = vectors.get(row).map(Vector::parse).transpose()?.map(|vector| vector.words);
         valid.push(words.is_some());
         let words = words.unwrap_or_default();
         lengths.push(words.len());
         for word in words {
+            // a place is an i16, a weight a letter
+            growing.add(3 * ELEMENT + word.lexeme.len() + word.positions.len() * (size_of::<i16>() + ELEMENT + 1))?;
             lexemes.append_value(word.lexeme);
             for position in &word.positions {
                 places.values().append_value(i16::try_from(position.place).unwrap_or(i16::MAX));
@@ -165,7 +172,7 @@ pub(super) fn unnest(c: &Call<'_>) -> Result<ArrayRef> {
             weights.append(known);
         }
     }
-    lists(c, lengths, valid, |item| {
+    lists(c, growing, lengths, valid, |item| {
         let DataType::Struct(fields) = item.data_type() else {
             return Err(Error::internal(format!("words of a tsvector were made for {}", item.data_type())));
         };

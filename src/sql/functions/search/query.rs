@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Kind, Result};
+use crate::sql::functions::text::trigram::legacy_crc;
 use crate::sql::parse::too_complex;
 
 use super::token::{Form, Scanner};
@@ -13,7 +14,7 @@ pub(super) const DISTANCE_MAX: u16 = 1 << 14;
 /// Operators in one another, and parentheses: what is recursive here stays on its stack.
 const DEPTH_MAX: usize = 500;
 const PARENTHESES_MAX: usize = 128;
-/// Operators that wait for their right side (`STACKDEPTH`).
+/// Operators that wait for their right side (`STACKDEPTH`), in what tsqueryin reads.
 const WAITING_MAX: usize = 32;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,13 +67,26 @@ const NOT_TIGHTNESS: u8 = 4;
 const NOT_NUMBER: u8 = 1;
 
 impl Query {
+    /// A value that lies here: functions make some that tsqueryin would not read.
     pub(super) fn parse(text: &str) -> Result<Self> {
+        Self::within(text, Limits { parentheses: DEPTH_MAX, waiting: usize::MAX, word_bytes: usize::MAX })
+    }
+
+    /// tsqueryin.
+    pub(super) fn read(text: &str) -> Result<Self> {
+        Self::within(
+            text,
+            Limits { parentheses: PARENTHESES_MAX, waiting: WAITING_MAX, word_bytes: WORD_BYTES_MAX - 1 },
+        )
+    }
+
+    fn within(text: &str, limits: Limits) -> Result<Self> {
         let mut scanner = Scanner::new(text, Form::Query);
         scanner.skip_blanks();
         if scanner.peek().is_none() {
             return Ok(Self(None));
         }
-        Ok(Self(Some(expression(&mut scanner, 0)?.node)))
+        Ok(Self(Some(expression(&mut scanner, 0, limits)?.node)))
     }
 
     pub(super) fn spelt(&self) -> String {
@@ -166,7 +180,19 @@ impl Node {
         !level.is_empty()
     }
 
-    fn nodes(&self) -> usize {
+    /// How many operators merge the places of one operand, where a phrase is looked for.
+    pub(super) fn merges(&self, within: bool) -> usize {
+        match self {
+            Node::Operand(_) => usize::from(within),
+            Node::Not(of) => of.merges(within),
+            Node::Both(operator, left, right) => {
+                let within = within || matches!(operator, Operator::Phrase(_));
+                usize::from(within) + left.merges(within).max(right.merges(within))
+            }
+        }
+    }
+
+    pub(super) fn nodes(&self) -> usize {
         match self {
             Node::Operand(_) => 1,
             Node::Not(of) => 1 + of.nodes(),
@@ -265,16 +291,10 @@ impl Operand {
 
     fn key(&self, key: &mut Vec<u8>) {
         // a signed number, the greater one first
-        key.extend((!(checksum(self.word.as_bytes()) ^ 1 << 31)).to_be_bytes());
+        key.extend((!(legacy_crc(self.word.as_bytes()) ^ 1 << 31)).to_be_bytes());
         key.extend(self.word.as_bytes());
         key.push(0);
     }
-}
-
-/// COMP_LEGACY_CRC32: the table of a reflected CRC-32, used as if it were not.
-fn checksum(bytes: &[u8]) -> u32 {
-    let entry = |index: u32| (0..8).fold(index, |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 });
-    !bytes.iter().fold(u32::MAX, |crc, byte| entry(crc >> 24 ^ u32::from(*byte)) ^ crc << 8)
 }
 
 /// What was read of a query, and how deep its operators stand.
@@ -287,15 +307,23 @@ fn too_deep() -> Error {
     too_complex("tsquery operators in each other", DEPTH_MAX)
 }
 
+/// Of a text that is read.
+#[derive(Clone, Copy)]
+struct Limits {
+    parentheses: usize,
+    waiting: usize,
+    word_bytes: usize,
+}
+
 /// `makepol`: a query, or what stands between parentheses, of which the first is read.
-fn expression(scanner: &mut Scanner<'_>, depth: usize) -> Result<Part> {
-    if depth > PARENTHESES_MAX {
-        return Err(too_complex("parentheses in each other", PARENTHESES_MAX));
+fn expression(scanner: &mut Scanner<'_>, depth: usize, limits: Limits) -> Result<Part> {
+    if depth > limits.parentheses {
+        return Err(too_complex("parentheses in each other", limits.parentheses));
     }
     // operators, `None` for NOT, that wait for their last operand
     let (mut waiting, mut operands): (Vec<Option<Operator>>, Vec<Part>) = (vec![], vec![]);
     loop {
-        operands.push(match operand(scanner, depth, &mut waiting)? {
+        operands.push(match operand(scanner, depth, limits, &mut waiting)? {
             Some(part) => part,
             None => continue,
         });
@@ -319,24 +347,29 @@ fn expression(scanner: &mut Scanner<'_>, depth: usize) -> Result<Part> {
             None => Operator::Phrase(distance(scanner)?),
         };
         apply(&mut waiting, &mut operands, operator.tightness())?;
-        wait(&mut waiting, Some(operator))?;
+        wait(&mut waiting, limits, Some(operator))?;
     }
     apply(&mut waiting, &mut operands, 0)?;
     operands.pop().ok_or_else(|| scanner.wrong())
 }
 
 /// An operand; `None` where a NOT was read, for whose operand it waits.
-fn operand(scanner: &mut Scanner<'_>, depth: usize, waiting: &mut Vec<Option<Operator>>) -> Result<Option<Part>> {
+fn operand(
+    scanner: &mut Scanner<'_>,
+    depth: usize,
+    limits: Limits,
+    waiting: &mut Vec<Option<Operator>>,
+) -> Result<Option<Part>> {
     scanner.skip_blanks();
     match scanner.peek() {
         Some('!') => {
             scanner.skip();
-            wait(waiting, None)?;
+            wait(waiting, limits, None)?;
             return Ok(None);
         }
         Some('(') => {
             scanner.skip();
-            return expression(scanner, depth + 1).map(Some);
+            return expression(scanner, depth + 1, limits).map(Some);
         }
         Some(':') => return Err(scanner.wrong()),
         _ => {}
@@ -357,7 +390,7 @@ fn operand(scanner: &mut Scanner<'_>, depth: usize, waiting: &mut Vec<Option<Ope
             scanner.skip();
         }
     }
-    if token.word.len() >= WORD_BYTES_MAX {
+    if token.word.len() > limits.word_bytes {
         let text = format!("word is too long in tsquery: \"{}\"", scanner.text);
         return Err(Error::new(Kind::TooLarge, text));
     }
@@ -365,8 +398,8 @@ fn operand(scanner: &mut Scanner<'_>, depth: usize, waiting: &mut Vec<Option<Ope
     Ok(Some(Part { node, depth: 0 }))
 }
 
-fn wait(waiting: &mut Vec<Option<Operator>>, operator: Option<Operator>) -> Result<()> {
-    if waiting.len() == WAITING_MAX {
+fn wait(waiting: &mut Vec<Option<Operator>>, limits: Limits, operator: Option<Operator>) -> Result<()> {
+    if waiting.len() == limits.waiting {
         return Err(Error::new(Kind::Internal, "tsquery stack too small"));
     }
     waiting.push(operator);

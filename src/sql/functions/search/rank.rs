@@ -5,8 +5,10 @@ use std::collections::HashMap;
 
 use super::execute::{Found, Match, Places, holds};
 use super::query::{Node, Operand, Operator, Query};
-use super::vector::{POSITION_MAX, Position, Vector, Weight, Word};
+use super::vector::{POSITION_MAX, Position, Vector, Weight};
 use crate::error::Result;
+use crate::sql::functions::steps::Steps;
+use crate::sql::kernel::{Budget, Call};
 
 /// Of D, C, B and A.
 pub(super) const WEIGHTS: [f32; 4] = [0.1, 0.2, 0.4, 1.0];
@@ -24,13 +26,26 @@ const SERIES: f64 = 1.644_934_066_85;
 /// Of words without positions.
 const NOWHERE: Position = Position { place: POSITION_MAX, weight: Weight::D };
 
+/// What the ranks of a call may take.
+pub(super) struct Limits<'a> {
+    budget: &'a Budget,
+    steps: Steps,
+}
+
+impl<'a> Limits<'a> {
+    pub(super) fn of(call: &Call<'a>) -> Self {
+        Self { budget: &call.env.budget, steps: Steps::new("the ranks of these vectors take too many steps") }
+    }
+}
+
 /// ts_rank.
-pub(super) fn plain(weights: &[f32; 4], vector: &str, query: &str, how: i32) -> Result<f32> {
+pub(super) fn plain(weights: &[f32; 4], vector: &str, query: &str, how: i32, limits: &Limits<'_>) -> Result<f32> {
     let (vector, query) = (Vector::parse(vector)?, Query::parse(query)?);
     let Some(root) = query.0.as_ref().filter(|_| !vector.words.is_empty()) else { return Ok(0.0) };
     let operands = distinct(&query);
     let of_all = matches!(root, Node::Both(Operator::And | Operator::Phrase(_), ..)) && operands.len() > 1;
-    let mut rank = if of_all { nearness(weights, &vector, &operands) } else { frequency(weights, &vector, &operands) };
+    let by = if of_all { nearness } else { frequency };
+    let mut rank = by(weights, &vector, &operands, &limits.steps)?;
     if rank < 0.0 {
         rank = 1e-20;
     }
@@ -67,11 +82,12 @@ fn distinct(query: &Query) -> Vec<&Operand> {
 }
 
 /// `calc_rank_or`.
-fn frequency(weights: &[f32; 4], vector: &Vector, operands: &[&Operand]) -> f32 {
+fn frequency(weights: &[f32; 4], vector: &Vector, operands: &[&Operand], steps: &Steps) -> Result<f32> {
     let unknown = [Position { place: 0, weight: Weight::D }];
     let mut rank = 0f32;
     for word in operands.iter().flat_map(|operand| vector.found(&operand.word, operand.prefix)) {
         let positions = if word.positions.is_empty() { unknown.as_slice() } else { &word.positions };
+        steps.take(positions.len())?;
         let (mut sum, mut best, mut best_at) = (0f32, -1f32, 0f32);
         for (at, position) in positions.iter().enumerate() {
             let (weight, number) = (weights[position.weight.index()], (at + 1) as f32);
@@ -83,11 +99,11 @@ fn frequency(weights: &[f32; 4], vector: &Vector, operands: &[&Operand]) -> f32 
         let of_word = best + sum - best / (best_at * best_at);
         rank = (f64::from(rank) + f64::from(of_word) / SERIES) as f32;
     }
-    rank / operands.len() as f32
+    Ok(rank / operands.len() as f32)
 }
 
 /// `calc_rank_and`.
-fn nearness(weights: &[f32; 4], vector: &Vector, operands: &[&Operand]) -> f32 {
+fn nearness(weights: &[f32; 4], vector: &Vector, operands: &[&Operand], steps: &Steps) -> Result<f32> {
     let nowhere = [NOWHERE];
     let mut rank = -1f32;
     // of each operand before, the positions of the last of its words
@@ -97,8 +113,10 @@ fn nearness(weights: &[f32; 4], vector: &Vector, operands: &[&Operand]) -> f32 {
         for word in vector.found(&operand.word, operand.prefix) {
             let positions = if word.positions.is_empty() { nowhere.as_slice() } else { &word.positions };
             last = Some(positions);
+            steps.take(before.len())?;
             for others in before.iter().flatten() {
                 let is_unknown = word.positions.is_empty() || std::ptr::eq(*others, nowhere.as_slice());
+                steps.take(positions.len() * others.len())?;
                 let pairs = positions.iter().flat_map(|one| others.iter().map(move |other| (one, other)));
                 for (one, other) in pairs {
                     let distance = match one.place.abs_diff(other.place) {
@@ -117,7 +135,7 @@ fn nearness(weights: &[f32; 4], vector: &Vector, operands: &[&Operand]) -> f32 {
         }
         before.push(last);
     }
-    rank
+    Ok(rank)
 }
 
 /// `word_distance`.
@@ -129,19 +147,21 @@ fn near(distance: u16) -> f32 {
 }
 
 /// ts_rank_cd.
-pub(super) fn cover(weights: &[f32; 4], vector: &str, query: &str, how: i32) -> Result<f32> {
+pub(super) fn cover(weights: &[f32; 4], vector: &str, query: &str, how: i32, limits: &Limits<'_>) -> Result<f32> {
     let (vector, query) = (Vector::parse(vector)?, Query::parse(query)?);
     let Some(root) = &query.0 else { return Ok(0.0) };
     let operands = query.operands();
-    let document = document(&vector, &operands);
+    let document = document(&vector, &operands, limits)?;
+    let document = Entry::all(&document);
     if document.is_empty() {
         return Ok(0.0);
     }
     let inverse = weights.map(|weight| 1.0 / f64::from(weight));
     let (mut rank, mut distances, mut extents, mut middle_before, mut from) = (0.0, 0.0, 0u32, 0.0, 0);
-    while let Some(extent) = next_extent(root, &operands, &document, &mut from) {
+    let mut seen = Seen::new(root, &operands, &limits.steps);
+    while let Some(extent) = next_extent(&mut seen, &document, &mut from)? {
         let entries = document.get(extent.begin..=extent.end).unwrap_or_default();
-        let weight: f64 = entries.iter().map(|entry| inverse[entry.position.weight.index()]).sum();
+        let weight: f64 = entries.iter().map(|entry| inverse[entry.position().weight.index()]).sum();
         let between = (extent.end - extent.begin) as f64;
         let noise = match f64::from(extent.last) - f64::from(extent.first) - between {
             noise if noise < 0.0 => (between / 2.0).floor(),
@@ -177,29 +197,42 @@ pub(super) fn cover(weights: &[f32; 4], vector: &str, query: &str, how: i32) -> 
     Ok(rank as f32)
 }
 
-/// A word of the text that operands of the query ask for.
-struct Entry {
+/// A word of the text that an operand of the query asks for.
+struct Asked<'a> {
     position: Position,
-    operands: Vec<usize>,
+    lexeme: &'a str,
+    operand: usize,
 }
 
 /// `get_docrep`: in the order of the text.
-fn document(vector: &Vector, operands: &[&Operand]) -> Vec<Entry> {
-    let mut all: Vec<(Position, &str, usize)> = vec![];
+fn document<'a>(vector: &'a Vector, operands: &[&Operand], limits: &Limits<'_>) -> Result<Vec<Asked<'a>>> {
+    let mut all: Vec<Asked<'a>> = vec![];
     for (at, operand) in operands.iter().enumerate() {
         let asked = |p: &&Position| operand.weights == 0 || operand.weights & p.weight.bit() != 0;
-        let each = |word: &'_ Word| -> Vec<Position> { word.positions.iter().filter(asked).copied().collect() };
         for word in vector.found(&operand.word, operand.prefix) {
-            all.extend(each(word).into_iter().map(|position| (position, word.lexeme.as_str(), at)));
+            limits.steps.take(1 + word.positions.len())?;
+            limits.budget.value((all.len() + word.positions.len()).saturating_mul(size_of::<Asked<'_>>()))?;
+            let positions = word.positions.iter().filter(asked);
+            all.extend(positions.map(|position| Asked { position: *position, lexeme: &word.lexeme, operand: at }));
         }
     }
-    all.sort_by_key(|(position, lexeme, _)| (position.place, position.weight, *lexeme));
-    let groups = all.chunk_by(|a, b| (a.0.place, a.1) == (b.0.place, b.1));
-    let entry = |group: &[(Position, &str, usize)]| {
-        let position = group.first()?.0;
-        Some(Entry { position, operands: group.iter().map(|(_, _, at)| *at).collect() })
-    };
-    groups.filter_map(entry).collect()
+    all.sort_by_key(|asked| (asked.position.place, asked.position.weight, asked.lexeme));
+    Ok(all)
+}
+
+/// A word of the text, once for each operand that asks for it.
+#[derive(Clone, Copy)]
+struct Entry<'a>(&'a [Asked<'a>]);
+
+impl<'a> Entry<'a> {
+    fn all(document: &'a [Asked<'a>]) -> Vec<Self> {
+        let same = |a: &Asked<'_>, b: &Asked<'_>| (a.position.place, a.lexeme) == (b.position.place, b.lexeme);
+        document.chunk_by(same).map(Self).collect()
+    }
+
+    fn position(self) -> Position {
+        self.0.first().map_or(NOWHERE, |asked| asked.position)
+    }
 }
 
 /// A part of the document, and where it begins and ends in the text.
@@ -211,20 +244,18 @@ struct Extent {
 }
 
 /// `Cover`: the next part that matches, as short as it can be.
-fn next_extent(root: &Node, operands: &[&Operand], document: &[Entry], from: &mut usize) -> Option<Extent> {
+fn next_extent(seen: &mut Seen<'_>, document: &[Entry<'_>], from: &mut usize) -> Result<Option<Extent>> {
     loop {
-        let mut seen = Seen::new(operands);
-        let end = (*from..document.len()).find(|at| seen.with(&document[*at], root))?;
-        let last = document[end].position.place;
+        let Some(end) = seen.first(document, *from..document.len())? else { return Ok(None) };
+        let last = document[end].position().place;
         if last == 0 {
-            return None;
+            return Ok(None);
         }
-        let mut seen = Seen::new(operands);
-        let begin = (*from..=end).rev().find(|at| seen.with(&document[*at], root));
+        let begin = seen.first(document, (*from..=end).rev())?;
         match begin {
-            Some(begin) if document[begin].position.place <= last => {
+            Some(begin) if document[begin].position().place <= last => {
                 *from = begin + 1;
-                return Some(Extent { begin, end, first: document[begin].position.place, last });
+                return Ok(Some(Extent { begin, end, first: document[begin].position().place, last }));
             }
             _ => *from += 1,
         }
@@ -232,25 +263,43 @@ fn next_extent(root: &Node, operands: &[&Operand], document: &[Entry], from: &mu
 }
 
 /// The operands met so far, and where.
-struct Seen {
+struct Seen<'a> {
+    root: &'a Node,
     numbers: HashMap<*const Operand, usize>,
     places: Vec<Vec<u32>>,
+    steps: &'a Steps,
+    /// What it takes to see whether the query holds: a step for each node, and for each place as often as operators
+    /// of a phrase can merge it.
+    nodes: usize,
+    merges: usize,
 }
 
-impl Seen {
-    fn new(operands: &[&Operand]) -> Self {
+impl<'a> Seen<'a> {
+    fn new(root: &'a Node, operands: &[&Operand], steps: &'a Steps) -> Self {
         let numbers = operands.iter().enumerate().map(|(at, operand)| (std::ptr::from_ref(*operand), at)).collect();
-        Self { numbers, places: vec![vec![]; operands.len()] }
+        let (nodes, merges) = (root.nodes(), root.merges(false));
+        Self { root, numbers, places: vec![vec![]; operands.len()], steps, nodes, merges }
     }
 
-    /// Whether the query holds with this entry too.
-    fn with(&mut self, entry: &Entry, root: &Node) -> bool {
-        for at in &entry.operands {
-            if let Some(places) = self.places.get_mut(*at) {
-                places.push(entry.position.place.into());
+    /// The first of these entries with which the query holds.
+    fn first(&mut self, document: &[Entry<'_>], among: impl Iterator<Item = usize>) -> Result<Option<usize>> {
+        self.steps.take(self.places.len())?;
+        self.places.iter_mut().for_each(Vec::clear);
+        let mut count = 0;
+        for at in among {
+            let asked = document[at].0;
+            count += asked.len();
+            self.steps.take(asked.len() + self.nodes + count * self.merges)?;
+            for asked in asked {
+                if let Some(places) = self.places.get_mut(asked.operand) {
+                    places.push(asked.position.place.into());
+                }
+            }
+            if holds(self.root, self) {
+                return Ok(Some(at));
             }
         }
-        holds(root, self)
+        Ok(None)
     }
 
     fn of(&self, operand: &Operand) -> &[u32] {
@@ -259,7 +308,7 @@ impl Seen {
     }
 }
 
-impl Places for Seen {
+impl Places for Seen<'_> {
     fn has(&self, operand: &Operand) -> bool {
         !self.of(operand).is_empty()
     }

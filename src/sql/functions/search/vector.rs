@@ -9,12 +9,12 @@ use crate::sql::functions::text::compare::difference;
 pub(super) const POSITION_MAX: u16 = (1 << 14) - 1;
 /// `MAXNUMPOS`.
 pub(super) const POSITIONS_MAX: usize = 256;
-/// `MAXSTRLEN`.
-pub(super) const WORD_BYTES_MAX: usize = 1 << 11;
+/// `MAXSTRLEN`: what is read is shorter than it, what an array gives may be as long.
+pub(super) const WORD_BYTES_MAX: usize = (1 << 11) - 1;
 /// Bytes that a key begins with.
 const SIZES: usize = 8;
 /// `MAXSTRPOS`.
-const TEXT_BYTES_MAX: usize = 1 << 20;
+const TEXT_BYTES_MAX: usize = (1 << 20) - 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Weight {
@@ -79,7 +79,18 @@ pub(super) struct Vector {
 }
 
 impl Vector {
+    /// A value that lies here: its limits are those of what made it.
     pub(super) fn parse(text: &str) -> Result<Self> {
+        let mut scanner = Scanner::new(text, Form::Vector);
+        let mut words = vec![];
+        while let Some(token) = scanner.token()? {
+            words.push(Word { lexeme: token.word, positions: token.positions });
+        }
+        Ok(Self::of(words))
+    }
+
+    /// tsvectorin.
+    pub(super) fn read(text: &str) -> Result<Self> {
         let mut scanner = Scanner::new(text, Form::Vector);
         let (mut words, mut bytes) = (vec![], 0);
         while let Some(token) = scanner.token()? {
@@ -94,10 +105,14 @@ impl Vector {
             bytes += length;
             words.push(Word { lexeme: token.word, positions: token.positions });
         }
-        let vector = Self::of(words);
-        match vector.bytes() {
+        Self::of(words).checked()
+    }
+
+    /// 54000 for more bytes than a tsvector can hold.
+    pub(super) fn checked(self) -> Result<Self> {
+        match self.bytes() {
             bytes if bytes > TEXT_BYTES_MAX => Err(too_long(bytes)),
-            _ => Ok(vector),
+            _ => Ok(self),
         }
     }
 

@@ -8,16 +8,14 @@ use arrow::array::{ArrayRef, StringArray};
 
 use super::ctype::is_alnum;
 use super::letters::lower;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
+use crate::sql::functions::steps::Steps;
 use crate::sql::kernel::{Budget, Call, Kernel, Values, Written};
 
 /// `pg_trgm.similarity_threshold`, and those of `word_similarity` and `strict_word_similarity`. A session cannot set them.
 const SIMILAR: f32 = 0.3;
 const WORD_SIMILAR: f32 = 0.6;
 const STRICT_WORD_SIMILAR: f32 = 0.5;
-
-/// Steps of the search for the most similar extent, which is quadratic in the text's length, before it is given up.
-const STEPS_MAX: usize = 500_000_000;
 
 pub(in crate::sql::functions) const KERNELS: &[(&str, Kernel)] = &[
     ("show_trgm", show),
@@ -81,7 +79,7 @@ const REMAINDERS: [u32; 256] = {
 
 /// `COMP_LEGACY_CRC32`: the table of the reflected polynomial walked in the other direction, which is no CRC that others
 /// know.
-fn legacy_crc(bytes: &[u8]) -> u32 {
+pub(in crate::sql::functions) fn legacy_crc(bytes: &[u8]) -> u32 {
     let next = |crc: u32, byte: &u8| REMAINDERS[usize::from(crc.to_be_bytes()[0] ^ byte)] ^ (crc << 8);
     !bytes.iter().fold(u32::MAX, next)
 }
@@ -209,9 +207,11 @@ fn likeness_of_sets(first: &[Trigram], second: &[Trigram]) -> f32 {
 fn extents<R: Written>(call: &Call<'_>, search: Search, answer: fn(f32) -> R) -> Result<ArrayRef> {
     let (word, text) = if search.text_first { (1, 0) } else { (0, 1) };
     let (word, text) = (Made::of(call, word, set)?, Made::of(call, text, placed)?);
+    // the search is quadratic in a text's length
+    let steps = Steps::new("texts are too long for the similarity of words within them");
     call.rows_of(|row| {
         let (Some(word), Some(text)) = (word.get(row)?, text.get(row)?) else { return Ok(None) };
-        Ok(answer(Extent::most_like(&word, &text, search.strict)?).written())
+        Ok(answer(Extent::most_like(&word, &text, search.strict, &steps)?).written())
     })
 }
 
@@ -230,12 +230,12 @@ struct Extent<'a> {
     /// Different trigrams of the extent, and those of them that the word has.
     different: usize,
     shared: usize,
-    steps: usize,
+    steps: &'a Steps,
 }
 
 impl<'a> Extent<'a> {
     /// `word` holds each trigram once, in order.
-    fn most_like(word: &[Trigram], text: &'a [Placed], strict: bool) -> Result<f32> {
+    fn most_like(word: &[Trigram], text: &'a [Placed], strict: bool, steps: &'a Steps) -> Result<f32> {
         let mut all: Vec<Trigram> = text.iter().map(|placed| placed.trigram).collect();
         all.sort_unstable();
         all.dedup();
@@ -249,7 +249,7 @@ impl<'a> Extent<'a> {
             lower: strict.then_some(0),
             different: 0,
             shared: 0,
-            steps: 0,
+            steps,
         };
         extent.walk(strict)
     }
@@ -280,10 +280,7 @@ impl<'a> Extent<'a> {
             self.different = 1;
             upper
         });
-        self.steps += upper - start;
-        if self.steps > STEPS_MAX {
-            return Err(Error::new(Kind::TooComplex, "a text is too long for the similarity of words within it"));
-        }
+        self.steps.take(upper - start)?;
         let mut best = likeness(self.shared, self.word, self.different);
         let (mut lower, mut different, mut shared) = (start, self.different, self.shared);
         for at in start..=upper {
