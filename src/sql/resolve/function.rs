@@ -255,9 +255,12 @@ fn finish(cx: Context<'_>, best: Match, exprs: Vec<Expr>, marked: bool) -> Resul
     let given: Vec<u32> = exprs.iter().map(|e| e.ty.oid).collect();
     let last = exprs.last().map_or(0, place);
     let is_generic = types.iter().any(|oid| pgtype::is_polymorphic(*oid));
+    // an input function (array_in) gives a polymorphic type and takes none: its value has a type only where it is read
+    if !is_generic && pgtype::is_polymorphic(proc.result) {
+        return Err(Error::unsupported(format!("{} called by its name", proc.name)));
+    }
     let solution = polymorphic::solve(&given, &mut types)?;
-    // an input function (anyarray_in) gives a polymorphic type and takes none
-    let ty = Ty::of(if is_generic { solution.of(proc.result)? } else { proc.result });
+    let ty = Ty::of(solution.of(proc.result)?);
     let convert = |(expr, declared): (Expr, &u32)| cast::convert(cx, expr, Ty::of(*declared), CastContext::Implicit);
     let mut arguments: Vec<Expr> = exprs.into_iter().zip(&types).map(convert).collect::<Result<_>>()?;
 
