@@ -292,21 +292,15 @@ impl Binder<'_> {
 
     /// What is compared. Literals in a row that is written out have no type before they meet those of another.
     fn operand(&self, ast: &Ast, scope: &Scope<'_>) -> Result<Expr> {
-        let Ast::Tuple(items) = ast else {
-            return match ast {
-                Ast::Nested(inner) => self.operand(inner, scope),
-                Ast::Function(function) => match super::call::row_written(function) {
-                    Some(arguments) => self.row_called(arguments, self.at_of(&function.name), scope),
-                    None => self.expr(ast, scope),
-                },
-                other => self.expr(other, scope),
-            };
-        };
-        let mut fields = vec![];
-        for item in items {
-            fields.extend(self.expanded(item, scope)?);
+        match ast {
+            Ast::Tuple(items) => self.row(items, self.at_of(ast), scope),
+            Ast::Nested(inner) => self.operand(inner, scope),
+            Ast::Function(function) => match super::call::row_written(function) {
+                Some(arguments) => self.row_called(arguments, self.at_of(&function.name), scope),
+                None => self.expr(ast, scope),
+            },
+            other => self.expr(other, scope),
         }
-        Ok(self.row_of_exprs(fields, self.at_of(ast)))
     }
 
     /// A row whose literals met no other: they are text.
@@ -738,10 +732,7 @@ fn inner_name(root: &Ast) -> Option<String> {
 
 /// The last set-returning call in it.
 fn set_in(expr: &Expr) -> Option<&Expr> {
-    match &expr.kind {
-        Node::Call(call) if call.proc.set => Some(expr),
-        _ => expr.children().into_iter().rev().find_map(set_in),
-    }
+    if expr.is_set() { Some(expr) } else { expr.children().into_iter().rev().find_map(set_in) }
 }
 
 fn first_word(text: &str) -> String {

@@ -46,12 +46,8 @@ pub(crate) struct Resolved {
 
 /// Every function that can be called by that name. Functions that are lakegate's own, not PostgreSQL's, belong here.
 pub(crate) fn named(cx: Context<'_>, schema: Option<&str>, name: &str) -> impl Iterator<Item = &'static Proc> {
-    let schemas = match schema {
-        None => [Some(Schema::Catalog), cx.env.public_on_path.then_some(Schema::Public)],
-        Some(schema) => [Schema::named(schema), None],
-    };
     let name = name.to_owned();
-    schemas.into_iter().flatten().flat_map(move |schema| image::procs_in(schema, &name)).copied()
+    Schema::searched(schema, cx.env.public_on_path).flat_map(move |schema| image::procs_in(schema, &name)).copied()
 }
 
 /// `variadic`: the last argument is marked VARIADIC. `at` is the place of the name.
