@@ -254,6 +254,11 @@ impl Expr {
         matches!(&self.kind, Kind::Constant(value) if value.is_null())
     }
 
+    /// A call that gives rows.
+    pub(crate) fn is_set(&self) -> bool {
+        matches!(&self.kind, Kind::Call(call) if call.proc.set)
+    }
+
     /// A column that holds its values.
     pub(crate) fn field(&self, name: &str) -> Arc<Field> {
         Arc::new(pgtype::field(name, self.ty, self.data_type.clone()))

@@ -288,12 +288,14 @@ impl Fold<'_> {
 
     /// An expression whose operands are as simple as they can be.
     fn node(&self, e: &mut Expr) -> Result<()> {
+        if e.is_set() {
+            return Ok(());
+        }
         let constant = e.children().into_iter().all(is_constant);
         if let Kind::NullIf { left, .. } = &e.kind {
             e.ty.typmod = left.ty.typmod;
         }
         let value = match &mut e.kind {
-            Kind::Call(call) if call.proc.set => return Ok(()),
             Kind::Call(call) if call.proc.strict && call.arguments.iter().any(Expr::is_null_constant) => {
                 return nothing(e);
             }

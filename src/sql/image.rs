@@ -29,6 +29,15 @@ impl Schema {
         })
     }
 
+    /// Where a name is looked for: in the schema that it has, or on the search path.
+    pub(crate) fn searched(schema: Option<&str>, public_on_path: bool) -> impl Iterator<Item = Self> + use<> {
+        let all = match schema {
+            None => [Some(Self::Catalog), public_on_path.then_some(Self::Public)],
+            Some(schema) => [Self::named(schema), None],
+        };
+        all.into_iter().flatten()
+    }
+
     /// By its row in pg_namespace.
     fn of_oid(oid: &str) -> Option<Self> {
         Some(match oid {

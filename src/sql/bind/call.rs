@@ -396,7 +396,7 @@ impl Binder<'_> {
                 let text = "aggregate function calls cannot contain window function calls";
                 return Err(Error::new(Kind::Grouping, text).at(expr.at));
             }
-            if expr.any(&|e| matches!(&e.kind, Node::Call(c) if c.proc.set)) {
+            if expr.any(&Expr::is_set) {
                 let text = "aggregate function calls cannot contain set-returning function calls";
                 return Err(Error::new(Kind::Unsupported, text).with_hint(LATERAL_HINT).at(expr.at));
             }
@@ -436,8 +436,7 @@ impl Binder<'_> {
             return Err(Error::new(Kind::Unsupported, text).at(at));
         }
         let arguments = self.bound_arguments(&given.arguments, scope)?;
-        let is_set = |e: &Expr| matches!(&e.kind, Node::Call(call) if call.proc.set);
-        if let Some(set) = arguments.iter().find(|argument| argument.expr.any(&is_set)) {
+        if let Some(set) = arguments.iter().find(|argument| argument.expr.any(&Expr::is_set)) {
             let text = "window function calls cannot contain set-returning function calls";
             return Err(Error::new(Kind::Unsupported, text).with_hint(LATERAL_HINT).at(set.expr.at));
         }

@@ -1,13 +1,14 @@
 //! WITH (parse_cte.c).
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use datafusion::sql::sqlparser::ast;
 
 use super::Binder;
 use super::name::folded;
-use super::recursion::names;
+use super::recursion::{Next, named};
 use super::scope::{Named, Scope};
 use super::search::Added;
 use crate::error::{Error, Kind, Result};
@@ -31,24 +32,24 @@ impl Binder<'_> {
     /// Adds the CTEs to `scope`, which the query they belong to is bound in.
     pub(super) fn with(&self, with: &ast::With, scope: &mut Scope<'_>) -> Result<Vec<Counted>> {
         let mut bound: Vec<Counted> = vec![];
-        for (i, cte) in with.cte_tables.iter().enumerate() {
-            let name = folded(&cte.alias.name);
-            if with.cte_tables.iter().take(i).any(|c| folded(&c.alias.name) == name) {
+        let names: Vec<String> = named(with).collect();
+        let mut met = HashSet::new();
+        for (cte, name) in with.cte_tables.iter().zip(&names) {
+            if !met.insert(name) {
                 let text = format!("WITH query name \"{name}\" specified more than once");
                 return Err(Error::new(Kind::DuplicateAlias, text).at(self.at(cte.alias.name.span)));
             }
         }
-        let order = self.binding_order(with)?;
-        for cte in order.into_iter().filter_map(|i| with.cte_tables.get(i)) {
-            let name = folded(&cte.alias.name);
+        let order = self.binding_order(with, &names)?;
+        if !with.recursive {
+            scope.later = names.iter().rev().cloned().collect();
+        }
+        for Next { index, recursive } in order {
+            let (Some(cte), Some(name)) = (with.cte_tables.get(index), names.get(index).cloned()) else { continue };
             let at = self.at(cte.alias.name.span);
             let added = Added::of(&cte.query);
-            if !with.recursive {
-                let bound = |name: &String| bound.iter().any(|c| c.cte.name == *name);
-                scope.later = with.cte_tables.iter().map(|c| folded(&c.alias.name)).filter(|n| !bound(n)).collect();
-            }
-            let made = match with.recursive {
-                true if names(&cte.query, &name) => {
+            let made = match recursive {
+                true => {
                     let (left, right, all) = self.recursion(cte, &name)?;
                     self.recursive(cte, &name, left, right, all, scope)?
                 }
@@ -66,8 +67,8 @@ impl Binder<'_> {
                 own: None,
             });
             bound.push(Counted { cte: made, references });
+            scope.later.pop();
         }
-        scope.later.clear();
         Ok(bound)
     }
 

@@ -85,7 +85,7 @@ impl Binder<'_> {
             Ast::Prefixed { prefix, .. } => match encoding::as_prefix_operator(ast) {
                 Some((name, span, of)) => {
                     let at = self.at(span);
-                    let name = unqualified(name).map_err(|error| error.at(at))?;
+                    let name = searched(name, at)?;
                     let of = self.expr(of, scope)?;
                     operator::prefix(self.cx, name, of, at)
                 }
@@ -280,10 +280,7 @@ impl Binder<'_> {
         if let BinaryOperator::Overlaps = op {
             return self.overlaps(left, right, at, scope);
         }
-        if let BinaryOperator::PGCustomBinaryOperator(path) = op {
-            unqualified(&path.join(".")).map_err(|error| error.at(at))?;
-        }
-        let name = operator_name(op).ok_or_else(|| syntax_error(&op.to_string(), at))?;
+        let name = operator_name(op, at)?;
         // `row op (subquery)`
         if let (Ast::Tuple(_), Ast::Subquery(query)) = (left, right) {
             return self.row_subquery(left, &name, query, at, scope);
@@ -295,21 +292,15 @@ impl Binder<'_> {
 
     /// What is compared. Literals in a row that is written out have no type before they meet those of another.
     fn operand(&self, ast: &Ast, scope: &Scope<'_>) -> Result<Expr> {
-        let Ast::Tuple(items) = ast else {
-            return match ast {
-                Ast::Nested(inner) => self.operand(inner, scope),
-                Ast::Function(function) => match super::call::row_written(function) {
-                    Some(arguments) => self.row_called(arguments, self.at_of(&function.name), scope),
-                    None => self.expr(ast, scope),
-                },
-                other => self.expr(other, scope),
-            };
-        };
-        let mut fields = vec![];
-        for item in items {
-            fields.extend(self.expanded(item, scope)?);
+        match ast {
+            Ast::Tuple(items) => self.row(items, self.at_of(ast), scope),
+            Ast::Nested(inner) => self.operand(inner, scope),
+            Ast::Function(function) => match super::call::row_written(function) {
+                Some(arguments) => self.row_called(arguments, self.at_of(&function.name), scope),
+                None => self.expr(ast, scope),
+            },
+            other => self.expr(other, scope),
         }
-        Ok(self.row_of_exprs(fields, self.at_of(ast)))
     }
 
     /// A row whose literals met no other: they are text.
@@ -703,12 +694,14 @@ fn check_json_subscript(key: &Expr) -> Result<()> {
     Err(Error::new(Kind::TypeMismatch, text).with_hint(hint).at(crate::sql::resolve::place(key)))
 }
 
-/// The name of an operator that is written with its schema, or without.
-fn unqualified(name: &str) -> Result<&str> {
+/// What an operator is looked for by, which may be written with its schema: `public` stays with it.
+fn searched(name: &str, at: usize) -> Result<&str> {
     match name.rsplit_once('.') {
-        None => Ok(name),
-        Some(("pg_catalog" | "public", name)) => Ok(name),
-        Some((schema, _)) => Err(Error::new(Kind::UndefinedSchema, format!("schema \"{schema}\" does not exist"))),
+        None | Some(("public", _)) => Ok(name),
+        Some(("pg_catalog", name)) => Ok(name),
+        Some((schema, _)) => {
+            Err(Error::new(Kind::UndefinedSchema, format!("schema \"{schema}\" does not exist")).at(at))
+        }
     }
 }
 
@@ -739,10 +732,7 @@ fn inner_name(root: &Ast) -> Option<String> {
 
 /// The last set-returning call in it.
 fn set_in(expr: &Expr) -> Option<&Expr> {
-    match &expr.kind {
-        Node::Call(call) if call.proc.set => Some(expr),
-        _ => expr.children().into_iter().rev().find_map(set_in),
-    }
+    if expr.is_set() { Some(expr) } else { expr.children().into_iter().rev().find_map(set_in) }
 }
 
 fn first_word(text: &str) -> String {
@@ -750,14 +740,9 @@ fn first_word(text: &str) -> String {
 }
 
 /// The operators themselves, `OPERATOR(pg_catalog.+)`, and `OPERATOR(public.%)` with its schema.
-pub(super) fn operator_name(op: &BinaryOperator) -> Option<String> {
-    Some(match op {
-        BinaryOperator::PGCustomBinaryOperator(path) => match path.as_slice() {
-            [name] => name.clone(),
-            [schema, name] if schema == "pg_catalog" => name.clone(),
-            [schema, _] if schema == "public" => path.join("."),
-            _ => return None,
-        },
+pub(super) fn operator_name(op: &BinaryOperator, at: usize) -> Result<String> {
+    Ok(match op {
+        BinaryOperator::PGCustomBinaryOperator(path) => searched(&path.join("."), at)?.to_owned(),
         BinaryOperator::Custom(name) => name.clone(),
         BinaryOperator::NotEq => "<>".into(),
         BinaryOperator::PGExp | BinaryOperator::BitwiseXor => "^".into(),
@@ -775,7 +760,7 @@ pub(super) fn operator_name(op: &BinaryOperator) -> Option<String> {
         | BinaryOperator::DuckIntegerDivide
         | BinaryOperator::MyIntegerDivide
         | BinaryOperator::Assignment
-        | BinaryOperator::Overlaps => return None,
+        | BinaryOperator::Overlaps => return Err(syntax_error(&op.to_string(), at)),
         other => other.to_string(),
     })
 }

@@ -397,8 +397,7 @@ impl Binder<'_> {
 
     fn called_in_from(&self, call: &Ast, fields: &[ast::StructField], scope: &Scope<'_>) -> Result<Called> {
         let expr = cast::unknown_to_text(self.cx, self.expr(call, scope)?)?;
-        let is_set = |e: &Expr| matches!(&e.kind, Node::Call(call) if call.proc.set);
-        if let Some(inner) = expr.children().into_iter().find_map(|child| child.first(&is_set)) {
+        if let Some(inner) = expr.children().into_iter().find_map(|child| child.first(&Expr::is_set)) {
             let text = "set-returning functions must appear at top level of FROM";
             return Err(Error::new(Kind::Unsupported, text).at(inner.at));
         }

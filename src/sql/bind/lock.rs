@@ -113,8 +113,7 @@ fn without_rows(select: &Select) -> Option<&'static str> {
     if holds(&|e| matches!(e.kind, Node::Window(_))) {
         return Some("window functions");
     }
-    let is_set = |e: &Expr| matches!(&e.kind, Node::Call(call) if call.proc.set);
-    holds(&is_set).then_some("set-returning functions in the target list")
+    holds(&Expr::is_set).then_some("set-returning functions in the target list")
 }
 
 fn leaves<'r>(relation: &'r Relation, found: &mut Vec<&'r Relation>) {

@@ -1,6 +1,8 @@
 //! Where a recursive query may name itself (parse_cte.c, `checkWellFormedRecursion`), and in which order the queries of a
 //! WITH are bound (`TopologicalSort`).
 
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{self, JoinOperator, SetExpr, SetOperator, SetQuantifier, TableFactor, Visit};
@@ -9,52 +11,86 @@ use super::Binder;
 use super::name::{folded, segments};
 use crate::error::{Error, Kind, Result};
 
-/// Whether the query reads a relation of that bare name that stands outside it.
-pub(super) fn names(query: &ast::Query, name: &str) -> bool {
-    query.visit(&mut Names { name, hidden: 0 }).is_break()
+/// One query of a WITH, by its place there.
+pub(super) struct Next {
+    pub(super) index: usize,
+    /// It reads itself.
+    pub(super) recursive: bool,
 }
 
-struct Names<'n> {
-    name: &'n str,
-    /// How many queries around have a WITH item of that name.
-    hidden: usize,
+/// The bare names of relations that a query reads and that stand outside it.
+fn free_names(query: &ast::Query) -> HashSet<String> {
+    let mut names = Names::default();
+    let _ = query.visit(&mut names);
+    names.free
 }
 
-impl Names<'_> {
-    fn is_hidden_by(&self, query: &ast::Query) -> bool {
-        let items = query.with.iter().flat_map(|with| &with.cte_tables);
-        items.into_iter().any(|cte| folded(&cte.alias.name) == self.name)
+#[derive(Default)]
+struct Names {
+    free: HashSet<String>,
+    /// How many of the WITH items that can be read here have that name.
+    hidden: HashMap<String, usize>,
+    /// The queries around, the innermost last.
+    around: Vec<Around>,
+}
+
+struct Around {
+    items: Vec<String>,
+    /// How many of the items can be read.
+    visible: usize,
+}
+
+impl Names {
+    fn hide(&mut self, name: &str) {
+        *self.hidden.entry(name.to_owned()).or_default() += 1;
+    }
+
+    fn show(&mut self, name: &str) {
+        if let Some(count) = self.hidden.get_mut(name) {
+            *count -= 1;
+        }
     }
 }
 
-impl ast::Visitor for Names<'_> {
+impl ast::Visitor for Names {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
-        if !self.is_hidden_by(query) {
-            return ControlFlow::Continue(());
-        }
-        // items up to the one of that name, and it itself, read what stands outside
-        for cte in query.with.iter().filter(|with| !with.recursive).flat_map(|with| &with.cte_tables) {
-            if self.hidden == 0 && names(&cte.query, self.name) {
-                return ControlFlow::Break(());
-            }
-            if folded(&cte.alias.name) == self.name {
-                break;
-            }
-        }
-        self.hidden += 1;
+        let items: Vec<String> = query.with.iter().flat_map(named).collect();
+        let recursive = query.with.as_ref().is_some_and(|with| with.recursive);
+        let visible = if recursive { items.len() } else { 0 };
+        items.iter().take(visible).for_each(|name| self.hide(name));
+        self.around.push(Around { items, visible });
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
-        self.hidden -= usize::from(self.is_hidden_by(query));
+    fn post_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+        if let Some(Around { items, visible }) = self.around.pop() {
+            items.iter().take(visible).for_each(|name| self.show(name));
+        }
+        // its items are the first queries in a query; those behind an item can read it, as can the query's body
+        let item = self.around.last_mut().and_then(|around| {
+            let item = around.items.get(around.visible).cloned();
+            around.visible += usize::from(item.is_some());
+            item
+        });
+        item.iter().for_each(|name| self.hide(name));
         ControlFlow::Continue(())
     }
 
     fn pre_visit_relation(&mut self, relation: &ast::ObjectName) -> ControlFlow<()> {
-        if self.hidden == 0 { found(relation, self.name) } else { ControlFlow::Continue(()) }
+        if let [only] = segments(relation).as_slice()
+            && self.hidden.get(only).is_none_or(|count| *count == 0)
+        {
+            self.free.insert(only.clone());
+        }
+        ControlFlow::Continue(())
     }
+}
+
+/// The names of its items.
+pub(super) fn named(with: &ast::With) -> impl Iterator<Item = String> {
+    with.cte_tables.iter().map(|cte| folded(&cte.alias.name))
 }
 
 fn found(relation: &ast::ObjectName, name: &str) -> ControlFlow<()> {
@@ -78,29 +114,48 @@ const INTERSECT: Context = Context::Within("INTERSECT");
 const EXCEPT: Context = Context::Within("EXCEPT");
 
 impl Binder<'_> {
-    /// The order in which the queries of WITH RECURSIVE are bound, as each reads others, and perhaps itself.
-    pub(super) fn binding_order(&self, with: &ast::With) -> Result<Vec<usize>> {
-        let mut left: Vec<usize> = (0..with.cte_tables.len()).collect();
+    /// The order in which the queries of a WITH are bound: as they are written, but for those of WITH RECURSIVE, where each
+    /// comes after those that it reads.
+    pub(super) fn binding_order(&self, with: &ast::With, names: &[String]) -> Result<Vec<Next>> {
         if !with.recursive {
-            return Ok(left);
+            return Ok((0..names.len()).map(|index| Next { index, recursive: false }).collect());
         }
-        let named: Vec<String> = with.cte_tables.iter().map(|cte| folded(&cte.alias.name)).collect();
-        let reads = |reader: usize, read: usize| match (with.cte_tables.get(reader), named.get(read)) {
-            (Some(cte), Some(name)) => names(&cte.query, name),
-            _ => false,
-        };
-        let mut order = vec![];
-        while !left.is_empty() {
-            let free = left.iter().position(|one| !left.iter().any(|other| other != one && reads(*one, *other)));
-            let Some(free) = free else {
-                let first = left.first().and_then(|i| with.cte_tables.get(*i));
+        let indexes: HashMap<&str, usize> = names.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
+        let mut items: Vec<Next> = (0..names.len()).map(|index| Next { index, recursive: false }).collect();
+        // of each: who reads it, and how many it reads that have no place yet
+        let (mut readers, mut waits) = (vec![vec![]; names.len()], vec![0_usize; names.len()]);
+        for (item, cte) in items.iter_mut().zip(&with.cte_tables) {
+            let free = free_names(&cte.query);
+            for read in free.iter().filter_map(|name| indexes.get(name.as_str()).copied()) {
+                if read == item.index {
+                    item.recursive = true;
+                } else {
+                    readers[read].push(item.index);
+                    waits[item.index] += 1;
+                }
+            }
+        }
+        // the first that waits for none changes places with the first that has no place
+        let mut places: Vec<usize> = (0..names.len()).collect();
+        let mut free: BinaryHeap<Reverse<usize>> =
+            places.iter().copied().filter(|i| waits[*i] == 0).map(Reverse).collect();
+        for place in 0..items.len() {
+            let Some(Reverse(next)) = free.pop() else {
+                let first = with.cte_tables.get(items[place].index);
                 let at = first.map_or(0, |cte| self.at(cte.alias.name.span));
                 let text = "mutual recursion between WITH items is not implemented";
                 return Err(Error::new(Kind::Unsupported, text).at(at));
             };
-            order.push(left.remove(free));
+            items.swap(place, next);
+            places[items[next].index] = next;
+            for reader in &readers[items[place].index] {
+                waits[*reader] -= 1;
+                if waits[*reader] == 0 {
+                    free.push(Reverse(places[*reader]));
+                }
+            }
         }
-        Ok(order)
+        Ok(items)
     }
 
     /// The terms of a query that names itself, and whether rows stay as often as they come.

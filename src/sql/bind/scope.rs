@@ -118,7 +118,7 @@ pub(super) struct Scope<'s> {
     pub(super) parent: Option<&'s Scope<'s>>,
     pub(super) items: Vec<Item>,
     pub(super) ctes: Vec<Named>,
-    /// Items of a WITH that are bound only later: errors tell of them.
+    /// Items of a WITH that are bound only later, the next one last: errors tell of them.
     pub(super) later: Vec<String>,
     pub(super) place: Cell<Place>,
     /// Of a SELECT: which one.

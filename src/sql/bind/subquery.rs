@@ -4,8 +4,8 @@ use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr as Ast};
 
+use super::Binder;
 use super::scope::Scope;
-use super::{Binder, syntax_error};
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
 use crate::sql::expr::{Expr, Kind as Node, SubqueryKind};
@@ -168,7 +168,7 @@ impl Binder<'_> {
         scope: &Scope<'_>,
     ) -> Result<Expr> {
         let at = self.after(left);
-        let name = super::expr::operator_name(op).ok_or_else(|| syntax_error(&op.to_string(), at))?;
+        let name = super::expr::operator_name(op, at)?;
         self.any_named(left, &name, right, all, scope)
     }
 

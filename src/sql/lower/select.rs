@@ -249,10 +249,9 @@ fn meant<'e>(key: &'e Expr, select: &'e Select) -> &'e Expr {
 
 /// Whether the select list holds sets, and no key does (planner.c, `make_sort_input_target`).
 fn sets_come_last(select: &Select, query: &Query) -> bool {
-    let is_set = |e: &Expr| matches!(&e.kind, Kind::Call(call) if call.proc.set);
     let grouped =
         |e: &Expr| select.groups.as_ref().is_some_and(|groups| groups.by.iter().any(|by| by.any(&|b| b == e)));
-    let holds = |e: &Expr| e.any(&|e| is_set(e) && !grouped(e));
+    let holds = |e: &Expr| e.any(&|e| e.is_set() && !grouped(e));
     let on = match &select.distinct {
         Distinct::All => return false,
         Distinct::None if query.order.is_empty() => return false,

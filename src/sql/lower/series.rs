@@ -27,13 +27,11 @@ impl<'a> Lower<'a> {
         mut numbered: Option<&mut Vec<SortExpr>>,
     ) -> Result<Flow> {
         let mut flow = flow;
-        let mut left =
-            found(above, &|e| matches!(&e.kind, Kind::Call(call) if call.proc.set) && flow.find(e).is_none());
+        let mut left = found(above, &|e| e.is_set() && flow.find(e).is_none());
         while !left.is_empty() {
-            let is_set = |e: &Expr| matches!(&e.kind, Kind::Call(call) if call.proc.set);
             let (now, later): (Vec<&'a Expr>, Vec<&'a Expr>) = left
                 .iter()
-                .partition(|e| !e.children().into_iter().any(|c| c.any(&|e| is_set(e) && flow.find(e).is_none())));
+                .partition(|e| !e.children().into_iter().any(|c| c.any(&|e| e.is_set() && flow.find(e).is_none())));
             let (mut lists, mut computed) = (vec![], vec![]);
             for e in now {
                 let Kind::Call(call) = &e.kind else { continue };
@@ -73,9 +71,8 @@ impl<'a> Lower<'a> {
         kept: bool,
     ) -> Result<Flow> {
         let mut flow = flow;
-        let is_set = |call: &FunctionCall| matches!(&call.expr.kind, Kind::Call(c) if c.proc.set);
         if let ([only], None) = (calls, ordinality)
-            && !is_set(only)
+            && !only.expr.is_set()
         {
             let value = self.expr(&mut flow, &only.expr)?;
             let name = self.fresh(only.proc.name);

@@ -195,3 +195,36 @@ async fn plans_keep_native_comparisons() {
         assert!(shown.contains(part), "{sql}: no {part} in\n{shown}");
     }
 }
+
+/// The first query of a WITH that has no place in the order yet is the one that is told of, and so is an item that is named
+/// too early.
+#[tokio::test]
+async fn items_that_cannot_be_ordered_are_told_of() {
+    let tables = tables().await;
+    let cases = [
+        ("WITH RECURSIVE a AS (SELECT * FROM b), b AS (SELECT * FROM a) SELECT 1", 16, false),
+        ("WITH RECURSIVE a AS (SELECT * FROM b), b AS (SELECT * FROM a), c AS (SELECT 1) SELECT 1", 40, false),
+        ("WITH a AS (SELECT * FROM a) SELECT 1", 26, true),
+        ("WITH a AS (SELECT 1), b AS (SELECT * FROM c), c AS (SELECT 1) SELECT 1", 43, true),
+        ("WITH a AS (SELECT 1) SELECT * FROM c", 36, false),
+    ];
+    for (sql, at, early) in cases {
+        let error = bound(sql, &tables).unwrap_err();
+        assert_eq!((error.position(), error.detail().is_some()), (Some(at), early), "{sql}: {error:?}");
+    }
+}
+
+/// Ordering them takes no longer than reading them.
+#[tokio::test]
+async fn a_with_can_have_many_items() {
+    let tables = tables().await;
+    let last = 2000;
+    let items: Vec<String> = (0..last).map(|i| format!("c{i} AS (SELECT x FROM c{})", i + 1)).collect();
+    let recursive = format!("WITH RECURSIVE {}, c{last} AS (SELECT 1 AS x) SELECT 1", items.join(", "));
+    let written = items.into_iter().rev().collect::<Vec<_>>().join(", ");
+    let plain = format!("WITH c{last} AS (SELECT 1 AS x), {written} SELECT 1");
+    for sql in [recursive, plain] {
+        let query = bound(&sql, &tables).unwrap();
+        assert_eq!(query.ctes.len(), last + 1);
+    }
+}

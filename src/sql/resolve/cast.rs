@@ -58,7 +58,7 @@ pub(crate) fn specific(cx: Context<'_>, expr: Expr, target: Ty, what: &str) -> R
     let result = coerce(cx, expr, Ty::of(target.oid), CastContext::Assignment)?.ok_or_else(|| {
         mismatch(format!("argument of {what} must be type {}, not type {}", target.name(), from.name()))
     })?;
-    if result.any(&|e| matches!(&e.kind, Kind::Call(call) if call.proc.set)) {
+    if result.any(&Expr::is_set) {
         return Err(mismatch(format!("argument of {what} must not return a set")));
     }
     Ok(result)

@@ -46,12 +46,8 @@ pub(crate) struct Resolved {
 
 /// Every function that can be called by that name. Functions that are lakegate's own, not PostgreSQL's, belong here.
 pub(crate) fn named(cx: Context<'_>, schema: Option<&str>, name: &str) -> impl Iterator<Item = &'static Proc> {
-    let schemas = match schema {
-        None => [Some(Schema::Catalog), cx.env.public_on_path.then_some(Schema::Public)],
-        Some(schema) => [Schema::named(schema), None],
-    };
     let name = name.to_owned();
-    schemas.into_iter().flatten().flat_map(move |schema| image::procs_in(schema, &name)).copied()
+    Schema::searched(schema, cx.env.public_on_path).flat_map(move |schema| image::procs_in(schema, &name)).copied()
 }
 
 /// `variadic`: the last argument is marked VARIADIC. `at` is the place of the name.
@@ -255,9 +251,12 @@ fn finish(cx: Context<'_>, best: Match, exprs: Vec<Expr>, marked: bool) -> Resul
     let given: Vec<u32> = exprs.iter().map(|e| e.ty.oid).collect();
     let last = exprs.last().map_or(0, place);
     let is_generic = types.iter().any(|oid| pgtype::is_polymorphic(*oid));
+    // an input function (array_in) gives a polymorphic type and takes none: its value has a type only where it is read
+    if !is_generic && pgtype::is_polymorphic(proc.result) {
+        return Err(Error::unsupported(format!("{} called by its name", proc.name)));
+    }
     let solution = polymorphic::solve(&given, &mut types)?;
-    // an input function (anyarray_in) gives a polymorphic type and takes none
-    let ty = Ty::of(if is_generic { solution.of(proc.result)? } else { proc.result });
+    let ty = Ty::of(solution.of(proc.result)?);
     let convert = |(expr, declared): (Expr, &u32)| cast::convert(cx, expr, Ty::of(*declared), CastContext::Implicit);
     let mut arguments: Vec<Expr> = exprs.into_iter().zip(&types).map(convert).collect::<Result<_>>()?;
 

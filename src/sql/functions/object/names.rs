@@ -176,15 +176,6 @@ fn unquoted(text: &str) -> Option<(String, &str)> {
     }
 }
 
-/// The schemas in which a name without one is looked for, or the one that it has.
-fn schemas(schema: Option<&str>, env: &Env) -> impl Iterator<Item = Schema> {
-    let all = match schema {
-        None => [Some(Schema::Catalog), env.public_on_path.then_some(Schema::Public)],
-        Some(schema) => [Schema::named(schema), None],
-    };
-    all.into_iter().flatten()
-}
-
 /// A name and its schema; a database before them is none of ours.
 fn parts(path: &[String]) -> Option<(Option<&str>, &str)> {
     match path {
@@ -196,12 +187,12 @@ fn parts(path: &[String]) -> Option<(Option<&str>, &str)> {
 
 fn procs(path: &[String], env: &Env) -> Vec<&'static Proc> {
     let Some((schema, name)) = parts(path) else { return vec![] };
-    schemas(schema, env).flat_map(|schema| image::procs_in(schema, name)).copied().collect()
+    Schema::searched(schema, env.public_on_path).flat_map(|schema| image::procs_in(schema, name)).copied().collect()
 }
 
 fn operators(path: &[String], env: &Env) -> Vec<&'static Operator> {
     let Some((schema, name)) = parts(path) else { return vec![] };
-    let schemas: Vec<Schema> = schemas(schema, env).collect();
+    let schemas: Vec<Schema> = Schema::searched(schema, env.public_on_path).collect();
     image::operators(name).iter().filter(|operator| schemas.contains(&operator.proc.schema)).collect()
 }
 
