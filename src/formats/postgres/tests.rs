@@ -15,8 +15,10 @@ use rand::{Rng, SeedableRng};
 use super::*;
 use crate::error::{Error, Kind, Result};
 
+/// Names of types are all that it knows of a catalog.
 fn style(zone: &str) -> Style {
-    Style::of(zone.parse().unwrap())
+    let object_names = ObjectNames::by(|_, oid| Some(types::type_name(oid, -1)));
+    Style { object_names, ..Style::of(zone.parse().unwrap()) }
 }
 
 fn new_york() -> Style {
