@@ -23,11 +23,12 @@ mod transaction;
 pub(super) use self::name::{ident, table_name};
 
 use std::fmt;
+use std::future::ready;
 use std::ops::Deref;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{DescribeAlias, Query as QueryAst, Statement as Ast};
 
@@ -40,8 +41,11 @@ use super::world::World;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres;
 
+/// What a statement does, boxed by hand: `async_trait` would give each function bounds of its own, under which the compiler
+/// proves again that everything behind a session can be sent to another thread, half of what the crate took to build.
+pub(crate) type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
 /// A kind of statement.
-#[async_trait]
 pub(crate) trait Statement: fmt::Debug + Send + Sync {
     /// The word of the audit line and of metrics.
     fn kind(&self) -> &'static str;
@@ -69,12 +73,12 @@ pub(crate) trait Statement: fmt::Debug + Send + Sync {
 
     /// Parameters, columns and plan under the policy of now. Called when the statement is prepared, and again at an
     /// execution whose plan is for a world that went. By itself a statement has none of them.
-    async fn describe(&self, _: &mut Session, _: Told) -> Result<Described> {
-        Ok(Described::default())
+    fn describe<'a>(&'a self, _: &'a mut Session, _: Told) -> Work<'a, Described> {
+        Box::pin(ready(Ok(Described::default())))
     }
 
     /// Runs it once. Whether it may run in the session's transaction has been asked; rights are asked here.
-    async fn run(&self, session: &mut Session, execution: Execution<'_>) -> Result<Outcome>;
+    fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome>;
 }
 
 /// What is known of a statement before it runs.

@@ -1,10 +1,9 @@
 //! CREATE SCHEMA: a namespace in the lake.
 
-use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast::SchemaName;
 
 use super::name::single;
-use super::{Admitted, Execution, Outcome, Statement};
+use super::{Admitted, Execution, Outcome, Statement, Work};
 use crate::catalog::file;
 use crate::engine::facts::Facts;
 use crate::engine::session::Session;
@@ -28,7 +27,6 @@ pub(super) fn admit(name: &SchemaName, if_not_exists: bool, is_plain: bool) -> R
     }
 }
 
-#[async_trait]
 impl Statement for CreateSchema {
     fn kind(&self) -> &'static str {
         "create schema"
@@ -38,13 +36,15 @@ impl Statement for CreateSchema {
         true
     }
 
-    async fn run(&self, session: &mut Session, execution: Execution<'_>) -> Result<Outcome> {
-        execution.record.target(&self.name);
-        let facts = session.facts()?;
-        match make(&facts, &self.name, self.if_not_exists).await? {
-            true => Outcome::changed("CREATE SCHEMA", &facts.world),
-            false => Outcome::done("CREATE SCHEMA"),
-        }
+    fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            execution.record.target(&self.name);
+            let facts = session.facts()?;
+            match make(&facts, &self.name, self.if_not_exists).await? {
+                true => Outcome::changed("CREATE SCHEMA", &facts.world),
+                false => Outcome::done("CREATE SCHEMA"),
+            }
+        })
     }
 }
 

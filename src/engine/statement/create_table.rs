@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast::{self, ColumnDef, ColumnOption};
 
 use super::name::{Name, ident, table_name};
-use super::{Admitted, Execution, Outcome, Statement, refuse, target};
+use super::{Admitted, Execution, Outcome, Statement, Work, refuse, target};
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres;
@@ -54,7 +53,6 @@ pub(super) fn made(made: Result<u64>, if_not_exists: bool) -> Result<Option<u64>
     }
 }
 
-#[async_trait]
 impl Statement for CreateTable {
     fn kind(&self) -> &'static str {
         "create table"
@@ -64,16 +62,18 @@ impl Statement for CreateTable {
         true
     }
 
-    async fn run(&self, session: &mut Session, execution: Execution<'_>) -> Result<Outcome> {
-        let facts = session.facts()?;
-        let name = target::new_table(&facts, &self.name)?;
-        execution.record.target(name.to_string());
-        let writer = target::writer_for_create(&facts, &name)?;
-        let schema = schema_of(&self.columns)?;
-        match made(writer.create_table(&name, schema, None).await, self.if_not_exists)? {
-            Some(_) => Outcome::changed("CREATE TABLE", &facts.world),
-            None => Outcome::done("CREATE TABLE"),
-        }
+    fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            let facts = session.facts()?;
+            let name = target::new_table(&facts, &self.name)?;
+            execution.record.target(name.to_string());
+            let writer = target::writer_for_create(&facts, &name)?;
+            let schema = schema_of(&self.columns)?;
+            match made(writer.create_table(&name, schema, None).await, self.if_not_exists)? {
+                Some(_) => Outcome::changed("CREATE TABLE", &facts.world),
+                None => Outcome::done("CREATE TABLE"),
+            }
+        })
     }
 }
 

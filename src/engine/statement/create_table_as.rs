@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast;
 
 use super::create_table::{admit_name, made};
 use super::name::Name;
-use super::{Admitted, Described, Execution, Outcome, Statement, hidden, target};
+use super::{Admitted, Described, Execution, Outcome, Statement, Work, hidden, target};
 use crate::engine::pipeline::{Caching, Told};
 use crate::engine::run;
 use crate::engine::session::Session;
@@ -34,7 +33,6 @@ pub(super) fn admit(create: ast::CreateTable) -> Result<Admitted> {
     }
 }
 
-#[async_trait]
 impl Statement for CreateTableAs {
     fn kind(&self) -> &'static str {
         "create table as"
@@ -44,24 +42,26 @@ impl Statement for CreateTableAs {
         true
     }
 
-    async fn describe(&self, session: &mut Session, told: Told) -> Result<Described> {
-        Described::stored(session.plan(&self.query, told).await?)
+    fn describe<'a>(&'a self, session: &'a mut Session, told: Told) -> Work<'a, Described> {
+        Box::pin(async move { Described::stored(session.plan(&self.query, told).await?) })
     }
 
-    async fn run(&self, session: &mut Session, mut execution: Execution<'_>) -> Result<Outcome> {
-        let facts = session.facts()?;
-        let name = target::new_table(&facts, &self.name)?;
-        execution.record.target(name.to_string());
-        let writer = target::writer_for_create(&facts, &name)?;
-        let ready = session.ready(&mut execution, Caching::Never).await?;
-        let schema = schema_of(&ready.columns)?;
-        let lanes = &session.engine.shared.lanes;
-        let rows = run::run(lanes, ready, execution.bounds)?.into_stream(None, Arc::clone(&schema));
-        let write = async move { writer.create_table(&name, schema, Some(rows)).await };
-        let made = made(lanes.run(write).await, self.if_not_exists)?;
-        execution.record.rows = made.unwrap_or(0);
-        let tag = format!("SELECT {}", made.unwrap_or(0));
-        if made.is_some() { Outcome::changed(tag, &facts.world) } else { Outcome::done(tag) }
+    fn run<'a>(&'a self, session: &'a mut Session, mut execution: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            let facts = session.facts()?;
+            let name = target::new_table(&facts, &self.name)?;
+            execution.record.target(name.to_string());
+            let writer = target::writer_for_create(&facts, &name)?;
+            let ready = session.ready(&mut execution, Caching::Never).await?;
+            let schema = schema_of(&ready.columns)?;
+            let lanes = &session.engine.shared.lanes;
+            let rows = run::run(lanes, ready, execution.bounds)?.into_stream(None, Arc::clone(&schema));
+            let write = async move { writer.create_table(&name, schema, Some(rows)).await };
+            let made = made(lanes.run(write).await, self.if_not_exists)?;
+            execution.record.rows = made.unwrap_or(0);
+            let tag = format!("SELECT {}", made.unwrap_or(0));
+            if made.is_some() { Outcome::changed(tag, &facts.world) } else { Outcome::done(tag) }
+        })
     }
 }
 

@@ -1,9 +1,8 @@
 //! DEALLOCATE: one prepared statement is forgotten, or all are.
 
-use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast::Ident;
 
-use super::{Admitted, Execution, Outcome, Statement, ident};
+use super::{Admitted, Execution, Outcome, Statement, Work, ident};
 use crate::engine::session::Session;
 use crate::error::Result;
 
@@ -16,20 +15,21 @@ pub(super) fn admit(name: &Ident) -> Result<Admitted> {
     Ok(Admitted::new(Deallocate((!all).then(|| ident(name)))))
 }
 
-#[async_trait]
 impl Statement for Deallocate {
     fn kind(&self) -> &'static str {
         "deallocate"
     }
 
-    async fn run(&self, session: &mut Session, _: Execution<'_>) -> Result<Outcome> {
-        match &self.0 {
-            None => session.kept.forget_all(),
-            Some(name) => {
-                session.kept(name)?;
-                session.kept.forget(name);
+    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            match &self.0 {
+                None => session.kept.forget_all(),
+                Some(name) => {
+                    session.kept(name)?;
+                    session.kept.forget(name);
+                }
             }
-        }
-        Outcome::done("DEALLOCATE")
+            Outcome::done("DEALLOCATE")
+        })
     }
 }

@@ -1,9 +1,8 @@
 //! DISCARD ALL: the session is as it was after its login. There is nothing else of a session that could be discarded.
 
-use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast::DiscardObject;
 
-use super::{Admitted, Execution, Outcome, Statement};
+use super::{Admitted, Execution, Outcome, Statement, Work};
 use crate::engine::session::{Session, TransactionStatus, in_block};
 use crate::error::{Error, Result};
 
@@ -19,18 +18,19 @@ pub(super) fn admit(what: &DiscardObject) -> Result<Admitted> {
     }
 }
 
-#[async_trait]
 impl Statement for DiscardAll {
     fn kind(&self) -> &'static str {
         "discard"
     }
 
-    async fn run(&self, session: &mut Session, _: Execution<'_>) -> Result<Outcome> {
-        if session.status() != TransactionStatus::Idle {
-            return Err(in_block("DISCARD ALL"));
-        }
-        session.kept.forget_all();
-        session.settings.reset_all();
-        Outcome::done("DISCARD ALL")
+    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            if session.status() != TransactionStatus::Idle {
+                return Err(in_block("DISCARD ALL"));
+            }
+            session.kept.forget_all();
+            session.settings.reset_all();
+            Outcome::done("DISCARD ALL")
+        })
     }
 }

@@ -1,10 +1,9 @@
 //! DROP TABLE and DROP SCHEMA: each name is a commit of its own.
 
-use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectType};
 
 use super::name::{Name, single, table_name};
-use super::{Admitted, Execution, Outcome, Statement, target};
+use super::{Admitted, Execution, Outcome, Statement, Work, target};
 use crate::engine::facts::Facts;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
@@ -49,7 +48,6 @@ pub(super) fn admit(what: ObjectType, names: &[ObjectName], if_exists: bool, is_
     }
 }
 
-#[async_trait]
 impl Statement for DropTable {
     fn kind(&self) -> &'static str {
         "drop table"
@@ -59,25 +57,26 @@ impl Statement for DropTable {
         true
     }
 
-    async fn run(&self, session: &mut Session, execution: Execution<'_>) -> Result<Outcome> {
-        let facts = session.facts()?;
-        let mut dropped = vec![];
-        for name in &self.names {
-            match target::table(&facts, name, Action::Drop) {
-                Ok((entry, writer)) => {
-                    dropped.push(entry.object.name.to_string());
-                    execution.record.target(dropped.join(" "));
-                    writer.drop_table(&entry.object.name).await?;
+    fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            let facts = session.facts()?;
+            let mut dropped = vec![];
+            for name in &self.names {
+                match target::table(&facts, name, Action::Drop) {
+                    Ok((entry, writer)) => {
+                        dropped.push(entry.object.name.to_string());
+                        execution.record.target(dropped.join(" "));
+                        writer.drop_table(&entry.object.name).await?;
+                    }
+                    Err(e) if self.if_exists && e.kind() == Kind::UndefinedTable => {}
+                    Err(e) => return Err(e),
                 }
-                Err(e) if self.if_exists && e.kind() == Kind::UndefinedTable => {}
-                Err(e) => return Err(e),
             }
-        }
-        outcome("DROP TABLE", &dropped, &facts)
+            outcome("DROP TABLE", &dropped, &facts)
+        })
     }
 }
 
-#[async_trait]
 impl Statement for DropSchema {
     fn kind(&self) -> &'static str {
         "drop schema"
@@ -87,21 +86,23 @@ impl Statement for DropSchema {
         true
     }
 
-    async fn run(&self, session: &mut Session, execution: Execution<'_>) -> Result<Outcome> {
-        let facts = session.facts()?;
-        let mut dropped = vec![];
-        for name in &self.names {
-            match target::writer_for_drop(&facts, name) {
-                Ok(writer) => {
-                    dropped.push(name.clone());
-                    execution.record.target(dropped.join(" "));
-                    writer.drop_schema(name).await?;
+    fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            let facts = session.facts()?;
+            let mut dropped = vec![];
+            for name in &self.names {
+                match target::writer_for_drop(&facts, name) {
+                    Ok(writer) => {
+                        dropped.push(name.clone());
+                        execution.record.target(dropped.join(" "));
+                        writer.drop_schema(name).await?;
+                    }
+                    Err(e) if self.if_exists && e.kind() == Kind::UndefinedSchema => {}
+                    Err(e) => return Err(e),
                 }
-                Err(e) if self.if_exists && e.kind() == Kind::UndefinedSchema => {}
-                Err(e) => return Err(e),
             }
-        }
-        outcome("DROP SCHEMA", &dropped, &facts)
+            outcome("DROP SCHEMA", &dropped, &facts)
+        })
     }
 }
 

@@ -1,12 +1,11 @@
 //! EXECUTE: a kept statement with the values of its arguments. They are expressions of a query of their own, assigned to the
 //! parameters as an INSERT's are to columns; they are never printed and read again.
 
-use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Parens, Query, SetExpr, Values};
 
 use super::name::dotted;
-use super::{Admitted, Described, Execution, Outcome, Statement, hidden};
+use super::{Admitted, Described, Execution, Outcome, Statement, Work, hidden};
 use crate::engine::deep::{Deep, on_big_stack};
 use crate::engine::pipeline::{self, Caching, Told};
 use crate::engine::run;
@@ -28,7 +27,6 @@ pub(super) fn admit(name: Option<ObjectName>, arguments: Vec<Expr>, is_plain: bo
     }
 }
 
-#[async_trait]
 impl Statement for Execute {
     fn kind(&self) -> &'static str {
         "execute"
@@ -39,23 +37,27 @@ impl Statement for Execute {
     }
 
     /// The rows of what it runs.
-    async fn describe(&self, session: &mut Session, _: Told) -> Result<Described> {
-        let columns = session.kept(&self.name).ok().and_then(|kept| kept.columns.clone());
-        Ok(Described { columns, ..Described::default() })
+    fn describe<'a>(&'a self, session: &'a mut Session, _: Told) -> Work<'a, Described> {
+        Box::pin(async move {
+            let columns = session.kept(&self.name).ok().and_then(|kept| kept.columns.clone());
+            Ok(Described { columns, ..Described::default() })
+        })
     }
 
-    async fn run(&self, session: &mut Session, mut execution: Execution<'_>) -> Result<Outcome> {
-        let kept = session.kept(&self.name)?;
-        execution.parameters = self.values(session, &kept, &mut execution).await?;
-        let Some(statement) = &kept.statement else {
-            return Err(Error::internal("a text without a statement was kept for EXECUTE"));
-        };
-        if statement.runs_another() {
-            // Parse keeps any statement, an EXECUTE of its own name too
-            return Err(Error::unsupported("EXECUTE of an EXECUTE"));
-        }
-        session.may_run(statement)?;
-        statement.run(session, Execution { prepared: &kept, ..execution }).await
+    fn run<'a>(&'a self, session: &'a mut Session, mut execution: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            let kept = session.kept(&self.name)?;
+            execution.parameters = self.values(session, &kept, &mut execution).await?;
+            let Some(statement) = &kept.statement else {
+                return Err(Error::internal("a text without a statement was kept for EXECUTE"));
+            };
+            if statement.runs_another() {
+                // Parse keeps any statement, an EXECUTE of its own name too
+                return Err(Error::unsupported("EXECUTE of an EXECUTE"));
+            }
+            session.may_run(statement)?;
+            statement.run(session, Execution { prepared: &kept, ..execution }).await
+        })
     }
 }
 

@@ -13,11 +13,10 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast::{self, AnalyzeFormatKind, UtilityOption};
 
 use self::options::{Format, Options};
-use super::{Admitted, Described, Execution, Outcome, Statement, hidden};
+use super::{Admitted, Described, Execution, Outcome, Statement, Work, hidden};
 use crate::engine::deep::on_big_stack;
 use crate::engine::pipeline::{Caching, Origin, Told};
 use crate::engine::run::{self, Rows};
@@ -66,46 +65,49 @@ pub(super) fn admit(words: Words, statement: ast::Statement) -> Result<Admitted>
     Ok(Admitted::new(Explain { query, options }))
 }
 
-#[async_trait]
 impl Statement for Explain {
     fn kind(&self) -> &'static str {
         "explain"
     }
 
-    async fn describe(&self, session: &mut Session, told: Told) -> Result<Described> {
-        let of_query = Described::shown(session.plan(&self.query, told).await?)?;
-        Ok(Described { columns: Some(self.columns()), ..of_query })
+    fn describe<'a>(&'a self, session: &'a mut Session, told: Told) -> Work<'a, Described> {
+        Box::pin(async move {
+            let of_query = Described::shown(session.plan(&self.query, told).await?)?;
+            Ok(Described { columns: Some(self.columns()), ..of_query })
+        })
     }
 
-    async fn run(&self, session: &mut Session, mut execution: Execution<'_>) -> Result<Outcome> {
-        let began = Instant::now();
-        let ready = session.ready(&mut execution, Caching::Never).await?;
-        let planning = began.elapsed();
-        // none for a row over no table, which is computed where it is planned
-        let mut plan = on_big_stack(|| match &ready.rows {
-            Origin::Plan { physical, .. } => read::plan(physical, &ready.guarded),
-            Origin::Stored(_) => read::one_row(&ready.columns),
-        });
-        plan.planning = planning;
-        if self.options.analyze {
+    fn run<'a>(&'a self, session: &'a mut Session, mut execution: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
             let began = Instant::now();
-            let mut rows = run::run(&session.engine.shared.lanes, ready, execution.bounds.clone())?;
-            let mut count = 0;
-            while let Some(batch) = rows.next().await {
-                count += batch?.num_rows();
+            let ready = session.ready(&mut execution, Caching::Never).await?;
+            let planning = began.elapsed();
+            // none for a row over no table, which is computed where it is planned
+            let mut plan = on_big_stack(|| match &ready.rows {
+                Origin::Plan { physical, .. } => read::plan(physical, &ready.guarded),
+                Origin::Stored(_) => read::one_row(&ready.columns),
+            });
+            plan.planning = planning;
+            if self.options.analyze {
+                let began = Instant::now();
+                let mut rows = run::run(&session.engine.shared.lanes, ready, execution.bounds.clone())?;
+                let mut count = 0;
+                while let Some(batch) = rows.next().await {
+                    count += batch?.num_rows();
+                }
+                on_big_stack(|| plan.ran(count, began.elapsed()));
             }
-            on_big_stack(|| plan.ran(count, began.elapsed()));
-        }
-        if plan.is_restricted {
-            plan.round(RESTRICTED_TICK);
-        }
-        let shown = on_big_stack(|| match self.options.format {
-            Format::Text => show::text(&plan, &self.options),
-            Format::Json => vec![show::json(&plan, &self.options)],
-        });
-        let lines: ArrayRef = Arc::new(StringArray::from(shown));
-        let batch = RecordBatch::try_new(self.columns(), vec![lines])?;
-        Ok(Outcome::Rows(Rows::computed(TAG, batch, execution.bounds)))
+            if plan.is_restricted {
+                plan.round(RESTRICTED_TICK);
+            }
+            let shown = on_big_stack(|| match self.options.format {
+                Format::Text => show::text(&plan, &self.options),
+                Format::Json => vec![show::json(&plan, &self.options)],
+            });
+            let lines: ArrayRef = Arc::new(StringArray::from(shown));
+            let batch = RecordBatch::try_new(self.columns(), vec![lines])?;
+            Ok(Outcome::Rows(Rows::computed(TAG, batch, execution.bounds)))
+        })
     }
 }
 

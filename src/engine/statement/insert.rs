@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
-use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast::{self, TableObject};
 
 use super::name::{Name, single, table_name};
-use super::{Admitted, Described, Execution, Outcome, Statement, hidden, refuse, target};
+use super::{Admitted, Described, Execution, Outcome, Statement, Work, hidden, refuse, target};
 use crate::catalog::Entry;
 use crate::engine::facts::Facts;
 use crate::engine::pipeline::{Caching, Told};
@@ -42,7 +41,6 @@ pub(super) fn admit(insert: ast::Insert) -> Result<Admitted> {
     Ok(Admitted::new(Insert { table: table_name(name)?, columns, query }))
 }
 
-#[async_trait]
 impl Statement for Insert {
     fn kind(&self) -> &'static str {
         "insert"
@@ -52,24 +50,28 @@ impl Statement for Insert {
         true
     }
 
-    async fn describe(&self, session: &mut Session, told: Told) -> Result<Described> {
-        let into = self.stored_in(session.facts()?.as_ref())?;
-        Described::stored(session.plan(&self.query, Told { into, ..told }).await?)
+    fn describe<'a>(&'a self, session: &'a mut Session, told: Told) -> Work<'a, Described> {
+        Box::pin(async move {
+            let into = self.stored_in(session.facts()?.as_ref())?;
+            Described::stored(session.plan(&self.query, Told { into, ..told }).await?)
+        })
     }
 
-    async fn run(&self, session: &mut Session, mut execution: Execution<'_>) -> Result<Outcome> {
-        let facts = session.facts()?;
-        let (entry, writer) = target::table(&facts, &self.table, Action::Insert)?;
-        execution.record.target(entry.object.name.to_string());
-        let schema = &entry.object.schema;
-        let (table, shown) = (target::of_lake(entry)?, insertable(&facts, entry)?);
-        let ready = session.ready(&mut execution, Caching::Never).await?;
-        let order = arrange(&self.columns, ready.columns.fields().len(), &shown, schema)?;
-        let lanes = &session.engine.shared.lanes;
-        let rows = run::run(lanes, ready, execution.bounds)?.into_stream(Some(order), Arc::clone(schema));
-        let inserted = lanes.run(async move { writer.append(table.as_ref(), rows).await }).await?;
-        execution.record.rows = inserted;
-        Outcome::done(format!("INSERT 0 {inserted}"))
+    fn run<'a>(&'a self, session: &'a mut Session, mut execution: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            let facts = session.facts()?;
+            let (entry, writer) = target::table(&facts, &self.table, Action::Insert)?;
+            execution.record.target(entry.object.name.to_string());
+            let schema = &entry.object.schema;
+            let (table, shown) = (target::of_lake(entry)?, insertable(&facts, entry)?);
+            let ready = session.ready(&mut execution, Caching::Never).await?;
+            let order = arrange(&self.columns, ready.columns.fields().len(), &shown, schema)?;
+            let lanes = &session.engine.shared.lanes;
+            let rows = run::run(lanes, ready, execution.bounds)?.into_stream(Some(order), Arc::clone(schema));
+            let inserted = lanes.run(async move { writer.append(table.as_ref(), rows).await }).await?;
+            execution.record.rows = inserted;
+            Outcome::done(format!("INSERT 0 {inserted}"))
+        })
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast::{self, DataType, Ident};
 
-use super::{Admitted, Execution, Outcome, Statement, ident};
+use super::{Admitted, Execution, Outcome, Statement, Work, ident};
 use crate::engine::pipeline::Told;
 use crate::engine::session::{Session, declared};
 use crate::error::{Error, Kind, Result};
@@ -27,20 +26,21 @@ pub(super) fn admit(name: &Ident, types: Vec<DataType>, statement: ast::Statemen
     }
 }
 
-#[async_trait]
 impl Statement for Prepare {
     fn kind(&self) -> &'static str {
         "prepare"
     }
 
-    async fn run(&self, session: &mut Session, execution: Execution<'_>) -> Result<Outcome> {
-        let oids = self.types.iter().map(oid).collect::<Result<Vec<_>>>()?;
-        // its text is gone, so errors have no place in it
-        let told = Told { text: "".into(), declared: declared(&oids)?, into: vec![] };
-        let text = execution.prepared.text;
-        let prepared = session.describe(self.statement.clone(), told, text).await?;
-        session.keep(&self.name, Arc::clone(&prepared))?;
-        Outcome::done("PREPARE")
+    fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            let oids = self.types.iter().map(oid).collect::<Result<Vec<_>>>()?;
+            // its text is gone, so errors have no place in it
+            let told = Told { text: "".into(), declared: declared(&oids)?, into: vec![] };
+            let text = execution.prepared.text;
+            let prepared = session.describe(self.statement.clone(), told, text).await?;
+            session.keep(&self.name, Arc::clone(&prepared))?;
+            Outcome::done("PREPARE")
+        })
     }
 }
 

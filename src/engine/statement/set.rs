@@ -1,12 +1,11 @@
 //! SET, RESET, and the statements that PostgreSQL spells as SET (TIME ZONE, NAMES, TRANSACTION, ROLE). Which settings there
 //! are, and what they take, is `settings`' business.
 
-use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast::{self, ContextModifier, Expr, Reset, ResetStatement, Value};
 
 use super::name::dotted;
 use super::transaction::access;
-use super::{Admitted, Execution, Outcome, Statement};
+use super::{Admitted, Execution, Outcome, Statement, Work};
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
 
@@ -27,49 +26,52 @@ struct SetTransaction {
     read_only: Option<bool>,
 }
 
-#[async_trait]
 impl Statement for Set {
     fn kind(&self) -> &'static str {
         "set"
     }
 
-    async fn run(&self, session: &mut Session, _: Execution<'_>) -> Result<Outcome> {
-        let settings = &mut session.settings;
-        // outside of a transaction PostgreSQL warns and does nothing
-        if self.local && !session.transaction.hide(&self.name, settings.get(&self.name)?) {
-            return Outcome::done("SET");
-        }
-        match &self.value {
-            Some(value) => settings.set(&self.name, value)?,
-            None => settings.reset(&self.name)?,
-        }
-        Outcome::done("SET")
+    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            let settings = &mut session.settings;
+            // outside of a transaction PostgreSQL warns and does nothing
+            if self.local && !session.transaction.hide(&self.name, settings.get(&self.name)?) {
+                return Outcome::done("SET");
+            }
+            match &self.value {
+                Some(value) => settings.set(&self.name, value)?,
+                None => settings.reset(&self.name)?,
+            }
+            Outcome::done("SET")
+        })
     }
 }
 
-#[async_trait]
 impl Statement for ResetAll {
     fn kind(&self) -> &'static str {
         "set"
     }
 
-    async fn run(&self, session: &mut Session, _: Execution<'_>) -> Result<Outcome> {
-        session.settings.reset_all();
-        Outcome::done("RESET")
+    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            session.settings.reset_all();
+            Outcome::done("RESET")
+        })
     }
 }
 
-#[async_trait]
 impl Statement for SetTransaction {
     fn kind(&self) -> &'static str {
         "set"
     }
 
-    async fn run(&self, session: &mut Session, _: Execution<'_>) -> Result<Outcome> {
-        if let Some(read_only) = self.read_only {
-            session.transaction.restrict(&mut session.settings, read_only)?;
-        }
-        Outcome::done("SET")
+    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            if let Some(read_only) = self.read_only {
+                session.transaction.restrict(&mut session.settings, read_only)?;
+            }
+            Outcome::done("SET")
+        })
     }
 }
 

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast::Ident;
 
-use super::{Admitted, Described, Execution, Outcome, Statement};
+use super::{Admitted, Described, Execution, Outcome, Statement, Work};
 use crate::engine::pipeline::Told;
 use crate::engine::run::Rows;
 use crate::engine::session::Session;
@@ -22,20 +21,23 @@ pub(super) fn admit(words: &[Ident]) -> Result<Admitted> {
     Ok(Admitted::new(Show(show_name(words))))
 }
 
-#[async_trait]
 impl Statement for Show {
     fn kind(&self) -> &'static str {
         "show"
     }
 
-    async fn describe(&self, session: &mut Session, _: Told) -> Result<Described> {
-        let columns = Some(shown(&self.0, &session.settings)?.schema());
-        Ok(Described { columns, ..Described::default() })
+    fn describe<'a>(&'a self, session: &'a mut Session, _: Told) -> Work<'a, Described> {
+        Box::pin(async move {
+            let columns = Some(shown(&self.0, &session.settings)?.schema());
+            Ok(Described { columns, ..Described::default() })
+        })
     }
 
-    async fn run(&self, session: &mut Session, execution: Execution<'_>) -> Result<Outcome> {
-        let rows = shown(&self.0, &session.settings)?;
-        Ok(Outcome::Rows(Rows::computed("SHOW", rows, execution.bounds)))
+    fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            let rows = shown(&self.0, &session.settings)?;
+            Ok(Outcome::Rows(Rows::computed("SHOW", rows, execution.bounds)))
+        })
     }
 }
 

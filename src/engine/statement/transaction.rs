@@ -1,9 +1,8 @@
 //! BEGIN, COMMIT and ROLLBACK. What a transaction does to a session is `session/transaction.rs`.
 
-use async_trait::async_trait;
 use datafusion::sql::sqlparser::ast::{TransactionAccessMode, TransactionMode};
 
-use super::{Admitted, Execution, Outcome, Statement};
+use super::{Admitted, Execution, Outcome, Statement, Work};
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 
@@ -48,19 +47,19 @@ pub(super) fn access(modes: &[TransactionMode]) -> Option<bool> {
     })
 }
 
-#[async_trait]
 impl Statement for Begin {
     fn kind(&self) -> &'static str {
         "begin"
     }
 
-    async fn run(&self, session: &mut Session, _: Execution<'_>) -> Result<Outcome> {
-        session.transaction.begin(&mut session.settings, self.read_only)?;
-        Outcome::done("BEGIN")
+    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            session.transaction.begin(&mut session.settings, self.read_only)?;
+            Outcome::done("BEGIN")
+        })
     }
 }
 
-#[async_trait]
 impl Statement for Commit {
     fn kind(&self) -> &'static str {
         "commit"
@@ -70,12 +69,11 @@ impl Statement for Commit {
         true
     }
 
-    async fn run(&self, session: &mut Session, _: Execution<'_>) -> Result<Outcome> {
-        Outcome::done(session.transaction.end(&mut session.settings, true))
+    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move { Outcome::done(session.transaction.end(&mut session.settings, true)) })
     }
 }
 
-#[async_trait]
 impl Statement for Rollback {
     fn kind(&self) -> &'static str {
         "rollback"
@@ -85,7 +83,7 @@ impl Statement for Rollback {
         true
     }
 
-    async fn run(&self, session: &mut Session, _: Execution<'_>) -> Result<Outcome> {
-        Outcome::done(session.transaction.end(&mut session.settings, false))
+    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move { Outcome::done(session.transaction.end(&mut session.settings, false)) })
     }
 }
