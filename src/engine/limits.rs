@@ -84,6 +84,7 @@ impl Default for Limits {
 
 /// A statement as it was read.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are as many as a message has statements, and not for long")]
 pub(crate) enum Parsed {
     Tree(Statement),
     /// With a cursor's query, and the text it is listed by.
