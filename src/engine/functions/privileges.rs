@@ -52,7 +52,7 @@ fn column(view: &View, arguments: &[Cell]) -> Result<Cell> {
     let Some(relation) = relation(view, object)? else { return Ok(Cell::Null) };
     let columns = attributes(view, relation);
     let found = match column {
-        Cell::Int(number) => columns.iter().any(|a| a.number == *number),
+        Cell::Int(number) => columns.iter().any(|a| i64::from(a.number) == *number),
         Cell::Text(name) => match columns.iter().any(|a| a.name == name) {
             true => true,
             // A hidden column answers as an absent one.
