@@ -127,6 +127,11 @@ pub(crate) fn name(type_oid: u32) -> String {
         oid::BIT => "bit".into(),
         _ => match functions(type_oid) {
             Some(domain) if domain.base != 0 => format!("information_schema.{}", domain.name),
+            // the row type of a system relation, or an array of one
+            Some(row) if by_oid(type_oid).is_none() => match row.name.strip_prefix('_') {
+                Some(row) => format!("{row}[]"),
+                None => row.name.to_owned(),
+            },
             _ => postgres::type_name(type_oid, -1),
         },
     }

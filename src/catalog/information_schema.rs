@@ -49,6 +49,11 @@ fn yes_or_no(yes: bool) -> &'static str {
     if yes { "YES" } else { "NO" }
 }
 
+/// The standard knows no materialized views.
+fn in_standard(view: &View) -> impl Iterator<Item = Class<'_>> {
+    classes(view).filter(|class| class.kind != 'm')
+}
+
 /// Whether rows about a table are of use.
 fn is_wanted(rows: &Rows<'_>, class: &Class<'_>) -> bool {
     let fits = |column: &str, name: &str| {
@@ -74,7 +79,7 @@ fn schemata(view: &View, rows: &mut Rows<'_>) -> Result<()> {
 }
 
 fn tables(view: &View, rows: &mut Rows<'_>) -> Result<()> {
-    let wanted: Vec<Class<'_>> = classes(view).filter(|class| is_wanted(rows, class)).collect();
+    let wanted: Vec<Class<'_>> = in_standard(view).filter(|class| is_wanted(rows, class)).collect();
     for class in wanted {
         rows.push([
             ("table_catalog", (&view.database).into()),
@@ -116,7 +121,7 @@ fn privileges<'a>(class: &Class<'a>, view: &'a View) -> impl Iterator<Item = (&'
 }
 
 fn table_privileges(view: &View, rows: &mut Rows<'_>) -> Result<()> {
-    for class in classes(view) {
+    for class in in_standard(view) {
         for (grantee, privilege) in privileges(&class, view) {
             rows.push([
                 ("grantor", BOOTSTRAP.0.into()),
@@ -134,7 +139,7 @@ fn table_privileges(view: &View, rows: &mut Rows<'_>) -> Result<()> {
 }
 
 fn column_privileges(view: &View, rows: &mut Rows<'_>) -> Result<()> {
-    for class in classes(view) {
+    for class in in_standard(view) {
         // no column is deleted
         for (grantee, privilege) in privileges(&class, view).filter(|(_, privilege)| *privilege != "DELETE") {
             for attribute in attributes(view, class.oid) {

@@ -11,7 +11,7 @@ mod namespace;
 pub mod rows;
 mod settings;
 mod statistics;
-mod text;
+pub(crate) mod text;
 mod timezones;
 pub mod types;
 
@@ -66,6 +66,7 @@ fn fill(table: &str) -> Option<Fill> {
         "pg_group" => access::pg_group,
         "pg_index" => keys::pg_index,
         "pg_indexes" => keys::pg_indexes,
+        "pg_matviews" => class::pg_matviews,
         "pg_namespace" => namespace::pg_namespace,
         "pg_rewrite" => class::pg_rewrite,
         "pg_roles" => access::pg_roles,
@@ -102,7 +103,7 @@ const EMPTY: &[(&str, &[&str])] = &[
     ("enums, whose columns are shown as texts", &["pg_enum"]),
     ("defaults: nothing that has one can be inserted into", &["pg_attrdef", "pg_default_acl"]),
     ("inheritance and partitions, which are read through their parents", &["pg_inherits", "pg_partitioned_table"]),
-    ("materialized views, rules and triggers", &["pg_matviews", "pg_rules", "pg_trigger", "pg_event_trigger"]),
+    ("rules and triggers", &["pg_rules", "pg_trigger", "pg_event_trigger"]),
     (
         "sequences",
         &[

@@ -11,6 +11,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use super::pg_catalog::image;
 use super::{Body, Catalog};
 use crate::policy::{Action, Decision, Policies, SessionPolicy};
+use crate::sources::declared::Kind;
 use crate::types::{EXTENSION_OIDS, ObjectId, TableName};
 
 /// Oids below this are PostgreSQL's own and its extensions'.
@@ -75,7 +76,7 @@ pub struct Role {
 pub struct VisibleTable {
     pub name: TableName,
     pub oid: u32,
-    /// `r` table, `v` dataset.
+    /// `r` table, `v` dataset or a source's view, `m` a source's materialized view.
     pub kind: char,
     /// Visible columns; nullability as the raw table's.
     pub schema: SchemaRef,
@@ -283,7 +284,7 @@ fn visible(entry: &super::Entry, session: &SessionPolicy, admin: bool, known: &B
     }
     let may = |action| matches!(session.decide(object.id, action), Decision::Allow(_));
     let (kind, owner, definition) = match &entry.body {
-        Body::Table(_) => ('r', BOOTSTRAP.0, None),
+        Body::Table(table) => (letter(table.declared().kind), BOOTSTRAP.0, None),
         Body::Dataset(dataset) => ('v', dataset.owner.as_str(), admin.then(|| dataset.sql.clone())),
     };
     Some(VisibleTable {
@@ -298,6 +299,14 @@ fn visible(entry: &super::Entry, session: &SessionPolicy, admin: bool, known: &B
         definition,
         declared: Declared::default(),
     })
+}
+
+fn letter(kind: Kind) -> char {
+    match kind {
+        Kind::Table => 'r',
+        Kind::View => 'v',
+        Kind::MaterializedView => 'm',
+    }
 }
 
 fn oid_of_schema(name: &str) -> u32 {

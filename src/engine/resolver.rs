@@ -148,6 +148,11 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// `tableoid` of a relation that was found.
+    pub(crate) fn oid(&self, name: &TableName) -> u32 {
+        self.session.and_then(|(_, view)| view.relation_oid(name)).unwrap_or(0)
+    }
+
     fn lookup(&self, name: &TableName) -> Result<Option<Arc<dyn TableSource>>> {
         if let (Some((_, view)), Some(relation)) = (self.session, pg_catalog::relation(name)) {
             return Ok(Some(Sealed::system(name.clone(), relation.seen_by(view))));

@@ -8,12 +8,22 @@ use crate::types::TableName;
 /// Columns stand by name. The empty value says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Declared {
+    pub kind: Kind,
     pub keys: Vec<Key>,
     /// Those of primary keys and unique constraints too, under the same names.
     pub indexes: Vec<Index>,
     pub comment: Option<String>,
     /// Column → its comment.
     pub comments: BTreeMap<String, String>,
+}
+
+/// What the source calls it. All are read alike.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kind {
+    #[default]
+    Table,
+    View,
+    MaterializedView,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +60,8 @@ pub struct Index {
 impl Declared {
     /// Of a table about which its source says nothing.
     pub fn nothing() -> &'static Self {
-        static NOTHING: Declared = Declared { keys: vec![], indexes: vec![], comment: None, comments: BTreeMap::new() };
+        static NOTHING: Declared =
+            Declared { kind: Kind::Table, keys: vec![], indexes: vec![], comment: None, comments: BTreeMap::new() };
         &NOTHING
     }
 }

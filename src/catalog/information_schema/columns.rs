@@ -1,8 +1,7 @@
 //! information_schema.columns: what a column's type means in the standard's terms.
 
-use super::{is_wanted, yes_or_no};
+use super::{in_standard, is_wanted, yes_or_no};
 use crate::catalog::pg_catalog::attribute::{Attribute, attributes};
-use crate::catalog::pg_catalog::class::classes;
 use crate::catalog::pg_catalog::image::{Type, collation_name, type_by_oid};
 use crate::catalog::pg_catalog::rows::{Cell, Rows};
 use crate::catalog::pg_catalog::types::{format_type, numeric_modifier};
@@ -17,7 +16,7 @@ const OCTETS_MAX: i32 = 1 << 30;
 
 pub(super) fn columns(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     let mut all = vec![];
-    for class in classes(view).filter(|class| is_wanted(rows, class)) {
+    for class in in_standard(view).filter(|class| is_wanted(rows, class)) {
         let updatable = class.may_insert() || class.table.is_some_and(|table| table.may_update);
         all.extend(
             attributes(view, class.oid).into_iter().map(|attribute| Column::of(class.name, updatable, attribute)),

@@ -116,7 +116,7 @@ pub(super) fn pg_attribute(view: &View, rows: &mut Rows<'_>) -> Result<()> {
         let own = of_table(table);
         all.extend(indexes.iter().flat_map(|index| of_index(index, &own)));
         all.extend(own);
-        if table.kind == 'r' {
+        if matches!(table.kind, 'r' | 'm') {
             all.extend(hidden(table.oid));
         }
     }

@@ -61,7 +61,7 @@ struct Row<'a> {
 
 impl Row<'_> {
     fn is_table(&self) -> bool {
-        self.index.is_none() && self.table.kind == 'r'
+        self.index.is_none() && matches!(self.table.kind, 'r' | 'm')
     }
 
     fn columns(&self) -> i16 {
@@ -102,7 +102,7 @@ pub(super) fn pg_class(view: &View, rows: &mut Rows<'_>) -> Result<()> {
             ("relpersistence", &|_: &Row<'_>| 'p'.into()),
             ("relkind", &|r: &Row<'_>| (if r.index.is_some() { 'i' } else { r.table.kind }).into()),
             ("relnatts", &|r: &Row<'_>| r.columns().into()),
-            ("relhasrules", &|r: &Row<'_>| (r.index.is_none() && r.table.kind == 'v').into()),
+            ("relhasrules", &|r: &Row<'_>| (r.index.is_none() && r.table.kind != 'r').into()),
             // a table with foreign keys has triggers
             ("relhastriggers", &|r: &Row<'_>| {
                 (r.is_table() && r.table.declared.constraints.iter().any(|c| c.kind == 'f')).into()
@@ -159,9 +159,23 @@ pub(super) fn pg_views(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     Ok(())
 }
 
+pub(super) fn pg_matviews(view: &View, rows: &mut Rows<'_>) -> Result<()> {
+    for class in classes(view).filter(|c| c.kind == 'm') {
+        rows.push([
+            ("schemaname", (&class.name.schema).into()),
+            ("matviewname", (&class.name.table).into()),
+            ("matviewowner", class.owner.into()),
+            ("hasindexes", class.table.is_some_and(|table| !table.declared.indexes.is_empty()).into()),
+            ("ispopulated", true.into()),
+            ("definition", class.definition.unwrap_or_default().into()),
+        ])?;
+    }
+    Ok(())
+}
+
 /// A view is a table with a rule; what the rule does is `pg_get_viewdef`'s to say.
 pub(super) fn pg_rewrite(view: &View, rows: &mut Rows<'_>) -> Result<()> {
-    for class in classes(view).filter(|c| c.kind == 'v') {
+    for class in classes(view).filter(|c| c.kind != 'r') {
         rows.push([
             ("oid", named_oid("rule", &class.oid.to_string()).into()),
             ("rulename", "_RETURN".into()),

@@ -18,8 +18,10 @@ use crate::pgtype;
 use crate::sql::image as language;
 use crate::types::TableName;
 
+pub(in crate::catalog) use fixed::comments;
 pub(super) use fixed::fixed;
-pub(in crate::catalog) use function::{function_by_oid, functions};
+pub(in crate::catalog) use function::functions;
+pub(crate) use function::{Function, function_by_oid};
 pub(in crate::catalog) use keys::{constraints, default_operator_class, indexes};
 
 /// The version announced to clients, whose catalogs these are: raised only together with the image and the recordings
@@ -204,8 +206,8 @@ fn arrow_type(kind: &Type) -> Option<(DataType, Option<u32>)> {
         "oid" | "xid" | "regproc" | "regtype" => marked(DataType::UInt32),
         "int2vector" => marked(list(DataType::Int16)),
         "oidvector" => marked(list(DataType::UInt32)),
-        "_text" | "_aclitem" | "_pg_statistic" => plain(list(DataType::Utf8)),
-        "_name" | "_char" => marked(list(DataType::Utf8)),
+        "_text" | "_pg_statistic" => plain(list(DataType::Utf8)),
+        "_name" | "_char" | "_aclitem" => marked(list(DataType::Utf8)),
         "_oid" | "_regtype" => marked(list(DataType::UInt32)),
         "_int2" => plain(list(DataType::Int16)),
         "_bool" => plain(list(DataType::Boolean)),

@@ -85,16 +85,20 @@ pub(super) fn pg_indexes(view: &View, rows: &mut Rows<'_>) -> Result<()> {
             ("schemaname", (&name.schema).into()),
             ("tablename", (&name.table).into()),
             ("indexname", (&index.name).into()),
-            ("indexdef", index_definition(view, relation, index).into()),
+            ("indexdef", index_definition(view, relation, index, false).into()),
         ])?;
     }
     Ok(())
 }
 
-/// `pg_get_indexdef(oid)`.
-pub(crate) fn index_definition(view: &View, relation: u32, index: &Index) -> String {
+/// `pg_get_indexdef(oid)`; a pretty one leaves out a schema that is on the path.
+pub(crate) fn index_definition(view: &View, relation: u32, index: &Index, pretty: bool) -> String {
     let unique = if index.unique { "UNIQUE " } else { "" };
-    let table = view.relation_name(relation).map(ToString::to_string).unwrap_or_default();
+    let named = view.relation_name(relation).map(|name| match pretty && view.is_on_path(name) {
+        true => Identifier(&name.table).to_string(),
+        false => name.to_string(),
+    });
+    let table = named.unwrap_or_default();
     let columns = columns(view, relation, &index.columns);
     format!("CREATE {unique}INDEX {} ON {table} USING btree ({columns})", Identifier(&index.name))
 }

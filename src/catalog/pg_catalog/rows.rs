@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray,
-    ListArray, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray, UInt32Array, UInt64Array,
-    new_null_array,
+    ListArray, RecordBatch, RecordBatchOptions, StringArray, StructArray, TimestampMicrosecondArray, UInt32Array,
+    UInt64Array, new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, FieldRef, IntervalMonthDayNano, IntervalUnit, SchemaRef, TimeUnit};
@@ -248,6 +248,17 @@ pub fn array(data_type: &DataType, cells: Vec<Cell>) -> Result<ArrayRef> {
             let offsets = OffsetBuffer::from_lengths(lists.iter().map(Vec::len));
             let items = array(item.data_type(), lists.into_iter().flatten().collect())?;
             Arc::new(ListArray::try_new(Arc::clone(item), offsets, items, Some(valid))?)
+        }
+        // a list of a value for each field
+        DataType::Struct(fields) => {
+            let mut columns = vec![Vec::with_capacity(cells.len()); fields.len()];
+            for cell in cells {
+                let Cell::List(values) = cell else { return Err(wrong(&cell)) };
+                let mut values = values.into_iter();
+                columns.iter_mut().for_each(|column| column.push(values.next().unwrap_or_default()));
+            }
+            let made = fields.iter().zip(columns).map(|(field, cells)| array(field.data_type(), cells));
+            Arc::new(StructArray::try_new(fields.clone(), made.collect::<Result<_>>()?, None)?)
         }
         // microseconds
         DataType::Interval(IntervalUnit::MonthDayNano) => collect!(

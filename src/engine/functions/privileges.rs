@@ -151,9 +151,12 @@ fn relation(view: &View, object: &Cell) -> Result<Option<u32>> {
 }
 
 fn may(view: &View, relation: u32, privilege: &str) -> bool {
+    let table = view.table_by_oid(relation);
     match privilege {
         "SELECT" => true,
-        "INSERT" => view.tables.iter().any(|t| t.oid == relation && t.may_insert),
+        "INSERT" => table.is_some_and(|t| t.may_insert),
+        "UPDATE" => table.is_some_and(|t| t.may_update),
+        "DELETE" => table.is_some_and(|t| t.may_delete),
         _ => false,
     }
 }

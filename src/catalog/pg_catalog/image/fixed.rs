@@ -87,3 +87,12 @@ pub(super) fn ordered_set_arguments(function: u32) -> Option<usize> {
     });
     DIRECT.get(&function).copied()
 }
+
+/// Object, catalog, part and text of every comment on what PostgreSQL brings.
+pub(in crate::catalog) fn comments() -> impl Iterator<Item = (u32, u32, i16, String)> {
+    lines("pg_description").filter_map(|line| {
+        let mut cells = line.split('\t');
+        let (object, catalog) = (cells.next()?.parse().ok()?, cells.next()?.parse().ok()?);
+        Some((object, catalog, cells.next()?.parse().ok()?, copy::unescaped(cells.next()?)))
+    })
+}

@@ -15,28 +15,28 @@ const RECORD: u32 = 2249;
 
 /// A row of pg_proc.
 #[derive(Debug)]
-pub(in crate::catalog) struct Function {
-    pub(in crate::catalog) oid: u32,
-    pub(in crate::catalog) name: &'static str,
-    pub(in crate::catalog) schema: u32,
-    pub(in crate::catalog) language: u32,
+pub(crate) struct Function {
+    pub(crate) oid: u32,
+    pub(crate) name: &'static str,
+    pub(crate) schema: u32,
+    pub(crate) language: u32,
     /// `f`, `p`, `a`, `w`.
-    pub(in crate::catalog) kind: &'static str,
-    pub(in crate::catalog) strict: bool,
-    pub(in crate::catalog) set: bool,
-    pub(in crate::catalog) leakproof: bool,
-    pub(in crate::catalog) volatility: &'static str,
-    pub(in crate::catalog) result: u32,
+    pub(crate) kind: &'static str,
+    pub(crate) strict: bool,
+    pub(crate) set: bool,
+    pub(crate) leakproof: bool,
+    pub(crate) volatility: &'static str,
+    pub(crate) result: u32,
     row: Vec<&'static str>,
 }
 
 /// One of all arguments, those that come out too.
 #[derive(Debug)]
-pub(in crate::catalog) struct Parameter {
-    pub(in crate::catalog) name: &'static str,
-    pub(in crate::catalog) type_oid: u32,
+pub(crate) struct Parameter {
+    pub(crate) name: &'static str,
+    pub(crate) type_oid: u32,
     /// `i`, `o`, `b`, `v`, `t`.
-    pub(in crate::catalog) mode: &'static str,
+    pub(crate) mode: &'static str,
     default: Option<&'static str>,
 }
 
@@ -44,11 +44,11 @@ static FUNCTIONS: LazyLock<BTreeMap<u32, Function>> =
     LazyLock::new(|| lines("pg_proc").filter_map(function).map(|function| (function.oid, function)).collect());
 
 /// Every function, by oid.
-pub(in crate::catalog) fn functions() -> impl Iterator<Item = &'static Function> {
+pub(crate) fn functions() -> impl Iterator<Item = &'static Function> {
     FUNCTIONS.values()
 }
 
-pub(in crate::catalog) fn function_by_oid(oid: u32) -> Option<&'static Function> {
+pub(crate) fn function_by_oid(oid: u32) -> Option<&'static Function> {
     FUNCTIONS.get(&oid)
 }
 
@@ -81,11 +81,11 @@ impl Function {
         inner.split([',', ' ']).filter(|item| !item.is_empty()).map(|item| item.trim_matches('"')).collect()
     }
 
-    pub(in crate::catalog) fn specific_name(&self) -> String {
+    pub(crate) fn specific_name(&self) -> String {
         format!("{}_{}", self.name, self.oid)
     }
 
-    pub(in crate::catalog) fn parameters(&self) -> Vec<Parameter> {
+    pub(crate) fn parameters(&self) -> Vec<Parameter> {
         let (types, modes, names) = (self.items(20), self.items(21), self.items(22));
         let types = if types.is_empty() { self.items(19) } else { types };
         let mut all: Vec<Parameter> = types
@@ -105,8 +105,14 @@ impl Function {
         all
     }
 
+    /// `pg_get_function_arg_default`, by place from 0 among those that go in.
+    pub(crate) fn default_of(&self, place: usize) -> Option<&'static str> {
+        let inputs = self.parameters().into_iter().filter(|p| matches!(p.mode, "i" | "b" | "v"));
+        inputs.map(|p| p.default).nth(place).flatten()
+    }
+
     /// `pg_get_function_arguments`; without defaults `pg_get_function_identity_arguments`. Columns of a table are the result's.
-    pub(in crate::catalog) fn arguments(&self, with_defaults: bool) -> String {
+    pub(crate) fn arguments(&self, with_defaults: bool) -> String {
         let shown = self.parameters().into_iter().filter(|p| p.mode != "t").filter(|p| with_defaults || p.mode != "o");
         let one = |p: Parameter| {
             let mode = match p.mode {
@@ -134,7 +140,7 @@ impl Function {
     }
 
     /// `pg_get_function_result`; `None` for a procedure.
-    pub(in crate::catalog) fn result_text(&self) -> Option<String> {
+    pub(crate) fn result_text(&self) -> Option<String> {
         if self.kind == "p" {
             return None;
         }
@@ -147,12 +153,12 @@ impl Function {
     }
 
     /// `pg_get_function_sqlbody`, without what COPY escapes.
-    pub(in crate::catalog) fn sql_body(&self) -> Option<String> {
+    pub(crate) fn sql_body(&self) -> Option<String> {
         self.cell(27).map(super::copy::unescaped)
     }
 
     /// `pg_get_functiondef`; `None` for an aggregate, which has none.
-    pub(in crate::catalog) fn definition(&self) -> Option<String> {
+    pub(crate) fn definition(&self) -> Option<String> {
         if self.kind == "a" {
             return None;
         }

@@ -1,4 +1,4 @@
-//! Keys, indexes and comments of the mounted tables, from the source's catalogs.
+//! Kinds, keys, indexes and comments of the mounted tables, from the source's catalogs.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 
 use super::{Relations, get};
 use crate::error::Result;
-use crate::sources::declared::{Declared, Index, Key, KeyKind};
+use crate::sources::declared::{Declared, Index, Key, KeyKind, Kind};
 use crate::types::TableName;
 
 /// Keys that the source holds to; a partition's are its parent's.
@@ -38,6 +38,12 @@ JOIN pg_namespace n ON n.oid = x.relnamespace
 WHERE n.nspname = ANY ($1) AND i.indisvalid AND i.indexprs IS NULL AND i.indpred IS NULL
 ORDER BY i.indrelid, x.relname";
 
+const VIEWS: &str = "
+SELECT c.oid, c.relkind::text
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = ANY ($1) AND c.relkind IN ('v', 'm')";
+
 const COMMENTS: &str = "
 SELECT d.objoid, a.attname::text, d.description
 FROM pg_description d
@@ -67,6 +73,13 @@ impl Relations {
                 columns: get(&self.pool, &row, 4)?,
             };
             found.entry(get(&self.pool, &row, 0)?).or_default().indexes.push(index);
+        }
+        for row in self.pool.within(client.query(VIEWS, &[&remote])).await? {
+            let kind = match get::<&str>(&self.pool, &row, 1)? {
+                "v" => Kind::View,
+                _ => Kind::MaterializedView,
+            };
+            found.entry(get(&self.pool, &row, 0)?).or_default().kind = kind;
         }
         for row in self.pool.within(client.query(COMMENTS, &[&remote])).await? {
             let of = found.entry(get(&self.pool, &row, 0)?).or_default();
