@@ -1,16 +1,17 @@
 //! What one principal can see, as plain values: the only input of information_schema, pg_catalog and the functions over
 //! them. It decides nothing: [`View::of`] asks the policy once for every object.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+mod declared;
 
-use arrow::array::RecordBatch;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
+
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::pg_catalog::image;
 use super::{Body, Catalog};
-use crate::error::Result;
 use crate::policy::{Action, Decision, Policies, SessionPolicy};
+use crate::sources::declared::Kind;
 use crate::types::{EXTENSION_OIDS, ObjectId, TableName};
 
 /// Oids below this are PostgreSQL's own and its extensions'.
@@ -18,11 +19,18 @@ pub const FIRST_OID: u32 = EXTENSION_OIDS.end;
 /// Who owns what nobody in the session's sight owns. PostgreSQL's own bootstrap role has this oid.
 pub const BOOTSTRAP: (&str, u32) = ("pg_lakegate", 10);
 /// Schemas that no source and no dataset may claim, with the oids of PostgreSQL's.
-pub const SYSTEM_SCHEMAS: [(&str, u32); 2] = [("information_schema", 13207), ("pg_catalog", 11)];
+pub const SYSTEM_SCHEMAS: [(&str, u32); 3] = [("information_schema", 13207), ("pg_catalog", 11), ("pg_toast", 99)];
+/// What every server calls by this name has this oid on every server.
+const PUBLIC: (&str, u32) = ("public", 2200);
 
 /// The oid of a schema of the system.
 pub fn system_schema(name: &str) -> Option<u32> {
     SYSTEM_SCHEMAS.iter().find(|(system, _)| *system == name).map(|(_, oid)| *oid)
+}
+
+/// The name of a schema of the system.
+pub fn system_schema_name(oid: u32) -> Option<&'static str> {
+    SYSTEM_SCHEMAS.iter().find(|(_, system)| *system == oid).map(|(name, _)| *name)
 }
 
 /// A session's view of the catalog. Objects without a grant and hidden columns are not in it.
@@ -44,6 +52,8 @@ pub struct View {
     pub settings: Vec<(String, String, String)>,
     /// Backend process id of this session.
     pub pid: i32,
+    /// Oid → place in `tables`; made when it is first asked for.
+    places: OnceLock<HashMap<u32, usize>>,
     /// When the server and this session started, in microseconds since 1970.
     pub server_started_at: i64,
     pub session_started_at: i64,
@@ -66,15 +76,64 @@ pub struct Role {
 pub struct VisibleTable {
     pub name: TableName,
     pub oid: u32,
-    /// `r` table, `v` dataset.
+    /// `r` table, `v` dataset or a source's view, `m` a source's materialized view.
     pub kind: char,
     /// Visible columns; nullability as the raw table's.
     pub schema: SchemaRef,
     /// What the session may do besides select.
     pub may_insert: bool,
+    pub may_update: bool,
+    pub may_delete: bool,
     pub owner: String,
     /// A dataset's text, for admins only.
     pub definition: Option<String>,
+    pub declared: Declared,
+}
+
+/// What a table's source says of it, as far as it names only what the session sees. Columns stand by their numbers.
+#[derive(Debug, Clone, Default)]
+pub struct Declared {
+    pub indexes: Vec<Index>,
+    pub constraints: Vec<Constraint>,
+    pub comment: Option<String>,
+    /// By column number.
+    pub comments: Vec<(i16, String)>,
+}
+
+/// A btree index over columns.
+#[derive(Debug, Clone)]
+pub struct Index {
+    pub oid: u32,
+    pub name: String,
+    pub columns: Vec<i16>,
+    /// An operator class for each column.
+    pub classes: Vec<u32>,
+    pub unique: bool,
+    pub primary: bool,
+}
+
+/// A key of a table.
+#[derive(Debug, Clone)]
+pub struct Constraint {
+    pub oid: u32,
+    pub name: String,
+    /// `p`, `u`, `f`.
+    pub kind: char,
+    pub columns: Vec<i16>,
+    /// Of the referenced table for a foreign key; 0 where there is none.
+    pub index: u32,
+    pub references: Option<References>,
+    pub deferrable: bool,
+    pub deferred: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct References {
+    pub table: u32,
+    pub columns: Vec<i16>,
+    pub on_update: char,
+    pub on_delete: char,
+    pub matching: char,
 }
 
 /// What the engine knows of a session besides its rights.
@@ -86,18 +145,6 @@ pub struct Circumstances {
     pub session_started_at: i64,
 }
 
-/// One relation of information_schema or pg_catalog: columns fixed, rows computed for a session.
-pub trait SystemTable: Send + Sync + std::fmt::Debug {
-    fn name(&self) -> TableName;
-    fn schema(&self) -> SchemaRef;
-    fn rows(&self, view: &View) -> Result<RecordBatch>;
-}
-
-/// The system relation of this name.
-pub fn system_table(name: &TableName) -> Option<Arc<dyn SystemTable>> {
-    super::pg_catalog::relation(name).map(|relation| Arc::new(relation) as Arc<dyn SystemTable>)
-}
-
 impl View {
     /// What `session` may know of `catalog`. `policies` are those the session was made from.
     pub fn of(catalog: &Catalog, policies: &Arc<Policies>, session: &SessionPolicy, about: Circumstances) -> Self {
@@ -105,13 +152,14 @@ impl View {
         let user = session.principal().user().to_string();
         let roles = roles(policies, session, &user);
         let known: BTreeSet<&str> = roles.iter().map(|r| r.name.as_str()).collect();
-        let tables: Vec<VisibleTable> =
+        let mut tables: Vec<VisibleTable> =
             catalog.entries.values().filter_map(|entry| visible(entry, session, is_admin, &known)).collect();
+        declared::declare(catalog, &mut tables);
         let creatable: BTreeSet<String> = catalog.schemas.keys().filter(|s| session.may_create(s)).cloned().collect();
         let wide = |s: &&String| session.may_create(s) || session.may_drop_schema(s);
         let wide = catalog.schemas.keys().filter(wide).map(String::as_str);
         let shown: BTreeSet<&str> = tables.iter().map(|t| t.name.schema.as_str()).chain(wide).collect();
-        let mut schemas: Vec<(String, u32)> = shown.iter().map(|s| (s.to_string(), named_oid("schema", s))).collect();
+        let mut schemas: Vec<(String, u32)> = shown.iter().map(|s| (s.to_string(), oid_of_schema(s))).collect();
         schemas.extend(SYSTEM_SCHEMAS.map(|(name, oid)| (name.to_string(), oid)));
         schemas.sort();
         Self {
@@ -124,6 +172,7 @@ impl View {
             tables,
             settings: about.settings,
             pid: about.pid,
+            places: OnceLock::new(),
             server_started_at: about.server_started_at,
             session_started_at: about.session_started_at,
         }
@@ -187,13 +236,24 @@ impl View {
 
     /// Oid of a visible table, dataset or system relation.
     pub fn relation_oid(&self, name: &TableName) -> Option<u32> {
-        let system = || image::relations().iter().find(|r| r.name == *name).map(|r| r.oid);
+        let system = || image::relation_by_name(name).map(|r| r.oid);
         self.table(name).map(|t| t.oid).or_else(system)
     }
 
     pub fn relation_name(&self, oid: u32) -> Option<&TableName> {
-        let system = || image::relations().iter().find(|r| r.oid == oid).map(|r| &r.name);
-        self.tables.iter().find(|t| t.oid == oid).map(|t| &t.name).or_else(system)
+        let system = || image::relation_by_oid(oid).map(|r| &r.name);
+        self.table_by_oid(oid).map(|t| &t.name).or_else(system)
+    }
+
+    pub fn table_by_oid(&self, oid: u32) -> Option<&VisibleTable> {
+        let places = self.places.get_or_init(|| self.tables.iter().enumerate().map(|(i, t)| (t.oid, i)).collect());
+        places.get(&oid).and_then(|place| self.tables.get(*place))
+    }
+
+    /// The relation and the index of this oid.
+    pub fn index_by_oid(&self, oid: u32) -> Option<(u32, &Index)> {
+        let own = self.tables.iter().flat_map(|t| t.declared.indexes.iter().map(|index| (t.oid, index)));
+        own.chain(image::indexes().iter().map(|(relation, index)| (*relation, index))).find(|(_, i)| i.oid == oid)
     }
 
     /// Can the relation be named without its schema? Another of the same name earlier on the path hides it.
@@ -222,8 +282,9 @@ fn visible(entry: &super::Entry, session: &SessionPolicy, admin: bool, known: &B
     if shown.is_empty() && !object.schema.fields().is_empty() {
         return None;
     }
+    let may = |action| matches!(session.decide(object.id, action), Decision::Allow(_));
     let (kind, owner, definition) = match &entry.body {
-        Body::Table(_) => ('r', BOOTSTRAP.0, None),
+        Body::Table(table) => (letter(table.declared().kind), BOOTSTRAP.0, None),
         Body::Dataset(dataset) => ('v', dataset.owner.as_str(), admin.then(|| dataset.sql.clone())),
     };
     Some(VisibleTable {
@@ -231,10 +292,25 @@ fn visible(entry: &super::Entry, session: &SessionPolicy, admin: bool, known: &B
         oid: entry.oid,
         kind,
         schema: Arc::new(Schema::new(shown)),
-        may_insert: matches!(session.decide(object.id, Action::Insert), Decision::Allow(_)),
+        may_insert: may(Action::Insert),
+        may_update: may(Action::Update),
+        may_delete: may(Action::Delete),
         owner: if known.contains(owner) { owner } else { BOOTSTRAP.0 }.to_string(),
         definition,
+        declared: Declared::default(),
     })
+}
+
+fn letter(kind: Kind) -> char {
+    match kind {
+        Kind::Table => 'r',
+        Kind::View => 'v',
+        Kind::MaterializedView => 'm',
+    }
+}
+
+fn oid_of_schema(name: &str) -> u32 {
+    if name == PUBLIC.0 { PUBLIC.1 } else { named_oid("schema", name) }
 }
 
 /// The session's own names; for an admin those of every user too. The bootstrap role comes first.

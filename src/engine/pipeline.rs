@@ -98,7 +98,7 @@ fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits) -> Result<Planned>
     let query = query.into_inner();
     let state = facts.statement_state();
     let rights = Rights::Session(facts.policy.clone());
-    let session = Some((&facts.world, facts.view.as_ref()));
+    let session = Some((&facts.world, &facts.view));
     let resolver = Resolver::new(&facts.world.catalog, rights, &state, &facts.search_path, session);
     limits::check_expansion(&query, limits, &|name| resolver.columns_of(name))?;
     let Understood { plan, parameters, columns } =

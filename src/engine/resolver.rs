@@ -13,8 +13,8 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 use super::bodies;
 use super::statement::table_name;
 use super::world::World;
-use crate::catalog::visible::{View, system_table};
-use crate::catalog::{Body, Catalog, Entry};
+use crate::catalog::visible::View;
+use crate::catalog::{Body, Catalog, Entry, pg_catalog};
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{DATASET_DEPTH_MAX, DatasetBody, undefined_table};
 use crate::policy::{Action, Decision, Sealed, SessionPolicy};
@@ -51,7 +51,7 @@ pub(crate) struct Resolver<'a> {
     rights: Rights,
     state: &'a SessionState,
     search_path: &'a [String],
-    session: Option<(&'a Arc<World>, &'a View)>,
+    session: Option<(&'a Arc<World>, &'a Arc<View>)>,
     depth: usize,
     reached: RefCell<Reached>,
 }
@@ -62,7 +62,7 @@ impl<'a> Resolver<'a> {
         rights: Rights,
         state: &'a SessionState,
         search_path: &'a [String],
-        session: Option<(&'a Arc<World>, &'a View)>,
+        session: Option<(&'a Arc<World>, &'a Arc<View>)>,
     ) -> Self {
         Self { catalog, rights, state, search_path, session, depth: 0, reached: RefCell::default() }
     }
@@ -148,9 +148,14 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// `tableoid` of a relation that was found.
+    pub(crate) fn oid(&self, name: &TableName) -> u32 {
+        self.session.and_then(|(_, view)| view.relation_oid(name)).unwrap_or(0)
+    }
+
     fn lookup(&self, name: &TableName) -> Result<Option<Arc<dyn TableSource>>> {
-        if let (Some((_, view)), Some(relation)) = (self.session, system_table(name)) {
-            return Ok(Some(Sealed::system(name.clone(), relation.rows(view)?)));
+        if let (Some((_, view)), Some(relation)) = (self.session, pg_catalog::relation(name)) {
+            return Ok(Some(Sealed::system(name.clone(), relation.seen_by(view))));
         }
         let entry = match self.catalog.find(name) {
             Ok(Some(entry)) => entry,

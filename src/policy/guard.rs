@@ -20,6 +20,7 @@ use self::nodes::{allowed, count_sealed, has_rows_of_its_own, is_planner_made};
 use super::body::BodyTable;
 use super::open::Opened;
 use super::seal::{Content, Sealed};
+use super::system::{SystemRows, SystemTable};
 use super::{Action, Decision, Grant, Object, ObjectKind, Policies, SessionPolicy, verify};
 use crate::error::{Error, Kind, Result};
 use crate::types::{ObjectId, Reads, SnapshotVector, TableName, Version};
@@ -396,8 +397,8 @@ fn planned_schema(grant: &Grant, forbidden: &BTreeSet<String>, object: &Object) 
     owners.visible(&object.schema)
 }
 
-fn system(name: &TableName, rows: &arrow::array::RecordBatch, seen_as: &TableReference) -> Result<LogicalPlan> {
-    let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]])?;
+fn system(name: &TableName, rows: &Arc<dyn SystemRows>, seen_as: &TableReference) -> Result<LogicalPlan> {
+    let table = SystemTable(Arc::clone(rows));
     let inner = TableReference::bare(format!("{name}#system"));
     alias(LogicalPlanBuilder::scan(inner, provider_as_source(Arc::new(table)), None)?.build()?, seen_as.clone())
 }

@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::TableSource;
 
-use super::{Grant, Object};
+use super::{Grant, Object, SystemRows};
 use crate::types::{ObjectId, TableName};
 
 /// What every name resolves to.
@@ -21,10 +20,10 @@ pub struct Sealed {
 #[derive(Debug)]
 pub(in crate::policy) enum Content {
     Object(Arc<Object>),
-    /// A system relation: its rows were computed for this session and need no grant.
+    /// A system relation: its rows are computed for this session and need no grant.
     System {
         name: TableName,
-        rows: RecordBatch,
+        rows: Arc<dyn SystemRows>,
     },
 }
 
@@ -48,8 +47,8 @@ impl Sealed {
         }
     }
 
-    /// Rows that were computed from what this session may see.
-    pub fn system(name: TableName, rows: RecordBatch) -> Arc<dyn TableSource> {
+    /// Rows that are computed from what this session may see.
+    pub fn system(name: TableName, rows: Arc<dyn SystemRows>) -> Arc<dyn TableSource> {
         let schema = rows.schema();
         Arc::new(Self { content: Content::System { name, rows }, schema })
     }

@@ -13,6 +13,7 @@ pub(crate) mod aggregate;
 pub(crate) mod array;
 mod binary;
 mod boolean;
+mod catalog;
 pub(crate) mod compare;
 mod datetime;
 mod float;
@@ -47,6 +48,7 @@ static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
         binary::encode::KERNELS,
         binary::send::KERNELS,
         boolean::KERNELS,
+        catalog::KERNELS,
         datetime::KERNELS,
         float::KERNELS,
         hash::KERNELS,

@@ -4,7 +4,7 @@ use super::rows::Rows;
 use crate::catalog::visible::View;
 use crate::error::Result;
 
-pub(super) fn pg_settings(view: &View, rows: &mut Rows) -> Result<()> {
+pub(super) fn pg_settings(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     for (name, value, description) in &view.settings {
         rows.push([
             ("name", name.into()),

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{self, input};
-use crate::pgtype::oid;
+use crate::pgtype::{self, oid};
 use crate::sql::functions::text::quote::identifier;
 use crate::sql::image::{self, Operator, Proc, Schema};
 use crate::sql::kernel::{Call, Env, Kernel};
@@ -257,7 +257,7 @@ fn shown(type_oid: u32, of: u32) -> String {
         oid::REGPROCEDURE => image::proc(of).map(function_signature),
         oid::REGOPER => image::operator(of).map(operator_name),
         oid::REGOPERATOR => image::operator(of).map(operator_signature),
-        _ => postgres::by_oid(of).map(|row| postgres::type_name(row.oid, -1)),
+        _ => pgtype::functions(of).map(|_| pgtype::name(of)),
     };
     named.unwrap_or_else(|| match (of, type_oid) {
         (0, oid::REGPROC | oid::REGPROCEDURE | oid::REGTYPE) => "-".to_owned(),
@@ -286,7 +286,7 @@ fn function_name(proc: &'static Proc) -> String {
 fn function_signature(proc: &'static Proc) -> String {
     let name = identifier(proc.name);
     let schema = if proc.schema == Schema::Information { "information_schema." } else { "" };
-    let types: Vec<String> = proc.arguments.iter().map(|ty| postgres::type_name(*ty, -1)).collect();
+    let types: Vec<String> = proc.arguments.iter().map(|ty| pgtype::name(*ty)).collect();
     format!("{schema}{name}({})", types.join(","))
 }
 
@@ -298,6 +298,6 @@ fn operator_name(operator: &'static Operator) -> String {
 }
 
 fn operator_signature(operator: &'static Operator) -> String {
-    let side = |ty: u32| if ty == 0 { "NONE".to_owned() } else { postgres::type_name(ty, -1) };
+    let side = |ty: u32| if ty == 0 { "NONE".to_owned() } else { pgtype::name(ty) };
     format!("{}({},{})", operator.name, side(operator.left), side(operator.right))
 }
