@@ -5,11 +5,12 @@ mod access;
 mod activity;
 pub(crate) mod attribute;
 pub(super) mod class;
+mod cursors;
 pub mod image;
 pub(crate) mod keys;
 mod namespace;
 pub mod rows;
-mod settings;
+pub mod settings;
 mod statistics;
 pub(crate) mod text;
 mod timezones;
@@ -61,6 +62,7 @@ fn fill(table: &str) -> Option<Fill> {
         "pg_available_extensions" => text::pg_available_extensions,
         "pg_class" => class::pg_class,
         "pg_constraint" => keys::pg_constraint,
+        "pg_cursors" => cursors::pg_cursors,
         "pg_database" => namespace::pg_database,
         "pg_description" => text::pg_description,
         "pg_group" => access::pg_group,
@@ -180,7 +182,7 @@ const EMPTY: &[(&str, &[&str])] = &[
             "pg_stat_slru",
         ],
     ),
-    ("what a session keeps is not yet told", &["pg_cursors", "pg_prepared_statements"]),
+    ("what a session keeps is not yet told", &["pg_prepared_statements"]),
 ];
 
 impl Relation {

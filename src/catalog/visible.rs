@@ -4,11 +4,12 @@
 mod declared;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::pg_catalog::image;
+use super::pg_catalog::settings::Handle;
 use super::{Body, Catalog};
 use crate::policy::{Action, Decision, Policies, SessionPolicy};
 use crate::sources::declared::Kind;
@@ -48,8 +49,9 @@ pub struct View {
     pub creatable: BTreeSet<String>,
     /// By name.
     pub tables: Vec<VisibleTable>,
-    /// name, value, description of every setting of the session.
-    pub settings: Vec<(String, String, String)>,
+    /// As they are when they are asked for.
+    pub settings: Handle,
+    pub cursors: Listed,
     /// Backend process id of this session.
     pub pid: i32,
     /// Oid → place in `tables`; made when it is first asked for.
@@ -136,10 +138,37 @@ pub struct References {
     pub matching: char,
 }
 
+/// A row of pg_cursors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    pub name: String,
+    pub statement: String,
+    pub holdable: bool,
+    pub binary: bool,
+    pub scrollable: bool,
+    /// In microseconds since 1970.
+    pub created_at: i64,
+}
+
+/// The cursors that a session has open, as they are when they are asked for. Clones are one and the same.
+#[derive(Debug, Clone, Default)]
+pub struct Listed(Arc<RwLock<Vec<Cursor>>>);
+
+impl Listed {
+    pub fn all(&self) -> Vec<Cursor> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn put(&self, cursors: Vec<Cursor>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = cursors;
+    }
+}
+
 /// What the engine knows of a session besides its rights.
 #[derive(Debug, Clone, Default)]
 pub struct Circumstances {
-    pub settings: Vec<(String, String, String)>,
+    pub settings: Handle,
+    pub cursors: Listed,
     pub pid: i32,
     pub server_started_at: i64,
     pub session_started_at: i64,
@@ -171,6 +200,7 @@ impl View {
             creatable,
             tables,
             settings: about.settings,
+            cursors: about.cursors,
             pid: about.pid,
             places: OnceLock::new(),
             server_started_at: about.server_started_at,
@@ -178,14 +208,16 @@ impl View {
         }
     }
 
-    pub fn setting(&self, name: &str) -> Option<&str> {
-        self.settings.iter().find(|(n, _, _)| n.eq_ignore_ascii_case(name)).map(|(_, value, _)| value.as_str())
+    /// As SHOW says it; `None` where it says nothing.
+    pub fn setting(&self, name: &str) -> Option<String> {
+        self.settings.shown(name).ok()
     }
 
     /// Existing schemas of `search_path`, in its order, without pg_catalog where that is only implied.
     pub fn search_path(&self) -> Vec<&str> {
         let mut path: Vec<&str> = vec![];
-        for word in self.setting("search_path").unwrap_or_default().split(',') {
+        let words = self.setting("search_path").unwrap_or_default();
+        for word in words.split(',') {
             let word = word.trim();
             let name = match word.strip_prefix('"').and_then(|w| w.strip_suffix('"')) {
                 Some("$user") => self.user.clone(),

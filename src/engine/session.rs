@@ -2,6 +2,8 @@
 //! whether each may run now, and sees to it that every outcome is audited once; what a statement does is in `statement`.
 //! It speaks no protocol.
 
+mod block;
+mod cursors;
 mod planning;
 mod prepared;
 mod startup;
@@ -15,24 +17,31 @@ use datafusion::common::ScalarValue;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Record;
+use super::cursor::Cursors;
 use super::facts::{Facts, Identity};
 use super::functions;
 use super::kept::{Held, Kept, KeptLimits};
 use super::limits;
+use super::notice::{Notice, Notices};
 use super::pipeline::Told;
 use super::run::{Bounds, Rows};
-use super::settings::Settings;
+use super::settings::{Settings, SharedSettings};
 use super::statement::{self, Admitted, Execution, Outcome};
 use super::{Engine, micros_now};
+use crate::catalog::visible::Listed;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::Style;
 use crate::policy::Principal;
+use crate::policy::guard::OpenedObject;
 use crate::sql::functions::random::Random;
 
+pub use self::block::Undone;
+pub use self::cursors::Adopted;
+pub(super) use self::cursors::own_bounds;
 pub use self::prepared::Prepared;
 pub(super) use self::prepared::{Text, declared};
 pub use self::transaction::TransactionStatus;
-pub(super) use self::transaction::{Transaction, in_block};
+pub(super) use self::transaction::{Ended, Transaction, in_block, outside, write_in_block};
 
 /// How long a session waits to see the world that its own statement made. The world's builder looks three times a second.
 const SEE_OWN_CHANGE: Duration = Duration::from_secs(1);
@@ -53,9 +62,15 @@ pub enum Answer {
 pub struct Session {
     pub(super) engine: Arc<Engine>,
     identity: Identity,
-    pub(super) settings: Settings,
+    pub(super) settings: SharedSettings,
     facts: Option<Arc<Facts>>,
     pub(super) transaction: Transaction,
+    /// The message that is answered holds several statements.
+    several: bool,
+    pub(super) cursors: Cursors,
+    /// What became of portals since the front end asked last.
+    undone: Vec<Undone>,
+    notices: Notices,
     /// Its remembered plans were made under `facts`.
     pub(super) kept: Kept,
     reported: HashMap<&'static str, String>,
@@ -74,19 +89,26 @@ impl Session {
         }
         let mut settings = Settings::new(principal.user(), &engine.shared.config.search_path);
         startup::set(startup, &mut settings)?;
+        let cursors = Listed::default();
         let identity = Identity {
             principal,
             pid,
             server_started_at: engine.started_at(),
             session_started_at: micros_now(),
+            cursors: cursors.clone(),
             random: Random::default(),
         };
+        let cursors = Cursors::new(cursors, &engine.shared.runtime.memory_pool);
         Ok(Self {
             engine,
             identity,
-            settings,
+            settings: SharedSettings::new(settings),
             facts: None,
             transaction: Transaction::none(),
+            several: false,
+            cursors,
+            undone: vec![],
+            notices: Notices::default(),
             kept: Kept::default(),
             reported: HashMap::new(),
         })
@@ -94,6 +116,7 @@ impl Session {
 
     /// In place of the defaults.
     pub fn limit_kept(&mut self, limits: KeptLimits) {
+        self.cursors.limit(limits.cursors_max);
         self.kept.limit(limits);
     }
 
@@ -103,21 +126,38 @@ impl Session {
 
     /// How values are spelt now.
     pub fn style(&self) -> Style {
-        let extra_float_digits = self.settings.extra_float_digits();
+        let settings = self.settings.lock();
         let object_names = self.facts.as_ref().map(|facts| functions::object_names(&facts.view)).unwrap_or_default();
-        Style { extra_float_digits, object_names, ..Style::of(self.settings.time_zone()) }
+        Style {
+            date_style: settings.date_style(),
+            interval_style: settings.interval_style(),
+            extra_float_digits: settings.extra_float_digits(),
+            object_names,
+            ..Style::of(settings.time_zone())
+        }
     }
 
     /// ParameterStatus pairs that changed since last asked; the first call gives all.
     pub fn reported(&mut self) -> Vec<(String, String)> {
+        let settings = self.settings.lock();
         let mut changed = vec![];
-        for (name, value) in self.settings.reported() {
-            if self.reported.get(name) != Some(&value) {
-                changed.push((name.to_string(), value.clone()));
-                self.reported.insert(name, value);
+        for (name, value) in settings.reported() {
+            if self.reported.get(name).is_none_or(|known| known != value) {
+                changed.push((name.to_string(), value.to_string()));
+                self.reported.insert(name, value.to_string());
             }
         }
         changed
+    }
+
+    /// What statements said since last asked, in its order.
+    pub fn notices(&mut self) -> Vec<Notice> {
+        self.notices.take()
+    }
+
+    pub(super) fn say(&mut self, notice: Notice) {
+        let least = self.settings.lock().value("client_min_messages").to_string();
+        self.notices.say(notice, &least);
     }
 
     /// Splits a simple Query into statements; a syntax error refuses all of them.
@@ -127,6 +167,7 @@ impl Session {
         }
         let record = self.record();
         let split = self.split_now(sql).await;
+        self.several = split.as_ref().is_ok_and(|statements| statements.len() > 1);
         self.refused(record, sql, split)
     }
 
@@ -153,8 +194,12 @@ impl Session {
         let mut record = self.record();
         record.kind(statement.kind());
         record.shape(prepared.text.shape);
+        self.transaction.start(&mut self.settings.lock(), self.several);
         let outcome = match self.may_run(statement) {
             Ok(()) => {
+                if statement.sees_data() {
+                    self.transaction.query(&mut self.settings.lock());
+                }
                 let bounds = Bounds { cancel, deadline: self.deadline() };
                 let execution = Execution { prepared, parameters, bounds, record: &mut record };
                 statement.run(self, execution).await
@@ -184,18 +229,23 @@ impl Session {
     /// Before a suspended result goes on: 42501 where a grant it was opened with is another one now. Rows already sent stay
     /// sent; an edit that changes none of its grants ends nobody's result.
     pub fn recheck(&mut self, rows: &mut Rows) -> Result<()> {
+        self.still_holds(&rows.opened).inspect_err(|refused| {
+            rows.fail(refused);
+            self.fail();
+        })
+    }
+
+    /// 42501 where one of these grants is another one now.
+    fn still_holds(&self, opened: &[OpenedObject]) -> Result<()> {
         let policies = Arc::clone(&self.engine.world().policies);
         let holds = match policies.session(&self.identity.principal) {
-            Some(session) => rows.opened.iter().all(|object| object.holds(&policies, &session)),
+            Some(session) => opened.iter().all(|object| object.holds(&policies, &session)),
             None => false,
         };
-        if holds {
-            return Ok(());
+        match holds {
+            true => Ok(()),
+            false => Err(Error::new(Kind::PermissionDenied, "policy changed; run the statement again")),
         }
-        self.fail();
-        let refused = Error::new(Kind::PermissionDenied, "policy changed; run the statement again");
-        rows.fail(&refused);
-        Err(refused)
     }
 
     /// Named prepared statements, shared between Parse and SQL PREPARE. 42P05 for a name in use, 54000 above the limits;
@@ -220,11 +270,6 @@ impl Session {
         self.kept.hold(bytes)
     }
 
-    /// An error between statements or inside a result: an open transaction is failed.
-    pub fn fail(&mut self) {
-        self.transaction.fail();
-    }
-
     // --- for statements
 
     /// Rights, catalog and settings of now.
@@ -232,7 +277,7 @@ impl Session {
         let world = self.engine.world();
         if let Some(facts) = &self.facts
             && Arc::ptr_eq(&facts.world, &world)
-            && facts.settings_version == self.settings.version()
+            && facts.settings_version == self.settings.lock().version()
         {
             return Ok(Arc::clone(facts));
         }
@@ -247,12 +292,12 @@ impl Session {
         self.may_prepare(statement)?;
         if statement.writes() {
             let words = || statement.kind().to_uppercase();
-            if self.settings.is_on("transaction_read_only") {
+            if self.settings.lock().is_on("transaction_read_only") {
                 let text = format!("cannot execute {} in a read-only transaction", words());
                 return Err(Error::new(Kind::ReadOnly, text));
             }
-            if self.transaction.is_active() {
-                return Err(in_block(&words()));
+            if self.transaction.is_block() {
+                return Err(write_in_block(&words()));
             }
         }
         Ok(())
@@ -289,7 +334,7 @@ impl Session {
 
     fn deadline(&self) -> Option<Instant> {
         let cap = self.engine.shared.config.statement_timeout_ms_max;
-        let ms = match (self.settings.statement_timeout_ms(), cap) {
+        let ms = match (self.settings.lock().statement_timeout_ms(), cap) {
             (0, 0) => return None,
             (0, cap) => cap,
             (own, 0) => own,
@@ -300,8 +345,7 @@ impl Session {
 
     fn may_prepare(&self, statement: &Admitted) -> Result<()> {
         if self.transaction.has_failed() && !statement.ends_transaction() {
-            let text = "current transaction is aborted, commands ignored until end of transaction block";
-            return Err(Error::new(Kind::InFailedTransaction, text));
+            return Err(aborted());
         }
         Ok(())
     }
@@ -327,7 +371,7 @@ impl Session {
                 several.push(piece);
                 // several statements are one implicit transaction, and writes cannot share one yet
                 if statement::admit(parsed).is_ok_and(|statement| statement.writes()) {
-                    return Err(in_block("a statement that writes"));
+                    return Err(write_in_block("a statement that writes"));
                 }
             }
             Ok(several)
@@ -362,6 +406,12 @@ impl Session {
         }
         Ok(prepared)
     }
+}
+
+/// 25P02.
+fn aborted() -> Error {
+    let text = "current transaction is aborted, commands ignored until end of transaction block";
+    Error::new(Kind::InFailedTransaction, text)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Text to sqlparser's tree. Queries are read by a grammar of our own, which is PostgreSQL's (`lex`, `keyword`, `grammar`):
-//! what it accepts and what it refuses, with its texts and places. Of other statements only the query inside is; the rest
-//! is sqlparser's to read, and `engine`'s to admit. Nothing here resolves a name.
+//! what it accepts and what it refuses, with its texts and places. So are commands to the session (`command`). Of other
+//! statements only the query inside is; the rest is sqlparser's to read, and `engine`'s to admit. Nothing here resolves a
+//! name.
 
+pub(crate) mod command;
 pub(crate) mod encoding;
 mod grammar;
 pub(crate) mod keyword;
@@ -12,6 +14,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{Expr, Query, Statement, VisitMut, VisitorMut};
 
+use self::command::Command;
 use crate::error::{Error, Kind, Result};
 use grammar::Parser;
 pub(crate) use grammar::bare;
@@ -32,6 +35,8 @@ pub(crate) struct Piece<'a> {
 
 pub(crate) enum Content {
     Query(Box<Query>),
+    /// With the query of a cursor.
+    Command(Box<Command>, Option<Box<Query>>),
     /// For sqlparser to read, at the lines and columns of the whole text.
     Other(Other),
 }
@@ -93,6 +98,13 @@ impl<'a> Text<'a> {
                 false => Err(parser.unexpected()),
             };
         }
+        if grammar::begins_command(word(&self.tokens, at), word(&self.tokens, at + 1)) {
+            let (command, query) = parser.command()?;
+            return match self.ends_statement(parser.at()) {
+                true => Ok((Content::Command(Box::new(command), query), parser.at())),
+                false => Err(parser.unexpected()),
+            };
+        }
         if !word(&self.tokens, at).is_some_and(|word| STATEMENTS.contains(&word)) {
             return Err(parser.unexpected());
         }
@@ -138,31 +150,23 @@ impl<'a> Text<'a> {
 /// What stands for a query while sqlparser reads what is around it.
 const STUB: &str = "SELECT 1";
 
-/// The words that statements begin with, besides those of queries.
-const STATEMENTS: [&str; 49] = [
-    "abort",
+/// The words that statements begin with, besides those of queries and commands.
+const STATEMENTS: [&str; 33] = [
     "alter",
     "analyse",
     "analyze",
-    "begin",
     "call",
     "checkpoint",
-    "close",
     "cluster",
     "comment",
-    "commit",
     "copy",
     "create",
     "deallocate",
-    "declare",
     "delete",
-    "discard",
     "do",
     "drop",
-    "end",
     "execute",
     "explain",
-    "fetch",
     "grant",
     "import",
     "insert",
@@ -170,21 +174,13 @@ const STATEMENTS: [&str; 49] = [
     "load",
     "lock",
     "merge",
-    "move",
     "notify",
     "prepare",
     "reassign",
     "refresh",
     "reindex",
-    "release",
-    "reset",
     "revoke",
-    "rollback",
-    "savepoint",
     "security",
-    "set",
-    "show",
-    "start",
     "truncate",
     "unlisten",
     "update",
@@ -299,7 +295,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>> {
     let pieces = Text::of(text).statements(128)?;
     let query = |piece: Piece<'_>| match piece.content {
         Content::Query(query) => Ok(Statement::Query(query)),
-        Content::Other(_) => Err(Error::unsupported("a statement that is no query")),
+        Content::Command(..) | Content::Other(_) => Err(Error::unsupported("a statement that is no query")),
     };
     pieces.into_iter().map(query).collect()
 }
