@@ -70,6 +70,8 @@ pub(crate) mod oid {
     pub(crate) const UUID: u32 = 2950;
     pub(crate) const ANYENUM: u32 = 3500;
     pub(crate) const REGCONFIG: u32 = 3734;
+    pub(crate) const REGDICTIONARY: u32 = 3769;
+    pub(crate) const REGCOLLATION: u32 = 4191;
     pub(crate) const JSONB: u32 = 3802;
     pub(crate) const ANYRANGE: u32 = 3831;
     pub(crate) const REGNAMESPACE: u32 = 4089;

@@ -54,8 +54,9 @@ pub struct View {
     pub cursors: Listed,
     /// Backend process id of this session.
     pub pid: i32,
-    /// Oid → place in `tables`; made when it is first asked for.
-    places: OnceLock<HashMap<u32, usize>>,
+    /// Made when they are first asked for.
+    places: OnceLock<Places>,
+    path: OnceLock<Vec<String>>,
     /// When the server and this session started, in microseconds since 1970.
     pub server_started_at: i64,
     pub session_started_at: i64,
@@ -203,6 +204,7 @@ impl View {
             cursors: about.cursors,
             pid: about.pid,
             places: OnceLock::new(),
+            path: OnceLock::new(),
             server_started_at: about.server_started_at,
             session_started_at: about.session_started_at,
         }
@@ -214,33 +216,30 @@ impl View {
     }
 
     /// Existing schemas of `search_path`, in its order, without pg_catalog where that is only implied.
-    pub fn search_path(&self) -> Vec<&str> {
-        let mut path: Vec<&str> = vec![];
-        let words = self.setting("search_path").unwrap_or_default();
-        for word in words.split(',') {
-            let word = word.trim();
-            let name = match word.strip_prefix('"').and_then(|w| w.strip_suffix('"')) {
-                Some("$user") => self.user.clone(),
-                Some(quoted) => quoted.replace("\"\"", "\""),
-                None if word == "$user" => self.user.clone(),
-                None => word.to_lowercase(),
-            };
-            if let Some((schema, _)) = self.schemas.iter().find(|(s, _)| *s == name)
-                && !path.contains(&schema.as_str())
-            {
-                path.push(schema);
+    pub fn search_path(&self) -> &[String] {
+        self.path.get_or_init(|| {
+            let mut path: Vec<String> = vec![];
+            for word in self.setting("search_path").unwrap_or_default().split(',') {
+                let word = word.trim();
+                let name = match word.strip_prefix('"').and_then(|w| w.strip_suffix('"')) {
+                    Some("$user") => self.user.clone(),
+                    Some(quoted) => quoted.replace("\"\"", "\""),
+                    None if word == "$user" => self.user.clone(),
+                    None => word.to_lowercase(),
+                };
+                if self.schemas.iter().any(|(schema, _)| *schema == name) && !path.contains(&name) {
+                    path.push(name);
+                }
             }
-        }
-        path
+            path
+        })
     }
 
     /// As [`View::search_path`], with pg_catalog first where it is not named: the order names are looked up in.
-    pub fn lookup_path(&self) -> Vec<&str> {
-        let mut path = self.search_path();
-        if !path.contains(&"pg_catalog") {
-            path.insert(0, "pg_catalog");
-        }
-        path
+    pub fn lookup_path(&self) -> impl Iterator<Item = &str> {
+        let path = self.search_path();
+        let implied = (!path.iter().any(|schema| schema == "pg_catalog")).then_some("pg_catalog");
+        implied.into_iter().chain(path.iter().map(String::as_str))
     }
 
     pub fn database_oid(&self) -> u32 {
@@ -278,22 +277,75 @@ impl View {
     }
 
     pub fn table_by_oid(&self, oid: u32) -> Option<&VisibleTable> {
-        let places = self.places.get_or_init(|| self.tables.iter().enumerate().map(|(i, t)| (t.oid, i)).collect());
-        places.get(&oid).and_then(|place| self.tables.get(*place))
+        self.tables.get(*self.places().tables.get(&oid)?)
+    }
+
+    /// The table whose row type this is; true for the array of it.
+    pub fn table_of_type(&self, oid: u32) -> Option<(&VisibleTable, bool)> {
+        let (table, is_array) = self.places().types.get(&oid)?;
+        Some((self.tables.get(*table)?, *is_array))
     }
 
     /// The relation and the index of this oid.
     pub fn index_by_oid(&self, oid: u32) -> Option<(u32, &Index)> {
-        let own = self.tables.iter().flat_map(|t| t.declared.indexes.iter().map(|index| (t.oid, index)));
-        own.chain(image::indexes().iter().map(|(relation, index)| (*relation, index))).find(|(_, i)| i.oid == oid)
+        let own = || {
+            let (table, at) = self.places().indexes.get(&oid)?;
+            let table = self.tables.get(*table)?;
+            Some((table.oid, table.declared.indexes.get(*at)?))
+        };
+        own().or_else(|| image::indexes().iter().find(|(_, index)| index.oid == oid).map(|(of, index)| (*of, index)))
+    }
+
+    /// The relation and the key of this oid.
+    pub fn constraint_by_oid(&self, oid: u32) -> Option<(u32, &Constraint)> {
+        let own = || {
+            let (table, at) = self.places().constraints.get(&oid)?;
+            let table = self.tables.get(*table)?;
+            Some((table.oid, table.declared.constraints.get(*at)?))
+        };
+        own().or_else(|| image::constraints().iter().find(|(_, key)| key.oid == oid).map(|(of, key)| (*of, key)))
+    }
+
+    fn places(&self) -> &Places {
+        self.places.get_or_init(|| Places::of(&self.tables))
     }
 
     /// Can the relation be named without its schema? Another of the same name earlier on the path hides it.
     pub fn is_on_path(&self, name: &TableName) -> bool {
-        let path = self.lookup_path();
-        let first = path.iter().find(|schema| self.relation_oid(&TableName::new(**schema, &name.table)).is_some());
-        first.is_some_and(|schema| *schema == name.schema)
+        let first =
+            self.lookup_path().find(|schema| self.relation_oid(&TableName::new(*schema, &name.table)).is_some());
+        first.is_some_and(|schema| schema == name.schema)
     }
+}
+
+/// Where in a view's tables what has an oid stands; a key or an index by its place in its table.
+#[derive(Debug, Clone, Default)]
+struct Places {
+    tables: HashMap<u32, usize>,
+    types: HashMap<u32, (usize, bool)>,
+    indexes: HashMap<u32, (usize, usize)>,
+    constraints: HashMap<u32, (usize, usize)>,
+}
+
+impl Places {
+    fn of(tables: &[VisibleTable]) -> Self {
+        let mut places = Self::default();
+        for (at, table) in tables.iter().enumerate() {
+            places.tables.insert(table.oid, at);
+            let (row, array) = row_type(table.oid);
+            places.types.extend([(row, (at, false)), (array, (at, true))]);
+            let indexes = table.declared.indexes.iter().enumerate();
+            places.indexes.extend(indexes.map(|(i, index)| (index.oid, (at, i))));
+            let keys = table.declared.constraints.iter().enumerate();
+            places.constraints.extend(keys.map(|(i, key)| (key.oid, (at, i))));
+        }
+        places
+    }
+}
+
+/// The oids of a table's row type and of the array of it.
+pub(in crate::catalog) fn row_type(table: u32) -> (u32, u32) {
+    (named_oid("row type", &table.to_string()), named_oid("row type array", &table.to_string()))
 }
 
 /// The oid of something that is its name (schema, role, database), the same on every node.

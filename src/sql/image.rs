@@ -157,6 +157,10 @@ const OPERATOR_ROWS: &[&str] = &[include_str!("image/pg_operator.tsv"), include_
 const CAST_ROWS: &[&str] = &[include_str!("image/pg_cast.tsv")];
 const AGGREGATE_ROWS: &[&str] = &[include_str!("image/pg_aggregate.tsv")];
 
+const COLLATION_ROWS: &[&str] = &[include_str!("image/pg_collation.tsv")];
+const TS_CONFIG_ROWS: &[&str] = &[include_str!("image/pg_ts_config.tsv")];
+const TS_DICT_ROWS: &[&str] = &[include_str!("image/pg_ts_dict.tsv")];
+
 fn lines(texts: &'static [&'static str]) -> impl Iterator<Item = &'static str> {
     texts.iter().flat_map(|text| text.lines())
 }
@@ -168,8 +172,19 @@ pub(crate) fn rows(relation: &str) -> Option<impl Iterator<Item = &'static str> 
         "pg_operator" => OPERATOR_ROWS,
         "pg_cast" => CAST_ROWS,
         "pg_aggregate" => AGGREGATE_ROWS,
+        "pg_collation" => COLLATION_ROWS,
+        "pg_ts_config" => TS_CONFIG_ROWS,
+        "pg_ts_dict" => TS_DICT_ROWS,
         _ => return None,
     }))
+}
+
+/// Oid and name of each row of a small relation whose rows begin with them.
+pub(crate) fn named(relation: &str) -> impl Iterator<Item = (u32, &'static str)> {
+    rows(relation).into_iter().flatten().filter_map(|line| {
+        let mut cells = line.split('\t');
+        Some((cells.next()?.parse().ok()?, cells.next()?))
+    })
 }
 
 /// Every function of that name in pg_catalog.

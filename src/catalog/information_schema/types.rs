@@ -1,8 +1,8 @@
 //! Domains, elements of arrays, character sets and collations.
 
 use super::columns::{Sizes, data_type, sizes};
+use super::in_standard;
 use crate::catalog::pg_catalog::attribute::attributes;
-use crate::catalog::pg_catalog::class::classes;
 use crate::catalog::pg_catalog::image::{COLLATIONS, collation_name, domains, type_by_oid};
 use crate::catalog::pg_catalog::rows::Rows;
 use crate::catalog::visible::{View, system_schema_name};
@@ -93,7 +93,7 @@ pub(super) fn domain_constraints(view: &View, rows: &mut Rows<'_>) -> Result<()>
 
 /// What the arrays among columns consist of.
 pub(super) fn element_types(view: &View, rows: &mut Rows<'_>) -> Result<()> {
-    for class in classes(view) {
+    for class in in_standard(view) {
         for attribute in attributes(view, class.oid) {
             let array = type_by_oid(attribute.type_oid).filter(|kind| kind.element != 0 && kind.length == -1);
             let Some(element) = array.and_then(|array| type_by_oid(array.element)) else { continue };

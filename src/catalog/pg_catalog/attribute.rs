@@ -94,7 +94,7 @@ pub(super) fn of_system(rows: &mut Rows<'_>) -> Result<()> {
     let mut all = vec![];
     for declared in image::relations() {
         all.extend(of_declared(declared));
-        if declared.kind == 'r' {
+        if declared.kind != 'v' {
             all.extend(hidden(declared.oid));
         }
     }

@@ -4,8 +4,7 @@
 use super::image;
 use super::keys::owned_indexes;
 use super::rows::{Cell, Rows};
-use super::types::row_type;
-use crate::catalog::visible::{BOOTSTRAP, Index, View, VisibleTable, named_oid};
+use crate::catalog::visible::{BOOTSTRAP, Index, View, VisibleTable, named_oid, row_type};
 use crate::error::Result;
 use crate::types::{Identifier, TableName};
 

@@ -15,7 +15,6 @@ use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUni
 use crate::catalog::visible::system_schema;
 use crate::formats::postgres::OID;
 use crate::pgtype;
-use crate::sql::image as language;
 use crate::types::TableName;
 
 pub(in crate::catalog) use fixed::comments;
@@ -37,7 +36,7 @@ const POSIX: u32 = 951;
 pub struct Declared {
     pub name: TableName,
     pub oid: u32,
-    /// `r` or `v`.
+    /// `r`, `v`, `t`.
     pub kind: char,
     /// All nullable: DataFusion types an empty scalar subquery by its column's nullability.
     pub schema: SchemaRef,
@@ -140,10 +139,6 @@ pub(in crate::catalog) fn domains() -> Vec<&'static Type> {
     let mut domains: Vec<&Type> = TYPES.by_oid.values().filter(|kind| kind.base != 0).collect();
     domains.sort_by_key(|domain| domain.oid);
     domains
-}
-
-pub fn procedure_name(oid: u32) -> Option<&'static str> {
-    language::proc(oid).map(|proc| proc.name)
 }
 
 fn declared(line: &'static str, classes: &HashMap<(&str, &str), Vec<&str>>) -> Option<Declared> {

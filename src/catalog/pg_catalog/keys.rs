@@ -116,12 +116,6 @@ fn columns(view: &View, relation: u32, numbers: &[i16]) -> String {
     names.map(|a| Identifier(a.name).to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// The relation and the constraint of this oid.
-pub(crate) fn constraint(view: &View, oid: u32) -> Option<(u32, &Constraint)> {
-    let own = owned_constraints(view).map(|(table, key)| (table.oid, key));
-    own.chain(constraints_of_system()).find(|(_, key)| key.oid == oid)
-}
-
 /// Constraints of every relation in the session's sight.
 pub(in crate::catalog) fn constraints(view: &View) -> impl Iterator<Item = (u32, &Constraint)> {
     constraints_of_system().chain(owned_constraints(view).map(|(table, key)| (table.oid, key)))

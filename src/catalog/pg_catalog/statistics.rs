@@ -21,7 +21,7 @@ pub(super) fn system_tables(view: &View, rows: &mut Rows<'_>) -> Result<()> {
 }
 
 fn tables(view: &View, rows: &mut Rows<'_>, is_meant: fn(&Class<'_>) -> bool) -> Result<()> {
-    for class in classes(view).filter(|class| matches!(class.kind, 'r' | 'm')).filter(is_meant) {
+    for class in classes(view).filter(|class| matches!(class.kind, 'r' | 'm' | 't')).filter(is_meant) {
         counters(rows, vec![class.oid.into(), (&class.name.schema).into(), (&class.name.table).into()])?;
     }
     Ok(())

@@ -117,7 +117,7 @@ fn select(name: &str, columns: &[&str], keep: (&str, &str)) -> Vec<String> {
 
 #[test]
 fn every_relation_gives_rows_of_its_own_columns() {
-    assert_eq!(image::relations().len(), 208);
+    assert_eq!(image::relations().iter().filter(|r| r.kind != 't').count(), 208);
     for declared in image::relations() {
         let batch = rows(&declared.name.to_string());
         assert_eq!(batch.schema(), declared.schema, "{}", declared.name);
@@ -142,7 +142,7 @@ fn the_image_hangs_together() {
         }
         for function in ["typinput", "typoutput", "typreceive", "typsend", "typsubscript"] {
             let function = column(function).value(row);
-            assert!(function == 0 || image::procedure_name(function).is_some(), "{} {function}", kind.name);
+            assert!(function == 0 || image::function_by_oid(function).is_some(), "{} {function}", kind.name);
         }
     }
     let unique: BTreeSet<u32> = image::relations().iter().map(|r| r.oid).collect();
@@ -201,7 +201,7 @@ fn keys_are_shown_in_every_form() {
         ["customers|id"]
     );
     let view = view();
-    let shown = |oid| keys::constraint(&view, oid).map(|(of, key)| keys::constraint_definition(&view, of, key));
+    let shown = |oid| view.constraint_by_oid(oid).map(|(of, key)| keys::constraint_definition(&view, of, key));
     assert_eq!(shown(40_002).as_deref(), Some("PRIMARY KEY (id)"));
     assert_eq!(shown(40_003).as_deref(), Some("FOREIGN KEY (id) REFERENCES crm.customers(id) ON DELETE CASCADE"));
     assert_eq!(shown(10_115).as_deref(), Some("PRIMARY KEY (oid)"));

@@ -6,7 +6,6 @@ use std::sync::LazyLock;
 
 use super::attribute::attributes;
 use super::image::{comments, function_by_oid, type_by_oid};
-use super::keys;
 use super::rows::{Cell, Rows};
 use super::types::type_name;
 use crate::catalog::visible::View;
@@ -119,7 +118,7 @@ pub(crate) fn described(view: &View, catalog: u32, object: u32, part: i64) -> Op
             schema.map(|(name, _)| format!("schema {}", Identifier(name)))
         }
         CONSTRAINT => {
-            let (of, key) = keys::constraint(view, object)?;
+            let (of, key) = view.constraint_by_oid(object)?;
             Some(format!("constraint {} on {}", Identifier(&key.name), relation(of)?))
         }
         _ => None,

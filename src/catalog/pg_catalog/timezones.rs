@@ -2,7 +2,7 @@
 
 use chrono_tz::TZ_VARIANTS;
 
-use super::rows::Rows;
+use super::rows::{Cell, Rows};
 use crate::catalog::visible::View;
 use crate::error::Result;
 use crate::formats::postgres::calendar::{Zone, abbreviations, zone};
@@ -14,33 +14,36 @@ fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-pub(super) fn pg_timezone_names(_: &View, rows: &mut Rows<'_>) -> Result<()> {
+/// Name, abbreviation, offset in microseconds, whether it is summer there.
+pub(crate) fn names() -> impl Iterator<Item = [Cell; 4]> {
     let now = now();
-    for tz in TZ_VARIANTS {
+    TZ_VARIANTS.into_iter().map(move |tz| {
         let zone = Zone::new(tz);
-        rows.push([
-            ("name", tz.name().into()),
-            ("abbrev", zone.abbreviation(now).into()),
-            ("utc_offset", (zone.offset(now) * MICROS).into()),
-            ("is_dst", zone::is_summer(tz, now).into()),
-        ])?;
-    }
-    Ok(())
+        [
+            tz.name().into(),
+            zone.abbreviation(now).into(),
+            (zone.offset(now) * MICROS).into(),
+            zone::is_summer(tz, now).into(),
+        ]
+    })
+}
+
+/// Abbreviation, offset in microseconds, whether it is of summer time.
+pub(crate) fn abbreviated() -> impl Iterator<Item = [Cell; 3]> {
+    let now = now();
+    abbreviations::names().filter_map(move |name| {
+        let (east, summer) = match abbreviations::meaning(name)? {
+            abbreviations::Meaning::Fixed { east, summer } => (east, summer),
+            abbreviations::Meaning::Zone(tz) => (zone::offset_at(tz, now), zone::is_summer(tz, now)),
+        };
+        Some([name.to_uppercase().into(), (east * MICROS).into(), summer.into()])
+    })
+}
+
+pub(super) fn pg_timezone_names(_: &View, rows: &mut Rows<'_>) -> Result<()> {
+    names().try_for_each(|row| rows.push_all(row.to_vec()))
 }
 
 pub(super) fn pg_timezone_abbrevs(_: &View, rows: &mut Rows<'_>) -> Result<()> {
-    let now = now();
-    for name in abbreviations::names() {
-        let (east, summer) = match abbreviations::meaning(name) {
-            Some(abbreviations::Meaning::Fixed { east, summer }) => (east, summer),
-            Some(abbreviations::Meaning::Zone(tz)) => (zone::offset_at(tz, now), zone::is_summer(tz, now)),
-            None => continue,
-        };
-        rows.push([
-            ("abbrev", name.to_uppercase().into()),
-            ("utc_offset", (east * MICROS).into()),
-            ("is_dst", summer.into()),
-        ])?;
-    }
-    Ok(())
+    abbreviated().try_for_each(|row| rows.push_all(row.to_vec()))
 }

@@ -3,7 +3,7 @@
 
 use super::image::{Type, type_by_oid};
 use super::rows::Rows;
-use crate::catalog::visible::{FIRST_OID, View, VisibleTable, named_oid, system_schema_name};
+use crate::catalog::visible::{View, row_type, system_schema_name};
 use crate::error::Result;
 use crate::formats::postgres;
 use crate::pgtype;
@@ -13,11 +13,6 @@ const BIT: u32 = 1560;
 const BPCHAR: u32 = 1042;
 /// The longest name, in bytes.
 const NAME_MAX: usize = 63;
-
-/// The oids of a table's row type and of the array of it.
-pub(super) fn row_type(table: u32) -> (u32, u32) {
-    (named_oid("row type", &table.to_string()), named_oid("row type array", &table.to_string()))
-}
 
 /// `_name`, no longer than a name may be.
 fn array_name(name: &str) -> String {
@@ -78,17 +73,9 @@ pub(super) fn pg_type(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The table whose row type, or array of it, this is.
-pub(crate) fn table_of_type(view: &View, oid: u32) -> Option<(&VisibleTable, bool)> {
-    let found = |table: &&VisibleTable| row_type(table.oid).0 == oid || row_type(table.oid).1 == oid;
-    // no built-in type has such an oid
-    let table = view.tables.iter().filter(|_| oid >= FIRST_OID).find(found)?;
-    Some((table, row_type(table.oid).1 == oid))
-}
-
 /// A type's name for a session: types of tables stand with their schema unless it is on the path.
 pub(crate) fn type_name(view: &View, oid: u32, typmod: Option<i32>) -> String {
-    match table_of_type(view, oid) {
+    match view.table_of_type(oid) {
         Some((table, is_array)) => {
             let bare = Identifier(&table.name.table).to_string();
             let name = if view.is_on_path(&table.name) { bare } else { table.name.to_string() };

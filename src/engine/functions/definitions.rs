@@ -11,6 +11,7 @@ use crate::catalog::pg_catalog::image::function_by_oid;
 use crate::catalog::pg_catalog::keys;
 use crate::catalog::pg_catalog::rows::Cell;
 use crate::catalog::pg_catalog::text::{self, CLASS};
+use crate::catalog::pg_catalog::timezones;
 use crate::catalog::pg_catalog::types::type_name;
 use crate::catalog::visible::View;
 use crate::error::{Error, Kind, Result};
@@ -63,8 +64,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::stable("pg_index_column_has_property", &[&[Int, Int, Text]], Returns::Bool, index_column_property),
     Function::stable("pg_index_has_property", &[&[Int, Text]], Returns::Bool, index_property),
     Function::pure("pg_indexam_has_property", &[&[Int, Text]], Returns::Bool, method_property),
+    Function::stable("pg_timezone_names", &[&[]], ZONES, |_, _| Ok(records(timezones::names()))),
+    Function::stable("pg_timezone_abbrevs", &[&[]], ABBREVIATIONS, |_, _| Ok(records(timezones::abbreviated()))),
     Function::pure("pg_column_size", &[&[Any]], Returns::Int4, unknown),
 ];
+
+const ZONES: Returns = Returns::Records(&[("name", 25), ("abbrev", 25), ("utc_offset", 1186), ("is_dst", 16)]);
+const ABBREVIATIONS: Returns = Returns::Records(&[("abbrev", 25), ("utc_offset", 1186), ("is_dst", 16)]);
+
+fn records<const N: usize>(rows: impl Iterator<Item = [Cell; N]>) -> Cell {
+    Cell::List(rows.map(|row| Cell::List(row.to_vec())).collect())
+}
 
 type Described = crate::catalog::pg_catalog::image::Function;
 
@@ -105,7 +115,7 @@ fn argument_default(_: &View, arguments: &[Cell]) -> Result<Cell> {
 }
 
 fn constraint_definition(view: &View, arguments: &[Cell]) -> Result<Cell> {
-    let found = arguments.first().and_then(oid).and_then(|oid| keys::constraint(view, oid));
+    let found = arguments.first().and_then(oid).and_then(|oid| view.constraint_by_oid(oid));
     Ok(found.map(|(relation, key)| keys::constraint_definition(view, relation, key)).into())
 }
 

@@ -18,7 +18,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::stable("current_role", NONE, NAME, |view, _| Ok((&view.user).into())),
     Function::stable("current_database", NONE, NAME, |view, _| Ok((&view.database).into())),
     Function::stable("current_catalog", NONE, NAME, |view, _| Ok((&view.database).into())),
-    Function::stable("current_schema", NONE, NAME, |view, _| Ok(view.search_path().first().copied().into())),
+    Function::stable("current_schema", NONE, NAME, |view, _| Ok(view.search_path().first().into())),
     Function::stable("current_schemas", &[&[Bool]], Returns::Names, current_schemas),
     Function::stable("current_setting", &[&[Text], &[Text, Bool]], Returns::Text, current_setting),
     Function::volatile("set_config", &[&[Text, Text, Bool]], Returns::Text, set_config).called_on_null(),
@@ -42,8 +42,10 @@ fn version(_: &View, _: &[Cell]) -> Result<Cell> {
 }
 
 fn current_schemas(view: &View, arguments: &[Cell]) -> Result<Cell> {
-    let path = if arguments == [Cell::Bool(true)] { view.lookup_path() } else { view.search_path() };
-    Ok(Cell::texts(path))
+    Ok(match arguments == [Cell::Bool(true)] {
+        true => Cell::texts(view.lookup_path()),
+        false => Cell::texts(view.search_path()),
+    })
 }
 
 fn current_setting(view: &View, arguments: &[Cell]) -> Result<Cell> {
