@@ -12,7 +12,7 @@ use super::*;
 use crate::catalog::Body;
 use crate::engine::deep::Deep;
 use crate::engine::facts::{Facts, Identity};
-use crate::engine::settings::Settings;
+use crate::engine::settings::{Settings, SharedSettings};
 use crate::engine::world::{Builder, Origin};
 use crate::engine::{Config, Current, Engine, pipeline};
 use crate::policy::guard::{Opening, Pins};
@@ -131,11 +131,17 @@ impl Shop {
     ) -> Option<Key> {
         let shared = &self.engine.shared;
         let principal = self.engine.login(user).unwrap();
-        let identity =
-            Identity { principal, pid: 1, server_started_at: 1, session_started_at: 1, random: Default::default() };
+        let identity = Identity {
+            principal,
+            pid: 1,
+            server_started_at: 1,
+            session_started_at: 1,
+            cursors: Default::default(),
+            random: Default::default(),
+        };
         let mut set = Settings::new(user, "public");
-        settings.iter().for_each(|(name, value)| set.set(name, value).unwrap());
-        let facts = Facts::new(self.engine.world(), &identity, &set, shared).unwrap();
+        settings.iter().for_each(|(name, value)| set.set(name, Some(value), false).unwrap());
+        let facts = Facts::new(self.engine.world(), &identity, &SharedSettings::new(set), shared).unwrap();
         let facts = Arc::new(facts);
         let parsed = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().pop().unwrap();
         let Statement::Query(query) = parsed else { panic!("{sql}") };

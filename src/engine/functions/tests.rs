@@ -3,9 +3,15 @@
 use datafusion::config::ConfigOptions;
 
 use super::*;
+use crate::catalog::pg_catalog::settings::Handle;
 use crate::catalog::visible::{BOOTSTRAP, Declared, Role, VisibleTable};
+use crate::engine::settings::{Settings, SharedSettings};
 use crate::types::TableName;
 use arrow::datatypes::Schema;
+
+fn settings(search_path: &str) -> Handle {
+    SharedSettings::new(Settings::new("ann", search_path)).handle()
+}
 
 /// ann, an analyst, with one table that she may fill and one dataset; crm stands on her path.
 fn view() -> Arc<View> {
@@ -21,7 +27,6 @@ fn view() -> Arc<View> {
         definition: None,
         declared: Declared::default(),
     };
-    let setting = |name: &str, value: &str| (name.to_string(), value.to_string(), String::new());
     Arc::new(View {
         database: "shop".into(),
         user: "ann".into(),
@@ -44,7 +49,7 @@ fn view() -> Arc<View> {
             table("crm", "pg_class", 30_003, 'r'),
             table("reports", "sums", 30_002, 'v'),
         ],
-        settings: vec![setting("search_path", "\"$user\", CRM, nowhere"), setting("TimeZone", "UTC")],
+        settings: settings("\"$user\", CRM, nowhere"),
         pid: 4711,
         ..View::default()
     })
