@@ -107,7 +107,8 @@ async fn view(user: &str) -> View {
     let catalog = catalog().await;
     let policies = policies(&catalog);
     let session = policies.owner(user).expect("a user of the policy");
-    View::of(&catalog, &policies, &session, Circumstances::default())
+    let sight = Arc::new(Sight::of(&catalog, &policies, &session));
+    View::new(&catalog.database, user, sight, Circumstances::default())
 }
 
 /// Every row of a system relation that a session sees: those of everybody, then its own.
@@ -188,6 +189,7 @@ async fn an_admin_sees_everybody_and_every_definition() {
 fn the_search_path_holds_what_exists() {
     let schemas = [("ann", 1), ("Odd", 2), ("pg_catalog", 11), ("public", 3)];
     let schemas: Vec<(String, u32)> = schemas.map(|(name, oid)| (name.to_string(), oid)).to_vec();
+    let sight = Arc::new(Sight { schemas, ..Sight::default() });
     for (setting, expect) in [
         ("\"$user\", public", vec!["ann", "public"]),
         ("$user,PUBLIC", vec!["ann", "public"]),
@@ -197,7 +199,7 @@ fn the_search_path_holds_what_exists() {
         ("", vec![]),
     ] {
         let settings = vec![("search_path".to_string(), setting.to_string(), String::new())];
-        let view = View { user: "ann".into(), schemas: schemas.clone(), settings, ..View::default() };
+        let view = View { user: "ann".into(), sight: Arc::clone(&sight), settings, ..View::default() };
         assert_eq!(view.search_path(), expect, "{setting}");
         assert!(view.lookup_path().any(|schema| schema == "pg_catalog"));
     }
