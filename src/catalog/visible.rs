@@ -1,5 +1,5 @@
 //! What one principal can see, as plain values: the only input of information_schema, pg_catalog and the functions over
-//! them. It decides nothing: [`View::of`] asks the policy once for every object.
+//! them. It decides nothing: [`Sight::of`] asks the policy once for every object.
 
 mod declared;
 
@@ -39,6 +39,23 @@ pub fn system_schema_name(oid: u32) -> Option<&'static str> {
 pub struct View {
     pub database: String,
     pub user: String,
+    /// Shared by all sessions of the same rights: it is much larger than the rest.
+    pub sight: Arc<Sight>,
+    /// As they are when they are asked for.
+    pub settings: Handle,
+    pub cursors: Listed,
+    /// Backend process id of this session.
+    pub pid: i32,
+    /// Made when it is first asked for.
+    path: OnceLock<Vec<String>>,
+    /// When the server and this session started, in microseconds since 1970.
+    pub server_started_at: i64,
+    pub session_started_at: i64,
+}
+
+/// What somebody's rights let be seen of one catalog.
+#[derive(Debug, Clone, Default)]
+pub struct Sight {
     pub is_admin: bool,
     /// Roles and users this session may know of: itself and its closure; an admin knows all.
     pub roles: Vec<Role>,
@@ -49,17 +66,17 @@ pub struct View {
     pub creatable: BTreeSet<String>,
     /// By name.
     pub tables: Vec<VisibleTable>,
-    /// As they are when they are asked for.
-    pub settings: Handle,
-    pub cursors: Listed,
-    /// Backend process id of this session.
-    pub pid: i32,
     /// Made when they are first asked for.
     places: OnceLock<Places>,
-    path: OnceLock<Vec<String>>,
-    /// When the server and this session started, in microseconds since 1970.
-    pub server_started_at: i64,
-    pub session_started_at: i64,
+}
+
+/// A view is its sight and what is the session's alone.
+impl std::ops::Deref for View {
+    type Target = Sight;
+
+    fn deref(&self) -> &Sight {
+        &self.sight
+    }
 }
 
 /// A row of pg_roles.
@@ -107,7 +124,8 @@ pub struct Declared {
 #[derive(Debug, Clone)]
 pub struct Index {
     pub oid: u32,
-    pub name: String,
+    /// In the schema of its table.
+    pub name: TableName,
     pub columns: Vec<i16>,
     /// An operator class for each column.
     pub classes: Vec<u32>,
@@ -175,12 +193,11 @@ pub struct Circumstances {
     pub session_started_at: i64,
 }
 
-impl View {
+impl Sight {
     /// What `session` may know of `catalog`. `policies` are those the session was made from.
-    pub fn of(catalog: &Catalog, policies: &Arc<Policies>, session: &SessionPolicy, about: Circumstances) -> Self {
+    pub fn of(catalog: &Catalog, policies: &Arc<Policies>, session: &SessionPolicy) -> Self {
         let is_admin = session.is_admin();
-        let user = session.principal().user().to_string();
-        let roles = roles(policies, session, &user);
+        let roles = roles(policies, session, session.principal().user());
         let known: BTreeSet<&str> = roles.iter().map(|r| r.name.as_str()).collect();
         let mut tables: Vec<VisibleTable> =
             catalog.entries.values().filter_map(|entry| visible(entry, session, is_admin, &known)).collect();
@@ -192,18 +209,20 @@ impl View {
         let mut schemas: Vec<(String, u32)> = shown.iter().map(|s| (s.to_string(), oid_of_schema(s))).collect();
         schemas.extend(SYSTEM_SCHEMAS.map(|(name, oid)| (name.to_string(), oid)));
         schemas.sort();
+        Self { is_admin, roles, schemas, creatable, tables, places: OnceLock::new() }
+    }
+}
+
+impl View {
+    /// What a session of `user` sees.
+    pub fn new(database: &str, user: &str, sight: Arc<Sight>, about: Circumstances) -> Self {
         Self {
-            database: catalog.database.clone(),
-            user,
-            is_admin,
-            roles,
-            schemas,
-            creatable,
-            tables,
+            database: database.to_owned(),
+            user: user.to_owned(),
+            sight,
             settings: about.settings,
             cursors: about.cursors,
             pid: about.pid,
-            places: OnceLock::new(),
             path: OnceLock::new(),
             server_started_at: about.server_started_at,
             session_started_at: about.session_started_at,
@@ -265,15 +284,18 @@ impl View {
         self.tables.get(found)
     }
 
-    /// Oid of a visible table, dataset or system relation.
+    /// Oid of a visible table, dataset, index or system relation.
     pub fn relation_oid(&self, name: &TableName) -> Option<u32> {
         let system = || image::relation_by_name(name).map(|r| r.oid);
-        self.table(name).map(|t| t.oid).or_else(system)
+        let index = || self.places().index_names.get(name).copied();
+        let of_system = || image::index_by_name(name).map(|index| index.oid);
+        self.table(name).map(|t| t.oid).or_else(system).or_else(index).or_else(of_system)
     }
 
     pub fn relation_name(&self, oid: u32) -> Option<&TableName> {
         let system = || image::relation_by_oid(oid).map(|r| &r.name);
-        self.table_by_oid(oid).map(|t| &t.name).or_else(system)
+        let index = || self.index_by_oid(oid).map(|(_, index)| &index.name);
+        self.table_by_oid(oid).map(|t| &t.name).or_else(system).or_else(index)
     }
 
     pub fn table_by_oid(&self, oid: u32) -> Option<&VisibleTable> {
@@ -293,7 +315,7 @@ impl View {
             let table = self.tables.get(*table)?;
             Some((table.oid, table.declared.indexes.get(*at)?))
         };
-        own().or_else(|| image::indexes().iter().find(|(_, index)| index.oid == oid).map(|(of, index)| (*of, index)))
+        own().or_else(|| image::index_by_oid(oid))
     }
 
     /// The relation and the key of this oid.
@@ -324,6 +346,7 @@ struct Places {
     tables: HashMap<u32, usize>,
     types: HashMap<u32, (usize, bool)>,
     indexes: HashMap<u32, (usize, usize)>,
+    index_names: HashMap<TableName, u32>,
     constraints: HashMap<u32, (usize, usize)>,
 }
 
@@ -336,6 +359,7 @@ impl Places {
             places.types.extend([(row, (at, false)), (array, (at, true))]);
             let indexes = table.declared.indexes.iter().enumerate();
             places.indexes.extend(indexes.map(|(i, index)| (index.oid, (at, i))));
+            places.index_names.extend(table.declared.indexes.iter().map(|index| (index.name.clone(), index.oid)));
             let keys = table.declared.constraints.iter().enumerate();
             places.constraints.extend(keys.map(|(i, key)| (key.oid, (at, i))));
         }

@@ -54,7 +54,8 @@ impl Facts {
             server_started_at: identity.server_started_at,
             session_started_at: identity.session_started_at,
         };
-        let view = Arc::new(View::of(&world.catalog, &world.policies, &policy, about));
+        let user = policy.principal().user();
+        let view = Arc::new(View::new(&world.catalog.database, user, world.sight(&policy), about));
         let settings = kept.lock();
         let mut config = base_state().config().clone().with_target_partitions(shared.partitions);
         config.options_mut().execution.time_zone = Some(settings.time_zone().name().to_string());

@@ -71,8 +71,12 @@ impl Row<'_> {
 
 pub(super) fn pg_class(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     let tables = view.tables.iter().map(|table| Row { oid: table.oid, name: &table.name.table, table, index: None });
-    let indexes =
-        owned_indexes(view).map(|(table, index)| Row { oid: index.oid, name: &index.name, table, index: Some(index) });
+    let indexes = owned_indexes(view).map(|(table, index)| Row {
+        oid: index.oid,
+        name: &index.name.table,
+        table,
+        index: Some(index),
+    });
     let wanted = |row: &Row<'_>| {
         rows.asked.wants("oid", &row.oid.into())
             && rows.asked.equal.iter().all(|(column, values)| column != "relname" || has_text(values, row.name))

@@ -84,7 +84,7 @@ pub(super) fn pg_indexes(view: &View, rows: &mut Rows<'_>) -> Result<()> {
         rows.push([
             ("schemaname", (&name.schema).into()),
             ("tablename", (&name.table).into()),
-            ("indexname", (&index.name).into()),
+            ("indexname", (&index.name.table).into()),
             ("indexdef", index_definition(view, relation, index, false).into()),
         ])?;
     }
@@ -100,7 +100,7 @@ pub(crate) fn index_definition(view: &View, relation: u32, index: &Index, pretty
     });
     let table = named.unwrap_or_default();
     let columns = columns(view, relation, &index.columns);
-    format!("CREATE {unique}INDEX {} ON {table} USING btree ({columns})", Identifier(&index.name))
+    format!("CREATE {unique}INDEX {} ON {table} USING btree ({columns})", Identifier(&index.name.table))
 }
 
 /// `pg_get_indexdef(oid, number, …)`: the column of that place.

@@ -34,7 +34,7 @@ pub(super) fn all_indexes(view: &View, rows: &mut Rows<'_>) -> Result<()> {
 
 pub(super) fn user_indexes(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     for (table, index) in owned_indexes(view) {
-        let names = [&table.name.schema, &table.name.table, &index.name].map(Cell::from);
+        let names = [&table.name.schema, &table.name.table, &index.name.table].map(Cell::from);
         counters(rows, [table.oid.into(), index.oid.into()].into_iter().chain(names).collect())?;
     }
     Ok(())
@@ -43,7 +43,7 @@ pub(super) fn user_indexes(view: &View, rows: &mut Rows<'_>) -> Result<()> {
 pub(super) fn system_indexes(_: &View, rows: &mut Rows<'_>) -> Result<()> {
     for (relation, index) in image::indexes() {
         let Some(declared) = image::relation_by_oid(*relation) else { continue };
-        let names = [&declared.name.schema, &declared.name.table, &index.name].map(Cell::from);
+        let names = [&declared.name.schema, &declared.name.table, &index.name.table].map(Cell::from);
         counters(rows, [(*relation).into(), index.oid.into()].into_iter().chain(names).collect())?;
     }
     Ok(())

@@ -10,7 +10,7 @@ use arrow::util::display::array_value_to_string;
 
 use super::*;
 use crate::catalog::visible::{
-    BOOTSTRAP, Constraint, Declared, FIRST_OID, Index, References, Role, VisibleTable, named_oid,
+    BOOTSTRAP, Constraint, Declared, FIRST_OID, Index, References, Role, Sight, VisibleTable, named_oid,
 };
 use crate::formats::postgres::{OID, TYPMOD};
 
@@ -30,7 +30,7 @@ fn keys() -> Declared {
     Declared {
         indexes: vec![Index {
             oid: 40_001,
-            name: "orders_pkey".into(),
+            name: TableName::new("crm", "orders_pkey"),
             columns: vec![1],
             classes: vec![image::default_operator_class(20)],
             unique: true,
@@ -66,32 +66,35 @@ fn view() -> View {
     View {
         database: "shop".into(),
         user: "ann".into(),
-        roles: vec![
-            Role { name: BOOTSTRAP.0.into(), oid: BOOTSTRAP.1, login: false, admin: true, member_of: vec![] },
-            Role { name: "analyst".into(), oid: 20_001, login: false, admin: false, member_of: vec![] },
-            Role { name: "ann".into(), oid: 20_002, login: true, admin: false, member_of: vec!["analyst".into()] },
-        ],
-        schemas: vec![
-            ("crm".into(), 20_003),
-            ("information_schema".into(), 13_207),
-            ("pg_catalog".into(), 11),
-            ("reports".into(), 20_004),
-        ],
-        tables: vec![
-            table(
-                "crm",
-                "customers",
-                30_001,
-                'r',
-                vec![
-                    Field::new("id", DataType::Int64, false),
-                    typed("name", DataType::Utf8, 1043, 24),
-                    typed("credit", DataType::Decimal128(12, 2), 1700, ((12 << 16) | 2) + 4),
-                ],
-            ),
-            table("crm", "orders", 30_002, 'r', vec![Field::new("id", DataType::Int64, false)]),
-            table("reports", "sums", 30_003, 'v', vec![Field::new("n", DataType::Float64, true)]),
-        ],
+        sight: Arc::new(Sight {
+            roles: vec![
+                Role { name: BOOTSTRAP.0.into(), oid: BOOTSTRAP.1, login: false, admin: true, member_of: vec![] },
+                Role { name: "analyst".into(), oid: 20_001, login: false, admin: false, member_of: vec![] },
+                Role { name: "ann".into(), oid: 20_002, login: true, admin: false, member_of: vec!["analyst".into()] },
+            ],
+            schemas: vec![
+                ("crm".into(), 20_003),
+                ("information_schema".into(), 13_207),
+                ("pg_catalog".into(), 11),
+                ("reports".into(), 20_004),
+            ],
+            tables: vec![
+                table(
+                    "crm",
+                    "customers",
+                    30_001,
+                    'r',
+                    vec![
+                        Field::new("id", DataType::Int64, false),
+                        typed("name", DataType::Utf8, 1043, 24),
+                        typed("credit", DataType::Decimal128(12, 2), 1700, ((12 << 16) | 2) + 4),
+                    ],
+                ),
+                table("crm", "orders", 30_002, 'r', vec![Field::new("id", DataType::Int64, false)]),
+                table("reports", "sums", 30_003, 'v', vec![Field::new("n", DataType::Float64, true)]),
+            ],
+            ..Sight::default()
+        }),
         pid: 4711,
         ..View::default()
     }
@@ -254,7 +257,8 @@ fn functions_are_written_as_postgresql_writes_them() {
         function(3713).arguments(true),
         "parser_oid oid, OUT tokid integer, OUT alias text, OUT description text"
     );
-    assert_eq!(function(3713).arguments(false), "parser_oid oid");
+    assert_eq!(function(3464).arguments(false).split(", ").last(), Some("secs double precision"));
+    assert_eq!(function(3464).arguments(true).split(", ").last(), Some("secs double precision DEFAULT 0.0"));
     assert_eq!(function(3713).result_text().as_deref(), Some("SETOF record"));
     assert_eq!(
         function(1397).definition().as_deref(),

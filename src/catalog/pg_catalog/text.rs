@@ -98,7 +98,7 @@ pub(crate) fn described(view: &View, catalog: u32, object: u32, part: i64) -> Op
     };
     match catalog {
         CLASS => match (view.index_by_oid(object), part) {
-            (Some((_, index)), 0) => Some(format!("index {}", Identifier(&index.name))),
+            (Some((_, index)), 0) => Some(format!("index {}", Identifier(&index.name.table))),
             (_, 0) => relation(object),
             (_, part) => {
                 let columns = attributes(view, object);

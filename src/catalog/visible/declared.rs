@@ -38,7 +38,7 @@ fn own(table: &VisibleTable, said: &Said) -> Declared {
         let (unique, primary) = (index.unique, index.primary);
         Some(Index {
             oid: oid("index", table, &index.name),
-            name: index.name.clone(),
+            name: TableName::new(&table.name.schema, &index.name),
             columns,
             classes,
             unique,

@@ -108,7 +108,8 @@ async fn view(user: &str) -> View {
     let catalog = catalog().await;
     let policies = policies(&catalog);
     let session = policies.owner(user).expect("a user of the policy");
-    View::of(&catalog, &policies, &session, Circumstances::default())
+    let sight = Arc::new(Sight::of(&catalog, &policies, &session));
+    View::new(&catalog.database, user, sight, Circumstances::default())
 }
 
 /// Every row of a system relation that a session sees: those of everybody, then its own.
@@ -189,6 +190,7 @@ async fn an_admin_sees_everybody_and_every_definition() {
 fn the_search_path_holds_what_exists() {
     let schemas = [("ann", 1), ("Odd", 2), ("pg_catalog", 11), ("public", 3)];
     let schemas: Vec<(String, u32)> = schemas.map(|(name, oid)| (name.to_string(), oid)).to_vec();
+    let sight = Arc::new(Sight { schemas, ..Sight::default() });
     for (setting, expect) in [
         ("\"$user\", public", vec!["ann", "public"]),
         ("$user,PUBLIC", vec!["ann", "public"]),
@@ -198,7 +200,7 @@ fn the_search_path_holds_what_exists() {
         ("", vec![]),
     ] {
         let settings = Handle::new(Arc::new(Path(setting)));
-        let view = View { user: "ann".into(), schemas: schemas.clone(), settings, ..View::default() };
+        let view = View { user: "ann".into(), sight: Arc::clone(&sight), settings, ..View::default() };
         assert_eq!(view.search_path(), expect, "{setting}");
         assert!(view.lookup_path().any(|schema| schema == "pg_catalog"));
     }
@@ -213,11 +215,11 @@ impl SessionSettings for Path {
         (setting.value.into(), setting.value.into(), "default")
     }
 
-    fn shown(&self, _: &str) -> Result<String> {
+    fn shown(&self, _: &str) -> crate::error::Result<String> {
         Ok(self.0.into())
     }
 
-    fn set(&self, name: &str, _: Option<&str>, _: bool) -> Result<String> {
+    fn set(&self, name: &str, _: Option<&str>, _: bool) -> crate::error::Result<String> {
         Err(crate::catalog::pg_catalog::settings::unrecognized(name))
     }
 }

@@ -4,7 +4,7 @@ use datafusion::config::ConfigOptions;
 
 use super::*;
 use crate::catalog::pg_catalog::settings::Handle;
-use crate::catalog::visible::{BOOTSTRAP, Declared, Role, VisibleTable};
+use crate::catalog::visible::{BOOTSTRAP, Declared, Role, Sight, VisibleTable};
 use crate::engine::settings::{Settings, SharedSettings};
 use crate::types::TableName;
 use arrow::datatypes::Schema;
@@ -30,25 +30,28 @@ fn view() -> Arc<View> {
     Arc::new(View {
         database: "shop".into(),
         user: "ann".into(),
-        roles: vec![
-            Role { name: BOOTSTRAP.0.into(), oid: BOOTSTRAP.1, login: false, admin: true, member_of: vec![] },
-            Role { name: "analyst".into(), oid: 20_001, login: false, admin: false, member_of: vec![] },
-            Role { name: "ann".into(), oid: 20_002, login: true, admin: false, member_of: vec!["analyst".into()] },
-        ],
-        schemas: vec![
-            ("Odd Name".into(), 20_005),
-            ("crm".into(), 20_003),
-            ("information_schema".into(), 13_207),
-            ("pg_catalog".into(), 11),
-            ("reports".into(), 20_004),
-        ],
-        creatable: ["crm".to_string()].into(),
-        tables: vec![
-            table("Odd Name", "a\"b", 30_004, 'r'),
-            table("crm", "customers", 30_001, 'r'),
-            table("crm", "pg_class", 30_003, 'r'),
-            table("reports", "sums", 30_002, 'v'),
-        ],
+        sight: Arc::new(Sight {
+            roles: vec![
+                Role { name: BOOTSTRAP.0.into(), oid: BOOTSTRAP.1, login: false, admin: true, member_of: vec![] },
+                Role { name: "analyst".into(), oid: 20_001, login: false, admin: false, member_of: vec![] },
+                Role { name: "ann".into(), oid: 20_002, login: true, admin: false, member_of: vec!["analyst".into()] },
+            ],
+            schemas: vec![
+                ("Odd Name".into(), 20_005),
+                ("crm".into(), 20_003),
+                ("information_schema".into(), 13_207),
+                ("pg_catalog".into(), 11),
+                ("reports".into(), 20_004),
+            ],
+            creatable: ["crm".to_string()].into(),
+            tables: vec![
+                table("Odd Name", "a\"b", 30_004, 'r'),
+                table("crm", "customers", 30_001, 'r'),
+                table("crm", "pg_class", 30_003, 'r'),
+                table("reports", "sums", 30_002, 'v'),
+            ],
+            ..Sight::default()
+        }),
         settings: settings("\"$user\", CRM, nowhere"),
         pid: 4711,
         ..View::default()

@@ -113,7 +113,7 @@ impl Function {
 
     /// `pg_get_function_arguments`; without defaults `pg_get_function_identity_arguments`. Columns of a table are the result's.
     pub(crate) fn arguments(&self, with_defaults: bool) -> String {
-        let shown = self.parameters().into_iter().filter(|p| p.mode != "t").filter(|p| with_defaults || p.mode != "o");
+        let shown = self.parameters().into_iter().filter(|p| p.mode != "t");
         let one = |p: Parameter| {
             let mode = match p.mode {
                 "o" => "OUT ",

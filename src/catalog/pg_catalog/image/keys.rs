@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::fixed::lines;
-use crate::catalog::visible::{Constraint, Index};
+use crate::catalog::visible::{Constraint, Index, system_schema_name};
+use crate::types::TableName;
 
 /// `pg_am.oid` of btree.
 const BTREE: &str = "403";
@@ -15,10 +16,24 @@ const ANYARRAY: u32 = 2277;
 /// (relation, index) of every index of a system relation.
 pub(in crate::catalog) fn indexes() -> &'static [(u32, Index)] {
     static INDEXES: LazyLock<Vec<(u32, Index)>> = LazyLock::new(|| {
-        let names: HashMap<&str, &str> = lines("pg_class").filter_map(|line| pair(line, 0, 1)).collect();
+        let names: HashMap<&str, TableName> = lines("pg_class").filter_map(named).collect();
         lines("pg_index").map(|line| index(line, &names).expect("pg_index.tsv holds whole rows of pg_index")).collect()
     });
     &INDEXES
+}
+
+/// The relation and the index of this oid.
+pub(in crate::catalog) fn index_by_oid(oid: u32) -> Option<(u32, &'static Index)> {
+    static PLACES: LazyLock<HashMap<u32, usize>> =
+        LazyLock::new(|| indexes().iter().enumerate().map(|(at, (_, index))| (index.oid, at)).collect());
+    let (relation, index) = indexes().get(*PLACES.get(&oid)?)?;
+    Some((*relation, index))
+}
+
+pub(in crate::catalog) fn index_by_name(name: &TableName) -> Option<&'static Index> {
+    static PLACES: LazyLock<HashMap<&TableName, usize>> =
+        LazyLock::new(|| indexes().iter().enumerate().map(|(at, (_, index))| (&index.name, at)).collect());
+    indexes().get(*PLACES.get(name)?).map(|(_, index)| index)
 }
 
 /// (relation, constraint) of every key of a system relation.
@@ -46,17 +61,19 @@ pub(in crate::catalog) fn default_operator_class(type_oid: u32) -> u32 {
     CLASSES.get(&of).copied().unwrap_or(0)
 }
 
-fn pair(line: &'static str, first: usize, second: usize) -> Option<(&'static str, &'static str)> {
-    let f: Vec<&str> = line.split('\t').collect();
-    Some((*f.get(first)?, *f.get(second)?))
+/// The oid of a row of pg_class, and its name.
+fn named(line: &'static str) -> Option<(&'static str, TableName)> {
+    let f: Vec<&'static str> = line.split('\t').collect();
+    let schema = system_schema_name(f.get(2)?.parse().ok()?)?;
+    Some((f.first()?, TableName::new(schema, *f.get(1)?)))
 }
 
-fn index(line: &'static str, names: &HashMap<&str, &str>) -> Option<(u32, Index)> {
+fn index(line: &'static str, names: &HashMap<&str, TableName>) -> Option<(u32, Index)> {
     let f: Vec<&str> = line.split('\t').collect();
     let numbers = |i: usize| f.get(i)?.split_ascii_whitespace().map(|t| t.parse::<i16>().ok()).collect::<Option<_>>();
     let index = Index {
         oid: f.first()?.parse().ok()?,
-        name: names.get(f.first()?)?.to_string(),
+        name: names.get(f.first()?)?.clone(),
         columns: numbers(15)?,
         classes: f.get(17)?.split_ascii_whitespace().map(|t| t.parse().ok()).collect::<Option<_>>()?,
         unique: *f.get(4)? == "t",
