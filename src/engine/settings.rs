@@ -49,6 +49,8 @@ pub(crate) struct Moment {
 pub(crate) struct Settings {
     /// Who logged in.
     user: Arc<str>,
+    /// May read those that are not for everybody (pg_read_all_settings).
+    reads_all: bool,
     /// Set by the session; what is not here is as it started.
     set: Arc<Named>,
     /// Set by SET LOCAL, until the transaction ends.
@@ -108,6 +110,7 @@ impl Settings {
         let none = Arc::new(Named::new());
         Self {
             user: user.into(),
+            reads_all: false,
             set: Arc::clone(&none),
             local: none,
             start: Arc::new(start),
@@ -116,6 +119,11 @@ impl Settings {
             derived,
             version: 0,
         }
+    }
+
+    /// Whoever administrates reads them all.
+    pub(crate) fn read_all(&mut self) {
+        self.reads_all = true;
     }
 
     pub(crate) fn started(&mut self) {
@@ -133,7 +141,7 @@ impl Settings {
     /// As SHOW says it. 42704 for a name that is none, 42501 for one that is not for everybody to read.
     pub(crate) fn shown(&self, name: &str) -> Result<String> {
         match find(name)? {
-            Found::Known(setting) if setting.is_secret() => {
+            Found::Known(setting) if setting.is_secret() && !self.reads_all => {
                 let text = format!(
                     "must be superuser or have privileges of pg_read_all_settings to examine \"{}\"",
                     setting.name
@@ -208,7 +216,8 @@ impl Settings {
 
     /// (name, value, description) of all, for SHOW ALL.
     pub(crate) fn all(&self) -> Vec<(&'static str, String, &'static str)> {
-        let shown = settings().iter().filter(|setting| !setting.is_hidden() && !setting.is_secret());
+        let shown =
+            settings().iter().filter(|setting| !setting.is_hidden() && (self.reads_all || !setting.is_secret()));
         shown.map(|setting| (setting.name, self.shown_of(setting), setting.about())).collect()
     }
 
