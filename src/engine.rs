@@ -6,6 +6,7 @@ mod audit;
 mod bodies;
 mod budget;
 mod checkpoints;
+mod copy_in;
 mod deep;
 mod facts;
 mod fingerprint;
@@ -44,6 +45,7 @@ use crate::error::{Error, Kind, Result};
 use crate::reflection::results::{self, Results};
 use crate::secret::Secret;
 
+pub use self::copy_in::CopyIn;
 pub use self::kept::{Held, KeptLimits};
 pub use self::limits::Limits;
 pub use self::run::Rows;

@@ -12,7 +12,7 @@ mod plan;
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Statement, VisitMut};
+use datafusion::sql::sqlparser::ast::{Statement, Visit, VisitMut};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Tokenizer;
@@ -22,6 +22,7 @@ pub(crate) use expansion::check as check_expansion;
 pub(crate) use plan::{check as check_plan, check_physical, rows_per_batch};
 
 use crate::error::{Error, Kind, Result};
+use crate::sql::parse::copy::Copy;
 use crate::sql::parse::{Content, Text, too_complex};
 
 /// `[engine.statement]`.
@@ -81,13 +82,20 @@ impl Default for Limits {
     }
 }
 
+/// A statement as it was read.
+#[derive(Debug)]
+pub(crate) enum Parsed {
+    Tree(Statement),
+    Copy(Box<Copy>),
+}
+
 /// Parses under the limits. Must run on the planner's big stack.
-pub(crate) fn parse(sql: &str, limits: &Limits) -> Result<Vec<Statement>> {
+pub(crate) fn parse(sql: &str, limits: &Limits) -> Result<Vec<Parsed>> {
     Ok(parse_pieces(sql, limits)?.into_iter().map(|(_, statement)| statement).collect())
 }
 
 /// As [`parse`], each statement with the text it was read from.
-pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Statement)>> {
+pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Parsed)>> {
     if sql.len() > limits.statement_bytes_max {
         return Err(Error::new(
             Kind::TooLarge,
@@ -108,22 +116,36 @@ pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, St
     }
     let mut parsed = Vec::with_capacity(pieces.len());
     for piece in pieces {
-        let mut statement = match piece.content {
-            Content::Query(query) => Statement::Query(query),
+        let statement = match piece.content {
+            Content::Query(query) => Parsed::Tree(measured(Statement::Query(query), limits)?),
+            Content::Copy(mut copy) => {
+                measured_inside(copy.query_mut().as_mut(), limits)?;
+                copy.filter.as_mut().map_or(Ok(()), |filter| measured_inside(filter, limits))?;
+                Parsed::Copy(copy)
+            }
             Content::Other(other) => {
                 let mut statement = read(sql, &other.text, limits)?;
                 other.completed(&mut statement);
-                statement
+                Parsed::Tree(measured(statement, limits)?)
             }
         };
-        let mut balance = balance::Balance { depth_left: limits.chain_max };
-        if VisitMut::visit(&mut statement, &mut balance) == ControlFlow::Break(()) {
-            return Err(too_complex("operators in one chain", limits.chain_max));
-        }
-        measure::measure(&statement, limits)?;
         parsed.push((piece.text.to_owned(), statement));
     }
     Ok(parsed)
+}
+
+/// The same with its long chains balanced, where it is not too large.
+fn measured(mut statement: Statement, limits: &Limits) -> Result<Statement> {
+    measured_inside(&mut statement, limits)?;
+    Ok(statement)
+}
+
+fn measured_inside(tree: &mut (impl Visit + VisitMut), limits: &Limits) -> Result<()> {
+    let mut balance = balance::Balance { depth_left: limits.chain_max };
+    if VisitMut::visit(tree, &mut balance) == ControlFlow::Break(()) {
+        return Err(too_complex("operators in one chain", limits.chain_max));
+    }
+    measure::measure(tree, limits)
 }
 
 /// A statement that is sqlparser's to read.

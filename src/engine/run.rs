@@ -113,6 +113,12 @@ impl Rows {
         Self { schema, tag, stream: Box::pin(stream), bounds, record: None, opened: vec![] }
     }
 
+    /// Of COPY.
+    pub(crate) fn copied(mut self) -> Self {
+        self.tag = "COPY";
+        self
+    }
+
     /// Whose end is the statement's.
     pub(crate) fn recorded(mut self, record: Record) -> Self {
         self.record = Some(Box::new(record));
@@ -126,7 +132,7 @@ impl Rows {
     /// The command tag once that many rows were sent; SHOW and EXPLAIN do not count theirs.
     pub fn tag(&self, sent: usize) -> String {
         match self.tag {
-            "SELECT" => format!("SELECT {sent}"),
+            counted @ ("SELECT" | "COPY") => format!("{counted} {sent}"),
             other => other.to_string(),
         }
     }

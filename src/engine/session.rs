@@ -15,6 +15,7 @@ use datafusion::common::ScalarValue;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Record;
+use super::copy_in::CopyIn;
 use super::facts::{Facts, Identity};
 use super::functions;
 use super::kept::{Held, Kept, KeptLimits};
@@ -26,6 +27,7 @@ use super::statement::{self, Admitted, Execution, Outcome};
 use super::{Engine, micros_now};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::Style;
+use crate::formats::postgres::copy::Layout;
 use crate::policy::Principal;
 use crate::sql::functions::random::Random;
 
@@ -42,6 +44,10 @@ const SEE_OWN_CHANGE: Duration = Duration::from_secs(1);
 pub enum Answer {
     /// Rows, then CommandComplete with the tag's word and the count (`SELECT 5`).
     Rows(Rows),
+    /// CopyOutResponse and rows in this layout, then CommandComplete (`COPY 5`).
+    CopyOut { rows: Rows, layout: Layout },
+    /// CopyInResponse; what the client sends then goes there.
+    CopyIn(Box<CopyIn>),
     /// CommandComplete with this tag (`SET`, `INSERT 0 5`).
     Done(String),
     /// EmptyQueryResponse.
@@ -163,6 +169,8 @@ impl Session {
         };
         match outcome {
             Ok(Outcome::Rows(rows)) => Ok(Answer::Rows(rows.recorded(record))),
+            Ok(Outcome::CopyOut { rows, layout }) => Ok(Answer::CopyOut { rows: rows.recorded(record), layout }),
+            Ok(Outcome::CopyIn(copy)) => Ok(Answer::CopyIn(Box::new(copy.recorded(record)))),
             Ok(Outcome::Done(tag)) => {
                 record.done();
                 Ok(Answer::Done(tag))
@@ -326,7 +334,7 @@ impl Session {
             for (piece, parsed) in parsed {
                 several.push(piece);
                 // several statements are one implicit transaction, and writes cannot share one yet
-                if statement::admit(parsed).is_ok_and(|statement| statement.writes()) {
+                if statement::admit_parsed(parsed).is_ok_and(|statement| statement.writes()) {
                     return Err(in_block("a statement that writes"));
                 }
             }
@@ -344,7 +352,7 @@ impl Session {
             let mut parsed = limits::parse(&text, &limits)?;
             match (parsed.pop(), parsed.is_empty()) {
                 (None, _) => Ok(None),
-                (Some(only), true) => statement::admit(only).map(Some),
+                (Some(only), true) => statement::admit_parsed(only).map(Some),
                 (Some(_), false) => {
                     Err(Error::new(Kind::Syntax, "cannot insert multiple commands into a prepared statement"))
                 }

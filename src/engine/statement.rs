@@ -2,6 +2,7 @@
 //! here. What is not in our language is 0A000; nothing is passed on. Each kind is a file: how it is read from the parser's
 //! tree, what Describe says of it, and what it does.
 
+mod copy;
 mod create_schema;
 mod create_table;
 mod create_table_as;
@@ -33,13 +34,15 @@ use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{DescribeAlias, Query as QueryAst, Statement as Ast};
 
 use super::audit::Record;
+use super::copy_in::CopyIn;
 use super::deep::Deep;
+use super::limits::Parsed;
 use super::pipeline::{Planned, Told};
 use super::run::{Bounds, Rows};
 use super::session::{Prepared, Session};
 use super::world::World;
 use crate::error::{Error, Kind, Result};
-use crate::formats::postgres;
+use crate::formats::postgres::{self, copy::Layout};
 
 /// What a statement does, boxed by hand: `async_trait` would give each function bounds of its own, under which the compiler
 /// proves again that everything behind a session can be sent to another thread, half of what the crate took to build.
@@ -120,6 +123,13 @@ pub(crate) struct Execution<'a> {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Rows(Rows),
+    /// Rows for COPY TO.
+    CopyOut {
+        rows: Rows,
+        layout: Layout,
+    },
+    /// Rows are to come, for COPY FROM.
+    CopyIn(Box<CopyIn>),
     /// The command tag.
     Done(String),
     /// As done, and the catalog is not that of this world any more.
@@ -159,14 +169,22 @@ impl Deref for Admitted {
 }
 
 /// The query that a text is, for whoever takes nothing else.
-pub(crate) fn as_query(statement: Ast) -> Result<Option<Box<QueryAst>>> {
+pub(crate) fn as_query(statement: Parsed) -> Result<Option<Box<QueryAst>>> {
     match statement {
-        Ast::Query(query) => hidden::refuse(&query).map(|()| Some(query)),
-        other => admit(other).map(|_| None),
+        Parsed::Tree(Ast::Query(query)) => hidden::refuse(&query).map(|()| Some(query)),
+        other => admit_parsed(other).map(|_| None),
     }
 }
 
 /// 0A000 for whatever is not ours.
+pub(crate) fn admit_parsed(statement: Parsed) -> Result<Admitted> {
+    match statement {
+        Parsed::Tree(tree) => admit(tree),
+        Parsed::Copy(copy) => copy::admit(*copy),
+    }
+}
+
+/// As [`admit_parsed`], for what sqlparser's tree holds.
 #[deny(clippy::wildcard_enum_match_arm)]
 pub(crate) fn admit(statement: Ast) -> Result<Admitted> {
     match statement {

@@ -19,6 +19,7 @@ mod parameter;
 #[cfg(test)]
 mod tests;
 mod types;
+mod utf8;
 
 pub(crate) use encode::bytes;
 pub use encode::{RowEncoder, text, texts};
@@ -27,6 +28,7 @@ pub(crate) use nested::{Quotes, quote};
 pub use parameter::decode_parameter;
 pub(crate) use types::{NUMERIC, Shape, by_internal_name, numeric_modifier};
 pub use types::{TypeRow, by_name, by_oid, type_name, types};
+pub(crate) use utf8::text as utf8_text;
 
 /// Field metadata: the PostgreSQL type oid where Arrow's type alone does not tell (varchar, name, oid, json …).
 pub const OID: &str = "lakegate.oid";

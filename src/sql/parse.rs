@@ -1,7 +1,8 @@
 //! Text to sqlparser's tree. Queries are read by a grammar of our own, which is PostgreSQL's (`lex`, `keyword`, `grammar`):
-//! what it accepts and what it refuses, with its texts and places. Of other statements only the query inside is; the rest
-//! is sqlparser's to read, and `engine`'s to admit. Nothing here resolves a name.
+//! what it accepts and what it refuses, with its texts and places. So is COPY; of other statements only the query inside is, and
+//! the rest is sqlparser's to read, and `engine`'s to admit. Nothing here resolves a name.
 
+pub(crate) mod copy;
 pub(crate) mod encoding;
 mod grammar;
 pub(crate) mod keyword;
@@ -13,6 +14,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{Expr, Query, Statement, VisitMut, VisitorMut};
 
 use crate::error::{Error, Kind, Result};
+use copy::Copy;
 use grammar::Parser;
 pub(crate) use grammar::bare;
 use lex::{Lexeme, Token};
@@ -32,6 +34,7 @@ pub(crate) struct Piece<'a> {
 
 pub(crate) enum Content {
     Query(Box<Query>),
+    Copy(Box<Copy>),
     /// For sqlparser to read, at the lines and columns of the whole text.
     Other(Other),
 }
@@ -93,6 +96,13 @@ impl<'a> Text<'a> {
                 false => Err(parser.unexpected()),
             };
         }
+        if word(&self.tokens, at) == Some("copy") {
+            let copy = parser.copy()?;
+            return match self.ends_statement(parser.at()) {
+                true => Ok((Content::Copy(Box::new(copy)), parser.at())),
+                false => Err(parser.unexpected()),
+            };
+        }
         if !word(&self.tokens, at).is_some_and(|word| STATEMENTS.contains(&word)) {
             return Err(parser.unexpected());
         }
@@ -139,7 +149,7 @@ impl<'a> Text<'a> {
 const STUB: &str = "SELECT 1";
 
 /// The words that statements begin with, besides those of queries.
-const STATEMENTS: [&str; 49] = [
+const STATEMENTS: [&str; 48] = [
     "abort",
     "alter",
     "analyse",
@@ -151,7 +161,6 @@ const STATEMENTS: [&str; 49] = [
     "cluster",
     "comment",
     "commit",
-    "copy",
     "create",
     "deallocate",
     "declare",
@@ -299,7 +308,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>> {
     let pieces = Text::of(text).statements(128)?;
     let query = |piece: Piece<'_>| match piece.content {
         Content::Query(query) => Ok(Statement::Query(query)),
-        Content::Other(_) => Err(Error::unsupported("a statement that is no query")),
+        Content::Copy(_) | Content::Other(_) => Err(Error::unsupported("a statement that is no query")),
     };
     pieces.into_iter().map(query).collect()
 }

@@ -3,6 +3,7 @@
 //! TLS, take a gigabyte from strangers and panic on short bodies).
 
 mod cancel;
+mod copy;
 mod encode;
 mod error;
 mod extended;
@@ -229,7 +230,7 @@ impl Shared {
                 refused("gone");
                 None
             }
-            Err(Stop::Failed(error)) => {
+            Err(Stop::Failed(error) | Stop::Lost(error)) => {
                 counter!(LOGIN_FAILURES, "code" => error.kind().sqlstate()).increment(1);
                 if output.put_error(&error, Severity::Fatal).is_ok() {
                     output.close().await;

@@ -286,7 +286,7 @@ fn grouping_sets(group_by: &GroupByExpr) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::limits::parse;
+    use crate::engine::limits::{Parsed, parse};
     use datafusion::sql::sqlparser::ast::Statement;
 
     fn outcome(sql: &str) -> &'static str {
@@ -295,7 +295,7 @@ mod tests {
             Ok(parsed) => parsed,
             Err(error) => return error.kind().sqlstate(),
         };
-        let Some(Statement::Query(query)) = parsed.pop() else { panic!("no query: {sql}") };
+        let Some(Parsed::Tree(Statement::Query(query))) = parsed.pop() else { panic!("no query: {sql}") };
         let columns = |name: &ObjectName| if name.to_string() == "wide" { 1_000 } else { 10 };
         check(&query, &limits, &columns).map_or_else(|e| e.kind().sqlstate(), |()| "ok")
     }

@@ -96,7 +96,7 @@ impl Insert {
 
 /// The columns that an INSERT may name: those that the session sees, or all where it may insert and not read. One that it
 /// does not see is as absent here as anywhere, and stays NULL; where it must not be NULL there is no row to insert.
-fn insertable(facts: &Facts, entry: &Entry) -> Result<SchemaRef> {
+pub(super) fn insertable(facts: &Facts, entry: &Entry) -> Result<SchemaRef> {
     let raw = &entry.object.schema;
     let Decision::Allow(grant) = facts.policy.decide(entry.object.id, Action::Select) else {
         return Ok(Arc::clone(raw));

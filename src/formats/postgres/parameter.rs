@@ -8,7 +8,7 @@ use datafusion::common::ScalarValue;
 use super::input::{self, Element, Elements};
 use super::numeric::Numeric;
 use super::types::{self, Shape, TypeRow};
-use super::{Format, Style, calendar, mapping};
+use super::{Format, Style, calendar, mapping, utf8};
 use crate::error::{Error, Kind, Result};
 
 /// jsonb's and jsonpath's only version.
@@ -24,7 +24,7 @@ pub fn decode_parameter(oid: u32, format: Format, bytes: Option<&[u8]>, style: &
         return null.map_err(|error| Error::internal("a type without NULL").with_source(error));
     };
     match format {
-        Format::Text => input::value(oid, utf8(bytes)?, style),
+        Format::Text => input::value(oid, utf8::text(bytes)?, style),
         Format::Binary => binary(oid, bytes),
     }
 }
@@ -32,7 +32,7 @@ pub fn decode_parameter(oid: u32, format: Format, bytes: Option<&[u8]>, style: &
 fn binary(oid: u32, bytes: &[u8]) -> Result<ScalarValue> {
     let data_type = mapping::parameter_type(oid)?;
     // What is not ours to know (0, an enum) is sent as its text in either format.
-    let Some(row) = types::by_oid(oid) else { return Ok(ScalarValue::Utf8(Some(utf8(bytes)?.to_owned()))) };
+    let Some(row) = types::by_oid(oid) else { return Ok(ScalarValue::Utf8(Some(utf8::text(bytes)?.to_owned()))) };
     let mut reader = Reader { rest: bytes };
     let value = match row.shape {
         Shape::Bool => ScalarValue::Boolean(Some(reader.chunk::<1>()? != [0])),
@@ -47,13 +47,13 @@ fn binary(oid: u32, bytes: &[u8]) -> Result<ScalarValue> {
             reader.all();
             ScalarValue::Utf8(Some(String::new()))
         }
-        Shape::Text => ScalarValue::Utf8(Some(input::string(row, utf8(reader.all())?)?)),
+        Shape::Text => ScalarValue::Utf8(Some(input::string(row, utf8::text(reader.all())?)?)),
         Shape::Versioned => {
             let [version] = reader.chunk()?;
             if version != VERSION {
                 return Err(bad(format!("unsupported {} version number {version}", row.name)));
             }
-            ScalarValue::Utf8(Some(input::string(row, utf8(reader.all())?)?))
+            ScalarValue::Utf8(Some(input::string(row, utf8::text(reader.all())?)?))
         }
         Shape::Bytes => ScalarValue::Binary(Some(reader.all().to_vec())),
         Shape::Date => ScalarValue::Date32(Some(date(reader.int4()?)?)),
@@ -155,18 +155,6 @@ fn array(row: &TypeRow, mut elements: Elements, reader: &mut Reader<'_>) -> Resu
         }))?;
     }
     elements.list(&sizes)
-}
-
-/// UTF-8 without U+0000, which PostgreSQL's text does not have.
-fn utf8(bytes: &[u8]) -> Result<&str> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
-        Error::new(Kind::InvalidEncoding, format!("invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}"))
-    })?;
-    if text.contains('\0') {
-        return Err(Error::new(Kind::InvalidEncoding, "invalid byte sequence for encoding \"UTF8\": 0x00"));
-    }
-    Ok(text)
 }
 
 fn bad(message: impl Into<String>) -> Error {

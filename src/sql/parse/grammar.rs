@@ -2,10 +2,11 @@
 //! twice, and it goes on only with tokens that may follow, so that a fault stands where PostgreSQL's parser finds it.
 //!
 //! `select` queries and their clauses · `with` CTEs · `from` tables and joins · `expr` operators · `primary` what stands
-//! between them · `call` functions · `special` functions with a syntax of their own · `window` OVER · `type_name` types.
+//! between them · `call` functions · `special` functions with a syntax of their own · `window` OVER · `type_name` types · `copy` COPY.
 //! What the tree has no place for is put into it as `encoding` says. Nothing here knows what a name means.
 
 mod call;
+mod copy;
 mod expr;
 mod from;
 mod primary;

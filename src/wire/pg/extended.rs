@@ -12,8 +12,10 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::copy;
 use super::encode::{self, Cursor, Fetched, or_cancelled};
 use super::error::Stop;
+use super::inbox::Inbox;
 use super::message::{Bind, Target};
 use super::portal::{Entry, Portal, State};
 use super::session::Conversation;
@@ -106,13 +108,14 @@ pub(crate) fn close<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, t
 
 pub(crate) async fn execute<W: AsyncWrite + Unpin>(
     conversation: &mut Conversation<W>,
+    inbox: &mut Inbox,
     name: String,
     max_rows: i32,
 ) -> Result<(), Stop> {
     // Out of the map while it runs: a portal that failed is gone, as in PostgreSQL.
     let Entry { portal, held, .. } = conversation.portals.take(&name)?;
     let rows_max = usize::try_from(max_rows).ok().filter(|max| *max > 0);
-    let portal = run(conversation, portal, rows_max).await?;
+    let portal = run(conversation, inbox, portal, rows_max).await?;
     let idle_since = matches!(portal.state, State::Suspended { .. }).then(Instant::now);
     conversation.portals.put_back(name, Entry { portal, held, idle_since });
     Ok(())
@@ -121,6 +124,7 @@ pub(crate) async fn execute<W: AsyncWrite + Unpin>(
 /// Runs or continues the portal; returns it as it is afterwards.
 async fn run<W: AsyncWrite + Unpin>(
     conversation: &mut Conversation<W>,
+    inbox: &mut Inbox,
     mut portal: Portal,
     rows_max: Option<usize>,
 ) -> Result<Portal, Stop> {
@@ -148,6 +152,14 @@ async fn run<W: AsyncWrite + Unpin>(
                     let cursor = Cursor::new(rows, &portal.formats, &conversation.session.style())?;
                     drop(cancellable);
                     fetch(conversation, Box::new(cursor), token, rows_max).await?
+                }
+                Answer::CopyOut { rows, layout } => {
+                    copy::out(conversation, rows, layout, &token).await?;
+                    ended(None)
+                }
+                Answer::CopyIn(rows) => {
+                    copy::take_in(conversation, inbox, *rows).await?;
+                    ended(None)
                 }
                 Answer::Done(tag) => {
                     conversation.output.put(&CommandComplete::new(tag))?;

@@ -107,7 +107,7 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
                     if matches!(message, Ok(Frontend::Terminate)) {
                         return Ok(());
                     }
-                    self.answer_guarded(kind, message).await?;
+                    self.answer_guarded(inbox, kind, message).await?;
                 }
             }
         }
@@ -147,9 +147,14 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
 
     /// A panic ends the statement, not the session and nobody else's: everything it touched is owned by this future,
     /// half-written messages are taken back, an open transaction is failed.
-    async fn answer_guarded(&mut self, kind: u8, message: Result<Frontend>) -> std::result::Result<(), Gone> {
+    async fn answer_guarded(
+        &mut self,
+        inbox: &mut Inbox,
+        kind: u8,
+        message: Result<Frontend>,
+    ) -> std::result::Result<(), Gone> {
         // Boxed: statements need large futures, waiting for the next one should not.
-        match AssertUnwindSafe(Box::pin(self.answer(kind, message))).catch_unwind().await {
+        match AssertUnwindSafe(Box::pin(self.answer(inbox, kind, message))).catch_unwind().await {
             Ok(outcome) => outcome,
             Err(panic) => {
                 counter!(PANICS).increment(1);
@@ -158,13 +163,18 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
         }
     }
 
-    async fn answer(&mut self, kind: u8, message: Result<Frontend>) -> std::result::Result<(), Gone> {
+    async fn answer(
+        &mut self,
+        inbox: &mut Inbox,
+        kind: u8,
+        message: Result<Frontend>,
+    ) -> std::result::Result<(), Gone> {
         if self.skipping && kind != b'S' {
             return Ok(());
         }
         let answered = match message {
             Err(error) => Err(error.into()),
-            Ok(message) => self.dispatch(message).await,
+            Ok(message) => self.dispatch(inbox, message).await,
         };
         match answered {
             // Without a Sync nothing asks us to write; without this a client that never sends one fills our memory.
@@ -174,18 +184,18 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
         }
     }
 
-    async fn dispatch(&mut self, message: Frontend) -> std::result::Result<(), Stop> {
+    async fn dispatch(&mut self, inbox: &mut Inbox, message: Frontend) -> std::result::Result<(), Stop> {
         // A simple Query or a Sync ends a cycle by itself; the others leave it open.
         self.unsynced = !matches!(message, Frontend::Query { .. } | Frontend::Sync | Frontend::FunctionCall);
         match message {
             Frontend::Query { sql } => {
-                simple::query(self, &sql).await?;
+                simple::query(self, inbox, &sql).await?;
                 Ok(self.ready().await?)
             }
             Frontend::Parse { name, sql, oids } => extended::parse(self, &name, &sql, &oids).await,
             Frontend::Bind(bind) => extended::bind(self, bind),
             Frontend::Describe(target) => extended::describe(self, &target),
-            Frontend::Execute { portal, max_rows } => extended::execute(self, portal, max_rows).await,
+            Frontend::Execute { portal, max_rows } => extended::execute(self, inbox, portal, max_rows).await,
             Frontend::Close(target) => extended::close(self, &target),
             Frontend::Flush => Ok(self.output.flush().await?),
             Frontend::Sync => {
@@ -193,7 +203,7 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
                 Ok(self.ready().await?)
             }
             Frontend::FunctionCall => Err(Error::unsupported("the function call protocol").into()),
-            // As PostgreSQL: leftovers of a copy that failed are no error.
+            // as PostgreSQL: leftovers of a copy that failed are no error
             Frontend::Copy | Frontend::Terminate => Ok(()),
         }
     }
@@ -214,6 +224,11 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
         let error = match stop {
             Stop::Gone => return Err(Gone),
             Stop::Failed(_) if self.tokens.gone.is_cancelled() && !self.tokens.stop.is_cancelled() => return Err(Gone),
+            Stop::Lost(error) => {
+                self.output.put_error(&error, Severity::Fatal)?;
+                self.output.flush().await?;
+                return Err(Gone);
+            }
             Stop::Failed(error) => error,
         };
         self.session.fail();
