@@ -21,6 +21,7 @@ mod machine;
 mod normal;
 mod pace;
 mod parameters;
+mod peers;
 mod pipeline;
 mod planner;
 mod remembered;
@@ -48,8 +49,9 @@ use crate::secret::Secret;
 pub use self::copy_in::CopyIn;
 pub use self::kept::{Held, KeptLimits};
 pub use self::limits::Limits;
+pub use self::peers::Notification;
 pub use self::run::Rows;
-pub use self::session::{Answer, Prepared, Session, TransactionStatus};
+pub use self::session::{Answer, Prepared, Session, TransactionStatus, called};
 pub use self::settings::SERVER_VERSION;
 pub use self::world::{Current, World};
 pub use crate::policy::Principal;
@@ -145,6 +147,7 @@ pub(crate) struct Shared {
     pub(crate) partitions: usize,
     /// `None`: switched off for everybody.
     pub(crate) results: Option<Results>,
+    pub(crate) peers: Arc<peers::Peers>,
 }
 
 /// One engine a process.
@@ -185,7 +188,8 @@ impl Engine {
             nice: i32::from(config.long_nice),
         });
         let results = config.cache.enabled.then(|| Results::new(&config.cache));
-        let shared = Shared { config, planner, lanes, runtime, partitions, results };
+        let peers = Arc::default();
+        let shared = Shared { config, planner, lanes, runtime, partitions, results, peers };
         Ok(Arc::new(Self { shared, current, login_key, started_at: micros_now() }))
     }
 

@@ -25,14 +25,23 @@ struct Inner {
     hint: Option<String>,
     position: Option<usize>,
     context: Option<String>,
+    about: Option<About>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The column whose constraint is violated, the `s`, `t` and `c` fields of an ErrorResponse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    pub schema: String,
+    pub table: String,
+    pub column: String,
 }
 
 impl Error {
     /// `message` follows PostgreSQL's wording where it has one: clients match on it.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        let (detail, hint, position, context, source) = (None, None, None, None, None);
-        Self(Box::new(Inner { kind, message: message.into(), detail, hint, position, context, source }))
+        let (detail, hint, position, context, about, source) = (None, None, None, None, None, None);
+        Self(Box::new(Inner { kind, message: message.into(), detail, hint, position, context, about, source }))
     }
 
     /// A broken invariant of ours: XX000. The text is for the log; clients read a fixed sentence.
@@ -72,6 +81,12 @@ impl Error {
         self
     }
 
+    pub fn about(mut self, schema: &str, table: &str, column: &str) -> Self {
+        let (schema, table, column) = (schema.to_owned(), table.to_owned(), column.to_owned());
+        self.0.about = Some(About { schema, table, column });
+        self
+    }
+
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
@@ -101,6 +116,10 @@ impl Error {
 
     pub fn position(&self) -> Option<usize> {
         self.0.position
+    }
+
+    pub fn column(&self) -> Option<&About> {
+        self.0.about.as_ref()
     }
 
     pub fn context(&self) -> Option<&str> {

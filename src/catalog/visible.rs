@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
+use super::peers::Others;
 use super::pg_catalog::image;
 use super::{Body, Catalog};
 use crate::error::Result;
@@ -44,6 +45,7 @@ pub struct View {
     pub settings: Vec<(String, String, String)>,
     /// Backend process id of this session.
     pub pid: i32,
+    pub others: Others,
     /// When the server and this session started, in microseconds since 1970.
     pub server_started_at: i64,
     pub session_started_at: i64,
@@ -82,6 +84,7 @@ pub struct VisibleTable {
 pub struct Circumstances {
     pub settings: Vec<(String, String, String)>,
     pub pid: i32,
+    pub others: Others,
     pub server_started_at: i64,
     pub session_started_at: i64,
 }
@@ -124,6 +127,7 @@ impl View {
             tables,
             settings: about.settings,
             pid: about.pid,
+            others: about.others,
             server_started_at: about.server_started_at,
             session_started_at: about.session_started_at,
         }

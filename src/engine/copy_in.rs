@@ -26,7 +26,8 @@ const AHEAD: usize = 1;
 
 /// Where the rows go.
 pub(super) struct Target {
-    /// Its name as it is written, for errors.
+    /// Its name, for errors.
+    pub(super) schema_name: String,
     pub(super) table: String,
     /// Those that fields are given for.
     pub(super) columns: Vec<FieldRef>,

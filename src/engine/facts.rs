@@ -10,6 +10,7 @@ use super::budget::Budget;
 use super::settings::Settings;
 use super::world::World;
 use super::{Shared, functions};
+use crate::catalog::peers::Others;
 use crate::catalog::visible::{Circumstances, View};
 use crate::error::{Error, Kind, Result};
 use crate::policy::{Principal, SessionPolicy};
@@ -35,6 +36,7 @@ pub(crate) struct Facts {
 pub(crate) struct Identity {
     pub(crate) principal: Principal,
     pub(crate) pid: i32,
+    pub(crate) others: Others,
     pub(crate) server_started_at: i64,
     pub(crate) session_started_at: i64,
     pub(crate) random: Random,
@@ -48,6 +50,7 @@ impl Facts {
         let about = Circumstances {
             settings: settings.all(),
             pid: identity.pid,
+            others: identity.others.clone(),
             server_started_at: identity.server_started_at,
             session_started_at: identity.session_started_at,
         };

@@ -1,9 +1,10 @@
 //! Functions whose answers are the session's: of its catalog, its rights, its settings, itself. Each family has a file with
-//! a table of [`Function`]s; what a session may know comes from its [`View`] alone. Nothing here changes a session:
-//! set_config and its like are the engine's own business.
+//! a table of [`Function`]s; what a session may know comes from its [`View`] alone. What `peers` has are the only ones that do
+//! something: set_config and its like are the engine's own business.
 
 mod definitions;
 mod lookup;
+mod peers;
 mod privileges;
 mod session;
 
@@ -24,10 +25,10 @@ use crate::catalog::visible::View;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::OID;
 
-pub(super) use lookup::object_names;
+pub(super) use lookup::{named, object_names};
 
-const FAMILIES: [&[Function]; 4] =
-    [definitions::FUNCTIONS, lookup::FUNCTIONS, privileges::FUNCTIONS, session::FUNCTIONS];
+const FAMILIES: [&[Function]; 5] =
+    [definitions::FUNCTIONS, lookup::FUNCTIONS, peers::FUNCTIONS, privileges::FUNCTIONS, session::FUNCTIONS];
 
 /// Every function here, bound to what one session sees. Names are without `pg_catalog.`.
 pub fn scalar(view: &Arc<View>) -> Vec<Arc<ScalarUDF>> {
@@ -106,6 +107,16 @@ impl Function {
         Self { name, overloads, returns, volatility: Volatility::Stable, strict: true, body }
     }
 
+    /// Does something: it is called once for each row, and when the statement runs.
+    const fn volatile(
+        name: &'static str,
+        overloads: &'static [&'static [Argument]],
+        returns: Returns,
+        body: Body,
+    ) -> Self {
+        Self { name, overloads, returns, volatility: Volatility::Volatile, strict: true, body }
+    }
+
     const fn called_on_null(self) -> Self {
         Self { strict: false, ..self }
     }
@@ -147,7 +158,8 @@ impl ScalarUDFImpl for Bound {
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let data_type = call.return_field.data_type();
-        let constant = call.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
+        let constant = self.function.volatility != Volatility::Volatile
+            && call.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { call.number_rows };
         let columns = call.args.iter().map(|a| a.to_array(rows)).collect::<DataFusionResult<Vec<_>>>()?;
         let mut results = Vec::with_capacity(rows);

@@ -23,6 +23,7 @@ pub(crate) use plan::{check as check_plan, check_physical, rows_per_batch};
 
 use crate::error::{Error, Kind, Result};
 use crate::sql::parse::copy::Copy;
+use crate::sql::parse::upkeep::Upkeep;
 use crate::sql::parse::{Content, Text, too_complex};
 
 /// `[engine.statement]`.
@@ -87,6 +88,7 @@ impl Default for Limits {
 pub(crate) enum Parsed {
     Tree(Statement),
     Copy(Box<Copy>),
+    Upkeep(Upkeep),
 }
 
 /// Parses under the limits. Must run on the planner's big stack.
@@ -123,6 +125,7 @@ pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Pa
                 copy.filter.as_mut().map_or(Ok(()), |filter| measured_inside(filter, limits))?;
                 Parsed::Copy(copy)
             }
+            Content::Upkeep(upkeep) => Parsed::Upkeep(upkeep),
             Content::Other(other) => {
                 let mut statement = read(sql, &other.text, limits)?;
                 other.completed(&mut statement);

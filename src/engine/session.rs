@@ -2,6 +2,8 @@
 //! whether each may run now, and sees to it that every outcome is audited once; what a statement does is in `statement`.
 //! It speaks no protocol.
 
+mod fastpath;
+mod parameter;
 mod planning;
 mod prepared;
 mod startup;
@@ -20,17 +22,21 @@ use super::facts::{Facts, Identity};
 use super::functions;
 use super::kept::{Held, Kept, KeptLimits};
 use super::limits;
+use super::peers::{Notification, Own};
 use super::pipeline::Told;
 use super::run::{Bounds, Rows};
 use super::settings::Settings;
 use super::statement::{self, Admitted, Execution, Outcome};
 use super::{Engine, micros_now};
+use crate::catalog::peers::{Others, Peers};
 use crate::error::{Error, Kind, Result};
-use crate::formats::postgres::Style;
 use crate::formats::postgres::copy::Layout;
+use crate::formats::postgres::{SpeltBinary, Style};
 use crate::policy::Principal;
 use crate::sql::functions::random::Random;
+use crate::sql::functions::spelt_binary;
 
+pub use self::fastpath::called;
 pub use self::prepared::Prepared;
 pub(super) use self::prepared::{Text, declared};
 pub use self::transaction::TransactionStatus;
@@ -59,6 +65,7 @@ pub enum Answer {
 pub struct Session {
     pub(super) engine: Arc<Engine>,
     identity: Identity,
+    pub(super) own: Arc<Own>,
     pub(super) settings: Settings,
     facts: Option<Arc<Facts>>,
     pub(super) transaction: Transaction,
@@ -80,9 +87,11 @@ impl Session {
         }
         let mut settings = Settings::new(principal.user(), &engine.shared.config.search_path);
         startup::set(startup, &mut settings)?;
+        let own = Arc::new(engine.shared.peers.join(pid, principal.user()));
         let identity = Identity {
             principal,
             pid,
+            others: Others::of(Arc::clone(&own) as Arc<dyn Peers>),
             server_started_at: engine.started_at(),
             session_started_at: micros_now(),
             random: Random::default(),
@@ -90,6 +99,7 @@ impl Session {
         Ok(Self {
             engine,
             identity,
+            own,
             settings,
             facts: None,
             transaction: Transaction::none(),
@@ -111,7 +121,8 @@ impl Session {
     pub fn style(&self) -> Style {
         let extra_float_digits = self.settings.extra_float_digits();
         let object_names = self.facts.as_ref().map(|facts| functions::object_names(&facts.view)).unwrap_or_default();
-        Style { extra_float_digits, object_names, ..Style::of(self.settings.time_zone()) }
+        let spelt = SpeltBinary::by(spelt_binary);
+        Style { extra_float_digits, object_names, spelt, ..Style::of(self.settings.time_zone()) }
     }
 
     /// ParameterStatus pairs that changed since last asked; the first call gives all.
@@ -128,6 +139,7 @@ impl Session {
 
     /// Splits a simple Query into statements; a syntax error refuses all of them.
     pub async fn split(&mut self, sql: &str) -> Result<Vec<String>> {
+        self.own.asked(sql);
         if self.remembered(sql).is_some() {
             return Ok(vec![sql.to_string()]);
         }
@@ -138,6 +150,7 @@ impl Session {
 
     /// Plans one statement for this principal under the policy of now. `oids`: declared parameter types, 0 = infer.
     pub async fn prepare(&mut self, sql: &str, oids: &[u32]) -> Result<Arc<Prepared>> {
+        self.own.asked(sql);
         if oids.is_empty()
             && let Some(prepared) = self.remembered(sql)
         {
@@ -159,6 +172,7 @@ impl Session {
         let mut record = self.record();
         record.kind(statement.kind());
         record.shape(prepared.text.shape);
+        self.own.runs(cancel.clone());
         let outcome = match self.may_run(statement) {
             Ok(()) => {
                 let bounds = Bounds { cancel, deadline: self.deadline() };
@@ -173,6 +187,9 @@ impl Session {
             Ok(Outcome::CopyIn(copy)) => Ok(Answer::CopyIn(Box::new(copy.recorded(record)))),
             Ok(Outcome::Done(tag)) => {
                 record.done();
+                if tag == "ROLLBACK" && self.status() == TransactionStatus::Idle {
+                    self.own.forget();
+                }
                 Ok(Answer::Done(tag))
             }
             Ok(Outcome::Changed { tag, world }) => {
@@ -228,8 +245,33 @@ impl Session {
         self.kept.hold(bytes)
     }
 
+    /// What ends it from outside, when another session asks for that.
+    pub fn ended_by(&self, end: CancellationToken) {
+        self.own.ended_by(end);
+    }
+
+    /// It waits for its client now. Between transactions, what they said on channels is said, and what others said is there.
+    pub fn rest(&mut self) -> Vec<Notification> {
+        let idle = self.status() == TransactionStatus::Idle;
+        self.own.rests(!idle, self.settings.get("application_name").unwrap_or_default());
+        if !idle {
+            return vec![];
+        }
+        self.own.commit();
+        self.own.heard()
+    }
+
+    /// Until another session has told it something.
+    pub fn bell(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.own.bell()
+    }
+
     /// An error between statements or inside a result: an open transaction is failed.
     pub fn fail(&mut self) {
+        if self.status() == TransactionStatus::Idle {
+            // a transaction of its own, which came to nothing
+            self.own.forget();
+        }
         self.transaction.fail();
     }
 

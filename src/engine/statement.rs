@@ -2,6 +2,7 @@
 //! here. What is not in our language is 0A000; nothing is passed on. Each kind is a file: how it is read from the parser's
 //! tree, what Describe says of it, and what it does.
 
+mod channel;
 mod copy;
 mod create_schema;
 mod create_table;
@@ -20,6 +21,8 @@ mod set;
 mod show;
 mod target;
 mod transaction;
+mod unowned;
+mod upkeep;
 
 pub(super) use self::name::{ident, table_name};
 
@@ -181,6 +184,7 @@ pub(crate) fn admit_parsed(statement: Parsed) -> Result<Admitted> {
     match statement {
         Parsed::Tree(tree) => admit(tree),
         Parsed::Copy(copy) => copy::admit(*copy),
+        Parsed::Upkeep(upkeep) => upkeep::admit(upkeep),
     }
 }
 
@@ -223,6 +227,12 @@ pub(crate) fn admit(statement: Ast) -> Result<Admitted> {
         Ast::CreateTable(create) if create.query.is_some() => create_table_as::admit(create),
         Ast::CreateTable(create) => create_table::admit(create),
         Ast::Insert(insert) => insert::admit(insert),
+        Ast::CreateIndex(index) => unowned::create_index(index),
+        Ast::Grant(grant) => unowned::grant(grant),
+        Ast::Revoke(revoke) => unowned::revoke(revoke),
+        Ast::LISTEN { channel } => channel::listen(&channel),
+        Ast::UNLISTEN { channel } => channel::unlisten(&channel),
+        Ast::NOTIFY { channel, payload } => channel::notify(&channel, payload),
         Ast::Drop { object_type, if_exists, names, cascade, temporary, .. } => {
             drop::admit(object_type, &names, if_exists, !cascade && !temporary)
         }
@@ -230,7 +240,7 @@ pub(crate) fn admit(statement: Ast) -> Result<Admitted> {
         Ast::Analyze(_) | Ast::Truncate(_) | Ast::Msck(_) | Ast::Install { .. } | Ast::Load { .. }
         | Ast::Directory { .. } | Ast::Case(_) | Ast::If(_) | Ast::While(_) | Ast::Raise(_) | Ast::Call(_)
         | Ast::Copy { .. } | Ast::CopyIntoSnowflake { .. } | Ast::Open(_) | Ast::Close { .. } | Ast::Update(_)
-        | Ast::Delete(_) | Ast::CreateView(_) | Ast::CreateVirtualTable { .. } | Ast::CreateIndex(_)
+        | Ast::Delete(_) | Ast::CreateView(_) | Ast::CreateVirtualTable { .. }
         | Ast::CreateRole(_) | Ast::CreateSecret { .. } | Ast::CreateServer(_) | Ast::CreatePolicy(_)
         | Ast::CreateConnector(_) | Ast::CreateOperator(_) | Ast::CreateOperatorFamily(_)
         | Ast::CreateOperatorClass(_) | Ast::AlterTable(_) | Ast::AlterSchema(_) | Ast::AlterIndex { .. }
@@ -247,12 +257,12 @@ pub(crate) fn admit(statement: Ast) -> Result<Admitted> {
         | Ast::ShowObjects(_) | Ast::ShowTables { .. } | Ast::ShowViews { .. } | Ast::ShowCollation { .. }
         | Ast::Use(_) | Ast::Comment { .. } | Ast::CreateDatabase { .. } | Ast::CreateFunction(_)
         | Ast::CreateTrigger(_) | Ast::DropTrigger(_) | Ast::CreateProcedure { .. } | Ast::CreateMacro { .. }
-        | Ast::CreateStage { .. } | Ast::Assert { .. } | Ast::Grant(_) | Ast::Deny(_) | Ast::Revoke(_)
+        | Ast::CreateStage { .. } | Ast::Assert { .. } | Ast::Deny(_)
         | Ast::Kill { .. } | Ast::ExplainTable { .. } | Ast::Explain { .. } | Ast::Savepoint { .. }
         | Ast::ReleaseSavepoint { .. } | Ast::Merge(_) | Ast::Cache { .. } | Ast::UNCache { .. }
         | Ast::CreateSequence { .. } | Ast::CreateDomain(_) | Ast::CreateType { .. } | Ast::Pragma { .. }
         | Ast::Lock(_) | Ast::LockTables { .. } | Ast::UnlockTables | Ast::Unload { .. } | Ast::OptimizeTable { .. }
-        | Ast::LISTEN { .. } | Ast::UNLISTEN { .. } | Ast::NOTIFY { .. } | Ast::LoadData { .. } | Ast::RenameTable(_)
+        | Ast::LoadData { .. } | Ast::RenameTable(_)
         | Ast::List(_) | Ast::Remove(_) | Ast::RaisError { .. } | Ast::Throw(_) | Ast::Print(_) | Ast::WaitFor(_)
         | Ast::Return(_) | Ast::ExportData(_) | Ast::CreateUser(_) | Ast::AlterUser(_) | Ast::Vacuum(_)
         => Err(unsupported(&statement)),

@@ -9,7 +9,7 @@ use datafusion::common::ScalarValue;
 
 use super::functions;
 use super::kernel::{Arg, Call, Env};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::formats::postgres::input;
 use crate::pgtype::{self, Ty, oid};
 
@@ -29,8 +29,20 @@ pub(crate) fn read(texts: &StringArray, field: &Field, env: &Env) -> Result<Arra
     kernel(&Call { args: &args, types: &types, rows: texts.len(), result: field, result_type: ty, env })
 }
 
+/// The value of one text of a type without a modifier.
+pub(crate) fn one(text: &str, ty: Ty, env: &Env) -> Result<ScalarValue> {
+    let data_type = pgtype::arrow(ty.oid).ok_or_else(|| Error::unsupported(format!("input of type {}", ty.name())))?;
+    let array = read(&StringArray::from(vec![text]), &pgtype::field("value", ty, data_type), env)?;
+    Ok(ScalarValue::try_from_array(&array, 0)?)
+}
+
+/// Whether the language reads the type.
+pub(crate) fn has_kernel(type_oid: u32) -> bool {
+    pgtype::functions(type_oid).is_some_and(|row| functions::kernel(row.input).is_some())
+}
+
 /// The first text that is no value, and why.
-pub(crate) fn first_fault(texts: &StringArray, field: &Field, env: &Env) -> Option<(usize, crate::error::Error)> {
+pub(crate) fn first_fault(texts: &StringArray, field: &Field, env: &Env) -> Option<(usize, Error)> {
     (0..texts.len()).find_map(|row| read(&texts.slice(row, 1), field, env).err().map(|error| (row, error)))
 }
 

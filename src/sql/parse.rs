@@ -1,5 +1,5 @@
 //! Text to sqlparser's tree. Queries are read by a grammar of our own, which is PostgreSQL's (`lex`, `keyword`, `grammar`):
-//! what it accepts and what it refuses, with its texts and places. So is COPY; of other statements only the query inside is, and
+//! what it accepts and what it refuses, with its texts and places. So are COPY and the statements of `upkeep`; of other statements only the query inside is, and
 //! the rest is sqlparser's to read, and `engine`'s to admit. Nothing here resolves a name.
 
 pub(crate) mod copy;
@@ -8,6 +8,7 @@ mod grammar;
 pub(crate) mod keyword;
 mod lex;
 mod precedence;
+pub(crate) mod upkeep;
 
 use std::ops::ControlFlow;
 
@@ -15,9 +16,10 @@ use datafusion::sql::sqlparser::ast::{Expr, Query, Statement, VisitMut, VisitorM
 
 use crate::error::{Error, Kind, Result};
 use copy::Copy;
-use grammar::Parser;
 pub(crate) use grammar::bare;
+use grammar::{Parser, UPKEEP};
 use lex::{Lexeme, Token};
+use upkeep::Upkeep;
 
 /// A text as tokens.
 pub(crate) struct Text<'a> {
@@ -35,6 +37,7 @@ pub(crate) struct Piece<'a> {
 pub(crate) enum Content {
     Query(Box<Query>),
     Copy(Box<Copy>),
+    Upkeep(Upkeep),
     /// For sqlparser to read, at the lines and columns of the whole text.
     Other(Other),
 }
@@ -103,6 +106,13 @@ impl<'a> Text<'a> {
                 false => Err(parser.unexpected()),
             };
         }
+        if word(&self.tokens, at).is_some_and(|word| UPKEEP.contains(&word)) {
+            let upkeep = parser.upkeep()?;
+            return match self.ends_statement(parser.at()) {
+                true => Ok((Content::Upkeep(upkeep), parser.at())),
+                false => Err(parser.unexpected()),
+            };
+        }
         if !word(&self.tokens, at).is_some_and(|word| STATEMENTS.contains(&word)) {
             return Err(parser.unexpected());
         }
@@ -149,16 +159,12 @@ impl<'a> Text<'a> {
 const STUB: &str = "SELECT 1";
 
 /// The words that statements begin with, besides those of queries.
-const STATEMENTS: [&str; 48] = [
+const STATEMENTS: [&str; 41] = [
     "abort",
     "alter",
-    "analyse",
-    "analyze",
     "begin",
     "call",
-    "checkpoint",
     "close",
-    "cluster",
     "comment",
     "commit",
     "create",
@@ -177,14 +183,12 @@ const STATEMENTS: [&str; 48] = [
     "insert",
     "listen",
     "load",
-    "lock",
     "merge",
     "move",
     "notify",
     "prepare",
     "reassign",
     "refresh",
-    "reindex",
     "release",
     "reset",
     "revoke",
@@ -197,7 +201,6 @@ const STATEMENTS: [&str; 48] = [
     "truncate",
     "unlisten",
     "update",
-    "vacuum",
 ];
 
 fn word(tokens: &[Token], at: usize) -> Option<&'static str> {
@@ -308,7 +311,9 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>> {
     let pieces = Text::of(text).statements(128)?;
     let query = |piece: Piece<'_>| match piece.content {
         Content::Query(query) => Ok(Statement::Query(query)),
-        Content::Copy(_) | Content::Other(_) => Err(Error::unsupported("a statement that is no query")),
+        Content::Copy(_) | Content::Upkeep(_) | Content::Other(_) => {
+            Err(Error::unsupported("a statement that is no query"))
+        }
     };
     pieces.into_iter().map(query).collect()
 }

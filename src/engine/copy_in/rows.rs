@@ -121,7 +121,7 @@ impl Rows {
                 let text =
                     format!("null value in column \"{column}\" of relation \"{table}\" violates not-null constraint");
                 let place = Place::Constraint(row.line.map(<[u8]>::to_vec));
-                Err(trouble(Error::new(Kind::NotNull, text), place))
+                Err(trouble(Error::new(Kind::NotNull, text).about(&self.into.schema_name, table, column), place))
             }
         }
     }

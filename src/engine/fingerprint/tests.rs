@@ -131,8 +131,14 @@ impl Shop {
     ) -> Option<Key> {
         let shared = &self.engine.shared;
         let principal = self.engine.login(user).unwrap();
-        let identity =
-            Identity { principal, pid: 1, server_started_at: 1, session_started_at: 1, random: Default::default() };
+        let identity = Identity {
+            principal,
+            pid: 1,
+            others: Default::default(),
+            server_started_at: 1,
+            session_started_at: 1,
+            random: Default::default(),
+        };
         let mut set = Settings::new(user, "public");
         settings.iter().for_each(|(name, value)| set.set(name, value).unwrap());
         let facts = Facts::new(self.engine.world(), &identity, &set, shared).unwrap();

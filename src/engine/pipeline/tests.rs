@@ -142,6 +142,7 @@ impl Shop {
         let identity = Identity {
             principal: self.engine.login(user).unwrap(),
             pid: 1,
+            others: Default::default(),
             server_started_at: 0,
             session_started_at: 0,
             random: Default::default(),

@@ -8,7 +8,7 @@ use datafusion::common::ScalarValue;
 use super::input::{self, Element, Elements};
 use super::numeric::Numeric;
 use super::types::{self, Shape, TypeRow};
-use super::{Format, Style, calendar, mapping, utf8};
+use super::{Format, Style, calendar, mapping, spelt, utf8};
 use crate::error::{Error, Kind, Result};
 
 /// jsonb's and jsonpath's only version.
@@ -78,13 +78,14 @@ fn binary(oid: u32, bytes: &[u8]) -> Result<ScalarValue> {
         Shape::Tid => ScalarValue::FixedSizeBinary(6, Some(reader.chunk::<6>()?.to_vec())),
         Shape::Xid8 | Shape::Lsn => ScalarValue::UInt64(Some(u64::from_be_bytes(reader.chunk()?))),
         Shape::Vector | Shape::Array => array(row, Elements::new(row.element, &data_type)?, &mut reader)?,
-        Shape::Spelt | Shape::Record | Shape::Opaque => {
-            let name = types::type_name(oid, -1);
-            return Err(Error::unsupported(format!("a binary parameter of type {name}")).with_hint("Send it as text."));
-        }
+        Shape::Spelt => match spelt::receive(oid, reader.all()) {
+            Some(text) => ScalarValue::Utf8(Some(text?)),
+            None => return Err(not_received(oid)),
+        },
+        Shape::Record | Shape::Opaque => return Err(not_received(oid)),
     };
     if !reader.rest.is_empty() {
-        return Err(bad("incorrect binary data format in bind parameter"));
+        return Err(bad("incorrect binary data format"));
     }
     Ok(value)
 }
@@ -137,7 +138,7 @@ fn array(row: &TypeRow, mut elements: Elements, reader: &mut Reader<'_>) -> Resu
         if sizes.is_empty() { Some(0) } else { sizes.iter().try_fold(1usize, |all, &size| all.checked_mul(size)) };
     // Every element takes four bytes at least, so a count beyond that is a lie and not worth room.
     let count = count.filter(|count| count.checked_mul(4).is_some_and(|bytes| bytes <= reader.rest.len()));
-    let count = count.ok_or_else(|| bad("insufficient data left in message"))?;
+    let count = count.ok_or_else(short)?;
     for _ in 0..count {
         let length = reader.int4()?;
         if length == -1 {
@@ -161,6 +162,15 @@ fn bad(message: impl Into<String>) -> Error {
     Error::new(Kind::InvalidBinary, message)
 }
 
+fn not_received(oid: u32) -> Error {
+    let name = types::type_name(oid, -1);
+    Error::unsupported(format!("a binary parameter of type {name}")).with_hint("Send it as text.")
+}
+
+fn short() -> Error {
+    Error::new(Kind::Protocol, "insufficient data left in message")
+}
+
 struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -168,14 +178,14 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {
         let split = self.rest.split_at_checked(length);
-        let (taken, rest) = split.ok_or_else(|| bad("incorrect binary data format in bind parameter"))?;
+        let (taken, rest) = split.ok_or_else(short)?;
         self.rest = rest;
         Ok(taken)
     }
 
     fn chunk<const N: usize>(&mut self) -> Result<[u8; N]> {
         let split = self.rest.split_first_chunk();
-        let (chunk, rest) = split.ok_or_else(|| bad("incorrect binary data format in bind parameter"))?;
+        let (chunk, rest) = split.ok_or_else(short)?;
         self.rest = rest;
         Ok(*chunk)
     }
@@ -193,6 +203,6 @@ impl<'a> Reader<'a> {
     }
 
     fn end(&self) -> Result<()> {
-        if self.rest.is_empty() { Ok(()) } else { Err(bad("incorrect binary data format in bind parameter")) }
+        if self.rest.is_empty() { Ok(()) } else { Err(bad("incorrect binary data format")) }
     }
 }

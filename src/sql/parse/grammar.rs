@@ -2,7 +2,7 @@
 //! twice, and it goes on only with tokens that may follow, so that a fault stands where PostgreSQL's parser finds it.
 //!
 //! `select` queries and their clauses · `with` CTEs · `from` tables and joins · `expr` operators · `primary` what stands
-//! between them · `call` functions · `special` functions with a syntax of their own · `window` OVER · `type_name` types · `copy` COPY.
+//! between them · `call` functions · `special` functions with a syntax of their own · `window` OVER · `type_name` types · `copy` COPY · `upkeep` VACUUM and its like.
 //! What the tree has no place for is put into it as `encoding` says. Nothing here knows what a name means.
 
 mod call;
@@ -13,6 +13,7 @@ mod primary;
 mod select;
 mod special;
 mod type_name;
+mod upkeep;
 mod window;
 mod with;
 
@@ -21,6 +22,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, V
 use datafusion::sql::sqlparser::tokenizer::{self, Span, TokenWithSpan};
 
 pub(crate) use select::bare;
+pub(super) use upkeep::UPKEEP;
 
 use super::keyword::{Category, Keyword};
 use super::lex::{Lexeme, Text, Token, position};
@@ -171,6 +173,11 @@ impl<'a> Parser<'a> {
 
     fn expect_symbol(&mut self, symbol: char) -> Result<()> {
         if self.eat_symbol(symbol) { Ok(()) } else { Err(self.unexpected()) }
+    }
+
+    /// Whether the statement is over.
+    fn ends(&self) -> bool {
+        matches!(self.lexeme(0), None | Some(Lexeme::End | Lexeme::Symbol(';')))
     }
 
     // --- faults and places

@@ -69,6 +69,9 @@ pub(crate) fn response(error: &Error, severity: Severity) -> ErrorResponse {
         (b'H', error.hint().map(str::to_owned)),
         (b'P', error.position().map(|p| p.to_string())),
         (b'W', error.context().map(str::to_owned)),
+        (b's', error.column().map(|about| about.schema.clone())),
+        (b't', error.column().map(|about| about.table.clone())),
+        (b'c', error.column().map(|about| about.column.clone())),
     ];
     // A NUL would end the field and turn the rest into fields of its own.
     let fields = fields.into_iter().filter_map(|(code, text)| Some((code, text?.replace('\0', "")))).collect();
@@ -97,10 +100,11 @@ mod tests {
             .with_hint("h")
             .at(8)
             .in_context("c")
+            .about("s", "t", "c")
             .with_source("host db7.internal");
         let told = fields(&error);
         let codes: String = told.iter().map(|(code, _)| *code).collect();
-        assert_eq!(codes, "SVCMDHPW");
+        assert_eq!(codes, "SVCMDHPWstc");
         assert_eq!((told[2].1.as_str(), told[6].1.as_str()), ("42703", "8"));
         assert!(!format!("{told:?}").contains("internal"));
     }

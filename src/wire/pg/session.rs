@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use metrics::counter;
-use pgwire::messages::response::{ReadyForQuery, TransactionStatus as WireStatus};
+use pgwire::messages::response::{NotificationResponse, ReadyForQuery, TransactionStatus as WireStatus};
 use pgwire::messages::startup::ParameterStatus;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
@@ -20,8 +20,8 @@ use super::inbox::Inbox;
 use super::message::Frontend;
 use super::output::Output;
 use super::portal::{Limits, Portal, Portals};
-use super::{extended, simple};
-use crate::engine::{KeptLimits, Session, TransactionStatus};
+use super::{extended, function, simple};
+use crate::engine::{KeptLimits, Notification, Session, TransactionStatus};
 use crate::error::{Error, Kind, Result};
 use crate::telemetry::metrics::{MESSAGES_OVERSIZED, PANICS, SESSIONS_ENDED};
 use crate::wire::{Config, limit_ms};
@@ -31,7 +31,7 @@ use crate::wire::{Config, limit_ms};
 pub(crate) struct Tokens {
     /// Nothing new is begun: an idle session ends.
     pub(crate) drain: CancellationToken,
-    /// Patience is over: running statements end too.
+    /// Patience is over, or another session ended this one: running statements end too.
     pub(crate) stop: CancellationToken,
     /// The client has gone. A child of `stop`; every statement's token is a child of it.
     pub(crate) gone: CancellationToken,
@@ -117,6 +117,7 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
         let idle = self.session.status() == TransactionStatus::Idle && !self.unsynced;
         let deadline = self.deadline(idle);
         let expiry = self.portals.next_expiry();
+        let bell = self.session.bell();
         let at = |instant: Option<Instant>| async move {
             match instant {
                 Some(instant) => tokio::time::sleep_until(instant).await,
@@ -131,6 +132,10 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
                 None => Next::Over,
                 Some(Ok(frame)) => Next::Frame(frame),
                 Some(Err(error)) => Next::End { error, reason: "protocol" },
+            },
+            () = bell, if idle => match self.tell().await {
+                Ok(()) => Next::Again,
+                Err(Gone) => Next::Over,
             },
             () = at(deadline) => idle_too_long(idle),
             () = at(expiry) => {
@@ -186,7 +191,7 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
 
     async fn dispatch(&mut self, inbox: &mut Inbox, message: Frontend) -> std::result::Result<(), Stop> {
         // A simple Query or a Sync ends a cycle by itself; the others leave it open.
-        self.unsynced = !matches!(message, Frontend::Query { .. } | Frontend::Sync | Frontend::FunctionCall);
+        self.unsynced = !matches!(message, Frontend::Query { .. } | Frontend::Sync | Frontend::FunctionCall(_));
         match message {
             Frontend::Query { sql } => {
                 simple::query(self, inbox, &sql).await?;
@@ -202,7 +207,10 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
                 self.skipping = false;
                 Ok(self.ready().await?)
             }
-            Frontend::FunctionCall => Err(Error::unsupported("the function call protocol").into()),
+            Frontend::FunctionCall(call) => {
+                function::call(self, call).await?;
+                Ok(self.ready().await?)
+            }
             // as PostgreSQL: leftovers of a copy that failed are no error
             Frontend::Copy | Frontend::Terminate => Ok(()),
         }
@@ -263,10 +271,24 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
         for (name, value) in self.session.reported() {
             self.output.put(&ParameterStatus::new(name, value)).map_err(|_| Gone)?;
         }
+        self.put_notifications()?;
         self.output.put(&ReadyForQuery::new(status)).map_err(|_| Gone)?;
         self.output.flush().await?;
         self.output.rest();
         Ok(())
+    }
+
+    /// What other sessions said on the channels that this one listens on.
+    fn put_notifications(&mut self) -> std::result::Result<(), Gone> {
+        for Notification { pid, channel, payload } in self.session.rest() {
+            self.output.put(&NotificationResponse::new(pid, channel, payload)).map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+
+    async fn tell(&mut self) -> std::result::Result<(), Gone> {
+        self.put_notifications()?;
+        self.output.flush().await
     }
 
     /// A token for a statement, pulled by a cancel request, by the client's end and by ours.

@@ -61,7 +61,14 @@ impl Statement for CopyFrom {
             let env = state.config_options().extensions.get::<Env>().cloned().unwrap_or_else(Env::plain);
             let order =
                 schema.fields().iter().map(|field| names.iter().position(|name| name == field.name())).collect();
-            let into = Target { table: self.table.table.clone(), columns, shown, schema, order };
+            let into = Target {
+                schema_name: entry.object.name.schema.clone(),
+                table: self.table.table.clone(),
+                columns,
+                shown,
+                schema,
+                order,
+            };
             let (lanes, row_bytes_max) = (session.engine.shared.lanes.clone(), env.budget.value_bytes_max);
             let copy = CopyIn::begin(into, layout, env, row_bytes_max, execution.bounds, move |rows| async move {
                 lanes.run(async move { writer.append(table.as_ref(), rows).await }).await

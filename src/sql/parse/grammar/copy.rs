@@ -98,7 +98,7 @@ impl Parser<'_> {
     }
 
     /// copy_generic_opt_elem.
-    fn copy_option(&mut self) -> Result<CopyOption> {
+    pub(super) fn copy_option(&mut self) -> Result<CopyOption> {
         let at = self.place(self.at);
         let name = self.name(Naming::Label)?;
         let name = if name.quote_style.is_some() { name.value } else { name.value.to_lowercase() };
