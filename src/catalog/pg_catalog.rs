@@ -5,10 +5,11 @@ mod access;
 mod activity;
 pub(crate) mod attribute;
 pub(super) mod class;
+mod cursors;
 pub mod image;
 mod namespace;
 pub mod rows;
-mod settings;
+pub mod settings;
 pub mod types;
 
 use arrow::array::RecordBatch;
@@ -48,6 +49,7 @@ fn fill(table: &str) -> Option<Fill> {
         "pg_attribute" => attribute::pg_attribute,
         "pg_auth_members" => access::pg_auth_members,
         "pg_class" => class::pg_class,
+        "pg_cursors" => cursors::pg_cursors,
         "pg_database" => namespace::pg_database,
         "pg_namespace" => namespace::pg_namespace,
         "pg_roles" => access::pg_roles,

@@ -2,13 +2,14 @@
 //! them. It decides nothing: [`View::of`] asks the policy once for every object.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::peers::Others;
 use super::pg_catalog::image;
+use super::pg_catalog::settings::Handle;
 use super::{Body, Catalog};
 use crate::error::Result;
 use crate::policy::{Action, Decision, Policies, SessionPolicy};
@@ -41,8 +42,9 @@ pub struct View {
     pub creatable: BTreeSet<String>,
     /// By name.
     pub tables: Vec<VisibleTable>,
-    /// name, value, description of every setting of the session.
-    pub settings: Vec<(String, String, String)>,
+    /// As they are when they are asked for.
+    pub settings: Handle,
+    pub cursors: Listed,
     /// Backend process id of this session.
     pub pid: i32,
     pub others: Others,
@@ -79,10 +81,37 @@ pub struct VisibleTable {
     pub definition: Option<String>,
 }
 
+/// A row of pg_cursors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    pub name: String,
+    pub statement: String,
+    pub holdable: bool,
+    pub binary: bool,
+    pub scrollable: bool,
+    /// In microseconds since 1970.
+    pub created_at: i64,
+}
+
+/// The cursors that a session has open, as they are when they are asked for. Clones are one and the same.
+#[derive(Debug, Clone, Default)]
+pub struct Listed(Arc<RwLock<Vec<Cursor>>>);
+
+impl Listed {
+    pub fn all(&self) -> Vec<Cursor> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn put(&self, cursors: Vec<Cursor>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = cursors;
+    }
+}
+
 /// What the engine knows of a session besides its rights.
 #[derive(Debug, Clone, Default)]
 pub struct Circumstances {
-    pub settings: Vec<(String, String, String)>,
+    pub settings: Handle,
+    pub cursors: Listed,
     pub pid: i32,
     pub others: Others,
     pub server_started_at: i64,
@@ -126,6 +155,7 @@ impl View {
             creatable,
             tables,
             settings: about.settings,
+            cursors: about.cursors,
             pid: about.pid,
             others: about.others,
             server_started_at: about.server_started_at,
@@ -133,14 +163,16 @@ impl View {
         }
     }
 
-    pub fn setting(&self, name: &str) -> Option<&str> {
-        self.settings.iter().find(|(n, _, _)| n.eq_ignore_ascii_case(name)).map(|(_, value, _)| value.as_str())
+    /// As SHOW says it; `None` where it says nothing.
+    pub fn setting(&self, name: &str) -> Option<String> {
+        self.settings.shown(name).ok()
     }
 
     /// Existing schemas of `search_path`, in its order, without pg_catalog where that is only implied.
     pub fn search_path(&self) -> Vec<&str> {
         let mut path: Vec<&str> = vec![];
-        for word in self.setting("search_path").unwrap_or_default().split(',') {
+        let words = self.setting("search_path").unwrap_or_default();
+        for word in words.split(',') {
             let word = word.trim();
             let name = match word.strip_prefix('"').and_then(|w| w.strip_suffix('"')) {
                 Some("$user") => self.user.clone(),

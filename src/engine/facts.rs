@@ -7,15 +7,15 @@ use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 
 use super::budget::Budget;
-use super::settings::Settings;
+use super::settings::{Settings, SharedSettings};
 use super::world::World;
 use super::{Shared, functions};
 use crate::catalog::peers::Others;
-use crate::catalog::visible::{Circumstances, View};
+use crate::catalog::visible::{Circumstances, Listed, View};
 use crate::error::{Error, Kind, Result};
 use crate::policy::{Principal, SessionPolicy};
 use crate::sql::functions::random::Random;
-use crate::sql::kernel::{DateOrder, DateOutput, DateStyle, Env, IntervalStyle};
+use crate::sql::kernel::Env;
 
 /// Derived from one world and one version of the session's settings.
 #[derive(Debug)]
@@ -39,25 +39,29 @@ pub(crate) struct Identity {
     pub(crate) others: Others,
     pub(crate) server_started_at: i64,
     pub(crate) session_started_at: i64,
+    /// Those that are open.
+    pub(crate) cursors: Listed,
     pub(crate) random: Random,
 }
 
 impl Facts {
     /// 28000 where the user was removed since the login.
-    pub(crate) fn new(world: Arc<World>, identity: &Identity, settings: &Settings, shared: &Shared) -> Result<Self> {
+    pub(crate) fn new(world: Arc<World>, identity: &Identity, kept: &SharedSettings, shared: &Shared) -> Result<Self> {
         let gone = || Error::new(Kind::NotAllowedIn, "this user may no longer log in");
         let policy = world.policies.session(&identity.principal).ok_or_else(gone)?;
         let about = Circumstances {
-            settings: settings.all(),
+            settings: kept.handle(),
+            cursors: identity.cursors.clone(),
             pid: identity.pid,
             others: identity.others.clone(),
             server_started_at: identity.server_started_at,
             session_started_at: identity.session_started_at,
         };
         let view = Arc::new(View::of(&world.catalog, &world.policies, &policy, about));
+        let settings = kept.lock();
         let mut config = base_state().config().clone().with_target_partitions(shared.partitions);
         config.options_mut().execution.time_zone = Some(settings.time_zone().name().to_string());
-        let environment = environment(settings, shared.config.statement.value_bytes_max);
+        let environment = environment(&settings, shared.config.statement.value_bytes_max);
         config.options_mut().extensions.insert(Env { random: identity.random.clone(), ..environment });
         let mut state = SessionStateBuilder::new_from_existing(base_state())
             .with_config(config)
@@ -97,32 +101,12 @@ impl Facts {
 
 /// What of the settings a function may depend on.
 fn environment(settings: &Settings, value_bytes_max: usize) -> Env {
-    let value = |name: &str| settings.get(name).unwrap_or_default().to_ascii_lowercase();
-    let style = value("datestyle");
-    let is = |word: &str| style.split(',').any(|part| part.trim() == word);
-    let output = match () {
-        () if is("sql") => DateOutput::Sql,
-        () if is("postgres") => DateOutput::Postgres,
-        () if is("german") => DateOutput::German,
-        () => DateOutput::Iso,
-    };
-    let order = match () {
-        () if is("dmy") => DateOrder::Dmy,
-        () if is("ymd") => DateOrder::Ymd,
-        () => DateOrder::Mdy,
-    };
-    let interval_style = match value("intervalstyle").as_str() {
-        "postgres_verbose" => IntervalStyle::PostgresVerbose,
-        "sql_standard" => IntervalStyle::SqlStandard,
-        "iso_8601" => IntervalStyle::Iso8601,
-        _ => IntervalStyle::Postgres,
-    };
     Env {
         time_zone: settings.time_zone(),
-        date_style: DateStyle { output, order },
-        interval_style,
+        date_style: settings.date_style(),
+        interval_style: settings.interval_style(),
         extra_float_digits: settings.extra_float_digits(),
-        bytea_escape: value("bytea_output") == "escape",
+        bytea_escape: settings.value("bytea_output") == "escape",
         public_on_path: settings.search_path().iter().any(|schema| schema == "public"),
         budget: crate::sql::kernel::Budget { value_bytes_max, memory: None },
         ..Env::plain()

@@ -1,6 +1,6 @@
 //! Functions whose answers are the session's: of its catalog, its rights, its settings, itself. Each family has a file with
-//! a table of [`Function`]s; what a session may know comes from its [`View`] alone. What `peers` has are the only ones that do
-//! something: set_config and its like are the engine's own business.
+//! a table of [`Function`]s; what a session may know comes from its [`View`] alone. Nothing here changes a session but
+//! set_config, and another one but what `peers` has.
 
 mod definitions;
 mod lookup;

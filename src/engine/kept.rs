@@ -20,11 +20,13 @@ pub struct KeptLimits {
     pub prepared_max: usize,
     /// Texts and names of prepared statements, texts of remembered plans, names and parameters of portals, together.
     pub bytes_max: usize,
+    /// Open cursors that SQL knows by name.
+    pub cursors_max: usize,
 }
 
 impl Default for KeptLimits {
     fn default() -> Self {
-        Self { prepared_max: 1_000, bytes_max: 16 << 20 }
+        Self { prepared_max: 1_000, bytes_max: 16 << 20, cursors_max: 100 }
     }
 }
 
@@ -143,7 +145,7 @@ mod tests {
 
     fn kept() -> Kept {
         let mut kept = Kept::default();
-        kept.limit(KeptLimits { prepared_max: 2, bytes_max: 100 });
+        kept.limit(KeptLimits { prepared_max: 2, bytes_max: 100, cursors_max: 1 });
         kept
     }
 

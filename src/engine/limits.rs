@@ -12,7 +12,7 @@ mod plan;
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Statement, Visit, VisitMut};
+use datafusion::sql::sqlparser::ast::{Query, Statement, Visit, VisitMut};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Tokenizer;
@@ -22,6 +22,7 @@ pub(crate) use expansion::check as check_expansion;
 pub(crate) use plan::{check as check_plan, check_physical, rows_per_batch};
 
 use crate::error::{Error, Kind, Result};
+use crate::sql::parse::command::Command;
 use crate::sql::parse::copy::Copy;
 use crate::sql::parse::upkeep::Upkeep;
 use crate::sql::parse::{Content, Text, too_complex};
@@ -89,6 +90,12 @@ pub(crate) enum Parsed {
     Tree(Statement),
     Copy(Box<Copy>),
     Upkeep(Upkeep),
+    /// With a cursor's query, and the text it is listed by.
+    Command {
+        command: Command,
+        query: Option<Box<Query>>,
+        text: String,
+    },
 }
 
 /// Parses under the limits. Must run on the planner's big stack.
@@ -116,6 +123,7 @@ pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Pa
             format!("more than {} statements in one message", limits.statements_max),
         ));
     }
+    let only = pieces.len() == 1;
     let mut parsed = Vec::with_capacity(pieces.len());
     for piece in pieces {
         let statement = match piece.content {
@@ -126,6 +134,12 @@ pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Pa
                 Parsed::Copy(copy)
             }
             Content::Upkeep(upkeep) => Parsed::Upkeep(upkeep),
+            Content::Command(command, mut query) => {
+                query.as_mut().map_or(Ok(()), |query| measured_inside(query.as_mut(), limits))?;
+                let text = if only { sql } else { piece.text };
+                let text = if query.is_some() { text.to_owned() } else { String::new() };
+                Parsed::Command { command: *command, query, text }
+            }
             Content::Other(other) => {
                 let mut statement = read(sql, &other.text, limits)?;
                 other.completed(&mut statement);

@@ -1,6 +1,7 @@
 //! One query's life, nine verbs: parse → admit → plan → bind → pin → guard → substitute → optimize → run. Parsing and
 //! admitting are `prepare`'s half; the rest is done anew at each execution, under the policy of now.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
@@ -12,6 +13,7 @@ use datafusion::optimizer::Optimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::Query;
 use futures::future::try_join_all;
+use tokio::sync::Mutex;
 
 use super::deep::Deep;
 use super::facts::Facts;
@@ -27,6 +29,8 @@ use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{Opening, Pins};
 use crate::policy::{Guarded, guard};
 use crate::reflection::results::{Answer, Flight, Found, Key};
+use crate::sources::Pinned;
+use crate::types::ObjectId;
 
 /// A query planned over sealed scans, for one world and one set of settings.
 #[derive(Debug)]
@@ -119,9 +123,10 @@ pub(crate) async fn ready(
     planned: &Planned,
     values: Vec<ScalarValue>,
     caching: Caching,
+    snapshots: &Snapshots,
     bounds: &Bounds,
 ) -> Result<Ready> {
-    let pins = pin(&planned.reached).await?;
+    let pins = pin(&planned.reached, snapshots).await?;
     let (guarded, key) = guarded(shared, planned, values, pins, caching).await?;
     let columns = Arc::clone(&planned.columns);
     let (cache, flight) = match substitute(shared, key).await {
@@ -200,14 +205,38 @@ async fn optimize(state: &mut SessionState, guarded: &Guarded, stop: &Stop) -> R
     state.query_planner().create_physical_plan(&plan, state).await.map_err(Error::behind_guard)
 }
 
+/// What the statements of a transaction under REPEATABLE READ or SERIALIZABLE have read: a later one reads the same. A table
+/// is pinned when the first of them reads it. A database's table is pinned by name alone, and shows what its database
+/// shows: it has no snapshot that could be held. By default there is nothing to remember.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshots(Option<Arc<Mutex<HashMap<ObjectId, Pinned>>>>);
+
+impl Snapshots {
+    pub(crate) fn new(repeatable: bool) -> Self {
+        Self(repeatable.then(Arc::default))
+    }
+}
+
 /// Iceberg snapshots and Kafka end offsets, once for all scans of the statement.
-async fn pin(reached: &Reached) -> Result<Pins> {
-    let pinned = reached.entries.values().filter_map(|entry| match &entry.body {
-        Body::Table(table) => Some(async move { Ok::<_, Error>((entry.object.id, table.pin().await?)) }),
-        Body::Dataset(_) => None,
-    });
+async fn pin(reached: &Reached, snapshots: &Snapshots) -> Result<Pins> {
+    let mut known = match &snapshots.0 {
+        Some(known) => Some(known.lock().await),
+        None => None,
+    };
     let mut pins = Pins::default();
-    for (object, pinned) in try_join_all(pinned).await? {
+    let mut unknown = vec![];
+    for entry in reached.entries.values() {
+        let Body::Table(table) = &entry.body else { continue };
+        let object = entry.object.id;
+        match known.as_ref().and_then(|known| known.get(&object)).cloned() {
+            Some(pinned) => pins.insert(object, pinned.version, pinned.provider, pinned.reads),
+            None => unknown.push(async move { Ok::<_, Error>((object, table.pin().await?)) }),
+        }
+    }
+    for (object, pinned) in try_join_all(unknown).await? {
+        if let Some(known) = &mut known {
+            known.insert(object, pinned.clone());
+        }
         pins.insert(object, pinned.version, pinned.provider, pinned.reads);
     }
     Ok(pins)

@@ -5,10 +5,12 @@ use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use futures::StreamExt;
-use tokio_util::sync::CancellationToken;
+use futures::stream::BoxStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::assign;
 use super::audit::Record;
@@ -30,6 +32,10 @@ pub struct Rows {
     record: Option<Box<Record>>,
     /// What it reads, for [`super::Session::recheck`].
     pub(crate) opened: Vec<OpenedObject>,
+    /// Of a cursor that was declared BINARY.
+    binary: bool,
+    /// Of what outlives its statement: dropped with the rows, it ends them.
+    guard: Option<DropGuard>,
 }
 
 /// What ends a statement besides its own end.
@@ -83,7 +89,7 @@ pub(crate) fn run(lanes: &Lanes, ready: Ready, bounds: Bounds) -> Result<Rows> {
     if !same {
         return Err(Error::internal(format!("rows of {found:?} where {columns:?} was described")));
     }
-    Ok(Rows { schema: columns, tag: "SELECT", stream, bounds, record: None, opened })
+    Ok(Rows { schema: columns, tag: "SELECT", stream, bounds, record: None, opened, binary: false, guard: None })
 }
 
 /// A row over no table (`SELECT 1`): threads of its own would cost it more than it does.
@@ -110,7 +116,32 @@ impl Rows {
         let schema = batch.schema();
         let rows = futures::stream::once(async move { Ok(batch) });
         let stream = datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(Arc::clone(&schema), rows);
-        Self { schema, tag, stream: Box::pin(stream), bounds, record: None, opened: vec![] }
+        let stream = Box::pin(stream);
+        Self { schema, tag, stream, bounds, record: None, opened: vec![], binary: false, guard: None }
+    }
+
+    /// Rows of a cursor, perhaps some of those to come.
+    pub(crate) fn fetched(
+        tag: &'static str,
+        schema: SchemaRef,
+        rows: BoxStream<'static, DataFusionResult<RecordBatch>>,
+        bounds: Bounds,
+        opened: Vec<OpenedObject>,
+        binary: bool,
+    ) -> Self {
+        let stream = datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(Arc::clone(&schema), rows);
+        Self { schema, tag, stream: Box::pin(stream), bounds, record: None, opened, binary, guard: None }
+    }
+
+    /// Which end when they are dropped.
+    pub(crate) fn ending(mut self, guard: DropGuard) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
+    /// Whether values are binary where nobody said in which format they should be.
+    pub fn is_binary(&self) -> bool {
+        self.binary
     }
 
     /// Of COPY.
@@ -132,7 +163,7 @@ impl Rows {
     /// The command tag once that many rows were sent; SHOW and EXPLAIN do not count theirs.
     pub fn tag(&self, sent: usize) -> String {
         match self.tag {
-            counted @ ("SELECT" | "COPY") => format!("{counted} {sent}"),
+            counted @ ("SELECT" | "FETCH" | "COPY") => format!("{counted} {sent}"),
             other => other.to_string(),
         }
     }

@@ -2,6 +2,8 @@
 //! whether each may run now, and sees to it that every outcome is audited once; what a statement does is in `statement`.
 //! It speaks no protocol.
 
+mod block;
+mod cursors;
 mod fastpath;
 mod parameter;
 mod planning;
@@ -18,29 +20,36 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::Record;
 use super::copy_in::CopyIn;
+use super::cursor::Cursors;
 use super::facts::{Facts, Identity};
 use super::functions;
 use super::kept::{Held, Kept, KeptLimits};
 use super::limits;
+use super::notice::{Notice, Notices};
 use super::peers::{Notification, Own};
 use super::pipeline::Told;
 use super::run::{Bounds, Rows};
-use super::settings::Settings;
+use super::settings::{Settings, SharedSettings};
 use super::statement::{self, Admitted, Execution, Outcome};
 use super::{Engine, micros_now};
 use crate::catalog::peers::{Others, Peers};
+use crate::catalog::visible::Listed;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::copy::Layout;
 use crate::formats::postgres::{SpeltBinary, Style};
 use crate::policy::Principal;
+use crate::policy::guard::OpenedObject;
 use crate::sql::functions::random::Random;
 use crate::sql::functions::spelt_binary;
 
+pub use self::block::Undone;
+pub use self::cursors::Adopted;
+pub(super) use self::cursors::own_bounds;
 pub use self::fastpath::called;
 pub use self::prepared::Prepared;
 pub(super) use self::prepared::{Text, declared};
 pub use self::transaction::TransactionStatus;
-pub(super) use self::transaction::{Transaction, in_block};
+pub(super) use self::transaction::{Ended, Transaction, in_block, outside, write_in_block};
 
 /// How long a session waits to see the world that its own statement made. The world's builder looks three times a second.
 const SEE_OWN_CHANGE: Duration = Duration::from_secs(1);
@@ -66,9 +75,15 @@ pub struct Session {
     pub(super) engine: Arc<Engine>,
     identity: Identity,
     pub(super) own: Arc<Own>,
-    pub(super) settings: Settings,
+    pub(super) settings: SharedSettings,
     facts: Option<Arc<Facts>>,
     pub(super) transaction: Transaction,
+    /// The message that is answered holds several statements.
+    several: bool,
+    pub(super) cursors: Cursors,
+    /// What became of portals since the front end asked last.
+    undone: Vec<Undone>,
+    notices: Notices,
     /// Its remembered plans were made under `facts`.
     pub(super) kept: Kept,
     reported: HashMap<&'static str, String>,
@@ -88,21 +103,28 @@ impl Session {
         let mut settings = Settings::new(principal.user(), &engine.shared.config.search_path);
         startup::set(startup, &mut settings)?;
         let own = Arc::new(engine.shared.peers.join(pid, principal.user()));
+        let cursors = Listed::default();
         let identity = Identity {
             principal,
             pid,
             others: Others::of(Arc::clone(&own) as Arc<dyn Peers>),
             server_started_at: engine.started_at(),
             session_started_at: micros_now(),
+            cursors: cursors.clone(),
             random: Random::default(),
         };
+        let cursors = Cursors::new(cursors, &engine.shared.runtime.memory_pool);
         Ok(Self {
             engine,
             identity,
             own,
-            settings,
+            settings: SharedSettings::new(settings),
             facts: None,
             transaction: Transaction::none(),
+            several: false,
+            cursors,
+            undone: vec![],
+            notices: Notices::default(),
             kept: Kept::default(),
             reported: HashMap::new(),
         })
@@ -110,6 +132,7 @@ impl Session {
 
     /// In place of the defaults.
     pub fn limit_kept(&mut self, limits: KeptLimits) {
+        self.cursors.limit(limits.cursors_max);
         self.kept.limit(limits);
     }
 
@@ -119,22 +142,39 @@ impl Session {
 
     /// How values are spelt now.
     pub fn style(&self) -> Style {
-        let extra_float_digits = self.settings.extra_float_digits();
+        let settings = self.settings.lock();
         let object_names = self.facts.as_ref().map(|facts| functions::object_names(&facts.view)).unwrap_or_default();
-        let spelt = SpeltBinary::by(spelt_binary);
-        Style { extra_float_digits, object_names, spelt, ..Style::of(self.settings.time_zone()) }
+        Style {
+            date_style: settings.date_style(),
+            interval_style: settings.interval_style(),
+            extra_float_digits: settings.extra_float_digits(),
+            object_names,
+            spelt: SpeltBinary::by(spelt_binary),
+            ..Style::of(settings.time_zone())
+        }
     }
 
     /// ParameterStatus pairs that changed since last asked; the first call gives all.
     pub fn reported(&mut self) -> Vec<(String, String)> {
+        let settings = self.settings.lock();
         let mut changed = vec![];
-        for (name, value) in self.settings.reported() {
-            if self.reported.get(name) != Some(&value) {
-                changed.push((name.to_string(), value.clone()));
-                self.reported.insert(name, value);
+        for (name, value) in settings.reported() {
+            if self.reported.get(name).is_none_or(|known| known != value) {
+                changed.push((name.to_string(), value.to_string()));
+                self.reported.insert(name, value.to_string());
             }
         }
         changed
+    }
+
+    /// What statements said since last asked, in its order.
+    pub fn notices(&mut self) -> Vec<Notice> {
+        self.notices.take()
+    }
+
+    pub(super) fn say(&mut self, notice: Notice) {
+        let least = self.settings.lock().value("client_min_messages").to_string();
+        self.notices.say(notice, &least);
     }
 
     /// Splits a simple Query into statements; a syntax error refuses all of them.
@@ -145,6 +185,7 @@ impl Session {
         }
         let record = self.record();
         let split = self.split_now(sql).await;
+        self.several = split.as_ref().is_ok_and(|statements| statements.len() > 1);
         self.refused(record, sql, split)
     }
 
@@ -173,8 +214,12 @@ impl Session {
         record.kind(statement.kind());
         record.shape(prepared.text.shape);
         self.own.runs(cancel.clone());
+        self.transaction.start(&mut self.settings.lock(), self.several);
         let outcome = match self.may_run(statement) {
             Ok(()) => {
+                if statement.sees_data() {
+                    self.transaction.query(&mut self.settings.lock());
+                }
                 let bounds = Bounds { cancel, deadline: self.deadline() };
                 let execution = Execution { prepared, parameters, bounds, record: &mut record };
                 statement.run(self, execution).await
@@ -187,9 +232,6 @@ impl Session {
             Ok(Outcome::CopyIn(copy)) => Ok(Answer::CopyIn(Box::new(copy.recorded(record)))),
             Ok(Outcome::Done(tag)) => {
                 record.done();
-                if tag == "ROLLBACK" && self.status() == TransactionStatus::Idle {
-                    self.own.forget();
-                }
                 Ok(Answer::Done(tag))
             }
             Ok(Outcome::Changed { tag, world }) => {
@@ -209,18 +251,23 @@ impl Session {
     /// Before a suspended result goes on: 42501 where a grant it was opened with is another one now. Rows already sent stay
     /// sent; an edit that changes none of its grants ends nobody's result.
     pub fn recheck(&mut self, rows: &mut Rows) -> Result<()> {
+        self.still_holds(&rows.opened).inspect_err(|refused| {
+            rows.fail(refused);
+            self.fail();
+        })
+    }
+
+    /// 42501 where one of these grants is another one now.
+    fn still_holds(&self, opened: &[OpenedObject]) -> Result<()> {
         let policies = Arc::clone(&self.engine.world().policies);
         let holds = match policies.session(&self.identity.principal) {
-            Some(session) => rows.opened.iter().all(|object| object.holds(&policies, &session)),
+            Some(session) => opened.iter().all(|object| object.holds(&policies, &session)),
             None => false,
         };
-        if holds {
-            return Ok(());
+        match holds {
+            true => Ok(()),
+            false => Err(Error::new(Kind::PermissionDenied, "policy changed; run the statement again")),
         }
-        self.fail();
-        let refused = Error::new(Kind::PermissionDenied, "policy changed; run the statement again");
-        rows.fail(&refused);
-        Err(refused)
     }
 
     /// Named prepared statements, shared between Parse and SQL PREPARE. 42P05 for a name in use, 54000 above the limits;
@@ -250,29 +297,16 @@ impl Session {
         self.own.ended_by(end);
     }
 
-    /// It waits for its client now. Between transactions, what they said on channels is said, and what others said is there.
+    /// It waits for its client now. Between transactions, what others said on its channels is there.
     pub fn rest(&mut self) -> Vec<Notification> {
         let idle = self.status() == TransactionStatus::Idle;
-        self.own.rests(!idle, self.settings.get("application_name").unwrap_or_default());
-        if !idle {
-            return vec![];
-        }
-        self.own.commit();
-        self.own.heard()
+        self.own.rests(!idle, self.settings.lock().value("application_name"));
+        if idle { self.own.heard() } else { vec![] }
     }
 
     /// Until another session has told it something.
     pub fn bell(&self) -> impl Future<Output = ()> + Send + use<> {
         self.own.bell()
-    }
-
-    /// An error between statements or inside a result: an open transaction is failed.
-    pub fn fail(&mut self) {
-        if self.status() == TransactionStatus::Idle {
-            // a transaction of its own, which came to nothing
-            self.own.forget();
-        }
-        self.transaction.fail();
     }
 
     // --- for statements
@@ -282,7 +316,7 @@ impl Session {
         let world = self.engine.world();
         if let Some(facts) = &self.facts
             && Arc::ptr_eq(&facts.world, &world)
-            && facts.settings_version == self.settings.version()
+            && facts.settings_version == self.settings.lock().version()
         {
             return Ok(Arc::clone(facts));
         }
@@ -297,12 +331,12 @@ impl Session {
         self.may_prepare(statement)?;
         if statement.writes() {
             let words = || statement.kind().to_uppercase();
-            if self.settings.is_on("transaction_read_only") {
+            if self.settings.lock().is_on("transaction_read_only") {
                 let text = format!("cannot execute {} in a read-only transaction", words());
                 return Err(Error::new(Kind::ReadOnly, text));
             }
-            if self.transaction.is_active() {
-                return Err(in_block(&words()));
+            if self.transaction.is_block() {
+                return Err(write_in_block(&words()));
             }
         }
         Ok(())
@@ -339,7 +373,7 @@ impl Session {
 
     fn deadline(&self) -> Option<Instant> {
         let cap = self.engine.shared.config.statement_timeout_ms_max;
-        let ms = match (self.settings.statement_timeout_ms(), cap) {
+        let ms = match (self.settings.lock().statement_timeout_ms(), cap) {
             (0, 0) => return None,
             (0, cap) => cap,
             (own, 0) => own,
@@ -350,8 +384,7 @@ impl Session {
 
     fn may_prepare(&self, statement: &Admitted) -> Result<()> {
         if self.transaction.has_failed() && !statement.ends_transaction() {
-            let text = "current transaction is aborted, commands ignored until end of transaction block";
-            return Err(Error::new(Kind::InFailedTransaction, text));
+            return Err(aborted());
         }
         Ok(())
     }
@@ -376,8 +409,8 @@ impl Session {
             for (piece, parsed) in parsed {
                 several.push(piece);
                 // several statements are one implicit transaction, and writes cannot share one yet
-                if statement::admit_parsed(parsed).is_ok_and(|statement| statement.writes()) {
-                    return Err(in_block("a statement that writes"));
+                if statement::admit(parsed).is_ok_and(|statement| statement.writes()) {
+                    return Err(write_in_block("a statement that writes"));
                 }
             }
             Ok(several)
@@ -394,7 +427,7 @@ impl Session {
             let mut parsed = limits::parse(&text, &limits)?;
             match (parsed.pop(), parsed.is_empty()) {
                 (None, _) => Ok(None),
-                (Some(only), true) => statement::admit_parsed(only).map(Some),
+                (Some(only), true) => statement::admit(only).map(Some),
                 (Some(_), false) => {
                     Err(Error::new(Kind::Syntax, "cannot insert multiple commands into a prepared statement"))
                 }
@@ -412,6 +445,12 @@ impl Session {
         }
         Ok(prepared)
     }
+}
+
+/// 25P02.
+fn aborted() -> Error {
+    let text = "current transaction is aborted, commands ignored until end of transaction block";
+    Error::new(Kind::InFailedTransaction, text)
 }
 
 #[cfg(test)]

@@ -1,324 +1,454 @@
-//! The settings a session has: one table of name, default, and what SET may give it. The table is the allow-list of
-//! policy.md §6.9: nothing else can be set, and identity and authority are not settings.
+//! One session's settings: what it set, for itself or for its transaction, over what they are here. Which settings there are
+//! is the image's (`catalog::pg_catalog::settings`); which values one takes is `check`'s. Identity and authority are not
+//! settings, and no setting configures the engine.
 
+mod check;
+mod shared;
+mod unit;
+mod zone;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::str::FromStr;
+use std::sync::Arc;
 
-use crate::error::{Error, Kind, Result};
+use chrono_tz::Tz;
 
-/// What values a setting takes.
-#[derive(Clone, Copy, Debug)]
-enum Values {
-    Any,
-    Bool,
-    Int {
-        min: i64,
-        max: i64,
-    },
-    /// Milliseconds; accepts `5s`, `1min`.
-    Duration,
-    OneOf(&'static [&'static str]),
-    TimeZone,
-    /// Shown, never set.
-    Fixed,
-}
-
-struct Setting {
-    name: &'static str,
-    default: &'static str,
-    values: Values,
-    /// Sent as ParameterStatus when it changes.
-    reported: bool,
-    about: &'static str,
-}
-
-const fn s(name: &'static str, default: &'static str, values: Values, reported: bool, about: &'static str) -> Setting {
-    Setting { name, default, values, reported, about }
-}
-
+pub(crate) use self::shared::SharedSettings;
 pub use crate::catalog::pg_catalog::SERVER_VERSION;
+use crate::catalog::pg_catalog::settings::{Context, Kind as Values, Setting, setting, settings, unrecognized};
+use crate::error::{Error, Kind, Result};
+use crate::formats::postgres::{DateOrder, DateOutput, DateStyle, IntervalStyle};
 
-const LEVELS: &[&str] = &[
-    "debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "info", "notice", "warning", "error", "fatal",
-    "panic",
-];
-const ISOLATION: &[&str] = &["read committed", "read uncommitted", "repeatable read", "serializable"];
-
-#[rustfmt::skip]
-const SETTINGS: &[Setting] = &[
-    s("application_name", "", Values::Any, true, "Name of the client, for the log."),
-    s("bytea_output", "hex", Values::OneOf(&["hex"]), false, "How bytea is spelt."),
-    s("client_encoding", "UTF8", Values::OneOf(&["utf8", "utf-8", "unicode"]), true, "Always UTF-8."),
-    s("client_min_messages", "notice", Values::OneOf(LEVELS), false, "Accepted, without effect."),
-    s("datestyle", "ISO, MDY", Values::OneOf(&["iso", "iso, mdy", "iso, dmy", "iso, ymd"]), true, "Dates are ISO."),
-    s("default_transaction_isolation", "read committed", Values::OneOf(ISOLATION), false, "Each statement sees its own snapshot."),
-    s("default_transaction_read_only", "off", Values::Bool, true, "New transactions may not write."),
-    s("extra_float_digits", "1", Values::Int { min: -15, max: 3 }, false, "Digits of floats; 1 and more: the shortest that read back the same."),
-    s("idle_in_transaction_session_timeout", "0", Values::Duration, false, "Ends a session idle in a transaction."),
-    s("in_hot_standby", "off", Values::Fixed, true, "Never a standby."),
-    s("integer_datetimes", "on", Values::Fixed, true, "Timestamps are 64-bit integers."),
-    s("intervalstyle", "postgres", Values::OneOf(&["postgres"]), true, "How intervals are spelt."),
-    s("is_superuser", "off", Values::Fixed, true, "Nobody is."),
-    s("lakegate.cache", "on", Values::Bool, false, "Answer from the result cache where it is exact."),
-    s("lc_collate", "C", Values::Fixed, false, "Text compares by bytes."),
-    s("lc_ctype", "C", Values::Fixed, false, "Case mapping follows Unicode."),
-    s("lc_messages", "C", Values::Any, false, "Accepted, without effect."),
-    s("lc_monetary", "C", Values::Any, false, "Accepted, without effect."),
-    s("lc_numeric", "C", Values::Any, false, "Accepted, without effect."),
-    s("lc_time", "C", Values::Any, false, "Accepted, without effect."),
-    s("lock_timeout", "0", Values::Duration, false, "Accepted; there are no locks."),
-    s("max_identifier_length", "63", Values::Fixed, false, "Longest name, in bytes."),
-    s("max_index_keys", "32", Values::Fixed, false, "For drivers that ask."),
-    s("row_security", "on", Values::Fixed, false, "Policy is always on."),
-    s("search_path", "\"$user\", public", Values::Any, false, "Schemas for names without one."),
-    s("server_encoding", "UTF8", Values::Fixed, true, "Always UTF-8."),
-    s("server_version", SERVER_VERSION, Values::Fixed, true, "The PostgreSQL whose behaviour this server shows."),
-    s("server_version_num", "150018", Values::Fixed, false, "The same as a number."),
-    s("session_authorization", "", Values::Fixed, true, "Who logged in."),
-    s("standard_conforming_strings", "on", Values::OneOf(&["on", "true", "1", "yes"]), true, "Backslashes are plain."),
-    s("statement_timeout", "0", Values::Duration, false, "Cancels a statement that runs longer; 0 is off."),
-    s("synchronize_seqscans", "on", Values::Bool, false, "Accepted, without effect."),
-    s("timezone", "UTC", Values::TimeZone, true, "Zone in which timestamptz is shown and read."),
-    s("transaction_isolation", "read committed", Values::OneOf(ISOLATION), false, "Of the current transaction."),
-    s("transaction_read_only", "off", Values::Bool, false, "Of the current transaction."),
-    s("work_mem", "4MB", Values::Any, false, "Accepted, without effect."),
+/// First parts of names that mean something to us: a client makes none of its own under them.
+const RESERVED: [&str; 3] = ["lakegate", "datafusion", "user"];
+/// Of all values that a session set, with their names.
+const BYTES_MAX: usize = 256 << 10;
+/// What a plan, or what was derived for it, depends on.
+const TELLING: [&str; 6] =
+    ["TimeZone", "DateStyle", "IntervalStyle", "bytea_output", "extra_float_digits", "search_path"];
+/// Of a transaction, and what a new one has.
+const OF_TRANSACTION: [(&str, &str); 3] = [
+    ("transaction_isolation", "default_transaction_isolation"),
+    ("transaction_read_only", "default_transaction_read_only"),
+    ("transaction_deferrable", "default_transaction_deferrable"),
 ];
 
-/// ParameterStatus spells some names as PostgreSQL always has.
-fn wire_name(name: &str) -> &str {
-    match name {
-        "datestyle" => "DateStyle",
-        "intervalstyle" => "IntervalStyle",
-        "timezone" => "TimeZone",
-        other => other,
-    }
+/// By the image's name, or in lower case for a name of the client's own.
+type Named = BTreeMap<Cow<'static, str>, String>;
+
+/// Where a transaction stands, for settings that ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// A statement of the transaction has seen data.
+    pub(crate) queried: bool,
+    /// Behind a savepoint.
+    pub(crate) nested: bool,
 }
 
-/// One session's values.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    values: BTreeMap<&'static str, String>,
-    /// What RESET goes back to: defaults and the startup message.
-    start: BTreeMap<&'static str, String>,
-    /// Moves with every change, so that what was derived from the values can be kept.
+    /// Who logged in.
+    user: Arc<str>,
+    /// Set by the session; what is not here is as it started.
+    set: Arc<Named>,
+    /// Set by SET LOCAL, until the transaction ends.
+    local: Arc<Named>,
+    /// The startup message's and the configuration's, which RESET goes back to.
+    start: Arc<Named>,
+    /// The startup message is being read.
+    starting: bool,
+    pub(crate) moment: Moment,
+    derived: Derived,
+    /// Moves when a telling value changes, so that what was derived from them can be kept.
     version: u64,
 }
 
+/// Read from their values once.
+#[derive(Clone, Copy, Debug)]
+struct Derived {
+    zone: Tz,
+    date_style: DateStyle,
+    interval_style: IntervalStyle,
+    extra_float_digits: i32,
+}
+
+/// Values as they were, to come back to.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    set: Arc<Named>,
+    local: Arc<Named>,
+}
+
+impl Mark {
+    /// About how much of it is its own, at worst.
+    pub(crate) fn bytes(&self) -> usize {
+        (self.set.len() + self.local.len()) * 64
+    }
+}
+
+/// A name that may be set.
+enum Found {
+    Known(&'static Setting),
+    /// A client's own, with a dot in it.
+    Custom(String),
+}
+
 impl Settings {
-    /// `search_path`: where names without a schema are looked for unless the client says otherwise.
+    /// `search_path`: where names without a schema are looked for unless the client says otherwise. Until
+    /// [`Settings::started`], what is set is where RESET goes back to.
     pub(crate) fn new(user: &str, search_path: &str) -> Self {
-        let mut values: BTreeMap<_, _> = SETTINGS.iter().map(|s| (s.name, s.default.to_string())).collect();
-        values.insert("session_authorization", user.to_string());
-        values.insert("search_path", search_path.to_string());
-        Self { start: values.clone(), values, version: 0 }
+        let start = [("session_authorization", user), ("search_path", search_path)];
+        let start: Named = start.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let derived = Derived {
+            zone: Tz::UTC,
+            date_style: DateStyle { output: DateOutput::Iso, order: DateOrder::Mdy },
+            interval_style: IntervalStyle::Postgres,
+            extra_float_digits: 1,
+        };
+        let none = Arc::new(Named::new());
+        Self {
+            user: user.into(),
+            set: Arc::clone(&none),
+            local: none,
+            start: Arc::new(start),
+            starting: true,
+            moment: Moment::default(),
+            derived,
+            version: 0,
+        }
     }
 
-    /// Values of now under a version that no value of `other` ever had: what was derived from those is stale.
-    pub(crate) fn follow(&mut self, other: &Self) {
-        self.version = other.version + 1;
-    }
-
-    /// From now on RESET comes back to the values of now.
     pub(crate) fn started(&mut self) {
-        self.start = self.values.clone();
+        Arc::make_mut(&mut self.start)
+            .extend(std::mem::take(&mut self.set).iter().map(|(n, v)| (n.clone(), v.clone())));
+        self.starting = false;
     }
 
     pub(crate) fn version(&self) -> u64 {
         self.version
     }
 
-    /// 42704 for a name that is not in the table.
-    pub(crate) fn get(&self, name: &str) -> Result<&str> {
-        Ok(&self.values[find(name)?.name])
-    }
+    // --- values
 
-    /// Sets a value as written in SQL; answers what SHOW gives afterwards.
-    pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        let setting = find(name)?;
-        let value = check(setting, value)?;
-        if self.values[setting.name] != value {
-            self.values.insert(setting.name, value);
-            self.version += 1;
+    /// As SHOW says it. 42704 for a name that is none, 42501 for one that is not for everybody to read.
+    pub(crate) fn shown(&self, name: &str) -> Result<String> {
+        match find(name)? {
+            Found::Known(setting) if setting.is_secret() => {
+                let text = format!(
+                    "must be superuser or have privileges of pg_read_all_settings to examine \"{}\"",
+                    setting.name
+                );
+                Err(Error::new(Kind::PermissionDenied, text))
+            }
+            Found::Known(setting) => Ok(self.shown_of(setting)),
+            Found::Custom(own) => self.custom(&own).map(str::to_string).ok_or_else(|| unrecognized(name)),
         }
-        Ok(())
     }
 
-    pub(crate) fn reset(&mut self, name: &str) -> Result<()> {
-        let name = find(name)?.name;
-        self.values.insert(name, self.start[name].clone());
-        self.version += 1;
-        Ok(())
+    /// The image's name of a setting, for the column that SHOW gives it.
+    pub(crate) fn proper_name(name: &str) -> &str {
+        setting(name).map_or(name, |setting| setting.name)
     }
 
-    pub(crate) fn reset_all(&mut self) {
-        self.values = self.start.clone();
-        self.version += 1;
+    fn shown_of(&self, setting: &Setting) -> String {
+        let kept = self.kept(setting);
+        match setting.kind {
+            Values::Integer | Values::Real => unit::shown(setting, kept),
+            Values::Bool | Values::Text | Values::Word => kept.to_string(),
+        }
     }
 
-    /// (name, value, description) of all, for SHOW ALL and pg_settings.
-    pub(crate) fn all(&self) -> Vec<(String, String, String)> {
-        SETTINGS
-            .iter()
-            .map(|s| (shown_name(s.name).to_string(), self.values[s.name].clone(), s.about.to_string()))
-            .collect()
+    /// In its unit.
+    pub(crate) fn kept<'a>(&'a self, setting: &'a Setting) -> &'a str {
+        if let Some(value) = self.local.get(setting.name).or_else(|| self.set.get(setting.name)) {
+            return value;
+        }
+        // outside of a block it is what the next one has
+        match OF_TRANSACTION.iter().find(|(name, _)| *name == setting.name) {
+            Some((_, default)) => self.value(default),
+            None => self.reset_value(setting),
+        }
+    }
+
+    fn reset_value<'a>(&'a self, setting: &'a Setting) -> &'a str {
+        self.start.get(setting.name).map_or(setting.value, String::as_str)
+    }
+
+    fn custom(&self, name: &str) -> Option<&str> {
+        [&self.local, &self.set, &self.start].into_iter().find_map(|values| values.get(name)).map(String::as_str)
+    }
+
+    /// Of a setting of the image, in its unit; "" where there is none.
+    pub(crate) fn value(&self, name: &str) -> &str {
+        setting(name).map_or("", |setting| match self.local.get(setting.name).or_else(|| self.set.get(setting.name)) {
+            Some(value) => value,
+            None => self.reset_value(setting),
+        })
+    }
+
+    /// Of a setting of the image, where a transaction's modes are what the next one has outside of a block.
+    pub(crate) fn kept_word(&self, name: &str) -> String {
+        setting(name).map_or_else(String::new, |setting| self.kept(setting).to_string())
+    }
+
+    pub(crate) fn is_on(&self, name: &str) -> bool {
+        setting(name).is_some_and(|setting| self.kept(setting) == "on")
+    }
+
+    /// What RESET goes back to, and PostgreSQL's word for where the value is from.
+    fn origin(&self, setting: &Setting) -> (&'static str, String) {
+        let source = match () {
+            () if self.local.contains_key(setting.name) || self.set.contains_key(setting.name) => "session",
+            () if setting.context == Context::Internal => "override",
+            () if self.start.contains_key(setting.name) && setting.name != "search_path" => "client",
+            () => "default",
+        };
+        (source, self.reset_value(setting).to_string())
+    }
+
+    /// (name, value, description) of all, for SHOW ALL.
+    pub(crate) fn all(&self) -> Vec<(&'static str, String, &'static str)> {
+        let shown = settings().iter().filter(|setting| !setting.is_hidden() && !setting.is_secret());
+        shown.map(|setting| (setting.name, self.shown_of(setting), setting.about())).collect()
     }
 
     /// ParameterStatus pairs.
-    pub(crate) fn reported(&self) -> Vec<(&'static str, String)> {
-        let name = |n: &'static str| match wire_name(n) {
-            "DateStyle" => "DateStyle",
-            "IntervalStyle" => "IntervalStyle",
-            "TimeZone" => "TimeZone",
-            _ => n,
-        };
-        SETTINGS.iter().filter(|s| s.reported).map(|s| (name(s.name), self.values[s.name].clone())).collect()
+    pub(crate) fn reported(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        settings().iter().filter(|setting| setting.is_reported()).map(|setting| (setting.name, self.kept(setting)))
     }
 
-    pub(crate) fn time_zone(&self) -> chrono_tz::Tz {
-        zone(&self.values["timezone"]).unwrap_or(chrono_tz::UTC)
+    pub(crate) fn time_zone(&self) -> Tz {
+        self.derived.zone
+    }
+
+    pub(crate) fn date_style(&self) -> DateStyle {
+        self.derived.date_style
+    }
+
+    pub(crate) fn interval_style(&self) -> IntervalStyle {
+        self.derived.interval_style
     }
 
     pub(crate) fn extra_float_digits(&self) -> i32 {
-        self.values["extra_float_digits"].parse().unwrap_or(1)
-    }
-
-    pub(crate) fn is_on(&self, name: &'static str) -> bool {
-        self.values.get(name).is_some_and(|v| v == "on")
+        self.derived.extra_float_digits
     }
 
     /// Milliseconds; 0 is off.
     pub(crate) fn statement_timeout_ms(&self) -> u64 {
-        milliseconds(&self.values["statement_timeout"]).unwrap_or(0)
+        self.value("statement_timeout").parse().unwrap_or(0)
     }
 
     /// Schemas for names without one, `$user` replaced.
     pub(crate) fn search_path(&self) -> Vec<String> {
-        let user = &self.values["session_authorization"];
-        let parts = self.values["search_path"].split(',').map(str::trim).filter(|p| !p.is_empty());
-        parts
-            .map(|p| match p.strip_prefix('"').and_then(|p| p.strip_suffix('"')) {
-                Some("$user") => user.clone(),
-                Some(quoted) => quoted.replace("\"\"", "\""),
-                None => p.to_lowercase(),
-            })
-            .collect()
+        let names = check::identifiers(self.value("search_path")).unwrap_or_default();
+        let user = |name: String| if name == "$user" { self.user.to_string() } else { name };
+        names.into_iter().map(user).filter(|name| !name.is_empty()).collect()
     }
 
     /// Values that can change what a cached answer holds.
     pub(crate) fn fingerprint(&self) -> String {
-        format!("{}|{}", self.values["timezone"], self.values["search_path"])
+        TELLING.map(|name| self.value(name)).join("|")
+    }
+
+    // --- changes
+
+    /// Sets a value as SET takes it, or SET LOCAL; `None` is DEFAULT.
+    pub(crate) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<()> {
+        let setting = match find(name)? {
+            Found::Known(setting) => setting,
+            Found::Custom(own) => {
+                return match value {
+                    Some(value) => self.put(own.into(), value.into(), local),
+                    // PostgreSQL keeps it, empty
+                    None if self.custom(&own).is_some() => {
+                        let value = self.start.get(own.as_str()).cloned().unwrap_or_default();
+                        self.put(own.into(), value, local)
+                    }
+                    None => Ok(()),
+                };
+            }
+        };
+        self.may_set(setting)?;
+        let value = match value {
+            Some(value) => check::check(self, setting, value)?,
+            None => match OF_TRANSACTION.iter().find(|(name, _)| *name == setting.name) {
+                Some((_, default)) => self.value(default).to_string(),
+                None => self.reset_value(setting).to_string(),
+            },
+        };
+        let of_transaction = OF_TRANSACTION.iter().any(|(name, _)| *name == setting.name);
+        if of_transaction {
+            self.may_change(setting.name, &value)?;
+        }
+        self.put(setting.name.into(), value, local || of_transaction)
+    }
+
+    /// As they were when the session began.
+    pub(crate) fn reset_all(&mut self) {
+        let stays = |name: &str| setting(name).is_some_and(Setting::stays);
+        let kept =
+            |values: &Named| values.iter().filter(|(n, _)| stays(n)).map(|(n, v)| (n.clone(), v.clone())).collect();
+        let (set, local) = (Arc::new(kept(&self.set)), Arc::new(kept(&self.local)));
+        self.restore(Mark { set, local });
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { set: Arc::clone(&self.set), local: Arc::clone(&self.local) }
+    }
+
+    pub(crate) fn restore(&mut self, mark: Mark) {
+        let before = self.telling();
+        (self.set, self.local) = (mark.set, mark.local);
+        self.changed(&before);
+    }
+
+    /// The transaction is over, and with it what was set for it.
+    pub(crate) fn end_local(&mut self) {
+        if !self.local.is_empty() {
+            self.restore(Mark { set: Arc::clone(&self.set), local: Arc::default() });
+        }
+    }
+
+    /// A block has modes of its own, whatever becomes of the defaults.
+    pub(crate) fn begin_block(&mut self) {
+        let local = Arc::make_mut(&mut self.local);
+        for (name, default) in OF_TRANSACTION {
+            if let (Some(default), false) =
+                (self.set.get(default).or(self.start.get(default)), local.contains_key(name))
+            {
+                local.insert(name.into(), default.clone());
+            }
+        }
+    }
+
+    fn put(&mut self, name: Cow<'static, str>, value: String, local: bool) -> Result<()> {
+        let before = self.telling();
+        if local {
+            Arc::make_mut(&mut self.local).insert(name, value);
+        } else {
+            if self.local.contains_key(&name) {
+                Arc::make_mut(&mut self.local).remove(&name);
+            }
+            Arc::make_mut(&mut self.set).insert(name, value);
+        }
+        let bytes = |values: &Named| values.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        if bytes(&self.set) + bytes(&self.local) > BYTES_MAX {
+            // the transaction that this ends takes the value back
+            return Err(Error::new(Kind::TooLarge, format!("settings take more than {BYTES_MAX} bytes")));
+        }
+        self.changed(&before);
+        Ok(())
+    }
+
+    fn telling(&self) -> [String; 6] {
+        TELLING.map(|name| self.value(name).to_string())
+    }
+
+    fn changed(&mut self, before: &[String; 6]) {
+        if self.telling() == *before {
+            return;
+        }
+        self.version += 1;
+        self.derived = Derived {
+            zone: zone::of_setting(self.value("TimeZone")),
+            date_style: check::date_style_of(self.value("DateStyle")),
+            interval_style: check::interval_style_of(self.value("IntervalStyle")),
+            extra_float_digits: self.value("extra_float_digits").parse().unwrap_or(1),
+        };
+    }
+
+    /// 55P02 and 42501 as PostgreSQL has them for whoever is no superuser.
+    fn may_set(&self, setting: &Setting) -> Result<()> {
+        let name = setting.name;
+        let fixed = |why: &str| Err(Error::new(Kind::FixedParameter, format!("parameter \"{name}\" cannot be {why}")));
+        match setting.context {
+            Context::User => Ok(()),
+            Context::Backend if self.starting => Ok(()),
+            Context::Superuser => Err(denied(name)),
+            Context::SuperuserBackend if self.starting => Err(denied(name)),
+            Context::Internal => fixed("changed"),
+            Context::Postmaster => fixed("changed without restarting the server"),
+            Context::Sighup => fixed("changed now"),
+            Context::SuperuserBackend | Context::Backend => fixed("set after connection start"),
+        }
+    }
+
+    /// 25001 where a transaction's mode may no longer be this one.
+    fn may_change(&self, name: &str, value: &str) -> Result<()> {
+        let Moment { queried, nested } = self.moment;
+        let now = setting(name).map_or("", |setting| self.kept(setting));
+        let text = match name {
+            "transaction_isolation" if value == now => return Ok(()),
+            "transaction_isolation" if queried => "SET TRANSACTION ISOLATION LEVEL must be called before any query",
+            "transaction_isolation" if nested => {
+                "SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction"
+            }
+            "transaction_read_only" if value == "on" || now == "off" => return Ok(()),
+            "transaction_read_only" if nested => {
+                "cannot set transaction read-write mode inside a read-only transaction"
+            }
+            "transaction_read_only" if queried => "transaction read-write mode must be set before any query",
+            "transaction_deferrable" if nested => {
+                "SET TRANSACTION [NOT] DEFERRABLE cannot be called within a subtransaction"
+            }
+            "transaction_deferrable" if queried => "SET TRANSACTION [NOT] DEFERRABLE must be called before any query",
+            _ => return Ok(()),
+        };
+        Err(Error::new(Kind::ActiveTransaction, text))
     }
 }
 
-fn shown_name(name: &'static str) -> &'static str {
-    match name {
-        "datestyle" => "DateStyle",
-        "intervalstyle" => "IntervalStyle",
-        "timezone" => "TimeZone",
-        other => other,
+fn denied(name: &str) -> Error {
+    Error::new(Kind::PermissionDenied, format!("permission denied to set parameter \"{name}\""))
+}
+
+/// 42704 for a word that is no setting, 42602 for a name with a dot that cannot be one.
+fn find(name: &str) -> Result<Found> {
+    if let Some(setting) = setting(name) {
+        return Ok(Found::Known(setting));
     }
-}
-
-/// As PostgreSQL, whatever the case.
-fn zone(name: &str) -> Option<chrono_tz::Tz> {
-    chrono_tz::TZ_VARIANTS.iter().find(|tz| tz.name().eq_ignore_ascii_case(name)).copied()
-}
-
-fn find(name: &str) -> Result<&'static Setting> {
-    let lower = name.to_lowercase();
-    if matches!(lower.as_str(), "role" | "session authorization") {
-        return Err(Error::new(Kind::PermissionDenied, format!("permission denied to set parameter \"{lower}\"")));
+    let Some((first, _)) = name.split_once('.') else { return Err(unrecognized(name)) };
+    let invalid = |detail: String| {
+        let text = format!("invalid configuration parameter name \"{name}\"");
+        Err(Error::new(Kind::InvalidName, text).with_detail(detail))
+    };
+    let simple = |part: &str| {
+        let mut chars = part.chars();
+        let starts = |c: char| c.is_ascii_alphabetic() || c == '_' || !c.is_ascii();
+        chars.next().is_some_and(starts) && chars.all(|c| starts(c) || c.is_ascii_digit() || c == '$')
+    };
+    if !name.split('.').all(simple) {
+        return invalid("Custom parameter names must be two or more simple identifiers separated by dots.".into());
     }
-    SETTINGS
-        .iter()
-        .find(|s| s.name == lower)
-        .ok_or_else(|| Error::new(Kind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\"")))
+    if RESERVED.iter().any(|reserved| first.eq_ignore_ascii_case(reserved)) {
+        return invalid(format!("\"{first}\" is a reserved prefix."));
+    }
+    Ok(Found::Custom(name.to_lowercase()))
 }
 
-fn check(setting: &Setting, value: &str) -> Result<String> {
-    let lower = value.trim().to_lowercase();
-    let invalid =
-        || Error::new(Kind::InvalidParameter, format!("invalid value for parameter \"{}\": \"{value}\"", setting.name));
-    match setting.values {
-        Values::Any => Ok(value.to_string()),
-        Values::Bool => match lower.as_str() {
-            "on" | "true" | "yes" | "1" | "t" | "y" => Ok("on".into()),
-            "off" | "false" | "no" | "0" | "f" | "n" => Ok("off".into()),
-            _ => Err(invalid()),
-        },
-        Values::Int { min, max } => match lower.parse::<i64>() {
-            Ok(n) if (min..=max).contains(&n) => Ok(n.to_string()),
-            _ => Err(invalid()),
-        },
-        Values::Duration => match milliseconds(&lower) {
-            Some(ms) if ms > 0 && ms % 1_000 == 0 => Ok(format!("{}s", ms / 1_000)),
-            Some(0) => Ok("0".into()),
-            Some(ms) => Ok(format!("{ms}ms")),
-            None => Err(invalid()),
-        },
-        Values::OneOf(words) => match words.iter().find(|w| **w == lower) {
-            Some(_) if setting.name == "client_encoding" => Ok("UTF8".into()),
-            Some(_) if setting.name == "datestyle" => Ok("ISO, MDY".into()),
-            Some(_) if setting.name == "standard_conforming_strings" => Ok("on".into()),
-            Some(word) => Ok((*word).to_string()),
-            None => Err(invalid()),
-        },
-        Values::TimeZone => zone(value.trim()).map(|tz| tz.name().to_string()).ok_or_else(invalid),
-        Values::Fixed => {
-            Err(Error::new(Kind::PermissionDenied, format!("parameter \"{}\" cannot be changed", setting.name)))
+/// What SET's list of values is as one text (flatten_set_variable_args).
+pub(crate) fn joined(name: &str, values: &[String]) -> Result<String> {
+    let known = setting(name);
+    match (values, known) {
+        (values, Some(list)) if list.is_list_of_names() => {
+            Ok(values.iter().map(|v| quoted(v)).collect::<Vec<_>>().join(", "))
+        }
+        ([one], _) => Ok(one.clone()),
+        (values, Some(list)) if list.is_list() => Ok(values.join(", ")),
+        _ => {
+            let name = Settings::proper_name(name);
+            Err(Error::new(Kind::InvalidParameter, format!("SET {name} takes only one argument")))
         }
     }
 }
 
-/// `1500`, `1500ms`, `1.5s`, `2min`, `1h`.
-fn milliseconds(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number = f64::from_str(number).ok()?;
-    let factor = match unit.trim() {
-        "" | "ms" => 1.0,
-        "s" => 1_000.0,
-        "min" => 60_000.0,
-        "h" => 3_600_000.0,
-        "d" => 86_400_000.0,
-        _ => return None,
-    };
-    let ms = number * factor;
-    (ms <= i32::MAX as f64).then_some(ms as u64)
+/// quote_identifier.
+fn quoted(name: &str) -> String {
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && !crate::sql::parse::keyword::needs_quotes(name);
+    if plain { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_listed_settings_can_be_set_and_identity_is_not_one() {
-        let mut s = Settings::new("ann", "public");
-        let code = |r: Result<()>| r.err().map(|e| e.kind().sqlstate());
-        for (name, value, expect) in [
-            ("timezone", "Europe/Berlin", None),
-            ("TimeZone", "Mars/Olympus", Some("22023")),
-            ("statement_timeout", "5s", None),
-            ("statement_timeout", "soon", Some("22023")),
-            ("client_encoding", "'LATIN1'", Some("22023")),
-            ("role", "admin", Some("42501")),
-            ("session_authorization", "admin", Some("42501")),
-            ("is_superuser", "on", Some("42501")),
-            ("datafusion.execution.batch_size", "1", Some("42704")),
-            ("lakegate.user", "admin", Some("42704")),
-            ("user.region", "US", Some("42704")),
-        ] {
-            assert_eq!(code(s.set(name, value)), expect, "{name} = {value}");
-        }
-        assert_eq!((s.get("TIMEZONE").expect("there"), s.statement_timeout_ms()), ("Europe/Berlin", 5_000));
-    }
-
-    #[test]
-    fn the_table_is_sorted_and_its_defaults_pass_their_own_check() {
-        assert!(SETTINGS.is_sorted_by_key(|s| s.name));
-        for s in SETTINGS.iter().filter(|s| !matches!(s.values, Values::Fixed)) {
-            assert!(check(s, s.default).is_ok(), "{}", s.name);
-        }
-    }
-}
+mod tests;

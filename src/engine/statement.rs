@@ -7,6 +7,7 @@ mod copy;
 mod create_schema;
 mod create_table;
 mod create_table_as;
+mod cursor;
 mod deallocate;
 mod discard;
 mod drop;
@@ -46,6 +47,7 @@ use super::session::{Prepared, Session};
 use super::world::World;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{self, copy::Layout};
+use crate::sql::parse::command::Command;
 
 /// What a statement does, boxed by hand: `async_trait` would give each function bounds of its own, under which the compiler
 /// proves again that everything behind a session can be sent to another thread, half of what the crate took to build.
@@ -60,6 +62,16 @@ pub(crate) trait Statement: fmt::Debug + Send + Sync {
     /// transaction.
     fn writes(&self) -> bool {
         false
+    }
+
+    /// Reads data, or might: from then on a transaction's modes stand (PlannedStmtRequiresSnapshot).
+    fn sees_data(&self) -> bool {
+        true
+    }
+
+    /// The cursor that it speaks of, which may be a portal of the front end's.
+    fn names_cursor(&self) -> Option<&str> {
+        None
     }
 
     /// May run in a transaction that failed.
@@ -172,35 +184,32 @@ impl Deref for Admitted {
 }
 
 /// The query that a text is, for whoever takes nothing else.
-pub(crate) fn as_query(statement: Parsed) -> Result<Option<Box<QueryAst>>> {
-    match statement {
+pub(crate) fn as_query(parsed: Parsed) -> Result<Option<Box<QueryAst>>> {
+    match parsed {
         Parsed::Tree(Ast::Query(query)) => hidden::refuse(&query).map(|()| Some(query)),
-        other => admit_parsed(other).map(|_| None),
+        other => admit(other).map(|_| None),
     }
 }
 
 /// 0A000 for whatever is not ours.
-pub(crate) fn admit_parsed(statement: Parsed) -> Result<Admitted> {
-    match statement {
-        Parsed::Tree(tree) => admit(tree),
+pub(crate) fn admit(parsed: Parsed) -> Result<Admitted> {
+    match parsed {
+        Parsed::Tree(statement) => admit_tree(statement),
         Parsed::Copy(copy) => copy::admit(*copy),
         Parsed::Upkeep(upkeep) => upkeep::admit(upkeep),
+        Parsed::Command { command, query, text } => match command {
+            Command::Transaction(command) => Ok(transaction::admit(command)),
+            Command::Setting(command) => Ok(set::admit(command)),
+            Command::Cursor(command) => cursor::admit(command, query, text),
+            Command::Discard(what) => Ok(discard::admit(what)),
+        },
     }
 }
 
-/// As [`admit_parsed`], for what sqlparser's tree holds.
 #[deny(clippy::wildcard_enum_match_arm)]
-pub(crate) fn admit(statement: Ast) -> Result<Admitted> {
+fn admit_tree(statement: Ast) -> Result<Admitted> {
     match statement {
         Ast::Query(query) => query::admit(query),
-        Ast::Set(set) => set::admit(set),
-        Ast::Reset(reset) => set::admit_reset(reset),
-        Ast::ShowVariable { variable } => show::admit(&variable),
-        Ast::StartTransaction { modes, statements, exception, .. } => {
-            transaction::begin(&modes, statements.is_empty() && exception.is_none())
-        }
-        Ast::Commit { chain, .. } => transaction::commit(chain),
-        Ast::Rollback { chain, savepoint } => transaction::rollback(chain || savepoint.is_some()),
         Ast::Prepare { name, data_types, statement } => prepare::admit(&name, data_types, *statement),
         Ast::Execute { name, parameters, immediate, into, using, .. } => {
             execute::admit(name, parameters, !immediate && into.is_empty() && using.is_empty())
@@ -219,7 +228,6 @@ pub(crate) fn admit(statement: Ast) -> Result<Admitted> {
             explain::admit(words, *statement)
         }
         Ast::Deallocate { name, .. } => deallocate::admit(&name),
-        Ast::Discard { object_type } => discard::admit(&object_type),
         Ast::CreateSchema { schema_name, if_not_exists, with, options, default_collate_spec, .. } => {
             let is_plain = with.is_none() && options.is_none() && default_collate_spec.is_none();
             create_schema::admit(&schema_name, if_not_exists, is_plain)
@@ -265,6 +273,9 @@ pub(crate) fn admit(statement: Ast) -> Result<Admitted> {
         | Ast::LoadData { .. } | Ast::RenameTable(_)
         | Ast::List(_) | Ast::Remove(_) | Ast::RaisError { .. } | Ast::Throw(_) | Ast::Print(_) | Ast::WaitFor(_)
         | Ast::Return(_) | Ast::ExportData(_) | Ast::CreateUser(_) | Ast::AlterUser(_) | Ast::Vacuum(_)
+        // read as commands (`sql::parse::command`)
+        | Ast::Set(_) | Ast::Reset(_) | Ast::ShowVariable { .. } | Ast::StartTransaction { .. } | Ast::Commit { .. }
+        | Ast::Rollback { .. } | Ast::Discard { .. }
         => Err(unsupported(&statement)),
     }
 }

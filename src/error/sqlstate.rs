@@ -123,6 +123,10 @@ kinds! {
     DuplicateStatement = "42P05", false;
     UndefinedCursor = "34000", false;
     DuplicateCursor = "42P03", false;
+    InvalidCursorDefinition = "42P11", false;
+    UndefinedSavepoint = "3B001", false;
+    /// A setting that is not to be changed now, or ever.
+    FixedParameter = "55P02", false;
     Protocol = "08P01", false;
     IdleTimeout = "57P05", false;
     IdleInTransaction = "25P03", false;

@@ -87,6 +87,9 @@ pub(super) fn judge(kind: Kind) -> Verdict {
         | Kind::DuplicateStatement
         | Kind::UndefinedCursor
         | Kind::DuplicateCursor
+        | Kind::InvalidCursorDefinition
+        | Kind::UndefinedSavepoint
+        | Kind::FixedParameter
         | Kind::Protocol
         | Kind::IdleTimeout
         | Kind::IdleInTransaction

@@ -1,7 +1,9 @@
 //! Text to sqlparser's tree. Queries are read by a grammar of our own, which is PostgreSQL's (`lex`, `keyword`, `grammar`):
-//! what it accepts and what it refuses, with its texts and places. So are COPY and the statements of `upkeep`; of other statements only the query inside is, and
-//! the rest is sqlparser's to read, and `engine`'s to admit. Nothing here resolves a name.
+//! what it accepts and what it refuses, with its texts and places. So are commands to the session (`command`), COPY and the
+//! statements of `upkeep`. Of other statements only the query inside is; the rest is sqlparser's to read, and `engine`'s to
+//! admit. Nothing here resolves a name.
 
+pub(crate) mod command;
 pub(crate) mod copy;
 pub(crate) mod encoding;
 mod grammar;
@@ -14,6 +16,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{Expr, Query, Statement, VisitMut, VisitorMut};
 
+use self::command::Command;
 use crate::error::{Error, Kind, Result};
 use copy::Copy;
 pub(crate) use grammar::bare;
@@ -38,6 +41,8 @@ pub(crate) enum Content {
     Query(Box<Query>),
     Copy(Box<Copy>),
     Upkeep(Upkeep),
+    /// With the query of a cursor.
+    Command(Box<Command>, Option<Box<Query>>),
     /// For sqlparser to read, at the lines and columns of the whole text.
     Other(Other),
 }
@@ -99,17 +104,9 @@ impl<'a> Text<'a> {
                 false => Err(parser.unexpected()),
             };
         }
-        if word(&self.tokens, at) == Some("copy") {
-            let copy = parser.copy()?;
+        if let Some(content) = self.own(&mut parser, at)? {
             return match self.ends_statement(parser.at()) {
-                true => Ok((Content::Copy(Box::new(copy)), parser.at())),
-                false => Err(parser.unexpected()),
-            };
-        }
-        if word(&self.tokens, at).is_some_and(|word| UPKEEP.contains(&word)) {
-            let upkeep = parser.upkeep()?;
-            return match self.ends_statement(parser.at()) {
-                true => Ok((Content::Upkeep(upkeep), parser.at())),
+                true => Ok((content, parser.at())),
                 false => Err(parser.unexpected()),
             };
         }
@@ -146,6 +143,20 @@ impl<'a> Text<'a> {
         Ok((Content::Other(Other { text, query: Some(query) }), end))
     }
 
+    /// A statement of the grammar's own, besides queries; `None` for others.
+    fn own(&self, parser: &mut Parser<'_>, at: usize) -> Result<Option<Content>> {
+        let first = word(&self.tokens, at);
+        Ok(match first {
+            Some("copy") => Some(Content::Copy(Box::new(parser.copy()?))),
+            Some(word) if UPKEEP.contains(&word) => Some(Content::Upkeep(parser.upkeep()?)),
+            _ if grammar::begins_command(first, word(&self.tokens, at + 1)) => {
+                let (command, query) = parser.command()?;
+                Some(Content::Command(Box::new(command), query))
+            }
+            _ => None,
+        })
+    }
+
     fn parser(&self, at: usize, depth_max: usize) -> Parser<'_> {
         Parser::new(self.text, &self.tokens, at, depth_max)
     }
@@ -158,46 +169,30 @@ impl<'a> Text<'a> {
 /// What stands for a query while sqlparser reads what is around it.
 const STUB: &str = "SELECT 1";
 
-/// The words that statements begin with, besides those of queries.
-const STATEMENTS: [&str; 41] = [
-    "abort",
+/// The words that statements begin with, besides those of queries and of what has a grammar of its own.
+const STATEMENTS: [&str; 25] = [
     "alter",
-    "begin",
     "call",
-    "close",
     "comment",
-    "commit",
     "create",
     "deallocate",
-    "declare",
     "delete",
-    "discard",
     "do",
     "drop",
-    "end",
     "execute",
     "explain",
-    "fetch",
     "grant",
     "import",
     "insert",
     "listen",
     "load",
     "merge",
-    "move",
     "notify",
     "prepare",
     "reassign",
     "refresh",
-    "release",
-    "reset",
     "revoke",
-    "rollback",
-    "savepoint",
     "security",
-    "set",
-    "show",
-    "start",
     "truncate",
     "unlisten",
     "update",
@@ -311,7 +306,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>> {
     let pieces = Text::of(text).statements(128)?;
     let query = |piece: Piece<'_>| match piece.content {
         Content::Query(query) => Ok(Statement::Query(query)),
-        Content::Copy(_) | Content::Upkeep(_) | Content::Other(_) => {
+        Content::Command(..) | Content::Copy(_) | Content::Upkeep(_) | Content::Other(_) => {
             Err(Error::unsupported("a statement that is no query"))
         }
     };

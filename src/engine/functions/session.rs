@@ -21,6 +21,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::stable("current_schema", NONE, NAME, |view, _| Ok(view.search_path().first().copied().into())),
     Function::stable("current_schemas", &[&[Bool]], Returns::Names, current_schemas),
     Function::stable("current_setting", &[&[Text], &[Text, Bool]], Returns::Text, current_setting),
+    Function::volatile("set_config", &[&[Text, Text, Bool]], Returns::Text, set_config).called_on_null(),
     Function::stable("pg_backend_pid", NONE, Returns::Int4, |view, _| Ok(view.pid.into())),
     Function::stable("pg_postmaster_start_time", NONE, Returns::Time, |view, _| Ok(view.server_started_at.into())),
     Function::stable("pg_conf_load_time", NONE, Returns::Time, |view, _| Ok(view.server_started_at.into())),
@@ -46,12 +47,23 @@ fn current_schemas(view: &View, arguments: &[Cell]) -> Result<Cell> {
 }
 
 fn current_setting(view: &View, arguments: &[Cell]) -> Result<Cell> {
-    match arguments {
-        [Cell::Text(name), rest @ ..] => match view.setting(name) {
-            Some(value) => Ok(value.into()),
-            None if rest == [Cell::Bool(true)] => Ok(Cell::Null),
-            None => Err(Error::new(Kind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))),
-        },
-        _ => Ok(Cell::Null),
+    let [Cell::Text(name), rest @ ..] = arguments else { return Ok(Cell::Null) };
+    match view.settings.shown(name) {
+        Ok(value) => Ok(value.into()),
+        Err(error) if error.kind() == Kind::UndefinedObject && rest == [Cell::Bool(true)] => Ok(Cell::Null),
+        Err(error) => Err(error),
     }
+}
+
+/// NULL is DEFAULT.
+fn set_config(view: &View, arguments: &[Cell]) -> Result<Cell> {
+    let [name, value, local] = arguments else { return Ok(Cell::Null) };
+    let Cell::Text(name) = name else {
+        return Err(Error::new(Kind::NullNotAllowed, "SET requires parameter name"));
+    };
+    let value = match value {
+        Cell::Text(value) => Some(value.as_str()),
+        _ => None,
+    };
+    view.settings.set(name, value, *local == Cell::Bool(true)).map(Cell::from)
 }

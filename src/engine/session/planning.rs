@@ -45,7 +45,8 @@ impl Session {
 
     async fn judged(&self, planned: &Planned, execution: &Execution<'_>, caching: Caching) -> Result<Ready> {
         let values = execution.parameters.clone();
-        pipeline::ready(&self.engine.shared, planned, values, caching, &execution.bounds).await
+        let snapshots = self.transaction.snapshots();
+        pipeline::ready(&self.engine.shared, planned, values, caching, &snapshots, &execution.bounds).await
     }
 
     async fn planned(&mut self, prepared: &Prepared) -> Result<Arc<Planned>> {

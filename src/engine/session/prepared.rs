@@ -67,6 +67,11 @@ impl Prepared {
         self.statement.is_none()
     }
 
+    /// The cursor that it speaks of.
+    pub fn names_cursor(&self) -> Option<&str> {
+        self.statement.as_ref().and_then(|statement| statement.names_cursor())
+    }
+
     pub(in crate::engine) fn planned(&self) -> Option<Arc<Planned>> {
         self.planned.lock().expect("no panic under the lock").clone()
     }

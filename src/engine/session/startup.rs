@@ -8,18 +8,18 @@ pub(super) fn database(startup: &[(String, String)]) -> Option<&str> {
     startup.iter().find(|(name, _)| name == "database").map(|(_, value)| value.as_str())
 }
 
-/// 22023 and 42704 as of SET.
+/// 22023, 42704 and 55P02 as of SET.
 pub(super) fn set(startup: &[(String, String)], settings: &mut Settings) -> Result<()> {
     for (name, value) in startup {
         match name.as_str() {
             "user" | "database" | "replication" => {}
             "options" => {
                 for (name, value) in options(value)? {
-                    settings.set(&name, &value)?;
+                    settings.set(&name, Some(&value), false)?;
                 }
             }
             // clients quote it: client_encoding = 'utf-8'
-            _ => settings.set(name, value.trim_matches('\''))?,
+            _ => settings.set(name, Some(value.trim_matches('\'')), false)?,
         }
     }
     settings.started();

@@ -46,6 +46,10 @@ impl Statement for Channel {
         }
     }
 
+    fn sees_data(&self) -> bool {
+        false
+    }
+
     fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
             match self {

@@ -6,6 +6,7 @@ use super::name::single;
 use super::{Admitted, Execution, Outcome, Statement, Work};
 use crate::catalog::file;
 use crate::engine::facts::Facts;
+use crate::engine::notice::Notice;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
 
@@ -42,7 +43,11 @@ impl Statement for CreateSchema {
             let facts = session.facts()?;
             match make(&facts, &self.name, self.if_not_exists).await? {
                 true => Outcome::changed("CREATE SCHEMA", &facts.world),
-                false => Outcome::done("CREATE SCHEMA"),
+                false => {
+                    let text = format!("schema \"{}\" already exists, skipping", self.name);
+                    session.say(Notice::notice(Kind::DuplicateSchema.sqlstate(), text));
+                    Outcome::done("CREATE SCHEMA")
+                }
             }
         })
     }

@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{self, ColumnDef, ColumnOption};
 
 use super::name::{Name, ident, table_name};
 use super::{Admitted, Execution, Outcome, Statement, Work, refuse, target};
+use crate::engine::notice::Notice;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres;
@@ -53,6 +54,11 @@ pub(super) fn made(made: Result<u64>, if_not_exists: bool) -> Result<Option<u64>
     }
 }
 
+/// What IF NOT EXISTS says of a table that does.
+pub(super) fn already_there(table: &str) -> Notice {
+    Notice::notice(Kind::DuplicateTable.sqlstate(), format!("relation \"{table}\" already exists, skipping"))
+}
+
 impl Statement for CreateTable {
     fn kind(&self) -> &'static str {
         "create table"
@@ -71,7 +77,10 @@ impl Statement for CreateTable {
             let schema = schema_of(&self.columns)?;
             match made(writer.create_table(&name, schema, None).await, self.if_not_exists)? {
                 Some(_) => Outcome::changed("CREATE TABLE", &facts.world),
-                None => Outcome::done("CREATE TABLE"),
+                None => {
+                    session.say(already_there(&name.table));
+                    Outcome::done("CREATE TABLE")
+                }
             }
         })
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast;
 
-use super::create_table::{admit_name, made};
+use super::create_table::{admit_name, already_there, made};
 use super::name::Name;
 use super::{Admitted, Described, Execution, Outcome, Statement, Work, hidden, target};
 use crate::engine::pipeline::{Caching, Told};
@@ -60,7 +60,13 @@ impl Statement for CreateTableAs {
             let made = made(lanes.run(write).await, self.if_not_exists)?;
             execution.record.rows = made.unwrap_or(0);
             let tag = format!("SELECT {}", made.unwrap_or(0));
-            if made.is_some() { Outcome::changed(tag, &facts.world) } else { Outcome::done(tag) }
+            match made {
+                Some(_) => Outcome::changed(tag, &facts.world),
+                None => {
+                    session.say(already_there(&self.name.table));
+                    Outcome::done("CREATE TABLE AS")
+                }
+            }
         })
     }
 }

@@ -1,36 +1,42 @@
-//! DISCARD ALL: the session is as it was after its login. There is nothing else of a session that could be discarded.
-
-use datafusion::sql::sqlparser::ast::DiscardObject;
+//! DISCARD: parts of a session, or all of it, are as they were after the login.
 
 use super::{Admitted, Execution, Outcome, Statement, Work};
-use crate::engine::session::{Session, TransactionStatus, in_block};
-use crate::error::{Error, Result};
+use crate::engine::session::{Session, in_block};
+use crate::sql::parse::command::Discard as What;
 
 #[derive(Debug)]
-struct DiscardAll;
+struct Discard(What);
 
-pub(super) fn admit(what: &DiscardObject) -> Result<Admitted> {
-    match what {
-        DiscardObject::ALL => Ok(Admitted::new(DiscardAll)),
-        DiscardObject::PLANS | DiscardObject::SEQUENCES | DiscardObject::TEMP => {
-            Err(Error::unsupported("DISCARD of anything but ALL"))
-        }
-    }
+pub(super) fn admit(what: What) -> Admitted {
+    Admitted::new(Discard(what))
 }
 
-impl Statement for DiscardAll {
+impl Statement for Discard {
     fn kind(&self) -> &'static str {
         "discard"
     }
 
     fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
-            if session.status() != TransactionStatus::Idle {
-                return Err(in_block("DISCARD ALL"));
+            match self.0 {
+                What::All => {
+                    if session.transaction.is_block() {
+                        return Err(in_block("DISCARD ALL"));
+                    }
+                    session.close_all_cursors();
+                    session.kept.forget_all();
+                    session.kept.forget_plans();
+                    session.settings.lock().reset_all();
+                    Outcome::done("DISCARD ALL")
+                }
+                What::Plans => {
+                    session.kept.forget_plans();
+                    Outcome::done("DISCARD PLANS")
+                }
+                // there is none of them
+                What::Sequences => Outcome::done("DISCARD SEQUENCES"),
+                What::Temp => Outcome::done("DISCARD TEMP"),
             }
-            session.kept.forget_all();
-            session.settings.reset_all();
-            Outcome::done("DISCARD ALL")
         })
     }
 }

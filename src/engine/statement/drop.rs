@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::ast::{ObjectName, ObjectType};
 use super::name::{Name, single, table_name};
 use super::{Admitted, Execution, Outcome, Statement, Work, target};
 use crate::engine::facts::Facts;
+use crate::engine::notice::Notice;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::policy::Action;
@@ -68,7 +69,13 @@ impl Statement for DropTable {
                         execution.record.target(dropped.join(" "));
                         writer.drop_table(&entry.object.name).await?;
                     }
-                    Err(e) if self.if_exists && e.kind() == Kind::UndefinedTable => {}
+                    Err(e) if self.if_exists && e.kind() == Kind::UndefinedTable => {
+                        let missing = name.schema.as_ref().filter(|schema| facts.view.schema_oid(schema).is_none());
+                        session.say(match missing {
+                            Some(schema) => Notice::skipping("schema", schema),
+                            None => Notice::skipping("table", &name.table),
+                        });
+                    }
                     Err(e) => return Err(e),
                 }
             }
@@ -97,7 +104,9 @@ impl Statement for DropSchema {
                         execution.record.target(dropped.join(" "));
                         writer.drop_schema(name).await?;
                     }
-                    Err(e) if self.if_exists && e.kind() == Kind::UndefinedSchema => {}
+                    Err(e) if self.if_exists && e.kind() == Kind::UndefinedSchema => {
+                        session.say(Notice::skipping("schema", name));
+                    }
                     Err(e) => return Err(e),
                 }
             }

@@ -58,7 +58,7 @@ pub(super) fn admit(words: Words, statement: ast::Statement) -> Result<Admitted>
     let options = Options::read(words.analyze, words.verbose, words.options.as_deref().unwrap_or_default())?;
     let ast::Statement::Query(query) = statement else {
         // what is none of ours is refused as itself
-        let kind = super::admit(statement)?.kind().to_uppercase();
+        let kind = super::admit_tree(statement)?.kind().to_uppercase();
         return Err(Error::unsupported(format!("EXPLAIN of {kind}")));
     };
     hidden::refuse(&query)?;

@@ -19,7 +19,7 @@ struct Prepare {
 
 pub(super) fn admit(name: &Ident, types: Vec<DataType>, statement: ast::Statement) -> Result<Admitted> {
     let may_be_kept = matches!(statement, ast::Statement::Query(_) | ast::Statement::Insert(_));
-    let statement = super::admit(statement)?;
+    let statement = super::admit_tree(statement)?;
     match may_be_kept {
         true => Ok(Admitted::new(Prepare { name: ident(name), types, statement })),
         false => Err(Error::unsupported("PREPARE of this statement")),

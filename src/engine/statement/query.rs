@@ -33,7 +33,7 @@ impl Statement for Query {
     fn run<'a>(&'a self, session: &'a mut Session, mut execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
             let has_cache = session.engine.shared.results.is_some();
-            let caching = match session.settings.is_on("lakegate.cache") && has_cache {
+            let caching = match session.settings.lock().is_on("lakegate.cache") && has_cache {
                 true => Caching::On,
                 false => Caching::Off,
             };

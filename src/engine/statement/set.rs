@@ -1,29 +1,59 @@
-//! SET, RESET, and the statements that PostgreSQL spells as SET (TIME ZONE, NAMES, TRANSACTION, ROLE). Which settings there
-//! are, and what they take, is `settings`' business.
+//! SET and RESET, and the statements that PostgreSQL spells as SET (TRANSACTION, SESSION CHARACTERISTICS, CONSTRAINTS, ROLE,
+//! SESSION AUTHORIZATION). Which settings there are, and what they take, is `settings`' business.
 
-use datafusion::sql::sqlparser::ast::{self, ContextModifier, Expr, Reset, ResetStatement, Value};
-
-use super::name::dotted;
-use super::transaction::access;
+use super::transaction::set_modes;
 use super::{Admitted, Execution, Outcome, Statement, Work};
 use crate::engine::session::Session;
-use crate::error::{Error, Kind, Result};
+use crate::engine::settings;
+use crate::error::{Error, Kind};
+use crate::sql::parse::command::{Isolation, Mode, Setting, To, Value};
 
 #[derive(Debug)]
 struct Set {
     name: String,
-    /// `None`: what it was when the session began.
-    value: Option<String>,
+    to: To,
     local: bool,
 }
 
 #[derive(Debug)]
+struct Reset(String);
+
+#[derive(Debug)]
 struct ResetAll;
 
-/// Isolation and access mode of the current transaction; isolation is always the same.
+/// Modes of the transaction.
 #[derive(Debug)]
-struct SetTransaction {
-    read_only: Option<bool>,
+struct SetTransaction(Vec<Mode>);
+
+#[derive(Debug)]
+struct SetSnapshot(String);
+
+/// Modes of the transactions to come.
+#[derive(Debug)]
+struct SetCharacteristics(Vec<Mode>);
+
+/// There are none that could be deferred.
+#[derive(Debug)]
+struct SetConstraints(Option<Vec<String>>);
+
+pub(super) fn admit(command: Setting) -> Admitted {
+    let identity = |name: &str, value: Option<String>, local| {
+        let to = value.map_or(To::Default, |value| To::Values(vec![Value::Text(value)]));
+        Admitted::new(Set { name: name.into(), to, local })
+    };
+    match command {
+        Setting::Set { name, to, local } => Admitted::new(Set { name, to, local }),
+        Setting::Transaction { modes } => Admitted::new(SetTransaction(modes)),
+        Setting::TransactionSnapshot(id) => Admitted::new(SetSnapshot(id)),
+        Setting::Characteristics { modes } => Admitted::new(SetCharacteristics(modes)),
+        Setting::Constraints(names) => Admitted::new(SetConstraints(names)),
+        Setting::Role { name, local } => identity("role", Some(name.unwrap_or_else(|| "none".into())), local),
+        Setting::SessionAuthorization { name, local } => identity("session_authorization", name, local),
+        Setting::Reset(name) => Admitted::new(Reset(name)),
+        Setting::ResetAll => Admitted::new(ResetAll),
+        Setting::Show(name) => super::show::admit(name),
+        Setting::ShowAll => super::show::admit_all(),
+    }
 }
 
 impl Statement for Set {
@@ -31,30 +61,68 @@ impl Statement for Set {
         "set"
     }
 
+    fn sees_data(&self) -> bool {
+        false
+    }
+
     fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
-            let settings = &mut session.settings;
-            // outside of a transaction PostgreSQL warns and does nothing
-            if self.local && !session.transaction.hide(&self.name, settings.get(&self.name)?) {
-                return Outcome::done("SET");
+            if self.local {
+                session.warn_outside("SET LOCAL");
             }
-            match &self.value {
-                Some(value) => settings.set(&self.name, value)?,
-                None => settings.reset(&self.name)?,
-            }
+            let value = match &self.to {
+                To::Default => None,
+                To::Current => return Outcome::done("SET"),
+                To::Values(values) => {
+                    let values: Vec<String> = values.iter().map(text).collect();
+                    Some(settings::joined(&self.name, &values)?)
+                }
+            };
+            session.settings.lock().set(&self.name, value.as_deref(), self.local)?;
             Outcome::done("SET")
+        })
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Text(text) | Value::Number(text) => text.clone(),
+        Value::Interval(text) => format!("INTERVAL '{text}'"),
+    }
+}
+
+impl Statement for Reset {
+    fn kind(&self) -> &'static str {
+        "reset"
+    }
+
+    fn sees_data(&self) -> bool {
+        false
+    }
+
+    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            if self.0 == "transaction_isolation" {
+                session.warn_outside("RESET TRANSACTION");
+            }
+            session.settings.lock().set(&self.0, None, false)?;
+            Outcome::done("RESET")
         })
     }
 }
 
 impl Statement for ResetAll {
     fn kind(&self) -> &'static str {
-        "set"
+        "reset"
+    }
+
+    fn sees_data(&self) -> bool {
+        false
     }
 
     fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
-            session.settings.reset_all();
+            session.settings.lock().reset_all();
             Outcome::done("RESET")
         })
     }
@@ -65,89 +133,76 @@ impl Statement for SetTransaction {
         "set"
     }
 
+    fn sees_data(&self) -> bool {
+        false
+    }
+
     fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
-            if let Some(read_only) = self.read_only {
-                session.transaction.restrict(&mut session.settings, read_only)?;
-            }
+            session.warn_outside("SET TRANSACTION");
+            set_modes(session, &self.0, "")?;
             Outcome::done("SET")
         })
     }
 }
 
-pub(super) fn admit_reset(reset: ResetStatement) -> Result<Admitted> {
-    Ok(match reset.reset {
-        Reset::ALL => Admitted::new(ResetAll),
-        Reset::ConfigurationParameter(name) => set_to(dotted(&name), None, false),
-    })
-}
+impl Statement for SetSnapshot {
+    fn kind(&self) -> &'static str {
+        "set"
+    }
 
-fn set_to(name: impl Into<String>, value: Option<String>, local: bool) -> Admitted {
-    Admitted::new(Set { name: name.into(), value, local })
-}
+    fn sees_data(&self) -> bool {
+        false
+    }
 
-pub(super) fn admit(set: ast::Set) -> Result<Admitted> {
-    match set {
-        ast::Set::SingleAssignment { scope, variable, values, .. } => {
-            let local = match scope {
-                Some(ContextModifier::Local) => true,
-                None | Some(ContextModifier::Session) => false,
-                Some(ContextModifier::Global) => return Err(Error::unsupported("SET GLOBAL")),
-            };
-            let values = values.iter().map(setting_value).collect::<Result<Vec<_>>>()?;
-            let value = match values.as_slice() {
-                [one] if one.eq_ignore_ascii_case("default") => None,
-                all => Some(all.join(", ")),
-            };
-            Ok(set_to(dotted(&variable), value, local))
-        }
-        ast::Set::SetTimeZone { local, value } => {
-            let value = setting_value(&value)?;
-            let default = value.eq_ignore_ascii_case("default") || value.eq_ignore_ascii_case("local");
-            Ok(set_to("timezone", (!default).then_some(value), local))
-        }
-        ast::Set::SetNames { charset_name, .. } => Ok(set_to("client_encoding", Some(charset_name.value), false)),
-        ast::Set::SetNamesDefault {} => Ok(set_to("client_encoding", None, false)),
-        ast::Set::SetTransaction { modes, snapshot, session } => {
-            if snapshot.is_some() {
-                return Err(Error::unsupported("SET TRANSACTION SNAPSHOT"));
+    /// Nobody exports one here.
+    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            session.warn_outside("SET TRANSACTION");
+            let isolation = session.settings.lock().kept_word("transaction_isolation");
+            let repeats = [Isolation::RepeatableRead, Isolation::Serializable].iter().any(|i| i.word() == isolation);
+            if !repeats {
+                let text = "a snapshot-importing transaction must have isolation level SERIALIZABLE or REPEATABLE READ";
+                return Err(Error::new(Kind::Unsupported, text));
             }
-            match (session, access(&modes)) {
-                (true, Some(read_only)) => {
-                    let value = if read_only { "on" } else { "off" };
-                    Ok(set_to("default_transaction_read_only", Some(value.into()), false))
-                }
-                (_, read_only) => Ok(Admitted::new(SetTransaction { read_only })),
-            }
-        }
-        ast::Set::SetRole { role_name, .. } => match role_name {
-            // SET ROLE NONE goes back to the login, which is where we always are
-            None => Ok(Admitted::new(SetTransaction { read_only: None })),
-            Some(_) => Err(Error::new(Kind::PermissionDenied, "permission denied to set role")),
-        },
-        ast::Set::SetSessionAuthorization(_) => {
-            Err(Error::new(Kind::PermissionDenied, "permission denied to set session authorization"))
-        }
-        ast::Set::ParenthesizedAssignments { .. }
-        | ast::Set::MultipleAssignments { .. }
-        | ast::Set::SetSessionParam(_) => Err(Error::unsupported("this form of SET")),
+            Err(Error::new(Kind::InvalidParameter, format!("invalid snapshot identifier: \"{}\"", self.0)))
+        })
     }
 }
 
-/// `SET x TO value`: a word, a literal, a signed number.
-fn setting_value(value: &Expr) -> Result<String> {
-    match value {
-        Expr::Value(v) => match &v.value {
-            Value::SingleQuotedString(s)
-            | Value::EscapedStringLiteral(s)
-            | Value::DollarQuotedString(ast::DollarQuotedString { value: s, .. }) => Ok(s.clone()),
-            Value::Number(n, _) => Ok(n.to_string()),
-            Value::Boolean(b) => Ok(if *b { "on" } else { "off" }.into()),
-            _ => Err(Error::new(Kind::InvalidParameter, "a setting takes a word, a number or a text")),
-        },
-        Expr::Identifier(word) if word.quote_style.is_some() => Ok(format!("\"{}\"", word.value.replace('"', "\"\""))),
-        Expr::Identifier(word) => Ok(word.value.clone()),
-        Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => Ok(format!("-{}", setting_value(expr)?)),
-        _ => Err(Error::new(Kind::InvalidParameter, "a setting takes a word, a number or a text")),
+impl Statement for SetCharacteristics {
+    fn kind(&self) -> &'static str {
+        "set"
+    }
+
+    fn sees_data(&self) -> bool {
+        false
+    }
+
+    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            set_modes(session, &self.0, "default_")?;
+            Outcome::done("SET")
+        })
+    }
+}
+
+impl Statement for SetConstraints {
+    fn kind(&self) -> &'static str {
+        "set"
+    }
+
+    fn sees_data(&self) -> bool {
+        false
+    }
+
+    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            session.warn_outside("SET CONSTRAINTS");
+            match self.0.as_ref().and_then(|names| names.first()) {
+                None => Outcome::done("SET CONSTRAINTS"),
+                Some(name) => Err(Error::new(Kind::UndefinedObject, format!("constraint \"{name}\" does not exist"))),
+            }
+        })
     }
 }

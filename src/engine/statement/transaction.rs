@@ -1,50 +1,62 @@
-//! BEGIN, COMMIT and ROLLBACK. What a transaction does to a session is `session/transaction.rs`.
-
-use datafusion::sql::sqlparser::ast::{TransactionAccessMode, TransactionMode};
+//! BEGIN, COMMIT, ROLLBACK, savepoints. What a transaction does to a session is `session/transaction.rs` and
+//! `session/block.rs`.
 
 use super::{Admitted, Execution, Outcome, Statement, Work};
-use crate::engine::session::Session;
-use crate::error::{Error, Result};
+use crate::engine::session::{Session, outside};
+use crate::error::{Error, Kind, Result};
+use crate::sql::parse::command::{self, Mode};
 
 #[derive(Debug)]
 struct Begin {
-    read_only: Option<bool>,
+    start: bool,
+    modes: Vec<Mode>,
 }
 
 #[derive(Debug)]
-struct Commit;
+struct End {
+    commit: bool,
+    chain: bool,
+}
 
 #[derive(Debug)]
-struct Rollback;
+enum Savepoint {
+    Save(String),
+    Release(String),
+    RollBackTo(String),
+}
 
-pub(super) fn begin(modes: &[TransactionMode], is_plain: bool) -> Result<Admitted> {
-    match is_plain {
-        true => Ok(Admitted::new(Begin { read_only: access(modes) })),
-        false => Err(Error::unsupported("a block of statements")),
+/// What needs prepared transactions, which there are none of.
+#[derive(Debug)]
+enum Prepared {
+    Prepare,
+    End(String),
+}
+
+pub(super) fn admit(command: command::Transaction) -> Admitted {
+    match command {
+        command::Transaction::Begin { start, modes } => Admitted::new(Begin { start, modes }),
+        command::Transaction::Commit { chain } => Admitted::new(End { commit: true, chain }),
+        command::Transaction::Rollback { chain } => Admitted::new(End { commit: false, chain }),
+        command::Transaction::Savepoint(name) => Admitted::new(Savepoint::Save(name)),
+        command::Transaction::Release(name) => Admitted::new(Savepoint::Release(name)),
+        command::Transaction::RollbackTo(name) => Admitted::new(Savepoint::RollBackTo(name)),
+        command::Transaction::Prepare => Admitted::new(Prepared::Prepare),
+        command::Transaction::EndPrepared(name) => Admitted::new(Prepared::End(name)),
     }
 }
 
-pub(super) fn commit(and_chain: bool) -> Result<Admitted> {
-    match and_chain {
-        false => Ok(Admitted::new(Commit)),
-        true => Err(Error::unsupported("COMMIT AND CHAIN")),
+/// Sets what a mode is called as a setting, of the transaction or, with `default_` before it, of those to come.
+pub(super) fn set_modes(session: &mut Session, modes: &[Mode], prefix: &str) -> Result<()> {
+    let word = |on: bool| if on { "on" } else { "off" };
+    for mode in modes {
+        let (name, value) = match mode {
+            Mode::Isolation(isolation) => ("transaction_isolation", isolation.word()),
+            Mode::ReadOnly(only) => ("transaction_read_only", word(*only)),
+            Mode::Deferrable(deferrable) => ("transaction_deferrable", word(*deferrable)),
+        };
+        session.settings.lock().set(&format!("{prefix}{name}"), Some(value), prefix.is_empty())?;
     }
-}
-
-pub(super) fn rollback(in_part: bool) -> Result<Admitted> {
-    match in_part {
-        false => Ok(Admitted::new(Rollback)),
-        true => Err(Error::unsupported("ROLLBACK to a savepoint")),
-    }
-}
-
-/// The last one counts.
-pub(super) fn access(modes: &[TransactionMode]) -> Option<bool> {
-    modes.iter().rev().find_map(|m| match m {
-        TransactionMode::AccessMode(TransactionAccessMode::ReadOnly) => Some(true),
-        TransactionMode::AccessMode(TransactionAccessMode::ReadWrite) => Some(false),
-        TransactionMode::IsolationLevel(_) => None,
-    })
+    Ok(())
 }
 
 impl Statement for Begin {
@@ -52,38 +64,108 @@ impl Statement for Begin {
         "begin"
     }
 
+    fn sees_data(&self) -> bool {
+        false
+    }
+
     fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
-            session.transaction.begin(&mut session.settings, self.read_only)?;
-            Outcome::done("BEGIN")
+            session.begin();
+            set_modes(session, &self.modes, "")?;
+            Outcome::done(if self.start { "START TRANSACTION" } else { "BEGIN" })
         })
     }
 }
 
-impl Statement for Commit {
+impl Statement for End {
     fn kind(&self) -> &'static str {
-        "commit"
+        if self.commit { "commit" } else { "rollback" }
+    }
+
+    fn sees_data(&self) -> bool {
+        false
     }
 
     fn ends_transaction(&self) -> bool {
         true
     }
 
-    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
-        Box::pin(async move { Outcome::done(session.transaction.end(&mut session.settings, true)) })
+    fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            if self.chain && !session.transaction.is_explicit() {
+                return Err(outside(if self.commit { "COMMIT AND CHAIN" } else { "ROLLBACK AND CHAIN" }));
+            }
+            if self.commit && !session.transaction.has_failed() {
+                session.hold_cursors(&execution.bounds, execution.record).await?;
+            }
+            let modes = self.chain.then(|| session.modes());
+            let tag = session.end_block(self.commit);
+            if let Some(modes) = modes {
+                session.begin_like(modes)?;
+            }
+            Outcome::done(tag)
+        })
     }
 }
 
-impl Statement for Rollback {
+impl Statement for Savepoint {
     fn kind(&self) -> &'static str {
-        "rollback"
+        match self {
+            Self::Save(_) => "savepoint",
+            Self::Release(_) => "release",
+            Self::RollBackTo(_) => "rollback to",
+        }
+    }
+
+    fn sees_data(&self) -> bool {
+        false
     }
 
     fn ends_transaction(&self) -> bool {
-        true
+        matches!(self, Self::RollBackTo(_))
     }
 
     fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
-        Box::pin(async move { Outcome::done(session.transaction.end(&mut session.settings, false)) })
+        Box::pin(async move {
+            match self {
+                Self::Save(name) => session.savepoint(name).and_then(|()| Outcome::done("SAVEPOINT")),
+                Self::Release(name) => session.release(name).and_then(|()| Outcome::done("RELEASE")),
+                Self::RollBackTo(name) => session.roll_back_to(name).and_then(|()| Outcome::done("ROLLBACK")),
+            }
+        })
+    }
+}
+
+impl Statement for Prepared {
+    fn kind(&self) -> &'static str {
+        "prepare transaction"
+    }
+
+    fn sees_data(&self) -> bool {
+        false
+    }
+
+    fn ends_transaction(&self) -> bool {
+        matches!(self, Self::Prepare)
+    }
+
+    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            match self {
+                Self::Prepare if session.transaction.has_failed() || !session.transaction.is_explicit() => {
+                    Outcome::done(session.end_block(false))
+                }
+                Self::Prepare => {
+                    // the block is over, as after any failure of its end
+                    session.end_block(false);
+                    Err(Error::new(Kind::NotInState, "prepared transactions are disabled")
+                        .with_hint("Set max_prepared_transactions to a nonzero value."))
+                }
+                Self::End(name) => {
+                    let text = format!("prepared transaction with identifier \"{name}\" does not exist");
+                    Err(Error::new(Kind::UndefinedObject, text))
+                }
+            }
+        })
     }
 }

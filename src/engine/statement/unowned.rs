@@ -6,7 +6,8 @@ use datafusion::sql::sqlparser::ast::{self, Expr, GrantObjects, GranteeName, Gra
 use super::name::{dotted, single};
 use super::{Admitted, Execution, Outcome, Statement, Work, ident, table_name, target};
 use crate::engine::facts::Facts;
-use crate::engine::session::{Session, TransactionStatus};
+use crate::engine::notice::Notice;
+use crate::engine::session::{Session, in_block};
 use crate::error::{Error, Kind, Result};
 
 #[derive(Debug)]
@@ -68,18 +69,18 @@ impl Statement for CreateIndex {
 
     fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
-            if self.concurrently && session.status() != TransactionStatus::Idle {
-                let text = "CREATE INDEX CONCURRENTLY cannot run inside a transaction block";
-                return Err(Error::new(Kind::ActiveTransaction, text));
+            if self.concurrently && session.transaction.is_block() {
+                return Err(in_block("CREATE INDEX CONCURRENTLY"));
             }
             let facts = session.facts()?;
             let entry = target::seen(&facts, &table_name(&self.table)?)?;
             let shown = entry.and_then(|entry| facts.view.table(&entry.object.name));
             let missing = |name: &&String| shown.is_some_and(|shown| shown.schema.index_of(name).is_err());
-            match self.columns.iter().find(missing) {
-                Some(name) => Err(Error::new(Kind::UndefinedColumn, format!("column \"{name}\" does not exist"))),
-                None => Outcome::done("CREATE INDEX"),
+            if let Some(name) = self.columns.iter().find(missing) {
+                return Err(Error::new(Kind::UndefinedColumn, format!("column \"{name}\" does not exist")));
             }
+            session.say(Notice::warning("01000", "no index is built: tables are found by their files' statistics"));
+            Outcome::done("CREATE INDEX")
         })
     }
 }
@@ -106,6 +107,16 @@ impl Statement for Rights {
                 if !is_word && !facts.view.roles.iter().any(|known| known.name == *role) {
                     return Err(Error::new(Kind::UndefinedObject, format!("role \"{role}\" does not exist")));
                 }
+            }
+            let (code, nothing) = match self.kind {
+                "grant" => ("01007", "no privileges were granted for"),
+                _ => ("01006", "no privileges could be revoked for"),
+            };
+            let tables = self.tables.iter().map(|table| table_name(table).map(|name| name.table));
+            let names = tables.chain(self.schemas.iter().cloned().map(Ok)).collect::<Result<Vec<_>>>()?;
+            for name in names {
+                let warning = Notice::warning(code, format!("{nothing} \"{name}\""));
+                session.say(warning.with_hint("Rights are lines of the policy files."));
             }
             Outcome::done(self.kind.to_uppercase())
         })

@@ -8,7 +8,8 @@ use super::name::Name;
 use super::{Admitted, Execution, Outcome, Statement, Work, ident, table_name, target};
 use crate::catalog::Entry;
 use crate::engine::facts::Facts;
-use crate::engine::session::{Session, TransactionStatus};
+use crate::engine::notice::Notice;
+use crate::engine::session::{Session, in_block, outside};
 use crate::error::{Error, Kind, Result};
 use crate::sql::parse::upkeep::{Columns, Target, Upkeep};
 
@@ -31,32 +32,44 @@ impl Statement for Keep {
         }
     }
 
+    fn sees_data(&self) -> bool {
+        !matches!(self.0, Upkeep::Lock(_) | Upkeep::Checkpoint)
+    }
+
     fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
-            let in_block = session.status() != TransactionStatus::Idle;
+            let is_block = session.transaction.is_block();
             let facts = session.facts()?;
-            judge(&self.0, &facts, in_block)?;
+            judge(&self.0, &facts, is_block)?;
+            if let Some(why) = idle(&self.0) {
+                session.say(Notice::notice("00000", why));
+            }
             Outcome::done(self.kind().to_uppercase())
         })
     }
 }
 
+/// Why there is nothing to do.
+fn idle(upkeep: &Upkeep) -> Option<&'static str> {
+    Some(match upkeep {
+        Upkeep::Lock(_) => "nothing is locked: each statement sees a snapshot, and writers meet at their commits",
+        Upkeep::Vacuum { .. } => {
+            "nothing is vacuumed: files of a lake that are no longer needed are swept by themselves"
+        }
+        Upkeep::Analyze(_) => "nothing is analyzed: statistics are written with the files of a lake",
+        Upkeep::Reindex { .. } => "nothing is reindexed: there are no indexes",
+        Upkeep::Cluster(_) | Upkeep::Checkpoint => return None,
+    })
+}
+
 /// What PostgreSQL would refuse.
-fn judge(upkeep: &Upkeep, facts: &Facts, in_block: bool) -> Result<()> {
-    let outside = |what: &str| match in_block {
-        true => {
-            let text = format!("{what} cannot run inside a transaction block");
-            Err(Error::new(Kind::ActiveTransaction, text))
-        }
-        false => Ok(()),
-    };
+fn judge(upkeep: &Upkeep, facts: &Facts, is_block: bool) -> Result<()> {
+    let alone = |what: &str| if is_block { Err(in_block(what)) } else { Ok(()) };
     match upkeep {
-        Upkeep::Lock(_) if !in_block => {
-            Err(Error::new(Kind::NoActiveTransaction, "LOCK TABLE can only be used in transaction blocks"))
-        }
+        Upkeep::Lock(_) if !is_block => Err(outside("LOCK TABLE")),
         Upkeep::Lock(tables) => tables.iter().try_for_each(|table| seen(facts, table).map(|_| ())),
         Upkeep::Vacuum { analyze, tables } => {
-            outside("VACUUM")?;
+            alone("VACUUM")?;
             if !analyze && tables.iter().any(|table| !table.columns.is_empty()) {
                 let text = "ANALYZE option must be specified when a column list is provided";
                 return Err(Error::new(Kind::Unsupported, text));
@@ -66,21 +79,21 @@ fn judge(upkeep: &Upkeep, facts: &Facts, in_block: bool) -> Result<()> {
         Upkeep::Analyze(tables) => tables.iter().try_for_each(|table| with_columns(facts, table)),
         Upkeep::Reindex { target, concurrently } => {
             if *concurrently {
-                outside("REINDEX CONCURRENTLY")?;
+                alone("REINDEX CONCURRENTLY")?;
             }
             match target {
                 Target::Table(table) => seen(facts, table).map(|_| ()),
                 // there are none
                 Target::Index(index) => Err(target::undefined_relation(&table_name(index)?.table)),
                 Target::Schema(schema) => {
-                    outside("REINDEX SCHEMA")?;
+                    alone("REINDEX SCHEMA")?;
                     seen_schema(facts, schema)
                 }
-                Target::Database(name) => outside("REINDEX DATABASE").and_then(|()| current(facts, name)),
-                Target::System(name) => outside("REINDEX SYSTEM").and_then(|()| current(facts, name)),
+                Target::Database(name) => alone("REINDEX DATABASE").and_then(|()| current(facts, name)),
+                Target::System(name) => alone("REINDEX SYSTEM").and_then(|()| current(facts, name)),
             }
         }
-        Upkeep::Cluster(None) => outside("CLUSTER"),
+        Upkeep::Cluster(None) => alone("CLUSTER"),
         Upkeep::Cluster(Some((table, index))) => {
             let name = seen(facts, table)?.table;
             let text = match index {

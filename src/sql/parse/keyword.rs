@@ -32,6 +32,11 @@ pub(super) fn keyword(lower: &str) -> Option<&'static Keyword> {
     WORDS.get(lower)
 }
 
+/// Whether a name has to be quoted so that it is not read as this word.
+pub(crate) fn needs_quotes(lower: &str) -> bool {
+    keyword(lower).is_some_and(|keyword| keyword.category != Category::Unreserved)
+}
+
 /// Every keyword, in the order of the words.
 pub(crate) fn keywords() -> Vec<&'static Keyword> {
     let mut all: Vec<_> = WORDS.values().collect();

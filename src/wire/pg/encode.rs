@@ -53,6 +53,11 @@ pub(crate) fn per_column(formats: &[Format], columns: usize) -> Result<Vec<Forma
     }
 }
 
+/// In which formats rows go out where nobody asked for any.
+pub(crate) fn own_formats(is_binary: bool) -> &'static [Format] {
+    if is_binary { &[Format::Binary] } else { &[] }
+}
+
 /// Format codes of a Bind.
 pub(crate) fn read_formats(codes: &[i16]) -> Result<Vec<Format>> {
     let one = |code: &i16| match code {
@@ -76,6 +81,8 @@ pub(crate) struct Cursor {
     encoder: Encoder,
     /// The batch being sent and the first row of it not yet sent.
     current: Option<(RecordBatch, usize)>,
+    /// Rows of all fetches.
+    sent: usize,
 }
 
 /// As what rows leave.
@@ -106,13 +113,13 @@ impl Cursor {
         let schema = rows.schema();
         let formats = per_column(formats, schema.fields().len())?;
         let encoder = Encoder::DataRows(RowEncoder::new(schema, &formats, style)?);
-        Ok(Self { encoder, rows, current: None })
+        Ok(Self { encoder, rows, current: None, sent: 0 })
     }
 
     /// For COPY TO.
     pub(crate) fn copy(rows: Rows, layout: Layout, style: &Style) -> Result<Self> {
         let encoder = Encoder::Copy(CopyEncoder::new(&rows.schema(), layout, style)?);
-        Ok(Self { encoder, rows, current: None })
+        Ok(Self { encoder, rows, current: None, sent: 0 })
     }
 
     /// What stands behind the last row of a COPY.
@@ -129,6 +136,12 @@ impl Cursor {
 
     pub(crate) fn rows(&mut self) -> &mut Rows {
         &mut self.rows
+    }
+
+    /// The rows to come, those of them that were read already, and how many were sent.
+    pub(crate) fn into_parts(self) -> (Rows, Option<RecordBatch>, usize) {
+        let rest = self.current.map(|(batch, from)| batch.slice(from, batch.num_rows().saturating_sub(from)));
+        (self.rows, rest, self.sent)
     }
 
     pub(crate) fn tag(&self, sent: usize) -> String {
@@ -197,6 +210,7 @@ impl Cursor {
             return Err(Error::internal(format!("the encoder went from row {from} to {next} of {end}")));
         }
         counter!(ROWS_SENT).increment((next - from) as u64);
+        self.sent += next - from;
         if next < batch.num_rows() {
             self.current = Some((batch, next));
         }

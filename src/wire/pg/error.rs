@@ -2,8 +2,9 @@
 
 use std::any::Any;
 
-use pgwire::messages::response::ErrorResponse;
+use pgwire::messages::response::{ErrorResponse, NoticeResponse};
 
+use crate::engine::Notice;
 use crate::error::{Error, Kind};
 
 /// The first field of an ErrorResponse. After `Fatal` the server closes.
@@ -76,6 +77,22 @@ pub(crate) fn response(error: &Error, severity: Severity) -> ErrorResponse {
     // A NUL would end the field and turn the rest into fields of its own.
     let fields = fields.into_iter().filter_map(|(code, text)| Some((code, text?.replace('\0', "")))).collect();
     ErrorResponse::new(fields)
+}
+
+/// What a statement said beside its answer.
+pub(crate) fn notice(notice: &Notice) -> NoticeResponse {
+    let word = notice.severity.word();
+    let fields = [
+        (b'S', Some(word)),
+        (b'V', Some(word)),
+        (b'C', Some(notice.sqlstate)),
+        (b'M', Some(notice.message.as_ref())),
+        (b'D', notice.detail.as_deref()),
+        (b'H', notice.hint.as_deref()),
+    ];
+    // as in an error
+    let fields = fields.into_iter().filter_map(|(code, text)| Some((code, text?.replace('\0', "")))).collect();
+    NoticeResponse::new(fields)
 }
 
 /// What a panic said, as an error of ours.

@@ -1,6 +1,7 @@
 //! The extended protocol: Parse, Bind, Describe, Execute, Close. Each puts its answer into the buffer; Sync and Flush
 //! send it. Errors go up: the conversation ignores the rest of the cycle.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::Schema;
@@ -30,16 +31,43 @@ pub(crate) async fn parse<W: AsyncWrite + Unpin>(
     oids: &[u32],
 ) -> Result<(), Stop> {
     let cancellable = conversation.begin();
-    let session = &mut conversation.session;
-    let prepared = or_cancelled(session.prepare(sql, oids), &cancellable.token, Duration::ZERO).await??;
-    session.keep(name, prepared)?;
+    let prepared = prepare(conversation, sql, oids, &cancellable.token).await?;
+    conversation.session.keep(name, prepared)?;
     Ok(conversation.output.put(&ParseComplete::new())?)
+}
+
+/// A statement as the session reads it, with the portal that it names among the session's cursors.
+pub(crate) async fn prepare<W: AsyncWrite + Unpin>(
+    conversation: &mut Conversation<W>,
+    sql: &str,
+    oids: &[u32],
+    token: &CancellationToken,
+) -> Result<Arc<Prepared>, Stop> {
+    let prepared = or_cancelled(conversation.session.prepare(sql, oids), token, Duration::ZERO).await??;
+    match hand_over(conversation, &prepared)? {
+        // it has that one's columns now
+        true => Ok(or_cancelled(conversation.session.prepare(sql, oids), token, Duration::ZERO).await??),
+        false => Ok(prepared),
+    }
+}
+
+/// A portal that SQL names becomes a cursor of the session's. `false`: it names none of ours.
+fn hand_over<W>(conversation: &mut Conversation<W>, prepared: &Prepared) -> Result<bool> {
+    let Some(name) = prepared.names_cursor().filter(|name| conversation.portals.has(name)) else { return Ok(false) };
+    let Entry { portal, level, .. } = conversation.portals.take(name)?;
+    match portal.into_adopted() {
+        Some(portal) => conversation.session.adopt(name, portal, level).map(|()| true),
+        None => Ok(false),
+    }
 }
 
 pub(crate) fn bind<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, bind: Bind) -> Result<(), Stop> {
     if bind.portal.is_empty() {
         // Replaced: what it held makes room for the new one.
         conversation.portals.close("");
+    }
+    if conversation.session.has_cursor(&bind.portal) {
+        return Err(Error::new(Kind::DuplicateCursor, format!("cursor \"{}\" already exists", bind.portal)).into());
     }
     let prepared = conversation.session.kept(&bind.statement)?;
     let (wanted, given) = (prepared.parameters.len(), bind.parameters.len());
@@ -66,7 +94,8 @@ pub(crate) fn bind<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, bi
     let bytes = bind.portal.len() + values.iter().map(ScalarValue::size).sum::<usize>();
     let held = conversation.session.hold(bytes)?;
     let portal = Portal { state: State::Bound(values), prepared, formats: results };
-    conversation.portals.bind(bind.portal, Entry { portal, held, idle_since: None })?;
+    let level = conversation.session.depth();
+    conversation.portals.bind(bind.portal, Entry { portal, held, level, idle_since: None })?;
     Ok(conversation.output.put(&BindComplete::new())?)
 }
 
@@ -104,6 +133,10 @@ pub(crate) fn describe<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>
             conversation.output.put(&ParameterDescription::new(prepared.parameters.clone()))?;
             (prepared, Vec::new())
         }
+        Target::Portal(name) if conversation.session.has_cursor(name) => {
+            let (columns, is_binary) = conversation.session.cursor_columns(name)?;
+            return Ok(conversation.output.put(&encode::describe(&columns, encode::own_formats(is_binary))?)?);
+        }
         Target::Portal(name) => {
             let portal = conversation.portals.get(name)?;
             (portal.prepared.clone(), portal.formats.clone())
@@ -119,7 +152,10 @@ pub(crate) fn describe<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>
 pub(crate) fn close<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, target: &Target) -> Result<(), Stop> {
     match target {
         Target::Statement(name) => conversation.session.forget(name),
-        Target::Portal(name) => conversation.portals.close(name),
+        Target::Portal(name) => {
+            conversation.portals.close(name);
+            conversation.session.close_cursor(name);
+        }
     }
     Ok(conversation.output.put(&CloseComplete::new())?)
 }
@@ -130,12 +166,36 @@ pub(crate) async fn execute<W: AsyncWrite + Unpin>(
     name: String,
     max_rows: i32,
 ) -> Result<(), Stop> {
-    // Out of the map while it runs: a portal that failed is gone, as in PostgreSQL.
-    let Entry { portal, held, .. } = conversation.portals.take(&name)?;
     let rows_max = usize::try_from(max_rows).ok().filter(|max| *max > 0);
+    if conversation.session.has_cursor(&name) {
+        return fetch_cursor(conversation, &name, rows_max).await;
+    }
+    // Out of the map while it runs: a portal that failed is gone, as in PostgreSQL.
+    let Entry { portal, held, level, .. } = conversation.portals.take(&name)?;
     let portal = run(conversation, inbox, &name, portal, rows_max).await?;
     let idle_since = matches!(portal.state, State::Suspended { .. }).then(Instant::now);
-    conversation.portals.put_back(name, Entry { portal, held, idle_since });
+    conversation.portals.put_back(name, Entry { portal, held, level, idle_since });
+    Ok(())
+}
+
+/// The next rows of a cursor that SQL opened, or took over.
+async fn fetch_cursor<W: AsyncWrite + Unpin>(
+    conversation: &mut Conversation<W>,
+    name: &str,
+    rows_max: Option<usize>,
+) -> Result<(), Stop> {
+    let cancellable = conversation.begin();
+    let (token, grace) = (&cancellable.token, conversation.grace());
+    let fetch = Box::pin(conversation.session.fetch_cursor(name, rows_max, token.clone()));
+    let rows = or_cancelled(fetch, token, grace).await??;
+    conversation.tell()?;
+    let formats = encode::own_formats(rows.is_binary());
+    let mut cursor = Cursor::new(rows, formats, &conversation.session.style())?;
+    let (sent, _) = cursor.fetch(&mut conversation.output, None, token, grace).await?;
+    match rows_max == Some(sent) {
+        true => conversation.output.put(&PortalSuspended::new())?,
+        false => conversation.output.put(&CommandComplete::new(cursor.tag(sent)))?,
+    }
     Ok(())
 }
 
@@ -165,8 +225,11 @@ async fn run<W: AsyncWrite + Unpin>(
             let cancellable = conversation.begin();
             let token = cancellable.token.clone();
             let grace = conversation.grace();
+            hand_over(conversation, &portal.prepared)?;
             let execution = Box::pin(conversation.session.execute(&portal.prepared, parameters, token.clone()));
-            match or_cancelled(execution, &token, grace).await?? {
+            let answer = or_cancelled(execution, &token, grace).await??;
+            conversation.tell()?;
+            match answer {
                 Answer::Rows(rows) => {
                     same_types(&portal.prepared, &rows.schema())?;
                     let cursor = Cursor::new(rows, &portal.formats, &conversation.session.style())?;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::encode::Cursor;
-use crate::engine::{Held, Prepared};
+use crate::engine::{Adopted, Held, Prepared, Undone};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::Format;
 use crate::telemetry::metrics::KEPT_REFUSED;
@@ -36,12 +36,29 @@ pub(crate) enum State {
     },
 }
 
+impl Portal {
+    /// For the engine, where SQL names it: rows that were encoded already count as sent. `None` for what gives no rows.
+    pub(crate) fn into_adopted(self) -> Option<Adopted> {
+        let columns = self.prepared.columns.clone()?;
+        Some(match self.state {
+            State::Bound(parameters) => Adopted::Bound { prepared: self.prepared, parameters },
+            State::Suspended { cursor, .. } => {
+                let (rows, rest, sent) = cursor.into_parts();
+                Adopted::Suspended { rows, rest, sent }
+            }
+            State::Ended { .. } => Adopted::Ended { columns },
+        })
+    }
+}
+
 /// A portal and what is counted of it.
 #[derive(Debug)]
 pub(crate) struct Entry<P> {
     pub(crate) portal: P,
     /// What its name and parameters take of the session's allowance.
     pub(crate) held: Held,
+    /// Savepoints around it when it was bound.
+    pub(crate) level: usize,
     /// When its last fetch left it suspended.
     pub(crate) idle_since: Option<Instant>,
 }
@@ -100,6 +117,19 @@ impl<P> Portals<P> {
         self.portals.clear();
     }
 
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.portals.contains_key(name)
+    }
+
+    /// A part of the transaction ended, or all of it.
+    pub(crate) fn undo(&mut self, undone: Undone) {
+        match undone {
+            Undone::All => self.portals.clear(),
+            Undone::Above(level) => self.portals.retain(|_, entry| entry.level <= level),
+            Undone::Into(level) => self.portals.values_mut().for_each(|entry| entry.level = entry.level.min(level)),
+        }
+    }
+
     /// When the first suspended portal will have been left alone for too long.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         let idle = self.limits.portal_idle?;
@@ -126,7 +156,7 @@ mod tests {
     }
 
     fn portal() -> Entry<()> {
-        Entry { portal: (), held: Held::default(), idle_since: None }
+        Entry { portal: (), held: Held::default(), level: 0, idle_since: None }
     }
 
     fn code(outcome: Result<()>) -> &'static str {
@@ -144,6 +174,21 @@ mod tests {
         assert_eq!(portals.get("x").err().map(|e| e.kind().sqlstate()), Some("34000"));
         portals.close_all();
         assert_eq!(code(portals.bind("b".into(), portal())), "ok");
+    }
+
+    #[test]
+    fn what_a_savepoint_undoes_is_what_was_bound_under_it() {
+        let mut portals = Portals::new(Limits { portals_max: 9, portal_idle: None });
+        for (name, level) in [("a", 0), ("b", 1), ("c", 2)] {
+            portals.bind(name.into(), Entry { level, ..portal() }).unwrap();
+        }
+        portals.undo(Undone::Above(1));
+        assert!(portals.has("a") && portals.has("b") && !portals.has("c"));
+        portals.undo(Undone::Into(0));
+        portals.undo(Undone::Above(0));
+        assert!(portals.has("b"));
+        portals.undo(Undone::All);
+        assert!(!portals.has("a"));
     }
 
     #[test]

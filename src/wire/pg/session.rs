@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::cancel::{Cancellable, Running};
-use super::error::{Gone, Severity, Stop, panicked};
+use super::error::{Gone, Severity, Stop, notice, panicked};
 use super::frame::Frame;
 use super::inbox::Inbox;
 use super::message::Frontend;
@@ -71,7 +71,11 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
         running: Arc<Running>,
         tokens: Tokens,
     ) -> Self {
-        session.limit_kept(KeptLimits { prepared_max: config.prepared_max, bytes_max: config.prepared_bytes_max });
+        session.limit_kept(KeptLimits {
+            prepared_max: config.prepared_max,
+            bytes_max: config.prepared_bytes_max,
+            cursors_max: config.portals_max,
+        });
         let portals = Portals::new(Limits {
             portals_max: config.portals_max,
             portal_idle: limit_ms(config.portal_idle_timeout_ms),
@@ -133,7 +137,7 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
                 Some(Ok(frame)) => Next::Frame(frame),
                 Some(Err(error)) => Next::End { error, reason: "protocol" },
             },
-            () = bell, if idle => match self.tell().await {
+            () = bell, if idle => match self.pass_on().await {
                 Ok(()) => Next::Again,
                 Err(Gone) => Next::Over,
             },
@@ -240,8 +244,7 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
             Stop::Failed(error) => error,
         };
         self.session.fail();
-        // What was begun in the failed transaction cannot be continued.
-        self.portals.close_all();
+        self.tell()?;
         if self.tokens.stop.is_cancelled() && error.kind() == Kind::Cancelled {
             // The loop says 57P01 and closes.
             return Ok(());
@@ -259,6 +262,8 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
     /// The end of a cycle: changed parameters are reported, the client may go on.
     pub(crate) async fn ready(&mut self) -> std::result::Result<(), Gone> {
         self.unsynced = false;
+        self.session.finish();
+        self.tell()?;
         let status = match self.session.status() {
             TransactionStatus::Idle => {
                 // No portal outlives its transaction.
@@ -286,9 +291,20 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
         Ok(())
     }
 
-    async fn tell(&mut self) -> std::result::Result<(), Gone> {
+    async fn pass_on(&mut self) -> std::result::Result<(), Gone> {
         self.put_notifications()?;
         self.output.flush().await
+    }
+
+    /// Says what statements had to say, and lets go of the portals that they ended.
+    pub(crate) fn tell(&mut self) -> std::result::Result<(), Gone> {
+        for undone in self.session.undone() {
+            self.portals.undo(undone);
+        }
+        for said in self.session.notices() {
+            self.output.put(&notice(&said)).map_err(|_| Gone)?;
+        }
+        Ok(())
     }
 
     /// A token for a statement, pulled by a cancel request, by the client's end and by ours.

@@ -9,6 +9,7 @@ use tokio::io::AsyncWrite;
 use super::copy;
 use super::encode::{self, Cursor, or_cancelled};
 use super::error::Stop;
+use super::extended;
 use super::inbox::Inbox;
 use super::session::Conversation;
 use crate::engine::Answer;
@@ -51,17 +52,19 @@ async fn one<W: AsyncWrite + Unpin>(
 ) -> Result<(), Stop> {
     let cancellable = conversation.begin();
     let (token, grace) = (&cancellable.token, conversation.grace());
-    let prepared = or_cancelled(conversation.session.prepare(statement, &[]), token, Duration::ZERO).await??;
+    let prepared = extended::prepare(conversation, statement, &[], token).await?;
     if !prepared.parameters.is_empty() {
         return Err(Error::new(Kind::UndefinedParameter, "there is no parameter $1").into());
     }
     let execution = Box::pin(conversation.session.execute(&prepared, Vec::new(), token.clone()));
     let answer = or_cancelled(execution, token, grace).await??;
+    conversation.tell()?;
     match answer {
         Answer::Rows(rows) => {
-            let mut cursor = Cursor::new(rows, &[], &conversation.session.style())?;
+            let formats = encode::own_formats(rows.is_binary());
+            let mut cursor = Cursor::new(rows, formats, &conversation.session.style())?;
             let output = &mut conversation.output;
-            output.put(&encode::describe(&cursor.schema(), &[])?)?;
+            output.put(&encode::describe(&cursor.schema(), formats)?)?;
             let (sent, _) = cursor.fetch(output, None, token, grace).await?;
             output.put(&CommandComplete::new(cursor.tag(sent)))?;
         }

@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::SetExpr;
 
 use super::super::copy::{Copy, CopyOption, Direction, End, OptionValue, Source};
 use super::super::keyword::Category;
-use super::super::lex::{Lexeme, Text};
+use super::super::lex::Lexeme;
 use super::from::table;
 use super::select::{all_of, bare};
 use super::{Naming, Parser};
@@ -33,7 +33,7 @@ impl Parser<'_> {
         if self.is("delimiters") || self.are(&["using", "delimiters"]) {
             self.eat("using");
             self.advance();
-            options.push(option("delimiter", OptionValue::Text(self.string()?), at));
+            options.push(option("delimiter", OptionValue::Text(self.expect_string()?), at));
         }
         self.copy_options(&mut options)?;
         let start = self.at;
@@ -81,7 +81,7 @@ impl Parser<'_> {
         if client {
             return Ok(End::Client);
         }
-        self.string()?;
+        self.expect_string()?;
         Ok(if program { End::Program } else { End::File })
     }
 
@@ -124,7 +124,7 @@ impl Parser<'_> {
     fn option_word(&mut self) -> Result<String> {
         let Some(token) = self.token() else { return Err(self.unexpected()) };
         let word = match &token.lexeme {
-            Lexeme::Text(_) => return self.string(),
+            Lexeme::Text(_) => return self.expect_string(),
             Lexeme::Quoted(name) => name.clone(),
             Lexeme::Word(None) => self.slice(token).to_lowercase(),
             Lexeme::Word(Some(keyword))
@@ -168,11 +168,11 @@ impl Parser<'_> {
             Some(word @ ("delimiter" | "null" | "quote" | "escape")) => {
                 self.advance();
                 self.eat("as");
-                (word, OptionValue::Text(self.string()?))
+                (word, OptionValue::Text(self.expect_string()?))
             }
             Some("encoding") => {
                 self.advance();
-                ("encoding", OptionValue::Text(self.string()?))
+                ("encoding", OptionValue::Text(self.expect_string()?))
             }
             Some("force") => {
                 self.advance();
@@ -204,18 +204,6 @@ impl Parser<'_> {
             None => c.value.to_lowercase(),
         });
         Ok((name, OptionValue::List(folded.collect())))
-    }
-
-    /// Sconst.
-    fn string(&mut self) -> Result<String> {
-        let Some(Lexeme::Text(text)) = self.token().map(|token| &token.lexeme) else { return Err(self.unexpected()) };
-        let value = match text {
-            Text::Plain(value) | Text::Escaped(value) | Text::Unicode(value) | Text::Dollar { value, .. } => {
-                value.clone()
-            }
-        };
-        self.advance();
-        Ok(value)
     }
 }
 

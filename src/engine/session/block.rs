@@ -1,0 +1,134 @@
+//! What begins and ends with a session's transaction: settings, savepoints, cursors, and what a front end keeps of its own.
+
+use super::{Ended, Session};
+use crate::engine::notice::Notice;
+use crate::error::Result;
+
+/// What a front end does with portals, each of which it bound under so many savepoints ([`Session::depth`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undone {
+    /// The transaction is over: none is left.
+    All,
+    /// Those under more savepoints than this are gone.
+    Above(usize),
+    /// Those under more savepoints than this are under so many now.
+    Into(usize),
+}
+
+impl Session {
+    /// Savepoints around what happens now.
+    pub fn depth(&self) -> usize {
+        self.transaction.depth()
+    }
+
+    /// What became of portals since last asked.
+    pub fn undone(&mut self) -> Vec<Undone> {
+        std::mem::take(&mut self.undone)
+    }
+
+    /// The message is answered, or a Sync came: what no BEGIN opened is committed.
+    pub fn finish(&mut self) {
+        self.several = false;
+        if self.transaction.is_open() && !self.transaction.is_explicit() {
+            self.end(true);
+        }
+    }
+
+    /// An error between statements or inside a result: an open block is failed, anything else rolled back.
+    pub fn fail(&mut self) {
+        let left = self.transaction.fail(&mut self.settings.lock());
+        match left {
+            // PostgreSQL's portals of what is around the failed part live on
+            Some(depth) if depth > 0 => {
+                self.cursors.undone(depth - 1);
+                self.undone.push(Undone::Above(depth - 1));
+            }
+            Some(_) | None => {
+                self.cursors.rolled_back();
+                self.own.forget();
+                self.undone.push(Undone::All);
+            }
+        }
+    }
+
+    // --- for statements
+
+    /// BEGIN, with a warning where there is a block already.
+    pub(in crate::engine) fn begin(&mut self) {
+        let begun = self.transaction.begin(&mut self.settings.lock());
+        if !begun {
+            self.say(Notice::warning("25001", "there is already a transaction in progress"));
+        }
+    }
+
+    /// COMMIT or ROLLBACK; gives the tag. Outside of a block it ends what runs, with a warning.
+    pub(in crate::engine) fn end_block(&mut self, commit: bool) -> &'static str {
+        if !self.transaction.is_explicit() {
+            self.say(Notice::warning("25P01", "there is no transaction in progress"));
+            self.end(commit);
+            return if commit { "COMMIT" } else { "ROLLBACK" };
+        }
+        match self.end(commit) {
+            Ended::Committed => "COMMIT",
+            Ended::RolledBack => "ROLLBACK",
+        }
+    }
+
+    /// Of the transaction, for one that follows it.
+    pub(in crate::engine) fn modes(&self) -> [(&'static str, String); 3] {
+        let settings = self.settings.lock();
+        ["transaction_isolation", "transaction_read_only", "transaction_deferrable"]
+            .map(|name| (name, settings.kept_word(name)))
+    }
+
+    /// A block with these modes, right behind the one that ended.
+    pub(in crate::engine) fn begin_like(&mut self, modes: [(&'static str, String); 3]) -> Result<()> {
+        let mut settings = self.settings.lock();
+        self.transaction.start(&mut settings, false);
+        self.transaction.begin(&mut settings);
+        modes.iter().try_for_each(|(name, value)| settings.set(name, Some(value), true))
+    }
+
+    pub(in crate::engine) fn savepoint(&mut self, name: &str) -> Result<()> {
+        let bytes = name.len() + self.settings.lock().mark().bytes() + size_of::<usize>() * 8;
+        let held = self.kept.hold(bytes)?;
+        self.transaction.save(&mut self.settings.lock(), name.to_string(), held)
+    }
+
+    pub(in crate::engine) fn release(&mut self, name: &str) -> Result<()> {
+        let level = self.transaction.release(&mut self.settings.lock(), name)?;
+        self.cursors.released(level);
+        self.undone.push(Undone::Into(level));
+        Ok(())
+    }
+
+    pub(in crate::engine) fn roll_back_to(&mut self, name: &str) -> Result<()> {
+        let level = self.transaction.roll_back_to(&mut self.settings.lock(), name)?;
+        self.cursors.undone(level);
+        self.undone.push(Undone::Above(level));
+        Ok(())
+    }
+
+    /// Warns where what a statement does ends with it (WarnNoTransactionBlock).
+    pub(in crate::engine) fn warn_outside(&mut self, what: &str) {
+        if !self.transaction.is_block() {
+            self.say(Notice::warning("25P01", format!("{what} can only be used in transaction blocks")));
+        }
+    }
+
+    fn end(&mut self, commit: bool) -> Ended {
+        let ended = self.transaction.end(&mut self.settings.lock(), commit);
+        match ended {
+            Ended::Committed => {
+                self.cursors.committed();
+                self.own.commit();
+            }
+            Ended::RolledBack => {
+                self.cursors.rolled_back();
+                self.own.forget();
+            }
+        }
+        self.undone.push(Undone::All);
+        ended
+    }
+}
