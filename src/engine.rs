@@ -33,6 +33,7 @@ mod session;
 mod settings;
 mod statement;
 mod stop;
+mod temporary;
 pub mod world;
 
 use std::path::PathBuf;

@@ -42,7 +42,7 @@ use crate::types::{ObjectId, TableName};
 pub use compile::Policies;
 pub use decide::SessionPolicy;
 pub use guard::{Guarded, guard};
-pub use seal::Sealed;
+pub use seal::{OwnRows, Sealed};
 
 /// `[policy]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

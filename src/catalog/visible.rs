@@ -118,6 +118,11 @@ pub struct Circumstances {
     pub session_started_at: i64,
 }
 
+/// Whether the schema is one of temporary tables.
+pub fn is_temporary(schema: &str) -> bool {
+    schema.starts_with("pg_temp_")
+}
+
 /// One relation of information_schema or pg_catalog: columns fixed, rows computed for a session.
 pub trait SystemTable: Send + Sync + std::fmt::Debug {
     fn name(&self) -> TableName;
@@ -163,6 +168,25 @@ impl View {
         }
     }
 
+    /// Tables that only this session knows of: name, oid and columns.
+    pub fn add_own(&mut self, schema: &str, tables: Vec<(String, u32, SchemaRef)>) {
+        if tables.is_empty() {
+            return;
+        }
+        self.schemas.push((schema.to_string(), named_oid("schema", schema)));
+        self.schemas.sort();
+        self.tables.extend(tables.into_iter().map(|(name, oid, columns)| VisibleTable {
+            name: TableName::new(schema, name),
+            oid,
+            kind: 'r',
+            schema: columns,
+            may_insert: true,
+            owner: self.user.clone(),
+            definition: None,
+        }));
+        self.tables.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+
     /// As SHOW says it; `None` where it says nothing.
     pub fn setting(&self, name: &str) -> Option<String> {
         self.settings.shown(name).ok()
@@ -195,6 +219,8 @@ impl View {
         if !path.contains(&"pg_catalog") {
             path.insert(0, "pg_catalog");
         }
+        // temporary tables come before all others
+        path.splice(0..0, self.schemas.iter().map(|(name, _)| name.as_str()).filter(|name| is_temporary(name)));
         path
     }
 

@@ -8,6 +8,7 @@ use datafusion::prelude::SessionConfig;
 
 use super::budget::Budget;
 use super::settings::{Settings, SharedSettings};
+use super::temporary::{self, Temporary};
 use super::world::World;
 use super::{Shared, functions};
 use crate::catalog::peers::Others;
@@ -28,6 +29,8 @@ pub(crate) struct Facts {
     pub(crate) settings_version: u64,
     /// Settings that can change a value.
     pub(crate) settings_fingerprint: String,
+    pub(crate) temporary: Temporary,
+    pub(crate) temporary_version: u64,
     value_bytes_max: usize,
 }
 
@@ -42,6 +45,7 @@ pub(crate) struct Identity {
     /// Those that are open.
     pub(crate) cursors: Listed,
     pub(crate) random: Random,
+    pub(crate) temporary: Temporary,
 }
 
 impl Facts {
@@ -57,7 +61,10 @@ impl Facts {
             server_started_at: identity.server_started_at,
             session_started_at: identity.session_started_at,
         };
-        let view = Arc::new(View::of(&world.catalog, &world.policies, &policy, about));
+        let mut view = View::of(&world.catalog, &world.policies, &policy, about);
+        let temporary_version = identity.temporary.version();
+        view.add_own(temporary::SCHEMA, identity.temporary.all());
+        let view = Arc::new(view);
         let settings = kept.lock();
         let mut config = base_state().config().clone().with_target_partitions(shared.partitions);
         config.options_mut().execution.time_zone = Some(settings.time_zone().name().to_string());
@@ -73,6 +80,8 @@ impl Facts {
         Ok(Self {
             policy,
             view,
+            temporary: identity.temporary.clone(),
+            temporary_version,
             state,
             search_path: settings.search_path(),
             settings_version: settings.version(),

@@ -31,6 +31,7 @@ use super::pipeline::Told;
 use super::run::{Bounds, Rows};
 use super::settings::{Settings, SharedSettings};
 use super::statement::{self, Admitted, Execution, Outcome};
+use super::temporary::Temporary;
 use super::{Engine, micros_now};
 use crate::catalog::peers::{Others, Peers};
 use crate::catalog::visible::Listed;
@@ -112,6 +113,7 @@ impl Session {
             session_started_at: micros_now(),
             cursors: cursors.clone(),
             random: Random::default(),
+            temporary: Temporary::new(&engine.shared.runtime.memory_pool, engine.shared.config.memory_bytes),
         };
         let cursors = Cursors::new(cursors, &engine.shared.runtime.memory_pool);
         Ok(Self {
@@ -311,12 +313,17 @@ impl Session {
 
     // --- for statements
 
+    pub(super) fn temporary(&self) -> &Temporary {
+        &self.identity.temporary
+    }
+
     /// Rights, catalog and settings of now.
     pub(super) fn facts(&mut self) -> Result<Arc<Facts>> {
         let world = self.engine.world();
         if let Some(facts) = &self.facts
             && Arc::ptr_eq(&facts.world, &world)
             && facts.settings_version == self.settings.lock().version()
+            && facts.temporary_version == self.identity.temporary.version()
         {
             return Ok(Arc::clone(facts));
         }
@@ -329,7 +336,7 @@ impl Session {
     /// 25P02 in a failed transaction, 25006 in a read-only one, 25001 for a write in a block.
     pub(super) fn may_run(&self, statement: &Admitted) -> Result<()> {
         self.may_prepare(statement)?;
-        if statement.writes() {
+        if statement.writes() && !statement.is_temporary(&self.identity.temporary) {
             let words = || statement.kind().to_uppercase();
             if self.settings.lock().is_on("transaction_read_only") {
                 let text = format!("cannot execute {} in a read-only transaction", words());
@@ -405,15 +412,7 @@ impl Session {
             if parsed.len() == 1 {
                 return Ok(vec![text]);
             }
-            let mut several = vec![];
-            for (piece, parsed) in parsed {
-                several.push(piece);
-                // several statements are one implicit transaction, and writes cannot share one yet
-                if statement::admit(parsed).is_ok_and(|statement| statement.writes()) {
-                    return Err(write_in_block("a statement that writes"));
-                }
-            }
-            Ok(several)
+            Ok(parsed.into_iter().map(|(piece, _)| piece).collect())
         });
         split.await
     }

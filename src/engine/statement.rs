@@ -20,12 +20,14 @@ mod prepare;
 mod query;
 mod set;
 mod show;
+mod sink;
 mod target;
 mod transaction;
+mod truncate;
 mod unowned;
 mod upkeep;
 
-pub(super) use self::name::{ident, table_name};
+pub(super) use self::name::{Name, ident, table_name};
 
 use std::fmt;
 use std::future::ready;
@@ -44,6 +46,7 @@ use super::limits::Parsed;
 use super::pipeline::{Planned, Told};
 use super::run::{Bounds, Rows};
 use super::session::{Prepared, Session};
+use super::temporary::Temporary;
 use super::world::World;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{self, copy::Layout};
@@ -72,6 +75,11 @@ pub(crate) trait Statement: fmt::Debug + Send + Sync {
     /// The cursor that it speaks of, which may be a portal of the front end's.
     fn names_cursor(&self) -> Option<&str> {
         None
+    }
+
+    /// What it writes are temporary tables alone, which a transaction of any kind may change.
+    fn is_temporary(&self, _: &Temporary) -> bool {
+        false
     }
 
     /// May run in a transaction that failed.
@@ -244,8 +252,9 @@ fn admit_tree(statement: Ast) -> Result<Admitted> {
         Ast::Drop { object_type, if_exists, names, cascade, temporary, .. } => {
             drop::admit(object_type, &names, if_exists, !cascade && !temporary)
         }
+        Ast::Truncate(truncate) => truncate::admit(&truncate),
         #[rustfmt::skip]
-        Ast::Analyze(_) | Ast::Truncate(_) | Ast::Msck(_) | Ast::Install { .. } | Ast::Load { .. }
+        Ast::Analyze(_) | Ast::Msck(_) | Ast::Install { .. } | Ast::Load { .. }
         | Ast::Directory { .. } | Ast::Case(_) | Ast::If(_) | Ast::While(_) | Ast::Raise(_) | Ast::Call(_)
         | Ast::Copy { .. } | Ast::CopyIntoSnowflake { .. } | Ast::Open(_) | Ast::Close { .. } | Ast::Update(_)
         | Ast::Delete(_) | Ast::CreateView(_) | Ast::CreateVirtualTable { .. }

@@ -8,6 +8,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
@@ -224,7 +226,12 @@ impl Walk<'_> {
             return Err(Error::internal("guard must run before the optimizer"));
         }
         let opened = match &sealed.content {
-            Content::System { rows, name } => system(name, rows, &scan.table_name)?,
+            Content::System { rows, name } => system(name, vec![rows.clone()], &sealed.schema, &scan.table_name)?,
+            // a body was never planned over the caller's own tables
+            Content::Own { .. } if !matches!(rights, Rights::Own) => {
+                return Err(Error::internal("a temporary table inside a dataset"));
+            }
+            Content::Own { rows, name } => system(name, rows.batches()?, &sealed.schema, &scan.table_name)?,
             Content::Object(object) => self.object(object, sealed, &scan, rights, depth)?,
         };
         same_columns(&opened, &scan)?;
@@ -396,8 +403,14 @@ fn planned_schema(grant: &Grant, forbidden: &BTreeSet<String>, object: &Object) 
     owners.visible(&object.schema)
 }
 
-fn system(name: &TableName, rows: &arrow::array::RecordBatch, seen_as: &TableReference) -> Result<LogicalPlan> {
-    let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]])?;
+/// Rows that need no grant: they were computed for the session, or are its own. No cached answer has them in it.
+fn system(
+    name: &TableName,
+    rows: Vec<RecordBatch>,
+    schema: &SchemaRef,
+    seen_as: &TableReference,
+) -> Result<LogicalPlan> {
+    let table = MemTable::try_new(Arc::clone(schema), vec![rows])?;
     let inner = TableReference::bare(format!("{name}#system"));
     alias(LogicalPlanBuilder::scan(inner, provider_as_source(Arc::new(table)), None)?.build()?, seen_as.clone())
 }

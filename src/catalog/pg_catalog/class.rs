@@ -3,7 +3,7 @@
 
 use super::image;
 use super::rows::Rows;
-use crate::catalog::visible::{BOOTSTRAP, SYSTEM_SCHEMAS, View};
+use crate::catalog::visible::{BOOTSTRAP, SYSTEM_SCHEMAS, View, is_temporary};
 use crate::error::Result;
 use crate::types::TableName;
 
@@ -58,7 +58,7 @@ pub(super) fn pg_class(view: &View, rows: &mut Rows) -> Result<()> {
             ("relowner", view.role_oid(class.owner).into()),
             ("relam", (if is_table { HEAP } else { 0 }).into()),
             ("reltuples", (-1.0).into()),
-            ("relpersistence", 'p'.into()),
+            ("relpersistence", (if is_temporary(&class.name.schema) { 't' } else { 'p' }).into()),
             ("relkind", class.kind.into()),
             ("relnatts", i64::try_from(class.columns).unwrap_or(i64::from(i16::MAX)).into()),
             ("relispopulated", true.into()),

@@ -11,9 +11,10 @@ use super::refuse_server;
 use crate::engine::copy_in::{CopyIn, Target};
 use crate::engine::session::Session;
 use crate::engine::statement::name::{Name, ident};
-use crate::engine::statement::{Admitted, Execution, Outcome, Statement, Work, insert, table_name, target};
+use crate::engine::statement::sink::Sink;
+use crate::engine::statement::{Admitted, Execution, Outcome, Statement, Work, table_name};
+use crate::engine::temporary::Temporary;
 use crate::error::{Error, Kind, Result};
-use crate::policy::Action;
 use crate::sql::kernel::Env;
 use crate::sql::parse::copy::{Copy, CopyOption, Direction, End, Source};
 
@@ -44,14 +45,17 @@ impl Statement for CopyFrom {
         true
     }
 
+    fn is_temporary(&self, temporary: &Temporary) -> bool {
+        temporary.has(&self.table)
+    }
+
     fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
             refuse_server(self.end, Direction::From)?;
             let facts = session.facts()?;
-            let (entry, writer) = target::table(&facts, &self.table, Action::Insert)?;
-            execution.record.target(entry.object.name.to_string());
-            let schema = Arc::clone(&entry.object.schema);
-            let (table, shown) = (target::of_lake(entry)?, insert::insertable(&facts, entry)?);
+            let sink = Sink::of(session, &self.table)?;
+            execution.record.target(sink.name.to_string());
+            let (schema, shown) = (Arc::clone(&sink.schema), Arc::clone(&sink.shown));
             let columns = self.chosen(&shown)?;
             let names: Vec<&str> = columns.iter().map(|field| field.name().as_str()).collect();
             let all: Vec<&str> = shown.fields().iter().map(|field| field.name().as_str()).collect();
@@ -62,17 +66,15 @@ impl Statement for CopyFrom {
             let order =
                 schema.fields().iter().map(|field| names.iter().position(|name| name == field.name())).collect();
             let into = Target {
-                schema_name: entry.object.name.schema.clone(),
+                schema_name: sink.name.schema.clone(),
                 table: self.table.table.clone(),
                 columns,
                 shown,
                 schema,
                 order,
             };
-            let (lanes, row_bytes_max) = (session.engine.shared.lanes.clone(), env.budget.value_bytes_max);
-            let copy = CopyIn::begin(into, layout, env, row_bytes_max, execution.bounds, move |rows| async move {
-                lanes.run(async move { writer.append(table.as_ref(), rows).await }).await
-            });
+            let row_bytes_max = env.budget.value_bytes_max;
+            let copy = CopyIn::begin(into, layout, env, row_bytes_max, execution.bounds, move |rows| sink.append(rows));
             Ok(Outcome::CopyIn(Box::new(copy)))
         })
     }
