@@ -40,7 +40,9 @@ pub(crate) mod oid {
     pub(crate) const FLOAT4: u32 = 700;
     pub(crate) const FLOAT8: u32 = 701;
     pub(crate) const UNKNOWN: u32 = 705;
+    pub(crate) const MACADDR8: u32 = 774;
     pub(crate) const MONEY: u32 = 790;
+    pub(crate) const MACADDR: u32 = 829;
     pub(crate) const INET: u32 = 869;
     pub(crate) const BPCHAR: u32 = 1042;
     pub(crate) const VARCHAR: u32 = 1043;

@@ -43,7 +43,7 @@ use crate::types::{ObjectId, TableName};
 pub use compile::Policies;
 pub use decide::SessionPolicy;
 pub use guard::{Guarded, guard};
-pub use seal::Sealed;
+pub use seal::{OwnRows, Sealed};
 pub use system::{Equal, SystemRows};
 
 /// `[policy]`.

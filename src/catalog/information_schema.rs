@@ -10,7 +10,7 @@ use super::pg_catalog::Fill;
 use super::pg_catalog::attribute::attributes;
 use super::pg_catalog::class::{Class, classes};
 use super::pg_catalog::rows::{Cell, Rows};
-use super::visible::{BOOTSTRAP, View, VisibleTable};
+use super::visible::{BOOTSTRAP, View, VisibleTable, is_temporary};
 use crate::error::Result;
 
 /// Who fills a view of information_schema.
@@ -85,7 +85,7 @@ fn tables(view: &View, rows: &mut Rows<'_>) -> Result<()> {
             ("table_catalog", (&view.database).into()),
             ("table_schema", (&class.name.schema).into()),
             ("table_name", (&class.name.table).into()),
-            ("table_type", (if class.kind == 'v' { "VIEW" } else { "BASE TABLE" }).into()),
+            ("table_type", table_type(class.kind, &class.name.schema).into()),
             ("is_insertable_into", yes_or_no(class.may_insert()).into()),
             ("is_typed", "NO".into()),
         ])?;
@@ -175,4 +175,12 @@ fn applicable_roles(view: &View, rows: &mut Rows<'_>) -> Result<()> {
 
 fn own_roles(view: &View) -> impl Iterator<Item = &String> {
     view.roles.iter().filter(|r| r.name == view.user).flat_map(|r| &r.member_of)
+}
+
+fn table_type(kind: char, schema: &str) -> &'static str {
+    match kind {
+        'v' => "VIEW",
+        _ if is_temporary(schema) => "LOCAL TEMPORARY",
+        _ => "BASE TABLE",
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use arrow::datatypes::{Schema, SchemaRef};
 
+use super::peers::Others;
 use super::pg_catalog::image;
 use super::pg_catalog::settings::Handle;
 use super::{Body, Catalog};
@@ -46,8 +47,9 @@ pub struct View {
     pub cursors: Listed,
     /// Backend process id of this session.
     pub pid: i32,
+    pub others: Others,
     /// Made when it is first asked for.
-    path: OnceLock<Vec<String>>,
+    pub(crate) path: OnceLock<Vec<String>>,
     /// When the server and this session started, in microseconds since 1970.
     pub server_started_at: i64,
     pub session_started_at: i64,
@@ -67,7 +69,7 @@ pub struct Sight {
     /// By name.
     pub tables: Vec<VisibleTable>,
     /// Made when they are first asked for.
-    places: OnceLock<Places>,
+    pub(crate) places: OnceLock<Places>,
 }
 
 /// A view is its sight and what is the session's alone.
@@ -189,8 +191,14 @@ pub struct Circumstances {
     pub settings: Handle,
     pub cursors: Listed,
     pub pid: i32,
+    pub others: Others,
     pub server_started_at: i64,
     pub session_started_at: i64,
+}
+
+/// Whether the schema is one of temporary tables.
+pub fn is_temporary(schema: &str) -> bool {
+    schema.starts_with("pg_temp_")
 }
 
 impl Sight {
@@ -223,10 +231,37 @@ impl View {
             settings: about.settings,
             cursors: about.cursors,
             pid: about.pid,
+            others: about.others,
             path: OnceLock::new(),
             server_started_at: about.server_started_at,
             session_started_at: about.session_started_at,
         }
+    }
+
+    /// Tables that only this session knows of: name, oid and columns.
+    pub fn add_own(&mut self, schema: &str, tables: Vec<(String, u32, SchemaRef)>) {
+        if tables.is_empty() {
+            return;
+        }
+        let owner = self.user.clone();
+        // its own from now on
+        let sight = Arc::make_mut(&mut self.sight);
+        sight.places = OnceLock::new();
+        sight.schemas.push((schema.to_string(), named_oid("schema", schema)));
+        sight.schemas.sort();
+        sight.tables.extend(tables.into_iter().map(|(name, oid, columns)| VisibleTable {
+            name: TableName::new(schema, name),
+            oid,
+            kind: 'r',
+            schema: columns,
+            may_insert: true,
+            may_update: false,
+            may_delete: false,
+            owner: owner.clone(),
+            definition: None,
+            declared: Declared::default(),
+        }));
+        sight.tables.sort_by(|a, b| a.name.cmp(&b.name));
     }
 
     /// As SHOW says it; `None` where it says nothing.
@@ -258,7 +293,9 @@ impl View {
     pub fn lookup_path(&self) -> impl Iterator<Item = &str> {
         let path = self.search_path();
         let implied = (!path.iter().any(|schema| schema == "pg_catalog")).then_some("pg_catalog");
-        implied.into_iter().chain(path.iter().map(String::as_str))
+        // temporary tables come before all others
+        let own = self.schemas.iter().map(|(name, _)| name.as_str()).filter(|name| is_temporary(name));
+        own.chain(implied).chain(path.iter().map(String::as_str))
     }
 
     pub fn database_oid(&self) -> u32 {

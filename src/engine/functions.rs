@@ -1,10 +1,11 @@
 //! Functions whose answers are the session's: of its catalog, its rights, its settings, itself. Each family has a file with
 //! a table of [`Function`]s; what a session may know comes from its [`View`] alone. Nothing here changes a session but
-//! set_config.
+//! set_config, and another one but what `peers` has.
 
 mod acl;
 mod definitions;
 mod lookup;
+mod peers;
 mod privileges;
 mod session;
 
@@ -26,10 +27,16 @@ use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::OID;
 use crate::pgtype::{self, Ty};
 
-pub(super) use lookup::object_names;
+pub(super) use lookup::{named, object_names};
 
-const FAMILIES: [&[Function]; 5] =
-    [acl::FUNCTIONS, definitions::FUNCTIONS, lookup::FUNCTIONS, privileges::FUNCTIONS, session::FUNCTIONS];
+const FAMILIES: [&[Function]; 6] = [
+    acl::FUNCTIONS,
+    definitions::FUNCTIONS,
+    lookup::FUNCTIONS,
+    peers::FUNCTIONS,
+    privileges::FUNCTIONS,
+    session::FUNCTIONS,
+];
 
 /// Every function here, bound to what one session sees. Names are without `pg_catalog.`.
 pub fn scalar(view: &Arc<View>) -> Vec<Arc<ScalarUDF>> {

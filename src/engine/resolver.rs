@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::bodies;
 use super::statement::table_name;
+use super::temporary::{self, Temporary};
 use super::world::World;
 use crate::catalog::visible::View;
 use crate::catalog::{Body, Catalog, Entry, pg_catalog};
@@ -52,6 +53,8 @@ pub(crate) struct Resolver<'a> {
     state: &'a SessionState,
     search_path: &'a [String],
     session: Option<(&'a Arc<World>, &'a Arc<View>)>,
+    /// The session's own tables; none in a dataset's body.
+    temporary: Option<&'a Temporary>,
     depth: usize,
     reached: RefCell<Reached>,
 }
@@ -64,7 +67,13 @@ impl<'a> Resolver<'a> {
         search_path: &'a [String],
         session: Option<(&'a Arc<World>, &'a Arc<View>)>,
     ) -> Self {
-        Self { catalog, rights, state, search_path, session, depth: 0, reached: RefCell::default() }
+        let (temporary, depth) = (None, 0);
+        Self { catalog, rights, state, search_path, session, temporary, depth, reached: RefCell::default() }
+    }
+
+    /// For a statement of the session that these tables are of.
+    pub(crate) fn with_own(self, temporary: &'a Temporary) -> Self {
+        Self { temporary: Some(temporary), ..self }
     }
 
     /// For a dataset's body: its owner's rights, and no search path, so that a body means the same to everybody.
@@ -75,6 +84,7 @@ impl<'a> Resolver<'a> {
         Ok(Resolver {
             rights: Rights::Session(owner.clone()),
             search_path: &[],
+            temporary: None,
             depth: self.depth + 1,
             reached: RefCell::default(),
             ..*self
@@ -112,7 +122,8 @@ impl<'a> Resolver<'a> {
         match name {
             TableReference::Bare { table } => {
                 let implied = (!self.search_path.iter().any(|s| s == "pg_catalog")).then(|| "pg_catalog".to_string());
-                let path = implied.into_iter().chain(self.search_path.iter().cloned());
+                let own = self.temporary.map(|_| temporary::SCHEMA.to_string());
+                let path = own.into_iter().chain(implied).chain(self.search_path.iter().cloned());
                 Ok(path.map(|schema| TableName::new(schema, table.as_ref())).collect())
             }
             TableReference::Partial { schema, table } => Ok(vec![TableName::new(schema.as_ref(), table.as_ref())]),
@@ -154,6 +165,10 @@ impl<'a> Resolver<'a> {
     }
 
     fn lookup(&self, name: &TableName) -> Result<Option<Arc<dyn TableSource>>> {
+        if Temporary::is_schema(&name.schema) {
+            let found = self.temporary.and_then(|temporary| temporary.find(&name.table));
+            return Ok(found.map(|(schema, rows)| Sealed::own(name.clone(), schema, rows)));
+        }
         if let (Some((_, view)), Some(relation)) = (self.session, pg_catalog::relation(name)) {
             return Ok(Some(Sealed::system(name.clone(), relation.seen_by(view))));
         }

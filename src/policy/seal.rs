@@ -3,11 +3,18 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::TableSource;
 
 use super::{Grant, Object, SystemRows};
+use crate::error::Result;
 use crate::types::{ObjectId, TableName};
+
+/// The rows of a temporary table, as they are when they are asked for.
+pub trait OwnRows: std::fmt::Debug + Send + Sync {
+    fn batches(&self) -> Result<Vec<RecordBatch>>;
+}
 
 /// What every name resolves to.
 #[derive(Debug)]
@@ -25,6 +32,11 @@ pub(in crate::policy) enum Content {
         name: TableName,
         rows: Arc<dyn SystemRows>,
     },
+    /// A temporary table of the session that made it: no other one resolves its name, and it needs no grant.
+    Own {
+        name: TableName,
+        rows: Arc<dyn OwnRows>,
+    },
 }
 
 impl Sealed {
@@ -39,12 +51,17 @@ impl Sealed {
         Self::object(object, &Grant::full())
     }
 
-    /// `None` for a system relation.
+    /// `None` for a system relation and a temporary table.
     pub(crate) fn object_id(&self) -> Option<ObjectId> {
         match &self.content {
             Content::Object(object) => Some(object.id),
-            Content::System { .. } => None,
+            Content::System { .. } | Content::Own { .. } => None,
         }
+    }
+
+    /// A table that the session itself made.
+    pub fn own(name: TableName, schema: SchemaRef, rows: Arc<dyn OwnRows>) -> Arc<dyn TableSource> {
+        Arc::new(Self { content: Content::Own { name, rows }, schema })
     }
 
     /// Rows that are computed from what this session may see.

@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::ScalarValue;
 use datafusion::datasource::MemTable;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
-use datafusion::physical_plan::ExecutionPlan;
 
 use crate::error::Result;
+use crate::scan::{Scanned, scan_by};
 
 /// Column and the values that it may have.
 pub type Equal = (String, Vec<ScalarValue>);
@@ -30,7 +29,6 @@ pub trait SystemRows: Debug + Send + Sync {
 #[derive(Debug)]
 pub(super) struct SystemTable(pub(super) Arc<dyn SystemRows>);
 
-#[async_trait]
 impl TableProvider for SystemTable {
     fn schema(&self) -> SchemaRef {
         self.0.schema()
@@ -40,24 +38,7 @@ impl TableProvider for SystemTable {
         TableType::Base
     }
 
-    async fn scan(
-        &self,
-        session: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let all: Vec<usize> = (0..self.schema().fields().len()).collect();
-        let wanted = projection.unwrap_or(&all);
-        let mut columns = wanted.clone();
-        columns.sort_unstable();
-        columns.dedup();
-        let equal: Vec<Equal> = filters.iter().filter_map(equal).collect();
-        let batches = self.0.read(&columns, &equal)?;
-        let schema = Arc::new(self.schema().project(&columns)?);
-        let places = wanted.iter().filter_map(|at| columns.binary_search(at).ok()).collect();
-        MemTable::try_new(schema, vec![batches])?.scan(session, Some(&places), &[], limit).await
-    }
+    scan_by!(scanned);
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
         let helps = |filter: &&Expr| match equal(filter) {
@@ -65,6 +46,29 @@ impl TableProvider for SystemTable {
             None => TableProviderFilterPushDown::Unsupported,
         };
         Ok(filters.iter().map(helps).collect())
+    }
+}
+
+impl SystemTable {
+    fn scanned<'a>(
+        &'a self,
+        session: &'a dyn Session,
+        projection: Option<&'a Vec<usize>>,
+        filters: &'a [Expr],
+        limit: Option<usize>,
+    ) -> Scanned<'a> {
+        Box::pin(async move {
+            let all: Vec<usize> = (0..self.schema().fields().len()).collect();
+            let wanted = projection.unwrap_or(&all);
+            let mut columns = wanted.clone();
+            columns.sort_unstable();
+            columns.dedup();
+            let equal: Vec<Equal> = filters.iter().filter_map(equal).collect();
+            let batches = self.0.read(&columns, &equal)?;
+            let schema = Arc::new(self.schema().project(&columns)?);
+            let places = wanted.iter().filter_map(|at| columns.binary_search(at).ok()).collect();
+            MemTable::try_new(schema, vec![batches])?.scan(session, Some(&places), &[], limit).await
+        })
     }
 }
 

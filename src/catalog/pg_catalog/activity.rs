@@ -1,10 +1,32 @@
-//! The session's own entry in the views of what is going on. Other sessions, and what they run, are not told of.
+//! pg_stat_activity and pg_stat_database: the session's own entry; an admin sees those of all sessions, with what they run.
 
 use super::rows::Rows;
 use crate::catalog::visible::View;
 use crate::error::Result;
 
 pub(super) fn pg_stat_activity(view: &View, rows: &mut Rows<'_>) -> Result<()> {
+    let Some(peers) = view.others.get() else { return own_entry(view, rows) };
+    for peer in peers.activity(view.is_admin) {
+        rows.push([
+            ("datid", view.database_oid().into()),
+            ("datname", (&view.database).into()),
+            ("pid", peer.pid.into()),
+            ("usesysid", view.role_oid(&peer.user).into()),
+            ("usename", (&peer.user).into()),
+            ("application_name", peer.application_name.into()),
+            ("backend_start", peer.session_started_at.into()),
+            ("query_start", peer.query_started_at.into()),
+            ("state_change", peer.state_changed_at.into()),
+            ("state", peer.state.into()),
+            ("query", peer.query.into()),
+            ("backend_type", "client backend".into()),
+        ])?;
+    }
+    Ok(())
+}
+
+/// Of a session that knows of no others.
+fn own_entry(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     rows.push([
         ("datid", view.database_oid().into()),
         ("datname", (&view.database).into()),

@@ -4,7 +4,7 @@
 use super::image;
 use super::keys::owned_indexes;
 use super::rows::{Cell, Rows};
-use crate::catalog::visible::{BOOTSTRAP, Index, View, VisibleTable, named_oid, row_type};
+use crate::catalog::visible::{BOOTSTRAP, Index, View, VisibleTable, is_temporary, named_oid, row_type};
 use crate::error::Result;
 use crate::types::{Identifier, TableName};
 
@@ -102,7 +102,7 @@ pub(super) fn pg_class(view: &View, rows: &mut Rows<'_>) -> Result<()> {
             }),
             ("reltuples", &|_: &Row<'_>| (-1.0).into()),
             ("relhasindex", &|r: &Row<'_>| (r.index.is_none() && !r.table.declared.indexes.is_empty()).into()),
-            ("relpersistence", &|_: &Row<'_>| 'p'.into()),
+            ("relpersistence", &|r: &Row<'_>| (if is_temporary(&r.table.name.schema) { 't' } else { 'p' }).into()),
             ("relkind", &|r: &Row<'_>| (if r.index.is_some() { 'i' } else { r.table.kind }).into()),
             ("relnatts", &|r: &Row<'_>| r.columns().into()),
             ("relhasrules", &|r: &Row<'_>| (r.index.is_none() && r.table.kind != 'r').into()),

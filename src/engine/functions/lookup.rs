@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use datafusion::common::ScalarValue;
+
 use super::Argument::{Int, Name, Text};
 use super::{Argument, Function, Returns};
 use crate::catalog::pg_catalog::image::{function_by_oid, type_by_oid};
@@ -152,6 +154,17 @@ pub(in crate::engine) fn object_names(view: &Arc<View>) -> ObjectNames {
         (4096, _) => view.role_name(oid).map(quoted),
         _ => crate::sql::functions::object_name(type_oid, oid),
     })
+}
+
+/// The value of a parameter of one of these types, by name or oid.
+pub(in crate::engine) fn named(view: &View, type_oid: u32, text: &str) -> Result<ScalarValue> {
+    let text = [Cell::Text(text.to_owned())];
+    let found = match type_oid {
+        2205 => must(view, &text, class_oid, Kind::UndefinedTable, "relation"),
+        4089 => must(view, &text, schema_oid, Kind::UndefinedSchema, "schema"),
+        _ => must(view, &text, role_oid, Kind::UndefinedObject, "role"),
+    };
+    Ok(ScalarValue::UInt32(oid(&found?)))
 }
 
 fn class_name(view: &View, oid: u32) -> Option<String> {

@@ -26,7 +26,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::stable("pg_postmaster_start_time", NONE, Returns::Time, |view, _| Ok(view.server_started_at.into())),
     Function::stable("pg_conf_load_time", NONE, Returns::Time, |view, _| Ok(view.server_started_at.into())),
     Function::stable("pg_is_in_recovery", NONE, Returns::Bool, |_, _| Ok(false.into())),
-    Function::stable("pg_my_temp_schema", NONE, OID_TYPE, |_, _| Ok(0.into())),
+    Function::stable("pg_my_temp_schema", NONE, OID_TYPE, |view, _| Ok(view.schema_oid(crate::engine::temporary::SCHEMA).unwrap_or(0).into())),
     Function::stable("pg_is_other_temp_schema", &[&[super::Argument::Int]], Returns::Bool, |_, _| Ok(false.into())),
     // As over a Unix socket: addresses of the server are nobody's business, and the client knows its own.
     Function::stable("inet_server_addr", NONE, Returns::TextOf(869), |_, _| Ok(Cell::Null)),
