@@ -3,6 +3,7 @@
 //! settings, and no setting configures the engine.
 
 mod check;
+mod name;
 mod shared;
 mod unit;
 mod zone;
@@ -13,14 +14,14 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 
+pub(crate) use self::name::joined;
+use self::name::{Found, find};
 pub(crate) use self::shared::SharedSettings;
 pub use crate::catalog::pg_catalog::SERVER_VERSION;
 use crate::catalog::pg_catalog::settings::{Context, Kind as Values, Setting, setting, settings, unrecognized};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{DateOrder, DateOutput, DateStyle, IntervalStyle};
 
-/// First parts of names that mean something to us: a client makes none of its own under them.
-const RESERVED: [&str; 3] = ["lakegate", "datafusion", "user"];
 /// Of all values that a session set, with their names.
 const BYTES_MAX: usize = 256 << 10;
 /// What a plan, or what was derived for it, depends on.
@@ -86,13 +87,6 @@ impl Mark {
     pub(crate) fn bytes(&self) -> usize {
         (self.set.len() + self.local.len()) * 64
     }
-}
-
-/// A name that may be set.
-enum Found {
-    Known(&'static Setting),
-    /// A client's own, with a dot in it.
-    Custom(String),
 }
 
 impl Settings {
@@ -409,54 +403,6 @@ impl Settings {
 
 fn denied(name: &str) -> Error {
     Error::new(Kind::PermissionDenied, format!("permission denied to set parameter \"{name}\""))
-}
-
-/// 42704 for a word that is no setting, 42602 for a name with a dot that cannot be one.
-fn find(name: &str) -> Result<Found> {
-    if let Some(setting) = setting(name) {
-        return Ok(Found::Known(setting));
-    }
-    let Some((first, _)) = name.split_once('.') else { return Err(unrecognized(name)) };
-    let invalid = |detail: String| {
-        let text = format!("invalid configuration parameter name \"{name}\"");
-        Err(Error::new(Kind::InvalidName, text).with_detail(detail))
-    };
-    let simple = |part: &str| {
-        let mut chars = part.chars();
-        let starts = |c: char| c.is_ascii_alphabetic() || c == '_' || !c.is_ascii();
-        chars.next().is_some_and(starts) && chars.all(|c| starts(c) || c.is_ascii_digit() || c == '$')
-    };
-    if !name.split('.').all(simple) {
-        return invalid("Custom parameter names must be two or more simple identifiers separated by dots.".into());
-    }
-    if RESERVED.iter().any(|reserved| first.eq_ignore_ascii_case(reserved)) {
-        return invalid(format!("\"{first}\" is a reserved prefix."));
-    }
-    Ok(Found::Custom(name.to_lowercase()))
-}
-
-/// What SET's list of values is as one text (flatten_set_variable_args).
-pub(crate) fn joined(name: &str, values: &[String]) -> Result<String> {
-    let known = setting(name);
-    match (values, known) {
-        (values, Some(list)) if list.is_list_of_names() => {
-            Ok(values.iter().map(|v| quoted(v)).collect::<Vec<_>>().join(", "))
-        }
-        ([one], _) => Ok(one.clone()),
-        (values, Some(list)) if list.is_list() => Ok(values.join(", ")),
-        _ => {
-            let name = Settings::proper_name(name);
-            Err(Error::new(Kind::InvalidParameter, format!("SET {name} takes only one argument")))
-        }
-    }
-}
-
-/// quote_identifier.
-fn quoted(name: &str) -> String {
-    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        && !crate::sql::parse::keyword::needs_quotes(name);
-    if plain { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
 #[cfg(test)]
