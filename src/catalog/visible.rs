@@ -379,7 +379,7 @@ impl View {
 
 /// Where in a view's tables what has an oid stands; a key or an index by its place in its table.
 #[derive(Debug, Clone, Default)]
-struct Places {
+pub(crate) struct Places {
     tables: HashMap<u32, usize>,
     types: HashMap<u32, (usize, bool)>,
     indexes: HashMap<u32, (usize, usize)>,
