@@ -6,6 +6,7 @@ mod audit;
 mod bodies;
 mod budget;
 mod checkpoints;
+mod copy_in;
 mod cursor;
 mod deep;
 mod facts;
@@ -22,6 +23,7 @@ mod normal;
 mod notice;
 mod pace;
 mod parameters;
+mod peers;
 mod pipeline;
 mod planner;
 mod remembered;
@@ -31,6 +33,7 @@ mod session;
 mod settings;
 mod statement;
 mod stop;
+mod temporary;
 pub mod world;
 
 use std::path::PathBuf;
@@ -46,11 +49,13 @@ use crate::error::{Error, Kind, Result};
 use crate::reflection::results::{self, Results};
 use crate::secret::Secret;
 
+pub use self::copy_in::CopyIn;
 pub use self::kept::{Held, KeptLimits};
 pub use self::limits::Limits;
 pub use self::notice::{Notice, Severity};
+pub use self::peers::Notification;
 pub use self::run::Rows;
-pub use self::session::{Adopted, Answer, Prepared, Session, TransactionStatus, Undone};
+pub use self::session::{Adopted, Answer, Prepared, Session, TransactionStatus, Undone, called};
 pub use self::settings::SERVER_VERSION;
 pub use self::world::{Current, World};
 pub use crate::policy::Principal;
@@ -146,6 +151,7 @@ pub(crate) struct Shared {
     pub(crate) partitions: usize,
     /// `None`: switched off for everybody.
     pub(crate) results: Option<Results>,
+    pub(crate) peers: Arc<peers::Peers>,
 }
 
 /// One engine a process.
@@ -186,7 +192,8 @@ impl Engine {
             nice: i32::from(config.long_nice),
         });
         let results = config.cache.enabled.then(|| Results::new(&config.cache));
-        let shared = Shared { config, planner, lanes, runtime, partitions, results };
+        let peers = Arc::default();
+        let shared = Shared { config, planner, lanes, runtime, partitions, results, peers };
         Ok(Arc::new(Self { shared, current, login_key, started_at: micros_now() }))
     }
 

@@ -14,7 +14,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, for whom it went wrong, and what can be done.
 ///
-/// `message`, `detail` and `hint` go to clients: never host names, paths, other people's values or SQL. Those go to
+/// `message`, `detail`, `hint` and `context` go to clients: never host names, paths, other people's values or SQL. Those go to
 /// `source`, which is logged and never sent.
 pub struct Error(Box<Inner>);
 
@@ -24,13 +24,24 @@ struct Inner {
     detail: Option<String>,
     hint: Option<String>,
     position: Option<usize>,
+    context: Option<String>,
+    about: Option<About>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The column whose constraint is violated, the `s`, `t` and `c` fields of an ErrorResponse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    pub schema: String,
+    pub table: String,
+    pub column: String,
 }
 
 impl Error {
     /// `message` follows PostgreSQL's wording where it has one: clients match on it.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), detail: None, hint: None, position: None, source: None }))
+        let (detail, hint, position, context, about, source) = (None, None, None, None, None, None);
+        Self(Box::new(Inner { kind, message: message.into(), detail, hint, position, context, about, source }))
     }
 
     /// A broken invariant of ours: XX000. The text is for the log; clients read a fixed sentence.
@@ -55,6 +66,24 @@ impl Error {
     /// One-based character position in the statement, the `P` field of an ErrorResponse.
     pub fn at(mut self, position: usize) -> Self {
         self.0.position = Some(position);
+        self
+    }
+
+    /// For what was not written where it stands.
+    pub(crate) fn without_position(mut self) -> Self {
+        self.0.position = None;
+        self
+    }
+
+    /// Where it came up, the `W` field of an ErrorResponse: `COPY t, line 3, column a: "x"`.
+    pub fn in_context(mut self, context: impl Into<String>) -> Self {
+        self.0.context = Some(context.into());
+        self
+    }
+
+    pub fn about(mut self, schema: &str, table: &str, column: &str) -> Self {
+        let (schema, table, column) = (schema.to_owned(), table.to_owned(), column.to_owned());
+        self.0.about = Some(About { schema, table, column });
         self
     }
 
@@ -87,6 +116,14 @@ impl Error {
 
     pub fn position(&self) -> Option<usize> {
         self.0.position
+    }
+
+    pub fn column(&self) -> Option<&About> {
+        self.0.about.as_ref()
+    }
+
+    pub fn context(&self) -> Option<&str> {
+        self.0.context.as_deref()
     }
 }
 

@@ -40,7 +40,9 @@ pub(crate) mod oid {
     pub(crate) const FLOAT4: u32 = 700;
     pub(crate) const FLOAT8: u32 = 701;
     pub(crate) const UNKNOWN: u32 = 705;
+    pub(crate) const MACADDR8: u32 = 774;
     pub(crate) const MONEY: u32 = 790;
+    pub(crate) const MACADDR: u32 = 829;
     pub(crate) const INET: u32 = 869;
     pub(crate) const BPCHAR: u32 = 1042;
     pub(crate) const VARCHAR: u32 = 1043;
@@ -70,6 +72,8 @@ pub(crate) mod oid {
     pub(crate) const UUID: u32 = 2950;
     pub(crate) const ANYENUM: u32 = 3500;
     pub(crate) const REGCONFIG: u32 = 3734;
+    pub(crate) const REGDICTIONARY: u32 = 3769;
+    pub(crate) const REGCOLLATION: u32 = 4191;
     pub(crate) const JSONB: u32 = 3802;
     pub(crate) const ANYRANGE: u32 = 3831;
     pub(crate) const REGNAMESPACE: u32 = 4089;
@@ -127,6 +131,11 @@ pub(crate) fn name(type_oid: u32) -> String {
         oid::BIT => "bit".into(),
         _ => match functions(type_oid) {
             Some(domain) if domain.base != 0 => format!("information_schema.{}", domain.name),
+            // the row type of a system relation, or an array of one
+            Some(row) if by_oid(type_oid).is_none() => match row.name.strip_prefix('_') {
+                Some(row) => format!("{row}[]"),
+                None => row.name.to_owned(),
+            },
             _ => postgres::type_name(type_oid, -1),
         },
     }
@@ -154,12 +163,16 @@ static FUNCTIONS: LazyLock<HashMap<u32, Functions>> = LazyLock::new(|| {
     let row = |line: &'static str| {
         let f: Vec<&str> = line.split('\t').collect();
         let functions =
-            Functions { name: f[1], input: f[3], output: f[4], base: f[6].parse().ok()?, collated: f[8] != "0" };
+            Functions { name: f[1], input: f[15], output: f[16], base: f[25].parse().ok()?, collated: f[28] != "0" };
         Some((f[0].parse().ok()?, functions))
     };
-    let rows = include_str!("pgtype/pg_type.tsv").lines();
-    rows.map(|line| row(line).expect("pg_type.tsv holds whole rows of pg_type")).collect()
+    rows().map(|line| row(line).expect("pg_type.tsv holds whole rows of pg_type")).collect()
 });
+
+/// The rows of pg_type, each a line in COPY's form: functions stand there by name.
+pub(crate) fn rows() -> impl Iterator<Item = &'static str> {
+    include_str!("pgtype/pg_type.tsv").lines()
+}
 
 /// Input, output and the like of a built-in type.
 pub(crate) fn functions(type_oid: u32) -> Option<&'static Functions> {

@@ -22,6 +22,7 @@ pub mod narrows;
 pub mod open;
 pub mod scram;
 pub mod seal;
+mod system;
 pub mod user;
 pub mod verify;
 pub mod watch;
@@ -42,7 +43,8 @@ use crate::types::{ObjectId, TableName};
 pub use compile::Policies;
 pub use decide::SessionPolicy;
 pub use guard::{Guarded, guard};
-pub use seal::Sealed;
+pub use seal::{OwnRows, Sealed};
+pub use system::{Equal, SystemRows};
 
 /// `[policy]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Where raw tables come from. A source names its tables and pins them; it knows no policy and no user, so nothing
 //! here is ever handed to a session: `catalog` seals what it gets.
 
+pub mod declared;
 pub mod iceberg;
 pub mod kafka;
 pub mod memory;
@@ -21,6 +22,8 @@ use crate::error::Result;
 use crate::lake::Lake;
 use crate::metastore::Metastore;
 use crate::types::{Reads, TableName, Version};
+
+use declared::Declared;
 
 /// What `catalog/sources/<name>.toml` says beside its `kind`.
 #[derive(Debug, Clone)]
@@ -121,6 +124,11 @@ pub trait Table: Debug + Send + Sync {
     /// it: Iceberg's field ids, PostgreSQL's attnum. By default the name: a source that has nothing else cannot tell.
     fn column_ids(&self) -> Vec<Vec<String>> {
         by_name(&self.schema())
+    }
+
+    /// Keys, indexes and comments, for the catalogs.
+    fn declared(&self) -> &Declared {
+        Declared::nothing()
     }
 
     /// Columns that a `*` or a whole-table grant does not cover and that need a policy line of their own (a Kafka

@@ -9,6 +9,7 @@ pub(crate) mod expr;
 pub(crate) mod fold;
 pub(crate) mod functions;
 pub(crate) mod image;
+pub(crate) mod input;
 pub(crate) mod kernel;
 pub(crate) mod lower;
 pub(crate) mod parse;

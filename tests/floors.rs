@@ -21,7 +21,7 @@ const MAY_SEE: [(&str, &[&str]); 16] = [
     // `metastore`: `connect` hands it on to a lake, whose catalog it holds
     ("sources", &["lake", "formats", "metastore"]),
     ("policy", &["sql", "formats", "pgtype"]),
-    ("catalog", &["sources", "policy", "formats", "metastore"]),
+    ("catalog", &["sources", "policy", "sql", "formats", "pgtype", "metastore"]),
     // answers what is stored: it never sees a catalog or a session
     ("reflection", &["lake", "policy", "metastore"]),
     // `sources`: world.rs connects what the catalog describes, write.rs hands rows to a lake's writer

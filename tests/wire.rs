@@ -2,7 +2,9 @@
 //! down so that it bites at once, and asked for by SQLSTATE and by the other session, which must not notice.
 
 pub(crate) mod client;
+mod copy;
 mod limits;
+mod peers;
 mod protocol;
 mod tools;
 

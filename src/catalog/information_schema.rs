@@ -1,13 +1,16 @@
 //! information_schema as ordinary tables over the session's view. Its columns come from the image of a real PostgreSQL;
-//! a view without an arm here is empty (there are no constraints, routines, domains). `columns` has a file of its own.
+//! a view without an arm here is empty.
 
 mod columns;
+mod constraints;
+mod routines;
+mod types;
 
 use super::pg_catalog::Fill;
 use super::pg_catalog::attribute::attributes;
 use super::pg_catalog::class::{Class, classes};
-use super::pg_catalog::rows::Rows;
-use super::visible::{BOOTSTRAP, SYSTEM_SCHEMAS, View};
+use super::pg_catalog::rows::{Cell, Rows};
+use super::visible::{BOOTSTRAP, View, VisibleTable, is_temporary};
 use crate::error::Result;
 
 /// Who fills a view of information_schema.
@@ -15,10 +18,25 @@ pub(super) fn fill(table: &str) -> Option<Fill> {
     Some(match table {
         "applicable_roles" => applicable_roles,
         "column_privileges" | "role_column_grants" => column_privileges,
+        "character_sets" => types::character_sets,
+        "check_constraints" => constraints::check_constraints,
+        "collation_character_set_applicability" => types::collation_character_set_applicability,
+        "collations" => types::collations,
         "columns" => columns::columns,
+        "constraint_column_usage" => constraints::constraint_column_usage,
+        "constraint_table_usage" => constraints::constraint_table_usage,
+        "domain_constraints" => types::domain_constraints,
+        "domains" => types::domains_of,
+        "element_types" => types::element_types,
         "enabled_roles" => enabled_roles,
         "information_schema_catalog_name" => catalog_name,
+        "key_column_usage" => constraints::key_column_usage,
+        "parameters" => routines::parameters,
+        "referential_constraints" => constraints::referential_constraints,
+        "routine_privileges" | "role_routine_grants" => routines::routine_privileges,
+        "routines" => routines::routines,
         "schemata" => schemata,
+        "table_constraints" => constraints::table_constraints,
         "table_privileges" | "role_table_grants" => table_privileges,
         "tables" => tables,
         "views" => views,
@@ -31,11 +49,25 @@ fn yes_or_no(yes: bool) -> &'static str {
     if yes { "YES" } else { "NO" }
 }
 
-fn catalog_name(view: &View, rows: &mut Rows) -> Result<()> {
+/// The standard knows tables and views, and nothing of how they are stored.
+fn in_standard(view: &View) -> impl Iterator<Item = Class<'_>> {
+    classes(view).filter(|class| matches!(class.kind, 'r' | 'v'))
+}
+
+/// Whether rows about a table are of use.
+fn is_wanted(rows: &Rows<'_>, class: &Class<'_>) -> bool {
+    let fits = |column: &str, name: &str| {
+        let of_column = rows.asked.equal.iter().filter(|(asked, _)| asked == column);
+        of_column.into_iter().all(|(_, values)| values.iter().any(|v| matches!(v, Cell::Text(text) if text == name)))
+    };
+    fits("table_schema", &class.name.schema) && fits("table_name", &class.name.table)
+}
+
+fn catalog_name(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     rows.push([("catalog_name", (&view.database).into())])
 }
 
-fn schemata(view: &View, rows: &mut Rows) -> Result<()> {
+fn schemata(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     for (schema, _) in &view.schemas {
         rows.push([
             ("catalog_name", (&view.database).into()),
@@ -46,21 +78,22 @@ fn schemata(view: &View, rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-fn tables(view: &View, rows: &mut Rows) -> Result<()> {
-    for class in classes(view) {
+fn tables(view: &View, rows: &mut Rows<'_>) -> Result<()> {
+    let wanted: Vec<Class<'_>> = in_standard(view).filter(|class| is_wanted(rows, class)).collect();
+    for class in wanted {
         rows.push([
             ("table_catalog", (&view.database).into()),
             ("table_schema", (&class.name.schema).into()),
             ("table_name", (&class.name.table).into()),
-            ("table_type", (if class.kind == 'v' { "VIEW" } else { "BASE TABLE" }).into()),
-            ("is_insertable_into", yes_or_no(class.may_insert).into()),
+            ("table_type", table_type(class.kind, &class.name.schema).into()),
+            ("is_insertable_into", yes_or_no(class.may_insert()).into()),
             ("is_typed", "NO".into()),
         ])?;
     }
     Ok(())
 }
 
-fn views(view: &View, rows: &mut Rows) -> Result<()> {
+fn views(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     for class in classes(view).filter(|c| c.kind == 'v') {
         rows.push([
             ("table_catalog", (&view.database).into()),
@@ -80,13 +113,15 @@ fn views(view: &View, rows: &mut Rows) -> Result<()> {
 
 /// The actions a session has on what it sees; everybody reads the system relations.
 fn privileges<'a>(class: &Class<'a>, view: &'a View) -> impl Iterator<Item = (&'a str, &'static str)> + use<'a> {
-    let system = SYSTEM_SCHEMAS.iter().any(|(name, _)| *name == class.name.schema);
-    let grantee = if system { "PUBLIC" } else { view.user.as_str() };
-    [("SELECT", true), ("INSERT", class.may_insert)].into_iter().filter(|(_, has)| *has).map(move |(p, _)| (grantee, p))
+    let grantee = if class.table.is_none() { "PUBLIC" } else { view.user.as_str() };
+    let may = |of: fn(&VisibleTable) -> bool| class.table.is_some_and(of);
+    let insert = ("INSERT", may(|t| t.may_insert));
+    let (update, delete) = (("UPDATE", may(|t| t.may_update)), ("DELETE", may(|t| t.may_delete)));
+    [insert, ("SELECT", true), update, delete].into_iter().filter(|(_, has)| *has).map(move |(p, _)| (grantee, p))
 }
 
-fn table_privileges(view: &View, rows: &mut Rows) -> Result<()> {
-    for class in classes(view) {
+fn table_privileges(view: &View, rows: &mut Rows<'_>) -> Result<()> {
+    for class in in_standard(view) {
         for (grantee, privilege) in privileges(&class, view) {
             rows.push([
                 ("grantor", BOOTSTRAP.0.into()),
@@ -103,9 +138,10 @@ fn table_privileges(view: &View, rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-fn column_privileges(view: &View, rows: &mut Rows) -> Result<()> {
-    for class in classes(view) {
-        for (grantee, privilege) in privileges(&class, view) {
+fn column_privileges(view: &View, rows: &mut Rows<'_>) -> Result<()> {
+    for class in in_standard(view) {
+        // no column is deleted
+        for (grantee, privilege) in privileges(&class, view).filter(|(_, privilege)| *privilege != "DELETE") {
             for attribute in attributes(view, class.oid) {
                 rows.push([
                     ("grantor", BOOTSTRAP.0.into()),
@@ -123,14 +159,14 @@ fn column_privileges(view: &View, rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-fn enabled_roles(view: &View, rows: &mut Rows) -> Result<()> {
+fn enabled_roles(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     for role in std::iter::once(&view.user).chain(own_roles(view)) {
         rows.push([("role_name", role.into())])?;
     }
     Ok(())
 }
 
-fn applicable_roles(view: &View, rows: &mut Rows) -> Result<()> {
+fn applicable_roles(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     for role in own_roles(view) {
         rows.push([("grantee", (&view.user).into()), ("role_name", role.into()), ("is_grantable", "NO".into())])?;
     }
@@ -139,4 +175,12 @@ fn applicable_roles(view: &View, rows: &mut Rows) -> Result<()> {
 
 fn own_roles(view: &View) -> impl Iterator<Item = &String> {
     view.roles.iter().filter(|r| r.name == view.user).flat_map(|r| &r.member_of)
+}
+
+fn table_type(kind: char, schema: &str) -> &'static str {
+    match kind {
+        'v' => "VIEW",
+        _ if is_temporary(schema) => "LOCAL TEMPORARY",
+        _ => "BASE TABLE",
+    }
 }

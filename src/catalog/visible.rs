@@ -1,17 +1,19 @@
 //! What one principal can see, as plain values: the only input of information_schema, pg_catalog and the functions over
-//! them. It decides nothing: [`View::of`] asks the policy once for every object.
+//! them. It decides nothing: [`Sight::of`] asks the policy once for every object.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+mod declared;
 
-use arrow::array::RecordBatch;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
 use arrow::datatypes::{Schema, SchemaRef};
 
+use super::peers::Others;
 use super::pg_catalog::image;
 use super::pg_catalog::settings::Handle;
 use super::{Body, Catalog};
-use crate::error::Result;
 use crate::policy::{Action, Decision, Policies, SessionPolicy};
+use crate::sources::declared::Kind;
 use crate::types::{EXTENSION_OIDS, ObjectId, TableName};
 
 /// Oids below this are PostgreSQL's own and its extensions'.
@@ -19,11 +21,18 @@ pub const FIRST_OID: u32 = EXTENSION_OIDS.end;
 /// Who owns what nobody in the session's sight owns. PostgreSQL's own bootstrap role has this oid.
 pub const BOOTSTRAP: (&str, u32) = ("pg_lakegate", 10);
 /// Schemas that no source and no dataset may claim, with the oids of PostgreSQL's.
-pub const SYSTEM_SCHEMAS: [(&str, u32); 2] = [("information_schema", 13207), ("pg_catalog", 11)];
+pub const SYSTEM_SCHEMAS: [(&str, u32); 3] = [("information_schema", 13207), ("pg_catalog", 11), ("pg_toast", 99)];
+/// What every server calls by this name has this oid on every server.
+const PUBLIC: (&str, u32) = ("public", 2200);
 
 /// The oid of a schema of the system.
 pub fn system_schema(name: &str) -> Option<u32> {
     SYSTEM_SCHEMAS.iter().find(|(system, _)| *system == name).map(|(_, oid)| *oid)
+}
+
+/// The name of a schema of the system.
+pub fn system_schema_name(oid: u32) -> Option<&'static str> {
+    SYSTEM_SCHEMAS.iter().find(|(_, system)| *system == oid).map(|(name, _)| *name)
 }
 
 /// A session's view of the catalog. Objects without a grant and hidden columns are not in it.
@@ -31,6 +40,24 @@ pub fn system_schema(name: &str) -> Option<u32> {
 pub struct View {
     pub database: String,
     pub user: String,
+    /// Shared by all sessions of the same rights: it is much larger than the rest.
+    pub sight: Arc<Sight>,
+    /// As they are when they are asked for.
+    pub settings: Handle,
+    pub cursors: Listed,
+    /// Backend process id of this session.
+    pub pid: i32,
+    pub others: Others,
+    /// Made when it is first asked for.
+    pub(crate) path: OnceLock<Vec<String>>,
+    /// When the server and this session started, in microseconds since 1970.
+    pub server_started_at: i64,
+    pub session_started_at: i64,
+}
+
+/// What somebody's rights let be seen of one catalog.
+#[derive(Debug, Clone, Default)]
+pub struct Sight {
     pub is_admin: bool,
     /// Roles and users this session may know of: itself and its closure; an admin knows all.
     pub roles: Vec<Role>,
@@ -41,14 +68,17 @@ pub struct View {
     pub creatable: BTreeSet<String>,
     /// By name.
     pub tables: Vec<VisibleTable>,
-    /// As they are when they are asked for.
-    pub settings: Handle,
-    pub cursors: Listed,
-    /// Backend process id of this session.
-    pub pid: i32,
-    /// When the server and this session started, in microseconds since 1970.
-    pub server_started_at: i64,
-    pub session_started_at: i64,
+    /// Made when they are first asked for.
+    pub(crate) places: OnceLock<Places>,
+}
+
+/// A view is its sight and what is the session's alone.
+impl std::ops::Deref for View {
+    type Target = Sight;
+
+    fn deref(&self) -> &Sight {
+        &self.sight
+    }
 }
 
 /// A row of pg_roles.
@@ -68,15 +98,65 @@ pub struct Role {
 pub struct VisibleTable {
     pub name: TableName,
     pub oid: u32,
-    /// `r` table, `v` dataset.
+    /// `r` table, `v` dataset or a source's view, `m` a source's materialized view.
     pub kind: char,
     /// Visible columns; nullability as the raw table's.
     pub schema: SchemaRef,
     /// What the session may do besides select.
     pub may_insert: bool,
+    pub may_update: bool,
+    pub may_delete: bool,
     pub owner: String,
     /// A dataset's text, for admins only.
     pub definition: Option<String>,
+    pub declared: Declared,
+}
+
+/// What a table's source says of it, as far as it names only what the session sees. Columns stand by their numbers.
+#[derive(Debug, Clone, Default)]
+pub struct Declared {
+    pub indexes: Vec<Index>,
+    pub constraints: Vec<Constraint>,
+    pub comment: Option<String>,
+    /// By column number.
+    pub comments: Vec<(i16, String)>,
+}
+
+/// A btree index over columns.
+#[derive(Debug, Clone)]
+pub struct Index {
+    pub oid: u32,
+    /// In the schema of its table.
+    pub name: TableName,
+    pub columns: Vec<i16>,
+    /// An operator class for each column.
+    pub classes: Vec<u32>,
+    pub unique: bool,
+    pub primary: bool,
+}
+
+/// A key of a table.
+#[derive(Debug, Clone)]
+pub struct Constraint {
+    pub oid: u32,
+    pub name: String,
+    /// `p`, `u`, `f`.
+    pub kind: char,
+    pub columns: Vec<i16>,
+    /// Of the referenced table for a foreign key; 0 where there is none.
+    pub index: u32,
+    pub references: Option<References>,
+    pub deferrable: bool,
+    pub deferred: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct References {
+    pub table: u32,
+    pub columns: Vec<i16>,
+    pub on_update: char,
+    pub on_delete: char,
+    pub matching: char,
 }
 
 /// A row of pg_cursors.
@@ -111,52 +191,77 @@ pub struct Circumstances {
     pub settings: Handle,
     pub cursors: Listed,
     pub pid: i32,
+    pub others: Others,
     pub server_started_at: i64,
     pub session_started_at: i64,
 }
 
-/// One relation of information_schema or pg_catalog: columns fixed, rows computed for a session.
-pub trait SystemTable: Send + Sync + std::fmt::Debug {
-    fn name(&self) -> TableName;
-    fn schema(&self) -> SchemaRef;
-    fn rows(&self, view: &View) -> Result<RecordBatch>;
+/// Whether the schema is one of temporary tables.
+pub fn is_temporary(schema: &str) -> bool {
+    schema.starts_with("pg_temp_")
 }
 
-/// The system relation of this name.
-pub fn system_table(name: &TableName) -> Option<Arc<dyn SystemTable>> {
-    super::pg_catalog::relation(name).map(|relation| Arc::new(relation) as Arc<dyn SystemTable>)
-}
-
-impl View {
+impl Sight {
     /// What `session` may know of `catalog`. `policies` are those the session was made from.
-    pub fn of(catalog: &Catalog, policies: &Arc<Policies>, session: &SessionPolicy, about: Circumstances) -> Self {
+    pub fn of(catalog: &Catalog, policies: &Arc<Policies>, session: &SessionPolicy) -> Self {
         let is_admin = session.is_admin();
-        let user = session.principal().user().to_string();
-        let roles = roles(policies, session, &user);
+        let roles = roles(policies, session, session.principal().user());
         let known: BTreeSet<&str> = roles.iter().map(|r| r.name.as_str()).collect();
-        let tables: Vec<VisibleTable> =
+        let mut tables: Vec<VisibleTable> =
             catalog.entries.values().filter_map(|entry| visible(entry, session, is_admin, &known)).collect();
+        declared::declare(catalog, &mut tables);
         let creatable: BTreeSet<String> = catalog.schemas.keys().filter(|s| session.may_create(s)).cloned().collect();
         let wide = |s: &&String| session.may_create(s) || session.may_drop_schema(s);
         let wide = catalog.schemas.keys().filter(wide).map(String::as_str);
         let shown: BTreeSet<&str> = tables.iter().map(|t| t.name.schema.as_str()).chain(wide).collect();
-        let mut schemas: Vec<(String, u32)> = shown.iter().map(|s| (s.to_string(), named_oid("schema", s))).collect();
+        let mut schemas: Vec<(String, u32)> = shown.iter().map(|s| (s.to_string(), oid_of_schema(s))).collect();
         schemas.extend(SYSTEM_SCHEMAS.map(|(name, oid)| (name.to_string(), oid)));
         schemas.sort();
+        Self { is_admin, roles, schemas, creatable, tables, places: OnceLock::new() }
+    }
+}
+
+impl View {
+    /// What a session of `user` sees.
+    pub fn new(database: &str, user: &str, sight: Arc<Sight>, about: Circumstances) -> Self {
         Self {
-            database: catalog.database.clone(),
-            user,
-            is_admin,
-            roles,
-            schemas,
-            creatable,
-            tables,
+            database: database.to_owned(),
+            user: user.to_owned(),
+            sight,
             settings: about.settings,
             cursors: about.cursors,
             pid: about.pid,
+            others: about.others,
+            path: OnceLock::new(),
             server_started_at: about.server_started_at,
             session_started_at: about.session_started_at,
         }
+    }
+
+    /// Tables that only this session knows of: name, oid and columns.
+    pub fn add_own(&mut self, schema: &str, tables: Vec<(String, u32, SchemaRef)>) {
+        if tables.is_empty() {
+            return;
+        }
+        let owner = self.user.clone();
+        // its own from now on
+        let sight = Arc::make_mut(&mut self.sight);
+        sight.places = OnceLock::new();
+        sight.schemas.push((schema.to_string(), named_oid("schema", schema)));
+        sight.schemas.sort();
+        sight.tables.extend(tables.into_iter().map(|(name, oid, columns)| VisibleTable {
+            name: TableName::new(schema, name),
+            oid,
+            kind: 'r',
+            schema: columns,
+            may_insert: true,
+            may_update: false,
+            may_delete: false,
+            owner: owner.clone(),
+            definition: None,
+            declared: Declared::default(),
+        }));
+        sight.tables.sort_by(|a, b| a.name.cmp(&b.name));
     }
 
     /// As SHOW says it; `None` where it says nothing.
@@ -165,33 +270,32 @@ impl View {
     }
 
     /// Existing schemas of `search_path`, in its order, without pg_catalog where that is only implied.
-    pub fn search_path(&self) -> Vec<&str> {
-        let mut path: Vec<&str> = vec![];
-        let words = self.setting("search_path").unwrap_or_default();
-        for word in words.split(',') {
-            let word = word.trim();
-            let name = match word.strip_prefix('"').and_then(|w| w.strip_suffix('"')) {
-                Some("$user") => self.user.clone(),
-                Some(quoted) => quoted.replace("\"\"", "\""),
-                None if word == "$user" => self.user.clone(),
-                None => word.to_lowercase(),
-            };
-            if let Some((schema, _)) = self.schemas.iter().find(|(s, _)| *s == name)
-                && !path.contains(&schema.as_str())
-            {
-                path.push(schema);
+    pub fn search_path(&self) -> &[String] {
+        self.path.get_or_init(|| {
+            let mut path: Vec<String> = vec![];
+            for word in self.setting("search_path").unwrap_or_default().split(',') {
+                let word = word.trim();
+                let name = match word.strip_prefix('"').and_then(|w| w.strip_suffix('"')) {
+                    Some("$user") => self.user.clone(),
+                    Some(quoted) => quoted.replace("\"\"", "\""),
+                    None if word == "$user" => self.user.clone(),
+                    None => word.to_lowercase(),
+                };
+                if self.schemas.iter().any(|(schema, _)| *schema == name) && !path.contains(&name) {
+                    path.push(name);
+                }
             }
-        }
-        path
+            path
+        })
     }
 
     /// As [`View::search_path`], with pg_catalog first where it is not named: the order names are looked up in.
-    pub fn lookup_path(&self) -> Vec<&str> {
-        let mut path = self.search_path();
-        if !path.contains(&"pg_catalog") {
-            path.insert(0, "pg_catalog");
-        }
-        path
+    pub fn lookup_path(&self) -> impl Iterator<Item = &str> {
+        let path = self.search_path();
+        let implied = (!path.iter().any(|schema| schema == "pg_catalog")).then_some("pg_catalog");
+        // temporary tables come before all others
+        let own = self.schemas.iter().map(|(name, _)| name.as_str()).filter(|name| is_temporary(name));
+        own.chain(implied).chain(path.iter().map(String::as_str))
     }
 
     pub fn database_oid(&self) -> u32 {
@@ -217,23 +321,92 @@ impl View {
         self.tables.get(found)
     }
 
-    /// Oid of a visible table, dataset or system relation.
+    /// Oid of a visible table, dataset, index or system relation.
     pub fn relation_oid(&self, name: &TableName) -> Option<u32> {
-        let system = || image::relations().iter().find(|r| r.name == *name).map(|r| r.oid);
-        self.table(name).map(|t| t.oid).or_else(system)
+        let system = || image::relation_by_name(name).map(|r| r.oid);
+        let index = || self.places().index_names.get(name).copied();
+        let of_system = || image::index_by_name(name).map(|index| index.oid);
+        self.table(name).map(|t| t.oid).or_else(system).or_else(index).or_else(of_system)
     }
 
     pub fn relation_name(&self, oid: u32) -> Option<&TableName> {
-        let system = || image::relations().iter().find(|r| r.oid == oid).map(|r| &r.name);
-        self.tables.iter().find(|t| t.oid == oid).map(|t| &t.name).or_else(system)
+        let system = || image::relation_by_oid(oid).map(|r| &r.name);
+        let index = || self.index_by_oid(oid).map(|(_, index)| &index.name);
+        self.table_by_oid(oid).map(|t| &t.name).or_else(system).or_else(index)
+    }
+
+    pub fn table_by_oid(&self, oid: u32) -> Option<&VisibleTable> {
+        self.tables.get(*self.places().tables.get(&oid)?)
+    }
+
+    /// The table whose row type this is; true for the array of it.
+    pub fn table_of_type(&self, oid: u32) -> Option<(&VisibleTable, bool)> {
+        let (table, is_array) = self.places().types.get(&oid)?;
+        Some((self.tables.get(*table)?, *is_array))
+    }
+
+    /// The relation and the index of this oid.
+    pub fn index_by_oid(&self, oid: u32) -> Option<(u32, &Index)> {
+        let own = || {
+            let (table, at) = self.places().indexes.get(&oid)?;
+            let table = self.tables.get(*table)?;
+            Some((table.oid, table.declared.indexes.get(*at)?))
+        };
+        own().or_else(|| image::index_by_oid(oid))
+    }
+
+    /// The relation and the key of this oid.
+    pub fn constraint_by_oid(&self, oid: u32) -> Option<(u32, &Constraint)> {
+        let own = || {
+            let (table, at) = self.places().constraints.get(&oid)?;
+            let table = self.tables.get(*table)?;
+            Some((table.oid, table.declared.constraints.get(*at)?))
+        };
+        own().or_else(|| image::constraints().iter().find(|(_, key)| key.oid == oid).map(|(of, key)| (*of, key)))
+    }
+
+    fn places(&self) -> &Places {
+        self.places.get_or_init(|| Places::of(&self.tables))
     }
 
     /// Can the relation be named without its schema? Another of the same name earlier on the path hides it.
     pub fn is_on_path(&self, name: &TableName) -> bool {
-        let path = self.lookup_path();
-        let first = path.iter().find(|schema| self.relation_oid(&TableName::new(**schema, &name.table)).is_some());
-        first.is_some_and(|schema| *schema == name.schema)
+        let first =
+            self.lookup_path().find(|schema| self.relation_oid(&TableName::new(*schema, &name.table)).is_some());
+        first.is_some_and(|schema| schema == name.schema)
     }
+}
+
+/// Where in a view's tables what has an oid stands; a key or an index by its place in its table.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Places {
+    tables: HashMap<u32, usize>,
+    types: HashMap<u32, (usize, bool)>,
+    indexes: HashMap<u32, (usize, usize)>,
+    index_names: HashMap<TableName, u32>,
+    constraints: HashMap<u32, (usize, usize)>,
+}
+
+impl Places {
+    fn of(tables: &[VisibleTable]) -> Self {
+        let mut places = Self::default();
+        for (at, table) in tables.iter().enumerate() {
+            places.tables.insert(table.oid, at);
+            let (row, array) = row_type(table.oid);
+            places.types.extend([(row, (at, false)), (array, (at, true))]);
+            let indexes = table.declared.indexes.iter().enumerate();
+            places.indexes.extend(indexes.map(|(i, index)| (index.oid, (at, i))));
+            places.index_names.extend(table.declared.indexes.iter().map(|index| (index.name.clone(), index.oid)));
+            let keys = table.declared.constraints.iter().enumerate();
+            places.constraints.extend(keys.map(|(i, key)| (key.oid, (at, i))));
+        }
+        places
+    }
+}
+
+/// The oids of a table's row type and of the array of it.
+pub(in crate::catalog) fn row_type(table: u32) -> (u32, u32) {
+    (named_oid("row type", &table.to_string()), named_oid("row type array", &table.to_string()))
 }
 
 /// The oid of something that is its name (schema, role, database), the same on every node.
@@ -254,8 +427,9 @@ fn visible(entry: &super::Entry, session: &SessionPolicy, admin: bool, known: &B
     if shown.is_empty() && !object.schema.fields().is_empty() {
         return None;
     }
+    let may = |action| matches!(session.decide(object.id, action), Decision::Allow(_));
     let (kind, owner, definition) = match &entry.body {
-        Body::Table(_) => ('r', BOOTSTRAP.0, None),
+        Body::Table(table) => (letter(table.declared().kind), BOOTSTRAP.0, None),
         Body::Dataset(dataset) => ('v', dataset.owner.as_str(), admin.then(|| dataset.sql.clone())),
     };
     Some(VisibleTable {
@@ -263,10 +437,25 @@ fn visible(entry: &super::Entry, session: &SessionPolicy, admin: bool, known: &B
         oid: entry.oid,
         kind,
         schema: Arc::new(Schema::new(shown)),
-        may_insert: matches!(session.decide(object.id, Action::Insert), Decision::Allow(_)),
+        may_insert: may(Action::Insert),
+        may_update: may(Action::Update),
+        may_delete: may(Action::Delete),
         owner: if known.contains(owner) { owner } else { BOOTSTRAP.0 }.to_string(),
         definition,
+        declared: Declared::default(),
     })
+}
+
+fn letter(kind: Kind) -> char {
+    match kind {
+        Kind::Table => 'r',
+        Kind::View => 'v',
+        Kind::MaterializedView => 'm',
+    }
+}
+
+fn oid_of_schema(name: &str) -> u32 {
+    if name == PUBLIC.0 { PUBLIC.1 } else { named_oid("schema", name) }
 }
 
 /// The session's own names; for an admin those of every user too. The bootstrap role comes first.

@@ -8,8 +8,10 @@ use datafusion::prelude::SessionConfig;
 
 use super::budget::Budget;
 use super::settings::{Settings, SharedSettings};
+use super::temporary::{self, Temporary};
 use super::world::World;
 use super::{Shared, functions};
+use crate::catalog::peers::Others;
 use crate::catalog::visible::{Circumstances, Listed, View};
 use crate::error::{Error, Kind, Result};
 use crate::policy::{Principal, SessionPolicy};
@@ -27,6 +29,8 @@ pub(crate) struct Facts {
     pub(crate) settings_version: u64,
     /// Settings that can change a value.
     pub(crate) settings_fingerprint: String,
+    pub(crate) temporary: Temporary,
+    pub(crate) temporary_version: u64,
     value_bytes_max: usize,
 }
 
@@ -35,11 +39,13 @@ pub(crate) struct Facts {
 pub(crate) struct Identity {
     pub(crate) principal: Principal,
     pub(crate) pid: i32,
+    pub(crate) others: Others,
     pub(crate) server_started_at: i64,
     pub(crate) session_started_at: i64,
     /// Those that are open.
     pub(crate) cursors: Listed,
     pub(crate) random: Random,
+    pub(crate) temporary: Temporary,
 }
 
 impl Facts {
@@ -51,10 +57,15 @@ impl Facts {
             settings: kept.handle(),
             cursors: identity.cursors.clone(),
             pid: identity.pid,
+            others: identity.others.clone(),
             server_started_at: identity.server_started_at,
             session_started_at: identity.session_started_at,
         };
-        let view = Arc::new(View::of(&world.catalog, &world.policies, &policy, about));
+        let user = policy.principal().user();
+        let mut view = View::new(&world.catalog.database, user, world.sight(&policy), about);
+        let temporary_version = identity.temporary.version();
+        view.add_own(temporary::SCHEMA, identity.temporary.all());
+        let view = Arc::new(view);
         let settings = kept.lock();
         let mut config = base_state().config().clone().with_target_partitions(shared.partitions);
         config.options_mut().execution.time_zone = Some(settings.time_zone().name().to_string());
@@ -70,6 +81,8 @@ impl Facts {
         Ok(Self {
             policy,
             view,
+            temporary: identity.temporary.clone(),
+            temporary_version,
             state,
             search_path: settings.search_path(),
             settings_version: settings.version(),

@@ -1,9 +1,11 @@
 //! Functions whose answers are the session's: of its catalog, its rights, its settings, itself. Each family has a file with
 //! a table of [`Function`]s; what a session may know comes from its [`View`] alone. Nothing here changes a session but
-//! set_config.
+//! set_config, and another one but what `peers` has.
 
+mod acl;
 mod definitions;
 mod lookup;
+mod peers;
 mod privileges;
 mod session;
 
@@ -23,11 +25,18 @@ use crate::catalog::pg_catalog::rows::{Cell, array};
 use crate::catalog::visible::View;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::OID;
+use crate::pgtype::{self, Ty};
 
-pub(super) use lookup::object_names;
+pub(super) use lookup::{named, object_names};
 
-const FAMILIES: [&[Function]; 4] =
-    [definitions::FUNCTIONS, lookup::FUNCTIONS, privileges::FUNCTIONS, session::FUNCTIONS];
+const FAMILIES: [&[Function]; 6] = [
+    acl::FUNCTIONS,
+    definitions::FUNCTIONS,
+    lookup::FUNCTIONS,
+    peers::FUNCTIONS,
+    privileges::FUNCTIONS,
+    session::FUNCTIONS,
+];
 
 /// Every function here, bound to what one session sees. Names are without `pg_catalog.`.
 pub fn scalar(view: &Arc<View>) -> Vec<Arc<ScalarUDF>> {
@@ -68,8 +77,12 @@ enum Returns {
     Names,
     /// Text of a type of its own, such as name.
     TextOf(u32),
+    /// Texts, as an array type of its own.
+    TextsOf(u32),
     /// An oid, or an alias type of it.
     OidOf(u32),
+    /// A set of records: names and types of their fields.
+    Records(&'static [(&'static str, u32)]),
 }
 
 const NAME: Returns = Returns::TextOf(19);
@@ -209,7 +222,15 @@ impl Returns {
             Self::Time => (DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), None),
             Self::Names => (list(), Some(1003)),
             Self::TextOf(oid) => (DataType::Utf8, Some(oid)),
+            Self::TextsOf(oid) => (list(), Some(oid)),
             Self::OidOf(oid) => (DataType::UInt32, Some(oid)),
+            Self::Records(fields) => {
+                let of = |(name, oid): &(&str, u32)| {
+                    pgtype::field(name, Ty::of(*oid), pgtype::arrow(*oid).unwrap_or(DataType::Utf8))
+                };
+                let record = DataType::Struct(fields.iter().map(of).collect());
+                (DataType::List(Arc::new(Field::new("item", record, true))), None)
+            }
         };
         let metadata = oid.map(|oid| (OID.to_string(), oid.to_string()));
         Field::new(name, data_type, true).with_metadata(metadata.into_iter().collect())

@@ -91,6 +91,7 @@ fn session_function(proc: &Proc, state: &SessionState) -> Option<Arc<ScalarUDF>>
 impl Relations for Resolver<'_> {
     fn find(&self, path: &[&str]) -> Result<Option<Found>> {
         let Some((name, table)) = self.find_path(path)? else { return Ok(None) };
-        Ok(Some(Found { schema: name.schema, name: name.table, table: table as Arc<dyn TableSource> }))
+        let oid = self.oid(&name);
+        Ok(Some(Found { schema: name.schema, name: name.table, table: table as Arc<dyn TableSource>, oid }))
     }
 }

@@ -12,7 +12,7 @@ mod plan;
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Query, Statement, VisitMut};
+use datafusion::sql::sqlparser::ast::{Query, Statement, Visit, VisitMut};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Tokenizer;
@@ -23,6 +23,8 @@ pub(crate) use plan::{check as check_plan, check_physical, rows_per_batch};
 
 use crate::error::{Error, Kind, Result};
 use crate::sql::parse::command::Command;
+use crate::sql::parse::copy::Copy;
+use crate::sql::parse::upkeep::Upkeep;
 use crate::sql::parse::{Content, Text, too_complex};
 
 /// `[engine.statement]`.
@@ -87,6 +89,8 @@ impl Default for Limits {
 #[expect(clippy::large_enum_variant, reason = "there are as many as a message has statements, and not for long")]
 pub(crate) enum Parsed {
     Tree(Statement),
+    Copy(Box<Copy>),
+    Upkeep(Upkeep),
     /// With a cursor's query, and the text it is listed by.
     Command {
         command: Command,
@@ -125,14 +129,14 @@ pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Pa
     for piece in pieces {
         let statement = match piece.content {
             Content::Query(query) => Parsed::Tree(measured(Statement::Query(query), limits)?),
-            Content::Command(command, query) => {
-                let query = match query {
-                    Some(query) => match measured(Statement::Query(query), limits)? {
-                        Statement::Query(query) => Some(query),
-                        _ => return Err(Error::internal("a query was balanced into something else")),
-                    },
-                    None => None,
-                };
+            Content::Copy(mut copy) => {
+                measured_inside(copy.query_mut().as_mut(), limits)?;
+                copy.filter.as_mut().map_or(Ok(()), |filter| measured_inside(filter, limits))?;
+                Parsed::Copy(copy)
+            }
+            Content::Upkeep(upkeep) => Parsed::Upkeep(upkeep),
+            Content::Command(command, mut query) => {
+                query.as_mut().map_or(Ok(()), |query| measured_inside(query.as_mut(), limits))?;
                 let text = if only { sql } else { piece.text };
                 let text = if query.is_some() { text.to_owned() } else { String::new() };
                 Parsed::Command { command: *command, query, text }
@@ -148,14 +152,18 @@ pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Pa
     Ok(parsed)
 }
 
-/// Balanced, and within the limits.
+/// The same with its long chains balanced, where it is not too large.
 fn measured(mut statement: Statement, limits: &Limits) -> Result<Statement> {
+    measured_inside(&mut statement, limits)?;
+    Ok(statement)
+}
+
+fn measured_inside(tree: &mut (impl Visit + VisitMut), limits: &Limits) -> Result<()> {
     let mut balance = balance::Balance { depth_left: limits.chain_max };
-    if VisitMut::visit(&mut statement, &mut balance) == ControlFlow::Break(()) {
+    if VisitMut::visit(tree, &mut balance) == ControlFlow::Break(()) {
         return Err(too_complex("operators in one chain", limits.chain_max));
     }
-    measure::measure(&statement, limits)?;
-    Ok(statement)
+    measure::measure(tree, limits)
 }
 
 /// A statement that is sqlparser's to read.

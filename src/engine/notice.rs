@@ -48,6 +48,11 @@ impl Notice {
         Self::new(Severity::Notice, sqlstate, message)
     }
 
+    pub(crate) fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
     /// `… does not exist, skipping`
     pub(crate) fn skipping(what: &str, name: &str) -> Self {
         Self::notice("00000", format!("{what} \"{name}\" does not exist, skipping"))

@@ -1,5 +1,8 @@
 //! Values of `$1 …` in their places, before the guard. Their types are `sql`'s.
 
+use std::sync::Arc;
+
+use arrow::array::{Array, ListArray};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::metadata::{FieldMetadata, ScalarAndMetadata};
 use datafusion::common::{ParamValues, ScalarValue};
@@ -27,6 +30,7 @@ pub(crate) fn bind(plan: LogicalPlan, parameters: &[FieldRef], values: Vec<Scala
             own if value.data_type() == *own => value,
             // a numeric of any scale
             DataType::Binary if pgtype::of_field(field)?.oid == pgtype::oid::NUMERIC => ordered_numeric(&value)?,
+            DataType::List(item) => list(value, item)?,
             other => value.cast_to(other)?,
         };
         let metadata = FieldMetadata::from(field.metadata());
@@ -34,6 +38,21 @@ pub(crate) fn bind(plan: LogicalPlan, parameters: &[FieldRef], values: Vec<Scala
     });
     let values = cast.collect::<Result<Vec<_>>>()?;
     Ok(plan.with_param_values(ParamValues::List(values))?)
+}
+
+/// The same elements under the field that the plan knows them by. The plan's type has one dimension.
+fn list(value: ScalarValue, item: &FieldRef) -> Result<ScalarValue> {
+    let to = DataType::List(Arc::clone(item));
+    let ScalarValue::List(array) = &value else { return Ok(value.cast_to(&to)?) };
+    let elements = array.values();
+    if matches!(elements.data_type(), DataType::List(_)) && !matches!(item.data_type(), DataType::List(_)) {
+        return Err(Error::unsupported("an array parameter of several dimensions"));
+    }
+    if elements.data_type() != item.data_type() {
+        return Ok(value.cast_to(&to)?);
+    }
+    let (offsets, nulls) = (array.offsets().clone(), array.nulls().cloned());
+    Ok(ScalarValue::List(Arc::new(ListArray::try_new(Arc::clone(item), offsets, Arc::clone(elements), nulls)?)))
 }
 
 /// A decimal as the language's numeric.

@@ -102,8 +102,9 @@ fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits) -> Result<Planned>
     let query = query.into_inner();
     let state = facts.statement_state(None);
     let rights = Rights::Session(facts.policy.clone());
-    let session = Some((&facts.world, facts.view.as_ref()));
-    let resolver = Resolver::new(&facts.world.catalog, rights, &state, &facts.search_path, session);
+    let session = Some((&facts.world, &facts.view));
+    let resolver =
+        Resolver::new(&facts.world.catalog, rights, &state, &facts.search_path, session).with_own(&facts.temporary);
     limits::check_expansion(&query, limits, &|name| resolver.columns_of(name))?;
     let Understood { plan, parameters, columns } =
         language::understand(&resolver, &query, &told.text, &told.declared, &told.into, &state)?;
@@ -220,6 +221,10 @@ pub(crate) struct Within {
 impl Within {
     pub(crate) fn begun(at: i64) -> Self {
         Self { began_at: Some(at), snapshots: None }
+    }
+
+    pub(crate) fn began_at(&self) -> Option<i64> {
+        self.began_at
     }
 
     pub(crate) fn repeat_reads(&mut self) {

@@ -12,9 +12,10 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::bodies;
 use super::statement::table_name;
+use super::temporary::{self, Temporary};
 use super::world::World;
-use crate::catalog::visible::{View, system_table};
-use crate::catalog::{Body, Catalog, Entry};
+use crate::catalog::visible::View;
+use crate::catalog::{Body, Catalog, Entry, pg_catalog};
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{DATASET_DEPTH_MAX, DatasetBody, undefined_table};
 use crate::policy::{Action, Decision, Sealed, SessionPolicy};
@@ -51,7 +52,9 @@ pub(crate) struct Resolver<'a> {
     rights: Rights,
     state: &'a SessionState,
     search_path: &'a [String],
-    session: Option<(&'a Arc<World>, &'a View)>,
+    session: Option<(&'a Arc<World>, &'a Arc<View>)>,
+    /// The session's own tables; none in a dataset's body.
+    temporary: Option<&'a Temporary>,
     depth: usize,
     reached: RefCell<Reached>,
 }
@@ -62,9 +65,15 @@ impl<'a> Resolver<'a> {
         rights: Rights,
         state: &'a SessionState,
         search_path: &'a [String],
-        session: Option<(&'a Arc<World>, &'a View)>,
+        session: Option<(&'a Arc<World>, &'a Arc<View>)>,
     ) -> Self {
-        Self { catalog, rights, state, search_path, session, depth: 0, reached: RefCell::default() }
+        let (temporary, depth) = (None, 0);
+        Self { catalog, rights, state, search_path, session, temporary, depth, reached: RefCell::default() }
+    }
+
+    /// For a statement of the session that these tables are of.
+    pub(crate) fn with_own(self, temporary: &'a Temporary) -> Self {
+        Self { temporary: Some(temporary), ..self }
     }
 
     /// For a dataset's body: its owner's rights, and no search path, so that a body means the same to everybody.
@@ -75,6 +84,7 @@ impl<'a> Resolver<'a> {
         Ok(Resolver {
             rights: Rights::Session(owner.clone()),
             search_path: &[],
+            temporary: None,
             depth: self.depth + 1,
             reached: RefCell::default(),
             ..*self
@@ -112,7 +122,8 @@ impl<'a> Resolver<'a> {
         match name {
             TableReference::Bare { table } => {
                 let implied = (!self.search_path.iter().any(|s| s == "pg_catalog")).then(|| "pg_catalog".to_string());
-                let path = implied.into_iter().chain(self.search_path.iter().cloned());
+                let own = self.temporary.map(|_| temporary::SCHEMA.to_string());
+                let path = own.into_iter().chain(implied).chain(self.search_path.iter().cloned());
                 Ok(path.map(|schema| TableName::new(schema, table.as_ref())).collect())
             }
             TableReference::Partial { schema, table } => Ok(vec![TableName::new(schema.as_ref(), table.as_ref())]),
@@ -148,9 +159,18 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// `tableoid` of a relation that was found.
+    pub(crate) fn oid(&self, name: &TableName) -> u32 {
+        self.session.and_then(|(_, view)| view.relation_oid(name)).unwrap_or(0)
+    }
+
     fn lookup(&self, name: &TableName) -> Result<Option<Arc<dyn TableSource>>> {
-        if let (Some((_, view)), Some(relation)) = (self.session, system_table(name)) {
-            return Ok(Some(Sealed::system(name.clone(), relation.rows(view)?)));
+        if Temporary::is_schema(&name.schema) {
+            let found = self.temporary.and_then(|temporary| temporary.find(&name.table));
+            return Ok(found.map(|(schema, rows)| Sealed::own(name.clone(), schema, rows)));
+        }
+        if let (Some((_, view)), Some(relation)) = (self.session, pg_catalog::relation(name)) {
+            return Ok(Some(Sealed::system(name.clone(), relation.seen_by(view))));
         }
         let entry = match self.catalog.find(name) {
             Ok(Some(entry)) => entry,

@@ -144,6 +144,12 @@ impl Rows {
         self.binary
     }
 
+    /// Of COPY.
+    pub(crate) fn copied(mut self) -> Self {
+        self.tag = "COPY";
+        self
+    }
+
     /// Whose end is the statement's.
     pub(crate) fn recorded(mut self, record: Record) -> Self {
         self.record = Some(Box::new(record));
@@ -157,7 +163,7 @@ impl Rows {
     /// The command tag once that many rows were sent; SHOW and EXPLAIN do not count theirs.
     pub fn tag(&self, sent: usize) -> String {
         match self.tag {
-            counted @ ("SELECT" | "FETCH") => format!("{counted} {sent}"),
+            counted @ ("SELECT" | "FETCH" | "COPY") => format!("{counted} {sent}"),
             other => other.to_string(),
         }
     }

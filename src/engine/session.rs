@@ -4,6 +4,8 @@
 
 mod block;
 mod cursors;
+mod fastpath;
+mod parameter;
 mod planning;
 mod prepared;
 mod startup;
@@ -17,27 +19,34 @@ use datafusion::common::ScalarValue;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Record;
+use super::copy_in::CopyIn;
 use super::cursor::Cursors;
 use super::facts::{Facts, Identity};
 use super::functions;
 use super::kept::{Held, Kept, KeptLimits};
 use super::limits;
 use super::notice::{Notice, Notices};
+use super::peers::{Notification, Own};
 use super::pipeline::Told;
 use super::run::{Bounds, Rows};
 use super::settings::{Settings, SharedSettings};
 use super::statement::{self, Admitted, Execution, Outcome};
+use super::temporary::Temporary;
 use super::{Engine, micros_now};
+use crate::catalog::peers::{Others, Peers};
 use crate::catalog::visible::Listed;
 use crate::error::{Error, Kind, Result};
-use crate::formats::postgres::Style;
+use crate::formats::postgres::copy::Layout;
+use crate::formats::postgres::{SpeltBinary, Style};
 use crate::policy::Principal;
 use crate::policy::guard::OpenedObject;
 use crate::sql::functions::random::Random;
+use crate::sql::functions::spelt_binary;
 
 pub use self::block::Undone;
 pub use self::cursors::Adopted;
 pub(super) use self::cursors::own_bounds;
+pub use self::fastpath::called;
 pub use self::prepared::Prepared;
 pub(super) use self::prepared::{Text, declared};
 pub use self::transaction::TransactionStatus;
@@ -51,6 +60,10 @@ const SEE_OWN_CHANGE: Duration = Duration::from_secs(1);
 pub enum Answer {
     /// Rows, then CommandComplete with the tag's word and the count (`SELECT 5`).
     Rows(Rows),
+    /// CopyOutResponse and rows in this layout, then CommandComplete (`COPY 5`).
+    CopyOut { rows: Rows, layout: Layout },
+    /// CopyInResponse; what the client sends then goes there.
+    CopyIn(Box<CopyIn>),
     /// CommandComplete with this tag (`SET`, `INSERT 0 5`).
     Done(String),
     /// EmptyQueryResponse.
@@ -62,6 +75,7 @@ pub enum Answer {
 pub struct Session {
     pub(super) engine: Arc<Engine>,
     identity: Identity,
+    pub(super) own: Arc<Own>,
     pub(super) settings: SharedSettings,
     facts: Option<Arc<Facts>>,
     pub(super) transaction: Transaction,
@@ -92,19 +106,23 @@ impl Session {
             settings.read_all();
         }
         startup::set(startup, &mut settings)?;
+        let own = Arc::new(engine.shared.peers.join(pid, principal.user()));
         let cursors = Listed::default();
         let identity = Identity {
             principal,
             pid,
+            others: Others::of(Arc::clone(&own) as Arc<dyn Peers>),
             server_started_at: engine.started_at(),
             session_started_at: micros_now(),
             cursors: cursors.clone(),
             random: Random::default(),
+            temporary: Temporary::new(&engine.shared.runtime.memory_pool, engine.shared.config.memory_bytes),
         };
         let cursors = Cursors::new(cursors, &engine.shared.runtime.memory_pool);
         Ok(Self {
             engine,
             identity,
+            own,
             settings: SharedSettings::new(settings),
             facts: None,
             transaction: Transaction::none(),
@@ -136,6 +154,7 @@ impl Session {
             interval_style: settings.interval_style(),
             extra_float_digits: settings.extra_float_digits(),
             object_names,
+            spelt: SpeltBinary::by(spelt_binary),
             ..Style::of(settings.time_zone())
         }
     }
@@ -165,6 +184,7 @@ impl Session {
 
     /// Splits a simple Query into statements; a syntax error refuses all of them.
     pub async fn split(&mut self, sql: &str) -> Result<Vec<String>> {
+        self.own.asked(sql);
         if self.remembered(sql).is_some() {
             return Ok(vec![sql.to_string()]);
         }
@@ -176,6 +196,7 @@ impl Session {
 
     /// Plans one statement for this principal under the policy of now. `oids`: declared parameter types, 0 = infer.
     pub async fn prepare(&mut self, sql: &str, oids: &[u32]) -> Result<Arc<Prepared>> {
+        self.own.asked(sql);
         if oids.is_empty()
             && let Some(prepared) = self.remembered(sql)
         {
@@ -197,6 +218,7 @@ impl Session {
         let mut record = self.record();
         record.kind(statement.kind());
         record.shape(prepared.text.shape);
+        self.own.runs(cancel.clone());
         self.transaction.start(&mut self.settings.lock(), self.several);
         let outcome = match self.may_run(statement) {
             Ok(()) => {
@@ -211,6 +233,8 @@ impl Session {
         };
         match outcome {
             Ok(Outcome::Rows(rows)) => Ok(Answer::Rows(rows.recorded(record))),
+            Ok(Outcome::CopyOut { rows, layout }) => Ok(Answer::CopyOut { rows: rows.recorded(record), layout }),
+            Ok(Outcome::CopyIn(copy)) => Ok(Answer::CopyIn(Box::new(copy.recorded(record)))),
             Ok(Outcome::Done(tag)) => {
                 record.done();
                 Ok(Answer::Done(tag))
@@ -273,7 +297,28 @@ impl Session {
         self.kept.hold(bytes)
     }
 
+    /// What ends it from outside, when another session asks for that.
+    pub fn ended_by(&self, end: CancellationToken) {
+        self.own.ended_by(end);
+    }
+
+    /// It waits for its client now. Between transactions, what others said on its channels is there.
+    pub fn rest(&mut self) -> Vec<Notification> {
+        let idle = self.status() == TransactionStatus::Idle;
+        self.own.rests(!idle, self.settings.lock().value("application_name"));
+        if idle { self.own.heard() } else { vec![] }
+    }
+
+    /// Until another session has told it something.
+    pub fn bell(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.own.bell()
+    }
+
     // --- for statements
+
+    pub(super) fn temporary(&self) -> &Temporary {
+        &self.identity.temporary
+    }
 
     /// Rights, catalog and settings of now.
     pub(super) fn facts(&mut self) -> Result<Arc<Facts>> {
@@ -281,6 +326,7 @@ impl Session {
         if let Some(facts) = &self.facts
             && Arc::ptr_eq(&facts.world, &world)
             && facts.settings_version == self.settings.lock().version()
+            && facts.temporary_version == self.identity.temporary.version()
         {
             return Ok(Arc::clone(facts));
         }
@@ -293,7 +339,7 @@ impl Session {
     /// 25P02 in a failed transaction, 25006 in a read-only one, 25001 for a write in a block.
     pub(super) fn may_run(&self, statement: &Admitted) -> Result<()> {
         self.may_prepare(statement)?;
-        if statement.writes() {
+        if statement.writes() && !statement.is_temporary(&self.identity.temporary) {
             let words = || statement.kind().to_uppercase();
             if self.settings.lock().is_on("transaction_read_only") {
                 let text = format!("cannot execute {} in a read-only transaction", words());
@@ -369,15 +415,7 @@ impl Session {
             if parsed.len() == 1 {
                 return Ok(vec![text]);
             }
-            let mut several = vec![];
-            for (piece, parsed) in parsed {
-                several.push(piece);
-                // several statements are one implicit transaction, and writes cannot share one yet
-                if statement::admit(parsed).is_ok_and(|statement| statement.writes()) {
-                    return Err(write_in_block("a statement that writes"));
-                }
-            }
-            Ok(several)
+            Ok(parsed.into_iter().map(|(piece, _)| piece).collect())
         });
         split.await
     }

@@ -2,6 +2,8 @@
 //! here. What is not in our language is 0A000; nothing is passed on. Each kind is a file: how it is read from the parser's
 //! tree, what Describe says of it, and what it does.
 
+mod channel;
+mod copy;
 mod create_schema;
 mod create_table;
 mod create_table_as;
@@ -18,10 +20,14 @@ mod prepare;
 mod query;
 mod set;
 mod show;
+mod sink;
 mod target;
 mod transaction;
+mod truncate;
+mod unowned;
+mod upkeep;
 
-pub(super) use self::name::{ident, table_name};
+pub(super) use self::name::{Name, ident, table_name};
 
 use std::fmt;
 use std::future::ready;
@@ -34,14 +40,16 @@ use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{DescribeAlias, Query as QueryAst, Statement as Ast};
 
 use super::audit::Record;
+use super::copy_in::CopyIn;
 use super::deep::Deep;
 use super::limits::Parsed;
 use super::pipeline::{Planned, Told};
 use super::run::{Bounds, Rows};
 use super::session::{Prepared, Session};
+use super::temporary::Temporary;
 use super::world::World;
 use crate::error::{Error, Kind, Result};
-use crate::formats::postgres;
+use crate::formats::postgres::{self, copy::Layout};
 use crate::sql::parse::command::Command;
 
 /// What a statement does, boxed by hand: `async_trait` would give each function bounds of its own, under which the compiler
@@ -67,6 +75,11 @@ pub(crate) trait Statement: fmt::Debug + Send + Sync {
     /// The cursor that it speaks of, which may be a portal of the front end's.
     fn names_cursor(&self) -> Option<&str> {
         None
+    }
+
+    /// What it writes are temporary tables alone, which a transaction of any kind may change.
+    fn is_temporary(&self, _: &Temporary) -> bool {
+        false
     }
 
     /// May run in a transaction that failed.
@@ -133,6 +146,13 @@ pub(crate) struct Execution<'a> {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Rows(Rows),
+    /// Rows for COPY TO.
+    CopyOut {
+        rows: Rows,
+        layout: Layout,
+    },
+    /// Rows are to come, for COPY FROM.
+    CopyIn(Box<CopyIn>),
     /// The command tag.
     Done(String),
     /// As done, and the catalog is not that of this world any more.
@@ -183,6 +203,8 @@ pub(crate) fn as_query(parsed: Parsed) -> Result<Option<Box<QueryAst>>> {
 pub(crate) fn admit(parsed: Parsed) -> Result<Admitted> {
     match parsed {
         Parsed::Tree(statement) => admit_tree(statement),
+        Parsed::Copy(copy) => copy::admit(*copy),
+        Parsed::Upkeep(upkeep) => upkeep::admit(upkeep),
         Parsed::Command { command, query, text } => match command {
             Command::Transaction(command) => Ok(transaction::admit(command)),
             Command::Setting(command) => Ok(set::admit(command)),
@@ -221,14 +243,21 @@ fn admit_tree(statement: Ast) -> Result<Admitted> {
         Ast::CreateTable(create) if create.query.is_some() => create_table_as::admit(create),
         Ast::CreateTable(create) => create_table::admit(create),
         Ast::Insert(insert) => insert::admit(insert),
+        Ast::CreateIndex(index) => unowned::create_index(index),
+        Ast::Grant(grant) => unowned::grant(grant),
+        Ast::Revoke(revoke) => unowned::revoke(revoke),
+        Ast::LISTEN { channel } => channel::listen(&channel),
+        Ast::UNLISTEN { channel } => channel::unlisten(&channel),
+        Ast::NOTIFY { channel, payload } => channel::notify(&channel, payload),
         Ast::Drop { object_type, if_exists, names, cascade, temporary, .. } => {
             drop::admit(object_type, &names, if_exists, !cascade && !temporary)
         }
+        Ast::Truncate(truncate) => truncate::admit(&truncate),
         #[rustfmt::skip]
-        Ast::Analyze(_) | Ast::Truncate(_) | Ast::Msck(_) | Ast::Install { .. } | Ast::Load { .. }
+        Ast::Analyze(_) | Ast::Msck(_) | Ast::Install { .. } | Ast::Load { .. }
         | Ast::Directory { .. } | Ast::Case(_) | Ast::If(_) | Ast::While(_) | Ast::Raise(_) | Ast::Call(_)
         | Ast::Copy { .. } | Ast::CopyIntoSnowflake { .. } | Ast::Open(_) | Ast::Close { .. } | Ast::Update(_)
-        | Ast::Delete(_) | Ast::CreateView(_) | Ast::CreateVirtualTable { .. } | Ast::CreateIndex(_)
+        | Ast::Delete(_) | Ast::CreateView(_) | Ast::CreateVirtualTable { .. }
         | Ast::CreateRole(_) | Ast::CreateSecret { .. } | Ast::CreateServer(_) | Ast::CreatePolicy(_)
         | Ast::CreateConnector(_) | Ast::CreateOperator(_) | Ast::CreateOperatorFamily(_)
         | Ast::CreateOperatorClass(_) | Ast::AlterTable(_) | Ast::AlterSchema(_) | Ast::AlterIndex { .. }
@@ -245,12 +274,12 @@ fn admit_tree(statement: Ast) -> Result<Admitted> {
         | Ast::ShowObjects(_) | Ast::ShowTables { .. } | Ast::ShowViews { .. } | Ast::ShowCollation { .. }
         | Ast::Use(_) | Ast::Comment { .. } | Ast::CreateDatabase { .. } | Ast::CreateFunction(_)
         | Ast::CreateTrigger(_) | Ast::DropTrigger(_) | Ast::CreateProcedure { .. } | Ast::CreateMacro { .. }
-        | Ast::CreateStage { .. } | Ast::Assert { .. } | Ast::Grant(_) | Ast::Deny(_) | Ast::Revoke(_)
+        | Ast::CreateStage { .. } | Ast::Assert { .. } | Ast::Deny(_)
         | Ast::Kill { .. } | Ast::ExplainTable { .. } | Ast::Explain { .. } | Ast::Savepoint { .. }
         | Ast::ReleaseSavepoint { .. } | Ast::Merge(_) | Ast::Cache { .. } | Ast::UNCache { .. }
         | Ast::CreateSequence { .. } | Ast::CreateDomain(_) | Ast::CreateType { .. } | Ast::Pragma { .. }
         | Ast::Lock(_) | Ast::LockTables { .. } | Ast::UnlockTables | Ast::Unload { .. } | Ast::OptimizeTable { .. }
-        | Ast::LISTEN { .. } | Ast::UNLISTEN { .. } | Ast::NOTIFY { .. } | Ast::LoadData { .. } | Ast::RenameTable(_)
+        | Ast::LoadData { .. } | Ast::RenameTable(_)
         | Ast::List(_) | Ast::Remove(_) | Ast::RaisError { .. } | Ast::Throw(_) | Ast::Print(_) | Ast::WaitFor(_)
         | Ast::Return(_) | Ast::ExportData(_) | Ast::CreateUser(_) | Ast::AlterUser(_) | Ast::Vacuum(_)
         // read as commands (`sql::parse::command`)

@@ -5,17 +5,19 @@ mod builder;
 mod faults;
 mod look;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::catalog::file::SourceFile;
+use crate::catalog::visible::Sight;
 use crate::catalog::{self, Catalog, Fault};
 use crate::error::{Error, Kind, Result};
 use crate::metastore::Metastore;
-use crate::policy::{self, Policies};
+use crate::policy::{self, Policies, SessionPolicy};
 use crate::secret::Secret;
 use crate::sources::Source;
 
@@ -30,7 +32,12 @@ pub struct World {
     pub sources: Vec<Arc<dyn Source>>,
     /// What the source files say: an offset means something in one cluster only.
     pub(crate) source_files: u64,
+    /// What those see who are looking now, by user and roles.
+    sights: Mutex<HashMap<Rights, Weak<Sight>>>,
 }
+
+/// A user, and the roles whose rights the session has.
+type Rights = (String, Vec<Arc<str>>);
 
 impl World {
     /// The same, to be changed in a part.
@@ -40,7 +47,32 @@ impl World {
             policies: Arc::clone(&self.policies),
             sources: self.sources.clone(),
             source_files: self.source_files,
+            sights: Mutex::default(),
         }
+    }
+
+    pub(crate) fn new(
+        catalog: Arc<Catalog>,
+        policies: Arc<Policies>,
+        sources: Vec<Arc<dyn Source>>,
+        source_files: u64,
+    ) -> Self {
+        Self { catalog, policies, sources, source_files, sights: Mutex::default() }
+    }
+
+    /// What a session sees of the catalog, made once for all that have the same rights.
+    pub(crate) fn sight(&self, policy: &SessionPolicy) -> Arc<Sight> {
+        let rights = (policy.principal().user().to_owned(), policy.closure().to_vec());
+        let lock = || self.sights.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = lock().get(&rights).and_then(Weak::upgrade) {
+            return made;
+        }
+        // made outside of the lock: two may make the same
+        let made = Arc::new(Sight::of(&self.catalog, &self.policies, policy));
+        let mut sights = lock();
+        sights.retain(|_, sight| sight.strong_count() > 0);
+        sights.insert(rights, Arc::downgrade(&made));
+        made
     }
 
     /// Sources whose tables can be made.

@@ -72,6 +72,7 @@ kinds! {
     InvalidBinary = "22P03", false;
     InvalidEncoding = "22021", false;
     UntranslatableText = "22P05", false;
+    BadCopyFormat = "22P04", false;
     StringTooLong = "22001", false;
     NotNull = "23502", false;
     Cardinality = "21000", false;

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::error::Result;
+
 mod append;
 pub(crate) mod calendar;
 mod column;
@@ -16,9 +18,11 @@ mod nested;
 pub(crate) mod number;
 pub(crate) mod numeric;
 mod parameter;
+mod spelt;
 #[cfg(test)]
 mod tests;
 mod types;
+mod utf8;
 
 pub(crate) use encode::bytes;
 pub use encode::{RowEncoder, text, texts};
@@ -27,6 +31,7 @@ pub(crate) use nested::{Quotes, quote};
 pub use parameter::decode_parameter;
 pub(crate) use types::{NUMERIC, Shape, by_internal_name, numeric_modifier};
 pub use types::{TypeRow, by_name, by_oid, type_name, types};
+pub(crate) use utf8::text as utf8_text;
 
 /// Field metadata: the PostgreSQL type oid where Arrow's type alone does not tell (varchar, name, oid, json …).
 pub const OID: &str = "lakegate.oid";
@@ -67,6 +72,8 @@ pub struct Style {
     /// What `'now'` means, in microseconds since 1970: when the transaction started.
     pub now: i64,
     pub object_names: ObjectNames,
+    /// The binary forms of types whose values lie in their own spelling.
+    pub spelt: SpeltBinary,
 }
 
 /// How a value of a `reg…` type is shown, by that type and its oid, where it is not by digits: which objects there are, and
@@ -86,6 +93,30 @@ impl ObjectNames {
     }
 }
 
+/// Which types that lie in their own spelling (inet, money, ranges) have a binary form, and how it is made: they are read by
+/// those who compute with them.
+#[derive(Clone, Copy, Default)]
+pub struct SpeltBinary(Option<fn(u32) -> Option<SendSpelt>>);
+
+/// Gives the binary form of a value's text.
+pub type SendSpelt = Box<dyn Fn(&str) -> Result<Vec<u8>> + Send + Sync>;
+
+impl SpeltBinary {
+    pub(crate) fn by(of_type: fn(u32) -> Option<SendSpelt>) -> Self {
+        Self(Some(of_type))
+    }
+
+    pub(crate) fn of_type(self, oid: u32) -> Option<SendSpelt> {
+        self.0?(oid)
+    }
+}
+
+impl fmt::Debug for SpeltBinary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpeltBinary").finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for ObjectNames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ObjectNames").finish_non_exhaustive()
@@ -98,7 +129,8 @@ impl Style {
         let date_style = DateStyle { output: DateOutput::Iso, order: DateOrder::Mdy };
         let now = chrono::Utc::now().timestamp_micros();
         let interval_style = IntervalStyle::Postgres;
-        Self { time_zone, date_style, interval_style, extra_float_digits: 1, now, object_names: ObjectNames::default() }
+        let (object_names, spelt) = (ObjectNames::default(), SpeltBinary::default());
+        Self { time_zone, date_style, interval_style, extra_float_digits: 1, now, object_names, spelt }
     }
 }
 

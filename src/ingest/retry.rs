@@ -51,6 +51,7 @@ pub(super) fn judge(kind: Kind) -> Verdict {
         | Kind::InvalidText
         | Kind::InvalidDate
         | Kind::InvalidBinary
+        | Kind::BadCopyFormat
         | Kind::InvalidEncoding
         | Kind::UntranslatableText
         | Kind::StringTooLong

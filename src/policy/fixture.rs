@@ -227,7 +227,7 @@ impl Relations for Tables {
         let found = self.0.iter().find(|(known, _)| *known == name);
         Ok(found.map(|(name, table)| {
             let (schema, name) = name.split_once('.').unwrap_or(("public", name));
-            Found { schema: schema.into(), name: name.into(), table: Arc::clone(table) }
+            Found { schema: schema.into(), name: name.into(), table: Arc::clone(table), oid: 0 }
         }))
     }
 }

@@ -20,6 +20,7 @@ use self::nodes::{allowed, count_sealed, has_rows_of_its_own, is_planner_made};
 use super::body::BodyTable;
 use super::open::Opened;
 use super::seal::{Content, Sealed};
+use super::system::SystemTable;
 use super::{Action, Decision, Grant, Object, ObjectKind, Policies, SessionPolicy, verify};
 use crate::error::{Error, Kind, Result};
 use crate::types::{ObjectId, Reads, SnapshotVector, TableName, Version};
@@ -224,7 +225,15 @@ impl Walk<'_> {
             return Err(Error::internal("guard must run before the optimizer"));
         }
         let opened = match &sealed.content {
-            Content::System { rows, name } => system(name, rows, &scan.table_name)?,
+            Content::System { rows, name } => system(name, Arc::new(SystemTable(Arc::clone(rows))), &scan.table_name)?,
+            // a body was never planned over the caller's own tables
+            Content::Own { .. } if !matches!(rights, Rights::Own) => {
+                return Err(Error::internal("a temporary table inside a dataset"));
+            }
+            Content::Own { rows, name } => {
+                let table = MemTable::try_new(Arc::clone(&sealed.schema), vec![rows.batches()?])?;
+                system(name, Arc::new(table), &scan.table_name)?
+            }
             Content::Object(object) => self.object(object, sealed, &scan, rights, depth)?,
         };
         same_columns(&opened, &scan)?;
@@ -396,10 +405,10 @@ fn planned_schema(grant: &Grant, forbidden: &BTreeSet<String>, object: &Object) 
     owners.visible(&object.schema)
 }
 
-fn system(name: &TableName, rows: &arrow::array::RecordBatch, seen_as: &TableReference) -> Result<LogicalPlan> {
-    let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]])?;
+/// Rows that need no grant: they were computed for the session, or are its own. No cached answer has them in it.
+fn system(name: &TableName, table: Arc<dyn TableProvider>, seen_as: &TableReference) -> Result<LogicalPlan> {
     let inner = TableReference::bare(format!("{name}#system"));
-    alias(LogicalPlanBuilder::scan(inner, provider_as_source(Arc::new(table)), None)?.build()?, seen_as.clone())
+    alias(LogicalPlanBuilder::scan(inner, provider_as_source(table), None)?.build()?, seen_as.clone())
 }
 
 fn alias(plan: LogicalPlan, name: TableReference) -> Result<LogicalPlan> {

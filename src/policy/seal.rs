@@ -7,8 +7,14 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::TableSource;
 
-use super::{Grant, Object};
+use super::{Grant, Object, SystemRows};
+use crate::error::Result;
 use crate::types::{ObjectId, TableName};
+
+/// The rows of a temporary table, as they are when they are asked for.
+pub trait OwnRows: std::fmt::Debug + Send + Sync {
+    fn batches(&self) -> Result<Vec<RecordBatch>>;
+}
 
 /// What every name resolves to.
 #[derive(Debug)]
@@ -21,10 +27,15 @@ pub struct Sealed {
 #[derive(Debug)]
 pub(in crate::policy) enum Content {
     Object(Arc<Object>),
-    /// A system relation: its rows were computed for this session and need no grant.
+    /// A system relation: its rows are computed for this session and need no grant.
     System {
         name: TableName,
-        rows: RecordBatch,
+        rows: Arc<dyn SystemRows>,
+    },
+    /// A temporary table of the session that made it: no other one resolves its name, and it needs no grant.
+    Own {
+        name: TableName,
+        rows: Arc<dyn OwnRows>,
     },
 }
 
@@ -40,16 +51,21 @@ impl Sealed {
         Self::object(object, &Grant::full())
     }
 
-    /// `None` for a system relation.
+    /// `None` for a system relation and a temporary table.
     pub(crate) fn object_id(&self) -> Option<ObjectId> {
         match &self.content {
             Content::Object(object) => Some(object.id),
-            Content::System { .. } => None,
+            Content::System { .. } | Content::Own { .. } => None,
         }
     }
 
-    /// Rows that were computed from what this session may see.
-    pub fn system(name: TableName, rows: RecordBatch) -> Arc<dyn TableSource> {
+    /// A table that the session itself made.
+    pub fn own(name: TableName, schema: SchemaRef, rows: Arc<dyn OwnRows>) -> Arc<dyn TableSource> {
+        Arc::new(Self { content: Content::Own { name, rows }, schema })
+    }
+
+    /// Rows that are computed from what this session may see.
+    pub fn system(name: TableName, rows: Arc<dyn SystemRows>) -> Arc<dyn TableSource> {
         let schema = rows.schema();
         Arc::new(Self { content: Content::System { name, rows }, schema })
     }

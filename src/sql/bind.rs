@@ -52,6 +52,8 @@ pub(crate) struct Found {
     pub(crate) schema: String,
     pub(crate) name: String,
     pub(crate) table: Arc<dyn TableSource>,
+    /// `tableoid` of its rows.
+    pub(crate) oid: u32,
 }
 
 /// A column of a table that a query's rows are stored in.

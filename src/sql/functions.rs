@@ -13,6 +13,7 @@ pub(crate) mod aggregate;
 pub(crate) mod array;
 mod binary;
 mod boolean;
+mod catalog;
 pub(crate) mod compare;
 mod datetime;
 mod float;
@@ -47,6 +48,7 @@ static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
         binary::encode::KERNELS,
         binary::send::KERNELS,
         boolean::KERNELS,
+        catalog::KERNELS,
         datetime::KERNELS,
         float::KERNELS,
         hash::KERNELS,
@@ -146,6 +148,7 @@ pub(crate) fn is_ordered_set(proc: &Proc) -> bool {
     image::aggregate(proc.oid).is_some_and(|row| row.kind != image::AggregateKind::Normal)
 }
 
+pub(crate) use binary::send::spelt_binary;
 pub(crate) use object::names::object_name;
 pub(crate) use total::is_total;
 

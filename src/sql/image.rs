@@ -150,6 +150,43 @@ pub(crate) enum AggregateKind {
     Hypothetical,
 }
 
+/// What PostgreSQL holds, then what an extension brings, as COPY writes it. Columns of functions hold oids, and in the place
+/// of a stored expression stands its text.
+const PROC_ROWS: &[&str] = &[include_str!("image/pg_proc.tsv"), include_str!("image/pg_trgm/pg_proc.tsv")];
+const OPERATOR_ROWS: &[&str] = &[include_str!("image/pg_operator.tsv"), include_str!("image/pg_trgm/pg_operator.tsv")];
+const CAST_ROWS: &[&str] = &[include_str!("image/pg_cast.tsv")];
+const AGGREGATE_ROWS: &[&str] = &[include_str!("image/pg_aggregate.tsv")];
+
+const COLLATION_ROWS: &[&str] = &[include_str!("image/pg_collation.tsv")];
+const TS_CONFIG_ROWS: &[&str] = &[include_str!("image/pg_ts_config.tsv")];
+const TS_DICT_ROWS: &[&str] = &[include_str!("image/pg_ts_dict.tsv")];
+
+fn lines(texts: &'static [&'static str]) -> impl Iterator<Item = &'static str> {
+    texts.iter().flat_map(|text| text.lines())
+}
+
+/// The rows of a relation of pg_catalog that the language is made of, each a line in COPY's form; `None` for any other.
+pub(crate) fn rows(relation: &str) -> Option<impl Iterator<Item = &'static str> + use<>> {
+    Some(lines(match relation {
+        "pg_proc" => PROC_ROWS,
+        "pg_operator" => OPERATOR_ROWS,
+        "pg_cast" => CAST_ROWS,
+        "pg_aggregate" => AGGREGATE_ROWS,
+        "pg_collation" => COLLATION_ROWS,
+        "pg_ts_config" => TS_CONFIG_ROWS,
+        "pg_ts_dict" => TS_DICT_ROWS,
+        _ => return None,
+    }))
+}
+
+/// Oid and name of each row of a small relation whose rows begin with them.
+pub(crate) fn named(relation: &str) -> impl Iterator<Item = (u32, &'static str)> {
+    rows(relation).into_iter().flatten().filter_map(|line| {
+        let mut cells = line.split('\t');
+        Some((cells.next()?.parse().ok()?, cells.next()?))
+    })
+}
+
 /// Every function of that name in pg_catalog.
 pub(crate) fn procs(name: &str) -> &'static [&'static Proc] {
     procs_in(Schema::Catalog, name)
@@ -245,8 +282,7 @@ struct Procs {
 
 static PROCS: LazyLock<Procs> = LazyLock::new(|| {
     let mut procs = Procs { by_oid: HashMap::new(), by_name: HashMap::new(), by_source: HashMap::new() };
-    let rows = [include_str!("image/pg_proc.tsv"), include_str!("image/pg_trgm/pg_proc.tsv")];
-    for line in rows.into_iter().flat_map(str::lines) {
+    for line in lines(PROC_ROWS) {
         // kept to the end of the process, as the rows that they are read from
         let proc: &'static Proc = Box::leak(Box::new(proc_of(line).expect("pg_proc.tsv holds whole rows of pg_proc")));
         procs.by_oid.insert(proc.oid, proc);
@@ -258,28 +294,9 @@ static PROCS: LazyLock<Procs> = LazyLock::new(|| {
 
 fn proc_of(line: &'static str) -> Option<Proc> {
     let f: Vec<&'static str> = line.split('\t').collect();
-    let &[
-        oid,
-        name,
-        namespace,
-        language,
-        variadic,
-        kind,
-        leakproof,
-        strict,
-        set,
-        volatility,
-        defaults,
-        result,
-        arguments,
-        all,
-        modes,
-        names,
-        source,
-    ] = f.as_slice()
-    else {
-        return None;
-    };
+    let &[oid, name, namespace, _, language, _, _, variadic, _, kind] = f.first_chunk()?;
+    let &[_, leakproof, strict, set, volatility] = f.get(10..)?.first_chunk()?;
+    let &[result, arguments, all, modes, names, defaults, _, source] = f.get(18..)?.first_chunk()?;
     let oids = |text: &'static str| text.split([' ', ',']).filter(|t| !t.is_empty()).map(|t| t.parse::<u32>().ok());
     let inner = |text: &'static str| text.trim_start_matches('{').trim_end_matches('}');
     let list = |text: &'static str| match text {
@@ -320,8 +337,8 @@ fn proc_of(line: &'static str) -> Option<Proc> {
             _ => Volatility::Volatile,
         },
         defaults: match defaults {
-            "0" => vec![],
-            _ => DEFAULTS.get(&oid.parse().ok()?).cloned().unwrap_or_default(),
+            "\\N" => vec![],
+            defaults => defaults.split(", ").collect(),
         },
         result: result.parse().ok()?,
         arguments: oids(arguments).collect::<Option<_>>()?,
@@ -340,8 +357,7 @@ struct Operators {
 }
 
 static OPERATORS: LazyLock<Operators> = LazyLock::new(|| {
-    let rows = [include_str!("image/pg_operator.tsv"), include_str!("image/pg_trgm/pg_operator.tsv")];
-    let mut all: Vec<Operator> = rows.into_iter().flat_map(str::lines).filter_map(operator_of_line).collect();
+    let mut all: Vec<Operator> = lines(OPERATOR_ROWS).filter_map(operator_of_line).collect();
     all.sort_by_key(|o| (o.name, o.oid));
     let mut operators = Operators { all, by_name: HashMap::new(), by_oid: HashMap::new(), by_proc: HashMap::new() };
     for (i, operator) in operators.all.iter().enumerate() {
@@ -359,31 +375,31 @@ fn operator_of_line(line: &'static str) -> Option<Operator> {
     Some(Operator {
         oid: number(0)?,
         name: f[1],
-        left: number(3)?,
-        right: number(4)?,
-        result: number(5)?,
-        negator: number(7)?,
-        proc: proc(number(8)?)?,
+        left: number(7)?,
+        right: number(8)?,
+        result: number(9)?,
+        negator: number(11)?,
+        proc: proc(number(12)?)?,
     })
 }
 
 static CASTS: LazyLock<HashMap<(u32, u32), Cast>> = LazyLock::new(|| {
     let row = |line: &str| {
         let f: Vec<&str> = line.split('\t').collect();
-        let (source, target) = (f.first()?.parse().ok()?, f.get(1)?.parse().ok()?);
-        let method = match *f.get(4)? {
-            "f" => CastMethod::Function(proc(f.get(2)?.parse().ok()?)?),
+        let (source, target) = (f.get(1)?.parse().ok()?, f.get(2)?.parse().ok()?);
+        let method = match *f.get(5)? {
+            "f" => CastMethod::Function(proc(f.get(3)?.parse().ok()?)?),
             "b" => CastMethod::Binary,
             _ => CastMethod::Text,
         };
-        let context = match *f.get(3)? {
+        let context = match *f.get(4)? {
             "i" => CastContext::Implicit,
             "a" => CastContext::Assignment,
             _ => CastContext::Explicit,
         };
         Some(((source, target), Cast { method, context }))
     };
-    include_str!("image/pg_cast.tsv").lines().filter_map(row).collect()
+    lines(CAST_ROWS).filter_map(row).collect()
 });
 
 static AGGREGATES: LazyLock<HashMap<u32, Aggregate>> = LazyLock::new(|| {
@@ -394,14 +410,10 @@ static AGGREGATES: LazyLock<HashMap<u32, Aggregate>> = LazyLock::new(|| {
             "o" => AggregateKind::Ordered,
             _ => AggregateKind::Hypothetical,
         };
-        Some((f[0].parse().ok()?, Aggregate { kind, transition: f.get(3)?, last: f.get(4)? }))
+        let name = |i: usize| Some(proc(f.get(i)?.parse().ok()?).map_or("-", |proc| proc.name));
+        Some((f[0].parse().ok()?, Aggregate { kind, transition: name(3)?, last: name(4)? }))
     };
-    include_str!("image/pg_aggregate.tsv").lines().filter_map(row).collect()
-});
-
-static DEFAULTS: LazyLock<HashMap<u32, Vec<&'static str>>> = LazyLock::new(|| {
-    let rows = include_str!("image/pg_proc_defaults.tsv").lines().filter_map(|line| line.split_once('\t'));
-    rows.filter_map(|(oid, texts)| Some((oid.parse().ok()?, texts.split(';').collect()))).collect()
+    lines(AGGREGATE_ROWS).filter_map(row).collect()
 });
 
 #[cfg(test)]
@@ -435,12 +447,9 @@ mod tests {
 
     #[test]
     fn every_row_is_read() {
-        let lines = |texts: [&str; 2]| texts.iter().map(|text| text.lines().count()).sum::<usize>();
-        let procs = [include_str!("image/pg_proc.tsv"), include_str!("image/pg_trgm/pg_proc.tsv")];
-        assert_eq!(lines(procs), PROCS.by_oid.len());
-        let operators = [include_str!("image/pg_operator.tsv"), include_str!("image/pg_trgm/pg_operator.tsv")];
-        assert_eq!(lines(operators), OPERATORS.all.len());
-        assert_eq!(include_str!("image/pg_aggregate.tsv").lines().count(), AGGREGATES.len());
-        assert_eq!(include_str!("image/pg_cast.tsv").lines().count(), CASTS.len());
+        assert_eq!(lines(PROC_ROWS).count(), PROCS.by_oid.len());
+        assert_eq!(lines(OPERATOR_ROWS).count(), OPERATORS.all.len());
+        assert_eq!(lines(AGGREGATE_ROWS).count(), AGGREGATES.len());
+        assert_eq!(lines(CAST_ROWS).count(), CASTS.len());
     }
 }

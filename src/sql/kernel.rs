@@ -34,7 +34,7 @@ use super::functions::random::Random;
 use super::numeric::Numeric;
 use crate::error::{Error, Kind, Result};
 pub(crate) use crate::formats::postgres::{DateOrder, DateOutput, DateStyle, IntervalStyle};
-use crate::formats::postgres::{ObjectNames, Style};
+use crate::formats::postgres::{ObjectNames, SpeltBinary, Style};
 use crate::pgtype::Ty;
 
 /// Computes a whole array. Gives `call.rows` values of the type of `call.result`.
@@ -188,6 +188,7 @@ impl Env {
             extra_float_digits: self.extra_float_digits,
             now: self.now,
             object_names: ObjectNames::by(super::functions::object_name),
+            spelt: SpeltBinary::by(super::functions::spelt_binary),
         }
     }
 }

@@ -1,14 +1,16 @@
 //! Text to sqlparser's tree. Queries are read by a grammar of our own, which is PostgreSQL's (`lex`, `keyword`, `grammar`):
-//! what it accepts and what it refuses, with its texts and places. So are commands to the session (`command`). Of other
-//! statements only the query inside is; the rest is sqlparser's to read, and `engine`'s to admit. Nothing here resolves a
-//! name.
+//! what it accepts and what it refuses, with its texts and places. So are commands to the session (`command`), COPY and the
+//! statements of `upkeep`. Of other statements only the query inside is; the rest is sqlparser's to read, and `engine`'s to
+//! admit. Nothing here resolves a name.
 
 pub(crate) mod command;
+pub(crate) mod copy;
 pub(crate) mod encoding;
 mod grammar;
 pub(crate) mod keyword;
 mod lex;
 mod precedence;
+pub(crate) mod upkeep;
 
 use std::ops::ControlFlow;
 
@@ -16,9 +18,11 @@ use datafusion::sql::sqlparser::ast::{Expr, Query, Statement, VisitMut, VisitorM
 
 use self::command::Command;
 use crate::error::{Error, Kind, Result};
-use grammar::Parser;
+use copy::Copy;
 pub(crate) use grammar::bare;
+use grammar::{Parser, UPKEEP};
 use lex::{Lexeme, Token};
+use upkeep::Upkeep;
 
 /// A text as tokens.
 pub(crate) struct Text<'a> {
@@ -35,6 +39,8 @@ pub(crate) struct Piece<'a> {
 
 pub(crate) enum Content {
     Query(Box<Query>),
+    Copy(Box<Copy>),
+    Upkeep(Upkeep),
     /// With the query of a cursor.
     Command(Box<Command>, Option<Box<Query>>),
     /// For sqlparser to read, at the lines and columns of the whole text.
@@ -98,10 +104,9 @@ impl<'a> Text<'a> {
                 false => Err(parser.unexpected()),
             };
         }
-        if grammar::begins_command(word(&self.tokens, at), word(&self.tokens, at + 1)) {
-            let (command, query) = parser.command()?;
+        if let Some(content) = self.own(&mut parser, at)? {
             return match self.ends_statement(parser.at()) {
-                true => Ok((Content::Command(Box::new(command), query), parser.at())),
+                true => Ok((content, parser.at())),
                 false => Err(parser.unexpected()),
             };
         }
@@ -138,6 +143,20 @@ impl<'a> Text<'a> {
         Ok((Content::Other(Other { text, query: Some(query) }), end))
     }
 
+    /// A statement of the grammar's own, besides queries; `None` for others.
+    fn own(&self, parser: &mut Parser<'_>, at: usize) -> Result<Option<Content>> {
+        let first = word(&self.tokens, at);
+        Ok(match first {
+            Some("copy") => Some(Content::Copy(Box::new(parser.copy()?))),
+            Some(word) if UPKEEP.contains(&word) => Some(Content::Upkeep(parser.upkeep()?)),
+            _ if grammar::begins_command(first, word(&self.tokens, at + 1)) => {
+                let (command, query) = parser.command()?;
+                Some(Content::Command(Box::new(command), query))
+            }
+            _ => None,
+        })
+    }
+
     fn parser(&self, at: usize, depth_max: usize) -> Parser<'_> {
         Parser::new(self.text, &self.tokens, at, depth_max)
     }
@@ -150,16 +169,11 @@ impl<'a> Text<'a> {
 /// What stands for a query while sqlparser reads what is around it.
 const STUB: &str = "SELECT 1";
 
-/// The words that statements begin with, besides those of queries and commands.
-const STATEMENTS: [&str; 33] = [
+/// The words that statements begin with, besides those of queries and of what has a grammar of its own.
+const STATEMENTS: [&str; 25] = [
     "alter",
-    "analyse",
-    "analyze",
     "call",
-    "checkpoint",
-    "cluster",
     "comment",
-    "copy",
     "create",
     "deallocate",
     "delete",
@@ -172,19 +186,16 @@ const STATEMENTS: [&str; 33] = [
     "insert",
     "listen",
     "load",
-    "lock",
     "merge",
     "notify",
     "prepare",
     "reassign",
     "refresh",
-    "reindex",
     "revoke",
     "security",
     "truncate",
     "unlisten",
     "update",
-    "vacuum",
 ];
 
 fn word(tokens: &[Token], at: usize) -> Option<&'static str> {
@@ -295,7 +306,9 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>> {
     let pieces = Text::of(text).statements(128)?;
     let query = |piece: Piece<'_>| match piece.content {
         Content::Query(query) => Ok(Statement::Query(query)),
-        Content::Command(..) | Content::Other(_) => Err(Error::unsupported("a statement that is no query")),
+        Content::Command(..) | Content::Copy(_) | Content::Upkeep(_) | Content::Other(_) => {
+            Err(Error::unsupported("a statement that is no query"))
+        }
     };
     pieces.into_iter().map(query).collect()
 }

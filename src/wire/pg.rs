@@ -3,10 +3,12 @@
 //! TLS, take a gigabyte from strangers and panic on short bodies).
 
 mod cancel;
+mod copy;
 mod encode;
 mod error;
 mod extended;
 mod frame;
+mod function;
 mod inbox;
 mod login;
 mod message;
@@ -160,7 +162,8 @@ impl Door {
 impl Shared {
     async fn serve(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, pending: Pending) {
         let ip = peer.ip();
-        let tokens = Tokens { drain: self.drain.clone(), stop: self.stop.clone(), gone: self.stop.child_token() };
+        let stop = self.stop.child_token();
+        let tokens = Tokens { drain: self.drain.clone(), gone: stop.child_token(), stop };
         // The one timer of the whole login. A shutdown does not wait for a login either.
         let patience = Duration::from_millis(self.config.startup_timeout_ms);
         // Boxed: its handshakes are large, and a connection that sits idle for days should not carry their room.
@@ -172,6 +175,7 @@ impl Shared {
         };
         let Some(LoggedIn { session, frames, output, registration, place }) = served else { return };
         let inbox = Inbox::open(frames, tokens.gone.clone(), self.config.read_ahead_max, self.config.message_bytes_max);
+        session.ended_by(tokens.stop.clone());
         let running = Arc::clone(&registration.running);
         Conversation::new(session, output, Arc::clone(&self.config), running, tokens).run(inbox).await;
         drop((registration, place));
@@ -229,7 +233,7 @@ impl Shared {
                 refused("gone");
                 None
             }
-            Err(Stop::Failed(error)) => {
+            Err(Stop::Failed(error) | Stop::Lost(error)) => {
                 counter!(LOGIN_FAILURES, "code" => error.kind().sqlstate()).increment(1);
                 if output.put_error(&error, Severity::Fatal).is_ok() {
                     output.close().await;

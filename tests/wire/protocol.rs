@@ -105,9 +105,16 @@ async fn portals_are_fetched_in_parts_and_end_with_their_transaction() {
 async fn messages_we_do_not_serve_leave_the_session_in_step() {
     let server = Server::start("message_bytes_max = 10000").await;
     let mut ann = server.ann().await;
-    ann.send(b'F', b"\0\0\x03\xba\0\0\0\0\0\0").await;
+    ann.send(b'F', b"\0\x0f\x42\x40\0\0\0\0\0\0").await;
     assert_eq!(ann.until_ready().await, "EZI");
-    assert_eq!(ann.code(), "0A000");
+    assert_eq!(ann.code(), "42883");
+    for (arguments, answer) in [(&b"\0\x02\0\0\0\x015\0\0\0\x016"[..], "VZI"), (b"\0\x01\0\0\0\x015", "EZI")] {
+        // int4pl in text
+        let call = [b"\0\0\0\xb1\0\0", arguments, b"\0\0"].concat();
+        ann.send(b'F', &call).await;
+        assert_eq!(ann.until_ready().await, answer);
+    }
+    assert_eq!(ann.code(), "08P01");
     for (kind, body) in [(b'd', &b"1\t2\n"[..]), (b'c', b""), (b'f', b"why\0"), (b'd', &[0; 20_000])] {
         ann.send(kind, body).await;
     }

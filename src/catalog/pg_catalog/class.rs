@@ -1,95 +1,191 @@
-//! pg_class and its two readable forms, pg_tables and pg_views. Relation kinds we do not have (indexes, sequences) have
-//! no row; nothing is told of sizes and row counts, since a row filter may hold.
+//! pg_class and its readable forms, pg_tables and pg_views. Nothing is told of sizes and row counts, since a row filter may
+//! hold.
 
 use super::image;
-use super::rows::Rows;
-use crate::catalog::visible::{BOOTSTRAP, SYSTEM_SCHEMAS, View};
+use super::keys::owned_indexes;
+use super::rows::{Cell, Rows};
+use crate::catalog::visible::{BOOTSTRAP, Index, View, VisibleTable, is_temporary, named_oid, row_type};
 use crate::error::Result;
-use crate::types::TableName;
+use crate::types::{Identifier, TableName};
 
-/// The heap access method of `pg_am`; views have none.
+/// Access methods of `pg_am`; views have none.
 const HEAP: u32 = 2;
+const BTREE: u32 = 403;
 
 /// A table, dataset or system relation of the session.
 pub(in crate::catalog) struct Class<'a> {
     pub(in crate::catalog) name: &'a TableName,
     pub(in crate::catalog) oid: u32,
-    pub(in crate::catalog) schema_oid: u32,
     pub(in crate::catalog) kind: char,
     pub(in crate::catalog) owner: &'a str,
-    pub(in crate::catalog) columns: usize,
     /// Only of datasets, only for admins.
     pub(in crate::catalog) definition: Option<&'a str>,
-    pub(in crate::catalog) may_insert: bool,
+    /// `None` for a system relation.
+    pub(in crate::catalog) table: Option<&'a VisibleTable>,
 }
 
-/// Everything that has a name in the session's catalogs, system relations first.
+impl Class<'_> {
+    pub(in crate::catalog) fn may_insert(&self) -> bool {
+        self.table.is_some_and(|table| table.may_insert)
+    }
+}
+
+/// The relations in the session's catalogs that have columns of their own, system relations first.
 pub(in crate::catalog) fn classes(view: &View) -> impl Iterator<Item = Class<'_>> {
-    let schema_oid = |name: &str| SYSTEM_SCHEMAS.iter().find(|(n, _)| *n == name).map_or(0, |(_, oid)| *oid);
     let system = image::relations().iter().map(move |r| Class {
         name: &r.name,
         oid: r.oid,
-        schema_oid: schema_oid(&r.name.schema),
         kind: r.kind,
         owner: BOOTSTRAP.0,
-        columns: r.types.len(),
         definition: None,
-        may_insert: false,
+        table: None,
     });
     system.chain(view.tables.iter().map(|t| Class {
         name: &t.name,
         oid: t.oid,
-        schema_oid: view.schema_oid(&t.name.schema).unwrap_or(0),
         kind: t.kind,
         owner: &t.owner,
-        columns: t.schema.fields().len(),
         definition: t.definition.as_deref(),
-        may_insert: t.may_insert,
+        table: Some(t),
     }))
 }
 
-pub(super) fn pg_class(view: &View, rows: &mut Rows) -> Result<()> {
-    for class in classes(view) {
-        let is_table = class.kind == 'r';
-        rows.push([
-            ("oid", class.oid.into()),
-            ("relname", (&class.name.table).into()),
-            ("relnamespace", class.schema_oid.into()),
-            ("relowner", view.role_oid(class.owner).into()),
-            ("relam", (if is_table { HEAP } else { 0 }).into()),
-            ("reltuples", (-1.0).into()),
-            ("relpersistence", 'p'.into()),
-            ("relkind", class.kind.into()),
-            ("relnatts", i64::try_from(class.columns).unwrap_or(i64::from(i16::MAX)).into()),
-            ("relispopulated", true.into()),
-            ("relreplident", (if is_table { 'd' } else { 'n' }).into()),
-        ])?;
-    }
-    Ok(())
+/// A row of pg_class.
+struct Row<'a> {
+    oid: u32,
+    name: &'a str,
+    table: &'a VisibleTable,
+    index: Option<&'a Index>,
 }
 
-pub(super) fn pg_tables(view: &View, rows: &mut Rows) -> Result<()> {
+impl Row<'_> {
+    fn is_table(&self) -> bool {
+        self.index.is_none() && matches!(self.table.kind, 'r' | 'm')
+    }
+
+    fn columns(&self) -> i16 {
+        let count = self.index.map_or(self.table.schema.fields().len(), |index| index.columns.len());
+        i16::try_from(count).unwrap_or(i16::MAX)
+    }
+}
+
+pub(super) fn pg_class(view: &View, rows: &mut Rows<'_>) -> Result<()> {
+    let tables = view.tables.iter().map(|table| Row { oid: table.oid, name: &table.name.table, table, index: None });
+    let indexes = owned_indexes(view).map(|(table, index)| Row {
+        oid: index.oid,
+        name: &index.name.table,
+        table,
+        index: Some(index),
+    });
+    let wanted = |row: &Row<'_>| {
+        rows.asked.wants("oid", &row.oid.into())
+            && rows.asked.equal.iter().all(|(column, values)| column != "relname" || has_text(values, row.name))
+    };
+    let all: Vec<Row<'_>> = tables.chain(indexes).filter(wanted).collect();
+    rows.extend(
+        &all,
+        &[
+            ("oid", &|r: &Row<'_>| r.oid.into()),
+            ("relname", &|r: &Row<'_>| r.name.into()),
+            ("relnamespace", &|r: &Row<'_>| view.schema_oid(&r.table.name.schema).unwrap_or(0).into()),
+            ("reltype", &|r: &Row<'_>| r.index.map_or_else(|| row_type(r.oid).0, |_| 0).into()),
+            ("relowner", &|r: &Row<'_>| view.role_oid(&r.table.owner).into()),
+            ("relam", &|r: &Row<'_>| {
+                (if r.index.is_some() {
+                    BTREE
+                } else if r.is_table() {
+                    HEAP
+                } else {
+                    0
+                })
+                .into()
+            }),
+            ("reltuples", &|_: &Row<'_>| (-1.0).into()),
+            ("relhasindex", &|r: &Row<'_>| (r.index.is_none() && !r.table.declared.indexes.is_empty()).into()),
+            ("relpersistence", &|r: &Row<'_>| (if is_temporary(&r.table.name.schema) { 't' } else { 'p' }).into()),
+            ("relkind", &|r: &Row<'_>| (if r.index.is_some() { 'i' } else { r.table.kind }).into()),
+            ("relnatts", &|r: &Row<'_>| r.columns().into()),
+            ("relhasrules", &|r: &Row<'_>| (r.index.is_none() && r.table.kind != 'r').into()),
+            // a table with foreign keys has triggers
+            ("relhastriggers", &|r: &Row<'_>| {
+                (r.is_table() && r.table.declared.constraints.iter().any(|c| c.kind == 'f')).into()
+            }),
+            ("relispopulated", &|_: &Row<'_>| true.into()),
+            ("relreplident", &|r: &Row<'_>| (if r.is_table() { 'd' } else { 'n' }).into()),
+            ("relacl", &|r: &Row<'_>| r.index.map_or_else(|| rights(view, r.table), |_| Cell::Null)),
+        ],
+    )
+}
+
+fn has_text(values: &[Cell], name: &str) -> bool {
+    values.iter().any(|value| matches!(value, Cell::Text(text) if text == name))
+}
+
+/// The owner's and the session's own: the rights of others are not told.
+fn rights(view: &View, table: &VisibleTable) -> Cell {
+    let letters: String = [(table.may_insert, 'a'), (true, 'r'), (table.may_update, 'w'), (table.may_delete, 'd')]
+        .into_iter()
+        .filter_map(|(may, letter)| may.then_some(letter))
+        .collect();
+    let owner = Identifier(&table.owner);
+    Cell::texts([format!("{owner}=arwdDxt/{owner}"), format!("{}={letters}/{owner}", Identifier(&view.user))])
+}
+
+pub(super) fn pg_tables(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     for class in classes(view).filter(|c| c.kind == 'r') {
+        let indexed = match class.table {
+            Some(table) => !table.declared.indexes.is_empty(),
+            None => image::indexes().iter().any(|(relation, _)| *relation == class.oid),
+        };
         rows.push([
             ("schemaname", (&class.name.schema).into()),
             ("tablename", (&class.name.table).into()),
             ("tableowner", class.owner.into()),
-            ("hasindexes", false.into()),
+            ("hasindexes", indexed.into()),
             ("hasrules", false.into()),
-            ("hastriggers", false.into()),
+            ("hastriggers", class.table.is_some_and(|t| t.declared.constraints.iter().any(|c| c.kind == 'f')).into()),
             ("rowsecurity", false.into()),
         ])?;
     }
     Ok(())
 }
 
-pub(super) fn pg_views(view: &View, rows: &mut Rows) -> Result<()> {
+pub(super) fn pg_views(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     for class in classes(view).filter(|c| c.kind == 'v') {
         rows.push([
             ("schemaname", (&class.name.schema).into()),
             ("viewname", (&class.name.table).into()),
             ("viewowner", class.owner.into()),
             ("definition", class.definition.unwrap_or_default().into()),
+        ])?;
+    }
+    Ok(())
+}
+
+pub(super) fn pg_matviews(view: &View, rows: &mut Rows<'_>) -> Result<()> {
+    for class in classes(view).filter(|c| c.kind == 'm') {
+        rows.push([
+            ("schemaname", (&class.name.schema).into()),
+            ("matviewname", (&class.name.table).into()),
+            ("matviewowner", class.owner.into()),
+            ("hasindexes", class.table.is_some_and(|table| !table.declared.indexes.is_empty()).into()),
+            ("ispopulated", true.into()),
+            ("definition", class.definition.unwrap_or_default().into()),
+        ])?;
+    }
+    Ok(())
+}
+
+/// A view is a table with a rule; what the rule does is `pg_get_viewdef`'s to say.
+pub(super) fn pg_rewrite(view: &View, rows: &mut Rows<'_>) -> Result<()> {
+    for class in classes(view).filter(|c| c.kind != 'r') {
+        rows.push([
+            ("oid", named_oid("rule", &class.oid.to_string()).into()),
+            ("rulename", "_RETURN".into()),
+            ("ev_class", class.oid.into()),
+            ("ev_type", '1'.into()),
+            ("ev_enabled", 'O'.into()),
+            ("is_instead", true.into()),
         ])?;
     }
     Ok(())

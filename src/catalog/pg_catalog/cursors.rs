@@ -4,7 +4,7 @@ use super::rows::Rows;
 use crate::catalog::visible::View;
 use crate::error::Result;
 
-pub(super) fn pg_cursors(view: &View, rows: &mut Rows) -> Result<()> {
+pub(super) fn pg_cursors(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     for cursor in view.cursors.all() {
         rows.push([
             ("name", cursor.name.into()),

@@ -1,15 +1,17 @@
 //! Rows of a system relation: cells named by column, turned into one record batch of the relation's types. It knows no
-//! relation and no view.
+//! view.
 
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int16Array, Int32Array,
-    Int64Array, ListArray, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray, UInt32Array,
+    ArrayRef, BooleanArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray,
+    ListArray, RecordBatch, RecordBatchOptions, StringArray, StructArray, TimestampMicrosecondArray, UInt32Array,
+    UInt64Array, new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, FieldRef, IntervalMonthDayNano, IntervalUnit, SchemaRef, TimeUnit};
 
+use super::image::Declared;
 use crate::error::{Error, Result};
 
 /// One value of a system relation or of a function over the catalog.
@@ -67,26 +69,58 @@ impl<T: Into<Cell>> From<Option<T>> for Cell {
     }
 }
 
-/// Collects rows column by column.
+/// What a statement asks of a relation: some of its columns, and perhaps rows with certain values only. More rows may be
+/// given than are asked for: a condition is tested again on what comes out.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// Places of columns, in order; `None` for all.
+    pub columns: Option<Vec<usize>>,
+    /// Column and the values that it may have.
+    pub equal: Vec<(String, Vec<Cell>)>,
+}
+
+impl Asked {
+    /// Whether a row with this value is of use.
+    pub(crate) fn wants(&self, column: &str, value: &Cell) -> bool {
+        self.equal.iter().filter(|(name, _)| name == column).all(|(_, values)| values.contains(value))
+    }
+}
+
+/// How a column's cell is made of an item.
+pub(crate) type Make<'a, T> = (&'static str, &'a dyn Fn(&T) -> Cell);
+
+/// Collects rows column by column, those alone that are asked for.
 #[derive(Debug)]
-pub(crate) struct Rows {
+pub(crate) struct Rows<'a> {
     schema: SchemaRef,
+    pub(crate) asked: &'a Asked,
+    /// One flag a column.
+    wanted: Vec<bool>,
     /// What a column holds where a row does not name it.
     unnamed: Vec<Cell>,
     columns: Vec<Vec<Cell>>,
     count: usize,
 }
 
-impl Rows {
-    /// `not_null`: one flag a column.
-    pub(crate) fn new(schema: SchemaRef, not_null: &[bool]) -> Self {
-        let cell = |(field, not_null): (&Arc<_>, &bool)| {
-            let field: &arrow::datatypes::Field = field;
+static EVERYTHING: Asked = Asked { columns: None, equal: vec![] };
+
+impl Rows<'static> {
+    /// With every column.
+    pub(crate) fn all(relation: &Declared) -> Self {
+        Rows::new(relation, &EVERYTHING)
+    }
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) fn new(relation: &Declared, asked: &'a Asked) -> Self {
+        let schema = Arc::clone(&relation.schema);
+        let cell = |(field, not_null): (&FieldRef, &bool)| {
             if *not_null { Cell::zero(field.data_type()) } else { Cell::Null }
         };
-        let unnamed: Vec<Cell> = schema.fields().iter().zip(not_null).map(cell).collect();
+        let unnamed: Vec<Cell> = schema.fields().iter().zip(&relation.not_null).map(cell).collect();
+        let wanted = (0..unnamed.len()).map(|i| asked.columns.as_ref().is_none_or(|c| c.contains(&i))).collect();
         let columns = vec![vec![]; unnamed.len()];
-        Self { schema, unnamed, columns, count: 0 }
+        Self { schema, asked, wanted, unnamed, columns, count: 0 }
     }
 
     /// Adds a row. Cells come in the order of the columns; a column without one is zero or NULL, as its relation says.
@@ -98,10 +132,33 @@ impl Rows {
                 Some((_, cell)) => cell,
                 None => self.unnamed[i].clone(),
             };
-            self.columns[i].push(cell);
+            if self.wanted[i] {
+                self.columns[i].push(cell);
+            }
         }
         self.count += 1;
         match cells.next() {
+            Some((name, _)) => Err(Error::internal(format!("no column {name} there in {:?}", schema.fields()))),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds a row for each item; of a column that is not asked for nothing is made. In the order of the columns too.
+    pub(crate) fn extend<T>(&mut self, items: &[T], makes: &[Make<'_, T>]) -> Result<()> {
+        let mut makes = makes.iter().peekable();
+        let schema = Arc::clone(&self.schema);
+        for (i, field) in schema.fields().iter().enumerate() {
+            let make = makes.next_if(|(name, _)| *name == field.name());
+            if !self.wanted[i] {
+                continue;
+            }
+            match make {
+                Some((_, make)) => self.columns[i].extend(items.iter().map(make)),
+                None => self.columns[i].extend(std::iter::repeat_n(self.unnamed[i].clone(), items.len())),
+            }
+        }
+        self.count += items.len();
+        match makes.next() {
             Some((name, _)) => Err(Error::internal(format!("no column {name} there in {:?}", schema.fields()))),
             None => Ok(()),
         }
@@ -112,16 +169,31 @@ impl Rows {
         if cells.len() != self.columns.len() {
             return Err(Error::internal("a row of an image has another number of columns than its relation"));
         }
-        self.columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+        let wanted = self.columns.iter_mut().zip(&self.wanted).zip(cells).filter(|((_, wanted), _)| **wanted);
+        wanted.for_each(|((column, _), cell)| column.push(cell));
         self.count += 1;
         Ok(())
     }
 
+    /// For each column zero where it counts, NULL where it does not.
+    pub(crate) fn zeros(&self) -> impl Iterator<Item = Cell> + use<> {
+        let zero = |field: &FieldRef| match field.data_type() {
+            DataType::Int64 => Cell::Int(0),
+            DataType::Float64 => Cell::Float(0.0),
+            _ => Cell::Null,
+        };
+        self.schema.fields().iter().map(zero).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The columns that were asked for.
     pub(crate) fn finish(self) -> Result<RecordBatch> {
-        let types = self.schema.fields().iter().map(|f| f.data_type().clone()).collect::<Vec<_>>();
-        let arrays = types.iter().zip(self.columns).map(|(t, cells)| array(t, cells)).collect::<Result<Vec<_>>>()?;
+        let wanted: Vec<usize> = (0..self.wanted.len()).filter(|i| self.wanted[*i]).collect();
+        let schema = Arc::new(self.schema.project(&wanted)?);
+        let columns = self.columns.into_iter().zip(self.wanted).filter(|(_, wanted)| *wanted).map(|(cells, _)| cells);
+        let made = schema.fields().iter().zip(columns).map(|(field, cells)| array(field.data_type(), cells));
+        let arrays = made.collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(self.count));
-        Ok(RecordBatch::try_new_with_options(self.schema, arrays, &options)?)
+        Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
     }
 }
 
@@ -150,6 +222,7 @@ pub fn array(data_type: &DataType, cells: Vec<Cell>) -> Result<ArrayRef> {
         DataType::Int32 => integers!(Int32Array, i32),
         DataType::Int64 => integers!(Int64Array, i64),
         DataType::UInt32 => integers!(UInt32Array, u32),
+        DataType::UInt64 => integers!(UInt64Array, u64),
         DataType::Float32 => collect!(Float32Array, Cell::Float(v) => v as f32),
         DataType::Float64 => collect!(Float64Array, Cell::Float(v) => v),
         DataType::Utf8 => collect!(StringArray, Cell::Text(v) => v),
@@ -176,12 +249,24 @@ pub fn array(data_type: &DataType, cells: Vec<Cell>) -> Result<ArrayRef> {
             let items = array(item.data_type(), lists.into_iter().flatten().collect())?;
             Arc::new(ListArray::try_new(Arc::clone(item), offsets, items, Some(valid))?)
         }
-        // Types of relations that hold no row: only NULL fits.
-        DataType::Decimal128(precision, scale) => {
-            let nulls: Decimal128Array = cells.iter().map(|_| None::<i128>).collect();
-            Arc::new(nulls.with_precision_and_scale(*precision, *scale)?)
+        // a list of a value for each field
+        DataType::Struct(fields) => {
+            let mut columns = vec![Vec::with_capacity(cells.len()); fields.len()];
+            for cell in cells {
+                let Cell::List(values) = cell else { return Err(wrong(&cell)) };
+                let mut values = values.into_iter();
+                columns.iter_mut().for_each(|column| column.push(values.next().unwrap_or_default()));
+            }
+            let made = fields.iter().zip(columns).map(|(field, cells)| array(field.data_type(), cells));
+            Arc::new(StructArray::try_new(fields.clone(), made.collect::<Result<_>>()?, None)?)
         }
-        DataType::Binary => Arc::new(cells.iter().map(|_| None::<&[u8]>).collect::<BinaryArray>()),
+        // microseconds
+        DataType::Interval(IntervalUnit::MonthDayNano) => collect!(
+            IntervalMonthDayNanoArray,
+            Cell::Int(v) => IntervalMonthDayNano::new(0, 0, v.saturating_mul(1000))
+        ),
+        // columns that hold nothing here
+        DataType::Decimal128(..) | DataType::Binary => new_null_array(data_type, cells.len()),
         other => return Err(Error::internal(format!("no system relation has columns of {other}"))),
     })
 }

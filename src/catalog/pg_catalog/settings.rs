@@ -205,7 +205,7 @@ pub fn unrecognized(name: &str) -> Error {
     Error::new(ErrorKind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))
 }
 
-pub(super) fn pg_settings(view: &View, rows: &mut Rows) -> Result<()> {
+pub(super) fn pg_settings(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     let or_null = |text: &'static str| if text.is_empty() { Cell::Null } else { text.into() };
     let is_shown = |setting: &&Setting| !setting.is_hidden() && (view.is_admin || !setting.is_secret());
     for setting in settings().iter().filter(is_shown) {

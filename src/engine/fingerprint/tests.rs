@@ -13,6 +13,7 @@ use crate::catalog::Body;
 use crate::engine::deep::Deep;
 use crate::engine::facts::{Facts, Identity};
 use crate::engine::settings::{Settings, SharedSettings};
+use crate::engine::temporary::Temporary;
 use crate::engine::world::{Builder, Origin};
 use crate::engine::{Config, Current, Engine, pipeline};
 use crate::policy::guard::{Opening, Pins};
@@ -134,10 +135,12 @@ impl Shop {
         let identity = Identity {
             principal,
             pid: 1,
+            others: Default::default(),
             server_started_at: 1,
             session_started_at: 1,
             cursors: Default::default(),
             random: Default::default(),
+            temporary: Temporary::new(&shared.runtime.memory_pool, 1 << 30),
         };
         let mut set = Settings::new(user, "public");
         settings.iter().for_each(|(name, value)| set.set(name, Some(value), false).unwrap());

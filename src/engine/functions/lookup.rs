@@ -4,11 +4,13 @@
 
 use std::sync::Arc;
 
+use datafusion::common::ScalarValue;
+
 use super::Argument::{Int, Name, Text};
 use super::{Argument, Function, Returns};
-use crate::catalog::pg_catalog::image::{procedure_name, type_by_oid};
+use crate::catalog::pg_catalog::image::{function_by_oid, type_by_oid};
 use crate::catalog::pg_catalog::rows::Cell;
-use crate::catalog::visible::View;
+use crate::catalog::visible::{View, system_schema_name};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::ObjectNames;
 use crate::types::{Identifier, TableName};
@@ -33,8 +35,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::stable("lakegate_regnamespace_name", OID, Returns::Text, |v, a| name(v, a, schema_name)),
     Function::stable("lakegate_regrole_name", OID, Returns::Text, |v, a| name(v, a, |v, oid| v.role_name(oid).map(quoted))),
     Function::stable("pg_table_is_visible", OID, Returns::Bool, table_is_visible),
-    Function::stable("pg_type_is_visible", OID, Returns::Bool, |_, a| Ok(oid(&a[0]).and_then(type_by_oid).map(|_| true).into())),
-    Function::stable("pg_function_is_visible", OID, Returns::Bool, |_, a| Ok(oid(&a[0]).and_then(procedure_name).map(|_| true).into())),
+    Function::stable("pg_type_is_visible", OID, Returns::Bool, type_is_visible),
+    Function::stable("pg_function_is_visible", OID, Returns::Bool, function_is_visible),
     Function::stable("pg_operator_is_visible", OID, Returns::Bool, everything_is_visible),
     Function::stable("pg_opclass_is_visible", OID, Returns::Bool, everything_is_visible),
     Function::stable("pg_opfamily_is_visible", OID, Returns::Bool, everything_is_visible),
@@ -78,10 +80,7 @@ pub(super) fn class_oid(view: &View, text: &str) -> Option<u32> {
     let mut segments = segments(text)?;
     let table = segments.pop()?;
     match (segments.pop(), segments.pop()) {
-        (None, _) => {
-            let path = view.lookup_path();
-            path.into_iter().find_map(|schema| view.relation_oid(&TableName::new(schema, table.as_str())))
-        }
+        (None, _) => view.lookup_path().find_map(|schema| view.relation_oid(&TableName::new(schema, table.as_str()))),
         (Some(_), Some(database)) if database != view.database || !segments.is_empty() => None,
         (Some(schema), _) => view.relation_oid(&TableName::new(schema, table)),
     }
@@ -157,6 +156,17 @@ pub(in crate::engine) fn object_names(view: &Arc<View>) -> ObjectNames {
     })
 }
 
+/// The value of a parameter of one of these types, by name or oid.
+pub(in crate::engine) fn named(view: &View, type_oid: u32, text: &str) -> Result<ScalarValue> {
+    let text = [Cell::Text(text.to_owned())];
+    let found = match type_oid {
+        2205 => must(view, &text, class_oid, Kind::UndefinedTable, "relation"),
+        4089 => must(view, &text, schema_oid, Kind::UndefinedSchema, "schema"),
+        _ => must(view, &text, role_oid, Kind::UndefinedObject, "role"),
+    };
+    Ok(ScalarValue::UInt32(oid(&found?)))
+}
+
 fn class_name(view: &View, oid: u32) -> Option<String> {
     let name = view.relation_name(oid)?;
     Some(if view.is_on_path(name) { quoted(&name.table) } else { name.to_string() })
@@ -174,6 +184,27 @@ fn quoted(name: &str) -> String {
 fn table_is_visible(view: &View, arguments: &[Cell]) -> Result<Cell> {
     let name = arguments.first().and_then(oid).and_then(|oid| view.relation_name(oid));
     Ok(name.map(|name| view.is_on_path(name)).into())
+}
+
+/// NULL for a type that is not there.
+fn type_is_visible(view: &View, arguments: &[Cell]) -> Result<Cell> {
+    let Some(oid) = arguments.first().and_then(oid) else { return Ok(Cell::Null) };
+    Ok(match (view.table_of_type(oid), type_by_oid(oid)) {
+        (Some((table, _)), _) => Some(view.is_on_path(&table.name)),
+        (None, Some(kind)) => Some(is_searched(view, system_schema_name(kind.schema))),
+        (None, None) => None,
+    }
+    .into())
+}
+
+fn function_is_visible(view: &View, arguments: &[Cell]) -> Result<Cell> {
+    let function = arguments.first().and_then(oid).and_then(function_by_oid);
+    Ok(function.map(|function| is_searched(view, system_schema_name(function.schema))).into())
+}
+
+/// Whether names of that schema are found without it; what is no schema of the system's is `public`'s, an extension's.
+fn is_searched(view: &View, schema: Option<&str>) -> bool {
+    view.lookup_path().any(|searched| searched == schema.unwrap_or("public"))
 }
 
 fn everything_is_visible(_: &View, _: &[Cell]) -> Result<Cell> {

@@ -52,7 +52,7 @@ fn column(view: &View, arguments: &[Cell]) -> Result<Cell> {
     let Some(relation) = relation(view, object)? else { return Ok(Cell::Null) };
     let columns = attributes(view, relation);
     let found = match column {
-        Cell::Int(number) => columns.iter().any(|a| a.number == *number),
+        Cell::Int(number) => columns.iter().any(|a| i64::from(a.number) == *number),
         Cell::Text(name) => match columns.iter().any(|a| a.name == name) {
             true => true,
             // A hidden column answers as an absent one.
@@ -151,9 +151,12 @@ fn relation(view: &View, object: &Cell) -> Result<Option<u32>> {
 }
 
 fn may(view: &View, relation: u32, privilege: &str) -> bool {
+    let table = view.table_by_oid(relation);
     match privilege {
         "SELECT" => true,
-        "INSERT" => view.tables.iter().any(|t| t.oid == relation && t.may_insert),
+        "INSERT" => table.is_some_and(|t| t.may_insert),
+        "UPDATE" => table.is_some_and(|t| t.may_update),
+        "DELETE" => table.is_some_and(|t| t.may_delete),
         _ => false,
     }
 }

@@ -18,7 +18,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::stable("current_role", NONE, NAME, |view, _| Ok((&view.user).into())),
     Function::stable("current_database", NONE, NAME, |view, _| Ok((&view.database).into())),
     Function::stable("current_catalog", NONE, NAME, |view, _| Ok((&view.database).into())),
-    Function::stable("current_schema", NONE, NAME, |view, _| Ok(view.search_path().first().copied().into())),
+    Function::stable("current_schema", NONE, NAME, |view, _| Ok(view.search_path().first().into())),
     Function::stable("current_schemas", &[&[Bool]], Returns::Names, current_schemas),
     // what set_config did before it in the same row
     Function::volatile("current_setting", &[&[Text], &[Text, Bool]], Returns::Text, current_setting),
@@ -27,7 +27,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::stable("pg_postmaster_start_time", NONE, Returns::Time, |view, _| Ok(view.server_started_at.into())),
     Function::stable("pg_conf_load_time", NONE, Returns::Time, |view, _| Ok(view.server_started_at.into())),
     Function::stable("pg_is_in_recovery", NONE, Returns::Bool, |_, _| Ok(false.into())),
-    Function::stable("pg_my_temp_schema", NONE, OID_TYPE, |_, _| Ok(0.into())),
+    Function::stable("pg_my_temp_schema", NONE, OID_TYPE, |view, _| Ok(view.schema_oid(crate::engine::temporary::SCHEMA).unwrap_or(0).into())),
     Function::stable("pg_is_other_temp_schema", &[&[super::Argument::Int]], Returns::Bool, |_, _| Ok(false.into())),
     // As over a Unix socket: addresses of the server are nobody's business, and the client knows its own.
     Function::stable("inet_server_addr", NONE, Returns::TextOf(869), |_, _| Ok(Cell::Null)),
@@ -43,8 +43,10 @@ fn version(_: &View, _: &[Cell]) -> Result<Cell> {
 }
 
 fn current_schemas(view: &View, arguments: &[Cell]) -> Result<Cell> {
-    let path = if arguments == [Cell::Bool(true)] { view.lookup_path() } else { view.search_path() };
-    Ok(Cell::texts(path))
+    Ok(match arguments == [Cell::Bool(true)] {
+        true => Cell::texts(view.lookup_path()),
+        false => Cell::texts(view.search_path()),
+    })
 }
 
 fn current_setting(view: &View, arguments: &[Cell]) -> Result<Cell> {

@@ -10,9 +10,9 @@ use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr, Statement, TableFact
 use super::{Limits, too_complex};
 use crate::error::{Error, Result};
 
-pub(super) fn measure(statement: &Statement, limits: &Limits) -> Result<()> {
+pub(super) fn measure(tree: &impl Visit, limits: &Limits) -> Result<()> {
     let mut measure = Measure { nodes: 0, depth: 0, set_operations: vec![], limits, fault: None };
-    let _ = Visit::visit(statement, &mut measure);
+    let _ = Visit::visit(tree, &mut measure);
     measure.fault.map_or(Ok(()), Err)
 }
 

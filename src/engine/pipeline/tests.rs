@@ -18,6 +18,7 @@ use crate::catalog::file::SourceFile;
 use crate::engine::facts::Identity;
 use crate::engine::settings::{Settings, SharedSettings};
 use crate::engine::statement::as_query;
+use crate::engine::temporary::Temporary;
 use crate::engine::world::{Builder, Current, Origin};
 use crate::engine::{Config, Engine, limits};
 use crate::metastore::{self, Metastore};
@@ -142,10 +143,12 @@ impl Shop {
         let identity = Identity {
             principal: self.engine.login(user).unwrap(),
             pid: 1,
+            others: Default::default(),
             server_started_at: 0,
             session_started_at: 0,
             cursors: Default::default(),
             random: Default::default(),
+            temporary: Temporary::new(&shared.runtime.memory_pool, 1 << 30),
         };
         let settings = SharedSettings::new(Settings::new(user, "public"));
         let facts = Facts::new(self.engine.world(), &identity, &settings, shared).unwrap();

@@ -48,6 +48,10 @@ impl Session {
             }
             Some(_) | None => {
                 self.cursors.rolled_back();
+                self.own.forget();
+                if left.is_none() {
+                    self.identity.temporary.rolled_back();
+                }
                 self.undone.push(Undone::All);
             }
         }
@@ -100,12 +104,15 @@ impl Session {
     pub(in crate::engine) fn savepoint(&mut self, name: &str) -> Result<()> {
         let bytes = name.len() + self.settings.lock().mark().bytes() + SAVEPOINT_BYTES;
         let held = self.kept.hold(bytes)?;
-        self.transaction.save(&mut self.settings.lock(), name.to_string(), held)
+        self.transaction.save(&mut self.settings.lock(), name.to_string(), held)?;
+        self.identity.temporary.save();
+        Ok(())
     }
 
     pub(in crate::engine) fn release(&mut self, name: &str) -> Result<()> {
         let level = self.transaction.release(&mut self.settings.lock(), name)?;
         self.cursors.released(level);
+        self.identity.temporary.release(level);
         self.undone.push(Undone::Into(level));
         Ok(())
     }
@@ -113,6 +120,7 @@ impl Session {
     pub(in crate::engine) fn roll_back_to(&mut self, name: &str) -> Result<()> {
         let level = self.transaction.roll_back_to(&mut self.settings.lock(), name)?;
         self.cursors.undone(level);
+        self.identity.temporary.roll_back_to(level);
         self.undone.push(Undone::Above(level));
         Ok(())
     }
@@ -128,8 +136,16 @@ impl Session {
     pub(in crate::engine) fn end(&mut self, commit: bool) -> Ended {
         let ended = self.transaction.end(&mut self.settings.lock(), commit);
         match ended {
-            Ended::Committed => self.cursors.committed(),
-            Ended::RolledBack => self.cursors.rolled_back(),
+            Ended::Committed => {
+                self.cursors.committed();
+                self.own.commit();
+                self.identity.temporary.committed();
+            }
+            Ended::RolledBack => {
+                self.cursors.rolled_back();
+                self.own.forget();
+                self.identity.temporary.rolled_back();
+            }
         }
         self.undone.push(Undone::All);
         ended

@@ -94,6 +94,7 @@ async fn ask_now(session: &mut Session, sql: &str) -> Result<String> {
         match session.execute(&prepared, vec![], CancellationToken::new()).await? {
             Answer::Empty => {}
             Answer::Done(tag) => said.push(tag),
+            Answer::CopyOut { .. } | Answer::CopyIn(_) => panic!("COPY has no values to tell"),
             Answer::Rows(mut rows) => {
                 while let Some(batch) = rows.next().await {
                     let batch = batch?;

@@ -9,6 +9,7 @@ use super::name::{Name, ident, table_name};
 use super::{Admitted, Execution, Outcome, Statement, Work, refuse, target};
 use crate::engine::notice::Notice;
 use crate::engine::session::Session;
+use crate::engine::temporary::{OnCommit, Temporary};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres;
 
@@ -17,18 +18,19 @@ struct CreateTable {
     name: Name,
     columns: Vec<ColumnDef>,
     if_not_exists: bool,
+    temporary: Option<OnCommit>,
 }
 
 pub(super) fn admit(create: ast::CreateTable) -> Result<Admitted> {
-    let name = admit_name(&create)?;
-    Ok(Admitted::new(CreateTable { name, columns: create.columns, if_not_exists: create.if_not_exists }))
+    let (name, temporary) = (admit_name(&create)?, temporary(&create)?);
+    let (columns, if_not_exists) = (create.columns, create.if_not_exists);
+    Ok(Admitted::new(CreateTable { name, columns, if_not_exists, temporary }))
 }
 
 /// Its name, where it has no clause that the lake knows nothing of.
 pub(super) fn admit_name(create: &ast::CreateTable) -> Result<Name> {
     refuse(&[
         (create.or_replace, "CREATE OR REPLACE TABLE"),
-        (create.temporary, "CREATE TEMPORARY TABLE"),
         (create.external, "CREATE EXTERNAL TABLE"),
         (create.like.is_some() || create.clone.is_some(), "CREATE TABLE … LIKE"),
         (!create.constraints.is_empty() || create.primary_key.is_some(), "a table constraint"),
@@ -44,6 +46,27 @@ pub(super) fn admit_name(create: &ast::CreateTable) -> Result<Name> {
         (!matches!(create.table_options, ast::CreateTableOptions::None), "CREATE TABLE … WITH"),
     ])?;
     table_name(&create.name)
+}
+
+/// What COMMIT does to a temporary table; `None` for any other.
+pub(super) fn temporary(create: &ast::CreateTable) -> Result<Option<OnCommit>> {
+    let name = table_name(&create.name)?;
+    let named_so = name.schema.as_deref().is_some_and(Temporary::is_schema);
+    if !create.temporary && !named_so {
+        return match create.on_commit {
+            Some(_) => Err(Error::new(Kind::InvalidTableDefinition, "ON COMMIT can only be used on temporary tables")),
+            None => Ok(None),
+        };
+    }
+    if name.schema.is_some() && !named_so {
+        let text = "cannot create temporary relation in non-temporary schema";
+        return Err(Error::new(Kind::InvalidTableDefinition, text));
+    }
+    Ok(Some(match create.on_commit {
+        None | Some(ast::OnCommit::PreserveRows) => OnCommit::Preserve,
+        Some(ast::OnCommit::DeleteRows) => OnCommit::DeleteRows,
+        Some(ast::OnCommit::Drop) => OnCommit::Drop,
+    }))
 }
 
 /// `None`: it was there already, and may.
@@ -68,9 +91,20 @@ impl Statement for CreateTable {
         true
     }
 
+    fn is_temporary(&self, _: &Temporary) -> bool {
+        self.temporary.is_some()
+    }
+
     fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
             let facts = session.facts()?;
+            if let Some(on_commit) = self.temporary {
+                let created = facts.temporary.create(&self.name.table, schema_of(&self.columns)?, on_commit, vec![]);
+                if made(created.map(|()| 0), self.if_not_exists)?.is_none() {
+                    session.say(already_there(&self.name.table));
+                }
+                return Outcome::done("CREATE TABLE");
+            }
             let name = target::new_table(&facts, &self.name)?;
             execution.record.target(name.to_string());
             let writer = target::writer_for_create(&facts, &name)?;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast;
 
-use super::create_table::{admit_name, already_there, made};
+use super::create_table::{admit_name, already_there, made, temporary};
 use super::name::Name;
 use super::{Admitted, Described, Execution, Outcome, Statement, Work, hidden, target};
 use crate::engine::pipeline::{Caching, Told};
 use crate::engine::run;
 use crate::engine::session::Session;
+use crate::engine::temporary::{OnCommit, Temporary};
 use crate::error::{Error, Kind, Result};
 
 #[derive(Debug)]
@@ -19,14 +20,16 @@ struct CreateTableAs {
     name: Name,
     query: Box<ast::Query>,
     if_not_exists: bool,
+    temporary: Option<OnCommit>,
 }
 
 pub(super) fn admit(create: ast::CreateTable) -> Result<Admitted> {
-    let name = admit_name(&create)?;
+    let (name, temporary) = (admit_name(&create)?, temporary(&create)?);
     match create.query {
         Some(query) if create.columns.is_empty() => {
             hidden::refuse(&query)?;
-            Ok(Admitted::new(CreateTableAs { name, query, if_not_exists: create.if_not_exists }))
+            let if_not_exists = create.if_not_exists;
+            Ok(Admitted::new(CreateTableAs { name, query, if_not_exists, temporary }))
         }
         Some(_) => Err(Error::unsupported("CREATE TABLE AS with a column list")),
         None => Err(Error::internal("CREATE TABLE AS without a query")),
@@ -42,12 +45,19 @@ impl Statement for CreateTableAs {
         true
     }
 
+    fn is_temporary(&self, _: &Temporary) -> bool {
+        self.temporary.is_some()
+    }
+
     fn describe<'a>(&'a self, session: &'a mut Session, told: Told) -> Work<'a, Described> {
         Box::pin(async move { Described::stored(session.plan(&self.query, told).await?) })
     }
 
     fn run<'a>(&'a self, session: &'a mut Session, mut execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
+            if let Some(on_commit) = self.temporary {
+                return self.temporary(session, execution, on_commit).await;
+            }
             let facts = session.facts()?;
             let name = target::new_table(&facts, &self.name)?;
             execution.record.target(name.to_string());
@@ -68,6 +78,29 @@ impl Statement for CreateTableAs {
                 }
             }
         })
+    }
+}
+
+impl CreateTableAs {
+    async fn temporary(
+        &self,
+        session: &mut Session,
+        mut execution: Execution<'_>,
+        on_commit: OnCommit,
+    ) -> Result<Outcome> {
+        let temporary = session.facts()?.temporary.clone();
+        if self.if_not_exists && temporary.schema(&self.name.table).is_some() {
+            session.say(already_there(&self.name.table));
+            return Outcome::done("CREATE TABLE AS");
+        }
+        let ready = session.ready(&mut execution, Caching::Never).await?;
+        let schema = schema_of(&ready.columns)?;
+        let rows = run::run(&session.engine.shared.lanes, ready, execution.bounds)?;
+        let parts = temporary.collect(rows.into_stream(None, Arc::clone(&schema))).await?;
+        temporary.create(&self.name.table, schema, on_commit, vec![])?;
+        let rows = temporary.append(&self.name.table, parts)?;
+        execution.record.rows = rows;
+        Outcome::done(format!("SELECT {rows}"))
     }
 }
 

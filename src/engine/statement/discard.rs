@@ -27,15 +27,20 @@ impl Statement for Discard {
                     session.kept.forget_all();
                     session.kept.forget_plans();
                     session.settings.lock().reset_all();
+                    session.own.unlisten(None)?;
+                    session.temporary().drop_all();
                     Outcome::done("DISCARD ALL")
                 }
                 What::Plans => {
                     session.kept.forget_plans();
                     Outcome::done("DISCARD PLANS")
                 }
-                // there is none of them
+                // there is none
                 What::Sequences => Outcome::done("DISCARD SEQUENCES"),
-                What::Temp => Outcome::done("DISCARD TEMP"),
+                What::Temp => {
+                    session.temporary().drop_all();
+                    Outcome::done("DISCARD TEMP")
+                }
             }
         })
     }

@@ -7,6 +7,7 @@ use super::{Admitted, Execution, Outcome, Statement, Work, target};
 use crate::engine::facts::Facts;
 use crate::engine::notice::Notice;
 use crate::engine::session::Session;
+use crate::engine::temporary::Temporary;
 use crate::error::{Error, Kind, Result};
 use crate::policy::Action;
 
@@ -58,11 +59,19 @@ impl Statement for DropTable {
         true
     }
 
+    fn is_temporary(&self, temporary: &Temporary) -> bool {
+        self.names.iter().all(|name| temporary.has(name))
+    }
+
     fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
             let facts = session.facts()?;
             let mut dropped = vec![];
             for name in &self.names {
+                if facts.temporary.has(name) {
+                    facts.temporary.drop_table(&name.table);
+                    continue;
+                }
                 match target::table(&facts, name, Action::Drop) {
                     Ok((entry, writer)) => {
                         dropped.push(entry.object.name.to_string());

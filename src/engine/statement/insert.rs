@@ -6,12 +6,14 @@ use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{self, TableObject};
 
 use super::name::{Name, single, table_name};
-use super::{Admitted, Described, Execution, Outcome, Statement, Work, hidden, refuse, target};
+use super::sink::Sink;
+use super::{Admitted, Described, Execution, Outcome, Statement, Work, hidden, refuse};
 use crate::catalog::Entry;
 use crate::engine::facts::Facts;
 use crate::engine::pipeline::{Caching, Told};
 use crate::engine::run;
 use crate::engine::session::Session;
+use crate::engine::temporary::Temporary;
 use crate::error::{Error, Kind, Result};
 use crate::policy::{Action, Decision};
 
@@ -50,25 +52,26 @@ impl Statement for Insert {
         true
     }
 
+    fn is_temporary(&self, temporary: &Temporary) -> bool {
+        temporary.has(&self.table)
+    }
+
     fn describe<'a>(&'a self, session: &'a mut Session, told: Told) -> Work<'a, Described> {
         Box::pin(async move {
-            let into = self.stored_in(session.facts()?.as_ref())?;
+            let into = self.stored_in(session)?;
             Described::stored(session.plan(&self.query, Told { into, ..told }).await?)
         })
     }
 
     fn run<'a>(&'a self, session: &'a mut Session, mut execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
-            let facts = session.facts()?;
-            let (entry, writer) = target::table(&facts, &self.table, Action::Insert)?;
-            execution.record.target(entry.object.name.to_string());
-            let schema = &entry.object.schema;
-            let (table, shown) = (target::of_lake(entry)?, insertable(&facts, entry)?);
+            let sink = Sink::of(session, &self.table)?;
+            execution.record.target(sink.name.to_string());
             let ready = session.ready(&mut execution, Caching::Never).await?;
-            let order = arrange(&self.columns, ready.columns.fields().len(), &shown, schema)?;
+            let order = arrange(&self.columns, ready.columns.fields().len(), &sink.shown, &sink.schema)?;
             let lanes = &session.engine.shared.lanes;
-            let rows = run::run(lanes, ready, execution.bounds)?.into_stream(Some(order), Arc::clone(schema));
-            let inserted = lanes.run(async move { writer.append(table.as_ref(), rows).await }).await?;
+            let rows = run::run(lanes, ready, execution.bounds)?.into_stream(Some(order), Arc::clone(&sink.schema));
+            let inserted = sink.append(rows).await?;
             execution.record.rows = inserted;
             Outcome::done(format!("INSERT 0 {inserted}"))
         })
@@ -77,9 +80,8 @@ impl Statement for Insert {
 
 impl Insert {
     /// The columns of the table that the rows go to, in the order of the query's.
-    fn stored_in(&self, facts: &Facts) -> Result<Vec<FieldRef>> {
-        let (entry, _) = target::table(facts, &self.table, Action::Insert)?;
-        let schema = insertable(facts, entry)?;
+    fn stored_in(&self, session: &mut Session) -> Result<Vec<FieldRef>> {
+        let schema = Sink::of(session, &self.table)?.shown;
         if self.columns.is_empty() {
             return Ok(schema.fields().to_vec());
         }
@@ -96,7 +98,7 @@ impl Insert {
 
 /// The columns that an INSERT may name: those that the session sees, or all where it may insert and not read. One that it
 /// does not see is as absent here as anywhere, and stays NULL; where it must not be NULL there is no row to insert.
-fn insertable(facts: &Facts, entry: &Entry) -> Result<SchemaRef> {
+pub(super) fn insertable(facts: &Facts, entry: &Entry) -> Result<SchemaRef> {
     let raw = &entry.object.schema;
     let Decision::Allow(grant) = facts.policy.decide(entry.object.id, Action::Select) else {
         return Ok(Arc::clone(raw));

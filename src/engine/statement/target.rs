@@ -87,6 +87,32 @@ pub(super) fn of_lake(entry: &Entry) -> Result<Arc<dyn Table>> {
     }
 }
 
+/// What stands under a name that the session sees; `None` for a table of the system.
+pub(super) fn seen<'a>(facts: &'a Facts, name: &Name) -> Result<Option<&'a Entry>> {
+    let of_system = |schema: &str| {
+        system_schema(schema).is_some() && facts.view.relation_oid(&TableName::new(schema, &name.table)).is_some()
+    };
+    let schemas: Vec<&str> = match &name.schema {
+        Some(schema) => vec![schema],
+        None => facts.view.lookup_path().collect(),
+    };
+    for schema in schemas {
+        if of_system(schema) {
+            return Ok(None);
+        }
+        match known_entry(facts, &TableName::new(schema, &name.table), Action::Select) {
+            Ok((entry, true)) => return Ok(Some(entry)),
+            Ok((_, false)) => {}
+            Err(error) if error.kind() == Kind::UndefinedTable => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(match &name.schema {
+        Some(schema) => undefined_table(&TableName::new(schema, &name.table)),
+        None => undefined_relation(&name.table),
+    })
+}
+
 /// What stands under a name for this session, and whether it sees it; 08006 only to those who may know of the source.
 fn known_entry<'a>(facts: &'a Facts, name: &TableName, action: Action) -> Result<(&'a Entry, bool)> {
     let entry = match facts.world.catalog.find(name) {
@@ -100,7 +126,7 @@ fn known_entry<'a>(facts: &'a Facts, name: &TableName, action: Action) -> Result
     if visible || may(action) { Ok((entry, visible)) } else { Err(undefined_table(name)) }
 }
 
-fn undefined_relation(table: &str) -> Error {
+pub(super) fn undefined_relation(table: &str) -> Error {
     Error::new(Kind::UndefinedTable, format!("relation \"{table}\" does not exist"))
 }
 

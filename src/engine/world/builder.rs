@@ -408,7 +408,7 @@ impl Builder {
 
     fn world(&self, catalog: Arc<Catalog>, policies: Arc<Policies>, connected: &[Connected]) -> World {
         let sources = connected.iter().map(|c| Arc::clone(&c.source)).collect();
-        World { catalog, policies, sources, source_files: source_files(connected) }
+        World::new(catalog, policies, sources, source_files(connected))
     }
 
     async fn in_force(&mut self, world: World, policy: Option<(Candidate, Bound)>, current: &Current) {

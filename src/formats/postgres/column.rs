@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 use super::append::Append;
 use super::mapping::Shown;
 use super::types::{self, Shape};
-use super::{DateStyle, Format, IntervalStyle, ObjectNames, Style, nested};
+use super::{DateStyle, Format, IntervalStyle, ObjectNames, SpeltBinary, Style, nested};
 use crate::error::{Error, Kind, Result};
 
 /// The longest value: PostgreSQL's own limit for one field.
@@ -43,13 +43,14 @@ pub(crate) struct Spelling {
     pub(crate) interval_style: IntervalStyle,
     pub(crate) extra_float_digits: i32,
     pub(crate) object_names: ObjectNames,
+    pub(crate) spelt: SpeltBinary,
 }
 
 impl Spelling {
     pub(crate) fn new(format: Format, style: &Style) -> Self {
-        let Style { time_zone, date_style, interval_style, extra_float_digits, .. } = *style;
+        let Style { time_zone, date_style, interval_style, extra_float_digits, spelt, .. } = *style;
         let object_names = style.object_names.clone();
-        Self { format, tz: time_zone, date_style, interval_style, extra_float_digits, object_names }
+        Self { format, tz: time_zone, date_style, interval_style, extra_float_digits, object_names, spelt }
     }
 }
 
@@ -95,8 +96,8 @@ pub(crate) fn check_length(length: usize) -> Result<()> {
 }
 
 /// 0A000 for types whose binary form we do not speak; said before the first row rather than at it.
-pub(crate) fn check_binary(shown: &Shown) -> Result<()> {
-    if shown.shape != Shape::Spelt {
+pub(crate) fn check_binary(shown: &Shown, spelt: SpeltBinary) -> Result<()> {
+    if shown.shape != Shape::Spelt || spelt.of_type(shown.oid).is_some() {
         return Ok(());
     }
     let name = types::type_name(shown.oid, -1);
@@ -108,7 +109,7 @@ fn writer<'a>(array: &'a dyn Array, shown: &Shown, spelling: Spelling) -> Result
         return dictionary_writer(dictionary, shown, spelling);
     }
     if spelling.format == Format::Binary {
-        check_binary(shown)?;
+        check_binary(shown, spelling.spelt)?;
     }
     let put = match shown.shape {
         _ if array.data_type() == &DataType::Null => Some(boxed(|_, _| Ok(()))),

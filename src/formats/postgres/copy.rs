@@ -1,8 +1,12 @@
-//! COPY BINARY → Arrow: a push decoder for `COPY … TO STDOUT (FORMAT binary)`, cut anywhere. It reads no socket and
-//! knows no source; values are exact or an error that names the column.
+//! COPY, both ways. A client's is in text, csv or binary: `layout` how it is written down, `write` batches → messages, `read`
+//! bytes → rows of fields. A source's is in binary: the decoder here makes batches of it, cut anywhere; values are exact or
+//! an error that names the column. Nothing here reads a socket.
 
 mod column;
+mod layout;
 mod numeric;
+mod read;
+mod write;
 
 use std::sync::Arc;
 
@@ -11,6 +15,9 @@ use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::error::{Error, Kind, Result};
 use column::{Column, Fault};
+pub use layout::{Csv, Header, Layout, Marks};
+pub(crate) use read::{Fault as RowFault, Reader, Row};
+pub use write::CopyEncoder;
 
 /// Postgres sends no larger message; a length above it is a broken stream and not a reason to wait for more.
 const ROW_BYTES_MAX: usize = 1 << 30;

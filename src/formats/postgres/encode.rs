@@ -96,7 +96,7 @@ pub fn text(array: &dyn Array, row: usize, style: &Style, out: &mut BytesMut) ->
 /// A whole array in binary: what a type's send function gives. 0A000 for types whose binary form we do not speak.
 pub(crate) fn bytes(field: &Field, array: &ArrayRef, style: &Style) -> Result<BinaryArray> {
     let shown = mapping::shown(field)?;
-    column::check_binary(&shown)?;
+    column::check_binary(&shown, style.spelt)?;
     let column = Column::new(array.as_ref(), &shown, Spelling::new(Format::Binary, style))?;
     let mut values = BinaryBuilder::with_capacity(array.len(), array.len() * 8);
     let mut value = BytesMut::new();

@@ -8,7 +8,7 @@ use datafusion::common::ScalarValue;
 use super::input::{self, Element, Elements};
 use super::numeric::Numeric;
 use super::types::{self, Shape, TypeRow};
-use super::{Format, Style, calendar, mapping};
+use super::{Format, Style, calendar, mapping, spelt, utf8};
 use crate::error::{Error, Kind, Result};
 
 /// jsonb's and jsonpath's only version.
@@ -24,7 +24,7 @@ pub fn decode_parameter(oid: u32, format: Format, bytes: Option<&[u8]>, style: &
         return null.map_err(|error| Error::internal("a type without NULL").with_source(error));
     };
     match format {
-        Format::Text => input::value(oid, utf8(bytes)?, style),
+        Format::Text => input::value(oid, utf8::text(bytes)?, style),
         Format::Binary => binary(oid, bytes),
     }
 }
@@ -32,7 +32,7 @@ pub fn decode_parameter(oid: u32, format: Format, bytes: Option<&[u8]>, style: &
 fn binary(oid: u32, bytes: &[u8]) -> Result<ScalarValue> {
     let data_type = mapping::parameter_type(oid)?;
     // What is not ours to know (0, an enum) is sent as its text in either format.
-    let Some(row) = types::by_oid(oid) else { return Ok(ScalarValue::Utf8(Some(utf8(bytes)?.to_owned()))) };
+    let Some(row) = types::by_oid(oid) else { return Ok(ScalarValue::Utf8(Some(utf8::text(bytes)?.to_owned()))) };
     let mut reader = Reader { rest: bytes };
     let value = match row.shape {
         Shape::Bool => ScalarValue::Boolean(Some(reader.chunk::<1>()? != [0])),
@@ -47,13 +47,13 @@ fn binary(oid: u32, bytes: &[u8]) -> Result<ScalarValue> {
             reader.all();
             ScalarValue::Utf8(Some(String::new()))
         }
-        Shape::Text => ScalarValue::Utf8(Some(input::string(row, utf8(reader.all())?)?)),
+        Shape::Text => ScalarValue::Utf8(Some(input::string(row, utf8::text(reader.all())?)?)),
         Shape::Versioned => {
             let [version] = reader.chunk()?;
             if version != VERSION {
                 return Err(bad(format!("unsupported {} version number {version}", row.name)));
             }
-            ScalarValue::Utf8(Some(input::string(row, utf8(reader.all())?)?))
+            ScalarValue::Utf8(Some(input::string(row, utf8::text(reader.all())?)?))
         }
         Shape::Bytes => ScalarValue::Binary(Some(reader.all().to_vec())),
         Shape::Date => ScalarValue::Date32(Some(date(reader.int4()?)?)),
@@ -78,13 +78,14 @@ fn binary(oid: u32, bytes: &[u8]) -> Result<ScalarValue> {
         Shape::Tid => ScalarValue::FixedSizeBinary(6, Some(reader.chunk::<6>()?.to_vec())),
         Shape::Xid8 | Shape::Lsn => ScalarValue::UInt64(Some(u64::from_be_bytes(reader.chunk()?))),
         Shape::Vector | Shape::Array => array(row, Elements::new(row.element, &data_type)?, &mut reader)?,
-        Shape::Spelt | Shape::Record | Shape::Opaque => {
-            let name = types::type_name(oid, -1);
-            return Err(Error::unsupported(format!("a binary parameter of type {name}")).with_hint("Send it as text."));
-        }
+        Shape::Spelt => match spelt::receive(oid, reader.all()) {
+            Some(text) => ScalarValue::Utf8(Some(text?)),
+            None => return Err(not_received(oid)),
+        },
+        Shape::Record | Shape::Opaque => return Err(not_received(oid)),
     };
     if !reader.rest.is_empty() {
-        return Err(bad("incorrect binary data format in bind parameter"));
+        return Err(bad("incorrect binary data format"));
     }
     Ok(value)
 }
@@ -137,7 +138,7 @@ fn array(row: &TypeRow, mut elements: Elements, reader: &mut Reader<'_>) -> Resu
         if sizes.is_empty() { Some(0) } else { sizes.iter().try_fold(1usize, |all, &size| all.checked_mul(size)) };
     // Every element takes four bytes at least, so a count beyond that is a lie and not worth room.
     let count = count.filter(|count| count.checked_mul(4).is_some_and(|bytes| bytes <= reader.rest.len()));
-    let count = count.ok_or_else(|| bad("insufficient data left in message"))?;
+    let count = count.ok_or_else(short)?;
     for _ in 0..count {
         let length = reader.int4()?;
         if length == -1 {
@@ -157,20 +158,17 @@ fn array(row: &TypeRow, mut elements: Elements, reader: &mut Reader<'_>) -> Resu
     elements.list(&sizes)
 }
 
-/// UTF-8 without U+0000, which PostgreSQL's text does not have.
-fn utf8(bytes: &[u8]) -> Result<&str> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
-        Error::new(Kind::InvalidEncoding, format!("invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}"))
-    })?;
-    if text.contains('\0') {
-        return Err(Error::new(Kind::InvalidEncoding, "invalid byte sequence for encoding \"UTF8\": 0x00"));
-    }
-    Ok(text)
-}
-
 fn bad(message: impl Into<String>) -> Error {
     Error::new(Kind::InvalidBinary, message)
+}
+
+fn not_received(oid: u32) -> Error {
+    let name = types::type_name(oid, -1);
+    Error::unsupported(format!("a binary parameter of type {name}")).with_hint("Send it as text.")
+}
+
+fn short() -> Error {
+    Error::new(Kind::Protocol, "insufficient data left in message")
 }
 
 struct Reader<'a> {
@@ -180,14 +178,14 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {
         let split = self.rest.split_at_checked(length);
-        let (taken, rest) = split.ok_or_else(|| bad("incorrect binary data format in bind parameter"))?;
+        let (taken, rest) = split.ok_or_else(short)?;
         self.rest = rest;
         Ok(taken)
     }
 
     fn chunk<const N: usize>(&mut self) -> Result<[u8; N]> {
         let split = self.rest.split_first_chunk();
-        let (chunk, rest) = split.ok_or_else(|| bad("incorrect binary data format in bind parameter"))?;
+        let (chunk, rest) = split.ok_or_else(short)?;
         self.rest = rest;
         Ok(*chunk)
     }
@@ -205,6 +203,6 @@ impl<'a> Reader<'a> {
     }
 
     fn end(&self) -> Result<()> {
-        if self.rest.is_empty() { Ok(()) } else { Err(bad("incorrect binary data format in bind parameter")) }
+        if self.rest.is_empty() { Ok(()) } else { Err(bad("incorrect binary data format")) }
     }
 }

@@ -540,7 +540,7 @@ fn hostile_array_headers_take_no_room() {
         header(-1, &[]),
     ] {
         let error = decode_parameter(1007, Format::Binary, Some(&bytes), &style).unwrap_err();
-        assert_eq!(error.kind(), Kind::InvalidBinary, "{bytes:?}");
+        assert!(matches!(error.kind(), Kind::InvalidBinary | Kind::Protocol), "{bytes:?}");
     }
     let error = decode_parameter(1009, Format::Binary, Some(&header(0, &[])), &style).unwrap_err();
     assert_eq!(error.kind(), Kind::TypeMismatch);

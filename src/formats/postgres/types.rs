@@ -103,8 +103,13 @@ pub(crate) const UUID: u32 = 2950;
 pub(crate) const HEADER: i32 = 4;
 /// The longest `varchar(n)`.
 const LENGTH_MAX: i32 = 10_485_760;
-const BIT: u32 = 1560;
-const VARBIT: u32 = 1562;
+pub(crate) const CIDR: u32 = 650;
+pub(crate) const MACADDR8: u32 = 774;
+pub(crate) const MONEY: u32 = 790;
+pub(crate) const MACADDR: u32 = 829;
+pub(crate) const INET: u32 = 869;
+pub(crate) const BIT: u32 = 1560;
+pub(crate) const VARBIT: u32 = 1562;
 /// Oids below belong to PostgreSQL; enums and composites of a source, and objects of ours, lie at or above.
 pub(crate) const FIRST_NORMAL_OID: u32 = 16384;
 

@@ -9,10 +9,13 @@ use async_trait::async_trait;
 use datafusion::physical_plan::ExecutionPlan;
 use tokio_postgres::Row;
 
+mod keys;
+
 use super::connect::Pool;
 use super::scan::{PostgresExec, Provider};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{TYPMOD, copy, field};
+use crate::sources::declared::Declared;
 use crate::sources::{Pinned, Table};
 use crate::types::{TableName, Version};
 
@@ -68,6 +71,7 @@ pub(super) struct Relation {
     pub(super) columns: Vec<Column>,
     pub(super) pool: Arc<Pool>,
     pub(super) oid: u32,
+    pub(super) declared: Declared,
 }
 
 /// A column as the source has it, beside the field of the same place.
@@ -111,12 +115,13 @@ impl Relations {
 
     pub(super) async fn read(&self) -> Result<Vec<Arc<dyn Table>>> {
         let remote: Vec<&str> = self.schemas.keys().map(String::as_str).collect();
-        let rows = loop {
+        let (rows, mut declared) = loop {
             let lease = self.pool.lease().await?;
             match self.pool.within(lease.client().query(COLUMNS, &[&remote])).await {
                 Ok(rows) => {
+                    let declared = self.declared(lease.client(), &remote).await?;
                     lease.finish();
-                    break rows;
+                    break (rows, declared);
                 }
                 // The server was restarted while the connection lay idle.
                 Err(_) if lease.used && lease.client().is_closed() => lease.discard(),
@@ -130,7 +135,7 @@ impl Relations {
             let of_one = rest.iter().take_while(|row| row.try_get::<_, u32>(1).ok() == Some(oid)).count().max(1);
             let (columns, after) = rest.split_at(of_one);
             rest = after;
-            if let Some(relation) = self.relation(oid, columns)? {
+            if let Some(relation) = self.relation(oid, columns, declared.remove(&oid).unwrap_or_default())? {
                 tables.push(Arc::new(RelationTable(Arc::new(relation))));
             }
         }
@@ -138,7 +143,7 @@ impl Relations {
     }
 
     /// `None` where no column is left.
-    fn relation(&self, oid: u32, rows: &[Row]) -> Result<Option<Relation>> {
+    fn relation(&self, oid: u32, rows: &[Row], declared: Declared) -> Result<Option<Relation>> {
         let Some(first) = rows.first() else { return Ok(None) };
         let remote = TableName::new(get::<String>(&self.pool, first, 0)?, get::<String>(&self.pool, first, 2)?);
         let Some(mounted) = self.schemas.get(&remote.schema) else { return Ok(None) };
@@ -151,7 +156,7 @@ impl Relations {
             }
         }
         let schema = Arc::new(Schema::new(fields));
-        let relation = Relation { name, remote, schema, columns, pool: Arc::clone(&self.pool), oid };
+        let relation = Relation { name, remote, schema, columns, pool: Arc::clone(&self.pool), oid, declared };
         Ok((!relation.columns.is_empty()).then_some(relation))
     }
 
@@ -238,6 +243,10 @@ impl Table for RelationTable {
 
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.0.schema)
+    }
+
+    fn declared(&self) -> &Declared {
+        &self.0.declared
     }
 
     fn column_ids(&self) -> Vec<Vec<String>> {

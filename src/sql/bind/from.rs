@@ -159,6 +159,7 @@ impl Binder<'_> {
             relation: None,
             fields: None,
             present: None,
+            tableoid: None,
         });
         // merged columns first, then the left's others, then the right's
         let rest = |side: &[Item], pick: fn(&(Column, Column)) -> &Column| {
@@ -184,6 +185,7 @@ impl Binder<'_> {
             relation: None,
             fields: None,
             present: None,
+            tableoid: None,
         });
         if let Some(item) = merged_item {
             check_names(&items, std::slice::from_ref(&item))?;
@@ -248,6 +250,7 @@ impl Binder<'_> {
                     relation: None,
                     fields: None,
                     present: None,
+                    tableoid: None,
                 };
                 let gone = inner.items.into_iter().map(|item| Item { bare: false, side: Side::Gone, ..item });
                 let items = std::iter::once(item).chain(gone).collect();
@@ -300,6 +303,7 @@ impl Binder<'_> {
         for item in &mut table.items {
             item.fields = Some(Vec::clone(&own));
             item.relation = Some(found.name.clone());
+            item.tableoid = Some(found.oid);
         }
         Ok(table)
     }
@@ -579,6 +583,7 @@ fn bound(relation: Relation, alias: String, schema: Option<String>, columns: Vec
         relation: None,
         fields: None,
         present: None,
+        tableoid: None,
     };
     Bound { relation, items: vec![item] }
 }

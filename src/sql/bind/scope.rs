@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast;
 
 use super::Binder;
@@ -12,6 +13,9 @@ use crate::error::{Error, Kind, Result};
 use crate::pgtype::{Ty, oid};
 use crate::sql::expr::{Expr, Kind as Node};
 use crate::sql::query::{Column, CteId, LevelId, Query};
+
+/// The one system column: the oid of a row's table.
+const TABLEOID: &str = "tableoid";
 
 /// Where an expression stands; messages name it (`ParseExprKindName`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +84,8 @@ pub(super) struct Item {
     pub(super) fields: Option<Vec<String>>,
     /// NULL where an outer join has no row of it.
     pub(super) present: Option<Column>,
+    /// Of a table: what the system column of this name holds in each row.
+    pub(super) tableoid: Option<u32>,
 }
 
 /// Whether a place beside a relation may read it.
@@ -107,6 +113,17 @@ pub(super) struct Named {
 }
 
 impl Item {
+    /// `tableoid`, which no star stands for.
+    fn tableoid(&self, at: usize) -> Option<Expr> {
+        let value = ScalarValue::UInt32(Some(self.tableoid?));
+        let own = Expr::constant(value, Ty::of(oid::OID), at);
+        let Some(present) = &self.present else { return Some(own) };
+        let (ty, data_type) = (own.ty, own.data_type.clone());
+        let here = Node::IsNull { of: Box::new(present.expr(at)), negated: true };
+        let whens = vec![(Expr::boolean(here, at), own)];
+        Some(Expr::lying(Node::Case { whens, otherwise: None }, ty, data_type, at))
+    }
+
     /// What a star stands for.
     pub(super) fn star(&self) -> impl Iterator<Item = &Column> {
         self.columns.iter().take(self.starred.unwrap_or(usize::MAX))
@@ -222,6 +239,13 @@ impl Binder<'_> {
                 }
                 return Ok(Some(first.expr(at)));
             }
+            let mut of_tables = level
+                .items
+                .iter()
+                .filter(|i| name == TABLEOID && i.bare && i.side == Side::Open && i.tableoid.is_some());
+            if let (Some(only), None) = (of_tables.next(), of_tables.next()) {
+                return Ok(only.tableoid(at));
+            }
         }
         Ok(None)
     }
@@ -295,7 +319,10 @@ impl Binder<'_> {
                 let text = format!("column reference \"{column}\" is ambiguous");
                 Err(Error::new(Kind::AmbiguousColumn, text).at(at))
             }
-            (None, _) => Err(undefined_column(column, Some(table), at, scope)),
+            (None, _) => {
+                let system = item.tableoid(at).filter(|_| column == TABLEOID);
+                system.ok_or_else(|| undefined_column(column, Some(table), at, scope))
+            }
         }
     }
 

@@ -60,6 +60,7 @@ impl Relations for Tables {
             schema: "public".into(),
             name: name.clone(),
             table: provider_as_source(Arc::clone(table) as _),
+            oid: 0,
         }))
     }
 }

@@ -2,17 +2,20 @@
 //! twice, and it goes on only with tokens that may follow, so that a fault stands where PostgreSQL's parser finds it.
 //!
 //! `select` queries and their clauses · `with` CTEs · `from` tables and joins · `expr` operators · `primary` what stands
-//! between them · `command` statements to the session · `call` functions · `special` functions with a syntax of their own · `window` OVER · `type_name` types.
-//! What the tree has no place for is put into it as `encoding` says. Nothing here knows what a name means.
+//! between them · `command` statements to the session · `copy` COPY · `upkeep` VACUUM and its like · `call` functions ·
+//! `special` functions with a syntax of their own · `window` OVER · `type_name` types. What the tree has no place for is put
+//! into it as `encoding` says. Nothing here knows what a name means.
 
 mod call;
 mod command;
+mod copy;
 mod expr;
 mod from;
 mod primary;
 mod select;
 mod special;
 mod type_name;
+mod upkeep;
 mod window;
 mod with;
 
@@ -22,6 +25,7 @@ use datafusion::sql::sqlparser::tokenizer::{self, Span, TokenWithSpan};
 
 pub(super) use command::begins as begins_command;
 pub(crate) use select::bare;
+pub(super) use upkeep::UPKEEP;
 
 use super::keyword::{Category, Keyword};
 use super::lex::{Lexeme, Text, Token, position};
@@ -172,6 +176,11 @@ impl<'a> Parser<'a> {
 
     fn expect_symbol(&mut self, symbol: char) -> Result<()> {
         if self.eat_symbol(symbol) { Ok(()) } else { Err(self.unexpected()) }
+    }
+
+    /// Whether the statement is over.
+    fn ends(&self) -> bool {
+        matches!(self.lexeme(0), None | Some(Lexeme::End | Lexeme::Symbol(';')))
     }
 
     // --- faults and places

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
+use bytes::BytesMut;
 use metrics::counter;
 use pgwire::messages::data::{FieldDescription, RowDescription};
 use tokio::io::AsyncWrite;
@@ -15,6 +16,7 @@ use super::error::Stop;
 use super::output::{FLUSH_BYTES, Output};
 use crate::engine::Rows;
 use crate::error::{Error, Kind, Result};
+use crate::formats::postgres::copy::{CopyEncoder, Layout};
 use crate::formats::postgres::{Format, RowEncoder, Style, pg_type};
 use crate::telemetry::metrics::ROWS_SENT;
 
@@ -76,11 +78,26 @@ fn code(format: Format) -> i16 {
 /// A result being sent, perhaps in several fetches.
 pub(crate) struct Cursor {
     rows: Rows,
-    encoder: RowEncoder,
+    encoder: Encoder,
     /// The batch being sent and the first row of it not yet sent.
     current: Option<(RecordBatch, usize)>,
     /// Rows of all fetches.
     sent: usize,
+}
+
+/// As what rows leave.
+enum Encoder {
+    DataRows(RowEncoder),
+    Copy(CopyEncoder),
+}
+
+impl Encoder {
+    fn encode(&mut self, batch: &RecordBatch, from: usize, out: &mut BytesMut) -> Result<usize> {
+        match self {
+            Self::DataRows(encoder) => encoder.encode(batch, from, FLUSH_BYTES, out),
+            Self::Copy(encoder) => encoder.encode(batch, from, FLUSH_BYTES, out),
+        }
+    }
 }
 
 /// How a fetch ended.
@@ -95,7 +112,22 @@ impl Cursor {
     pub(crate) fn new(rows: Rows, formats: &[Format], style: &Style) -> Result<Self> {
         let schema = rows.schema();
         let formats = per_column(formats, schema.fields().len())?;
-        Ok(Self { encoder: RowEncoder::new(schema, &formats, style)?, rows, current: None, sent: 0 })
+        let encoder = Encoder::DataRows(RowEncoder::new(schema, &formats, style)?);
+        Ok(Self { encoder, rows, current: None, sent: 0 })
+    }
+
+    /// For COPY TO.
+    pub(crate) fn copy(rows: Rows, layout: Layout, style: &Style) -> Result<Self> {
+        let encoder = Encoder::Copy(CopyEncoder::new(&rows.schema(), layout, style)?);
+        Ok(Self { encoder, rows, current: None, sent: 0 })
+    }
+
+    /// What stands behind the last row of a COPY.
+    pub(crate) fn finish<W: AsyncWrite + Unpin>(&mut self, output: &mut Output<W>) -> Result<()> {
+        match &mut self.encoder {
+            Encoder::DataRows(_) => Ok(()),
+            Encoder::Copy(encoder) => output.append(|buffer| encoder.finish(buffer)),
+        }
     }
 
     pub(crate) fn schema(&self) -> SchemaRef {
@@ -173,7 +205,7 @@ impl Cursor {
         }
         let end = rows_max.map_or(batch.num_rows(), |max| batch.num_rows().min(from.saturating_add(max)));
         let slice = if end < batch.num_rows() { batch.slice(0, end) } else { batch.clone() };
-        let next = output.append(|buffer| self.encoder.encode(&slice, from, FLUSH_BYTES, buffer))?;
+        let next = output.append(|buffer| self.encoder.encode(&slice, from, buffer))?;
         if next <= from || next > end {
             return Err(Error::internal(format!("the encoder went from row {from} to {next} of {end}")));
         }

@@ -32,6 +32,8 @@ pub(crate) struct Gone;
 pub(crate) enum Stop {
     /// The client is told.
     Failed(Error),
+    /// The client is told, and let go.
+    Lost(Error),
     Gone,
 }
 
@@ -67,6 +69,10 @@ pub(crate) fn response(error: &Error, severity: Severity) -> ErrorResponse {
         (b'D', detail),
         (b'H', error.hint().map(str::to_owned)),
         (b'P', error.position().map(|p| p.to_string())),
+        (b'W', error.context().map(str::to_owned)),
+        (b's', error.column().map(|about| about.schema.clone())),
+        (b't', error.column().map(|about| about.table.clone())),
+        (b'c', error.column().map(|about| about.column.clone())),
     ];
     // A NUL would end the field and turn the rest into fields of its own.
     let fields = fields.into_iter().filter_map(|(code, text)| Some((code, text?.replace('\0', "")))).collect();
@@ -110,10 +116,12 @@ mod tests {
             .with_detail("d")
             .with_hint("h")
             .at(8)
+            .in_context("c")
+            .about("s", "t", "c")
             .with_source("host db7.internal");
         let told = fields(&error);
         let codes: String = told.iter().map(|(code, _)| *code).collect();
-        assert_eq!(codes, "SVCMDHP");
+        assert_eq!(codes, "SVCMDHPWstc");
         assert_eq!((told[2].1.as_str(), told[6].1.as_str()), ("42703", "8"));
         assert!(!format!("{told:?}").contains("internal"));
     }

@@ -13,14 +13,16 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::copy;
 use super::encode::{self, Cursor, Fetched, or_cancelled};
 use super::error::Stop;
+use super::inbox::Inbox;
 use super::message::{Bind, Target};
 use super::portal::{Entry, Portal, State};
 use super::session::Conversation;
 use crate::engine::{Answer, Prepared};
 use crate::error::{Error, Kind, Result};
-use crate::formats::postgres::{Format, decode_parameter, pg_type};
+use crate::formats::postgres::{Format, pg_type};
 
 pub(crate) async fn parse<W: AsyncWrite + Unpin>(
     conversation: &mut Conversation<W>,
@@ -81,9 +83,12 @@ pub(crate) fn bind<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, bi
     if let Some(columns) = &prepared.columns {
         encode::per_column(&results, columns.fields().len())?;
     }
-    let values = prepared.parameters.iter().zip(&formats).zip(&bind.parameters);
+    let values = prepared.parameters.iter().zip(&formats).zip(&bind.parameters).enumerate();
     let style = conversation.session.style();
-    let values = values.map(|((oid, format), bytes)| decode_parameter(*oid, *format, bytes.as_deref(), &style));
+    let values = values.map(|(i, ((oid, format), bytes))| {
+        let value = conversation.session.parameter(*oid, *format, bytes.as_deref(), &style);
+        value.map_err(|error| in_parameter(error, &bind.portal, i + 1, *format))
+    });
     let values = values.collect::<Result<Vec<_>>>()?;
     // As they lie in memory: a value of one byte takes more than that.
     let bytes = bind.portal.len() + values.iter().map(ScalarValue::size).sum::<usize>();
@@ -92,6 +97,21 @@ pub(crate) fn bind<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, bi
     let level = conversation.session.depth();
     conversation.portals.bind(bind.portal, Entry { portal, held, level, idle_since: None })?;
     Ok(conversation.output.put(&BindComplete::new())?)
+}
+
+/// `bind_param_error_callback`. Values are not shown: `log_parameter_max_length_on_error` is 0.
+fn in_parameter(error: Error, portal: &str, number: usize, format: Format) -> Error {
+    let error = match error.kind() {
+        Kind::InvalidBinary => error.map_message(|text| match text {
+            "incorrect binary data format" => format!("{text} in bind parameter {number}"),
+            other => other.to_owned(),
+        }),
+        _ => error,
+    };
+    let portal = if portal.is_empty() { "unnamed portal".to_owned() } else { format!("portal \"{portal}\"") };
+    // a text that is none has not come to the type's input function
+    let is_read = format == Format::Text && error.kind() != Kind::InvalidEncoding;
+    error.in_context(format!("{portal} parameter ${number}{}", if is_read { " = '...'" } else { "" }))
 }
 
 fn parameter_formats(codes: &[i16], parameters: usize) -> Result<Vec<Format>> {
@@ -142,6 +162,7 @@ pub(crate) fn close<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, t
 
 pub(crate) async fn execute<W: AsyncWrite + Unpin>(
     conversation: &mut Conversation<W>,
+    inbox: &mut Inbox,
     name: String,
     max_rows: i32,
 ) -> Result<(), Stop> {
@@ -151,7 +172,7 @@ pub(crate) async fn execute<W: AsyncWrite + Unpin>(
     }
     // Out of the map while it runs: a portal that failed is gone, as in PostgreSQL.
     let Entry { portal, held, level, .. } = conversation.portals.take(&name)?;
-    let portal = run(conversation, portal, rows_max).await?;
+    let portal = run(conversation, inbox, &name, portal, rows_max).await?;
     let idle_since = matches!(portal.state, State::Suspended { .. }).then(Instant::now);
     conversation.portals.put_back(name, Entry { portal, held, level, idle_since });
     Ok(())
@@ -181,13 +202,16 @@ async fn fetch_cursor<W: AsyncWrite + Unpin>(
 /// Runs or continues the portal; returns it as it is afterwards.
 async fn run<W: AsyncWrite + Unpin>(
     conversation: &mut Conversation<W>,
+    inbox: &mut Inbox,
+    name: &str,
     mut portal: Portal,
     rows_max: Option<usize>,
 ) -> Result<Portal, Stop> {
     let ended = |tag| State::Ended { tag };
     portal.state = match portal.state {
         State::Ended { tag: None } => {
-            return Err(Error::new(Kind::UndefinedCursor, "portal cannot be run again").into());
+            let text = format!("portal \"{name}\" cannot be run");
+            return Err(Error::new(Kind::NotInState, text).into());
         }
         State::Ended { tag: Some(tag) } => {
             conversation.output.put(&CommandComplete::new(tag.clone()))?;
@@ -211,6 +235,14 @@ async fn run<W: AsyncWrite + Unpin>(
                     let cursor = Cursor::new(rows, &portal.formats, &conversation.session.style())?;
                     drop(cancellable);
                     fetch(conversation, Box::new(cursor), token, rows_max).await?
+                }
+                Answer::CopyOut { rows, layout } => {
+                    copy::out(conversation, rows, layout, &token).await?;
+                    ended(None)
+                }
+                Answer::CopyIn(rows) => {
+                    copy::take_in(conversation, inbox, *rows).await?;
+                    ended(None)
                 }
                 Answer::Done(tag) => {
                     conversation.output.put(&CommandComplete::new(tag))?;

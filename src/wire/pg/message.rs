@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use crate::error::{Error, Kind, Result};
+use crate::formats::postgres::utf8_text;
 
 /// A frontend message. Names are empty for the unnamed statement and portal.
 #[derive(Debug, PartialEq)]
@@ -26,7 +27,7 @@ pub(crate) enum Frontend {
     Flush,
     Sync,
     Terminate,
-    FunctionCall,
+    FunctionCall(FunctionCall),
     /// CopyData, CopyDone, CopyFail outside of a copy.
     Copy,
 }
@@ -39,6 +40,15 @@ pub(crate) struct Bind {
     /// `None` is NULL.
     pub(crate) parameters: Vec<Option<Bytes>>,
     pub(crate) result_formats: Vec<i16>,
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) struct FunctionCall {
+    pub(crate) oid: u32,
+    pub(crate) formats: Vec<i16>,
+    /// `None` is NULL.
+    pub(crate) arguments: Vec<Option<Bytes>>,
+    pub(crate) result_format: i16,
 }
 
 #[derive(Debug, PartialEq)]
@@ -61,13 +71,18 @@ impl Frontend {
                 parameters: body.counted(Body::value)?,
                 result_formats: body.counted(Body::i16)?,
             }),
-            b'D' => Self::Describe(body.target()?),
+            b'D' => Self::Describe(body.target("DESCRIBE")?),
             b'E' => Self::Execute { portal: body.text()?, max_rows: body.i32()? },
-            b'C' => Self::Close(body.target()?),
+            b'C' => Self::Close(body.target("CLOSE")?),
             b'H' => Self::Flush,
             b'S' => Self::Sync,
             b'X' => Self::Terminate,
-            b'F' => return Ok(Self::FunctionCall),
+            b'F' => Self::FunctionCall(FunctionCall {
+                oid: body.u32()?,
+                formats: body.counted(Body::i16)?,
+                arguments: body.counted(Body::value)?,
+                result_format: body.i16()?,
+            }),
             b'd' | b'c' | b'f' => return Ok(Self::Copy),
             other => return Err(Error::new(Kind::Protocol, format!("invalid frontend message type {other}"))),
         };
@@ -112,7 +127,7 @@ impl Body<'_> {
         let length = rest.iter().position(|b| *b == 0).ok_or_else(|| protocol("invalid string in message"))?;
         let text = self.take(length)?;
         self.at += 1;
-        std::str::from_utf8(&text).map(str::to_owned).map_err(|_| invalid_utf8())
+        utf8_text(&text).map(str::to_owned)
     }
 
     /// A length and that many bytes; -1 is NULL.
@@ -129,11 +144,11 @@ impl Body<'_> {
         (0..count).map(|_| item(self)).collect()
     }
 
-    fn target(&mut self) -> Result<Target> {
+    fn target(&mut self, message: &str) -> Result<Target> {
         match self.array()? {
             [b'S'] => self.text().map(Target::Statement),
             [b'P'] => self.text().map(Target::Portal),
-            [other] => Err(protocol(format!("invalid message subtype {other}"))),
+            [other] => Err(protocol(format!("invalid {message} message subtype {other}"))),
         }
     }
 
@@ -148,10 +163,6 @@ fn short() -> Error {
 
 fn protocol(text: impl Into<String>) -> Error {
     Error::new(Kind::Protocol, text)
-}
-
-fn invalid_utf8() -> Error {
-    Error::new(Kind::InvalidText, "invalid byte sequence for encoding \"UTF8\"")
 }
 
 #[cfg(test)]
@@ -183,7 +194,8 @@ mod tests {
         assert_eq!(read(b'D', b"Pc\0").unwrap(), Frontend::Describe(Target::Portal("c".into())));
         assert_eq!(read(b'E', b"\0\0\0\0\x0a").unwrap(), Frontend::Execute { portal: String::new(), max_rows: 10 });
         assert_eq!(read(b'S', b"").unwrap(), Frontend::Sync);
-        assert_eq!(read(b'F', b"\0\0\x03").unwrap(), Frontend::FunctionCall);
+        let call = FunctionCall { oid: 177, formats: vec![], arguments: vec![None], result_format: 1 };
+        assert_eq!(read(b'F', b"\0\0\0\xb1\0\0\0\x01\xff\xff\xff\xff\0\x01").unwrap(), Frontend::FunctionCall(call));
         assert_eq!(read(b'd', b"\xff").unwrap(), Frontend::Copy);
     }
 
@@ -208,6 +220,6 @@ mod tests {
         for (kind, body) in broken {
             assert_eq!(read(kind, body).unwrap_err().kind(), Kind::Protocol, "{} {body:?}", char::from(kind));
         }
-        assert_eq!(read(b'Q', b"\xff\0").unwrap_err().kind(), Kind::InvalidText);
+        assert_eq!(read(b'Q', b"\xff\0").unwrap_err().kind(), Kind::InvalidEncoding);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use metrics::counter;
-use pgwire::messages::response::{ReadyForQuery, TransactionStatus as WireStatus};
+use pgwire::messages::response::{NotificationResponse, ReadyForQuery, TransactionStatus as WireStatus};
 use pgwire::messages::startup::ParameterStatus;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
@@ -20,8 +20,8 @@ use super::inbox::Inbox;
 use super::message::Frontend;
 use super::output::Output;
 use super::portal::{Limits, Portal, Portals};
-use super::{extended, simple};
-use crate::engine::{KeptLimits, Session, TransactionStatus};
+use super::{extended, function, simple};
+use crate::engine::{KeptLimits, Notification, Session, TransactionStatus};
 use crate::error::{Error, Kind, Result};
 use crate::telemetry::metrics::{MESSAGES_OVERSIZED, PANICS, SESSIONS_ENDED};
 use crate::wire::{Config, limit_ms};
@@ -31,7 +31,7 @@ use crate::wire::{Config, limit_ms};
 pub(crate) struct Tokens {
     /// Nothing new is begun: an idle session ends.
     pub(crate) drain: CancellationToken,
-    /// Patience is over: running statements end too.
+    /// Patience is over, or another session ended this one: running statements end too.
     pub(crate) stop: CancellationToken,
     /// The client has gone. A child of `stop`; every statement's token is a child of it.
     pub(crate) gone: CancellationToken,
@@ -111,7 +111,7 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
                     if matches!(message, Ok(Frontend::Terminate)) {
                         return Ok(());
                     }
-                    self.answer_guarded(kind, message).await?;
+                    self.answer_guarded(inbox, kind, message).await?;
                 }
             }
         }
@@ -121,6 +121,7 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
         let idle = self.session.status() == TransactionStatus::Idle && !self.unsynced;
         let deadline = self.deadline(idle);
         let expiry = self.portals.next_expiry();
+        let bell = self.session.bell();
         let at = |instant: Option<Instant>| async move {
             match instant {
                 Some(instant) => tokio::time::sleep_until(instant).await,
@@ -135,6 +136,10 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
                 None => Next::Over,
                 Some(Ok(frame)) => Next::Frame(frame),
                 Some(Err(error)) => Next::End { error, reason: "protocol" },
+            },
+            () = bell, if idle => match self.pass_on().await {
+                Ok(()) => Next::Again,
+                Err(Gone) => Next::Over,
             },
             () = at(deadline) => idle_too_long(idle),
             () = at(expiry) => {
@@ -156,9 +161,14 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
 
     /// A panic ends the statement, not the session and nobody else's: everything it touched is owned by this future,
     /// half-written messages are taken back, an open transaction is failed.
-    async fn answer_guarded(&mut self, kind: u8, message: Result<Frontend>) -> std::result::Result<(), Gone> {
+    async fn answer_guarded(
+        &mut self,
+        inbox: &mut Inbox,
+        kind: u8,
+        message: Result<Frontend>,
+    ) -> std::result::Result<(), Gone> {
         // Boxed: statements need large futures, waiting for the next one should not.
-        match AssertUnwindSafe(Box::pin(self.answer(kind, message))).catch_unwind().await {
+        match AssertUnwindSafe(Box::pin(self.answer(inbox, kind, message))).catch_unwind().await {
             Ok(outcome) => outcome,
             Err(panic) => {
                 counter!(PANICS).increment(1);
@@ -167,13 +177,18 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
         }
     }
 
-    async fn answer(&mut self, kind: u8, message: Result<Frontend>) -> std::result::Result<(), Gone> {
+    async fn answer(
+        &mut self,
+        inbox: &mut Inbox,
+        kind: u8,
+        message: Result<Frontend>,
+    ) -> std::result::Result<(), Gone> {
         if self.skipping && kind != b'S' {
             return Ok(());
         }
         let answered = match message {
             Err(error) => Err(error.into()),
-            Ok(message) => self.dispatch(message).await,
+            Ok(message) => self.dispatch(inbox, message).await,
         };
         match answered {
             // Without a Sync nothing asks us to write; without this a client that never sends one fills our memory.
@@ -183,26 +198,29 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
         }
     }
 
-    async fn dispatch(&mut self, message: Frontend) -> std::result::Result<(), Stop> {
+    async fn dispatch(&mut self, inbox: &mut Inbox, message: Frontend) -> std::result::Result<(), Stop> {
         // A simple Query or a Sync ends a cycle by itself; the others leave it open.
-        self.unsynced = !matches!(message, Frontend::Query { .. } | Frontend::Sync | Frontend::FunctionCall);
+        self.unsynced = !matches!(message, Frontend::Query { .. } | Frontend::Sync | Frontend::FunctionCall(_));
         match message {
             Frontend::Query { sql } => {
-                simple::query(self, &sql).await?;
+                simple::query(self, inbox, &sql).await?;
                 Ok(self.ready().await?)
             }
             Frontend::Parse { name, sql, oids } => extended::parse(self, &name, &sql, &oids).await,
             Frontend::Bind(bind) => extended::bind(self, bind),
             Frontend::Describe(target) => extended::describe(self, &target),
-            Frontend::Execute { portal, max_rows } => extended::execute(self, portal, max_rows).await,
+            Frontend::Execute { portal, max_rows } => extended::execute(self, inbox, portal, max_rows).await,
             Frontend::Close(target) => extended::close(self, &target),
             Frontend::Flush => Ok(self.output.flush().await?),
             Frontend::Sync => {
                 self.skipping = false;
                 Ok(self.ready().await?)
             }
-            Frontend::FunctionCall => Err(Error::unsupported("the function call protocol").into()),
-            // As PostgreSQL: leftovers of a copy that failed are no error.
+            Frontend::FunctionCall(call) => {
+                function::call(self, call).await?;
+                Ok(self.ready().await?)
+            }
+            // as PostgreSQL: leftovers of a copy that failed are no error
             Frontend::Copy | Frontend::Terminate => Ok(()),
         }
     }
@@ -223,6 +241,11 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
         let error = match stop {
             Stop::Gone => return Err(Gone),
             Stop::Failed(_) if self.tokens.gone.is_cancelled() && !self.tokens.stop.is_cancelled() => return Err(Gone),
+            Stop::Lost(error) => {
+                self.output.put_error(&error, Severity::Fatal)?;
+                self.output.flush().await?;
+                return Err(Gone);
+            }
             Stop::Failed(error) => error,
         };
         self.session.fail();
@@ -258,10 +281,24 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
         for (name, value) in self.session.reported() {
             self.output.put(&ParameterStatus::new(name, value)).map_err(|_| Gone)?;
         }
+        self.put_notifications()?;
         self.output.put(&ReadyForQuery::new(status)).map_err(|_| Gone)?;
         self.output.flush().await?;
         self.output.rest();
         Ok(())
+    }
+
+    /// What other sessions said on the channels that this one listens on.
+    fn put_notifications(&mut self) -> std::result::Result<(), Gone> {
+        for Notification { pid, channel, payload } in self.session.rest() {
+            self.output.put(&NotificationResponse::new(pid, channel, payload)).map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+
+    async fn pass_on(&mut self) -> std::result::Result<(), Gone> {
+        self.put_notifications()?;
+        self.output.flush().await
     }
 
     /// Says what statements had to say, and lets go of the portals that they ended.

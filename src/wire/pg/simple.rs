@@ -6,14 +6,20 @@ use std::time::Duration;
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 use tokio::io::AsyncWrite;
 
+use super::copy;
 use super::encode::{self, Cursor, or_cancelled};
 use super::error::Stop;
 use super::extended;
+use super::inbox::Inbox;
 use super::session::Conversation;
 use crate::engine::Answer;
 use crate::error::{Error, Kind};
 
-pub(crate) async fn query<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, sql: &str) -> Result<(), Stop> {
+pub(crate) async fn query<W: AsyncWrite + Unpin>(
+    conversation: &mut Conversation<W>,
+    inbox: &mut Inbox,
+    sql: &str,
+) -> Result<(), Stop> {
     // As in PostgreSQL, a simple Query takes the unnamed statement and portal away.
     conversation.portals.close("");
     conversation.session.forget("");
@@ -31,7 +37,7 @@ pub(crate) async fn query<W: AsyncWrite + Unpin>(conversation: &mut Conversation
         return Err(Error::new(Kind::TooLarge, format!("more than {statements_max} statements in one query")).into());
     }
     for statement in &statements {
-        one(conversation, statement).await?;
+        one(conversation, inbox, statement).await?;
         if conversation.output.is_full() {
             conversation.output.flush().await?;
         }
@@ -39,7 +45,11 @@ pub(crate) async fn query<W: AsyncWrite + Unpin>(conversation: &mut Conversation
     Ok(())
 }
 
-async fn one<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, statement: &str) -> Result<(), Stop> {
+async fn one<W: AsyncWrite + Unpin>(
+    conversation: &mut Conversation<W>,
+    inbox: &mut Inbox,
+    statement: &str,
+) -> Result<(), Stop> {
     let cancellable = conversation.begin();
     let (token, grace) = (&cancellable.token, conversation.grace());
     let prepared = extended::prepare(conversation, statement, &[], token).await?;
@@ -58,6 +68,8 @@ async fn one<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>, statemen
             let (sent, _) = cursor.fetch(output, None, token, grace).await?;
             output.put(&CommandComplete::new(cursor.tag(sent)))?;
         }
+        Answer::CopyOut { rows, layout } => copy::out(conversation, rows, layout, token).await?,
+        Answer::CopyIn(rows) => copy::take_in(conversation, inbox, *rows).await?,
         Answer::Done(tag) => conversation.output.put(&CommandComplete::new(tag))?,
         Answer::Empty => conversation.output.put(&EmptyQueryResponse::new())?,
     }

@@ -21,6 +21,11 @@ pub(crate) fn meaning(name: &str) -> Option<Meaning> {
     dynamic.map(|(_, tz)| Meaning::Zone(*tz))
 }
 
+/// Every abbreviation, in lower case.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    FIXED.iter().map(|row| row.0).chain(DYNAMIC.iter().map(|row| row.0))
+}
+
 /// Seconds east of Greenwich, and whether it is summer time.
 #[rustfmt::skip]
 const FIXED: &[(&str, i64, bool)] = &[

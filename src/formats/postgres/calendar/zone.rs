@@ -240,6 +240,12 @@ pub(crate) fn offset_at(tz: Tz, seconds: i64) -> i64 {
     rules(tz).at(seconds).offset
 }
 
+/// Whether summer time holds there at an instant.
+pub(crate) fn is_summer(tz: Tz, seconds: i64) -> bool {
+    let at = chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+    !chrono_tz::OffsetComponents::dst_offset(&tz.offset_from_utc_datetime(&at.naive_utc())).is_zero()
+}
+
 /// What a zone in a text means.
 #[derive(Debug)]
 pub(crate) enum Named {

@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 
 pub(super) fn string<'a>(array: &'a dyn Array, shown: &Shown, spelling: Spelling) -> Option<Put<'a>> {
     if spelling.format == Format::Binary && shown.shape == Shape::Spelt {
-        return None;
+        let send = spelling.spelt.of_type(shown.oid)?;
+        return strings(array, move |value, out| raw(&send(value)?, out));
     }
     // character(n) is shown with its blanks; jsonb in binary stands behind its version.
     let width = match (shown.oid, shown.typmod) {
@@ -36,6 +37,10 @@ pub(super) fn string<'a>(array: &'a dyn Array, shown: &Shown, spelling: Spelling
         }
         Ok(())
     };
+    strings(array, write)
+}
+
+fn strings<'a>(array: &'a dyn Array, write: impl Fn(&str, &mut BytesMut) -> Result<()> + 'a) -> Option<Put<'a>> {
     Some(match array.data_type() {
         DataType::Utf8 => {
             let values = array.as_string_opt::<i32>()?;

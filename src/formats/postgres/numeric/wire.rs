@@ -72,7 +72,7 @@ impl Numeric {
 
     /// The value and what is left of the bytes. 22P03 for what is no numeric.
     pub(crate) fn receive(bytes: &[u8]) -> Result<(Self, &[u8])> {
-        let short = || bad("insufficient data left in message");
+        let short = || Error::new(Kind::Protocol, "insufficient data left in message");
         let (head, mut rest) = bytes.split_first_chunk::<8>().ok_or_else(short)?;
         let [count, weight, sign, scale] = [0, 2, 4, 6].map(|at| u16::from_be_bytes([head[at], head[at + 1]]));
         let negative = match sign {

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::datatypes::DataType;
 
-use crate::error::Result;
-use crate::formats::postgres;
-use crate::pgtype::{self, Ty};
-use crate::sql::kernel::{Call, Kernel};
+use crate::error::{Error, Result};
+use crate::formats::postgres::{self, SendSpelt};
+use crate::pgtype::{self, Ty, oid};
+use crate::sql::functions::range;
+use crate::sql::kernel::{Arg, Call, Env, Kernel};
 
 pub(in crate::sql::functions) const KERNELS: &[(&str, Kernel)] = &[
     ("boolsend", send),
@@ -57,6 +59,30 @@ pub(in crate::sql::functions) const KERNELS: &[(&str, Kernel)] = &[
     ("regdictionarysend", send),
     ("jsonpath_send", send),
 ];
+
+/// The send function of a type whose values lie in their own spelling.
+pub(crate) fn spelt_binary(type_oid: u32) -> Option<SendSpelt> {
+    let send = super::super::kernel(match type_oid {
+        oid::BIT | oid::VARBIT => "bit_send",
+        oid::CIDR => "cidr_send",
+        oid::INET => "inet_send",
+        oid::MACADDR | oid::MACADDR8 => "macaddr_send",
+        oid::MONEY => "cash_send",
+        _ if range::is(type_oid) => "range_send",
+        _ => return None,
+    })?;
+    // nothing of a session is in how these lie
+    let env = Env::plain();
+    let (types, result_type) = ([Ty::of(type_oid)], Ty::of(oid::BYTEA));
+    let result = pgtype::field("sent", result_type, DataType::Binary);
+    Some(Box::new(move |text: &str| {
+        let args = [Arg::constant(Arc::new(StringArray::from(vec![text])))];
+        let sent = send(&Call { args: &args, types: &types, rows: 1, result: &result, result_type, env: &env })?;
+        let sent = sent.as_binary_opt::<i32>().filter(|sent| !sent.is_empty());
+        let wrong = || Error::internal(format!("no bytes were sent for a value of type {type_oid}"));
+        sent.map(|sent| sent.value(0).to_vec()).ok_or_else(wrong)
+    }))
+}
 
 fn send(call: &Call<'_>) -> Result<ArrayRef> {
     let arg = call.arg(0)?;

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{self, input};
-use crate::pgtype::oid;
+use crate::pgtype::{self, oid};
 use crate::sql::functions::text::quote::identifier;
 use crate::sql::image::{self, Operator, Proc, Schema};
 use crate::sql::kernel::{Call, Env, Kernel};
@@ -20,6 +20,13 @@ pub(in crate::sql::functions) const KERNELS: &[(&str, Kernel)] = &[
     ("to_regoper", |c| sought(c, operator)),
     ("to_regoperator", |c| sought(c, operator_of_types)),
     ("to_regtype", |c| sought(c, type_named)),
+    ("regconfigin", |c| read(c, |text, _| in_relation(text, "pg_ts_config", "text search configuration"))),
+    ("regdictionaryin", |c| read(c, |text, _| in_relation(text, "pg_ts_dict", "text search dictionary"))),
+    ("regcollationin", |c| read(c, |text, _| in_relation(text, "pg_collation", "collation"))),
+    ("to_regcollation", |c| sought(c, |text, _| in_relation(text, "pg_collation", "collation"))),
+    ("regconfigout", |c| c.one(|of: u32| Ok(shown(oid::REGCONFIG, of)))),
+    ("regdictionaryout", |c| c.one(|of: u32| Ok(shown(oid::REGDICTIONARY, of)))),
+    ("regcollationout", |c| c.one(|of: u32| Ok(shown(oid::REGCOLLATION, of)))),
     ("regprocout", |c| c.one(|of: u32| Ok(shown(oid::REGPROC, of)))),
     ("regprocedureout", |c| c.one(|of: u32| Ok(shown(oid::REGPROCEDURE, of)))),
     ("regoperout", |c| c.one(|of: u32| Ok(shown(oid::REGOPER, of)))),
@@ -246,7 +253,14 @@ fn commas(text: &str) -> Vec<&str> {
 /// How a value of a `reg…` type of these is shown; `None` for another type.
 pub(crate) fn object_name(type_oid: u32, of: u32) -> Option<String> {
     match type_oid {
-        oid::REGPROC | oid::REGPROCEDURE | oid::REGOPER | oid::REGOPERATOR | oid::REGTYPE => Some(shown(type_oid, of)),
+        oid::REGPROC
+        | oid::REGPROCEDURE
+        | oid::REGOPER
+        | oid::REGOPERATOR
+        | oid::REGTYPE
+        | oid::REGCONFIG
+        | oid::REGDICTIONARY
+        | oid::REGCOLLATION => Some(shown(type_oid, of)),
         _ => None,
     }
 }
@@ -257,12 +271,35 @@ fn shown(type_oid: u32, of: u32) -> String {
         oid::REGPROCEDURE => image::proc(of).map(function_signature),
         oid::REGOPER => image::operator(of).map(operator_name),
         oid::REGOPERATOR => image::operator(of).map(operator_signature),
-        _ => postgres::by_oid(of).map(|row| postgres::type_name(row.oid, -1)),
+        oid::REGCONFIG => name_in("pg_ts_config", of),
+        oid::REGDICTIONARY => name_in("pg_ts_dict", of),
+        oid::REGCOLLATION => name_in("pg_collation", of),
+        _ => pgtype::functions(of).map(|_| pgtype::name(of)),
     };
     named.unwrap_or_else(|| match (of, type_oid) {
-        (0, oid::REGPROC | oid::REGPROCEDURE | oid::REGTYPE) => "-".to_owned(),
+        (0, oid::REGOPER | oid::REGOPERATOR) => "0".to_owned(),
+        (0, _) => "-".to_owned(),
         _ => of.to_string(),
     })
+}
+
+fn name_in(relation: &str, of: u32) -> Option<String> {
+    image::named(relation).find(|(oid, _)| *oid == of).map(|(_, name)| identifier(name).into_owned())
+}
+
+/// By a name of pg_catalog's, with that schema or without one.
+fn in_relation(text: &str, relation: &str, what: &str) -> Result<Named> {
+    let name = path(text)?;
+    let found = match name.as_slice() {
+        [name] => image::named(relation).find(|(_, own)| own == name),
+        [schema, name] if schema == "pg_catalog" => image::named(relation).find(|(_, own)| own == name),
+        _ => None,
+    };
+    let missing = || {
+        let of_encoding = if relation == "pg_collation" { " for encoding \"UTF8\"" } else { "" };
+        Error::new(Kind::UndefinedObject, format!("{what} \"{}\"{of_encoding} does not exist", name.join(".")))
+    };
+    Ok(found.map_or_else(|| Named::Not(missing()), |(oid, _)| Named::One(oid)))
 }
 
 fn schema_of(proc: &Proc) -> &'static str {
@@ -286,7 +323,7 @@ fn function_name(proc: &'static Proc) -> String {
 fn function_signature(proc: &'static Proc) -> String {
     let name = identifier(proc.name);
     let schema = if proc.schema == Schema::Information { "information_schema." } else { "" };
-    let types: Vec<String> = proc.arguments.iter().map(|ty| postgres::type_name(*ty, -1)).collect();
+    let types: Vec<String> = proc.arguments.iter().map(|ty| pgtype::name(*ty)).collect();
     format!("{schema}{name}({})", types.join(","))
 }
 
@@ -298,6 +335,6 @@ fn operator_name(operator: &'static Operator) -> String {
 }
 
 fn operator_signature(operator: &'static Operator) -> String {
-    let side = |ty: u32| if ty == 0 { "NONE".to_owned() } else { postgres::type_name(ty, -1) };
+    let side = |ty: u32| if ty == 0 { "NONE".to_owned() } else { pgtype::name(ty) };
     format!("{}({},{})", operator.name, side(operator.left), side(operator.right))
 }

@@ -104,7 +104,7 @@ impl Parser<'_> {
         Some(value)
     }
 
-    fn expect_string(&mut self) -> Result<String> {
+    pub(super) fn expect_string(&mut self) -> Result<String> {
         match self.string() {
             Some(text) => Ok(text),
             None => Err(self.unexpected()),

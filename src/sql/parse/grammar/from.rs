@@ -503,7 +503,7 @@ fn plain_arguments(arguments: &[FunctionArg]) -> Option<Vec<Expr>> {
     each.collect()
 }
 
-fn table(name: ObjectName, args: Option<TableFunctionArgs>, with_ordinality: bool) -> TableFactor {
+pub(super) fn table(name: ObjectName, args: Option<TableFunctionArgs>, with_ordinality: bool) -> TableFactor {
     TableFactor::Table {
         name,
         alias: None,

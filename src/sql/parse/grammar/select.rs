@@ -2,11 +2,12 @@
 //! one (`insertSelectOptions`).
 
 use datafusion::sql::sqlparser::ast::AccessExpr;
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, Fetch, GroupByExpr, Ident, LimitClause, LockClause, LockType, NonBlock, Offset, OffsetRows,
     OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Parens, Query, Select, SelectFlavor, SelectInto, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableWithJoins, UnaryOperator, Values,
-    WildcardAdditionalOptions, With,
+    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableFactor, TableWithJoins, UnaryOperator,
+    Values, WildcardAdditionalOptions, With,
 };
 
 use super::super::encoding::{self, GROUP_DISTINCT};
@@ -167,12 +168,7 @@ impl Parser<'_> {
         let select_token = self.attached();
         self.expect("table")?;
         let relation = self.relation()?;
-        let star = WildcardAdditionalOptions { wildcard_token: select_token.clone(), ..Default::default() };
-        Ok(Select {
-            projection: vec![SelectItem::Wildcard(star)],
-            from: vec![TableWithJoins { relation, joins: vec![] }],
-            ..empty(select_token)
-        })
+        Ok(all_of(relation, select_token))
     }
 
     fn select(&mut self) -> Result<Select> {
@@ -584,7 +580,17 @@ pub(crate) fn bare(body: SetExpr) -> Query {
     }
 }
 
-fn empty(select_token: datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken) -> Select {
+/// `SELECT * FROM relation`.
+pub(super) fn all_of(relation: TableFactor, select_token: AttachedToken) -> Select {
+    let star = WildcardAdditionalOptions { wildcard_token: select_token.clone(), ..Default::default() };
+    Select {
+        projection: vec![SelectItem::Wildcard(star)],
+        from: vec![TableWithJoins { relation, joins: vec![] }],
+        ..empty(select_token)
+    }
+}
+
+fn empty(select_token: AttachedToken) -> Select {
     Select {
         select_token,
         optimizer_hints: vec![],

@@ -1,0 +1,45 @@
+//! Functions that reach other sessions: ending what they run, telling them something on a channel.
+
+use super::Argument::{Int, Text};
+use super::{Argument, Function, Returns};
+use crate::catalog::pg_catalog::rows::Cell;
+use crate::catalog::visible::View;
+use crate::error::{Error, Kind, Result};
+use crate::pgtype::oid;
+
+const PID: &[&[Argument]] = &[&[Int]];
+const PID_AND_TIMEOUT: &[&[Argument]] = &[&[Int], &[Int, Int]];
+
+#[rustfmt::skip]
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::volatile("pg_cancel_backend", PID, Returns::Bool, cancel),
+    Function::volatile("pg_terminate_backend", PID_AND_TIMEOUT, Returns::Bool, terminate),
+    Function::volatile("pg_notify", &[&[Text, Text]], Returns::TextOf(oid::VOID), notify).called_on_null(),
+];
+
+fn cancel(view: &View, arguments: &[Cell]) -> Result<Cell> {
+    let ([Cell::Int(pid)], Some(peers)) = (arguments, view.others.get()) else { return Ok(false.into()) };
+    Ok(peers.cancel(*pid, view.is_admin).into())
+}
+
+/// It does not wait for the end.
+fn terminate(view: &View, arguments: &[Cell]) -> Result<Cell> {
+    if let [_, Cell::Int(timeout)] = arguments
+        && *timeout < 0
+    {
+        return Err(Error::new(Kind::NumericRange, "\"timeout\" must not be negative"));
+    }
+    let ([Cell::Int(pid), ..], Some(peers)) = (arguments, view.others.get()) else { return Ok(false.into()) };
+    Ok(peers.terminate(*pid, view.is_admin).into())
+}
+
+fn notify(view: &View, arguments: &[Cell]) -> Result<Cell> {
+    let text = |at: usize| match arguments.get(at) {
+        Some(Cell::Text(text)) => text.as_str(),
+        _ => "",
+    };
+    if let Some(peers) = view.others.get() {
+        peers.notify(text(0), text(1))?;
+    }
+    Ok("".into())
+}

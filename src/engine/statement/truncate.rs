@@ -1,0 +1,47 @@
+//! TRUNCATE of temporary tables.
+
+use datafusion::sql::sqlparser::ast;
+
+use super::name::Name;
+use super::{Admitted, Execution, Outcome, Statement, Work, refuse, table_name, target};
+use crate::engine::session::Session;
+use crate::engine::temporary::Temporary;
+use crate::error::{Error, Result};
+
+#[derive(Debug)]
+struct Truncate(Vec<Name>);
+
+pub(super) fn admit(truncate: &ast::Truncate) -> Result<Admitted> {
+    refuse(&[(
+        truncate.partitions.is_some() || truncate.if_exists || truncate.on_cluster.is_some(),
+        "this form of TRUNCATE",
+    )])?;
+    let names = truncate.table_names.iter().map(|target| table_name(&target.name)).collect::<Result<_>>()?;
+    Ok(Admitted::new(Truncate(names)))
+}
+
+impl Statement for Truncate {
+    fn kind(&self) -> &'static str {
+        "truncate table"
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn is_temporary(&self, temporary: &Temporary) -> bool {
+        self.0.iter().all(|name| temporary.has(name))
+    }
+
+    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            let facts = session.facts()?;
+            for name in self.0.iter().filter(|name| !facts.temporary.has(name)) {
+                target::seen(&facts, name)?;
+                return Err(Error::unsupported("TRUNCATE of a table that is not temporary"));
+            }
+            self.0.iter().for_each(|name| facts.temporary.truncate(&name.table));
+            Outcome::done("TRUNCATE TABLE")
+        })
+    }
+}

@@ -1,0 +1,124 @@
+//! CREATE INDEX, GRANT and REVOKE: what tools send behind the tables that they make. Nothing is indexed, and rights are the
+//! policy's alone; their names are judged, and that they did nothing is what they answer.
+
+use datafusion::sql::sqlparser::ast::{self, Expr, GrantObjects, GranteeName, GranteesType, ObjectName};
+
+use super::name::{dotted, single};
+use super::{Admitted, Execution, Outcome, Statement, Work, ident, table_name, target};
+use crate::engine::facts::Facts;
+use crate::engine::notice::Notice;
+use crate::engine::session::{Session, in_block};
+use crate::error::{Error, Kind, Result};
+
+#[derive(Debug)]
+struct CreateIndex {
+    table: ObjectName,
+    /// Columns that it is made of by their names; of expressions nothing is known.
+    columns: Vec<String>,
+    concurrently: bool,
+}
+
+#[derive(Debug)]
+struct Rights {
+    kind: &'static str,
+    tables: Vec<ObjectName>,
+    schemas: Vec<String>,
+    roles: Vec<String>,
+}
+
+pub(super) fn create_index(index: ast::CreateIndex) -> Result<Admitted> {
+    let columns = index.columns.iter().filter_map(|column| match &column.column.expr {
+        Expr::Identifier(name) => Some(ident(name)),
+        _ => None,
+    });
+    let columns = columns.chain(index.include.iter().map(ident)).collect();
+    Ok(Admitted::new(CreateIndex { columns, concurrently: index.concurrently, table: index.table_name }))
+}
+
+pub(super) fn grant(grant: ast::Grant) -> Result<Admitted> {
+    rights("grant", grant.objects, grant.grantees)
+}
+
+pub(super) fn revoke(revoke: ast::Revoke) -> Result<Admitted> {
+    rights("revoke", revoke.objects, revoke.grantees)
+}
+
+fn rights(kind: &'static str, objects: Option<GrantObjects>, grantees: Vec<ast::Grantee>) -> Result<Admitted> {
+    let (tables, schemas) = match objects {
+        Some(GrantObjects::Tables(tables)) => (tables, vec![]),
+        Some(
+            GrantObjects::Schemas(schemas)
+            | GrantObjects::AllTablesInSchema { schemas }
+            | GrantObjects::AllSequencesInSchema { schemas },
+        ) => (vec![], schemas.iter().map(|schema| single(schema, "a schema")).collect::<Result<_>>()?),
+        // of what else there is, none is named by us
+        _ => (vec![], vec![]),
+    };
+    let role = |grantee: &ast::Grantee| match (&grantee.grantee_type, &grantee.name) {
+        (GranteesType::Public, _) | (_, None | Some(GranteeName::UserHost { .. })) => None,
+        (_, Some(GranteeName::ObjectName(name))) => Some(dotted(name)).filter(|name| name != "public"),
+    };
+    let roles = grantees.iter().filter_map(role).collect();
+    Ok(Admitted::new(Rights { kind, tables, schemas, roles }))
+}
+
+impl Statement for CreateIndex {
+    fn kind(&self) -> &'static str {
+        "create index"
+    }
+
+    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            if self.concurrently && session.transaction.is_block() {
+                return Err(in_block("CREATE INDEX CONCURRENTLY"));
+            }
+            let facts = session.facts()?;
+            let entry = target::seen(&facts, &table_name(&self.table)?)?;
+            let shown = entry.and_then(|entry| facts.view.table(&entry.object.name));
+            let missing = |name: &&String| shown.is_some_and(|shown| shown.schema.index_of(name).is_err());
+            if let Some(name) = self.columns.iter().find(missing) {
+                return Err(Error::new(Kind::UndefinedColumn, format!("column \"{name}\" does not exist")));
+            }
+            session.say(Notice::warning("01000", "no index is built: tables are found by their files' statistics"));
+            Outcome::done("CREATE INDEX")
+        })
+    }
+}
+
+impl Statement for Rights {
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            let facts = session.facts()?;
+            let facts: &Facts = &facts;
+            for table in &self.tables {
+                target::seen(facts, &table_name(table)?)?;
+            }
+            for schema in &self.schemas {
+                if facts.view.schema_oid(schema).is_none() {
+                    return Err(target::undefined_schema(schema));
+                }
+            }
+            for role in &self.roles {
+                let is_word = matches!(role.as_str(), "current_user" | "current_role" | "session_user");
+                if !is_word && !facts.view.roles.iter().any(|known| known.name == *role) {
+                    return Err(Error::new(Kind::UndefinedObject, format!("role \"{role}\" does not exist")));
+                }
+            }
+            let (code, nothing) = match self.kind {
+                "grant" => ("01007", "no privileges were granted for"),
+                _ => ("01006", "no privileges could be revoked for"),
+            };
+            let tables = self.tables.iter().map(|table| table_name(table).map(|name| name.table));
+            let names = tables.chain(self.schemas.iter().cloned().map(Ok)).collect::<Result<Vec<_>>>()?;
+            for name in names {
+                let warning = Notice::warning(code, format!("{nothing} \"{name}\""));
+                session.say(warning.with_hint("Rights are lines of the policy files."));
+            }
+            Outcome::done(self.kind.to_uppercase())
+        })
+    }
+}
