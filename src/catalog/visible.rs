@@ -45,7 +45,7 @@ pub struct View {
     /// Backend process id of this session.
     pub pid: i32,
     /// Made when it is first asked for.
-    path: OnceLock<Vec<String>>,
+    pub(crate) path: OnceLock<Vec<String>>,
     /// When the server and this session started, in microseconds since 1970.
     pub server_started_at: i64,
     pub session_started_at: i64,
@@ -65,7 +65,7 @@ pub struct Sight {
     /// By name.
     pub tables: Vec<VisibleTable>,
     /// Made when they are first asked for.
-    places: OnceLock<Places>,
+    pub(crate) places: OnceLock<Places>,
 }
 
 /// A view is its sight and what is the session's alone.
@@ -125,6 +125,8 @@ pub struct Index {
     /// In the schema of its table.
     pub name: TableName,
     pub columns: Vec<i16>,
+    /// `indoption` of each column: 1 for DESC, 2 for NULLS FIRST.
+    pub options: Vec<i16>,
     /// An operator class for each column.
     pub classes: Vec<u32>,
     pub unique: bool,
@@ -311,7 +313,7 @@ impl View {
 
 /// Where in a view's tables what has an oid stands; a key or an index by its place in its table.
 #[derive(Debug, Clone, Default)]
-struct Places {
+pub(crate) struct Places {
     tables: HashMap<u32, usize>,
     types: HashMap<u32, (usize, bool)>,
     indexes: HashMap<u32, (usize, usize)>,

@@ -148,7 +148,7 @@ pub(crate) fn is_ordered_set(proc: &Proc) -> bool {
     image::aggregate(proc.oid).is_some_and(|row| row.kind != image::AggregateKind::Normal)
 }
 
-pub(crate) use object::names::object_name;
+pub(crate) use object::names::{object_name, object_oid};
 pub(crate) use total::is_total;
 
 /// The kernel of a `prosrc`.
