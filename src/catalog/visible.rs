@@ -2,12 +2,14 @@
 //! them. It decides nothing: [`Sight::of`] asks the policy once for every object.
 
 mod declared;
+mod places;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use arrow::datatypes::{Schema, SchemaRef};
 
+use self::places::Places;
 use super::peers::Others;
 use super::pg_catalog::image;
 use super::pg_catalog::settings::Handle;
@@ -129,6 +131,8 @@ pub struct Index {
     /// In the schema of its table.
     pub name: TableName,
     pub columns: Vec<i16>,
+    /// `indoption` of each column: 1 for DESC, 2 for NULLS FIRST.
+    pub options: Vec<i16>,
     /// An operator class for each column.
     pub classes: Vec<u32>,
     pub unique: bool,
@@ -374,33 +378,6 @@ impl View {
         let first =
             self.lookup_path().find(|schema| self.relation_oid(&TableName::new(*schema, &name.table)).is_some());
         first.is_some_and(|schema| schema == name.schema)
-    }
-}
-
-/// Where in a view's tables what has an oid stands; a key or an index by its place in its table.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Places {
-    tables: HashMap<u32, usize>,
-    types: HashMap<u32, (usize, bool)>,
-    indexes: HashMap<u32, (usize, usize)>,
-    index_names: HashMap<TableName, u32>,
-    constraints: HashMap<u32, (usize, usize)>,
-}
-
-impl Places {
-    fn of(tables: &[VisibleTable]) -> Self {
-        let mut places = Self::default();
-        for (at, table) in tables.iter().enumerate() {
-            places.tables.insert(table.oid, at);
-            let (row, array) = row_type(table.oid);
-            places.types.extend([(row, (at, false)), (array, (at, true))]);
-            let indexes = table.declared.indexes.iter().enumerate();
-            places.indexes.extend(indexes.map(|(i, index)| (index.oid, (at, i))));
-            places.index_names.extend(table.declared.indexes.iter().map(|index| (index.name.clone(), index.oid)));
-            let keys = table.declared.constraints.iter().enumerate();
-            places.constraints.extend(keys.map(|(i, key)| (key.oid, (at, i))));
-        }
-        places
     }
 }
 

@@ -76,20 +76,33 @@ pub struct Style {
     pub spelt: SpeltBinary,
 }
 
-/// How a value of a `reg…` type is shown, by that type and its oid, where it is not by digits: which objects there are, and
-/// who may know of them, is not known here.
+/// How a value of a `reg…` type is shown, by that type and its oid, where it is not by digits, and which oid a name of
+/// that type is: which objects there are, and who may know of them, is not known here.
 #[derive(Clone, Default)]
-pub struct ObjectNames(Option<Arc<NameOf>>);
+pub struct ObjectNames {
+    name_of: Option<Arc<NameOf>>,
+    oid_of: Option<Arc<OidOf>>,
+}
 
 type NameOf = dyn Fn(u32, u32) -> Option<String> + Send + Sync;
+/// `None` for a type whose names it does not know.
+type OidOf = dyn Fn(u32, &str) -> Option<Result<u32>> + Send + Sync;
 
 impl ObjectNames {
     pub fn by(name_of: impl Fn(u32, u32) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(name_of)))
+        Self { name_of: Some(Arc::new(name_of)), oid_of: None }
+    }
+
+    pub fn read_by(self, oid_of: impl Fn(u32, &str) -> Option<Result<u32>> + Send + Sync + 'static) -> Self {
+        Self { oid_of: Some(Arc::new(oid_of)), ..self }
     }
 
     pub(crate) fn name(&self, type_oid: u32, of: u32) -> Option<String> {
-        self.0.as_ref()?(type_oid, of)
+        self.name_of.as_ref()?(type_oid, of)
+    }
+
+    pub(crate) fn oid(&self, type_oid: u32, name: &str) -> Option<Result<u32>> {
+        self.oid_of.as_ref()?(type_oid, name)
     }
 }
 

@@ -53,6 +53,8 @@ pub enum KeyKind {
 pub struct Index {
     pub name: String,
     pub columns: Vec<String>,
+    /// `indoption` of each column: 1 for DESC, 2 for NULLS FIRST.
+    pub options: Vec<i16>,
     pub unique: bool,
     pub primary: bool,
 }

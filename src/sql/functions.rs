@@ -149,7 +149,7 @@ pub(crate) fn is_ordered_set(proc: &Proc) -> bool {
 }
 
 pub(crate) use binary::send::spelt_binary;
-pub(crate) use object::names::object_name;
+pub(crate) use object::names::{object_name, object_oid};
 pub(crate) use total::is_total;
 
 /// The kernel of a `prosrc`.

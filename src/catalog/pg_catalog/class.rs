@@ -1,6 +1,8 @@
 //! pg_class and its readable forms, pg_tables and pg_views. Nothing is told of sizes and row counts, since a row filter may
 //! hold.
 
+use std::collections::HashSet;
+
 use super::image;
 use super::keys::owned_indexes;
 use super::rows::{Cell, Rows};
@@ -82,6 +84,7 @@ pub(super) fn pg_class(view: &View, rows: &mut Rows<'_>) -> Result<()> {
             && rows.asked.equal.iter().all(|(column, values)| column != "relname" || has_text(values, row.name))
     };
     let all: Vec<Row<'_>> = tables.chain(indexes).filter(wanted).collect();
+    let triggered = triggered(view);
     rows.extend(
         &all,
         &[
@@ -106,15 +109,18 @@ pub(super) fn pg_class(view: &View, rows: &mut Rows<'_>) -> Result<()> {
             ("relkind", &|r: &Row<'_>| (if r.index.is_some() { 'i' } else { r.table.kind }).into()),
             ("relnatts", &|r: &Row<'_>| r.columns().into()),
             ("relhasrules", &|r: &Row<'_>| (r.index.is_none() && r.table.kind != 'r').into()),
-            // a table with foreign keys has triggers
-            ("relhastriggers", &|r: &Row<'_>| {
-                (r.is_table() && r.table.declared.constraints.iter().any(|c| c.kind == 'f')).into()
-            }),
+            ("relhastriggers", &|r: &Row<'_>| (r.is_table() && triggered.contains(&r.oid)).into()),
             ("relispopulated", &|_: &Row<'_>| true.into()),
             ("relreplident", &|r: &Row<'_>| (if r.is_table() { 'd' } else { 'n' }).into()),
             ("relacl", &|r: &Row<'_>| r.index.map_or_else(|| rights(view, r.table), |_| Cell::Null)),
         ],
     )
+}
+
+/// Tables at either end of a foreign key: PostgreSQL holds to one by triggers, and psql shows keys of such tables alone.
+fn triggered(view: &View) -> HashSet<u32> {
+    let keys = view.tables.iter().flat_map(|table| table.declared.constraints.iter().map(move |key| (table.oid, key)));
+    keys.filter_map(|(from, key)| Some([from, key.references.as_ref()?.table])).flatten().collect()
 }
 
 fn has_text(values: &[Cell], name: &str) -> bool {
@@ -132,6 +138,7 @@ fn rights(view: &View, table: &VisibleTable) -> Cell {
 }
 
 pub(super) fn pg_tables(view: &View, rows: &mut Rows<'_>) -> Result<()> {
+    let triggered = triggered(view);
     for class in classes(view).filter(|c| c.kind == 'r') {
         let indexed = match class.table {
             Some(table) => !table.declared.indexes.is_empty(),
@@ -143,7 +150,7 @@ pub(super) fn pg_tables(view: &View, rows: &mut Rows<'_>) -> Result<()> {
             ("tableowner", class.owner.into()),
             ("hasindexes", indexed.into()),
             ("hasrules", false.into()),
-            ("hastriggers", class.table.is_some_and(|t| t.declared.constraints.iter().any(|c| c.kind == 'f')).into()),
+            ("hastriggers", triggered.contains(&class.oid).into()),
             ("rowsecurity", false.into()),
         ])?;
     }

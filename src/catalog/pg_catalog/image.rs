@@ -21,6 +21,7 @@ pub(in crate::catalog) use fixed::comments;
 pub(super) use fixed::fixed;
 pub(in crate::catalog) use function::functions;
 pub(crate) use function::{Function, function_by_oid};
+pub(crate) use keys::domain_check;
 pub(in crate::catalog) use keys::{constraints, default_operator_class, index_by_name, index_by_oid, indexes};
 
 /// The version announced to clients, whose catalogs these are: raised only together with the image and the recordings

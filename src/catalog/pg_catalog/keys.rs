@@ -66,7 +66,7 @@ pub(super) fn pg_index(view: &View, rows: &mut Rows<'_>) -> Result<()> {
             ("indkey", numbers(&index.columns)),
             ("indcollation", Cell::List(index.columns.iter().map(collation).collect())),
             ("indclass", Cell::List(index.classes.iter().map(|class| (*class).into()).collect())),
-            ("indoption", Cell::List(index.columns.iter().map(|_| 0.into()).collect())),
+            ("indoption", numbers(&index.options)),
         ])?;
     }
     Ok(())
@@ -99,7 +99,16 @@ pub(crate) fn index_definition(view: &View, relation: u32, index: &Index, pretty
         false => name.to_string(),
     });
     let table = named.unwrap_or_default();
-    let columns = columns(view, relation, &index.columns);
+    let ordered = index.columns.iter().zip(&index.options).map(|(number, option)| {
+        let order = match option & 3 {
+            1 => " DESC NULLS LAST",
+            2 => " NULLS FIRST",
+            3 => " DESC",
+            _ => "",
+        };
+        format!("{}{order}", columns(view, relation, &[*number]))
+    });
+    let columns = ordered.collect::<Vec<_>>().join(", ");
     format!("CREATE {unique}INDEX {} ON {table} USING btree ({columns})", Identifier(&index.name.table))
 }
 

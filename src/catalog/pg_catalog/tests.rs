@@ -32,6 +32,7 @@ fn keys() -> Declared {
             oid: 40_001,
             name: TableName::new("crm", "orders_pkey"),
             columns: vec![1],
+            options: vec![3],
             classes: vec![image::default_operator_class(20)],
             unique: true,
             primary: true,
@@ -91,6 +92,7 @@ fn view() -> View {
                     ],
                 ),
                 table("crm", "orders", 30_002, 'r', vec![Field::new("id", DataType::Int64, false)]),
+                table("reports", "kept", 30_004, 'm', vec![Field::new("n", DataType::Float64, true)]),
                 table("reports", "sums", 30_003, 'v', vec![Field::new("n", DataType::Float64, true)]),
             ],
             ..Sight::default()
@@ -189,7 +191,7 @@ fn keys_are_shown_in_every_form() {
     assert_eq!(select("pg_catalog.pg_index", &columns, ("indexrelid", "40001")), ["30002|true|[1]|[3124]"]);
     assert_eq!(
         select("pg_catalog.pg_indexes", &["indexdef"], ("tablename", "orders")),
-        ["CREATE UNIQUE INDEX orders_pkey ON crm.orders USING btree (id)"]
+        ["CREATE UNIQUE INDEX orders_pkey ON crm.orders USING btree (id DESC)"]
     );
     assert_eq!(select("pg_catalog.pg_class", &["oid", "relkind"], ("relname", "orders_pkey")), ["40001|i"]);
     let columns = ["constraint_name", "constraint_type"];

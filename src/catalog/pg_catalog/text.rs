@@ -65,16 +65,19 @@ pub(super) fn pg_available_extension_versions(_: &View, rows: &mut Rows<'_>) -> 
     Ok(())
 }
 
+/// Object and part → what is said of it in each catalog.
+type Comments = HashMap<(u32, i16), Vec<(u32, String)>>;
+
 /// A comment by object, catalog (any where none is given) and the number of its part, 0 for the whole.
-pub(crate) fn comment<'a>(view: &'a View, object: u32, catalog: Option<u32>, part: i16) -> Option<&'a str> {
+pub(crate) fn comment(view: &View, object: u32, catalog: Option<u32>, part: i16) -> Option<&str> {
     if let Some(table) = view.table_by_oid(object).filter(|_| catalog.is_none_or(|catalog| catalog == CLASS)) {
         return match part {
             0 => table.declared.comment.as_deref(),
             part => table.declared.comments.iter().find(|(number, _)| *number == part).map(|(_, text)| text.as_str()),
         };
     }
-    static COMMENTS: LazyLock<HashMap<(u32, i16), Vec<(u32, String)>>> = LazyLock::new(|| {
-        let mut found: HashMap<_, Vec<_>> = HashMap::new();
+    static COMMENTS: LazyLock<Comments> = LazyLock::new(|| {
+        let mut found = Comments::new();
         for (object, catalog, part, text) in comments() {
             found.entry((object, part)).or_default().push((catalog, text));
         }

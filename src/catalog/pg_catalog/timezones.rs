@@ -5,7 +5,7 @@ use chrono_tz::TZ_VARIANTS;
 use super::rows::{Cell, Rows};
 use crate::catalog::visible::View;
 use crate::error::Result;
-use crate::formats::postgres::calendar::{Zone, abbreviations, zone};
+use crate::formats::postgres::calendar::{abbreviations, zone};
 
 const MICROS: i64 = 1_000_000;
 
@@ -18,13 +18,8 @@ fn now() -> i64 {
 pub(crate) fn names() -> impl Iterator<Item = [Cell; 4]> {
     let now = now();
     TZ_VARIANTS.into_iter().map(move |tz| {
-        let zone = Zone::new(tz);
-        [
-            tz.name().into(),
-            zone.abbreviation(now).into(),
-            (zone.offset(now) * MICROS).into(),
-            zone::is_summer(tz, now).into(),
-        ]
+        let (east, summer, abbreviation) = zone::held_at(tz, now);
+        [tz.name().into(), abbreviation.into(), (east * MICROS).into(), summer.into()]
     })
 }
 
@@ -34,7 +29,10 @@ pub(crate) fn abbreviated() -> impl Iterator<Item = [Cell; 3]> {
     abbreviations::names().filter_map(move |name| {
         let (east, summer) = match abbreviations::meaning(name)? {
             abbreviations::Meaning::Fixed { east, summer } => (east, summer),
-            abbreviations::Meaning::Zone(tz) => (zone::offset_at(tz, now), zone::is_summer(tz, now)),
+            abbreviations::Meaning::Zone(tz) => {
+                let (east, summer, _) = zone::held_at(tz, now);
+                (east, summer)
+            }
         };
         Some([name.to_uppercase().into(), (east * MICROS).into(), summer.into()])
     })

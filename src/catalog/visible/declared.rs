@@ -39,6 +39,7 @@ fn own(table: &VisibleTable, said: &Said) -> Declared {
         Some(Index {
             oid: oid("index", table, &index.name),
             name: TableName::new(&table.name.schema, &index.name),
+            options: columns.iter().enumerate().map(|(at, _)| index.options.get(at).copied().unwrap_or(0)).collect(),
             columns,
             classes,
             unique,

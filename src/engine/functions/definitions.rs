@@ -7,7 +7,7 @@ use super::Argument::{Any, Bool, Int, Name, Text};
 use super::lookup::{class_oid, oid};
 use super::{Argument, Function, NAME, Returns};
 use crate::catalog::pg_catalog::attribute::attributes;
-use crate::catalog::pg_catalog::image::function_by_oid;
+use crate::catalog::pg_catalog::image::{domain_check, function_by_oid};
 use crate::catalog::pg_catalog::keys;
 use crate::catalog::pg_catalog::rows::Cell;
 use crate::catalog::pg_catalog::text::{self, CLASS};
@@ -115,8 +115,16 @@ fn argument_default(_: &View, arguments: &[Cell]) -> Result<Cell> {
 }
 
 fn constraint_definition(view: &View, arguments: &[Cell]) -> Result<Cell> {
-    let found = arguments.first().and_then(oid).and_then(|oid| view.constraint_by_oid(oid));
-    Ok(found.map(|(relation, key)| keys::constraint_definition(view, relation, key)).into())
+    let Some(oid) = arguments.first().and_then(oid) else { return Ok(Cell::Null) };
+    if let Some((relation, key)) = view.constraint_by_oid(oid) {
+        return Ok(keys::constraint_definition(view, relation, key).into());
+    }
+    let pretty = arguments.get(1) == Some(&Cell::Bool(true));
+    let check = |condition: &str| match pretty {
+        true => format!("CHECK {condition}"),
+        false => format!("CHECK ({condition})"),
+    };
+    Ok(domain_check(oid).map(check).into())
 }
 
 /// The whole, or the column at a place of it: none for a place that is not there.

@@ -146,13 +146,22 @@ fn name(view: &View, arguments: &[Cell], name_of: fn(&View, u32) -> Option<Strin
 
 /// How a client is shown a value of a `reg…` type: names of what the session may see, digits of all else.
 pub(in crate::engine) fn object_names(view: &Arc<View>) -> ObjectNames {
-    let view = Arc::clone(view);
-    ObjectNames::by(move |type_oid, oid| match (type_oid, oid) {
+    let (view, reading) = (Arc::clone(view), Arc::clone(view));
+    let names = ObjectNames::by(move |type_oid, oid| match (type_oid, oid) {
         (2205 | 4089 | 4096, 0) => Some("-".into()),
         (2205, _) => class_name(&view, oid),
         (4089, _) => schema_name(&view, oid),
         (4096, _) => view.role_name(oid).map(quoted),
         _ => crate::sql::functions::object_name(type_oid, oid),
+    });
+    names.read_by(move |type_oid, name| {
+        let (find, kind, what): (Find, _, _) = match type_oid {
+            2205 => (class_oid, Kind::UndefinedTable, "relation"),
+            4089 => (schema_oid, Kind::UndefinedSchema, "schema"),
+            4096 => (role_oid, Kind::UndefinedObject, "role"),
+            _ => return crate::sql::functions::object_oid(type_oid, name),
+        };
+        Some(find(&reading, name).ok_or_else(|| Error::new(kind, format!("{what} \"{name}\" does not exist"))))
     })
 }
 

@@ -271,18 +271,7 @@ fn definitions_are_spelt_as_postgres_spells_them() {
 fn what_depends_on_the_session_says_so() {
     for function in scalar(&view()) {
         let volatility = function.signature().volatility;
-        let pure = [
-            "array_",
-            "format",
-            "getdatabaseencoding",
-            "parse_ident",
-            "quote_",
-            "string_to_array",
-            "pg_size_",
-            "pg_encoding_",
-            "pg_char_",
-            "pg_column_",
-        ];
+        let pure = ["getdatabaseencoding", "pg_encoding_", "pg_char_", "pg_column_size", "pg_indexam_"];
         let is_pure = pure.iter().any(|prefix| function.name().starts_with(prefix));
         let expect = match function.name() {
             "set_config" | "current_setting" => Volatility::Volatile,

@@ -50,7 +50,7 @@ pub fn value(oid: u32, text: &str, style: &Style) -> Result<ScalarValue> {
         }
         Shape::Interval => ScalarValue::IntervalMonthDayNano(Some(interval(text, style.interval_style)?)),
         Shape::Uuid => ScalarValue::FixedSizeBinary(16, Some(uuid(text)?.to_vec())),
-        Shape::Oid => ScalarValue::UInt32(Some(object(row, text)?)),
+        Shape::Oid => ScalarValue::UInt32(Some(object(row, text, style)?)),
         Shape::Tid => ScalarValue::FixedSizeBinary(6, Some(tid(text)?.to_vec())),
         Shape::Xid8 => ScalarValue::UInt64(Some(text.trim().parse().map_err(|_| invalid("xid8", text))?)),
         Shape::Lsn => ScalarValue::UInt64(Some(lsn(text)?)),
@@ -214,7 +214,7 @@ pub(crate) fn string(row: &TypeRow, text: &str) -> Result<String> {
 
 /// Oids may be given as negative numbers, which count down from 2^32. A `reg…` type takes its number, `-` for none, and
 /// regtype the names of PostgreSQL's own types.
-fn object(row: &TypeRow, text: &str) -> Result<u32> {
+fn object(row: &TypeRow, text: &str, style: &Style) -> Result<u32> {
     let trimmed = trim(text);
     if row.name.starts_with("reg") {
         if trimmed == "-" {
@@ -232,10 +232,10 @@ fn object(row: &TypeRow, text: &str) -> Result<u32> {
         Err(_) if row.oid == types::REGTYPE => {
             Err(Error::new(Kind::UndefinedObject, format!("type \"{trimmed}\" does not exist")))
         }
-        Err(_) if row.name.starts_with("reg") => {
+        Err(_) if row.name.starts_with("reg") => style.object_names.oid(row.oid, trimmed).unwrap_or_else(|| {
             Err(Error::unsupported(format!("a parameter of type {} by name", row.name))
                 .with_hint(format!("Cast the parameter: $1::text::{}.", row.name)))
-        }
+        }),
         Err(error) => Err(error),
     }
 }

@@ -68,6 +68,15 @@ fn named(line: &'static str) -> Option<(&'static str, TableName)> {
     Some((f.first()?, TableName::new(schema, *f.get(1)?)))
 }
 
+/// The condition of a domain's constraint, in parentheses.
+pub(crate) fn domain_check(oid: u32) -> Option<&'static str> {
+    lines("pg_constraint").find_map(|line| {
+        let f: Vec<&'static str> = line.split('\t').collect();
+        let is_it = f.first()?.parse() == Ok(oid) && *f.get(8)? != "0";
+        f.last().copied().filter(|_| is_it)
+    })
+}
+
 fn index(line: &'static str, names: &HashMap<&str, TableName>) -> Option<(u32, Index)> {
     let f: Vec<&str> = line.split('\t').collect();
     let numbers = |i: usize| f.get(i)?.split_ascii_whitespace().map(|t| t.parse::<i16>().ok()).collect::<Option<_>>();
@@ -75,6 +84,7 @@ fn index(line: &'static str, names: &HashMap<&str, TableName>) -> Option<(u32, I
         oid: f.first()?.parse().ok()?,
         name: names.get(f.first()?)?.clone(),
         columns: numbers(15)?,
+        options: numbers(18)?,
         classes: f.get(17)?.split_ascii_whitespace().map(|t| t.parse().ok()).collect::<Option<_>>()?,
         unique: *f.get(4)? == "t",
         primary: *f.get(6)? == "t",

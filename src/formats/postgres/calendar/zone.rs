@@ -240,10 +240,15 @@ pub(crate) fn offset_at(tz: Tz, seconds: i64) -> i64 {
     rules(tz).at(seconds).offset
 }
 
-/// Whether summer time holds there at an instant.
-pub(crate) fn is_summer(tz: Tz, seconds: i64) -> bool {
+/// What holds in a zone at one instant: seconds east of Greenwich, whether it is summer time, the abbreviation. Of a zone
+/// that is asked for no more than this no table is made.
+pub(crate) fn held_at(tz: Tz, seconds: i64) -> (i64, bool, String) {
     let at = chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default();
-    !chrono_tz::OffsetComponents::dst_offset(&tz.offset_from_utc_datetime(&at.naive_utc())).is_zero()
+    let offset = tz.offset_from_utc_datetime(&at.naive_utc());
+    let summer = chrono_tz::OffsetComponents::dst_offset(&offset);
+    let east = (chrono_tz::OffsetComponents::base_utc_offset(&offset) + summer).num_seconds();
+    let abbreviation = offset.abbreviation().map_or_else(|| numeric(east), Into::into);
+    (east, !summer.is_zero(), abbreviation.into())
 }
 
 /// What a zone in a text means.

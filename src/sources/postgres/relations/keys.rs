@@ -30,7 +30,8 @@ ORDER BY k.conrelid, k.conname";
 const INDEXES: &str = "
 SELECT i.indrelid, x.relname::text, i.indisunique, i.indisprimary,
        ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS u (attnum, place)
-             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.attnum ORDER BY u.place)
+             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.attnum ORDER BY u.place),
+       i.indoption::int2[]
 FROM pg_index i
 JOIN pg_class x ON x.oid = i.indexrelid
 JOIN pg_am m ON m.oid = x.relam AND m.amname = 'btree'
@@ -71,6 +72,7 @@ impl Relations {
                 unique: get(&self.pool, &row, 2)?,
                 primary: get(&self.pool, &row, 3)?,
                 columns: get(&self.pool, &row, 4)?,
+                options: get(&self.pool, &row, 5)?,
             };
             found.entry(get(&self.pool, &row, 0)?).or_default().indexes.push(index);
         }

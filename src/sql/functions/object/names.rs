@@ -265,6 +265,25 @@ pub(crate) fn object_name(type_oid: u32, of: u32) -> Option<String> {
     }
 }
 
+/// Which oid a name of a `reg…` type of these is; `None` for another type.
+pub(crate) fn object_oid(type_oid: u32, name: &str) -> Option<Result<u32>> {
+    let env = Env::plain();
+    let named = match type_oid {
+        oid::REGPROC => function(name, &env),
+        oid::REGPROCEDURE => procedure(name, &env),
+        oid::REGOPER => operator(name, &env),
+        oid::REGOPERATOR => operator_of_types(name, &env),
+        oid::REGCONFIG => in_relation(name, "pg_ts_config", "text search configuration"),
+        oid::REGDICTIONARY => in_relation(name, "pg_ts_dict", "text search dictionary"),
+        oid::REGCOLLATION => in_relation(name, "pg_collation", "collation"),
+        _ => return None,
+    };
+    Some(named.and_then(|named| match named {
+        Named::One(oid) => Ok(oid),
+        Named::Not(error) => Err(error),
+    }))
+}
+
 fn shown(type_oid: u32, of: u32) -> String {
     let named = match type_oid {
         oid::REGPROC => image::proc(of).map(function_name),
