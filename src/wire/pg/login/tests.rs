@@ -40,7 +40,7 @@ async fn log_in(startup: Startup, throttle: &Throttle, client: impl AsyncFnOnce(
     match outcome {
         Ok(user) => format!("ok {user}"),
         Err(Stop::Gone) => "gone".into(),
-        Err(Stop::Failed(error)) => format!("{:?}", response(&error, Severity::Fatal).fields),
+        Err(Stop::Failed(error) | Stop::Lost(error)) => format!("{:?}", response(&error, Severity::Fatal).fields),
     }
 }
 
