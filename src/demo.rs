@@ -180,7 +180,7 @@ Try, as admin and then as analyst:
 
   -- an Iceberg table, a live Kafka topic and a PostgreSQL table in one statement
   SELECT c.region, e.event_type, count(*) AS events, sum(o.total) AS ordered
-  FROM stream.order_events e
+  FROM events.order_events e
   JOIN sales.orders o ON o.order_id = e.order_id
   JOIN crm.customers c ON c.customer_id = o.customer_id
   GROUP BY c.region, e.event_type ORDER BY c.region, e.event_type;
@@ -192,7 +192,7 @@ Try, as admin and then as analyst:
   SELECT * FROM reports.revenue_by_region ORDER BY revenue DESC;
 
   -- how far a pipeline is behind its topic: it commits every ten seconds, see catalog/pipelines/
-  SELECT (SELECT count(*) FROM stream.order_events) - (SELECT count(*) FROM sales.order_events) AS events_behind,
+  SELECT (SELECT count(*) FROM events.order_events) - (SELECT count(*) FROM sales.order_events) AS events_behind,
          now() - max(event_time) AS newest_is_old FROM sales.order_events;
 {missing}
 Edit and watch: a saved file is in force within a second.

@@ -11,6 +11,8 @@ pub mod error;
 pub mod glance;
 /// PostgreSQL's types: oids, names, and how each lies in Arrow.
 pub(crate) mod pgtype;
+/// How a table of ours is scanned, cheap to compile.
+pub(crate) mod scan;
 /// A value that cannot be printed by accident.
 pub mod secret;
 /// One token down, one "all done" up.

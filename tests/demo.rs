@@ -91,7 +91,7 @@ async fn two_users_get_two_correct_answers_of_one_statement() {
     let demo = Demo::start();
     let (admin, analyst) = (demo.connect("admin").await, demo.connect("analyst").await);
     let join = format!(
-        "SELECT c.region, e.event_type, count(*), sum(o.total) FROM stream.order_events e \
+        "SELECT c.region, e.event_type, count(*), sum(o.total) FROM events.order_events e \
          JOIN sales.orders o ON o.order_id = e.order_id JOIN crm.customers c ON c.customer_id = o.customer_id \
          WHERE {FIRST_EVENTS} GROUP BY 1, 2 ORDER BY 1, 2"
     );
@@ -117,7 +117,7 @@ async fn two_users_get_two_correct_answers_of_one_statement() {
 async fn events_keep_coming_and_an_edit_counts_within_a_second() {
     let demo = Demo::start();
     let (analyst, auditor) = (demo.connect("analyst").await, demo.connect("auditor").await);
-    let count = "SELECT count(*) FROM stream.order_events";
+    let count = "SELECT count(*) FROM events.order_events";
     let before = simple(&analyst, count).await;
     until(&analyst, count, |now| now != before).await;
 
@@ -154,7 +154,7 @@ async fn the_pipeline_catches_up_and_stays_within_its_commit_interval() {
 
     // Three times: an event that is in the topic now is in the table one interval later.
     for _ in 0..3 {
-        let newest = simple(&analyst, "SELECT max(event_id) FROM stream.order_events").await;
+        let newest = simple(&analyst, "SELECT max(event_id) FROM events.order_events").await;
         let newest = newest.lines().next().unwrap().to_string();
         let there = format!("SELECT count(*) FROM sales.order_events WHERE event_id = '{newest}'");
         let took = until(&analyst, &there, |now| now.starts_with("1\n")).await;
@@ -164,7 +164,7 @@ async fn the_pipeline_catches_up_and_stays_within_its_commit_interval() {
     // All of it is as it is in the topic, and nothing twice.
     let all = "SELECT count(*), count(DISTINCT _source || '/' || _position), count(DISTINCT event_id), \
                sum(CASE WHEN e.n = 1 THEN 0 ELSE 1 END) FROM sales.order_events o JOIN \
-               (SELECT event_id AS id, amount AS a, count(*) AS n FROM stream.order_events GROUP BY 1, 2) e \
+               (SELECT event_id AS id, amount AS a, count(*) AS n FROM events.order_events GROUP BY 1, 2) e \
                ON e.id = o.event_id AND e.a = o.amount";
     let total = simple(&analyst, "SELECT count(*) FROM sales.order_events").await;
     let total: u64 = total.lines().next().unwrap().parse().unwrap();
@@ -302,7 +302,7 @@ async fn join_by_hand(demo: &Demo) -> BTreeMap<(String, String), (u64, i64)> {
     let orders: HashMap<i64, (i64, i64)> = rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
 
     let mut joined = BTreeMap::new();
-    for event in first_events(&demo.said("stream", "brokers"), 2_000) {
+    for event in first_events(&demo.said("events", "brokers"), 2_000) {
         let (customer, total) = orders[&event["order_id"].as_i64().unwrap()];
         let key = (regions[&customer].clone(), event["event_type"].as_str().unwrap().to_string());
         let (count, sum) = joined.entry(key).or_insert((0, 0));

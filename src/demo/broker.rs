@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::{failed, sample};
 use crate::error::Result;
 
-/// The topic that `catalog/sources/stream.toml` names.
+/// The topic that `catalog/sources/events.toml` names.
 pub(super) const TOPIC: &str = "order_events";
 
 const PARTITIONS: i32 = 4;

@@ -16,9 +16,9 @@ shipped![
     "catalog/datasets/reports.revenue_by_region.sql",
     "catalog/pipelines/order_events.toml",
     "catalog/sources/crm.toml",
+    "catalog/sources/events.toml",
     "catalog/sources/fixtures.toml.example",
     "catalog/sources/lake.toml",
-    "catalog/sources/stream.toml",
     "policies/model.conf",
     "policies/policy.csv",
     "policies/users.toml",
@@ -78,7 +78,7 @@ certificate = "tls/certificate.pem"
 key = "tls/key.pem"
 
 [engine]
-search_path = "sales, stream, crm, reports"   # `\dt` and names without a schema look here
+search_path = "sales, events, crm, reports"   # `\dt` and names without a schema look here
 spill_dir = "spill"            # what does not fit into memory; gone with the demo
 
 [log]

@@ -91,8 +91,9 @@ impl Facts {
         })
     }
 
-    /// For one statement, with a budget of its own: `now()` and `current_date` are fixed when it starts.
-    pub(crate) fn statement_state(&self) -> SessionState {
+    /// For one statement, with a budget of its own. `began_at`: when its transaction did, which `now()` and `current_date`
+    /// say; without it, the statement is one by itself.
+    pub(crate) fn statement_state(&self, began_at: Option<i64>) -> SessionState {
         let mut state = self.state.clone();
         let budget = Budget::new(&state.runtime_env().memory_pool);
         let options = state.config_mut().options_mut();
@@ -100,7 +101,7 @@ impl Facts {
             let now = super::micros_now();
             let value_bytes_max = self.value_bytes_max;
             let budget = crate::sql::kernel::Budget { value_bytes_max, memory: Some(Arc::new(budget)) };
-            let env = Env { now, statement_now: now, budget, ..env.clone() };
+            let env = Env { now: began_at.unwrap_or(now), statement_now: now, budget, ..env.clone() };
             options.extensions.insert(env);
         }
         state.mark_start_execution();

@@ -100,7 +100,7 @@ pub(crate) struct Told {
 fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits) -> Result<Planned> {
     let Asked { query, told } = asked;
     let query = query.into_inner();
-    let state = facts.statement_state();
+    let state = facts.statement_state(None);
     let rights = Rights::Session(facts.policy.clone());
     let session = Some((&facts.world, facts.view.as_ref()));
     let resolver =
@@ -124,10 +124,10 @@ pub(crate) async fn ready(
     planned: &Planned,
     values: Vec<ScalarValue>,
     caching: Caching,
-    snapshots: &Snapshots,
+    within: &Within,
     bounds: &Bounds,
 ) -> Result<Ready> {
-    let pins = pin(&planned.reached, snapshots).await?;
+    let pins = pin(&planned.reached, within).await?;
     let (guarded, key) = guarded(shared, planned, values, pins, caching).await?;
     let columns = Arc::clone(&planned.columns);
     let (cache, flight) = match substitute(shared, key).await {
@@ -139,9 +139,9 @@ pub(crate) async fn ready(
         None => (if caching == Caching::Off { "off" } else { "no" }, None),
     };
     let (facts, stop) = (Arc::clone(&planned.facts), bounds.stop());
-    let limits = shared.config.statement.clone();
+    let (limits, began_at) = (shared.config.statement.clone(), within.began_at);
     let work = move |planning: &Stop, runtime: &tokio::runtime::Handle| {
-        let mut state = facts.statement_state();
+        let mut state = facts.statement_state(began_at);
         let physical = runtime.block_on(optimize(&mut state, &guarded, planning))?;
         guarded.verify(&physical).inspect_err(|e| tracing::error!(error = ?e, "a plan was refused by the walk"))?;
         let physical = pace(held::hold(physical)?, &stop)?;
@@ -206,21 +206,31 @@ async fn optimize(state: &mut SessionState, guarded: &Guarded, stop: &Stop) -> R
     state.query_planner().create_physical_plan(&plan, state).await.map_err(Error::behind_guard)
 }
 
-/// What the statements of a transaction under REPEATABLE READ or SERIALIZABLE have read: a later one reads the same. A table
-/// is pinned when the first of them reads it. A database's table is pinned by name alone, and shows what its database
-/// shows: it has no snapshot that could be held. By default there is nothing to remember.
+/// The transaction that a statement runs in. By default it is one by itself.
+///
+/// Under REPEATABLE READ and SERIALIZABLE what one of its statements read a later one reads again. A table is pinned when
+/// the first of them reads it. A database's table is pinned by name alone, and shows what its database shows: it has no
+/// snapshot that could be held.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Snapshots(Option<Arc<Mutex<HashMap<ObjectId, Pinned>>>>);
+pub(crate) struct Within {
+    /// What `now()` says, in microseconds since 1970.
+    began_at: Option<i64>,
+    snapshots: Option<Arc<Mutex<HashMap<ObjectId, Pinned>>>>,
+}
 
-impl Snapshots {
-    pub(crate) fn new(repeatable: bool) -> Self {
-        Self(repeatable.then(Arc::default))
+impl Within {
+    pub(crate) fn begun(at: i64) -> Self {
+        Self { began_at: Some(at), snapshots: None }
+    }
+
+    pub(crate) fn repeat_reads(&mut self) {
+        self.snapshots = Some(Arc::default());
     }
 }
 
 /// Iceberg snapshots and Kafka end offsets, once for all scans of the statement.
-async fn pin(reached: &Reached, snapshots: &Snapshots) -> Result<Pins> {
-    let mut known = match &snapshots.0 {
+async fn pin(reached: &Reached, within: &Within) -> Result<Pins> {
+    let mut known = match &within.snapshots {
         Some(known) => Some(known.lock().await),
         None => None,
     };

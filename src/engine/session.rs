@@ -102,6 +102,9 @@ impl Session {
             return Err(Error::new(Kind::UndefinedDatabase, format!("database \"{database}\" does not exist")));
         }
         let mut settings = Settings::new(principal.user(), &engine.shared.config.search_path);
+        if engine.world().policies.session(&principal).is_some_and(|session| session.is_admin()) {
+            settings.read_all();
+        }
         startup::set(startup, &mut settings)?;
         let own = Arc::new(engine.shared.peers.join(pid, principal.user()));
         let cursors = Listed::default();

@@ -3,6 +3,7 @@
 //! settings, and no setting configures the engine.
 
 mod check;
+mod name;
 mod shared;
 mod unit;
 mod zone;
@@ -13,14 +14,14 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 
+pub(crate) use self::name::joined;
+use self::name::{Found, find};
 pub(crate) use self::shared::SharedSettings;
 pub use crate::catalog::pg_catalog::SERVER_VERSION;
 use crate::catalog::pg_catalog::settings::{Context, Kind as Values, Setting, setting, settings, unrecognized};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{DateOrder, DateOutput, DateStyle, IntervalStyle};
 
-/// First parts of names that mean something to us: a client makes none of its own under them.
-const RESERVED: [&str; 3] = ["lakegate", "datafusion", "user"];
 /// Of all values that a session set, with their names.
 const BYTES_MAX: usize = 256 << 10;
 /// What a plan, or what was derived for it, depends on.
@@ -49,6 +50,8 @@ pub(crate) struct Moment {
 pub(crate) struct Settings {
     /// Who logged in.
     user: Arc<str>,
+    /// May read those that are not for everybody (pg_read_all_settings).
+    reads_all: bool,
     /// Set by the session; what is not here is as it started.
     set: Arc<Named>,
     /// Set by SET LOCAL, until the transaction ends.
@@ -86,13 +89,6 @@ impl Mark {
     }
 }
 
-/// A name that may be set.
-enum Found {
-    Known(&'static Setting),
-    /// A client's own, with a dot in it.
-    Custom(String),
-}
-
 impl Settings {
     /// `search_path`: where names without a schema are looked for unless the client says otherwise. Until
     /// [`Settings::started`], what is set is where RESET goes back to.
@@ -108,6 +104,7 @@ impl Settings {
         let none = Arc::new(Named::new());
         Self {
             user: user.into(),
+            reads_all: false,
             set: Arc::clone(&none),
             local: none,
             start: Arc::new(start),
@@ -116,6 +113,11 @@ impl Settings {
             derived,
             version: 0,
         }
+    }
+
+    /// Whoever administrates reads them all.
+    pub(crate) fn read_all(&mut self) {
+        self.reads_all = true;
     }
 
     pub(crate) fn started(&mut self) {
@@ -133,7 +135,7 @@ impl Settings {
     /// As SHOW says it. 42704 for a name that is none, 42501 for one that is not for everybody to read.
     pub(crate) fn shown(&self, name: &str) -> Result<String> {
         match find(name)? {
-            Found::Known(setting) if setting.is_secret() => {
+            Found::Known(setting) if setting.is_secret() && !self.reads_all => {
                 let text = format!(
                     "must be superuser or have privileges of pg_read_all_settings to examine \"{}\"",
                     setting.name
@@ -208,7 +210,8 @@ impl Settings {
 
     /// (name, value, description) of all, for SHOW ALL.
     pub(crate) fn all(&self) -> Vec<(&'static str, String, &'static str)> {
-        let shown = settings().iter().filter(|setting| !setting.is_hidden() && !setting.is_secret());
+        let shown =
+            settings().iter().filter(|setting| !setting.is_hidden() && (self.reads_all || !setting.is_secret()));
         shown.map(|setting| (setting.name, self.shown_of(setting), setting.about())).collect()
     }
 
@@ -400,54 +403,6 @@ impl Settings {
 
 fn denied(name: &str) -> Error {
     Error::new(Kind::PermissionDenied, format!("permission denied to set parameter \"{name}\""))
-}
-
-/// 42704 for a word that is no setting, 42602 for a name with a dot that cannot be one.
-fn find(name: &str) -> Result<Found> {
-    if let Some(setting) = setting(name) {
-        return Ok(Found::Known(setting));
-    }
-    let Some((first, _)) = name.split_once('.') else { return Err(unrecognized(name)) };
-    let invalid = |detail: String| {
-        let text = format!("invalid configuration parameter name \"{name}\"");
-        Err(Error::new(Kind::InvalidName, text).with_detail(detail))
-    };
-    let simple = |part: &str| {
-        let mut chars = part.chars();
-        let starts = |c: char| c.is_ascii_alphabetic() || c == '_' || !c.is_ascii();
-        chars.next().is_some_and(starts) && chars.all(|c| starts(c) || c.is_ascii_digit() || c == '$')
-    };
-    if !name.split('.').all(simple) {
-        return invalid("Custom parameter names must be two or more simple identifiers separated by dots.".into());
-    }
-    if RESERVED.iter().any(|reserved| first.eq_ignore_ascii_case(reserved)) {
-        return invalid(format!("\"{first}\" is a reserved prefix."));
-    }
-    Ok(Found::Custom(name.to_lowercase()))
-}
-
-/// What SET's list of values is as one text (flatten_set_variable_args).
-pub(crate) fn joined(name: &str, values: &[String]) -> Result<String> {
-    let known = setting(name);
-    match (values, known) {
-        (values, Some(list)) if list.is_list_of_names() => {
-            Ok(values.iter().map(|v| quoted(v)).collect::<Vec<_>>().join(", "))
-        }
-        ([one], _) => Ok(one.clone()),
-        (values, Some(list)) if list.is_list() => Ok(values.join(", ")),
-        _ => {
-            let name = Settings::proper_name(name);
-            Err(Error::new(Kind::InvalidParameter, format!("SET {name} takes only one argument")))
-        }
-    }
-}
-
-/// quote_identifier.
-fn quoted(name: &str) -> String {
-    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        && !crate::sql::parse::keyword::needs_quotes(name);
-    if plain { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
 #[cfg(test)]

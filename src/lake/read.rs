@@ -14,7 +14,6 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::DFSchema;
 use datafusion::datasource::TableType;
@@ -32,6 +31,7 @@ use object_store::path::Path;
 use super::plan::Condition;
 use super::{Lake, Table};
 use crate::error::Result;
+use crate::scan::{Scanned, scan_by};
 use crate::types::Reads;
 use reshape::Ids;
 
@@ -73,7 +73,6 @@ impl Reading {
     }
 }
 
-#[async_trait]
 impl TableProvider for Reading {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -87,41 +86,50 @@ impl TableProvider for Reading {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
-    async fn scan(
-        &self,
-        session: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
+    scan_by!(scanned);
+}
+
+impl Reading {
+    fn scanned<'a>(
+        &'a self,
+        session: &'a dyn Session,
+        projection: Option<&'a Vec<usize>>,
+        filters: &'a [Expr],
         limit: Option<usize>,
-    ) -> PlanResult<Arc<dyn ExecutionPlan>> {
-        let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
-        let files = match &self.manifests {
-            Some(manifests) => {
-                let condition = self.condition(session, filters)?;
-                let planned = self.lake.plan(&self.table, manifests, condition.as_ref()).await?;
-                tracing::debug!(
-                    table = %self.table.shown(),
-                    manifests_read = planned.manifests_read,
-                    manifests_pruned = planned.manifests_pruned,
-                    files_read = planned.files.len(),
-                    files_pruned = planned.files_pruned,
-                    delete_files = planned.delete_files,
-                    "planned a lake scan"
-                );
-                planned.files
+    ) -> Scanned<'a> {
+        Box::pin(async move {
+            let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+            let files = match &self.manifests {
+                Some(manifests) => {
+                    let condition = self.condition(session, filters)?;
+                    let planned = self.lake.plan(&self.table, manifests, condition.as_ref()).await?;
+                    tracing::debug!(
+                        table = %self.table.shown(),
+                        manifests_read = planned.manifests_read,
+                        manifests_pruned = planned.manifests_pruned,
+                        files_read = planned.files.len(),
+                        files_pruned = planned.files_pruned,
+                        delete_files = planned.delete_files,
+                        "planned a lake scan"
+                    );
+                    planned.files
+                }
+                None => vec![],
+            };
+            let deletes = self.deletes(session, &files).await?;
+            self.lake.store.register(session.runtime_env());
+            // Rows are dropped above, so a limit counts only where nothing is filtered.
+            let limit = limit.filter(|_| filters.is_empty());
+            let scans = self.scans(session, &wanted, files, deletes, limit)?;
+            match <[_; 1]>::try_from(scans) {
+                Ok([only]) => Ok(only),
+                Err(none) if none.is_empty() => {
+                    let nothing = EmptyExec::new(Arc::new(self.schema.project(&wanted)?));
+                    Ok(Arc::new(nothing) as Arc<dyn ExecutionPlan>)
+                }
+                Err(several) => UnionExec::try_new(several),
             }
-            None => vec![],
-        };
-        let deletes = self.deletes(session, &files).await?;
-        self.lake.store.register(session.runtime_env());
-        // Rows are dropped above, so a limit counts only where nothing is filtered.
-        let limit = limit.filter(|_| filters.is_empty());
-        let scans = self.scans(session, &wanted, files, deletes, limit)?;
-        match <[_; 1]>::try_from(scans) {
-            Ok([only]) => Ok(only),
-            Err(none) if none.is_empty() => Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&wanted)?)))),
-            Err(several) => UnionExec::try_new(several),
-        }
+        })
     }
 }
 

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Column, Result};
 use datafusion::logical_expr::logical_plan::{Distinct, Join, JoinType, Projection};
@@ -16,6 +15,7 @@ use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 
 use super::barrier::{BarrierExec, Below, Proof};
 use super::infallible::infallible;
+use crate::scan::{Scanned, scan_by};
 
 /// What [`super::open::Opened`] finds below a dataset: there it is what a raw table is below a table's policy.
 #[derive(Debug)]
@@ -48,7 +48,6 @@ impl BodyTable {
     }
 }
 
-#[async_trait]
 impl TableProvider for BodyTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -62,32 +61,38 @@ impl TableProvider for BodyTable {
         Ok(vec![Push::Inexact; filters.len()])
     }
 
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
+    scan_by!(scanned);
+}
+
+impl BodyTable {
+    fn scanned<'a>(
+        &'a self,
+        state: &'a dyn Session,
+        projection: Option<&'a Vec<usize>>,
+        filters: &'a [Expr],
         _limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut builder = LogicalPlanBuilder::from(self.plan.clone());
-        if let Some(moved) = conjunction(self.movable(state, filters)?) {
-            builder = builder.filter(moved)?;
-        }
-        if let Some(columns) = projection {
-            builder = builder.select(columns.iter().copied())?;
-        }
-        let declared = match projection {
-            Some(columns) => Arc::new(self.schema.project(columns)?),
-            None => Arc::clone(&self.schema),
-        };
-        let plan = of_types(state.create_physical_plan(&builder.build()?).await?, &declared)?;
-        if filters.is_empty() {
-            return Ok(plan);
-        }
-        // the caller filters above; the physical push-down, which knows no list, must not take that below
-        let schema = plan.schema();
-        let proof = Proof { table: self.dataset.clone(), filter: vec![], below: Below::Fence };
-        Ok(Arc::new(BarrierExec::new(plan, schema, proof)))
+    ) -> Scanned<'a> {
+        Box::pin(async move {
+            let mut builder = LogicalPlanBuilder::from(self.plan.clone());
+            if let Some(moved) = conjunction(self.movable(state, filters)?) {
+                builder = builder.filter(moved)?;
+            }
+            if let Some(columns) = projection {
+                builder = builder.select(columns.iter().copied())?;
+            }
+            let declared = match projection {
+                Some(columns) => Arc::new(self.schema.project(columns)?),
+                None => Arc::clone(&self.schema),
+            };
+            let plan = of_types(state.create_physical_plan(&builder.build()?).await?, &declared)?;
+            if filters.is_empty() {
+                return Ok(plan);
+            }
+            // the caller filters above; the physical push-down, which knows no list, must not take that below
+            let schema = plan.schema();
+            let proof = Proof { table: self.dataset.clone(), filter: vec![], below: Below::Fence };
+            Ok(Arc::new(BarrierExec::new(plan, schema, proof)))
+        })
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
@@ -19,6 +18,7 @@ use super::barrier::{BarrierExec, Below, Proof, leakproof};
 use super::body::BodyTable;
 use super::verify::by_name;
 use crate::error::{Error, Kind};
+use crate::scan::{Scanned, scan_by};
 
 /// A raw table under a restricted grant, a memory table under any grant, or a dataset's body.
 #[derive(Debug)]
@@ -35,7 +35,6 @@ pub(crate) struct Opened {
     pub(crate) behind: Vec<String>,
 }
 
-#[async_trait]
 impl TableProvider for Opened {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -50,54 +49,60 @@ impl TableProvider for Opened {
         Ok(filters.iter().map(|f| if may(f) { Push::Exact } else { Push::Unsupported }).collect())
     }
 
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
+    scan_by!(scanned);
+}
+
+impl Opened {
+    fn scanned<'a>(
+        &'a self,
+        state: &'a dyn Session,
+        projection: Option<&'a Vec<usize>>,
+        filters: &'a [Expr],
         // the rows it would count are raw ones; the Limit above the barrier stays
         _limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        // the list is asked twice: what arrives here is not believed
-        if !filters.iter().all(|f| leakproof(f, &self.schema, &self.grant)) {
-            return Err(Error::internal("a predicate that is not leakproof reached an opened scan").into());
-        }
-        let visible = match projection {
-            Some(columns) => Arc::new(self.schema.project(columns)?),
-            None => Arc::clone(&self.schema),
-        };
-        self.refuse_forbidden(&visible, filters)?;
+    ) -> Scanned<'a> {
+        Box::pin(async move {
+            // the list is asked twice: what arrives here is not believed
+            if !filters.iter().all(|f| leakproof(f, &self.schema, &self.grant)) {
+                return Err(Error::internal("a predicate that is not leakproof reached an opened scan").into());
+            }
+            let visible = match projection {
+                Some(columns) => Arc::new(self.schema.project(columns)?),
+                None => Arc::clone(&self.schema),
+            };
+            self.refuse_forbidden(&visible, filters)?;
 
-        // policy first: a conjunct of the user's never runs on a row the policy hides
-        let policy: Vec<Expr> = self.grant.filter.iter().flat_map(split_conjunction).cloned().collect();
-        let predicates: Vec<Expr> = policy.iter().chain(filters).cloned().collect();
-        let shown: Vec<(Expr, &str)> =
-            visible.fields().iter().map(|f| (self.shown(f.name()), f.name().as_str())).collect();
+            // policy first: a conjunct of the user's never runs on a row the policy hides
+            let policy: Vec<Expr> = self.grant.filter.iter().flat_map(split_conjunction).cloned().collect();
+            let predicates: Vec<Expr> = policy.iter().chain(filters).cloned().collect();
+            let shown: Vec<(Expr, &str)> =
+                visible.fields().iter().map(|f| (self.shown(f.name()), f.name().as_str())).collect();
 
-        let plan = self.scan_raw(state, &predicates, &shown).await?;
-        let input = DFSchema::try_from(plan.schema())?;
-        let proof = Proof {
-            table: self.table.clone(),
-            below: match self.raw.is::<BodyTable>() {
-                true => Below::Body,
-                false => Below::Table { behind: self.behind.clone() },
-            },
-            filter: policy
-                .iter()
-                .map(|p| Ok(by_name(&state.create_physical_expr(p.clone(), &input)?)))
-                .collect::<Result<_>>()?,
-        };
-        // all of it is filtered here, whatever the source promised
-        let plan: Arc<dyn ExecutionPlan> = match conjunction(predicates) {
-            Some(p) => Arc::new(FilterExec::try_new(state.create_physical_expr(p, &input)?, plan)?),
-            None => plan,
-        };
-        let columns = shown
-            .into_iter()
-            .map(|(e, name)| Ok(ProjectionExpr::new(state.create_physical_expr(e, &input)?, name)))
-            .collect::<Result<Vec<_>>>()?;
-        let plan = Arc::new(ProjectionExec::try_new(columns, plan)?);
-        Ok(Arc::new(BarrierExec::new(plan, visible, proof)))
+            let plan = self.scan_raw(state, &predicates, &shown).await?;
+            let input = DFSchema::try_from(plan.schema())?;
+            let proof = Proof {
+                table: self.table.clone(),
+                below: match self.raw.is::<BodyTable>() {
+                    true => Below::Body,
+                    false => Below::Table { behind: self.behind.clone() },
+                },
+                filter: policy
+                    .iter()
+                    .map(|p| Ok(by_name(&state.create_physical_expr(p.clone(), &input)?)))
+                    .collect::<Result<_>>()?,
+            };
+            // all of it is filtered here, whatever the source promised
+            let plan: Arc<dyn ExecutionPlan> = match conjunction(predicates) {
+                Some(p) => Arc::new(FilterExec::try_new(state.create_physical_expr(p, &input)?, plan)?),
+                None => plan,
+            };
+            let columns = shown
+                .into_iter()
+                .map(|(e, name)| Ok(ProjectionExpr::new(state.create_physical_expr(e, &input)?, name)))
+                .collect::<Result<Vec<_>>>()?;
+            let plan = Arc::new(ProjectionExec::try_new(columns, plan)?);
+            Ok(Arc::new(BarrierExec::new(plan, visible, proof)) as Arc<dyn ExecutionPlan>)
+        })
     }
 }
 

@@ -129,6 +129,33 @@ async fn an_edit_about_something_else_ends_nobodys_portal() {
     }
 }
 
+/// A cursor is judged again at each fetch: one that was not read yet, one half read, one that keeps its rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_revoked_under_a_cursor_is_gone_at_the_next_fetch() {
+    let world = World::A.start().await;
+    let narrower = POLICY.replace("p2, ann, hr.emp, \"region = user.region\"", "p2, ann, hr.emp, \"region = 'none'\"");
+    assert_ne!(narrower, POLICY);
+    for (how, fetches, held) in
+        [("CURSOR", 0, false), ("CURSOR", 1, false), ("SCROLL CURSOR", 1, false), ("SCROLL CURSOR WITH HOLD", 1, true)]
+    {
+        let client = world.connect("ann").await;
+        let declare = format!("BEGIN; DECLARE c {how} FOR SELECT id FROM hr.emp ORDER BY id");
+        assert!(!simple(&client, &declare).await.starts_with("ERROR"), "{how}");
+        for _ in 0..fetches {
+            assert!(!simple(&client, "FETCH ALL c").await.starts_with("ERROR"), "{how}");
+        }
+        if held {
+            assert!(!simple(&client, "COMMIT").await.starts_with("ERROR"), "{how}");
+        }
+        let next = if how.starts_with("SCROLL") { "FETCH FIRST c" } else { "FETCH c" };
+        assert!(!simple(&client, "SELECT 1").await.starts_with("ERROR"), "{how}");
+        world.change_policy(&narrower).await;
+        let refused = "ERROR 42501 policy changed; run the statement again";
+        assert_eq!(simple(&client, next).await, refused, "{how}");
+        world.change_policy(POLICY).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_faulty_file_keeps_the_old_policy_and_its_place_is_told() {
     let world = World::A.start().await;

@@ -242,3 +242,68 @@ async fn protocol_3_2_has_a_long_key_and_newer_ones_are_talked_down() {
     assert_eq!(client.until_ready().await, "E.");
     assert_eq!(client.code(), "0A000");
 }
+
+#[tokio::test]
+async fn portals_and_cursors_share_their_names() {
+    let server = Server::start("").await;
+    let mut ann = server.ann().await;
+    assert_eq!(ann.query("begin; declare c cursor for values (1), (2), (3)").await, "CCZT");
+    ann.send(b'D', b"Pc\0").await;
+    ann.execute("c", 2).await;
+    assert_eq!(ann.sync().await, "TDsZT");
+    assert_eq!(ann.query("fetch all c").await, "TDCZT");
+
+    ann.parse("three", "values (4), (5), (6)").await;
+    ann.bind("p", "three", &[]).await;
+    ann.execute("p", 1).await;
+    assert_eq!(ann.sync().await, "12DsZT");
+    assert_eq!(ann.query("fetch 1 from p").await, "TDCZT");
+    ann.execute("p", 0).await;
+    assert_eq!(ann.sync().await, "DCZT");
+    assert_eq!(ann.query("close p").await, "CZT");
+
+    ann.bind("c", "three", &[]).await;
+    assert_eq!((ann.sync().await.as_str(), ann.code()), ("EZE", "42P03"));
+    assert_eq!(ann.query("rollback").await, "CZI");
+}
+
+/// What was bound before a savepoint outlives a failure behind it; the transaction's end it does not.
+#[tokio::test]
+async fn portals_live_as_long_as_what_they_were_bound_in() {
+    let server = Server::start("").await;
+    let mut ann = server.ann().await;
+    ann.parse("three", "values (4), (5), (6)").await;
+    assert_eq!(ann.sync().await, "1ZI");
+    assert_eq!(ann.query("begin").await, "CZT");
+    ann.bind("p", "three", &[]).await;
+    ann.execute("p", 1).await;
+    assert_eq!(ann.sync().await, "2DsZT");
+    assert_eq!(ann.query("savepoint s").await, "CZT");
+    ann.bind("q", "three", &[]).await;
+    assert_eq!(ann.sync().await, "2ZT");
+    assert_eq!(ann.query("select nonsense").await, "EZE");
+    assert_eq!(ann.query("rollback to s").await, "CZT");
+    ann.execute("p", 1).await;
+    assert_eq!(ann.sync().await, "DsZT");
+    ann.execute("q", 1).await;
+    assert_eq!((ann.sync().await.as_str(), ann.code()), ("EZE", "34000"));
+    assert_eq!(ann.query("rollback").await, "CZI");
+    ann.execute("p", 1).await;
+    assert_eq!((ann.sync().await.as_str(), ann.code()), ("EZI", "34000"));
+}
+
+#[tokio::test]
+async fn notices_come_before_the_answer_and_settings_are_a_cycle_s() {
+    let server = Server::start("").await;
+    let mut ann = server.ann().await;
+    assert_eq!(ann.query("commit").await, "NCZI");
+    assert_eq!(ann.query("set client_min_messages = error; commit").await, "CCZI");
+    // what stands before a Sync is one transaction
+    ann.parse("", "set application_name = 'x'").await;
+    ann.bind("", "", &[]).await;
+    ann.execute("", 0).await;
+    ann.parse("", "select nonsense").await;
+    assert_eq!(ann.sync().await, "12CEZI");
+    // one row where the name is still empty
+    assert_eq!(ann.query("select 1 where current_setting('application_name') = ''").await, "TDCZI");
+}

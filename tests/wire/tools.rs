@@ -134,3 +134,37 @@ async fn psql(server: &Server, commands: &[&str], environment: &[(&str, &str)]) 
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Some((text(&ran.stdout), text(&ran.stderr)))
 }
+
+/// All that a session can be told, beside what PostgreSQL says to it (`session.sql`).
+#[tokio::test]
+async fn a_session_says_what_postgresql_says() {
+    let server = Server::start("").await;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wire/session.sql");
+    // what goes wrong stands between the answers, where it happened
+    let ran = tokio::process::Command::new("sh")
+        .args(["-c", "exec psql -X -a -A -t -v VERBOSITY=verbose -f \"$0\" 2>&1", script])
+        .env("PGHOST", "127.0.0.1")
+        .env("PGPORT", server.address.port().to_string())
+        .env("PGUSER", "ann")
+        .env("PGPASSWORD", "secret")
+        .env("PGDATABASE", "lakegate")
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    if ran.status.code() == Some(127) {
+        eprintln!("psql is not installed: the door was not tried with it");
+        return;
+    }
+    let said = String::from_utf8(ran.stdout).unwrap();
+    let plain = |line: &str| match line.strip_prefix("psql:") {
+        Some(error) => error.split_once(": ").map_or(error, |(_, said)| said).trim_start().to_owned(),
+        None => line.to_owned(),
+    };
+    let said: Vec<String> = said.lines().filter(|line| !line.starts_with("LOCATION:")).map(plain).collect();
+    let expected: Vec<&str> = include_str!("session.out").lines().collect();
+    for (n, (said, expected)) in said.iter().zip(&expected).enumerate() {
+        assert_eq!(said, expected, "line {}", n + 1);
+    }
+    assert_eq!(said.len(), expected.len());
+}

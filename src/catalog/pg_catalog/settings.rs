@@ -207,7 +207,8 @@ pub fn unrecognized(name: &str) -> Error {
 
 pub(super) fn pg_settings(view: &View, rows: &mut Rows) -> Result<()> {
     let or_null = |text: &'static str| if text.is_empty() { Cell::Null } else { text.into() };
-    for setting in settings().iter().filter(|setting| !setting.is_hidden() && !setting.is_secret()) {
+    let is_shown = |setting: &&Setting| !setting.is_hidden() && (view.is_admin || !setting.is_secret());
+    for setting in settings().iter().filter(is_shown) {
         let (value, reset, source) = view.settings.state(setting);
         let words = match setting.words.as_slice() {
             [] => Cell::Null,

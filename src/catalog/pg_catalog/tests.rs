@@ -55,7 +55,6 @@ fn view() -> View {
             table("crm", "orders", 30_002, 'r', vec![Field::new("id", DataType::Int64, false)]),
             table("reports", "sums", 30_003, 'v', vec![Field::new("n", DataType::Float64, true)]),
         ],
-        settings: vec![("search_path".into(), "\"$user\", public".into(), "Schemas for names without one.".into())],
         pid: 4711,
         ..View::default()
     }

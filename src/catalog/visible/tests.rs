@@ -10,6 +10,7 @@ use arrow::util::display::array_value_to_string;
 use super::*;
 use crate::catalog::Entry;
 use crate::catalog::dataset::Dataset;
+use crate::catalog::pg_catalog::settings::{SessionSettings, Setting};
 use crate::policy::compile::Objects;
 use crate::policy::file::Draft;
 use crate::policy::{Object, ObjectKind};
@@ -186,9 +187,27 @@ fn the_search_path_holds_what_exists() {
         ("public, pg_catalog", vec!["public", "pg_catalog"]),
         ("", vec![]),
     ] {
-        let settings = vec![("search_path".to_string(), setting.to_string(), String::new())];
+        let settings = Handle::new(Arc::new(Path(setting)));
         let view = View { user: "ann".into(), schemas: schemas.clone(), settings, ..View::default() };
         assert_eq!(view.search_path(), expect, "{setting}");
         assert!(view.lookup_path().contains(&"pg_catalog"));
+    }
+}
+
+/// A session that set its search path alone.
+#[derive(Debug)]
+struct Path(&'static str);
+
+impl SessionSettings for Path {
+    fn state(&self, setting: &Setting) -> (String, String, &'static str) {
+        (setting.value.into(), setting.value.into(), "default")
+    }
+
+    fn shown(&self, _: &str) -> Result<String> {
+        Ok(self.0.into())
+    }
+
+    fn set(&self, name: &str, _: Option<&str>, _: bool) -> Result<String> {
+        Err(crate::catalog::pg_catalog::settings::unrecognized(name))
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Reader {
     at: usize,
     /// Behind the last row, which is row `at - 1` then.
     at_end: bool,
+    /// Its rows ended in an error.
+    failed: bool,
 }
 
 /// Rows to be shown, in their order.
@@ -36,17 +38,30 @@ pub(crate) enum Plan {
 impl Reader {
     pub(crate) fn new(rows: Rows, scroll: Scroll, allowance: Allowance) -> Self {
         let store = (scroll != Scroll::No).then(|| Store::new(allowance));
-        Self { schema: rows.schema(), rows: Some(rows), rest: None, store, scroll, at: 0, at_end: false }
+        Self { schema: rows.schema(), rows: Some(rows), rest: None, store, scroll, at: 0, at_end: false, failed: false }
     }
 
     /// A portal that the protocol has read up to here.
     pub(crate) fn resumed(rows: Rows, rest: Option<RecordBatch>, at: usize) -> Self {
-        Self { schema: rows.schema(), rows: Some(rows), rest, store: None, scroll: Scroll::No, at, at_end: false }
+        Self {
+            schema: rows.schema(),
+            rows: Some(rows),
+            rest,
+            store: None,
+            scroll: Scroll::No,
+            at,
+            at_end: false,
+            failed: false,
+        }
     }
 
     /// One that was read to its end.
     pub(crate) fn ended(schema: SchemaRef) -> Self {
-        Self { schema, rows: None, rest: None, store: None, scroll: Scroll::No, at: 1, at_end: true }
+        Self { schema, rows: None, rest: None, store: None, scroll: Scroll::No, at: 1, at_end: true, failed: false }
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// Its transaction ends: what is still to come is read, so that it can be read afterwards.
@@ -108,7 +123,7 @@ impl Reader {
         loop {
             let batch = match (self.rest.take(), &mut self.rows) {
                 (Some(rest), _) => rest,
-                (None, Some(rows)) => match rows.next().await.transpose()? {
+                (None, Some(rows)) => match rows.next().await.transpose().inspect_err(|_| self.failed = true)? {
                     Some(batch) => batch,
                     None => {
                         self.rows = None;
@@ -230,7 +245,7 @@ impl Reader {
             if store.rows() >= upto {
                 return Ok(());
             }
-            let Some(batch) = rows.next().await.transpose()? else {
+            let Some(batch) = rows.next().await.transpose().inspect_err(|_| self.failed = true)? else {
                 self.rows = None;
                 return Ok(());
             };

@@ -12,7 +12,7 @@ use super::*;
 use crate::catalog::Body;
 use crate::engine::deep::Deep;
 use crate::engine::facts::{Facts, Identity};
-use crate::engine::settings::Settings;
+use crate::engine::settings::{Settings, SharedSettings};
 use crate::engine::temporary::Temporary;
 use crate::engine::world::{Builder, Origin};
 use crate::engine::{Config, Current, Engine, pipeline};
@@ -138,12 +138,13 @@ impl Shop {
             others: Default::default(),
             server_started_at: 1,
             session_started_at: 1,
+            cursors: Default::default(),
             random: Default::default(),
             temporary: Temporary::new(&shared.runtime.memory_pool, 1 << 30),
         };
         let mut set = Settings::new(user, "public");
-        settings.iter().for_each(|(name, value)| set.set(name, value).unwrap());
-        let facts = Facts::new(self.engine.world(), &identity, &set, shared).unwrap();
+        settings.iter().for_each(|(name, value)| set.set(name, Some(value), false).unwrap());
+        let facts = Facts::new(self.engine.world(), &identity, &SharedSettings::new(set), shared).unwrap();
         let facts = Arc::new(facts);
         let parsed = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().pop().unwrap();
         let Statement::Query(query) = parsed else { panic!("{sql}") };

@@ -20,7 +20,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::stable("current_catalog", NONE, NAME, |view, _| Ok((&view.database).into())),
     Function::stable("current_schema", NONE, NAME, |view, _| Ok(view.search_path().first().copied().into())),
     Function::stable("current_schemas", &[&[Bool]], Returns::Names, current_schemas),
-    Function::stable("current_setting", &[&[Text], &[Text, Bool]], Returns::Text, current_setting),
+    // what set_config did before it in the same row
+    Function::volatile("current_setting", &[&[Text], &[Text, Bool]], Returns::Text, current_setting),
     Function::volatile("set_config", &[&[Text, Text, Bool]], Returns::Text, set_config).called_on_null(),
     Function::stable("pg_backend_pid", NONE, Returns::Int4, |view, _| Ok(view.pid.into())),
     Function::stable("pg_postmaster_start_time", NONE, Returns::Time, |view, _| Ok(view.server_started_at.into())),

@@ -3,9 +3,15 @@
 use datafusion::config::ConfigOptions;
 
 use super::*;
+use crate::catalog::pg_catalog::settings::Handle;
 use crate::catalog::visible::{BOOTSTRAP, Role, VisibleTable};
+use crate::engine::settings::{Settings, SharedSettings};
 use crate::types::TableName;
 use arrow::datatypes::Schema;
+
+fn settings(search_path: &str) -> Handle {
+    SharedSettings::new(Settings::new("ann", search_path)).handle()
+}
 
 /// ann, an analyst, with one table that she may fill and one dataset; crm stands on her path.
 fn view() -> Arc<View> {
@@ -18,7 +24,6 @@ fn view() -> Arc<View> {
         owner: BOOTSTRAP.0.to_string(),
         definition: None,
     };
-    let setting = |name: &str, value: &str| (name.to_string(), value.to_string(), String::new());
     Arc::new(View {
         database: "shop".into(),
         user: "ann".into(),
@@ -41,7 +46,7 @@ fn view() -> Arc<View> {
             table("crm", "pg_class", 30_003, 'r'),
             table("reports", "sums", 30_002, 'v'),
         ],
-        settings: vec![setting("search_path", "\"$user\", CRM, nowhere"), setting("TimeZone", "UTC")],
+        settings: settings("\"$user\", CRM, nowhere"),
         pid: 4711,
         ..View::default()
     })
@@ -112,6 +117,11 @@ fn call(name: &str, arguments: Vec<ScalarValue>) -> String {
     match answer {
         Ok(ColumnarValue::Scalar(value)) if value.is_null() => "NULL".into(),
         Ok(ColumnarValue::Scalar(value)) => value.to_string(),
+        // of one that is called for each row
+        Ok(ColumnarValue::Array(array)) if function.signature().volatility == Volatility::Volatile => {
+            let value = ScalarValue::try_from_array(&array, 0).unwrap();
+            if value.is_null() { "NULL".into() } else { value.to_string() }
+        }
         Ok(ColumnarValue::Array(array)) => panic!("{array:?} from constants"),
         Err(error) => Error::from(error).kind().sqlstate().into(),
     }
@@ -277,7 +287,11 @@ fn what_depends_on_the_session_says_so() {
             "pg_column_",
         ];
         let is_pure = pure.iter().any(|prefix| function.name().starts_with(prefix));
-        let expect = if is_pure { Volatility::Immutable } else { Volatility::Stable };
+        let expect = match function.name() {
+            "set_config" | "current_setting" => Volatility::Volatile,
+            _ if is_pure => Volatility::Immutable,
+            _ => Volatility::Stable,
+        };
         assert_eq!(volatility, expect, "{}", function.name());
     }
     let names: std::collections::BTreeSet<_> = scalar(&view()).iter().map(|f| f.name().to_string()).collect();

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::catalog::file::SourceFile;
 use crate::engine::facts::Identity;
-use crate::engine::settings::Settings;
+use crate::engine::settings::{Settings, SharedSettings};
 use crate::engine::statement::as_query;
 use crate::engine::temporary::Temporary;
 use crate::engine::world::{Builder, Current, Origin};
@@ -146,17 +146,18 @@ impl Shop {
             others: Default::default(),
             server_started_at: 0,
             session_started_at: 0,
+            cursors: Default::default(),
             random: Default::default(),
             temporary: Temporary::new(&shared.runtime.memory_pool, 1 << 30),
         };
-        let settings = Settings::new(user, "public");
+        let settings = SharedSettings::new(Settings::new(user, "public"));
         let facts = Facts::new(self.engine.world(), &identity, &settings, shared).unwrap();
         let parsed = limits::parse(sql, &limits::Limits::default()).unwrap().pop().unwrap();
         let query = as_query(parsed).unwrap().expect("a query");
         let asked = Asked { query: Deep::new(*query), told: Told::default() };
         let planned = plan(shared, &Arc::new(facts), asked).await.unwrap();
         let bounds = Bounds { cancel: CancellationToken::new(), deadline: None };
-        let ready = ready(shared, &planned, vec![], Caching::Never, &bounds).await;
+        let ready = ready(shared, &planned, vec![], Caching::Never, &Within::default(), &bounds).await;
         let ready = ready.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
         let super::Origin::Plan { physical, state, .. } = ready.rows else { panic!("a plan") };
         let batches = collect(Arc::clone(&physical), state.task_ctx()).await.unwrap();

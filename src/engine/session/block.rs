@@ -54,6 +54,12 @@ impl Session {
         }
     }
 
+    /// How long the client lets itself be idle, in a block or outside, in milliseconds; 0: as long as the front end does.
+    pub fn idle_timeout_ms(&self, in_block: bool) -> u64 {
+        let name = if in_block { "idle_in_transaction_session_timeout" } else { "idle_session_timeout" };
+        self.settings.lock().value(name).parse().unwrap_or(0)
+    }
+
     // --- for statements
 
     /// BEGIN, with a warning where there is a block already.
@@ -123,7 +129,8 @@ impl Session {
         }
     }
 
-    fn end(&mut self, commit: bool) -> Ended {
+    /// Whatever runs, without a word.
+    pub(in crate::engine) fn end(&mut self, commit: bool) -> Ended {
         let ended = self.transaction.end(&mut self.settings.lock(), commit);
         match ended {
             Ended::Committed => {

@@ -180,10 +180,10 @@ impl Session {
         }
         let allowance = self.cursors.allowance();
         let cursor = self.cursors.find(name)?;
+        let cannot_run = || Error::new(Kind::NotInState, format!("portal \"{name}\" cannot be run"));
         let reader = match std::mem::replace(&mut cursor.source, Source::Failed) {
-            Source::Failed => {
-                return Err(Error::new(Kind::NotInState, format!("portal \"{name}\" cannot be run")));
-            }
+            Source::Failed => return Err(cannot_run()),
+            Source::Open(reader) if reader.lock().await.has_failed() => return Err(cannot_run()),
             Source::Open(reader) => reader,
             Source::Ready { ready, cancel, guard, scroll } => {
                 let own = Bounds { cancel, deadline: None };

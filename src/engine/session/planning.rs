@@ -45,8 +45,8 @@ impl Session {
 
     async fn judged(&self, planned: &Planned, execution: &Execution<'_>, caching: Caching) -> Result<Ready> {
         let values = execution.parameters.clone();
-        let snapshots = self.transaction.snapshots();
-        pipeline::ready(&self.engine.shared, planned, values, caching, &snapshots, &execution.bounds).await
+        let within = self.transaction.within();
+        pipeline::ready(&self.engine.shared, planned, values, caching, &within, &execution.bounds).await
     }
 
     async fn planned(&mut self, prepared: &Prepared) -> Result<Arc<Planned>> {

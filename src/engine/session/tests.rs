@@ -76,6 +76,17 @@ pub(in crate::engine) async fn ask(session: &mut Session, sql: &str) -> String {
     }
 }
 
+/// As [`ask`], with what was said besides, before it.
+async fn ask_all(session: &mut Session, sql: &str) -> String {
+    let answer = ask(session, sql).await;
+    // a front end tells the session of what fails in rows
+    if answer.get(5..6) == Some(" ") && answer.starts_with(|c: char| c.is_ascii_digit()) {
+        session.fail();
+    }
+    let said = session.notices().into_iter().map(|n| format!("[{} {}] ", n.sqlstate, n.message)).collect::<String>();
+    format!("{said}{answer}")
+}
+
 async fn ask_now(session: &mut Session, sql: &str) -> Result<String> {
     let mut said = vec![];
     for statement in session.split(sql).await? {
@@ -96,6 +107,7 @@ async fn ask_now(session: &mut Session, sql: &str) -> Result<String> {
             }
         }
     }
+    session.finish();
     // lines of a plan stay lines
     Ok(said.join(if sql.starts_with("EXPLAIN") { "\n" } else { " " }))
 }
@@ -196,10 +208,15 @@ async fn settings_and_failures_are_a_transactions() {
         ("BEGIN; SET application_name = 'a'; ROLLBACK; SHOW application_name", "BEGIN SET ROLLBACK "),
         ("BEGIN; SET LOCAL application_name = 'a'; SHOW application_name; COMMIT", "BEGIN SET a COMMIT"),
         ("SHOW application_name", ""),
-        ("SET LOCAL application_name = 'a'; SHOW application_name", "SET "),
+        ("SET LOCAL application_name = 'a'; SHOW application_name", "SET a"),
+        ("SHOW application_name", ""),
+        ("SET application_name = 'a'; SELECT 1 / 0", "22012 division by zero"),
+        ("SHOW application_name", ""),
         ("BEGIN READ ONLY; SHOW transaction_read_only; COMMIT; SHOW transaction_read_only", "BEGIN on COMMIT off"),
         ("BEGIN; SET TRANSACTION READ ONLY; SHOW transaction_read_only; END", "BEGIN SET on COMMIT"),
-        ("RESET ALL; DEALLOCATE ALL; DISCARD ALL", "RESET DEALLOCATE DISCARD ALL"),
+        ("RESET ALL; DEALLOCATE ALL", "RESET DEALLOCATE"),
+        ("SELECT 1; DISCARD ALL", "25001 DISCARD ALL cannot run inside a transaction block"),
+        ("DISCARD ALL", "DISCARD ALL"),
     ] {
         assert_eq!(ask(&mut session, sql).await, answer, "{sql}");
     }
@@ -209,6 +226,191 @@ async fn settings_and_failures_are_a_transactions() {
     assert!(ask(&mut session, "SET timezone = 'UTC'").await.starts_with("25P02"));
     assert_eq!(ask(&mut session, "COMMIT").await, "ROLLBACK");
     assert_eq!(session.status(), TransactionStatus::Idle);
+}
+
+/// Answers of PostgreSQL 15.18, one session from the first line to the last.
+#[tokio::test]
+async fn transactions_are_postgresqls() {
+    let none = "[25P01 there is no transaction in progress] ";
+    let shop = Shop::open().await;
+    let mut session = shop.session();
+    for (sql, answer) in [
+        ("BEGIN", "BEGIN"),
+        ("BEGIN", "[25001 there is already a transaction in progress] BEGIN"),
+        ("SAVEPOINT a", "SAVEPOINT"),
+        ("SAVEPOINT a", "SAVEPOINT"),
+        ("ROLLBACK TO a", "ROLLBACK"),
+        ("RELEASE a", "RELEASE"),
+        ("RELEASE SAVEPOINT a", "RELEASE"),
+        ("RELEASE a", "3B001 savepoint \"a\" does not exist"),
+        ("SELECT 1", "25P02 current transaction is aborted, commands ignored until end of transaction block"),
+        ("ROLLBACK", "ROLLBACK"),
+        ("COMMIT", &format!("{none}COMMIT")),
+        ("ABORT", &format!("{none}ROLLBACK")),
+        ("SAVEPOINT a", "25P01 SAVEPOINT can only be used in transaction blocks"),
+        ("SELECT 1; SAVEPOINT a", "25P01 SAVEPOINT can only be used in transaction blocks"),
+        ("COMMIT AND CHAIN", "25P01 COMMIT AND CHAIN can only be used in transaction blocks"),
+        ("BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY DEFERRABLE", "BEGIN"),
+        ("SHOW transaction_deferrable", "on"),
+        ("ROLLBACK AND CHAIN", "ROLLBACK"),
+        ("SHOW TRANSACTION ISOLATION LEVEL", "serializable"),
+        ("COMMIT AND NO CHAIN", "COMMIT"),
+        ("SHOW transaction_isolation", "read committed"),
+        ("START TRANSACTION READ ONLY READ WRITE NOT DEFERRABLE", "START TRANSACTION"),
+        ("SHOW transaction_read_only", "off"),
+        ("SELECT 1", "1"),
+        (
+            "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+            "25001 SET TRANSACTION ISOLATION LEVEL must be called before any query",
+        ),
+        ("END", "ROLLBACK"),
+        ("BEGIN", "BEGIN"),
+        ("SAVEPOINT a", "SAVEPOINT"),
+        ("SELECT 1 / 0", "22012 division by zero"),
+        ("ROLLBACK TO a", "ROLLBACK"),
+        ("SELECT 2", "2"),
+        ("SET TRANSACTION READ ONLY", "SET"),
+        ("SET TRANSACTION READ WRITE", "25001 cannot set transaction read-write mode inside a read-only transaction"),
+        ("ROLLBACK TO a", "ROLLBACK"),
+        ("SHOW transaction_read_only", "off"),
+        ("COMMIT", "COMMIT"),
+        ("SET LOCAL work_mem = '1MB'", "[25P01 SET LOCAL can only be used in transaction blocks] SET"),
+        ("SHOW work_mem", "4MB"),
+        ("SELECT 1; COMMIT; SELECT 2", &format!("{none}1 COMMIT 2")),
+        ("SET application_name = 'k'; ROLLBACK; SHOW application_name", &format!("{none}SET ROLLBACK ")),
+        ("SET application_name = 'k'; COMMIT; SELECT 1 / 0", &format!("{none}22012 division by zero")),
+        ("SHOW application_name", "k"),
+        ("PREPARE TRANSACTION 'x'", &format!("{none}ROLLBACK")),
+        ("COMMIT PREPARED 'x'", "42704 prepared transaction with identifier \"x\" does not exist"),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SET"),
+        ("SHOW transaction_read_only", "on"),
+        (
+            "SET CONSTRAINTS ALL DEFERRED",
+            "[25P01 SET CONSTRAINTS can only be used in transaction blocks] SET CONSTRAINTS",
+        ),
+        ("BEGIN TRANSACTION ISOLATION LEVEL foo", "42601 syntax error at or near \"foo\""),
+        ("BEGIN WORK READ", "42601 syntax error at end of input"),
+    ] {
+        assert_eq!(ask_all(&mut session, sql).await, answer, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn settings_are_postgresqls() {
+    let shop = Shop::open().await;
+    let mut session = shop.session();
+    for (sql, answer) in [
+        ("SET TIME ZONE \"Etc/UTC\"", "SET"),
+        ("SHOW TIME ZONE", "Etc/UTC"),
+        ("SET TIME ZONE -8", "SET"),
+        ("SELECT current_setting('TimeZone')", "<-08>+08"),
+        ("SET TIME ZONE INTERVAL '-05:00' HOUR TO MINUTE", "SET"),
+        ("SHOW timezone", "<-05>+05"),
+        ("SET TIME ZONE LOCAL", "SET"),
+        ("SHOW timezone", "UTC"),
+        ("SET datestyle = postgres, dmy", "SET"),
+        ("SELECT timestamp '2024-02-01 03:04:05' || ''", "Thu 01 Feb 03:04:05 2024"),
+        ("SELECT '1/2/2024'::date = date '2024-02-01'", "true"),
+        ("SET intervalstyle = iso_8601", "SET"),
+        ("SELECT interval '1 day 2 hours' || ''", "P1DT2H"),
+        ("RESET ALL", "RESET"),
+        ("SHOW DateStyle", "ISO, MDY"),
+        ("SET names 'utf8'", "SET"),
+        ("SET NAMES latin1", "42601 syntax error at or near \"latin1\""),
+        ("SET search_path TO \"$user\", public, \"C D\"", "SET"),
+        ("SHOW search_path", "\"$user\", public, \"C D\""),
+        ("SET work_mem = 1, 2", "22023 SET work_mem takes only one argument"),
+        ("SELECT set_config('application_name', 'w', false), current_setting('application_name')", "w w"),
+        ("SHOW application_name", "w"),
+        ("BEGIN", "BEGIN"),
+        ("SELECT set_config('my.own', 'x', true)", "x"),
+        ("SHOW my.own", "x"),
+        ("COMMIT", "COMMIT"),
+        ("SHOW my.own", "42704 unrecognized configuration parameter \"my.own\""),
+        ("SELECT current_setting('my.own', true)", ""),
+        ("SELECT set_config(NULL, 'x', false)", "22004 SET requires parameter name"),
+        ("SELECT set_config('application_name', 'z', false) FROM shop.sales WHERE id > 9", ""),
+        ("SHOW application_name", "w"),
+        ("SET ROLE NONE", "SET"),
+        ("SET SESSION AUTHORIZATION DEFAULT", "SET"),
+        ("RESET ROLE", "RESET"),
+        ("SET ROLE root", "42501 permission denied to set role \"root\""),
+        ("SET SESSION AUTHORIZATION root", "42501 permission denied to set session authorization \"root\""),
+        ("DISCARD PLANS", "DISCARD PLANS"),
+        ("DISCARD TEMPORARY", "DISCARD TEMP"),
+        ("SELECT setting, unit, context FROM pg_settings WHERE name = 'work_mem'", "4096 kB user"),
+        ("DROP TABLE IF EXISTS nothing", "[00000 table \"nothing\" does not exist, skipping] DROP TABLE"),
+        ("DROP SCHEMA IF EXISTS nothing", "[00000 schema \"nothing\" does not exist, skipping] DROP SCHEMA"),
+        ("SET client_min_messages = warning", "SET"),
+        ("DROP TABLE IF EXISTS nothing", "DROP TABLE"),
+    ] {
+        assert_eq!(ask_all(&mut session, sql).await, answer, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn cursors_are_postgresqls() {
+    let shop = Shop::open().await;
+    let mut session = shop.session();
+    let five = "SELECT x FROM generate_series(1, 5) x";
+    let aggregate = "SELECT count(*) FROM shop.sales GROUP BY id";
+    let missing = "34000 cursor \"c\" does not exist";
+    let forward = "55000 cursor can only scan forward";
+    for (sql, answer) in [
+        ("DECLARE c CURSOR FOR SELECT 1", "25P01 DECLARE CURSOR can only be used in transaction blocks"),
+        ("FETCH c", missing),
+        ("CLOSE c", missing),
+        ("CLOSE ALL", "CLOSE CURSOR ALL"),
+        ("BEGIN", "BEGIN"),
+        (&format!("DECLARE c SCROLL CURSOR FOR {five}"), "DECLARE CURSOR"),
+        ("FETCH 2 FROM c", "1 2"),
+        ("FETCH PRIOR FROM c", "1"),
+        ("MOVE FORWARD ALL IN c", "MOVE 4"),
+        ("FETCH BACKWARD 2 c", "5 4"),
+        ("SELECT name, is_holdable, is_binary, is_scrollable FROM pg_cursors", "c false false true"),
+        ("SAVEPOINT s", "SAVEPOINT"),
+        ("DECLARE d CURSOR FOR SELECT 1", "DECLARE CURSOR"),
+        ("FETCH FIRST c", "1"),
+        ("ROLLBACK TO s", "ROLLBACK"),
+        ("FETCH NEXT c", "2"),
+        ("FETCH d", "34000 cursor \"d\" does not exist"),
+        ("ROLLBACK TO s", "ROLLBACK"),
+        ("DECLARE c CURSOR FOR SELECT 1", "42P03 cursor \"c\" already exists"),
+        ("ROLLBACK TO s", "ROLLBACK"),
+        ("CLOSE c", "CLOSE CURSOR"),
+        ("COMMIT", "COMMIT"),
+        ("BEGIN", "BEGIN"),
+        (&format!("DECLARE c CURSOR FOR {aggregate}"), "DECLARE CURSOR"),
+        ("FETCH c", "1"),
+        ("FETCH PRIOR c", forward),
+        ("ROLLBACK", "ROLLBACK"),
+        ("BEGIN", "BEGIN"),
+        ("DECLARE c CURSOR WITH HOLD FOR SELECT id FROM shop.sales ORDER BY id", "DECLARE CURSOR"),
+        ("FETCH c", "1"),
+        ("COMMIT", "COMMIT"),
+        ("FETCH ALL c", "2"),
+        ("FETCH BACKWARD ALL c", "2 1"),
+        ("CLOSE c", "CLOSE CURSOR"),
+        ("DECLARE c CURSOR WITH HOLD FOR SELECT 7", "DECLARE CURSOR"),
+        ("FETCH c", "7"),
+        ("BEGIN; ROLLBACK", "BEGIN ROLLBACK"),
+        ("FETCH c", ""),
+        ("DISCARD ALL", "DISCARD ALL"),
+        ("FETCH c", missing),
+        ("BEGIN", "BEGIN"),
+        ("DECLARE c SCROLL NO SCROLL CURSOR FOR SELECT 1", "42P11 cannot specify both SCROLL and NO SCROLL"),
+        ("ROLLBACK", "ROLLBACK"),
+        ("BEGIN", "BEGIN"),
+        ("DECLARE c NO SCROLL CURSOR FOR SELECT 1 / (2 - id) FROM shop.sales ORDER BY id", "DECLARE CURSOR"),
+        ("SAVEPOINT s", "SAVEPOINT"),
+        ("FETCH ALL c", "22012 division by zero"),
+        ("ROLLBACK TO s", "ROLLBACK"),
+        ("FETCH c", "55000 portal \"c\" cannot be run"),
+        ("ROLLBACK", "ROLLBACK"),
+        ("FETCH 99999999999 c", "42601 syntax error at or near \"99999999999\""),
+    ] {
+        assert_eq!(ask_all(&mut session, sql).await, answer, "{sql}");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@
 //! its statements read.
 
 use super::super::kept::Held;
-use super::super::pipeline::Snapshots;
+use super::super::micros_now;
+use super::super::pipeline::Within;
 use super::super::settings::{Mark, Moment, Settings};
 use crate::error::{Error, Kind, Result};
 
@@ -38,8 +39,8 @@ pub(in crate::engine) struct Transaction {
     savepoints: Vec<Savepoint>,
     /// A statement of it has seen data.
     queried: bool,
-    /// What its statements read, where they all read the same.
-    snapshots: Snapshots,
+    /// What its statements know of it.
+    within: Within,
 }
 
 #[derive(Debug)]
@@ -59,7 +60,7 @@ pub(in crate::engine) enum Ended {
 
 impl Transaction {
     pub(super) fn none() -> Self {
-        Self { block: Block::None, before: None, savepoints: vec![], queried: false, snapshots: Snapshots::default() }
+        Self { block: Block::None, before: None, savepoints: vec![], queried: false, within: Within::default() }
     }
 
     pub(in crate::engine) fn status(&self) -> TransactionStatus {
@@ -93,9 +94,9 @@ impl Transaction {
         self.savepoints.len()
     }
 
-    /// Where statements of the transaction find what earlier ones read.
-    pub(in crate::engine) fn snapshots(&self) -> Snapshots {
-        self.snapshots.clone()
+    /// What a statement knows of it.
+    pub(in crate::engine) fn within(&self) -> Within {
+        self.within.clone()
     }
 
     /// A statement is about to run. `several`: its message holds more of them.
@@ -104,6 +105,7 @@ impl Transaction {
             (Block::None, several) => {
                 settings.moment = Moment::default();
                 self.before = Some(settings.mark());
+                self.within = Within::begun(micros_now());
                 self.block = if several { Block::Implicit } else { Block::Single };
             }
             (Block::Single, true) => self.block = Block::Implicit,
@@ -116,8 +118,9 @@ impl Transaction {
         if !self.queried {
             self.queried = true;
             settings.moment.queried = true;
-            let isolation = settings.kept_word("transaction_isolation");
-            self.snapshots = Snapshots::new(matches!(isolation.as_str(), "repeatable read" | "serializable"));
+            if matches!(settings.kept_word("transaction_isolation").as_str(), "repeatable read" | "serializable") {
+                self.within.repeat_reads();
+            }
         }
     }
 

@@ -81,8 +81,8 @@ impl Execute {
         hidden::refuse(&query)?;
         let into = kept.planned().map(|planned| planned.parameters.clone()).unwrap_or_default();
         let planned = session.plan(&query, Told { text: "".into(), declared: vec![], into }).await?;
-        let (shared, bounds, snapshots) = (&session.engine.shared, &execution.bounds, session.transaction.snapshots());
-        let ready = pipeline::ready(shared, &planned, vec![], Caching::Never, &snapshots, bounds);
+        let (shared, bounds, within) = (&session.engine.shared, &execution.bounds, session.transaction.within());
+        let ready = pipeline::ready(shared, &planned, vec![], Caching::Never, &within, bounds);
         let ready = bounds.hold(ready).await?;
         execution.record.judged(&ready, planned.facts.world.policies.generation());
         let mut rows = run::run(&shared.lanes, ready, bounds.clone())?;

@@ -96,7 +96,11 @@ impl Statement for End {
                 return Err(outside(if self.commit { "COMMIT AND CHAIN" } else { "ROLLBACK AND CHAIN" }));
             }
             if self.commit && !session.transaction.has_failed() {
-                session.hold_cursors(&execution.bounds, execution.record).await?;
+                if let Err(error) = session.hold_cursors(&execution.bounds, execution.record).await {
+                    // a commit that fails is the end of its transaction all the same
+                    session.end(false);
+                    return Err(error);
+                }
             }
             let modes = self.chain.then(|| session.modes());
             let tag = session.end_block(self.commit);

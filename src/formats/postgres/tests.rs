@@ -17,7 +17,8 @@ use crate::error::{Error, Kind, Result};
 
 /// Names of types are all that it knows of a catalog.
 fn style(zone: &str) -> Style {
-    let object_names = ObjectNames::by(|_, oid| Some(type_name(oid, -1)));
+    let object_names =
+        ObjectNames::by(|of, oid| (of == super::types::REGTYPE).then(|| super::types::type_name(oid, -1)));
     Style { object_names, ..Style::of(zone.parse().unwrap()) }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use arrow::datatypes::{DataType, Field, Schema};
+use async_trait::async_trait;
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::functions_aggregate::expr_fn::{count, sum};

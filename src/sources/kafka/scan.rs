@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as PlanResult};
@@ -21,6 +20,7 @@ use super::columns::Layout;
 use super::read::{self, Scan};
 use super::window::{Bounds, Span};
 use crate::error::Error;
+use crate::scan::{Scanned, scan_by};
 
 /// Batches that are decoded and not yet asked for.
 const AHEAD: usize = 2;
@@ -40,7 +40,6 @@ impl Provider {
     }
 }
 
-#[async_trait]
 impl TableProvider for Provider {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.layout.schema)
@@ -59,35 +58,42 @@ impl TableProvider for Provider {
         Ok(filters.iter().map(answer).collect())
     }
 
-    async fn scan(
-        &self,
-        _: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
+    scan_by!(scanned);
+}
+
+impl Provider {
+    fn scanned<'a>(
+        &'a self,
+        _: &'a dyn Session,
+        projection: Option<&'a Vec<usize>>,
+        filters: &'a [Expr],
         limit: Option<usize>,
-    ) -> PlanResult<Arc<dyn ExecutionPlan>> {
-        let all = || (0..self.layout.schema.fields().len()).collect();
-        let projection = projection.cloned().unwrap_or_else(all);
-        let schema = Arc::new(self.layout.schema.project(&projection)?);
-        let bounds = Bounds::of(filters);
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&schema)),
-            Partitioning::UnknownPartitioning(1),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        let scan = Scan {
-            client: Arc::clone(&self.client),
-            topic: self.topic.clone(),
-            layout: Arc::clone(&self.layout),
-            spans: bounds.narrow(&self.window),
-            since: bounds.since,
-            projection,
-            schema,
-            // Below a filter that stays above, a limit would cut rows that it wants.
-            limit: limit.filter(|_| filters.is_empty()),
-        };
-        Ok(Arc::new(KafkaExec { scan: Arc::new(scan), properties: Arc::new(properties) }))
+    ) -> Scanned<'a> {
+        Box::pin(async move {
+            let all = || (0..self.layout.schema.fields().len()).collect();
+            let projection = projection.cloned().unwrap_or_else(all);
+            let schema = Arc::new(self.layout.schema.project(&projection)?);
+            let bounds = Bounds::of(filters);
+            let properties = PlanProperties::new(
+                EquivalenceProperties::new(Arc::clone(&schema)),
+                Partitioning::UnknownPartitioning(1),
+                EmissionType::Incremental,
+                Boundedness::Bounded,
+            );
+            let scan = Scan {
+                client: Arc::clone(&self.client),
+                topic: self.topic.clone(),
+                layout: Arc::clone(&self.layout),
+                spans: bounds.narrow(&self.window),
+                since: bounds.since,
+                projection,
+                schema,
+                // Below a filter that stays above, a limit would cut rows that it wants.
+                limit: limit.filter(|_| filters.is_empty()),
+            };
+            let scan = KafkaExec { scan: Arc::new(scan), properties: Arc::new(properties) };
+            Ok(Arc::new(scan) as Arc<dyn ExecutionPlan>)
+        })
     }
 }
 

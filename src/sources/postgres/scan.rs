@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as PlanResult};
@@ -27,6 +26,7 @@ use super::pushdown::{self, Statement};
 use super::relations::{Column, Relation};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::copy::CopyDecoder;
+use crate::scan::{Scanned, scan_by};
 
 /// A batch ends at so many bytes of the stream even where its rows are few.
 const BATCH_BYTES: usize = 4 << 20;
@@ -44,7 +44,6 @@ impl Provider {
     }
 }
 
-#[async_trait]
 impl TableProvider for Provider {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.0.schema)
@@ -63,32 +62,39 @@ impl TableProvider for Provider {
         Ok(filters.iter().map(answer).collect())
     }
 
-    async fn scan(
-        &self,
-        _: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
+    scan_by!(scanned);
+}
+
+impl Provider {
+    fn scanned<'a>(
+        &'a self,
+        _: &'a dyn Session,
+        projection: Option<&'a Vec<usize>>,
+        filters: &'a [Expr],
         limit: Option<usize>,
-    ) -> PlanResult<Arc<dyn ExecutionPlan>> {
-        let all: Vec<usize>;
-        let projection = match projection {
-            Some(some) => some,
-            None => {
-                all = (0..self.0.columns.len()).collect();
-                &all
-            }
-        };
-        let statement = pushdown::select(&self.0, projection, filters, limit)?;
-        let schema = Arc::new(self.0.schema.project(projection)?);
-        let columns = projection.iter().filter_map(|i| self.0.columns.get(*i).cloned()).collect();
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&schema)),
-            Partitioning::UnknownPartitioning(1),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        let scan = Scan { pool: Arc::clone(&self.0.pool), oid: self.0.oid, statement, schema, columns };
-        Ok(Arc::new(PostgresExec { scan: Arc::new(scan), properties: Arc::new(properties) }))
+    ) -> Scanned<'a> {
+        Box::pin(async move {
+            let all: Vec<usize>;
+            let projection = match projection {
+                Some(some) => some,
+                None => {
+                    all = (0..self.0.columns.len()).collect();
+                    &all
+                }
+            };
+            let statement = pushdown::select(&self.0, projection, filters, limit)?;
+            let schema = Arc::new(self.0.schema.project(projection)?);
+            let columns = projection.iter().filter_map(|i| self.0.columns.get(*i).cloned()).collect();
+            let properties = PlanProperties::new(
+                EquivalenceProperties::new(Arc::clone(&schema)),
+                Partitioning::UnknownPartitioning(1),
+                EmissionType::Incremental,
+                Boundedness::Bounded,
+            );
+            let scan = Scan { pool: Arc::clone(&self.0.pool), oid: self.0.oid, statement, schema, columns };
+            let scan = PostgresExec { scan: Arc::new(scan), properties: Arc::new(properties) };
+            Ok(Arc::new(scan) as Arc<dyn ExecutionPlan>)
+        })
     }
 }
 

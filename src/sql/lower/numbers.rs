@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
-use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, Result as PlanResult, TableReference};
@@ -26,6 +25,7 @@ use super::function::environment;
 use super::{Flow, Lower};
 use crate::error::Result;
 use crate::pgtype::{self, Ty};
+use crate::scan::{Scanned, scan_by};
 use crate::sql::expr::Kind;
 use crate::sql::functions::series::Series;
 use crate::sql::image::Proc;
@@ -118,7 +118,6 @@ impl SeriesTable {
     }
 }
 
-#[async_trait]
 impl TableProvider for SeriesTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -128,23 +127,30 @@ impl TableProvider for SeriesTable {
         TableType::Temporary
     }
 
-    async fn scan(
-        &self,
-        _: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        _: &[Lowered],
+    scan_by!(scanned);
+}
+
+impl SeriesTable {
+    fn scanned<'a>(
+        &'a self,
+        _: &'a dyn Session,
+        projection: Option<&'a Vec<usize>>,
+        _: &'a [Lowered],
         _: Option<usize>,
-    ) -> PlanResult<Arc<dyn ExecutionPlan>> {
-        // a query that counts rows asks for no column
-        let counted = projection.is_some_and(Vec::is_empty);
-        let schema = if counted { Arc::new(Schema::empty()) } else { self.schema() };
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&schema)),
-            Partitioning::UnknownPartitioning(1),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        Ok(Arc::new(SeriesExec { table: self.clone(), schema, properties: Arc::new(properties) }))
+    ) -> Scanned<'a> {
+        Box::pin(async move {
+            // a query that counts rows asks for no column
+            let counted = projection.is_some_and(Vec::is_empty);
+            let schema = if counted { Arc::new(Schema::empty()) } else { self.schema() };
+            let properties = PlanProperties::new(
+                EquivalenceProperties::new(Arc::clone(&schema)),
+                Partitioning::UnknownPartitioning(1),
+                EmissionType::Incremental,
+                Boundedness::Bounded,
+            );
+            let scan = SeriesExec { table: self.clone(), schema, properties: Arc::new(properties) };
+            Ok(Arc::new(scan) as Arc<dyn ExecutionPlan>)
+        })
     }
 }
 

@@ -387,3 +387,92 @@ fn depth_is_limited_whatever_it_is_made_of() {
     });
     judged.unwrap().join().unwrap();
 }
+
+fn command(text: &str) -> Result<command::Command> {
+    let mut pieces = Text::of(text).statements(128)?;
+    match pieces.pop().map(|piece| piece.content) {
+        Some(Content::Command(command, _)) => Ok(*command),
+        _ => panic!("no command: {text}"),
+    }
+}
+
+#[test]
+fn commands_are_read_as_they_mean() {
+    use command::{Command, Cursor, Direction, Discard, Fetch, Isolation, Mode, Setting, To, Transaction, Value};
+    let set = |name: &str, values: &[&str], local| {
+        let values = values.iter().map(|value| Value::Text((*value).into())).collect();
+        Command::Setting(Setting::Set { name: name.into(), to: To::Values(values), local })
+    };
+    let fetch =
+        |name: &str, direction| Command::Cursor(Cursor::Fetch(Fetch { name: name.into(), direction, moves: false }));
+    let begin = |start, modes: &[Mode]| Command::Transaction(Transaction::Begin { start, modes: modes.to_vec() });
+    for (text, means) in [
+        ("begin work", begin(false, &[])),
+        (
+            "begin isolation level repeatable read read only, not deferrable",
+            begin(false, &[Mode::Isolation(Isolation::RepeatableRead), Mode::ReadOnly(true), Mode::Deferrable(false)]),
+        ),
+        ("start transaction read write", begin(true, &[Mode::ReadOnly(false)])),
+        ("end and no chain", Command::Transaction(Transaction::Commit { chain: false })),
+        ("abort transaction and chain", Command::Transaction(Transaction::Rollback { chain: true })),
+        ("rollback work to savepoint \"A\"", Command::Transaction(Transaction::RollbackTo("A".into()))),
+        ("release A", Command::Transaction(Transaction::Release("a".into()))),
+        ("set local a.B to 'x', y, on", set("a.b", &["x", "y", "on"], true)),
+        (
+            "set session characteristics = 1",
+            Command::Setting(Setting::Set {
+                name: "characteristics".into(),
+                to: To::Values(vec![Value::Number("1".into())]),
+                local: false,
+            }),
+        ),
+        ("set time zone 'UTC'", set("timezone", &["UTC"], false)),
+        (
+            "set time zone interval '-08' hour",
+            Command::Setting(Setting::Set {
+                name: "timezone".into(),
+                to: To::Values(vec![Value::Interval("-08 hours".into())]),
+                local: false,
+            }),
+        ),
+        ("set local role 'none'", Command::Setting(Setting::Role { name: None, local: true })),
+        ("reset session authorization", Command::Setting(Setting::Reset("session_authorization".into()))),
+        ("show transaction isolation level", Command::Setting(Setting::Show("transaction_isolation".into()))),
+        ("fetch c", fetch("c", Direction::Forward(1))),
+        ("fetch next", fetch("next", Direction::Forward(1))),
+        ("fetch next from next", fetch("next", Direction::Forward(1))),
+        ("fetch -2 in c", fetch("c", Direction::Forward(-2))),
+        ("fetch all c", fetch("c", Direction::Forward(Direction::ALL))),
+        ("fetch backward all from c", fetch("c", Direction::Backward(Direction::ALL))),
+        ("fetch forward c", fetch("c", Direction::Forward(1))),
+        ("fetch last c", fetch("c", Direction::Absolute(-1))),
+        ("fetch relative +3 c", fetch("c", Direction::Relative(3))),
+        ("close all", Command::Cursor(Cursor::Close(None))),
+        ("discard temporary", Command::Discard(Discard::Temp)),
+    ] {
+        assert_eq!(command(text).unwrap_or_else(|error| panic!("{text}: {error}")), means, "{text}");
+    }
+}
+
+#[test]
+fn commands_are_refused_where_postgresql_refuses_them() {
+    for (text, near, at) in [
+        ("begin transaction isolation level foo", "at or near \"foo\"", 35),
+        ("begin work read", "at end of input", 16),
+        ("commit work and", "at end of input", 16),
+        ("begin read only,", "at end of input", 17),
+        ("set local session work_mem=1", "at or near \"work_mem\"", 19),
+        ("set names latin1", "at or near \"latin1\"", 11),
+        ("set search_path =", "at end of input", 18),
+        ("set a.user = 1", "at or near \"user\"", 7),
+        ("show all foo", "at or near \"foo\"", 10),
+        ("discard foo", "at or near \"foo\"", 9),
+        ("fetch 99999999999 c", "at or near \"99999999999\"", 7),
+        ("fetch all", "at end of input", 10),
+        ("declare c cursor for insert into t values (1)", "at or near \"insert\"", 22),
+        ("declare c cursor select 1", "at or near \"select\"", 18),
+    ] {
+        let error = command(text).expect_err(text);
+        assert_eq!((error.message(), error.position()), (format!("syntax error {near}").as_str(), Some(at)), "{text}");
+    }
+}

@@ -150,7 +150,12 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
     }
 
     fn deadline(&self, idle: bool) -> Option<Instant> {
-        let ms = if idle { self.config.idle_timeout_ms } else { self.config.idle_in_transaction_timeout_ms };
+        let ours = if idle { self.config.idle_timeout_ms } else { self.config.idle_in_transaction_timeout_ms };
+        let ms = match (ours, self.session.idle_timeout_ms(!idle)) {
+            (ours, 0) => ours,
+            (0, theirs) => theirs,
+            (ours, theirs) => ours.min(theirs),
+        };
         limit_ms(ms).map(|wait| Instant::now() + wait)
     }
 

@@ -61,7 +61,7 @@ impl Statement for CopyFrom {
             let all: Vec<&str> = shown.fields().iter().map(|field| field.name().as_str()).collect();
             let options = Options::read(&self.options, Direction::From)?;
             let layout = options.layout(&names, Some((&self.table.table, &all)))?;
-            let state = facts.statement_state();
+            let state = facts.statement_state(None);
             let env = state.config_options().extensions.get::<Env>().cloned().unwrap_or_else(Env::plain);
             let order =
                 schema.fields().iter().map(|field| names.iter().position(|name| name == field.name())).collect();

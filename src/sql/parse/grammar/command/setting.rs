@@ -22,7 +22,7 @@ impl Parser<'_> {
         }
         let local = self.is("local") && !self.assigns(1);
         let session = self.is("session") && !self.assigns(1);
-        if session && self.are(&["session", "characteristics"]) {
+        if session && self.are(&["session", "characteristics"]) && !self.assigns(2) {
             self.advance();
             self.advance();
             self.expect_words(&["as", "transaction"])?;
