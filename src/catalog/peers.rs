@@ -1,5 +1,5 @@
-//! What a session may know of the other sessions of its engine, and do to them, through functions and system tables. Who may
-//! do what is asked where it is done.
+//! What a session may know of the other sessions of its engine, and do to them, through functions and system tables. Who
+//! may do what is asked where it is done.
 
 use std::fmt::Debug;
 use std::sync::Arc;

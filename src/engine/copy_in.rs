@@ -205,3 +205,6 @@ impl fmt::Debug for CopyIn {
         f.debug_struct("CopyIn").field("table", &self.table).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

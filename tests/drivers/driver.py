@@ -1,7 +1,7 @@
 """psycopg 3 as one of the clients of tests/drivers.rs: does what it is told and prints what it gets. The connection is
 libpq's environment; the test judges.
 
-    ask QUESTIONS        prepared statements with parameters, transactions, pipelines and a cancel
+    ask QUESTIONS        prepared statements with parameters, transactions, pipelines, a cancel, COPY, temporary tables, channels
     read text|binary     every row of drivers.numbers, folded
 """
 
@@ -78,6 +78,80 @@ def transactions(connection):
     connection.autocommit = True
 
 
+COPIED = [(1, "tab\there", decimal.Decimal("1.50"), EPOCH, None, True), (2, "quote\"d,\nand \\", None, None, None, None)]
+
+
+def copies(connection):
+    """In each format there and back, and what goes wrong on the way."""
+    columns = "drivers.written (id, note, amount, day, at, flag)"
+    with connection.cursor() as cursor:
+        with cursor.copy(f"COPY {columns} FROM STDIN") as copy:
+            for row in COPIED:
+                copy.write_row(row)
+        print("copied in", cursor.statusmessage)
+        with cursor.copy(f"COPY {columns} FROM STDIN (FORMAT binary)") as copy:
+            copy.set_types(["int8", "text", "numeric", "date", "timestamptz", "bool"])
+            for row in COPIED:
+                copy.write_row(row)
+        print("copied in binary", cursor.statusmessage)
+        with cursor.copy(f"COPY {columns} FROM STDIN (FORMAT csv, HEADER match)") as copy:
+            copy.write("id,note,amount,day,at,flag\n3,\"a,\"\"b\",12.345,2020-01-02,2024-01-01 00:00+00,f\n")
+        print("copied in csv", cursor.statusmessage)
+        rows = "SELECT * FROM drivers.written ORDER BY id, note"
+        for options in ("", "(FORMAT csv, HEADER, FORCE_QUOTE *)", "(DELIMITER '|', NULL '-')", "(FORMAT binary)"):
+            with cursor.copy(f"COPY ({rows}) TO STDOUT {options}") as copy:
+                print("copied out", options, b"".join(bytes(block) for block in copy))
+            print(cursor.statusmessage)
+        for sql, text in (
+            (f"COPY {columns} FROM STDIN", "x\ty\n"),
+            (f"COPY {columns} FROM STDIN CSV", "1,2\n"),
+            (f"COPY {columns} FROM STDIN", "1\t\\N\t99999999999\t\\N\t\\N\t\\N\n"),
+            ("COPY drivers.nothing FROM STDIN", ""),
+            ("COPY drivers.numbers TO STDOUT (FORMAT xml)", None),
+        ):
+            try:
+                with cursor.copy(sql) as copy:
+                    if text is not None:
+                        copy.write(text)
+            except psycopg.Error as error:
+                print(sql, told(error), error.diag.context)
+        print("goes on", cursor.execute("SELECT count(*) FROM drivers.written").fetchone())
+
+
+def temporary(connection):
+    with connection.cursor() as cursor:
+        for sql in (
+            "CREATE TEMP TABLE scratch (id int8 NOT NULL, note text)",
+            "INSERT INTO scratch SELECT id, name FROM drivers.numbers WHERE id < 4",
+            "BEGIN",
+            "CREATE TEMP TABLE gone ON COMMIT DROP AS SELECT 1 AS one",
+            "INSERT INTO scratch VALUES (9, 'nine')",
+            "SELECT count(*), (SELECT one FROM gone) FROM scratch",
+            "ROLLBACK",
+            "SELECT id, note FROM pg_temp.scratch ORDER BY id",
+            "SELECT relpersistence, relnamespace = pg_my_temp_schema() FROM pg_class WHERE relname = 'scratch'",
+            "CREATE TEMP TABLE scratch (id int8)",
+            "TRUNCATE scratch",
+            "SELECT count(*) FROM scratch",
+            "DROP TABLE scratch",
+            "SELECT * FROM scratch",
+        ):
+            try:
+                cursor.execute(sql)
+                print(sql, cursor.statusmessage, cursor.fetchall() if cursor.description else "")
+            except psycopg.Error as error:
+                print(sql, told(error))
+
+
+def channels(connection):
+    with psycopg.connect(autocommit=True) as other:
+        other.execute("LISTEN news")
+        connection.execute("SELECT pg_notify('news', 'one')")
+        connection.execute("NOTIFY news, 'two'")
+        heard = [(n.channel, n.payload) for n in other.notifies(timeout=20, stop_after=2)]
+        print("heard", heard)
+
+
 def pipelines(connection):
     with connection.pipeline():
         cursors = [connection.execute("SELECT %s::int8 * 2::int8", [n]) for n in range(50)]
@@ -143,6 +217,9 @@ def main(verb, argument):
             transactions(connection)
             pipelines(connection)
             cancel(connection)
+            copies(connection)
+            temporary(connection)
+            channels(connection)
         else:
             read(connection, argument == "binary")
 

@@ -25,3 +25,14 @@ SELECT 1 / (id - 1) FROM drivers.numbers WHERE id = 1;
 SELECT * FROM drivers.nothing;
 SELECT array_agg(id ORDER BY id DESC) FROM drivers.numbers WHERE id < 5;
 SHOW server_version_num;
+CREATE TEMP TABLE copied (id int8, note text, amount numeric(12,2));
+\copy copied (id) FROM PROGRAM 'seq 1 3'
+\copy copied (id, amount) FROM PROGRAM 'echo 4,2.345' CSV
+\copy copied (id) FROM PROGRAM 'echo 4,5' CSV
+\copy copied (id) FROM PROGRAM 'echo x'
+\copy (SELECT * FROM copied ORDER BY id) TO STDOUT CSV HEADER
+COPY copied (amount, id) TO STDOUT WITH (FORMAT csv, NULL 'none', FORCE_QUOTE (id));
+COPY (SELECT 1 / 0) TO STDOUT;
+COPY nothing FROM STDIN;
+COPY copied TO STDOUT WITH (FORMAT nonsense);
+SELECT count(*), sum(amount) FROM copied;

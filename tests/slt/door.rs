@@ -129,6 +129,7 @@ async fn in_process(session: &mut Session, sql: &str) -> Result<Output, Told> {
         Answer::Rows(rows) => rows,
         Answer::Done(tag) => return Ok(DBOutput::StatementComplete(count(&tag))),
         Answer::Empty => return Ok(DBOutput::StatementComplete(0)),
+        // rows that no statement of these files asks for
         Answer::CopyOut { .. } | Answer::CopyIn(_) => return Ok(DBOutput::StatementComplete(0)),
     };
     let columns = rows.schema().fields().len();

@@ -1,4 +1,5 @@
-//! pg_stat_activity and pg_stat_database: the session's own entry; an admin sees those of all sessions, with what they run.
+//! pg_stat_activity and pg_stat_database: the session's own entry; an admin sees those of all sessions, with what they
+//! run.
 
 use super::rows::Rows;
 use crate::catalog::visible::View;

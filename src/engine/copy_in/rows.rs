@@ -107,10 +107,8 @@ impl Rows {
             };
             // the fields before it come first, and may be wrong themselves: the row is made whole for that
             let from = if i < row.len() { i } else { i + 1 };
-            let rest = self.columns.iter_mut().zip(&self.into.columns).skip(from);
-            rest.into_iter()
-                .try_for_each(|(values, field)| values.push_null(field))
-                .map_err(|e| trouble(e, Place::Row))?;
+            let mut rest = self.columns.iter_mut().zip(&self.into.columns).skip(from);
+            rest.try_for_each(|(values, field)| values.push_null(field)).map_err(|e| trouble(e, Place::Row))?;
             return Err(error);
         }
         let is_null = |(_, from): &&(String, Option<usize>)| from.is_none_or(|i| row.field(i).is_none());

@@ -11,6 +11,7 @@ use super::{Argument, Function, Returns};
 use crate::catalog::pg_catalog::image::{function_by_oid, type_by_oid};
 use crate::catalog::pg_catalog::rows::Cell;
 use crate::catalog::visible::{View, system_schema_name};
+use crate::engine::temporary;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::ObjectNames;
 use crate::types::{Identifier, TableName};
@@ -82,6 +83,7 @@ pub(super) fn class_oid(view: &View, text: &str) -> Option<u32> {
     match (segments.pop(), segments.pop()) {
         (None, _) => view.lookup_path().find_map(|schema| view.relation_oid(&TableName::new(schema, table.as_str()))),
         (Some(_), Some(database)) if database != view.database || !segments.is_empty() => None,
+        (Some(schema), _) if schema == temporary::ALIAS => view.relation_oid(&TableName::new(temporary::SCHEMA, table)),
         (Some(schema), _) => view.relation_oid(&TableName::new(schema, table)),
     }
 }

@@ -94,7 +94,7 @@ async fn ask_now(session: &mut Session, sql: &str) -> Result<String> {
         match session.execute(&prepared, vec![], CancellationToken::new()).await? {
             Answer::Empty => {}
             Answer::Done(tag) => said.push(tag),
-            Answer::CopyOut { .. } | Answer::CopyIn(_) => panic!("COPY has no values to tell"),
+            Answer::CopyOut { .. } | Answer::CopyIn(_) => panic!("a copy: {statement}"),
             Answer::Rows(mut rows) => {
                 while let Some(batch) = rows.next().await {
                     let batch = batch?;
@@ -127,7 +127,7 @@ async fn every_outcome_has_one_line() {
         ("SELECT id FROM shop.sales", "select ok 00000 2 shop.sales:filtered 1"),
         ("SELECT 1 / (id - 1) FROM shop.sales", "select error 22012 0 shop.sales:filtered 1"),
         ("SELECT 1 +", "unread error 42601"),
-        ("TRUNCATE shop.sales", "unread error 0A000"),
+        ("TRUNCATE shop.sales", "truncate table error 0A000"),
         ("SELECT id FROM shop.vault", "select error 42P01"),
         ("SHOW nothing", "show error 42704"),
         ("SHOW timezone", "show ok 00000 1  1"),

@@ -12,6 +12,7 @@ use crate::engine::session::Session;
 use crate::engine::temporary::{OnCommit, Temporary};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres;
+use crate::pgtype;
 
 #[derive(Debug)]
 struct CreateTable {
@@ -99,7 +100,7 @@ impl Statement for CreateTable {
         Box::pin(async move {
             let facts = session.facts()?;
             if let Some(on_commit) = self.temporary {
-                let created = facts.temporary.create(&self.name.table, schema_of(&self.columns)?, on_commit, vec![]);
+                let created = facts.temporary.create(&self.name.table, own_schema(&self.columns)?, on_commit, vec![]);
                 if made(created.map(|()| 0), self.if_not_exists)?.is_none() {
                     session.say(already_there(&self.name.table));
                 }
@@ -134,6 +135,20 @@ fn schema_of(columns: &[ColumnDef]) -> Result<SchemaRef> {
         let name = ident(&c.name);
         let data_type = column_type(c)?;
         Ok(Field::new(name, data_type.data_type().clone(), nullable).with_metadata(data_type.metadata().clone()))
+    });
+    Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
+}
+
+/// As [`schema_of`], for a table that no file will hold: a numeric without a scale keeps the digits of each value.
+fn own_schema(columns: &[ColumnDef]) -> Result<SchemaRef> {
+    let schema = schema_of(columns)?;
+    let fields = schema.fields().iter().map(|field| {
+        let ty = pgtype::of_field(field)?;
+        let lies = pgtype::arrow(ty.oid).filter(|_| ty.oid == pgtype::oid::NUMERIC && ty.typmod == -1);
+        Ok(match lies {
+            Some(lies) => Arc::new(pgtype::field(field.name(), ty, lies).with_nullable(field.is_nullable())),
+            None => Arc::clone(field),
+        })
     });
     Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
 }

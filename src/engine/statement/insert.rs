@@ -71,10 +71,21 @@ impl Statement for Insert {
             let order = arrange(&self.columns, ready.columns.fields().len(), &sink.shown, &sink.schema)?;
             let lanes = &session.engine.shared.lanes;
             let rows = run::run(lanes, ready, execution.bounds)?.into_stream(Some(order), Arc::clone(&sink.schema));
-            let inserted = sink.append(rows).await?;
+            let table = &self.table.table;
+            let inserted = sink.append(rows).await.map_err(|error| of_relation(error, table))?;
             execution.record.rows = inserted;
             Outcome::done(format!("INSERT 0 {inserted}"))
         })
+    }
+}
+
+/// 23502 names the table too.
+fn of_relation(error: Error, table: &str) -> Error {
+    match error.kind() {
+        Kind::NotNull => {
+            error.map_message(|text| text.replacen("\" violates", &format!("\" of relation \"{table}\" violates"), 1))
+        }
+        _ => error,
     }
 }
 

@@ -36,7 +36,7 @@ impl Statement for Truncate {
     fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
             let facts = session.facts()?;
-            for name in self.0.iter().filter(|name| !facts.temporary.has(name)) {
+            if let Some(name) = self.0.iter().find(|name| !facts.temporary.has(name)) {
                 target::seen(&facts, name)?;
                 return Err(Error::unsupported("TRUNCATE of a table that is not temporary"));
             }

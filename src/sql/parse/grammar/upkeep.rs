@@ -56,13 +56,7 @@ impl Parser<'_> {
         })?;
         if self.eat("in") {
             match self.word(0) {
-                Some("access") => {
-                    self.advance();
-                    if !self.eat("share") {
-                        self.expect("exclusive")?;
-                    }
-                }
-                Some("row") => {
+                Some("access" | "row") => {
                     self.advance();
                     if !self.eat("share") {
                         self.expect("exclusive")?;
@@ -70,9 +64,7 @@ impl Parser<'_> {
                 }
                 Some("share") => {
                     self.advance();
-                    if self.eat("update") {
-                        self.expect("exclusive")?;
-                    } else if self.eat("row") {
+                    if self.eat("update") || self.eat("row") {
                         self.expect("exclusive")?;
                     }
                 }

@@ -1,0 +1,89 @@
+//! Rows into a temporary table, which is written as a lake's is: what is taken, and the one error that is told.
+
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::session::tests::{Shop, ask};
+use crate::engine::{Answer, Session};
+
+/// The tag, or SQLSTATE, message and context.
+async fn copy(session: &mut Session, sql: &str, portions: &[&[u8]]) -> String {
+    let prepared = session.prepare(sql, &[]).await.unwrap();
+    let mut copy = match session.execute(&prepared, vec![], CancellationToken::new()).await {
+        Ok(Answer::CopyIn(copy)) => copy,
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => return format!("{} {}", error.kind().sqlstate(), error.message()),
+    };
+    let done = async {
+        for portion in portions {
+            copy.push(portion).await?;
+        }
+        copy.finish().await
+    };
+    match done.await {
+        Ok(tag) => {
+            session.finish();
+            tag
+        }
+        Err(error) => {
+            session.fail();
+            let context = error.context().unwrap_or_default();
+            format!("{} {} | {context}", error.kind().sqlstate(), error.message())
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_first_error_by_row_and_column_is_told_and_nothing_is_written() {
+    let shop = Shop::open().await;
+    let mut session = shop.session();
+    assert_eq!(
+        ask(&mut session, "CREATE TEMP TABLE t (a int4 NOT NULL, b text, c numeric(5,2))").await,
+        "CREATE TABLE"
+    );
+    session.finish();
+    for (rows, told) in [
+        ("1\tx\t1.5\n2\t\\N\t\\N\n", "COPY 2"),
+        ("x\ty\t1\n", "22P02 invalid input syntax for type integer: \"x\" | COPY t, line 1, column a: \"x\""),
+        ("1\ty\tz\nx\ty\t1\n", "22P02 invalid input syntax for type numeric: \"z\" | COPY t, line 1, column c: \"z\""),
+        (
+            "1\ty\t1\nx\ty\t1\n3\n",
+            "22P02 invalid input syntax for type integer: \"x\" | COPY t, line 2, column a: \"x\"",
+        ),
+        ("1\ty\n", "22P04 missing data for column \"c\" | COPY t, line 1: \"1\ty\""),
+        ("x\ty\n", "22P02 invalid input syntax for type integer: \"x\" | COPY t, line 1, column a: \"x\""),
+        ("x\ty\t1\t2\n", "22P04 extra data after last expected column | COPY t, line 1: \"x\ty\t1\t2\""),
+        ("1\ty\t1234.5\n", "22003 numeric field overflow | COPY t, line 1, column c: \"1234.5\""),
+        (
+            "\\N\ty\t1\n",
+            "23502 null value in column \"a\" of relation \"t\" violates not-null constraint | COPY t, line 1: \"\\N\ty\t1\"",
+        ),
+    ] {
+        assert_eq!(copy(&mut session, "COPY t FROM STDIN", &[rows.as_bytes()]).await, told, "{rows:?}");
+    }
+    assert_eq!(ask(&mut session, "SELECT count(*), sum(c) FROM t").await, "2 1.50");
+    session.finish();
+    assert_eq!(
+        copy(&mut session, "COPY t (c, a) FROM STDIN CSV HEADER", &[b"c,", b"a\n2.005,", b"7\n"]).await,
+        "COPY 1"
+    );
+    assert_eq!(ask(&mut session, "SELECT c FROM t WHERE a = 7").await, "2.01");
+}
+
+#[tokio::test]
+async fn a_copy_that_is_dropped_or_fails_leaves_nothing() {
+    let shop = Shop::open().await;
+    let mut session = shop.session();
+    ask(&mut session, "CREATE TEMP TABLE t (a int4)").await;
+    session.finish();
+    let prepared = session.prepare("COPY t FROM STDIN", &[]).await.unwrap();
+    let Ok(Answer::CopyIn(mut dropped)) = session.execute(&prepared, vec![], CancellationToken::new()).await else {
+        panic!("no copy")
+    };
+    dropped.push(b"1\n2\n").await.unwrap();
+    drop(dropped);
+    session.fail();
+    assert_eq!(ask(&mut session, "SELECT count(*) FROM t").await, "0");
+    session.finish();
+    assert_eq!(copy(&mut session, "COPY t FROM '/etc/passwd'", &[]).await.get(..5), Some("42501"));
+    assert_eq!(copy(&mut session, "COPY shop.sales FROM STDIN", &[]).await.get(..5), Some("42501"));
+}
