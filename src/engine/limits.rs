@@ -86,6 +86,7 @@ impl Default for Limits {
 
 /// A statement as it was read.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are as many as a message has statements, and not for long")]
 pub(crate) enum Parsed {
     Tree(Statement),
     Copy(Box<Copy>),

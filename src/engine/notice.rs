@@ -43,6 +43,7 @@ impl Notice {
         Self::new(Severity::Warning, sqlstate, message)
     }
 
+    #[expect(clippy::self_named_constructors, reason = "it is a severity's name beside `warning`")]
     pub(crate) fn notice(sqlstate: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Severity::Notice, sqlstate, message)
     }

@@ -4,6 +4,9 @@ use super::{Ended, Session};
 use crate::engine::notice::Notice;
 use crate::error::Result;
 
+/// What a savepoint takes besides its name and its settings, about.
+const SAVEPOINT_BYTES: usize = 64;
+
 /// What a front end does with portals, each of which it bound under so many savepoints ([`Session::depth`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Undone {
@@ -99,7 +102,7 @@ impl Session {
     }
 
     pub(in crate::engine) fn savepoint(&mut self, name: &str) -> Result<()> {
-        let bytes = name.len() + self.settings.lock().mark().bytes() + size_of::<usize>() * 8;
+        let bytes = name.len() + self.settings.lock().mark().bytes() + SAVEPOINT_BYTES;
         let held = self.kept.hold(bytes)?;
         self.transaction.save(&mut self.settings.lock(), name.to_string(), held)?;
         self.identity.temporary.save();

@@ -18,10 +18,12 @@ const TIME: [(&str, f64); 6] = [
     ("us", 1.0),
 ];
 
-/// The units of a setting's kind, and how much its own one is.
-fn units(unit: &str) -> Option<(&'static [(&'static str, f64)], f64, &'static str)> {
-    let of =
-        |units: &'static [(&'static str, f64)], name: &str| units.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
+/// Names, and how much each is.
+type Units = &'static [(&'static str, f64)];
+
+/// The units of a setting's kind, how much its own one is, and what is said of others.
+fn units(unit: &str) -> Option<(Units, f64, &'static str)> {
+    let of = |units: Units, name: &str| units.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
     if unit.is_empty() {
         return None;
     }

@@ -95,12 +95,13 @@ impl Statement for End {
             if self.chain && !session.transaction.is_explicit() {
                 return Err(outside(if self.commit { "COMMIT AND CHAIN" } else { "ROLLBACK AND CHAIN" }));
             }
-            if self.commit && !session.transaction.has_failed() {
-                if let Err(error) = session.hold_cursors(&execution.bounds, execution.record).await {
-                    // a commit that fails is the end of its transaction all the same
-                    session.end(false);
-                    return Err(error);
-                }
+            if self.commit
+                && !session.transaction.has_failed()
+                && let Err(error) = session.hold_cursors(&execution.bounds, execution.record).await
+            {
+                // a commit that fails is the end of its transaction all the same
+                session.end(false);
+                return Err(error);
             }
             let modes = self.chain.then(|| session.modes());
             let tag = session.end_block(self.commit);
