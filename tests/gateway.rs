@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::TryStreamExt;
 use lakegate::config::Config;
 use lakegate::policy::scram::{ITERATIONS, scram_verifier};
 use lakegate::server::Server;
@@ -234,6 +235,9 @@ pub fn told(error: &tokio_postgres::Error) -> String {
 
 /// Rows as text over the simple protocol, or the error.
 pub async fn simple(client: &Client, sql: &str) -> String {
+    if let Some(answer) = copy(client, sql).await {
+        return answer;
+    }
     let messages = match client.simple_query(sql).await {
         Ok(messages) => messages,
         Err(error) => return told(&error),
@@ -252,8 +256,36 @@ pub async fn simple(client: &Client, sql: &str) -> String {
     lines.join("\n")
 }
 
+/// What a COPY to the client gives, or how many rows one of none from the client was; `None` for other statements, which
+/// the client asks otherwise.
+async fn copy(client: &Client, sql: &str) -> Option<String> {
+    if !sql.starts_with("COPY") {
+        return None;
+    }
+    if sql.ends_with("TO STDOUT") {
+        let rows = match client.copy_out(sql).await {
+            Ok(rows) => rows.try_collect::<Vec<_>>().await,
+            Err(error) => Err(error),
+        };
+        return Some(
+            rows.map_or_else(|error| told(&error), |rows| String::from_utf8_lossy(&rows.concat()).into_owned()),
+        );
+    }
+    if sql.ends_with("FROM STDIN") {
+        let rows = match client.copy_in::<_, &'static [u8]>(sql).await {
+            Ok(sink) => std::pin::pin!(sink).finish().await,
+            Err(error) => Err(error),
+        };
+        return Some(rows.map_or_else(|error| told(&error), |rows| format!("({rows})")));
+    }
+    None
+}
+
 /// Rows in binary over the extended protocol, or the error.
 pub async fn extended(client: &Client, sql: &str) -> String {
+    if let Some(answer) = copy(client, sql).await {
+        return answer;
+    }
     let rows = match client.query(sql, &[]).await {
         Ok(rows) => rows,
         Err(error) => return told(&error),

@@ -12,6 +12,7 @@ pub(crate) mod calendar;
 mod column;
 pub mod copy;
 mod encode;
+pub(crate) mod encodings;
 pub mod input;
 mod mapping;
 mod nested;

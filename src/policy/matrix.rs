@@ -172,7 +172,7 @@ mod tests {
             table("sales.orders", &["status", "region"]),
             table("sales.order_items", &["quantity"]),
             table("crm.customers", &["name", "email", "ssn", "region"]),
-            object("stream.order_events", ObjectKind::Table, &text(&events), &["_key"]),
+            object("events.order_events", ObjectKind::Table, &text(&events), &["_key"]),
             object(
                 "sales.order_events",
                 ObjectKind::Table,
@@ -181,7 +181,7 @@ mod tests {
             ),
             object("reports.revenue_by_region", ObjectKind::Dataset, &text(&["region", "revenue"]), &[]),
         ];
-        let schemas = ["sales", "crm", "stream", "reports"].map(String::from).into();
+        let schemas = ["sales", "crm", "events", "reports"].map(String::from).into();
         Objects { objects, schemas, ..Objects::default() }
     }
 
@@ -197,24 +197,24 @@ mod tests {
         assert_eq!(
             seen("analyst "),
             "crm.customers * filter region = 'EU'\ncrm.customers name see\ncrm.customers email mask partial(2, '***', 4)\n\
-             crm.customers ssn deny\ncrm.customers region see\nreports.revenue_by_region region see\n\
+             crm.customers ssn deny\ncrm.customers region see\nevents.order_events event_id see\n\
+             events.order_events event_type see\nevents.order_events _partition see\nevents.order_events _offset see\n\
+             events.order_events _timestamp see\nevents.order_events _key hidden\nreports.revenue_by_region region see\n\
              reports.revenue_by_region revenue see\nsales.order_events event_id see\nsales.order_events _key hidden\n\
              sales.order_events _headers hidden\nsales.order_items quantity see\nsales.orders * filter region = 'EU'\n\
-             sales.orders status see\nsales.orders region see\nsales.products name see\nstream.order_events event_id see\n\
-             stream.order_events event_type see\nstream.order_events _partition see\nstream.order_events _offset see\n\
-             stream.order_events _timestamp see\nstream.order_events _key hidden\n"
+             sales.orders status see\nsales.orders region see\nsales.products name see\n"
         );
         assert_eq!(
             seen("auditor "),
-            "crm.customers * deny\nreports.revenue_by_region * deny\nsales.order_events * deny\nsales.order_items * deny\nsales.orders status see\n\
-             sales.orders region see\nsales.products * deny\nstream.order_events * deny\n"
+            "crm.customers * deny\nevents.order_events * deny\nreports.revenue_by_region * deny\nsales.order_events * deny\nsales.order_items * deny\nsales.orders status see\n\
+             sales.orders region see\nsales.products * deny\n"
         );
         let admin = seen("admin ");
         let restricted = ["deny", "hidden", "mask", "filter"].iter().filter(|word| admin.contains(*word)).count();
         assert_eq!(restricted, 0, "{admin}");
         assert!(session(&policies, "admin").is_admin() && session(&policies, "admin").may_create("anything"));
         let columns: BTreeSet<&str> = admin.lines().filter_map(|l| l.strip_suffix(" see")).collect();
-        assert!(columns.contains("stream.order_events _key"));
+        assert!(columns.contains("events.order_events _key"));
     }
 
     #[test]

@@ -37,7 +37,8 @@ async fn what_one_session_says_another_hears_when_it_is_idle() {
 
     assert_eq!(ann.query("listen own").await, "CZI");
     assert_eq!(ann.query("notify own").await, "CAZI", "a session hears itself in the same breath");
-    assert_eq!(ann.query("select pg_notify('', 'x')").await, "TEZI");
+    // the only row of a query without a table is computed before it is described
+    assert_eq!(ann.query("select pg_notify('', 'x')").await, "EZI");
     assert_eq!(ann.code(), "22023");
 }
 

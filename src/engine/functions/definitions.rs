@@ -1,8 +1,6 @@
 //! How things are spelt and described: types, owners, encodings, definitions, comments, sizes. Sizes and comments are
 //! unknown to everybody: under a row filter a size would tell of hidden rows.
 
-mod encoding;
-
 use super::Argument::{Any, Bool, Int, Name, Text};
 use super::lookup::{class_oid, oid};
 use super::{Argument, Function, NAME, Returns};
@@ -23,10 +21,7 @@ const OID_PRETTY: &[&[Argument]] = &[&[Int], &[Int, Bool]];
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::stable("format_type", &[&[Int, Int]], Returns::Text, type_text).called_on_null(),
     Function::stable("pg_get_userbyid", OID, NAME, user_by_id),
-    Function::pure("pg_encoding_to_char", OID, NAME, encoding::name),
     Function::pure("getdatabaseencoding", &[&[]], NAME, |_, _| Ok("UTF8".into())),
-    Function::pure("pg_char_to_encoding", &[&[Text]], Returns::Int4, encoding::number),
-    Function::pure("pg_encoding_max_length", OID, Returns::Int4, encoding::max_length),
     Function::stable("pg_get_viewdef", &[&[Name], &[Name, Bool], &[Name, Int]], Returns::Text, view_definition),
     // An expression's stored form is its text.
     Function::stable("pg_get_expr", &[&[Text, Int], &[Text, Int, Bool]], Returns::Text, |_, a| Ok(a[0].clone())),

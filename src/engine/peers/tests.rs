@@ -1,3 +1,5 @@
+//! Sessions that tell each other, and end each other.
+
 use super::*;
 use crate::catalog::peers::Peers as _;
 

@@ -3,53 +3,10 @@
 use super::{Settings, unit, zone};
 use crate::catalog::pg_catalog::settings::{Kind as Values, Setting};
 use crate::error::{Error, Kind, Result};
-use crate::formats::postgres::{DateOrder, DateOutput, DateStyle, IntervalStyle};
+use crate::formats::postgres::{DateOrder, DateOutput, DateStyle, IntervalStyle, encodings};
 
 /// Longest name (NAMEDATALEN - 1), in bytes.
 const NAME_BYTES_MAX: usize = 63;
-
-/// Encodings that PostgreSQL knows besides the two that are spoken here.
-const ENCODINGS: [&str; 39] = [
-    "big5",
-    "euccn",
-    "eucjis2004",
-    "eucjp",
-    "euckr",
-    "euctw",
-    "gb18030",
-    "gbk",
-    "iso88591",
-    "iso885910",
-    "iso885913",
-    "iso885914",
-    "iso885915",
-    "iso885916",
-    "iso88592",
-    "iso88593",
-    "iso88594",
-    "iso88595",
-    "iso88596",
-    "iso88597",
-    "iso88598",
-    "iso88599",
-    "johab",
-    "koi8r",
-    "koi8u",
-    "latin1",
-    "latin2",
-    "latin5",
-    "latin9",
-    "muleinternal",
-    "shiftjis2004",
-    "sjis",
-    "uhc",
-    "win1250",
-    "win1251",
-    "win1252",
-    "win1253",
-    "win1254",
-    "windows1252",
-];
 
 /// The value as it is kept. 22023 for what the setting does not take.
 pub(super) fn check(settings: &Settings, setting: &Setting, value: &str) -> Result<String> {
@@ -162,16 +119,15 @@ fn identity(settings: &Settings, name: &str, value: &str) -> Result<String> {
 }
 
 fn encoding(setting: &Setting, value: &str) -> Result<String> {
-    let plain: String = value.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    match plain.as_str() {
-        "utf8" | "unicode" => Ok("UTF8".into()),
+    match encodings::number(value) {
+        Some(encodings::UTF8) => Ok("UTF8".into()),
         // the client takes the server's as it is
-        "sqlascii" => Ok("SQL_ASCII".into()),
-        known if ENCODINGS.contains(&known) => {
+        Some(encodings::SQL_ASCII) => Ok("SQL_ASCII".into()),
+        Some(_) => {
             let text = format!("conversion between {} and UTF8 is not supported", value.to_uppercase());
             Err(Error::new(Kind::Unsupported, text))
         }
-        _ => Err(invalid(setting, value)),
+        None => Err(invalid(setting, value)),
     }
 }
 

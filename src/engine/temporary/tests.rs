@@ -1,3 +1,5 @@
+//! Temporary tables and the transactions around them.
+
 use arrow::array::{ArrayRef, Int32Array};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 

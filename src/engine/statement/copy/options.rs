@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::copy::{Csv, Header, Layout, Marks};
+use crate::formats::postgres::encodings;
 use crate::sql::parse::copy::{CopyOption, Direction, OptionValue};
 
 /// Options that each may be given once.
@@ -228,68 +229,15 @@ fn columns(option: &CopyOption, may_be_all: bool) -> Result<Columns> {
 /// Names of encodings are compared by their letters and digits. What is not UTF-8 is not converted.
 fn encoding(option: &CopyOption) -> Result<()> {
     let name = text(option)?;
-    let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
-    match letters.to_ascii_lowercase().as_str() {
-        "utf8" | "unicode" | "sqlascii" => Ok(()),
-        other if ENCODINGS.contains(&other) => {
-            Err(Error::unsupported(format!("COPY in encoding {name}")).with_hint("Use the encoding UTF8."))
-        }
-        _ => {
+    match encodings::number(&name) {
+        Some(encodings::UTF8 | encodings::SQL_ASCII) => Ok(()),
+        Some(_) => Err(Error::unsupported(format!("COPY in encoding {name}")).with_hint("Use the encoding UTF8.")),
+        None => {
             let text = format!("argument to option \"{}\" must be a valid encoding name", option.name);
             Err(Error::new(Kind::InvalidParameter, text).at(option.at))
         }
     }
 }
-
-/// Those of PostgreSQL that are not UTF-8.
-const ENCODINGS: [&str; 46] = [
-    "abc",
-    "alt",
-    "big5",
-    "euccn",
-    "eucjis2004",
-    "eucjp",
-    "euckr",
-    "euctw",
-    "gb18030",
-    "gbk",
-    "iso88591",
-    "iso885910",
-    "iso885913",
-    "iso885914",
-    "iso885915",
-    "iso885916",
-    "iso88592",
-    "iso88593",
-    "iso88594",
-    "iso88595",
-    "iso88596",
-    "iso88597",
-    "iso88598",
-    "iso88599",
-    "johab",
-    "koi8",
-    "koi8r",
-    "koi8u",
-    "latin1",
-    "latin10",
-    "latin2",
-    "latin3",
-    "latin4",
-    "latin5",
-    "latin6",
-    "latin7",
-    "latin8",
-    "latin9",
-    "muleinternal",
-    "mskanji",
-    "shiftjis",
-    "sjis",
-    "uhc",
-    "win1251",
-    "win1252",
-    "windows1252",
-];
 
 /// For each of the columns whether the option names it. 42703 for one that is not there, 42P10 for one that is not copied.
 fn flags(

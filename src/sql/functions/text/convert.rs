@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::error::{Error, Kind, Result};
+use crate::formats::postgres::encodings::{self, LATIN1, SQL_ASCII, UTF8, number};
 use crate::sql::kernel::Kernel;
 
 pub(in crate::sql::functions) const KERNELS: &[(&str, Kernel)] = &[
@@ -18,10 +19,11 @@ pub(in crate::sql::functions) const KERNELS: &[(&str, Kernel)] = &[
     ("length_in_encoding", |c| {
         c.two(|bytes: &[u8], name: &str| {
             let unknown = || Error::new(Kind::InvalidParameter, format!("invalid encoding name \"{name}\""));
-            Ok(super::int(match encoding(name).ok_or_else(unknown)? {
+            let encoding = number(name).ok_or_else(unknown)?;
+            Ok(super::int(match encoding {
                 UTF8 => verified(bytes)?.chars().count(),
                 LATIN1 | SQL_ASCII => {
-                    no_zero(bytes, ENCODINGS[encoding(name).unwrap_or(0)])?;
+                    no_zero(bytes, encodings::name(encoding).unwrap_or_default())?;
                     bytes.len()
                 }
                 other => return Err(unsupported(other)),
@@ -37,104 +39,28 @@ pub(in crate::sql::functions) const KERNELS: &[(&str, Kernel)] = &[
         })
     }),
     ("to_ascii_encname", |c| {
-        c.two(|_: &str, name: &str| match encoding(name) {
+        c.two(|_: &str, name: &str| match number(name) {
             Some(_) => Err::<&str, _>(Error::unsupported("to_ascii")),
             None => Err(Error::new(Kind::UndefinedObject, format!("{name} is not a valid encoding name"))),
         })
     }),
     ("to_ascii_enc", |c| {
-        c.two(|_: &str, code: i32| match usize::try_from(code).ok().filter(|code| *code < ENCODINGS.len()) {
+        c.two(|_: &str, code: i32| match usize::try_from(code).ok().and_then(encodings::name) {
             Some(_) => Err::<&str, _>(Error::unsupported("to_ascii")),
             None => Err(Error::new(Kind::UndefinedObject, format!("{code} is not a valid encoding code"))),
         })
     }),
-    ("PG_char_to_encoding", |c| c.one(|name: &str| Ok(encoding(name).map_or(-1, super::int)))),
+    ("PG_char_to_encoding", |c| c.one(|name: &str| Ok(number(name).map_or(-1, super::int)))),
     ("PG_encoding_to_char", |c| {
-        c.one(|code: i32| Ok(usize::try_from(code).ok().and_then(|code| ENCODINGS.get(code)).copied().unwrap_or("")))
+        c.one(|code: i32| Ok(usize::try_from(code).ok().and_then(encodings::name).unwrap_or("")))
+    }),
+    ("pg_encoding_max_length_sql", |c| {
+        c.one(|code: i32| Ok(usize::try_from(code).ok().and_then(encodings::bytes_max)))
     }),
 ];
 
-/// By number.
-const ENCODINGS: &[&str] = &[
-    "SQL_ASCII",
-    "EUC_JP",
-    "EUC_CN",
-    "EUC_KR",
-    "EUC_TW",
-    "EUC_JIS_2004",
-    "UTF8",
-    "MULE_INTERNAL",
-    "LATIN1",
-    "LATIN2",
-    "LATIN3",
-    "LATIN4",
-    "LATIN5",
-    "LATIN6",
-    "LATIN7",
-    "LATIN8",
-    "LATIN9",
-    "LATIN10",
-    "WIN1256",
-    "WIN1258",
-    "WIN866",
-    "WIN874",
-    "KOI8R",
-    "WIN1251",
-    "WIN1252",
-    "ISO_8859_5",
-    "ISO_8859_6",
-    "ISO_8859_7",
-    "ISO_8859_8",
-    "WIN1250",
-    "WIN1253",
-    "WIN1254",
-    "WIN1255",
-    "WIN1257",
-    "KOI8U",
-    "SJIS",
-    "BIG5",
-    "GBK",
-    "UHC",
-    "GB18030",
-    "JOHAB",
-    "SHIFT_JIS_2004",
-];
-const SQL_ASCII: usize = 0;
-const UTF8: usize = 6;
-const LATIN1: usize = 8;
-
-/// Only letters and digits of a name count.
-fn encoding(name: &str) -> Option<usize> {
-    let plain = |name: &str| -> String {
-        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
-    };
-    let name = match plain(name).as_str() {
-        "unicode" => "utf8".to_owned(),
-        "iso88591" => "latin1".to_owned(),
-        "iso88592" => "latin2".to_owned(),
-        "iso88593" => "latin3".to_owned(),
-        "iso88594" => "latin4".to_owned(),
-        "iso88599" => "latin5".to_owned(),
-        "iso885910" => "latin6".to_owned(),
-        "iso885913" => "latin7".to_owned(),
-        "iso885914" => "latin8".to_owned(),
-        "iso885915" => "latin9".to_owned(),
-        "iso885916" => "latin10".to_owned(),
-        "alt" => "win866".to_owned(),
-        "win" => "win1251".to_owned(),
-        "tcvn" | "tcvn5712" | "vscii" | "abc" => "win1258".to_owned(),
-        "koi8" => "koi8r".to_owned(),
-        "shiftjis" | "mskanji" | "win932" | "windows932" => "sjis".to_owned(),
-        "win949" | "windows949" => "uhc".to_owned(),
-        "win936" | "windows936" => "gbk".to_owned(),
-        "win950" | "windows950" => "big5".to_owned(),
-        other => other.strip_prefix("windows").map_or_else(|| other.to_owned(), |n| format!("win{n}")),
-    };
-    ENCODINGS.iter().position(|known| plain(known) == name)
-}
-
 fn unsupported(encoding: usize) -> Error {
-    Error::unsupported(format!("encoding {}", ENCODINGS.get(encoding).copied().unwrap_or_default()))
+    Error::unsupported(format!("encoding {}", encodings::name(encoding).unwrap_or_default()))
 }
 
 fn invalid(encoding: &str, bytes: &[u8]) -> Error {
@@ -171,14 +97,14 @@ fn no_zero(bytes: &[u8], encoding: &str) -> Result<()> {
 
 fn convert<'a>(bytes: &'a [u8], from: &str, to: &str) -> Result<Cow<'a, [u8]>> {
     let named = |name: &str, what: &str| {
-        encoding(name)
+        number(name)
             .ok_or_else(|| Error::new(Kind::InvalidParameter, format!("invalid {what} encoding name \"{name}\"")))
     };
     let (from, to) = (named(from, "source")?, named(to, "destination")?);
     // what comes in is looked at in its own encoding
     match from {
         UTF8 => verified(bytes).map(|_| ())?,
-        LATIN1 | SQL_ASCII => no_zero(bytes, ENCODINGS[from])?,
+        LATIN1 | SQL_ASCII => no_zero(bytes, encodings::name(from).unwrap_or_default())?,
         other => return Err(unsupported(other)),
     }
     match (from, to) {

@@ -103,7 +103,7 @@ fn csv_with_its_quotes() {
             (b"1,\\.\n", "1:1|\\."),
             (b"\\.x,1\n", "1:\\.x|1"),
             (b"\n", "1:NULL"),
-            (b"1,\"x\r\n\ny\"\r\n2,z\r\n", "1:1|x\r\n\ny;3:2|z"),
+            (b"1,\"x\r\n\ny\"\r\n2,z\r\n", "2:1|x\r\n\ny;3:2|z"),
         ],
     );
     let odd = Csv { quote: b'\'', escape: b'\\', ..csv(Header::None) };
