@@ -101,7 +101,7 @@ async fn the_shipped_policy_means_what_was_reviewed() {
     text += &String::from_utf8(said.stdout).unwrap();
     text += "\n# user, kind of statement: outcome\n";
     for (n, user) in USERS.into_iter().enumerate() {
-        let client = demo.connect(user).await;
+        let mut client = demo.connect(user).await;
         for (kind, sql) in STATEMENTS {
             let answer = simple(&client, &sql.replace("{n}", &n.to_string())).await;
             let outcome = match answer.strip_prefix("ERROR ") {
@@ -109,6 +109,10 @@ async fn the_shipped_policy_means_what_was_reviewed() {
                 None => "done".into(),
             };
             writeln!(text, "{user}, {kind}: {outcome}").unwrap();
+            if *kind == "copy from" {
+                // this client sends one Sync too many behind a refused one, and takes every answer for another's then
+                client = demo.connect(user).await;
+            }
         }
     }
     // every table has its row for everybody: a new one cannot go by unnoticed
