@@ -15,6 +15,7 @@ mod numbers;
 mod order;
 mod push;
 mod relation;
+mod rounds;
 mod rules;
 mod select;
 mod semi;

@@ -16,6 +16,7 @@ use datafusion::logical_expr::{
 
 use super::Lower;
 use super::order::{Int8, numbering};
+use super::rounds::Carrying;
 use super::unnest::{duplicable, references, resolved};
 use crate::error::{Error, Result};
 
@@ -27,11 +28,13 @@ pub(super) struct Dependent<'l, 'a> {
     pub(super) domain: LogicalPlan,
     /// The subquery may be computed for values that the domain does not have: nothing in it can raise.
     pub(super) free: bool,
+    /// Recursive queries whose step is being pushed into.
+    pub(super) rounds: Vec<Carrying>,
 }
 
 impl Dependent<'_, '_> {
     fn depends(&self, plan: &LogicalPlan) -> Result<bool> {
-        Ok(references(plan)?.iter().any(|c| self.outer.contains(c)))
+        Ok(references(plan)?.iter().any(|c| self.outer.contains(c)) || self.carries(plan)?)
     }
 
     fn expr_depends(&self, e: &Expr) -> bool {
@@ -116,7 +119,10 @@ impl Dependent<'_, '_> {
                 Ok((builder.unnest_columns_with_options(unnest.exec_columns, unnest.options)?.build()?, domain))
             }
             LogicalPlan::Join(join) => self.join(join),
-            other => Err(Error::unsupported("a recursive query that reads columns of the query around it")
+            LogicalPlan::SubqueryAlias(alias) => self.aliased(alias),
+            LogicalPlan::RecursiveQuery(query) => self.recursion(query),
+            LogicalPlan::TableScan(scan) => self.last_round(&scan),
+            other => Err(Error::unsupported("a subquery of this form that reads columns of the query around it")
                 .with_source(other.display().to_string())),
         }
     }

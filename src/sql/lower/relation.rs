@@ -327,7 +327,7 @@ impl<'a> Lower<'a> {
 }
 
 /// Columns that may hold NULL, so that both terms of a recursive query have the very same.
-fn nullable(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(super) fn nullable(plan: LogicalPlan) -> Result<LogicalPlan> {
     let schema = Arc::clone(plan.schema());
     let columns = schema.iter().map(|(qualifier, field)| {
         let column = Lowered::Column(Column::new(qualifier.cloned(), field.name()));

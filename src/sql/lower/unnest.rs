@@ -191,7 +191,8 @@ impl<'a> Lower<'a> {
             _ => LogicalPlanBuilder::from(narrowed(&flow.plan, &outer)?),
         };
         let domain = domain.project(columns)?.distinct()?.build()?;
-        let (plan, found) = Dependent { lower: self, outer: outer.clone(), domain, free }.push(inner)?;
+        let (plan, found) =
+            Dependent { lower: self, outer: outer.clone(), domain, free, rounds: vec![] }.push(inner)?;
         Ok((plan, found, outer))
     }
 
