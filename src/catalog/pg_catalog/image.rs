@@ -13,7 +13,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUnit};
 
 use crate::catalog::visible::system_schema;
-use crate::formats::postgres::OID;
+use crate::formats::postgres::{OID, TYPMOD};
 use crate::pgtype;
 use crate::types::TableName;
 
@@ -169,13 +169,12 @@ fn declared(line: &'static str, classes: &HashMap<(&str, &str), Vec<&str>>) -> O
 
 /// The Arrow field of a system column. Types that are only ever read as text are text here (aclitem, pg_node_tree).
 fn field(name: &str, kind: &Type) -> Option<Field> {
-    let kind = if kind.base == 0 { kind } else { type_by_oid(kind.base)? };
+    // a domain is told as what it is made of, with its modifier
+    let (kind, typmod) = if kind.base == 0 { (kind, -1) } else { (type_by_oid(kind.base)?, kind.typmod) };
     let (data_type, oid) = arrow_type(kind)?;
-    let field = Field::new(name, data_type, true);
-    Some(match oid {
-        Some(oid) => field.with_metadata([(OID.to_string(), oid.to_string())].into()),
-        None => field,
-    })
+    let oid = oid.map(|oid| (OID.to_string(), oid.to_string()));
+    let typmod = (typmod != -1).then(|| (TYPMOD.to_string(), typmod.to_string()));
+    Some(Field::new(name, data_type, true).with_metadata(oid.into_iter().chain(typmod).collect()))
 }
 
 /// Arrow's type, and the oid where Arrow's type alone would tell another one.
