@@ -235,7 +235,7 @@ pub fn told(error: &tokio_postgres::Error) -> String {
 
 /// Rows as text over the simple protocol, or the error.
 pub async fn simple(client: &Client, sql: &str) -> String {
-    if let Some(answer) = copy(client, sql).await {
+    if let Some(answer) = copied_out(client, sql).await {
         return answer;
     }
     let messages = match client.simple_query(sql).await {
@@ -256,34 +256,31 @@ pub async fn simple(client: &Client, sql: &str) -> String {
     lines.join("\n")
 }
 
-/// What a COPY to the client gives, or how many rows one of none from the client was; `None` for other statements, which
-/// the client asks otherwise.
-async fn copy(client: &Client, sql: &str) -> Option<String> {
-    if !sql.starts_with("COPY") {
+/// What a COPY to the client gives; `None` for other statements.
+async fn copied_out(client: &Client, sql: &str) -> Option<String> {
+    if !(sql.starts_with("COPY") && sql.ends_with("TO STDOUT")) {
         return None;
     }
-    if sql.ends_with("TO STDOUT") {
-        let rows = match client.copy_out(sql).await {
-            Ok(rows) => rows.try_collect::<Vec<_>>().await,
-            Err(error) => Err(error),
-        };
-        return Some(
-            rows.map_or_else(|error| told(&error), |rows| String::from_utf8_lossy(&rows.concat()).into_owned()),
-        );
-    }
-    if sql.ends_with("FROM STDIN") {
-        let rows = match client.copy_in::<_, &'static [u8]>(sql).await {
-            Ok(sink) => std::pin::pin!(sink).finish().await,
-            Err(error) => Err(error),
-        };
-        return Some(rows.map_or_else(|error| told(&error), |rows| format!("({rows})")));
-    }
-    None
+    let rows = match client.copy_out(sql).await {
+        Ok(rows) => rows.try_collect::<Vec<_>>().await,
+        Err(error) => Err(error),
+    };
+    Some(rows.map_or_else(|error| told(&error), |rows| String::from_utf8_lossy(&rows.concat()).into_owned()))
+}
+
+/// A COPY of no rows from the client. Where it is refused, the client sends one Sync too many behind it, and takes every
+/// answer for another's then: it is used up.
+pub async fn copy_nothing_in(client: Client, sql: &str) -> String {
+    let rows = match client.copy_in::<_, &'static [u8]>(sql).await {
+        Ok(sink) => std::pin::pin!(sink).finish().await,
+        Err(error) => Err(error),
+    };
+    rows.map_or_else(|error| told(&error), |rows| format!("({rows})"))
 }
 
 /// Rows in binary over the extended protocol, or the error.
 pub async fn extended(client: &Client, sql: &str) -> String {
-    if let Some(answer) = copy(client, sql).await {
+    if let Some(answer) = copied_out(client, sql).await {
         return answer;
     }
     let rows = match client.query(sql, &[]).await {
