@@ -88,6 +88,8 @@ pub struct Session {
     /// Its remembered plans were made under `facts`.
     pub(super) kept: Kept,
     reported: HashMap<&'static str, String>,
+    /// Of the settings when they were reported last.
+    reported_edition: Option<u64>,
 }
 
 impl Session {
@@ -132,6 +134,7 @@ impl Session {
             notices: Notices::default(),
             kept: Kept::default(),
             reported: HashMap::new(),
+            reported_edition: None,
         })
     }
 
@@ -162,6 +165,9 @@ impl Session {
     /// ParameterStatus pairs that changed since last asked; the first call gives all.
     pub fn reported(&mut self) -> Vec<(String, String)> {
         let settings = self.settings.lock();
+        if self.reported_edition.replace(settings.edition()) == Some(settings.edition()) {
+            return vec![];
+        }
         let mut changed = vec![];
         for (name, value) in settings.reported() {
             if self.reported.get(name).is_none_or(|known| known != value) {

@@ -18,7 +18,9 @@ pub(crate) use self::name::joined;
 use self::name::{Found, find};
 pub(crate) use self::shared::SharedSettings;
 pub use crate::catalog::pg_catalog::SERVER_VERSION;
-use crate::catalog::pg_catalog::settings::{Context, Kind as Values, Setting, setting, settings, unrecognized};
+use crate::catalog::pg_catalog::settings::{
+    Context, Kind as Values, Setting, reported, setting, settings, unrecognized,
+};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{DateOrder, DateOutput, DateStyle, IntervalStyle};
 
@@ -64,6 +66,8 @@ pub(crate) struct Settings {
     derived: Derived,
     /// Moves when a telling value changes, so that what was derived from them can be kept.
     version: u64,
+    /// Moves when any value may have changed.
+    edition: u64,
 }
 
 /// Read from their values once.
@@ -83,9 +87,10 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// About how much of it is its own, at worst.
+    /// How much of it is its own, at worst.
     pub(crate) fn bytes(&self) -> usize {
-        (self.set.len() + self.local.len()) * 64
+        const EACH: usize = 64;
+        bytes(&self.set) + bytes(&self.local) + (self.set.len() + self.local.len()) * EACH
     }
 }
 
@@ -112,6 +117,7 @@ impl Settings {
             moment: Moment::default(),
             derived,
             version: 0,
+            edition: 0,
         }
     }
 
@@ -128,6 +134,10 @@ impl Settings {
 
     pub(crate) fn version(&self) -> u64 {
         self.version
+    }
+
+    pub(crate) fn edition(&self) -> u64 {
+        self.edition
     }
 
     // --- values
@@ -217,7 +227,7 @@ impl Settings {
 
     /// ParameterStatus pairs.
     pub(crate) fn reported(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        settings().iter().filter(|setting| setting.is_reported()).map(|setting| (setting.name, self.kept(setting)))
+        reported().iter().map(|setting| (setting.name, self.kept(setting)))
     }
 
     pub(crate) fn time_zone(&self) -> Tz {
@@ -334,7 +344,6 @@ impl Settings {
             }
             Arc::make_mut(&mut self.set).insert(name, value);
         }
-        let bytes = |values: &Named| values.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         if bytes(&self.set) + bytes(&self.local) > BYTES_MAX {
             // the transaction that this ends takes the value back
             return Err(Error::new(Kind::TooLarge, format!("settings take more than {BYTES_MAX} bytes")));
@@ -348,6 +357,7 @@ impl Settings {
     }
 
     fn changed(&mut self, before: &[String; 6]) {
+        self.edition += 1;
         if self.telling() == *before {
             return;
         }
@@ -399,6 +409,10 @@ impl Settings {
         };
         Err(Error::new(Kind::ActiveTransaction, text))
     }
+}
+
+fn bytes(values: &Named) -> usize {
+    values.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 fn denied(name: &str) -> Error {

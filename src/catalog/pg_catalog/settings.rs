@@ -107,8 +107,11 @@ static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     all
 });
 
-static BY_NAME: LazyLock<HashMap<String, &'static Setting>> =
-    LazyLock::new(|| SETTINGS.iter().map(|setting| (setting.name.to_ascii_lowercase(), setting)).collect());
+/// By its own name and by that in lower case.
+static BY_NAME: LazyLock<HashMap<String, &'static Setting>> = LazyLock::new(|| {
+    let names = |setting: &'static Setting| [setting.name.to_owned(), setting.name.to_ascii_lowercase()];
+    SETTINGS.iter().flat_map(|setting| names(setting).map(|name| (name, setting))).collect()
+});
 
 /// Every setting, by name.
 pub fn settings() -> &'static [Setting] {
@@ -117,7 +120,15 @@ pub fn settings() -> &'static [Setting] {
 
 /// The setting of this name, whatever its case.
 pub fn setting(name: &str) -> Option<&'static Setting> {
-    BY_NAME.get(&name.to_ascii_lowercase()).copied()
+    // most are asked for as they lie there
+    BY_NAME.get(name).or_else(|| BY_NAME.get(&name.to_ascii_lowercase())).copied()
+}
+
+/// Those that are sent as ParameterStatus.
+pub fn reported() -> &'static [&'static Setting] {
+    static REPORTED: LazyLock<Vec<&Setting>> =
+        LazyLock::new(|| SETTINGS.iter().filter(|setting| setting.is_reported()).collect());
+    &REPORTED
 }
 
 fn of_line(line: &'static str) -> Option<Setting> {
