@@ -4,8 +4,6 @@
 
 use std::sync::Arc;
 
-use datafusion::common::ScalarValue;
-
 use super::Argument::{Int, Name, Text};
 use super::{Argument, Function, Returns};
 use crate::catalog::pg_catalog::image::{function_by_oid, type_by_oid};
@@ -14,11 +12,12 @@ use crate::catalog::visible::{View, system_schema_name};
 use crate::engine::temporary;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::ObjectNames;
+use crate::pgtype;
 use crate::types::{Identifier, TableName};
 
-const REGCLASS: Returns = Returns::OidOf(2205);
-const REGNAMESPACE: Returns = Returns::OidOf(4089);
-const REGROLE: Returns = Returns::OidOf(4096);
+const REGCLASS: Returns = Returns::OidOf(pgtype::oid::REGCLASS);
+const REGNAMESPACE: Returns = Returns::OidOf(pgtype::oid::REGNAMESPACE);
+const REGROLE: Returns = Returns::OidOf(pgtype::oid::REGROLE);
 
 const NAMED: &[&[Argument]] = &[&[Name]];
 const TEXT: &[&[Argument]] = &[&[Text]];
@@ -149,33 +148,22 @@ fn name(view: &View, arguments: &[Cell], name_of: fn(&View, u32) -> Option<Strin
 /// How a client is shown a value of a `reg…` type: names of what the session may see, digits of all else.
 pub(in crate::engine) fn object_names(view: &Arc<View>) -> ObjectNames {
     let (view, reading) = (Arc::clone(view), Arc::clone(view));
-    let names = ObjectNames::by(move |type_oid, oid| match (type_oid, oid) {
-        (2205 | 4089 | 4096, 0) => Some("-".into()),
-        (2205, _) => class_name(&view, oid),
-        (4089, _) => schema_name(&view, oid),
-        (4096, _) => view.role_name(oid).map(quoted),
-        _ => crate::sql::functions::object_name(type_oid, oid),
+    let names = ObjectNames::by(move |type_oid, of| match (type_oid, of) {
+        (pgtype::oid::REGCLASS | pgtype::oid::REGNAMESPACE | pgtype::oid::REGROLE, 0) => Some("-".into()),
+        (pgtype::oid::REGCLASS, _) => class_name(&view, of),
+        (pgtype::oid::REGNAMESPACE, _) => schema_name(&view, of),
+        (pgtype::oid::REGROLE, _) => view.role_name(of).map(quoted),
+        _ => crate::sql::functions::object_name(type_oid, of),
     });
     names.read_by(move |type_oid, name| {
         let (find, kind, what): (Find, _, _) = match type_oid {
-            2205 => (class_oid, Kind::UndefinedTable, "relation"),
-            4089 => (schema_oid, Kind::UndefinedSchema, "schema"),
-            4096 => (role_oid, Kind::UndefinedObject, "role"),
+            pgtype::oid::REGCLASS => (class_oid, Kind::UndefinedTable, "relation"),
+            pgtype::oid::REGNAMESPACE => (schema_oid, Kind::UndefinedSchema, "schema"),
+            pgtype::oid::REGROLE => (role_oid, Kind::UndefinedObject, "role"),
             _ => return crate::sql::functions::object_oid(type_oid, name),
         };
         Some(find(&reading, name).ok_or_else(|| Error::new(kind, format!("{what} \"{name}\" does not exist"))))
     })
-}
-
-/// The value of a parameter of one of these types, by name or oid.
-pub(in crate::engine) fn named(view: &View, type_oid: u32, text: &str) -> Result<ScalarValue> {
-    let text = [Cell::Text(text.to_owned())];
-    let found = match type_oid {
-        2205 => must(view, &text, class_oid, Kind::UndefinedTable, "relation"),
-        4089 => must(view, &text, schema_oid, Kind::UndefinedSchema, "schema"),
-        _ => must(view, &text, role_oid, Kind::UndefinedObject, "role"),
-    };
-    Ok(ScalarValue::UInt32(oid(&found?)))
 }
 
 fn class_name(view: &View, oid: u32) -> Option<String> {

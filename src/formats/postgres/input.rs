@@ -212,13 +212,17 @@ pub(crate) fn string(row: &TypeRow, text: &str) -> Result<String> {
     })
 }
 
-/// Oids may be given as negative numbers, which count down from 2^32. A `reg…` type takes its number, `-` for none, and
-/// regtype the names of PostgreSQL's own types.
+/// Oids may be given as negative numbers, which count down from 2^32. A `reg…` type takes its number, `-` for none, the
+/// names that `style` knows, and regtype those of PostgreSQL's own types.
 fn object(row: &TypeRow, text: &str, style: &Style) -> Result<u32> {
     let trimmed = trim(text);
     if row.name.starts_with("reg") {
         if trimmed == "-" {
             return Ok(0);
+        }
+        let is_number = trimmed.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number && let Some(named) = style.object_names.oid(row.oid, trimmed) {
+            return named;
         }
         if row.oid == types::REGTYPE
             && let Some((oid, _)) = types::by_name(trimmed)
@@ -232,10 +236,10 @@ fn object(row: &TypeRow, text: &str, style: &Style) -> Result<u32> {
         Err(_) if row.oid == types::REGTYPE => {
             Err(Error::new(Kind::UndefinedObject, format!("type \"{trimmed}\" does not exist")))
         }
-        Err(_) if row.name.starts_with("reg") => style.object_names.oid(row.oid, trimmed).unwrap_or_else(|| {
-            Err(Error::unsupported(format!("a parameter of type {} by name", row.name))
-                .with_hint(format!("Cast the parameter: $1::text::{}.", row.name)))
-        }),
+        Err(_) if row.name.starts_with("reg") => {
+            Err(Error::unsupported(format!("a value of type {} by name", row.name))
+                .with_hint("Give its oid, or cast the name: '…'::text::regclass."))
+        }
         Err(error) => Err(error),
     }
 }

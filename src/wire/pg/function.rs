@@ -12,7 +12,7 @@ use super::message::FunctionCall;
 use super::session::Conversation;
 use crate::engine::{Answer, called};
 use crate::error::{Error, Kind, Result};
-use crate::formats::postgres::{Format, RowEncoder, decode_parameter};
+use crate::formats::postgres::{Format, RowEncoder};
 
 /// Up to ReadyForQuery, which is the caller's.
 pub(crate) async fn call<W: AsyncWrite + Unpin>(
@@ -38,10 +38,10 @@ pub(crate) async fn call<W: AsyncWrite + Unpin>(
     };
     let result = read_formats(&[call.result_format])?;
     let style = conversation.session.style();
-    let values = oids.iter().zip(&formats).zip(&call.arguments);
-    let values = values.map(|((oid, format), bytes)| decode_parameter(*oid, *format, bytes.as_deref(), &style));
-    let values = values.collect::<Result<Vec<ScalarValue>>>()?;
     let session = &mut conversation.session;
+    let values = oids.iter().zip(&formats).zip(&call.arguments);
+    let values = values.map(|((oid, format), bytes)| session.parameter(*oid, *format, bytes.as_deref(), &style));
+    let values = values.collect::<Result<Vec<ScalarValue>>>()?;
     let prepared = or_cancelled(session.prepare(&sql, &oids), token, Duration::ZERO).await??;
     let execution = Box::pin(session.execute(&prepared, values, token.clone()));
     let Answer::Rows(mut rows) = or_cancelled(execution, token, grace).await?? else {

@@ -276,6 +276,7 @@ pub(crate) fn object_oid(type_oid: u32, name: &str) -> Option<Result<u32>> {
         oid::REGCONFIG => in_relation(name, "pg_ts_config", "text search configuration"),
         oid::REGDICTIONARY => in_relation(name, "pg_ts_dict", "text search dictionary"),
         oid::REGCOLLATION => in_relation(name, "pg_collation", "collation"),
+        oid::REGTYPE => type_named(name, &env),
         _ => return None,
     };
     Some(named.and_then(|named| match named {
