@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use self::rows::{Rows, Trouble};
 use super::audit::Record;
 use super::run::Bounds;
+use super::statement::Still;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::copy::{Layout, Reader};
 use crate::sql::kernel::Env;
@@ -49,6 +50,8 @@ pub struct CopyIn {
     write: BoxFuture<'static, Result<u64>>,
     bounds: Bounds,
     record: Option<Box<Record>>,
+    /// Asked before the commit: the client says how long its rows take.
+    still: Still,
 }
 
 /// What the writer is given. Without an end it was cut, and fails.
@@ -65,6 +68,7 @@ impl CopyIn {
         env: Env,
         row_bytes_max: usize,
         bounds: Bounds,
+        still: Still,
         append: impl FnOnce(SendableRecordBatchStream) -> F,
     ) -> Self
     where
@@ -84,6 +88,7 @@ impl CopyIn {
             write,
             bounds,
             record: None,
+            still,
         }
     }
 
@@ -153,6 +158,7 @@ impl CopyIn {
         self.reader.close();
         self.read_on().await?;
         self.send().await?;
+        (self.still)()?;
         // gone where the writer has failed already: its own error follows
         let _ = self.hand_over(Piece::End).await;
         let (bounds, write) = (self.bounds.clone(), &mut self.write);

@@ -48,10 +48,14 @@ pub(crate) struct Identity {
     pub(crate) temporary: Temporary,
 }
 
+/// 28000.
+pub(super) fn gone() -> Error {
+    Error::new(Kind::NotAllowedIn, "this user may no longer log in")
+}
+
 impl Facts {
     /// 28000 where the user was removed since the login.
     pub(crate) fn new(world: Arc<World>, identity: &Identity, kept: &SharedSettings, shared: &Shared) -> Result<Self> {
-        let gone = || Error::new(Kind::NotAllowedIn, "this user may no longer log in");
         let policy = world.policies.session(&identity.principal).ok_or_else(gone)?;
         let about = Circumstances {
             settings: kept.handle(),

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use self::channels::Notification;
-use self::channels::{Change, Waiting};
+use self::channels::{Pending, Waiting};
 use super::micros_now;
 use crate::catalog::peers::{self, Activity};
 use crate::error::Result;
@@ -46,7 +46,7 @@ struct State {
     in_block: bool,
     channels: BTreeSet<String>,
     /// For when its transaction commits.
-    pending: Vec<Change>,
+    pending: Pending,
     waiting: Waiting,
 }
 

@@ -2,7 +2,7 @@
 //! admitting are `prepare`'s half; the rest is done anew at each execution, under the policy of now.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::ScalarValue;
@@ -26,7 +26,7 @@ use super::stop::Stop;
 use super::{Limits, Shared, checkpoints, held, limits, parameters};
 use crate::catalog::Body;
 use crate::error::{Error, Kind, Result};
-use crate::policy::guard::{Opening, Pins};
+use crate::policy::guard::{OpenedObject, Opening, Pins};
 use crate::policy::{Guarded, guard};
 use crate::reflection::results::{Answer, Flight, Found, Key};
 use crate::sources::Pinned;
@@ -216,11 +216,13 @@ pub(crate) struct Within {
     /// What `now()` says, in microseconds since 1970.
     began_at: Option<i64>,
     snapshots: Option<Arc<Mutex<HashMap<ObjectId, Pinned>>>>,
+    /// What those were read under: rows of then and a policy of now together were never in force.
+    opened: Arc<std::sync::Mutex<Vec<OpenedObject>>>,
 }
 
 impl Within {
     pub(crate) fn begun(at: i64) -> Self {
-        Self { began_at: Some(at), snapshots: None }
+        Self { began_at: Some(at), ..Self::default() }
     }
 
     pub(crate) fn began_at(&self) -> Option<i64> {
@@ -229,6 +231,20 @@ impl Within {
 
     pub(crate) fn repeat_reads(&mut self) {
         self.snapshots = Some(Arc::default());
+    }
+
+    /// What its earlier statements read that a later one reads again.
+    pub(crate) fn opened(&self) -> Vec<OpenedObject> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn read(&self, opened: &[OpenedObject]) {
+        if self.snapshots.is_some() {
+            let mut known = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_new = |o: &&OpenedObject| !known.iter().any(|k| (k.id, &k.owners) == (o.id, &o.owners));
+            let new: Vec<_> = opened.iter().filter(is_new).cloned().collect();
+            known.extend(new);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ mod startup;
 mod transaction;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use datafusion::common::ScalarValue;
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::audit::Record;
 use super::copy_in::CopyIn;
 use super::cursor::Cursors;
-use super::facts::{Facts, Identity};
+use super::facts::{Facts, Identity, gone};
 use super::functions;
 use super::kept::{Held, Kept, KeptLimits};
 use super::limits;
@@ -32,6 +32,7 @@ use super::run::{Bounds, Rows};
 use super::settings::{Settings, SharedSettings};
 use super::statement::{self, Admitted, Execution, Outcome};
 use super::temporary::Temporary;
+use super::world::World;
 use super::{Engine, micros_now};
 use crate::catalog::peers::{Others, Peers};
 use crate::catalog::visible::Listed;
@@ -90,6 +91,8 @@ pub struct Session {
     reported: HashMap<&'static str, String>,
     /// Of the settings when they were reported last.
     reported_edition: Option<u64>,
+    /// The last world whose policy knows who logged in.
+    known_to: Weak<World>,
 }
 
 impl Session {
@@ -135,6 +138,7 @@ impl Session {
             kept: Kept::default(),
             reported: HashMap::new(),
             reported_edition: None,
+            known_to: Weak::new(),
         })
     }
 
@@ -226,7 +230,7 @@ impl Session {
         record.shape(prepared.text.shape);
         self.own.runs(cancel.clone());
         self.transaction.start(&mut self.settings.lock(), self.several);
-        let outcome = match self.may_run(statement) {
+        let outcome = match self.may_run(statement).and_then(|()| self.is_known()) {
             Ok(()) => {
                 if statement.sees_data() {
                     self.transaction.query(&mut self.settings.lock());
@@ -277,7 +281,7 @@ impl Session {
         };
         match holds {
             true => Ok(()),
-            false => Err(Error::new(Kind::PermissionDenied, "policy changed; run the statement again")),
+            false => Err(policy_changed()),
         }
     }
 
@@ -312,7 +316,26 @@ impl Session {
     pub fn rest(&mut self) -> Vec<Notification> {
         let idle = self.status() == TransactionStatus::Idle;
         self.own.rests(!idle, self.settings.lock().value("application_name"));
-        if idle { self.own.heard() } else { vec![] }
+        if !idle {
+            return vec![];
+        }
+        let heard = self.own.heard();
+        if heard.is_empty() || self.is_known().is_ok() { heard } else { vec![] }
+    }
+
+    /// 28000 where whoever logged in is nobody any more. Asked once for each world.
+    fn is_known(&mut self) -> Result<()> {
+        let world = self.engine.world();
+        if std::ptr::eq(self.known_to.as_ptr(), Arc::as_ptr(&world)) {
+            return Ok(());
+        }
+        match world.policies.session(&self.identity.principal) {
+            Some(_) => {
+                self.known_to = Arc::downgrade(&world);
+                Ok(())
+            }
+            None => Err(gone()),
+        }
     }
 
     /// Until another session has told it something.
@@ -321,6 +344,10 @@ impl Session {
     }
 
     // --- for statements
+
+    pub(super) fn principal(&self) -> &Principal {
+        &self.identity.principal
+    }
 
     pub(super) fn temporary(&self) -> &Temporary {
         &self.identity.temporary
@@ -459,6 +486,11 @@ impl Session {
 fn aborted() -> Error {
     let text = "current transaction is aborted, commands ignored until end of transaction block";
     Error::new(Kind::InFailedTransaction, text)
+}
+
+/// 42501.
+pub(super) fn policy_changed() -> Error {
+    Error::new(Kind::PermissionDenied, "policy changed; run the statement again")
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod unowned;
 mod upkeep;
 
 pub(super) use self::name::{Name, ident, table_name};
+pub(super) use self::sink::Still;
 
 use std::fmt;
 use std::future::ready;

@@ -279,8 +279,9 @@ impl State {
     }
 
     fn restore(&mut self, tables: Arc<Tables>) {
+        let names = |tables: &Tables| tables.iter().map(|(name, table)| (name.clone(), table.oid)).collect::<Vec<_>>();
+        self.version += u64::from(!Arc::ptr_eq(&self.tables, &tables) && names(&self.tables) != names(&tables));
         self.tables = tables;
-        self.version += 1;
     }
 }
 

@@ -39,7 +39,9 @@ mod total;
 mod uuid;
 pub(crate) mod window;
 
-static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
+static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| families().copied().collect());
+
+fn families() -> impl Iterator<Item = &'static (&'static str, Kernel)> {
     let families = [
         array::KERNELS,
         binary::bits::KERNELS,
@@ -91,8 +93,8 @@ static KERNELS: LazyLock<HashMap<&'static str, Kernel>> = LazyLock::new(|| {
         text::unicode::KERNELS,
         uuid::KERNELS,
     ];
-    families.into_iter().flatten().copied().collect()
-});
+    families.into_iter().flatten()
+}
 
 /// How values of a type that Arrow does not compare as PostgreSQL does are made comparable: the kernel of that name gives
 /// an array whose native order and equality are the type's (btree operator class). `None`: they are so already.
@@ -306,5 +308,14 @@ pub(super) mod tests {
             assert_eq!(made(1).unwrap_or_else(|e| panic!("{source}: {e}")).len(), 1, "{source}");
             assert_eq!(made(1 << 17).unwrap_err().message(), "nothing left", "{source}");
         }
+    }
+
+    /// Of two of one name only one would be called.
+    #[test]
+    fn no_kernel_is_written_twice() {
+        let mut names: Vec<&str> = families().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        let twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        assert!(twice.is_empty(), "{twice:?}");
     }
 }

@@ -18,9 +18,12 @@ pub(super) fn declare(catalog: &Catalog, tables: &mut [VisibleTable]) {
     };
     let mut made: Vec<Declared> = tables.iter().map(|table| own(table, said(&table.name))).collect();
     for (table, declared) in tables.iter().zip(&mut made) {
-        // a table's comment may speak of any of its columns
+        // a comment may speak of any of the columns
         let all = catalog.entries.get(&table.name).map_or(0, |entry| entry.object.schema.fields().len());
-        declared.comment.take_if(|_| table.schema.fields().len() < all);
+        if table.schema.fields().len() < all {
+            declared.comment = None;
+            declared.comments.clear();
+        }
     }
     let seen: HashMap<&TableName, &VisibleTable> = tables.iter().map(|table| (&table.name, table)).collect();
     for (table, declared) in tables.iter().zip(&mut made) {

@@ -90,7 +90,7 @@ fn database(view: &View, arguments: &[Cell]) -> Result<Cell> {
         Cell::Int(_) if oid(object) != Some(view.database_oid()) => return Ok(Cell::Null),
         _ => (),
     }
-    any(privilege, &["CONNECT", "CREATE", "TEMPORARY", "TEMP"], |word| word == "CONNECT")
+    any(privilege, &["CONNECT", "CREATE", "TEMPORARY", "TEMP"], |word| matches!(word, "CONNECT" | "TEMPORARY" | "TEMP"))
 }
 
 fn has_role(view: &View, arguments: &[Cell]) -> Result<Cell> {

@@ -1,19 +1,21 @@
 //! LISTEN and NOTIFY between the sessions of one engine (async.c). What a transaction says comes into force when it
 //! commits: it listens and tells then, and not at all where it is rolled back. A session is told between its transactions.
 
+use std::collections::HashSet;
+
 use super::{Arc, Own, Peer, VecDeque, locked};
 use crate::error::{Error, Kind, Result};
 
 /// As PostgreSQL's: NAMEDATALEN, and what fits a page of its queue.
 const CHANNEL_BYTES: usize = 64;
 const PAYLOAD_BYTES: usize = 8_000;
-/// What may wait for one session: it reads it as soon as its transaction is over.
+/// What may wait for one session, which reads it as soon as its transaction is over; and what one transaction may say, so
+/// that all of it fits where nothing waits.
 const WAITING_BYTES: usize = 8 << 20;
-/// What one transaction may say.
-const PENDING_MAX: usize = 10_000;
+const CHANNELS_MAX: usize = 1_000;
 
 /// Something that was said on a channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Notification {
     /// Of whoever said it.
     pub pid: i32,
@@ -30,11 +32,63 @@ pub(super) enum Change {
     Notify(Notification),
 }
 
+/// What a transaction has said, in its order.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    changes: Vec<Change>,
+    /// Those of its notifications: the same twice is told once.
+    said: HashSet<Notification>,
+    bytes: usize,
+    /// How much there was at each of its savepoints, outermost first.
+    marks: Vec<usize>,
+}
+
+impl Pending {
+    fn add(&mut self, change: Change) -> Result<()> {
+        let bytes = change.bytes();
+        if let Change::Notify(notification) = &change
+            && self.said.contains(notification)
+        {
+            return Ok(());
+        }
+        if self.bytes + bytes > WAITING_BYTES {
+            return Err(Error::new(Kind::TooLarge, "too many notifications in the NOTIFY queue"));
+        }
+        self.bytes += bytes;
+        if let Change::Notify(notification) = &change {
+            self.said.insert(notification.clone());
+        }
+        self.changes.push(change);
+        Ok(())
+    }
+
+    fn cut(&mut self, length: usize) {
+        for change in self.changes.drain(length.min(self.changes.len())..) {
+            self.bytes -= change.bytes();
+            if let Change::Notify(notification) = &change {
+                self.said.remove(notification);
+            }
+        }
+    }
+}
+
 /// What a session has not been told yet.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     told: VecDeque<Notification>,
     bytes: usize,
+}
+
+impl Change {
+    fn bytes(&self) -> usize {
+        let text = match self {
+            Self::Listen(channel) | Self::Unlisten(channel) => channel.len(),
+            Self::UnlistenAll => 0,
+            // it stands among what was said too
+            Self::Notify(notification) => return 2 * notification.bytes(),
+        };
+        size_of::<Self>() + text
+    }
 }
 
 impl Notification {
@@ -71,24 +125,42 @@ impl Own {
 
     fn change(&self, change: Change) -> Result<()> {
         let mut state = locked(&self.peer.state);
-        if matches!(change, Change::Notify(_)) && state.pending.contains(&change) {
-            return Ok(());
+        if matches!(change, Change::Listen(_)) && state.channels.len() + state.pending.changes.len() >= CHANNELS_MAX {
+            let text = format!("more than {CHANNELS_MAX} channels are listened on");
+            return Err(Error::new(Kind::TooLarge, text));
         }
-        if state.pending.len() >= PENDING_MAX {
-            return Err(Error::new(Kind::TooLarge, "too many notifications in the NOTIFY queue"));
-        }
-        state.pending.push(change);
-        Ok(())
+        state.pending.add(change)
     }
 
     /// The transaction was rolled back.
     pub(crate) fn forget(&self) {
-        locked(&self.peer.state).pending.clear();
+        locked(&self.peer.state).pending = Pending::default();
+    }
+
+    /// A savepoint was made.
+    pub(crate) fn save(&self) {
+        let mut state = locked(&self.peer.state);
+        let length = state.pending.changes.len();
+        state.pending.marks.push(length);
+    }
+
+    /// Savepoints from this one on are gone, and what was said since stays.
+    pub(crate) fn release(&self, level: usize) {
+        locked(&self.peer.state).pending.marks.truncate(level);
+    }
+
+    /// As it was at this savepoint, which stays.
+    pub(crate) fn roll_back_to(&self, level: usize) {
+        let mut state = locked(&self.peer.state);
+        if let Some(length) = state.pending.marks.get(level).copied() {
+            state.pending.marks.truncate(level + 1);
+            state.pending.cut(length);
+        }
     }
 
     /// The transaction is over, and was committed as far as anything of it was not forgotten.
     pub(crate) fn commit(&self) {
-        let pending = std::mem::take(&mut locked(&self.peer.state).pending);
+        let pending = std::mem::take(&mut locked(&self.peer.state).pending).changes;
         if pending.is_empty() {
             return;
         }

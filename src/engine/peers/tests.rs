@@ -27,6 +27,17 @@ fn what_is_said_is_heard_by_listeners_after_the_commit() {
     ann.forget();
     ann.commit();
     assert!(told(&bob).is_empty());
+    ann.notify("news", "kept").unwrap();
+    ann.save();
+    ann.notify("news", "undone").unwrap();
+    ann.save();
+    ann.roll_back_to(0);
+    ann.notify("news", "undone").unwrap();
+    ann.roll_back_to(0);
+    ann.notify("news", "kept").unwrap();
+    ann.release(0);
+    ann.commit();
+    assert_eq!(told(&bob), ["1 news=kept"], "what stood behind a savepoint is undone with it");
     bob.unlisten(None).unwrap();
     bob.commit();
     ann.notify("news", "c").unwrap();
@@ -53,6 +64,11 @@ fn channels_and_payloads_have_postgresqls_limits() {
     assert_eq!(text(own.notify(&"c".repeat(64), "x")), "channel name too long");
     assert_eq!(text(own.notify("c", &"x".repeat(8_000))), "payload string too long");
     assert_eq!(text(own.notify(&"c".repeat(63), &"x".repeat(7_999))), "ok");
+    let many = (0..2_000).find_map(|n| own.notify("c", &format!("{n}{}", "x".repeat(7_900))).err());
+    assert_eq!(many.map(|e| e.kind().sqlstate()), Some("54000"), "no more than a listener may let wait");
+    own.forget();
+    let many = (0..2_000).find_map(|n| own.listen(format!("c{n}")).err());
+    assert_eq!(many.map(|e| e.kind().sqlstate()), Some("54000"));
 }
 
 #[test]

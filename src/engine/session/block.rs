@@ -106,6 +106,7 @@ impl Session {
         let held = self.kept.hold(bytes)?;
         self.transaction.save(&mut self.settings.lock(), name.to_string(), held)?;
         self.identity.temporary.save();
+        self.own.save();
         Ok(())
     }
 
@@ -113,6 +114,7 @@ impl Session {
         let level = self.transaction.release(&mut self.settings.lock(), name)?;
         self.cursors.released(level);
         self.identity.temporary.release(level);
+        self.own.release(level);
         self.undone.push(Undone::Into(level));
         Ok(())
     }
@@ -121,6 +123,7 @@ impl Session {
         let level = self.transaction.roll_back_to(&mut self.settings.lock(), name)?;
         self.cursors.undone(level);
         self.identity.temporary.roll_back_to(level);
+        self.own.roll_back_to(level);
         self.undone.push(Undone::Above(level));
         Ok(())
     }

@@ -31,6 +31,8 @@ impl Session {
     }
 
     async fn ready_now(&mut self, execution: &mut Execution<'_>, caching: Caching) -> Result<Ready> {
+        let within = self.transaction.within();
+        self.still_holds(&within.opened())?;
         let mut planned = self.planned(execution.prepared).await?;
         let mut ready = self.judged(&planned, execution, caching).await;
         if ready.as_ref().is_err_and(|error| error.kind() == Kind::CachedPlanChanged) {
@@ -39,6 +41,7 @@ impl Session {
             ready = self.judged(&planned, execution, caching).await;
         }
         let ready = ready?;
+        within.read(ready.guarded.opened());
         execution.record.judged(&ready, planned.facts.world.policies.generation());
         Ok(ready)
     }

@@ -8,12 +8,12 @@ use datafusion::execution::SendableRecordBatchStream;
 use super::name::Name;
 use super::{insert, target};
 use crate::engine::lanes::Lanes;
-use crate::engine::session::Session;
+use crate::engine::session::{Session, policy_changed};
 use crate::engine::temporary::{self, Temporary};
 use crate::error::Result;
-use crate::policy::Action;
+use crate::policy::{Action, Decision};
 use crate::sources::{Table, Writer};
-use crate::types::TableName;
+use crate::types::{ObjectId, TableName};
 
 pub(super) struct Sink {
     pub(super) name: TableName,
@@ -21,7 +21,12 @@ pub(super) struct Sink {
     pub(super) schema: SchemaRef,
     pub(super) shown: SchemaRef,
     to: To,
+    /// Of the table of the lake.
+    object: Option<ObjectId>,
 }
+
+/// 42501 where the policy of now is another one for the writer.
+pub(crate) type Still = Box<dyn Fn() -> Result<()> + Send + Sync>;
 
 enum To {
     Lake { table: Arc<dyn Table>, writer: Arc<dyn Writer>, lanes: Lanes },
@@ -37,13 +42,20 @@ impl Sink {
             && let Some(schema) = temporary.schema(&name.table)
         {
             let name = TableName::new(temporary::SCHEMA, &name.table);
-            return Ok(Self { name, shown: Arc::clone(&schema), schema, to: To::Temporary(temporary) });
+            let to = To::Temporary(temporary);
+            return Ok(Self { name, shown: Arc::clone(&schema), schema, to, object: None });
         }
         let (entry, writer) = target::table(&facts, name, Action::Insert)?;
         let (table, shown) = (target::of_lake(entry)?, insert::insertable(&facts, entry)?);
         let (name, schema) = (entry.object.name.clone(), Arc::clone(&entry.object.schema));
         let lanes = session.engine.shared.lanes.clone();
-        Ok(Self { name, schema, shown, to: To::Lake { table, writer, lanes } })
+        let object = Some(entry.object.id);
+        Ok(Self { name, schema, shown, to: To::Lake { table, writer, lanes }, object })
+    }
+
+    /// For rows that take their time.
+    pub(super) fn still(&self, session: &Session) -> Still {
+        self.object.map_or_else(|| Box::new(|| Ok(())) as Still, |object| still(session, object))
     }
 
     /// All rows or none; how many they were.
@@ -58,4 +70,20 @@ impl Sink {
             }
         }
     }
+}
+
+fn still(session: &Session, object: ObjectId) -> Still {
+    let (engine, principal) = (Arc::clone(&session.engine), session.principal().clone());
+    // which columns it may fill is what it sees of them
+    let rights = move || {
+        let policies = Arc::clone(&engine.world().policies);
+        let session = policies.session(&principal)?;
+        let Decision::Allow(_) = session.decide(object, Action::Insert) else { return None };
+        Some(match session.decide(object, Action::Select) {
+            Decision::Allow(grant) => Some(grant.fingerprint()),
+            Decision::Deny => None,
+        })
+    };
+    let before = rights();
+    Box::new(move || if before.is_some() && rights() == before { Ok(()) } else { Err(policy_changed()) })
 }

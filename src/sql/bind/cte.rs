@@ -149,7 +149,10 @@ impl Binder<'_> {
                     Body::Values { .. } | Body::SetOperation { .. } => error,
                 });
             }
-            let expr = cast::implicit(self.cx, from.expr(0), crate::pgtype::Ty::of(to.ty.oid))?;
+            let expr = match from.ty == to.ty {
+                true => from.expr(0),
+                false => cast::implicit(self.cx, from.expr(0), to.ty)?,
+            };
             outputs.push(lying_as(expr, to));
         }
         let before: Vec<Expr> = step.columns.iter().skip(own).map(|c| c.expr(0)).collect();

@@ -326,19 +326,17 @@ impl<'a> Lower<'a> {
     }
 }
 
-/// Columns that may hold NULL, so that both terms of a recursive query have the very same.
+/// Columns that may hold NULL and say of their types what those say of themselves, so that both terms of a recursive query
+/// have the very same.
 pub(super) fn nullable(plan: LogicalPlan) -> Result<LogicalPlan> {
     let schema = Arc::clone(plan.schema());
     let columns = schema.iter().map(|(qualifier, field)| {
         let column = Lowered::Column(Column::new(qualifier.cloned(), field.name()));
-        match field.is_nullable() {
+        let ty = pgtype::of_field(field)?;
+        let wanted = pgtype::field(field.name(), ty, field.data_type().clone()).with_nullable(true);
+        match field.is_nullable() && field.metadata() == wanted.metadata() {
             true => Ok(column),
-            false => {
-                let ty = pgtype::of_field(field)?;
-                let field = field.as_ref().clone().with_nullable(true);
-                let name = field.name().clone();
-                Ok(Special::call(Op::Lie(ty), field, vec![column]).alias(name))
-            }
+            false => Ok(Special::call(Op::Lie(ty), wanted, vec![column]).alias(field.name())),
         }
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;

@@ -229,7 +229,12 @@ fn apply(proc: &'static Proc, expr: Expr, target: Ty, context: CastContext) -> E
         let written = ScalarValue::Boolean(Some(context == CastContext::Explicit));
         arguments.push(Expr::constant(written, Ty::BOOL, 0));
     }
-    call(proc, arguments, Ty { oid: target.oid, typmod }, false, at)
+    let result = pgtype::base(target.oid);
+    if proc.result == result {
+        return call(proc, arguments, Ty { oid: target.oid, typmod }, false, at);
+    }
+    // a type's own values by another way (smallint to oid by int4)
+    relabel(call(proc, arguments, Ty::of(proc.result), false, at), Ty { oid: target.oid, typmod })
 }
 
 fn elements(cx: Context<'_>, expr: Expr, target: Ty, context: CastContext) -> Result<Expr> {

@@ -56,7 +56,7 @@ pub(crate) async fn call<W: AsyncWrite + Unpin>(
         more?;
     }
     let mut row = BytesMut::new();
-    RowEncoder::new(rows.schema(), &result, &style)?.encode(&batch, 0, 1, &mut row)?;
+    RowEncoder::new(rows.schema(), &result, &conversation.session.style())?.encode(&batch, 0, 1, &mut row)?;
     // behind letter, length and count of a DataRow lies what the answer is: a length and a value
     let value = row.get(7..).ok_or_else(|| Error::internal("a row without a value"))?.to_vec();
     Ok(conversation.output.append(|out| {

@@ -200,7 +200,12 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
 
     async fn dispatch(&mut self, inbox: &mut Inbox, message: Frontend) -> std::result::Result<(), Stop> {
         // A simple Query or a Sync ends a cycle by itself; the others leave it open.
-        self.unsynced = !matches!(message, Frontend::Query { .. } | Frontend::Sync | Frontend::FunctionCall(_));
+        match message {
+            Frontend::Query { .. } | Frontend::Sync | Frontend::FunctionCall(_) => self.unsynced = false,
+            // left over from a copy that failed: it opens nothing
+            Frontend::Copy => {}
+            _ => self.unsynced = true,
+        }
         match message {
             Frontend::Query { sql } => {
                 simple::query(self, inbox, &sql).await?;

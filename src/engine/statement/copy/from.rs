@@ -74,7 +74,9 @@ impl Statement for CopyFrom {
                 order,
             };
             let row_bytes_max = env.budget.value_bytes_max;
-            let copy = CopyIn::begin(into, layout, env, row_bytes_max, execution.bounds, move |rows| sink.append(rows));
+            let still = sink.still(session);
+            let append = move |rows| sink.append(rows);
+            let copy = CopyIn::begin(into, layout, env, row_bytes_max, execution.bounds, still, append);
             Ok(Outcome::CopyIn(Box::new(copy)))
         })
     }
