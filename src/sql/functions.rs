@@ -313,7 +313,7 @@ pub(super) mod tests {
     /// Of two of one name only one would be called.
     #[test]
     fn no_kernel_is_written_twice() {
-        let mut names: Vec<&str> = families().map(|(name, _)| *name).collect();
+        let mut names: Vec<&str> = super::families().map(|(name, _)| *name).collect();
         names.sort_unstable();
         let twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
         assert!(twice.is_empty(), "{twice:?}");

@@ -1,5 +1,7 @@
 //! Policy edits under running clients: prepared statements and portals (attacks 25, 26), half-written files (attack 49).
 
+use futures::SinkExt;
+
 use super::{POLICY, World};
 use crate::gateway::{EFFECT_MAX, simple, told, until};
 
@@ -154,6 +156,45 @@ async fn a_right_revoked_under_a_cursor_is_gone_at_the_next_fetch() {
         assert_eq!(simple(&client, next).await, refused, "{how}");
         world.change_policy(POLICY).await;
     }
+}
+
+/// Rows that come when the right is gone are not written, however long ago they were promised.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_revoked_under_a_copy_is_gone_at_its_end() {
+    let world = World::A.start().await;
+    for is_revoked in [false, true] {
+        world.change_policy(&format!("{POLICY}p, ann, lake.emp, insert, allow\n")).await;
+        let client = world.connect("ann").await;
+        let rows = client.copy_in::<_, &'static [u8]>("COPY lake.emp (id) FROM STDIN").await.unwrap();
+        let mut rows = std::pin::pin!(rows);
+        rows.send(b"990\n").await.unwrap();
+        if is_revoked {
+            world.change_policy(POLICY).await;
+        }
+        rows.send(b"991\n").await.unwrap();
+        let told = rows.finish().await.map_or_else(|error| told(&error), |rows| rows.to_string());
+        let expect = if is_revoked { "ERROR 42501 policy changed; run the statement again" } else { "2" };
+        assert!(told.starts_with(expect), "{told}");
+        let root = world.connect("root").await;
+        assert_eq!(simple(&root, "SELECT count(*) FROM lake.emp WHERE id > 900").await, "2\n(1)", "{is_revoked}");
+    }
+}
+
+/// Rows of one snapshot under a policy of another time were never anybody's to see.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_not_read_under_a_policy_that_came_later() {
+    let world = World::A.start().await;
+    let client = world.connect("ann").await;
+    let wider = POLICY.replace("p2, ann, lake.emp, \"region = user.region\"\n", "p2, ann, lake.emp, \"id > 0\"\n");
+    assert_ne!(wider, POLICY);
+    simple(&client, "BEGIN ISOLATION LEVEL REPEATABLE READ").await;
+    assert_eq!(simple(&client, "SELECT count(*) FROM lake.emp").await, "4\n(1)");
+    assert_eq!(simple(&client, "SELECT count(*) FROM lake.emp").await, "4\n(1)");
+    world.change_policy(&wider).await;
+    let refused = "ERROR 42501 policy changed; run the statement again";
+    assert_eq!(simple(&client, "SELECT count(*) FROM lake.emp").await, refused);
+    simple(&client, "ROLLBACK").await;
+    assert_eq!(simple(&client, "SELECT count(*) FROM lake.emp").await, "7\n(1)");
 }
 
 #[tokio::test(flavor = "multi_thread")]
