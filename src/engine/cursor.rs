@@ -21,6 +21,7 @@ use super::pipeline::Ready;
 use super::session::Prepared;
 use crate::catalog::visible::{self, Listed};
 use crate::error::{Error, Kind, Result};
+use crate::formats::postgres::Format;
 use crate::policy::guard::OpenedObject;
 
 /// May its rows be read again?
@@ -36,6 +37,8 @@ pub(crate) struct Cursor {
     /// As it is listed.
     pub(crate) about: visible::Cursor,
     pub(crate) columns: SchemaRef,
+    /// In which the protocol's Execute sends its values, as a Bind's result formats.
+    pub(crate) formats: Vec<Format>,
     pub(crate) source: Source,
     /// Savepoints around it when it was opened.
     level: usize,
@@ -66,7 +69,12 @@ impl std::fmt::Debug for Cursor {
 
 impl Cursor {
     pub(crate) fn new(about: visible::Cursor, columns: SchemaRef, source: Source, held: Held) -> Self {
-        Self { about, columns, source, level: 0, kept_on: false, opened: vec![], _held: held }
+        let formats = if about.binary { vec![Format::Binary] } else { vec![] };
+        Self { about, columns, formats, source, level: 0, kept_on: false, opened: vec![], _held: held }
+    }
+
+    pub(crate) fn sent_as(self, formats: Vec<Format>) -> Self {
+        Self { formats, ..self }
     }
 
     pub(crate) fn reading(self, opened: Vec<OpenedObject>) -> Self {

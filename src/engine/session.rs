@@ -228,7 +228,7 @@ impl Session {
         let mut record = self.record();
         record.kind(statement.kind());
         record.shape(prepared.text.shape);
-        self.own.runs(cancel.clone());
+        self.runs(cancel.clone());
         self.transaction.start(&mut self.settings.lock(), self.several);
         let outcome = match self.may_run(statement).and_then(|()| self.is_known()) {
             Ok(()) => {
@@ -307,6 +307,11 @@ impl Session {
         self.kept.hold(bytes)
     }
 
+    /// A statement that began earlier goes on until `token` is pulled.
+    pub fn runs(&self, token: CancellationToken) {
+        self.own.runs(token);
+    }
+
     /// What ends it from outside, when another session asks for that.
     pub fn ended_by(&self, end: CancellationToken) {
         self.own.ended_by(end);
@@ -372,15 +377,27 @@ impl Session {
     /// 25P02 in a failed transaction, 25006 in a read-only one, 25001 for a write in a block.
     pub(super) fn may_run(&self, statement: &Admitted) -> Result<()> {
         self.may_prepare(statement)?;
-        if statement.writes() && !statement.is_temporary(&self.identity.temporary) {
-            let words = || statement.kind().to_uppercase();
-            if self.settings.lock().is_on("transaction_read_only") {
-                let text = format!("cannot execute {} in a read-only transaction", words());
-                return Err(Error::new(Kind::ReadOnly, text));
-            }
-            if self.transaction.is_block() {
-                return Err(write_in_block(&words()));
-            }
+        if !statement.writes() {
+            return Ok(());
+        }
+        let words = statement.kind().to_uppercase();
+        match statement.is_temporary(&self.identity.temporary) {
+            true if statement.fills() => Ok(()),
+            true => self.may_change(&words),
+            false => self.may_write(&words),
+        }
+    }
+
+    /// 25006 in a read-only transaction, 25001 in a block: a write to the lake is a commit of its own.
+    pub(super) fn may_write(&self, words: &str) -> Result<()> {
+        self.may_change(words)?;
+        if self.transaction.is_block() { Err(write_in_block(words)) } else { Ok(()) }
+    }
+
+    fn may_change(&self, words: &str) -> Result<()> {
+        if self.settings.lock().is_on("transaction_read_only") {
+            let text = format!("cannot execute {words} in a read-only transaction");
+            return Err(Error::new(Kind::ReadOnly, text));
         }
         Ok(())
     }

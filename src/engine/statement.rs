@@ -78,8 +78,13 @@ pub(crate) trait Statement: fmt::Debug + Send + Sync {
         None
     }
 
-    /// What it writes are temporary tables alone, which a transaction of any kind may change.
+    /// What it writes are temporary tables alone, which a block may change.
     fn is_temporary(&self, _: &Temporary) -> bool {
+        false
+    }
+
+    /// Adds rows to a table that is there, which a read-only transaction may do with a temporary one.
+    fn fills(&self) -> bool {
         false
     }
 

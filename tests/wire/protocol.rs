@@ -262,8 +262,21 @@ async fn portals_and_cursors_share_their_names() {
     assert_eq!(ann.sync().await, "DCZT");
     assert_eq!(ann.query("close p").await, "CZT");
 
+    // in binary before a statement names it, and after
+    ann.send(b'B', b"q\0three\0\0\0\0\0\0\x01\0\x01").await;
+    assert_eq!(ann.sync().await, "2ZT");
+    assert_eq!(ann.query("move 1 from q").await, "CZT");
+    ann.execute("q", 1).await;
+    ann.send(b'S', b"").await;
+    assert_eq!(ann.receive().await.unwrap(), (b'D', b"\0\x01\0\0\0\x04\0\0\0\x05".to_vec()));
+    assert_eq!(ann.until_ready().await, "sZT");
+
     ann.bind("c", "three", &[]).await;
     assert_eq!((ann.sync().await.as_str(), ann.code()), ("EZE", "42P03"));
+    assert_eq!(ann.query("rollback; begin").await, "CCZT");
+    ann.bind("r", "three", &[]).await;
+    assert_eq!(ann.sync().await, "2ZT");
+    assert_eq!((ann.query("declare r cursor for select 1").await.as_str(), ann.code()), ("EZE", "42P03"));
     assert_eq!(ann.query("rollback").await, "CZI");
 }
 

@@ -238,7 +238,7 @@ fn privileges_are_those_of_the_policy() {
         has_schema_privilege("hidden", "usage") = "3F000";
         has_schema_privilege(11_u32, "USAGE") = "true";
         has_database_privilege("shop", "CONNECT") = "true";
-        has_database_privilege("shop", "TEMP") = "false";
+        has_database_privilege("shop", "TEMP") = "true";
         has_database_privilege("other", "CONNECT") = "3D000";
         pg_has_role("analyst", "USAGE") = "true";
         pg_has_role("pg_lakegate", "USAGE") = "false";

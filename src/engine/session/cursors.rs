@@ -18,6 +18,7 @@ use crate::engine::pipeline::Caching;
 use crate::engine::run::{self, Bounds, Rows};
 use crate::engine::statement::Execution;
 use crate::error::{Error, Kind, Result};
+use crate::formats::postgres::Format;
 use crate::sql::parse::command::Direction;
 
 /// A portal of the front end's, as far as it was run.
@@ -42,10 +43,10 @@ impl Session {
         self.cursors.has(name)
     }
 
-    /// Its columns, and whether their values are binary. 34000 where there is none.
-    pub fn cursor_columns(&mut self, name: &str) -> Result<(SchemaRef, bool)> {
+    /// Its columns, and the formats of their values as a Bind gives them. 34000 where there is none.
+    pub fn cursor_columns(&mut self, name: &str) -> Result<(SchemaRef, Vec<Format>)> {
         let cursor = self.cursors.find(name)?;
-        Ok((Arc::clone(&cursor.columns), cursor.about.binary))
+        Ok((Arc::clone(&cursor.columns), cursor.formats.clone()))
     }
 
     /// Closing an unknown name is no error.
@@ -59,9 +60,14 @@ impl Session {
         self.undone.push(Undone::All);
     }
 
+    /// 42P03 and 54000 as for a cursor that is declared.
+    pub fn may_adopt(&self, name: &str) -> Result<()> {
+        self.cursors.may_open(name)
+    }
+
     /// A portal that a statement names is a cursor from now on. `level`: savepoints around it when it was bound.
-    pub fn adopt(&mut self, name: &str, portal: Adopted, level: usize) -> Result<()> {
-        self.cursors.may_open(name)?;
+    pub fn adopt(&mut self, name: &str, portal: Adopted, formats: Vec<Format>, level: usize) -> Result<()> {
+        self.may_adopt(name)?;
         let held = self.kept.hold(name.len())?;
         let about = visible::Cursor {
             name: name.to_string(),
@@ -83,7 +89,8 @@ impl Session {
             }
             Adopted::Ended { columns } => (Arc::clone(&columns), vec![], open(Reader::ended(columns))),
         };
-        self.cursors.open(Cursor::new(about, columns, source, held).reading(opened), level);
+        let cursor = Cursor::new(about, columns, source, held).reading(opened);
+        self.cursors.open(cursor.sent_as(formats), level);
         Ok(())
     }
 
@@ -91,6 +98,7 @@ impl Session {
     pub async fn fetch_cursor(&mut self, name: &str, most: Option<usize>, cancel: CancellationToken) -> Result<Rows> {
         let mut record = Record::begin(self.identity.principal.user(), self.engine.world().policies.generation());
         record.kind("fetch");
+        self.runs(cancel.clone());
         let bounds = Bounds { cancel, deadline: self.deadline() };
         let count = most.and_then(|most| i64::try_from(most).ok()).unwrap_or(Direction::ALL);
         let fetched = match self.may_go_on() {

@@ -296,6 +296,33 @@ async fn transactions_are_postgresqls() {
 }
 
 #[tokio::test]
+async fn temporary_tables_are_known_to_what_tools_send_around_them() {
+    let shop = Shop::open().await;
+    let mut session = shop.session();
+    let nothing = "nothing is analyzed: statistics are written with the files of a lake";
+    for (sql, answer) in [
+        ("BEGIN", "BEGIN"),
+        ("DROP TABLE IF EXISTS w", "[00000 table \"w\" does not exist, skipping] DROP TABLE"),
+        ("CREATE TEMP TABLE w AS SELECT 1 AS a", "SELECT 1"),
+        ("ANALYZE w", &format!("[00000 {nothing}] ANALYZE")),
+        ("ANALYZE w (b)", "42703 column \"b\" of relation \"w\" does not exist"),
+        ("ROLLBACK", "ROLLBACK"),
+        ("SELECT 1 FROM w", "42P01 relation \"w\" does not exist"),
+        ("BEGIN READ ONLY", "BEGIN"),
+        ("CREATE TEMP TABLE w (a int)", "25006 cannot execute CREATE TABLE in a read-only transaction"),
+        ("ROLLBACK", "ROLLBACK"),
+        ("CREATE TEMP TABLE w (a int)", "CREATE TABLE"),
+        ("BEGIN READ ONLY", "BEGIN"),
+        ("INSERT INTO w VALUES (1)", "INSERT 0 1"),
+        ("DROP TABLE w", "25006 cannot execute DROP TABLE in a read-only transaction"),
+        ("ROLLBACK", "ROLLBACK"),
+        ("SELECT count(*) FROM w", "0"),
+    ] {
+        assert_eq!(ask_all(&mut session, sql).await, answer, "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn settings_are_postgresqls() {
     let shop = Shop::open().await;
     let mut session = shop.session();

@@ -43,6 +43,11 @@ impl Statement for Declare {
         "declare"
     }
 
+    /// The front end's portals share its names.
+    fn names_cursor(&self) -> Option<&str> {
+        Some(&self.how.name)
+    }
+
     fn describe<'a>(&'a self, session: &'a mut Session, told: Told) -> Work<'a, Described> {
         Box::pin(async move {
             let described = Described::shown(session.plan(&self.query, told).await?)?;

@@ -60,7 +60,8 @@ impl Statement for DropTable {
     }
 
     fn is_temporary(&self, temporary: &Temporary) -> bool {
-        self.names.iter().all(|name| temporary.has(name))
+        // names that are nothing write nothing: what is of the lake is asked for where it is found
+        self.if_exists || self.names.iter().all(|name| temporary.has(name))
     }
 
     fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
@@ -74,6 +75,7 @@ impl Statement for DropTable {
                 }
                 match target::table(&facts, name, Action::Drop) {
                     Ok((entry, writer)) => {
+                        session.may_write("DROP TABLE")?;
                         dropped.push(entry.object.name.to_string());
                         execution.record.target(dropped.join(" "));
                         writer.drop_table(&entry.object.name).await?;

@@ -52,6 +52,10 @@ impl Statement for Insert {
         true
     }
 
+    fn fills(&self) -> bool {
+        true
+    }
+
     fn is_temporary(&self, temporary: &Temporary) -> bool {
         temporary.has(&self.table)
     }

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use super::name::Name;
-use crate::catalog::visible::system_schema;
+use crate::catalog::visible::{VisibleTable, system_schema};
 use crate::catalog::{Body, Entry};
 use crate::engine::facts::Facts;
-use crate::engine::world;
+use crate::engine::{temporary, world};
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::undefined_table;
 use crate::policy::{Action, Decision};
@@ -87,8 +87,11 @@ pub(super) fn of_lake(entry: &Entry) -> Result<Arc<dyn Table>> {
     }
 }
 
-/// What stands under a name that the session sees; `None` for a table of the system.
-pub(super) fn seen<'a>(facts: &'a Facts, name: &Name) -> Result<Option<&'a Entry>> {
+/// What stands under a name that the session sees, its temporary tables first; `None` for a table of the system.
+pub(super) fn seen<'a>(facts: &'a Facts, name: &Name) -> Result<Option<&'a VisibleTable>> {
+    if facts.temporary.has(name) {
+        return Ok(facts.view.table(&TableName::new(temporary::SCHEMA, &name.table)));
+    }
     let of_system = |schema: &str| {
         system_schema(schema).is_some() && facts.view.relation_oid(&TableName::new(schema, &name.table)).is_some()
     };
@@ -101,7 +104,7 @@ pub(super) fn seen<'a>(facts: &'a Facts, name: &Name) -> Result<Option<&'a Entry
             return Ok(None);
         }
         match known_entry(facts, &TableName::new(schema, &name.table), Action::Select) {
-            Ok((entry, true)) => return Ok(Some(entry)),
+            Ok((entry, true)) => return Ok(facts.view.table(&entry.object.name)),
             Ok((_, false)) => {}
             Err(error) if error.kind() == Kind::UndefinedTable => {}
             Err(error) => return Err(error),

@@ -73,8 +73,7 @@ impl Statement for CreateIndex {
                 return Err(in_block("CREATE INDEX CONCURRENTLY"));
             }
             let facts = session.facts()?;
-            let entry = target::seen(&facts, &table_name(&self.table)?)?;
-            let shown = entry.and_then(|entry| facts.view.table(&entry.object.name));
+            let shown = target::seen(&facts, &table_name(&self.table)?)?;
             let missing = |name: &&String| shown.is_some_and(|shown| shown.schema.index_of(name).is_err());
             if let Some(name) = self.columns.iter().find(missing) {
                 return Err(Error::new(Kind::UndefinedColumn, format!("column \"{name}\" does not exist")));

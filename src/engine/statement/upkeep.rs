@@ -6,7 +6,6 @@ use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 
 use super::name::Name;
 use super::{Admitted, Execution, Outcome, Statement, Work, ident, table_name, target};
-use crate::catalog::Entry;
 use crate::engine::facts::Facts;
 use crate::engine::notice::Notice;
 use crate::engine::session::{Session, in_block, outside};
@@ -119,11 +118,9 @@ fn seen(facts: &Facts, table: &ObjectName) -> Result<Name> {
 
 fn with_columns(facts: &Facts, Columns { table, columns }: &Columns) -> Result<()> {
     let name = table_name(table)?;
-    let entry: Option<&Entry> = target::seen(facts, &name)?;
-    let Some(entry) = entry else { return Ok(()) };
-    let shown = facts.view.table(&entry.object.name);
+    let Some(shown) = target::seen(facts, &name)? else { return Ok(()) };
     for column in columns.iter().map(ident) {
-        if shown.is_none_or(|shown| shown.schema.index_of(&column).is_err()) {
+        if shown.schema.index_of(&column).is_err() {
             let text = format!("column \"{column}\" of relation \"{}\" does not exist", name.table);
             return Err(Error::new(Kind::UndefinedColumn, text));
         }

@@ -7,7 +7,6 @@ pub(super) mod snapshot;
 mod tests;
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::DataType;
 use num_bigint::{BigInt, Sign};
 
 use crate::error::{Error, Kind, Result};
@@ -23,11 +22,8 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("oidtoi8", |c| c.one(|oid: u32| Ok(i64::from(oid)))),
     ("xidin", |c| c.one(|text: &str| Ok(low_half(number(text))))),
     ("xidout", |c| c.one(|xid: u32| Ok(xid.to_string()))),
-    ("xideq", |c| xid_equality(c, true)),
-    ("xidneq", |c| xid_equality(c, false)),
     ("cidin", |c| c.one(|text: &str| Ok(low_half(number(text))))),
     ("cidout", |c| c.one(|cid: u32| Ok(cid.to_string()))),
-    ("cideq", |c| c.two(|a: u32, b: u32| Ok(a == b))),
     ("xid8in", |c| c.one(|text: &str| Ok(number(text)))),
     ("xid8out", |c| c.one(|xid: u64| Ok(xid.to_string()))),
     ("xid8toxid", |c| c.one(|xid: u64| Ok(low_half(xid)))),
@@ -47,15 +43,6 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("pg_lsn_mii", |c| c.two(|lsn: u64, by: Numeric| moved(lsn, by, false))),
     ("format_type", format_type),
     ("oidvectortypes", oidvectortypes),
-    ("oideq", |c| c.two(|a: u32, b: u32| Ok(a == b))),
-    ("oidne", |c| c.two(|a: u32, b: u32| Ok(a != b))),
-    ("oidlt", |c| c.two(|a: u32, b: u32| Ok(a < b))),
-    ("oidle", |c| c.two(|a: u32, b: u32| Ok(a <= b))),
-    ("oidgt", |c| c.two(|a: u32, b: u32| Ok(a > b))),
-    ("oidge", |c| c.two(|a: u32, b: u32| Ok(a >= b))),
-    ("btoidcmp", |c| c.two(|a: u32, b: u32| Ok(a.cmp(&b) as i32))),
-    ("oidlarger", |c| c.two(|a: u32, b: u32| Ok(a.max(b)))),
-    ("oidsmaller", |c| c.two(|a: u32, b: u32| Ok(a.min(b)))),
     ("tideq", |c| c.two(|a: [u8; 6], b: [u8; 6]| Ok(a == b))),
     ("tidne", |c| c.two(|a: [u8; 6], b: [u8; 6]| Ok(a != b))),
     ("tidlt", |c| c.two(|a: [u8; 6], b: [u8; 6]| Ok(a < b))),
@@ -74,13 +61,6 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("pg_lsn_cmp", |c| c.two(|a: u64, b: u64| Ok(a.cmp(&b) as i32))),
     ("pg_lsn_larger", |c| c.two(|a: u64, b: u64| Ok(a.max(b)))),
     ("pg_lsn_smaller", |c| c.two(|a: u64, b: u64| Ok(a.min(b)))),
-    ("xid8eq", |c| c.two(|a: u64, b: u64| Ok(a == b))),
-    ("xid8ne", |c| c.two(|a: u64, b: u64| Ok(a != b))),
-    ("xid8lt", |c| c.two(|a: u64, b: u64| Ok(a < b))),
-    ("xid8le", |c| c.two(|a: u64, b: u64| Ok(a <= b))),
-    ("xid8gt", |c| c.two(|a: u64, b: u64| Ok(a > b))),
-    ("xid8ge", |c| c.two(|a: u64, b: u64| Ok(a >= b))),
-    ("xid8cmp", |c| c.two(|a: u64, b: u64| Ok(a.cmp(&b) as i32))),
     ("xid8_larger", |c| c.two(|a: u64, b: u64| Ok(a.max(b)))),
     ("xid8_smaller", |c| c.two(|a: u64, b: u64| Ok(a.min(b)))),
 ];
@@ -113,14 +93,6 @@ fn number(text: &str) -> u64 {
 
 fn low_half(number: u64) -> u32 {
     u32::try_from(number & 0xffff_ffff).unwrap_or(0)
-}
-
-/// An xid beside an xid, or beside an int4 of the same bits.
-fn xid_equality(call: &Call<'_>, wanted: bool) -> Result<ArrayRef> {
-    match call.arg(1)?.array.data_type() {
-        DataType::Int32 => call.two(|a: u32, b: i32| Ok((a == b.cast_unsigned()) == wanted)),
-        _ => call.two(|a: u32, b: u32| Ok((a == b) == wanted)),
-    }
 }
 
 /// numeric_pg_lsn: rounded to a whole number.

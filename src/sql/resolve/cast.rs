@@ -229,8 +229,7 @@ fn apply(proc: &'static Proc, expr: Expr, target: Ty, context: CastContext) -> E
         let written = ScalarValue::Boolean(Some(context == CastContext::Explicit));
         arguments.push(Expr::constant(written, Ty::BOOL, 0));
     }
-    let result = pgtype::base(target.oid);
-    if proc.result == result {
+    if natural(proc.result) == natural(target.oid) {
         return call(proc, arguments, Ty { oid: target.oid, typmod }, false, at);
     }
     // a type's own values by another way (smallint to oid by int4)

@@ -54,9 +54,15 @@ pub(crate) async fn prepare<W: AsyncWrite + Unpin>(
 /// A portal that SQL names becomes a cursor of the session's. `false`: it names none of ours.
 fn hand_over<W>(conversation: &mut Conversation<W>, prepared: &Prepared) -> Result<bool> {
     let Some(name) = prepared.names_cursor().filter(|name| conversation.portals.has(name)) else { return Ok(false) };
-    let Entry { portal, level, .. } = conversation.portals.take(name)?;
+    // what cannot become one stays what it is
+    if conversation.portals.get(name)?.prepared.columns.is_none() {
+        return Ok(false);
+    }
+    conversation.session.may_adopt(name)?;
+    let Entry { mut portal, level, .. } = conversation.portals.take(name)?;
+    let formats = std::mem::take(&mut portal.formats);
     match portal.into_adopted() {
-        Some(portal) => conversation.session.adopt(name, portal, level).map(|()| true),
+        Some(portal) => conversation.session.adopt(name, portal, formats, level).map(|()| true),
         None => Ok(false),
     }
 }
@@ -134,8 +140,8 @@ pub(crate) fn describe<W: AsyncWrite + Unpin>(conversation: &mut Conversation<W>
             (prepared, Vec::new())
         }
         Target::Portal(name) if conversation.session.has_cursor(name) => {
-            let (columns, is_binary) = conversation.session.cursor_columns(name)?;
-            return Ok(conversation.output.put(&encode::describe(&columns, encode::own_formats(is_binary))?)?);
+            let (columns, formats) = conversation.session.cursor_columns(name)?;
+            return Ok(conversation.output.put(&encode::describe(&columns, &formats)?)?);
         }
         Target::Portal(name) => {
             let portal = conversation.portals.get(name)?;
@@ -184,13 +190,13 @@ async fn fetch_cursor<W: AsyncWrite + Unpin>(
     name: &str,
     rows_max: Option<usize>,
 ) -> Result<(), Stop> {
+    let (_, formats) = conversation.session.cursor_columns(name)?;
     let cancellable = conversation.begin();
     let (token, grace) = (&cancellable.token, conversation.grace());
     let fetch = Box::pin(conversation.session.fetch_cursor(name, rows_max, token.clone()));
     let rows = or_cancelled(fetch, token, grace).await??;
     conversation.tell()?;
-    let formats = encode::own_formats(rows.is_binary());
-    let mut cursor = Cursor::new(rows, formats, &conversation.session.style())?;
+    let mut cursor = Cursor::new(rows, &formats, &conversation.session.style())?;
     let (sent, _) = cursor.fetch(&mut conversation.output, None, token, grace).await?;
     match rows_max == Some(sent) {
         true => conversation.output.put(&PortalSuspended::new())?,
@@ -264,6 +270,7 @@ async fn fetch<W: AsyncWrite + Unpin>(
     token: CancellationToken,
     rows_max: Option<usize>,
 ) -> Result<State, Stop> {
+    conversation.session.runs(token.clone());
     let cancellable = conversation.resume(token);
     let grace = conversation.grace();
     let (sent, fetched) = cursor.fetch(&mut conversation.output, rows_max, &cancellable.token, grace).await?;

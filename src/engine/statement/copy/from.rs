@@ -45,6 +45,10 @@ impl Statement for CopyFrom {
         true
     }
 
+    fn fills(&self) -> bool {
+        true
+    }
+
     fn is_temporary(&self, temporary: &Temporary) -> bool {
         temporary.has(&self.table)
     }

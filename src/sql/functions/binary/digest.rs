@@ -24,17 +24,7 @@ pub(in crate::sql::functions) const KERNELS: &[(&str, Kernel)] = &[
     ("sha256_bytea", |c| c.one(|value: &[u8]| Ok(Sha256::digest(value).to_vec()))),
     ("sha384_bytea", |c| c.one(|value: &[u8]| Ok(Sha384::digest(value).to_vec()))),
     ("sha512_bytea", |c| c.one(|value: &[u8]| Ok(Sha512::digest(value).to_vec()))),
-    ("hashtext", |c| c.one(|text: &str| Ok(hash(text.as_bytes(), 0).0.cast_signed()))),
-    ("hashname", |c| c.one(|text: &str| Ok(hash(text.as_bytes(), 0).0.cast_signed()))),
-    ("hashbpchar", |c| c.one(|text: &str| Ok(hash(text.trim_end_matches(' ').as_bytes(), 0).0.cast_signed()))),
-    ("uuid_hash", |c| c.one(|value: &[u8]| Ok(hash(value, 0).0.cast_signed()))),
     ("hashvarlena", |c| c.one(|value: &[u8]| Ok(hash(value, 0).0.cast_signed()))),
-    ("hashtextextended", |c| c.two(|text: &str, seed: i64| Ok(extended(text.as_bytes(), seed)))),
-    ("hashnameextended", |c| c.two(|text: &str, seed: i64| Ok(extended(text.as_bytes(), seed)))),
-    ("hashbpcharextended", |c| {
-        c.two(|text: &str, seed: i64| Ok(extended(text.trim_end_matches(' ').as_bytes(), seed)))
-    }),
-    ("uuid_hash_extended", |c| c.two(|value: &[u8], seed: i64| Ok(extended(value, seed)))),
     ("hashvarlenaextended", |c| c.two(|value: &[u8], seed: i64| Ok(extended(value, seed)))),
 ];
 
