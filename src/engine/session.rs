@@ -107,9 +107,6 @@ impl Session {
             return Err(Error::new(Kind::UndefinedDatabase, format!("database \"{database}\" does not exist")));
         }
         let mut settings = Settings::new(principal.user(), &engine.shared.config.search_path);
-        if engine.world().policies.session(&principal).is_some_and(|session| session.is_admin()) {
-            settings.read_all();
-        }
         startup::set(startup, &mut settings)?;
         let own = Arc::new(engine.shared.peers.join(pid, principal.user()));
         let cursors = Listed::default();
@@ -328,14 +325,15 @@ impl Session {
         if heard.is_empty() || self.is_known().is_ok() { heard } else { vec![] }
     }
 
-    /// 28000 where whoever logged in is nobody any more. Asked once for each world.
+    /// 28000 where whoever logged in is nobody any more. Asked once for each world, as is what settings it may read.
     fn is_known(&mut self) -> Result<()> {
         let world = self.engine.world();
         if std::ptr::eq(self.known_to.as_ptr(), Arc::as_ptr(&world)) {
             return Ok(());
         }
         match world.policies.session(&self.identity.principal) {
-            Some(_) => {
+            Some(session) => {
+                self.settings.lock().read_all(session.is_admin());
                 self.known_to = Arc::downgrade(&world);
                 Ok(())
             }

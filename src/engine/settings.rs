@@ -122,8 +122,8 @@ impl Settings {
     }
 
     /// Whoever administrates reads them all.
-    pub(crate) fn read_all(&mut self) {
-        self.reads_all = true;
+    pub(crate) fn read_all(&mut self, is_admin: bool) {
+        self.reads_all = is_admin;
     }
 
     pub(crate) fn started(&mut self) {
