@@ -21,7 +21,7 @@ use crate::types::{ObjectId, TableName};
 pub use file::Fault;
 
 /// Names → objects at one moment.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalog {
     pub database: String,
     pub entries: BTreeMap<TableName, Entry>,

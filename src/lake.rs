@@ -6,6 +6,7 @@ mod catalog;
 mod commit;
 mod connect;
 mod deletes;
+mod evolve;
 mod fault;
 mod manifest;
 mod metadata;
@@ -13,6 +14,7 @@ mod plan;
 mod read;
 mod schema;
 mod table;
+mod transaction;
 mod write;
 
 use std::collections::HashMap;
@@ -25,12 +27,15 @@ use iceberg::spec::{ManifestList, SnapshotRef, TableMetadata};
 use crate::error::{Error, Kind, Result};
 use crate::metastore::Metastore;
 
-pub use commit::{Action, Expected, Outcome, RefKind, Staged};
+pub(crate) use commit::unknown_outcome;
+pub use commit::{Action, Expected, Making, Outcome, RefKind, SortedBy, Staged};
 pub use connect::{S3Config, Store};
+pub use evolve::Alter;
 pub use fault::{Step, reach, reach_named};
 pub use read::Reading;
 pub use schema::{Columns, FIELD_ID, field_id, fields_within};
 pub use table::Table;
+pub use transaction::Transaction;
 pub use write::{BatchId, Deleted, LiveFile, Rows, Written};
 
 pub use crate::metastore::{Also, Lease, TableKey, TableRow};
@@ -69,6 +74,8 @@ pub struct Lake {
     /// The metadata file of each table that is in the cache: an older one is not asked for again.
     newest: Mutex<HashMap<TableKey, String>>,
     queues: commit::Queues,
+    /// Of a transaction: what was done in it.
+    log: Option<transaction::Log>,
 }
 
 /// A metadata file, parsed.
@@ -92,7 +99,7 @@ impl Lake {
         let (newest, queues) = (Mutex::default(), commit::Queues::default());
         let name = config.catalog.clone();
         let catalog = Arc::new(Sql { metastore: Arc::clone(&metastore), name: name.clone() });
-        Self { catalog, name, metastore, warehouse, store, io, cache, newest, queues }
+        Self { catalog, name, metastore, warehouse, store, io, cache, newest, queues, log: None }
     }
 
     pub fn metastore(&self) -> &Arc<Metastore> {
@@ -157,6 +164,9 @@ impl Lake {
 
     /// Each metadata file lists all snapshots: kept, those of a table that is written all the time would fill the cache.
     async fn supersede(&self, key: &TableKey, location: &str) {
+        if self.log.is_some() {
+            return; // what a transaction stands on is everybody's
+        }
         let before = {
             let mut newest = self.newest.lock().expect("no panic under the lock");
             match newest.get_mut(key) {

@@ -19,6 +19,7 @@ use crate::error::{Error, Kind, Result};
 
 pub use lease::Lease;
 pub use tables::{Also, Swap, SwapError, Swapped, TableKey, TableRow};
+pub(crate) use tables::{schema_in_use, undefined_schema};
 
 /// `[metastore]` of the configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use serde::{Deserialize, Deserializer};
 
 use crate::error::Result;
-use crate::lake::Lake;
+use crate::lake::{self, Lake};
 use crate::metastore::Metastore;
 use crate::types::{Reads, TableName, Version};
 
@@ -106,6 +106,33 @@ pub trait Source: Debug + Send + Sync {
     fn writer(&self) -> Option<Arc<dyn Writer>> {
         None
     }
+
+    /// Several changes that others see at once or not at all; `None` for a source that is only read. `repeatable`: what is
+    /// read there is the source of now, whatever others do meanwhile.
+    async fn begin(&self, _repeatable: bool) -> Result<Option<Arc<dyn Staging>>> {
+        Ok(None)
+    }
+}
+
+/// What one session's transaction does to a source. Dropped, nothing of it happened.
+#[async_trait]
+pub trait Staging: Debug + Send + Sync {
+    /// The source as the transaction sees it.
+    fn source(&self) -> Arc<dyn Source>;
+
+    fn has_changes(&self) -> bool;
+
+    /// Savepoints, counted from 0.
+    fn save(&self);
+
+    /// What was done since belongs to what is around it.
+    fn release(&self, level: usize);
+
+    /// As it was at the savepoint, which stays.
+    fn roll_back_to(&self, level: usize);
+
+    /// All of it, or an error and nothing: 40001 where others changed what it stands on.
+    async fn commit(&self) -> Result<()>;
 }
 
 /// One raw table. Immutable: a table whose columns changed is a new value under the same identity.
@@ -164,13 +191,24 @@ impl Debug for Pinned {
     }
 }
 
+/// A change of a table's definition.
+#[derive(Clone, Debug)]
+pub enum Change {
+    Column(lake::Alter),
+    /// Properties that the table gets.
+    Set(Vec<(String, String)>),
+    Unset(Vec<String>),
+    /// What the table is, in words.
+    Comment(Option<String>),
+}
+
 /// Makes, fills and drops tables. Each call is one atomic commit; an error leaves nothing visible.
 #[async_trait]
 pub trait Writer: Debug + Send + Sync {
     /// 42P06 where it exists already.
     async fn create_schema(&self, name: &str) -> Result<()>;
 
-    /// 2BP01-like refusal (kind `InvalidDefinition`) while tables stand in it, 3F000 where it is absent.
+    /// 2BP01 while tables stand in it, 3F000 where it is absent.
     async fn drop_schema(&self, name: &str) -> Result<()>;
 
     /// Makes the table and, with `rows`, fills it in the same commit (CREATE TABLE AS). Returns the rows written.
@@ -178,6 +216,7 @@ pub trait Writer: Debug + Send + Sync {
         &self,
         name: &TableName,
         schema: SchemaRef,
+        making: lake::Making,
         rows: Option<SendableRecordBatchStream>,
     ) -> Result<u64>;
 
@@ -188,4 +227,14 @@ pub trait Writer: Debug + Send + Sync {
 
     /// Forgets the table; its files stay for the sweeper.
     async fn drop_table(&self, name: &TableName) -> Result<()>;
+
+    /// All changes in one commit: 42703, 42701, 23502 where rows have NULLs in what is to have none, 0A000 where the table's
+    /// format has no such change. 40001 where the table is another one than `planned`.
+    async fn alter_table(&self, planned: &dyn Table, changes: &[Change]) -> Result<()>;
+
+    /// Another name, perhaps in another schema of the same source. 42P07, 3F000.
+    async fn rename_table(&self, name: &TableName, to: &TableName) -> Result<()>;
+
+    /// Every row goes, in one commit.
+    async fn truncate_table(&self, planned: &dyn Table) -> Result<()>;
 }

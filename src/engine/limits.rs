@@ -22,6 +22,7 @@ pub(crate) use expansion::check as check_expansion;
 pub(crate) use plan::{check as check_plan, check_physical, rows_per_batch};
 
 use crate::error::{Error, Kind, Result};
+use crate::sql::parse::alter::Alter;
 use crate::sql::parse::command::Command;
 use crate::sql::parse::copy::Copy;
 use crate::sql::parse::upkeep::Upkeep;
@@ -91,6 +92,7 @@ pub(crate) enum Parsed {
     Tree(Statement),
     Copy(Box<Copy>),
     Upkeep(Upkeep),
+    Alter(Alter),
     /// With a cursor's query, and the text it is listed by.
     Command {
         command: Command,
@@ -135,6 +137,7 @@ pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Pa
                 Parsed::Copy(copy)
             }
             Content::Upkeep(upkeep) => Parsed::Upkeep(upkeep),
+            Content::Alter(alter) => Parsed::Alter(alter),
             Content::Command(command, mut query) => {
                 query.as_mut().map_or(Ok(()), |query| measured_inside(query.as_mut(), limits))?;
                 let text = if only { sql } else { piece.text };

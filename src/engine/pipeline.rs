@@ -30,7 +30,7 @@ use crate::policy::guard::{OpenedObject, Opening, Pins};
 use crate::policy::{Guarded, guard};
 use crate::reflection::results::{Answer, Flight, Found, Key};
 use crate::sources::Pinned;
-use crate::types::ObjectId;
+use crate::types::{ObjectId, Version};
 
 /// A query planned over sealed scans, for one world and one set of settings.
 #[derive(Debug)]
@@ -231,6 +231,17 @@ impl Within {
 
     pub(crate) fn repeat_reads(&mut self) {
         self.snapshots = Some(Arc::default());
+    }
+
+    pub(crate) fn repeats_reads(&self) -> bool {
+        self.snapshots.is_some()
+    }
+
+    /// The transaction has changed a lake, of which it has a view of its own: what is pinned there is what was before.
+    pub(crate) async fn look_again(&self) {
+        if let Some(known) = &self.snapshots {
+            known.lock().await.retain(|_, pinned| !matches!(pinned.version, Version::Snapshot(_)));
+        }
     }
 
     /// What its earlier statements read that a later one reads again.

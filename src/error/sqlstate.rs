@@ -44,6 +44,8 @@ kinds! {
     TypeMismatch = "42804", false;
     Grouping = "42803", false;
     InvalidTableDefinition = "42P16", false;
+    /// Something else stands on it.
+    DependentObjects = "2BP01", false;
     InvalidDefinition = "42P17", false;
     AmbiguousFunction = "42725", false;
     AmbiguousParameter = "42P08", false;

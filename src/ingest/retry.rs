@@ -38,6 +38,7 @@ pub(super) fn judge(kind: Kind) -> Verdict {
         | Kind::DuplicateTable
         | Kind::DuplicateSchema
         | Kind::ReservedName
+        | Kind::DependentObjects
         | Kind::DuplicateColumn
         | Kind::TypeMismatch
         | Kind::InvalidDefinition

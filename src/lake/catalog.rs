@@ -1,6 +1,8 @@
 //! Where the names of a lake's tables are kept, and the one point at which a commit happens. A catalog knows where a table's
 //! metadata lie and never opens them; what a commit means, and whether it may be tried again, is `commit`'s.
 
+pub(super) mod overlay;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -64,6 +64,12 @@ impl Table {
         schema::place_columns()
     }
 
+    /// Columns that say what they are, in words.
+    pub fn documented(&self) -> impl Iterator<Item = (&str, &str)> {
+        let fields = self.metadata.current_schema().as_struct().fields();
+        fields.iter().filter_map(|field| Some((field.name.as_str(), field.doc.as_deref()?)))
+    }
+
     pub fn snapshot_id(&self) -> Option<i64> {
         self.metadata.current_snapshot_id()
     }

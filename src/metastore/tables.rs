@@ -35,6 +35,24 @@ pub enum Swap {
     Update { table: TableKey, from: String, to: String },
     /// The row must stand at `from`.
     Delete { table: TableKey, from: String },
+    /// The row must stand at `at`, and none at `to`.
+    Rename { table: TableKey, at: String, to: TableKey },
+    /// It must not be there.
+    CreateNamespace { catalog: String, namespace: String },
+    /// It must be there, without a table.
+    DropNamespace { catalog: String, namespace: String },
+}
+
+impl Swap {
+    /// The names whose rows it speaks of.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &TableKey> {
+        let (first, second) = match self {
+            Self::Insert { table, .. } | Self::Update { table, .. } | Self::Delete { table, .. } => (Some(table), None),
+            Self::Rename { table, to, .. } => (Some(table), Some(to)),
+            Self::CreateNamespace { .. } | Self::DropNamespace { .. } => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
 }
 
 /// What else happens, or must hold, in the transaction of a swap.
@@ -161,42 +179,15 @@ impl Metastore {
     /// False where it exists already.
     pub async fn create_namespace(&self, catalog: &str, namespace: &str) -> Result<bool> {
         let mut write = self.begin().await?;
-        if list_namespaces(&mut write, catalog).await?.iter().any(|n| n == namespace) {
-            return Ok(false);
-        }
-        // PyIceberg's own mark of a namespace without properties.
-        sqlx::query("INSERT INTO iceberg_namespace_properties VALUES (?, ?, 'exists', 'true')")
-            .bind(catalog)
-            .bind(namespace)
-            .execute(&mut *write)
-            .await
-            .map_err(failed)?;
+        let made = create_namespace(&mut write, catalog, namespace).await?;
         write.commit().await.map_err(failed)?;
-        Ok(true)
+        Ok(made)
     }
 
-    /// Forgets an empty namespace: 3F000 where there is none, [`Kind::InvalidDefinition`] while tables stand in it.
+    /// Forgets an empty namespace: 3F000 where there is none, 2BP01 while tables stand in it.
     pub async fn drop_namespace(&self, catalog: &str, namespace: &str) -> Result<()> {
         let mut write = self.begin().await?;
-        if !list_namespaces(&mut write, catalog).await?.iter().any(|n| n == namespace) {
-            return Err(Error::new(Kind::UndefinedSchema, format!("schema \"{namespace}\" does not exist")));
-        }
-        let row = sqlx::query("SELECT 1 FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ? LIMIT 1")
-            .bind(catalog)
-            .bind(namespace)
-            .fetch_optional(&mut *write)
-            .await
-            .map_err(failed)?;
-        if row.is_some() {
-            let message = format!("cannot drop schema {namespace} because other objects depend on it");
-            return Err(Error::new(Kind::InvalidDefinition, message).with_hint("Drop its tables first."));
-        }
-        sqlx::query("DELETE FROM iceberg_namespace_properties WHERE catalog_name = ? AND namespace = ?")
-            .bind(catalog)
-            .bind(namespace)
-            .execute(&mut *write)
-            .await
-            .map_err(failed)?;
+        drop_namespace(&mut write, catalog, namespace).await?;
         write.commit().await.map_err(failed)
     }
 
@@ -208,7 +199,14 @@ impl Metastore {
         {
             return Ok(Swapped::LeaseLost);
         }
-        for swap in swaps {
+        // a namespace is made before what stands in it, and goes after
+        let mut in_order: Vec<&Swap> = swaps.iter().collect();
+        in_order.sort_by_key(|swap| match swap {
+            Swap::CreateNamespace { .. } => 0,
+            Swap::Insert { .. } | Swap::Update { .. } | Swap::Delete { .. } | Swap::Rename { .. } => 1,
+            Swap::DropNamespace { .. } => 2,
+        });
+        for swap in in_order {
             if !self.apply(&mut write, swap).await.map_err(SwapError::Before)? {
                 return Ok(Swapped::Moved);
             }
@@ -236,8 +234,8 @@ impl Metastore {
             " WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?{}",
             self.only_tables()
         );
-        let (update, delete);
-        let (query, table) = match swap {
+        let sql;
+        let (query, table, from) = match swap {
             Swap::Insert { table, to } => {
                 let sql = if self.typed {
                     "INSERT OR IGNORE INTO iceberg_tables (metadata_location, iceberg_type, catalog_name, table_namespace, table_name)
@@ -246,21 +244,32 @@ impl Metastore {
                     "INSERT OR IGNORE INTO iceberg_tables (metadata_location, catalog_name, table_namespace, table_name)
                      VALUES (?, ?, ?, ?)"
                 };
-                (sqlx::query(sql).bind(to), table)
+                (sqlx::query(sql).bind(to), table, None)
             }
             Swap::Update { table, from, to } => {
-                update = format!("UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ?{at}");
-                (sqlx::query(&update).bind(to).bind(from), table)
+                sql = format!("UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ?{at}");
+                (sqlx::query(&sql).bind(to).bind(from), table, Some(from))
             }
-            Swap::Delete { table, .. } => {
-                delete = format!("DELETE FROM iceberg_tables{at}");
-                (sqlx::query(&delete), table)
+            Swap::Delete { table, from } => {
+                sql = format!("DELETE FROM iceberg_tables{at}");
+                (sqlx::query(&sql), table, Some(from))
+            }
+            Swap::Rename { table, at: from, to } => {
+                sql = format!("UPDATE OR IGNORE iceberg_tables SET table_namespace = ?, table_name = ?{at}");
+                (sqlx::query(&sql).bind(&to.namespace).bind(&to.name), table, Some(from))
+            }
+            Swap::CreateNamespace { catalog, namespace } => return create_namespace(write, catalog, namespace).await,
+            Swap::DropNamespace { catalog, namespace } => {
+                return match drop_namespace(write, catalog, namespace).await {
+                    Err(error) if error.kind() == Kind::UndefinedSchema => Ok(false),
+                    dropped => dropped.map(|()| true),
+                };
             }
         };
         let query = query.bind(&table.catalog).bind(&table.namespace).bind(&table.name);
-        let query = match swap {
-            Swap::Insert { .. } => query,
-            Swap::Update { from, .. } | Swap::Delete { from, .. } => query.bind(from),
+        let query = match from {
+            Some(from) => query.bind(from),
+            None => query,
         };
         Ok(query.execute(&mut **write).await.map_err(failed)?.rows_affected() == 1)
     }
@@ -304,4 +313,51 @@ async fn list_namespaces(connection: &mut SqliteConnection, catalog: &str) -> Re
     .await
     .map_err(failed)?;
     rows.iter().map(|r| r.try_get(0).map_err(failed)).collect()
+}
+
+async fn create_namespace(write: &mut Write, catalog: &str, namespace: &str) -> Result<bool> {
+    if list_namespaces(write, catalog).await?.iter().any(|n| n == namespace) {
+        return Ok(false);
+    }
+    // PyIceberg's own mark of a namespace without properties.
+    sqlx::query("INSERT INTO iceberg_namespace_properties VALUES (?, ?, 'exists', 'true')")
+        .bind(catalog)
+        .bind(namespace)
+        .execute(&mut **write)
+        .await
+        .map_err(failed)?;
+    Ok(true)
+}
+
+async fn drop_namespace(write: &mut Write, catalog: &str, namespace: &str) -> Result<()> {
+    if !list_namespaces(write, catalog).await?.iter().any(|n| n == namespace) {
+        return Err(undefined_schema(namespace));
+    }
+    let row = sqlx::query("SELECT 1 FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ? LIMIT 1")
+        .bind(catalog)
+        .bind(namespace)
+        .fetch_optional(&mut **write)
+        .await
+        .map_err(failed)?;
+    if row.is_some() {
+        return Err(schema_in_use(namespace));
+    }
+    sqlx::query("DELETE FROM iceberg_namespace_properties WHERE catalog_name = ? AND namespace = ?")
+        .bind(catalog)
+        .bind(namespace)
+        .execute(&mut **write)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// 3F000.
+pub(crate) fn undefined_schema(namespace: &str) -> Error {
+    Error::new(Kind::UndefinedSchema, format!("schema \"{namespace}\" does not exist"))
+}
+
+/// 2BP01.
+pub(crate) fn schema_in_use(namespace: &str) -> Error {
+    let message = format!("cannot drop schema {namespace} because other objects depend on it");
+    Error::new(Kind::DependentObjects, message).with_hint("Use DROP ... CASCADE to drop the dependent objects too.")
 }

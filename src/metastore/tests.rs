@@ -94,7 +94,7 @@ async fn namespaces_come_and_go() {
     assert!(!metastore.create_namespace("lakegate", "sales").await.unwrap());
     swap(&metastore, &[Swap::Insert { table: key("a"), to: "1".into() }]).await;
     let kind = |r: Result<()>| r.map_err(|e| e.kind());
-    assert_eq!(kind(metastore.drop_namespace("lakegate", "sales").await), Err(Kind::InvalidDefinition));
+    assert_eq!(kind(metastore.drop_namespace("lakegate", "sales").await), Err(Kind::DependentObjects));
     assert_eq!(kind(metastore.drop_namespace("lakegate", "other").await), Err(Kind::UndefinedSchema));
     swap(&metastore, &[Swap::Delete { table: key("a"), from: "1".into() }]).await;
     metastore.drop_namespace("lakegate", "sales").await.unwrap();

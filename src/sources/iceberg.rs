@@ -1,28 +1,28 @@
 //! A lake's tables under a source's name: namespaces are schemas, a statement reads a table's newest snapshot. What the
 //! tables are made of is `lake`'s business.
 
+mod alter;
+mod columns;
 mod places;
+mod staged;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, RwLock};
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 
-use super::{Pinned, Source, Table, Writer};
+use super::declared::Declared;
+use super::{Change, Pinned, Source, Staging, Table, Writer};
 use crate::error::{Error, Kind, Result};
-use crate::formats::postgres::OID;
 use crate::lake::{self, BatchId, Columns, Lake, Outcome, S3Config, Staged, TableKey, TableRow};
 use crate::types::{TableName, Version};
+use columns::{declared, field_ids, is_uuid, shown_schema, type_property};
 
-/// The `uuid` type's oid: sixteen bytes alone do not tell.
-const UUID_OID: &str = "2950";
-/// The `json` type's: the text of a variant.
-const JSON_OID: &str = "114";
 /// Kafka's key and headers, as pipelines name them: no `*` of a policy reaches them.
 const RAW_COLUMNS: [&str; 2] = ["_key", "_headers"];
 /// Metadata files read at once.
@@ -93,11 +93,12 @@ struct LakeTable {
     key: TableKey,
     schema: SchemaRef,
     raw_columns: Vec<String>,
+    declared: Declared,
     state: Result<uuid::Uuid, Fault>,
 }
 
 /// Why a table cannot be read, in words that can be repeated.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Fault {
     kind: Kind,
     message: String,
@@ -146,6 +147,10 @@ impl Source for Iceberg {
     fn writer(&self) -> Option<Arc<dyn Writer>> {
         Some(Arc::clone(&self.0) as Arc<dyn Writer>)
     }
+
+    async fn begin(&self, repeatable: bool) -> Result<Option<Arc<dyn Staging>>> {
+        staged::begin(&self.0, repeatable).await.map(Some)
+    }
 }
 
 impl Inner {
@@ -184,18 +189,18 @@ impl Inner {
         }
         let (name, location) = at;
         let key = self.lake.key(&row.namespace, &row.name);
-        let (schema, state) = match self.lake.load(&key, &location).await {
-            Ok(table) => (shown_schema(&table), Ok(table.uuid())),
+        let (schema, declared, state) = match self.lake.load(&key, &location).await {
+            Ok(table) => (shown_schema(&table), declared(&table), Ok(table.uuid())),
             Err(error) if error.kind() == Kind::SourceUnreachable => return Err(self.named(error)),
             Err(error) => {
                 tracing::warn!(source = %self.name, table = %name, error = ?error, "a table cannot be read");
                 let fault = Fault { kind: error.kind(), message: error.message().to_string() };
-                (Arc::new(Schema::empty()), Err(fault))
+                (Arc::new(Schema::empty()), Declared::default(), Err(fault))
             }
         };
         let names = schema.fields().iter().map(|f| f.name());
         let raw_columns = names.filter(|name| RAW_COLUMNS.contains(&name.as_str())).cloned().collect();
-        Ok((location, Arc::new(LakeTable { source: self, name, key, schema, raw_columns, state })))
+        Ok((location, Arc::new(LakeTable { source: self, name, key, schema, raw_columns, declared, state })))
     }
 }
 
@@ -223,6 +228,10 @@ impl Table for LakeTable {
     /// What pipelines keep of a record as it came, by name: a copy of such a table holds the same.
     fn raw_columns(&self) -> &[String] {
         &self.raw_columns
+    }
+
+    fn declared(&self) -> &Declared {
+        &self.declared
     }
 
     async fn pin(&self) -> Result<Pinned> {
@@ -260,11 +269,14 @@ impl Writer for Inner {
         &self,
         name: &TableName,
         schema: SchemaRef,
+        mut making: lake::Making,
         rows: Option<SendableRecordBatchStream>,
     ) -> Result<u64> {
-        let is_uuid = |field: &Field| field.metadata().get(OID).is_some_and(|oid| oid == UUID_OID);
         let columns = Columns { schema: &schema, is_uuid: &is_uuid, all_nullable: rows.is_some() };
-        let made = self.lake.create_table(&self.key(name), &columns, rows).await;
+        // columns get their ids in their order
+        let types = (1..).zip(schema.fields()).map(|(id, field)| type_property(id, field));
+        making.properties.extend(types.filter_map(|(name, value)| Some((name, value?))));
+        let made = self.lake.create_table(&self.key(name), &columns, making, rows).await;
         made.map(|(_, rows)| rows).map_err(|e| self.named(e))
     }
 
@@ -274,6 +286,18 @@ impl Writer for Inner {
 
     async fn drop_table(&self, name: &TableName) -> Result<()> {
         self.lake.drop_table(&self.key(name)).await.map_err(|e| self.named(e))
+    }
+
+    async fn alter_table(&self, planned: &dyn Table, changes: &[Change]) -> Result<()> {
+        self.alter(planned, changes).await.map_err(|e| self.named(e))
+    }
+
+    async fn rename_table(&self, name: &TableName, to: &TableName) -> Result<()> {
+        self.lake.rename_table(&self.key(name), &self.key(to)).await.map_err(|e| self.named(e))
+    }
+
+    async fn truncate_table(&self, planned: &dyn Table) -> Result<()> {
+        self.truncate(planned).await.map_err(|e| self.named(e))
     }
 }
 
@@ -319,38 +343,6 @@ fn identity(uuid: uuid::Uuid) -> String {
 /// PostgreSQL's own words for a writer that came too late; the statement may be sent again.
 fn overtaken() -> Error {
     Error::new(Kind::Conflict, "could not serialize access due to concurrent update")
-}
-
-/// The table's columns with the metadata by which PostgreSQL's types are told.
-fn shown_schema(table: &lake::Table) -> SchemaRef {
-    let uuids = table.uuid_columns().into_iter().map(|id| (id, UUID_OID));
-    let oids: HashMap<i32, &str> = uuids.chain(table.json_columns().into_iter().map(|id| (id, JSON_OID))).collect();
-    let fields: Vec<FieldRef> = table.schema().fields().iter().map(|f| shown_field(f, &oids)).collect();
-    Arc::new(Schema::new(fields))
-}
-
-/// The column's field id, and those of all fields within it.
-fn field_ids(field: &Field) -> Vec<String> {
-    let own = lake::field_id(field).map_or_else(|| field.name().clone(), |id| format!("#{id}"));
-    let within = lake::fields_within(field.data_type()).into_iter().flat_map(|field| field_ids(&field));
-    std::iter::once(own).chain(within).collect()
-}
-
-fn shown_field(field: &FieldRef, oids: &HashMap<i32, &str>) -> FieldRef {
-    if oids.is_empty() {
-        return Arc::clone(field);
-    }
-    let mut metadata = field.metadata().clone();
-    if let Some(oid) = lake::field_id(field).and_then(|id| oids.get(&id)) {
-        metadata.insert(OID.into(), (*oid).into());
-    }
-    let of = match field.data_type() {
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|f| shown_field(f, oids)).collect()),
-        DataType::List(element) => DataType::List(shown_field(element, oids)),
-        DataType::Map(entries, sorted) => DataType::Map(shown_field(entries, oids), *sorted),
-        other => other.clone(),
-    };
-    Arc::new(field.as_ref().clone().with_data_type(of).with_metadata(metadata))
 }
 
 impl fmt::Debug for Inner {

@@ -1,4 +1,5 @@
-//! DROP TABLE and DROP SCHEMA: each name is a commit of its own.
+//! DROP TABLE and DROP SCHEMA: all names or none. CASCADE takes along what stands in a schema where all of it is the
+//! session's to drop.
 
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectType};
 
@@ -10,6 +11,7 @@ use crate::engine::session::Session;
 use crate::engine::temporary::Temporary;
 use crate::error::{Error, Kind, Result};
 use crate::policy::Action;
+use crate::types::TableName;
 
 #[derive(Debug)]
 struct DropTable {
@@ -21,12 +23,10 @@ struct DropTable {
 struct DropSchema {
     names: Vec<String>,
     if_exists: bool,
+    cascade: bool,
 }
 
-pub(super) fn admit(what: ObjectType, names: &[ObjectName], if_exists: bool, is_plain: bool) -> Result<Admitted> {
-    if !is_plain {
-        return Err(Error::unsupported("DROP … CASCADE"));
-    }
+pub(super) fn admit(what: ObjectType, names: &[ObjectName], if_exists: bool, cascade: bool) -> Result<Admitted> {
     match what {
         ObjectType::Table => {
             let names = names.iter().map(table_name).collect::<Result<_>>()?;
@@ -34,7 +34,7 @@ pub(super) fn admit(what: ObjectType, names: &[ObjectName], if_exists: bool, is_
         }
         ObjectType::Schema => {
             let names = names.iter().map(|n| single(n, "a schema")).collect::<Result<_>>()?;
-            Ok(Admitted::new(DropSchema { names, if_exists }))
+            Ok(Admitted::new(DropSchema { names, if_exists, cascade }))
         }
         ObjectType::Collation
         | ObjectType::View
@@ -59,9 +59,12 @@ impl Statement for DropTable {
         true
     }
 
+    fn is_several(&self) -> bool {
+        self.names.len() > 1
+    }
+
     fn is_temporary(&self, temporary: &Temporary) -> bool {
-        // names that are nothing write nothing: what is of the lake is asked for where it is found
-        self.if_exists || self.names.iter().all(|name| temporary.has(name))
+        self.names.iter().all(|name| temporary.has(name))
     }
 
     fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
@@ -75,7 +78,6 @@ impl Statement for DropTable {
                 }
                 match target::table(&facts, name, Action::Drop) {
                     Ok((entry, writer)) => {
-                        session.may_write("DROP TABLE")?;
                         dropped.push(entry.object.name.to_string());
                         execution.record.target(dropped.join(" "));
                         writer.drop_table(&entry.object.name).await?;
@@ -104,13 +106,22 @@ impl Statement for DropSchema {
         true
     }
 
+    fn is_several(&self) -> bool {
+        self.cascade || self.names.len() > 1
+    }
+
     fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
             let facts = session.facts()?;
-            let mut dropped = vec![];
+            let (mut dropped, mut along) = (vec![], vec![]);
             for name in &self.names {
                 match target::writer_for_drop(&facts, name) {
                     Ok(writer) => {
+                        let within = self.within(&facts, name)?;
+                        for table in &within {
+                            writer.drop_table(table).await?;
+                        }
+                        along.extend(within.iter().map(|table| format!("table {table}")));
                         dropped.push(name.clone());
                         execution.record.target(dropped.join(" "));
                         writer.drop_schema(name).await?;
@@ -121,8 +132,43 @@ impl Statement for DropSchema {
                     Err(e) => return Err(e),
                 }
             }
+            if let Some(notice) = cascaded(&along) {
+                session.say(notice);
+            }
             outcome("DROP SCHEMA", &dropped, &facts)
         })
+    }
+}
+
+impl DropSchema {
+    /// The tables that go with the schema. 2BP01 without CASCADE, naming those that the session sees.
+    fn within(&self, facts: &Facts, schema: &str) -> Result<Vec<TableName>> {
+        if self.cascade {
+            return target::owned_in(facts, schema);
+        }
+        let seen: Vec<_> = facts.view.tables.iter().filter(|table| table.name.schema == schema).collect();
+        let lines: Vec<_> =
+            seen.iter().map(|table| format!("table {} depends on schema {schema}", table.name)).collect();
+        if lines.is_empty() {
+            return Ok(vec![]); // what the session does not see is the catalog's to say
+        }
+        let text = format!("cannot drop schema {schema} because other objects depend on it");
+        Err(Error::new(Kind::DependentObjects, text)
+            .with_detail(lines.join("\n"))
+            .with_hint("Use DROP ... CASCADE to drop the dependent objects too."))
+    }
+}
+
+/// What goes along (reportDependentObjects).
+fn cascaded(along: &[String]) -> Option<Notice> {
+    match along {
+        [] => None,
+        [only] => Some(Notice::notice("00000", format!("drop cascades to {only}"))),
+        several => {
+            let lines: Vec<_> = several.iter().map(|one| format!("drop cascades to {one}")).collect();
+            let text = format!("drop cascades to {} other objects", several.len());
+            Some(Notice::notice("00000", text).with_detail(lines.join("\n")))
+        }
     }
 }
 

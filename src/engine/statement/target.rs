@@ -79,6 +79,48 @@ pub(super) fn table<'a>(facts: &'a Facts, name: &Name, action: Action) -> Result
     }
 }
 
+/// The table, where this principal may drop it and sees the whole of it: whoever changes what it is called or made of must
+/// know all of it.
+pub(super) fn owned<'a>(facts: &'a Facts, name: &Name) -> Result<(&'a Entry, Arc<dyn Writer>)> {
+    let (entry, writer) = table(facts, name, Action::Drop)?;
+    match is_whole(facts, entry) {
+        true => Ok((entry, writer)),
+        false => Err(Error::new(Kind::PermissionDenied, format!("must be owner of table {}", name.table))),
+    }
+}
+
+/// The table, where this principal may delete every row of it: those that it does not see would go too.
+pub(super) fn emptied<'a>(facts: &'a Facts, name: &Name) -> Result<(&'a Entry, Arc<dyn Writer>)> {
+    let (entry, writer) = table(facts, name, Action::Delete)?;
+    let sees_all = match facts.policy.decide(entry.object.id, Action::Select) {
+        Decision::Allow(grant) => grant.filter.is_none(),
+        Decision::Deny => false,
+    };
+    match sees_all {
+        true => Ok((entry, writer)),
+        false => Err(Error::new(Kind::PermissionDenied, format!("permission denied for table {}", name.table))),
+    }
+}
+
+fn is_whole(facts: &Facts, entry: &Entry) -> bool {
+    matches!(facts.policy.decide(entry.object.id, Action::Select), Decision::Allow(grant) if grant.is_full())
+}
+
+/// The tables of a schema, where they are all this principal's to drop and to see.
+pub(super) fn owned_in(facts: &Facts, schema: &str) -> Result<Vec<TableName>> {
+    let within = facts.world.catalog.entries.values().filter(|entry| entry.object.name.schema == schema);
+    within
+        .map(|entry| {
+            let may = matches!(facts.policy.decide(entry.object.id, Action::Drop), Decision::Allow(_));
+            match may && is_whole(facts, entry) {
+                true => Ok(entry.object.name.clone()),
+                // which it is, is not said
+                false => Err(Error::new(Kind::PermissionDenied, format!("must be owner of schema {schema}"))),
+            }
+        })
+        .collect()
+}
+
 /// The table itself, as the statement is planned over it.
 pub(super) fn of_lake(entry: &Entry) -> Result<Arc<dyn Table>> {
     match &entry.body {
