@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use crate::error::{Error, Kind, Result};
 
 pub use lease::Lease;
-pub use tables::{Also, Swap, SwapError, Swapped, TableKey, TableRow};
+pub use tables::{Also, RowKind, Swap, SwapError, Swapped, TableKey, TableRow};
 
 /// `[metastore]` of the configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -25,6 +25,8 @@ use crate::types::{Reads, TableName, Version};
 
 use declared::Declared;
 
+pub use crate::lake::{ViewColumn, ViewText};
+
 /// What `catalog/sources/<name>.toml` says beside its `kind`.
 #[derive(Debug, Clone)]
 pub enum Config {
@@ -99,7 +101,7 @@ pub trait Source: Debug + Send + Sync {
     /// `None`: there is no such thing; ask for the tables at leisure (every few seconds).
     async fn revision(&self) -> Result<Option<u64>>;
 
-    /// Every table, in any order, under mounted names. Called whenever the revision moved.
+    /// Every table and every view that it keeps, in any order, under mounted names. Called whenever the revision moved.
     async fn tables(&self) -> Result<Vec<Arc<dyn Table>>>;
 
     /// Tables of this source can be made, filled and dropped. `None` for a source that is only read.
@@ -135,6 +137,11 @@ pub trait Table: Debug + Send + Sync {
     /// record's raw `_key`). They stand in [`Table::schema`] too.
     fn raw_columns(&self) -> &[String] {
         &[]
+    }
+
+    /// For a view that the source only keeps: its text is planned as a dataset's is, and it is never pinned.
+    fn view(&self) -> Option<&ViewText> {
+        None
     }
 
     /// Fixes what one statement sees: an Iceberg snapshot, Kafka end offsets. The provider's schema equals
@@ -188,4 +195,16 @@ pub trait Writer: Debug + Send + Sync {
 
     /// Forgets the table; its files stay for the sweeper.
     async fn drop_table(&self, name: &TableName) -> Result<()>;
+
+    /// 42P07 where a table or a view has the name, 0A000 where the source's catalog cannot hold views.
+    async fn create_view(&self, name: &TableName, view: &ViewText) -> Result<()>;
+
+    /// `planned` is the view as the statement saw it: 40001 where it is another one by now.
+    async fn replace_view(&self, planned: &dyn Table, view: &ViewText) -> Result<()>;
+
+    /// To another name of this source. 42P07 where that is taken, 40001 as [`Writer::replace_view`].
+    async fn rename_view(&self, planned: &dyn Table, to: &TableName) -> Result<()>;
+
+    /// 40001 as [`Writer::replace_view`].
+    async fn drop_view(&self, planned: &dyn Table) -> Result<()>;
 }

@@ -109,7 +109,7 @@ pub struct VisibleTable {
     pub may_update: bool,
     pub may_delete: bool,
     pub owner: String,
-    /// A dataset's text, for admins only.
+    /// A dataset's text, for admins only; a view's for its owner too.
     pub definition: Option<String>,
     pub declared: Declared,
 }
@@ -407,7 +407,11 @@ fn visible(entry: &super::Entry, session: &SessionPolicy, admin: bool, known: &B
     let may = |action| matches!(session.decide(object.id, action), Decision::Allow(_));
     let (kind, owner, definition) = match &entry.body {
         Body::Table(table) => (letter(table.declared().kind), BOOTSTRAP.0, None),
-        Body::Dataset(dataset) => ('v', dataset.owner.as_str(), admin.then(|| dataset.sql.clone())),
+        // whoever made a view knows what it says; it names tables that others may not know of
+        Body::Dataset(dataset) => {
+            let own = dataset.kept.is_some() && dataset.owner == session.principal().user();
+            ('v', dataset.owner.as_str(), (admin || own).then(|| dataset.sql.clone()))
+        }
     };
     Some(VisibleTable {
         name: object.name.clone(),

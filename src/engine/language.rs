@@ -41,8 +41,36 @@ pub(super) fn understand(
     let known = |field: &Option<FieldRef>| field.as_ref().map(|f| pgtype::of_field(f)).transpose();
     let parameters = Parameters::declared(declared.iter().map(known).collect::<Result<_>>()?);
     let plain = Env::plain();
-    let env = state.config_options().extensions.get::<Env>().unwrap_or(&plain);
+    let env = environment(state, &plain);
     let binder = Binder::new(resolver, Context { env, parameters: &parameters }, text);
+    understood(&binder, query, into, &parameters, state)
+}
+
+/// As [`understand`], for a query that is kept as a text: that text too, with nothing in it left to be looked up.
+pub(super) fn define(
+    resolver: &Resolver<'_>,
+    query: &Query,
+    text: &str,
+    state: &SessionState,
+) -> Result<(Understood, String)> {
+    let (plain, parameters) = (Env::plain(), Parameters::declared(vec![]));
+    let env = environment(state, &plain);
+    let binder = Binder::new(resolver, Context { env, parameters: &parameters }, text).noting();
+    let understood = understood(&binder, query, &[], &parameters, state)?;
+    Ok((understood, binder.fixed()?))
+}
+
+fn environment<'a>(state: &'a SessionState, plain: &'a Env) -> &'a Env {
+    state.config_options().extensions.get::<Env>().unwrap_or(plain)
+}
+
+fn understood(
+    binder: &Binder<'_>,
+    query: &Query,
+    into: &[FieldRef],
+    parameters: &Parameters,
+    state: &SessionState,
+) -> Result<Understood> {
     let query = match into {
         [] => binder.bind(query)?,
         into => {

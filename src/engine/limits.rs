@@ -25,6 +25,7 @@ use crate::error::{Error, Kind, Result};
 use crate::sql::parse::command::Command;
 use crate::sql::parse::copy::Copy;
 use crate::sql::parse::upkeep::Upkeep;
+use crate::sql::parse::view::View;
 use crate::sql::parse::{Content, Text, too_complex};
 
 /// `[engine.statement]`.
@@ -91,6 +92,7 @@ pub(crate) enum Parsed {
     Tree(Statement),
     Copy(Box<Copy>),
     Upkeep(Upkeep),
+    View(Box<View>),
     /// With a cursor's query, and the text it is listed by.
     Command {
         command: Command,
@@ -135,6 +137,7 @@ pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Pa
                 Parsed::Copy(copy)
             }
             Content::Upkeep(upkeep) => Parsed::Upkeep(upkeep),
+            Content::View(view) => Parsed::View(view),
             Content::Command(command, mut query) => {
                 query.as_mut().map_or(Ok(()), |query| measured_inside(query.as_mut(), limits))?;
                 let text = if only { sql } else { piece.text };

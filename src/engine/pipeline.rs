@@ -20,7 +20,7 @@ use super::facts::Facts;
 use super::fingerprint::Question;
 use super::language::{self, Understood};
 use super::pace::pace;
-use super::resolver::{Reached, Resolver, Rights};
+use super::resolver::{Reached, Resolver};
 use super::run::{self, Bounds};
 use super::stop::Stop;
 use super::{Limits, Shared, checkpoints, held, limits, parameters};
@@ -101,10 +101,7 @@ fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits) -> Result<Planned>
     let Asked { query, told } = asked;
     let query = query.into_inner();
     let state = facts.statement_state(None);
-    let rights = Rights::Session(facts.policy.clone());
-    let session = Some((&facts.world, &facts.view));
-    let resolver =
-        Resolver::new(&facts.world.catalog, rights, &state, &facts.search_path, session).with_own(&facts.temporary);
+    let resolver = Resolver::of_session(&facts, &state);
     limits::check_expansion(&query, limits, &|name| resolver.columns_of(name))?;
     let Understood { plan, parameters, columns } =
         language::understand(&resolver, &query, &told.text, &told.declared, &told.into, &state)?;

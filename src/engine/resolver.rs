@@ -1,7 +1,7 @@
 //! The one way from a name to a table: what the binder's `Relations` are, sealed sources and nothing else.
 //! It opens none.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use datafusion::logical_expr::TableSource;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::bodies;
+use super::facts::Facts;
 use super::statement::table_name;
 use super::temporary::{self, Temporary};
 use super::world::World;
@@ -57,6 +58,8 @@ pub(crate) struct Resolver<'a> {
     temporary: Option<&'a Temporary>,
     depth: usize,
     reached: RefCell<Reached>,
+    /// A name led to one of the session's own tables.
+    reached_own: Cell<bool>,
 }
 
 impl<'a> Resolver<'a> {
@@ -68,11 +71,18 @@ impl<'a> Resolver<'a> {
         session: Option<(&'a Arc<World>, &'a Arc<View>)>,
     ) -> Self {
         let (temporary, depth) = (None, 0);
-        Self { catalog, rights, state, search_path, session, temporary, depth, reached: RefCell::default() }
+        let (reached, reached_own) = (RefCell::default(), Cell::new(false));
+        Self { catalog, rights, state, search_path, session, temporary, depth, reached, reached_own }
+    }
+
+    /// For a statement of the session.
+    pub(crate) fn of_session(facts: &'a Facts, state: &'a SessionState) -> Self {
+        let (rights, session) = (Rights::Session(facts.policy.clone()), Some((&facts.world, &facts.view)));
+        Self::new(&facts.world.catalog, rights, state, &facts.search_path, session).with_own(&facts.temporary)
     }
 
     /// For a statement of the session that these tables are of.
-    pub(crate) fn with_own(self, temporary: &'a Temporary) -> Self {
+    fn with_own(self, temporary: &'a Temporary) -> Self {
         Self { temporary: Some(temporary), ..self }
     }
 
@@ -87,12 +97,17 @@ impl<'a> Resolver<'a> {
             temporary: None,
             depth: self.depth + 1,
             reached: RefCell::default(),
+            reached_own: Cell::new(false),
             ..*self
         })
     }
 
     pub(crate) fn state(&self) -> &SessionState {
         self.state
+    }
+
+    pub(crate) fn reached_own(&self) -> bool {
+        self.reached_own.get()
     }
 
     pub(crate) fn reached(self) -> Reached {
@@ -167,10 +182,16 @@ impl<'a> Resolver<'a> {
     fn lookup(&self, name: &TableName) -> Result<Option<Arc<dyn TableSource>>> {
         if Temporary::is_schema(&name.schema) {
             let found = self.temporary.and_then(|temporary| temporary.find(&name.table));
+            self.reached_own.set(self.reached_own.get() || found.is_some());
             return Ok(found.map(|(schema, rows)| Sealed::own(name.clone(), schema, rows)));
         }
-        if let (Some((_, view)), Some(relation)) = (self.session, pg_catalog::relation(name)) {
-            return Ok(Some(Sealed::system(name.clone(), relation.seen_by(view))));
+        if let Some(relation) = pg_catalog::relation(name) {
+            // without a session nothing is opened, and the rows of nobody are as good as any
+            let rows = match self.session {
+                Some((_, view)) => relation.seen_by(view),
+                None => relation.seen_by(&Arc::default()),
+            };
+            return Ok(Some(Sealed::system(name.clone(), rows)));
         }
         let entry = match self.catalog.find(name) {
             Ok(Some(entry)) => entry,
@@ -216,6 +237,9 @@ impl<'a> Resolver<'a> {
                 .with_source(e),
         };
         let world = self.session.map(|(world, _)| world).ok_or_else(|| Error::internal("a body without a session"))?;
+        if self.catalog.broken.contains(&entry.object.id) {
+            return Err(refused(Error::internal("a view that cannot be planned")));
+        }
         let owner = world.policies.owner(&dataset.owner);
         let owner = owner.ok_or_else(|| refused(Error::internal("a dataset's owner is gone")))?;
         let (plan, inside) = bodies::reach(dataset, self, &owner).map_err(refused)?;

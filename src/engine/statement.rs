@@ -9,6 +9,7 @@ mod create_table;
 mod create_table_as;
 mod cursor;
 mod deallocate;
+mod dependents;
 mod discard;
 mod drop;
 mod execute;
@@ -26,6 +27,7 @@ mod transaction;
 mod truncate;
 mod unowned;
 mod upkeep;
+mod view;
 
 pub(super) use self::name::{Name, ident, table_name};
 pub(super) use self::sink::Still;
@@ -211,6 +213,7 @@ pub(crate) fn admit(parsed: Parsed) -> Result<Admitted> {
         Parsed::Tree(statement) => admit_tree(statement),
         Parsed::Copy(copy) => copy::admit(*copy),
         Parsed::Upkeep(upkeep) => upkeep::admit(upkeep),
+        Parsed::View(view) => view::admit(*view),
         Parsed::Command { command, query, text } => match command {
             Command::Transaction(command) => Ok(transaction::admit(command)),
             Command::Setting(command) => Ok(set::admit(command)),

@@ -26,6 +26,7 @@ use crate::metastore::{Also, Swap, SwapError, Swapped, TableKey};
 use action::Change;
 
 pub use action::{Action, RefKind};
+pub(in crate::lake) use create::{directory, taken, unknown};
 
 /// Attempts of one commit against writers in other processes; those of this process wait in line.
 const ATTEMPTS: u32 = 20;
@@ -256,7 +257,7 @@ impl Lake {
         let (Some(first), Some(swap)) = (first, swaps.first()) else { return Ok(Answer::Done) };
         let from = match swap {
             Swap::Update { from, .. } | Swap::Delete { from, .. } => Some(from.as_str()),
-            Swap::Insert { .. } => None,
+            Swap::Insert { .. } | Swap::InsertView { .. } => None,
         };
         let mut pause = BACKOFF;
         for _ in 0..ATTEMPTS {

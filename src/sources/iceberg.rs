@@ -2,6 +2,7 @@
 //! tables are made of is `lake`'s business.
 
 mod places;
+mod view;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -13,10 +14,10 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 
-use super::{Pinned, Source, Table, Writer};
+use super::{Pinned, Source, Table, ViewText, Writer};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::OID;
-use crate::lake::{self, BatchId, Columns, Lake, Outcome, S3Config, Staged, TableKey, TableRow};
+use crate::lake::{self, BatchId, Columns, Lake, Outcome, RowKind, S3Config, Staged, TableKey, TableRow};
 use crate::types::{TableName, Version};
 
 /// The `uuid` type's oid: sixteen bytes alone do not tell.
@@ -81,7 +82,7 @@ struct Inner {
 struct Mounted {
     schemas: Vec<String>,
     /// By location: a table that did not move stays the value it was.
-    tables: HashMap<(TableName, String), Arc<LakeTable>>,
+    tables: HashMap<(TableName, String), Arc<dyn Table>>,
 }
 
 /// A table as one metadata file describes it; a table that cannot be read stands here too, without columns, so that
@@ -131,13 +132,13 @@ impl Source for Iceberg {
     async fn tables(&self) -> Result<Vec<Arc<dyn Table>>> {
         let inner = &self.0;
         let namespaces = inner.lake.namespaces().await.map_err(|e| inner.named(e))?;
-        let rows = inner.lake.tables().await.map_err(|e| inner.named(e))?;
+        let rows = inner.lake.rows().await.map_err(|e| inner.named(e))?;
         let tables = futures::stream::iter(rows.into_iter().map(|row| Inner::table(Arc::clone(inner), row)));
-        let tables: Vec<(String, Arc<LakeTable>)> = tables.buffered(READ_AHEAD).try_collect().await?;
-        let answer = tables.iter().map(|(_, t)| Arc::clone(t) as Arc<dyn Table>).collect();
+        let tables: Vec<(String, Arc<dyn Table>)> = tables.buffered(READ_AHEAD).try_collect().await?;
+        let answer = tables.iter().map(|(_, t)| Arc::clone(t)).collect();
         let mounted = Mounted {
             schemas: namespaces.iter().map(|n| inner.schema_of(n)).collect(),
-            tables: tables.into_iter().map(|(location, t)| ((t.name.clone(), location), t)).collect(),
+            tables: tables.into_iter().map(|(location, t)| ((t.name().clone(), location), t)).collect(),
         };
         *inner.mounted.write().expect("no panic under the lock") = mounted;
         Ok(answer)
@@ -175,7 +176,7 @@ impl Inner {
     }
 
     /// A row of the catalog as a table, and its location. Only an unreachable store is an error of the whole source.
-    async fn table(self: Arc<Self>, row: TableRow) -> Result<(String, Arc<LakeTable>)> {
+    async fn table(self: Arc<Self>, row: TableRow) -> Result<(String, Arc<dyn Table>)> {
         let name = TableName::new(self.schema_of(&row.namespace), &row.name);
         let at = (name, row.location);
         let known = self.mounted.read().expect("no panic under the lock").tables.get(&at).cloned();
@@ -184,6 +185,10 @@ impl Inner {
         }
         let (name, location) = at;
         let key = self.lake.key(&row.namespace, &row.name);
+        if row.kind == RowKind::View {
+            let view = view::LakeView::load(&self, name, &key, &location).await?;
+            return Ok((location, Arc::new(view)));
+        }
         let (schema, state) = match self.lake.load(&key, &location).await {
             Ok(table) => (shown_schema(&table), Ok(table.uuid())),
             Err(error) if error.kind() == Kind::SourceUnreachable => return Err(self.named(error)),
@@ -274,6 +279,25 @@ impl Writer for Inner {
 
     async fn drop_table(&self, name: &TableName) -> Result<()> {
         self.lake.drop_table(&self.key(name)).await.map_err(|e| self.named(e))
+    }
+
+    async fn create_view(&self, name: &TableName, view: &ViewText) -> Result<()> {
+        self.lake.create_view(&self.key(name), view).await.map(|_| ()).map_err(|e| self.named(e))
+    }
+
+    async fn replace_view(&self, planned: &dyn Table, view: &ViewText) -> Result<()> {
+        let base = self.view_as(planned).await?;
+        self.lake.replace_view(&base, view).await.map(|_| ()).map_err(|e| self.named(e))
+    }
+
+    async fn rename_view(&self, planned: &dyn Table, to: &TableName) -> Result<()> {
+        let base = self.view_as(planned).await?;
+        self.lake.rename_view(&base, &self.key(to)).await.map_err(|e| self.named(e))
+    }
+
+    async fn drop_view(&self, planned: &dyn Table) -> Result<()> {
+        let base = self.view_as(planned).await?;
+        self.lake.drop_view(&base).await.map_err(|e| self.named(e))
     }
 }
 

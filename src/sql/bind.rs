@@ -7,6 +7,7 @@ mod cte;
 mod definition;
 mod dialect;
 mod expr;
+mod fixed;
 mod from;
 mod group;
 mod literal;
@@ -74,6 +75,8 @@ pub(crate) struct Binder<'a> {
     columns: Cell<usize>,
     ctes: Cell<usize>,
     levels: Cell<usize>,
+    /// Of a query whose text is kept.
+    notes: Option<fixed::Notes>,
 }
 
 impl<'a> Binder<'a> {
@@ -88,6 +91,7 @@ impl<'a> Binder<'a> {
             columns: Cell::new(0),
             ctes: Cell::new(0),
             levels: Cell::new(0),
+            notes: None,
         }
     }
 

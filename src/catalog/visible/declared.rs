@@ -14,7 +14,11 @@ use crate::types::TableName;
 pub(super) fn declare(catalog: &Catalog, tables: &mut [VisibleTable]) {
     let said = |name: &TableName| match catalog.entries.get(name).map(|entry| &entry.body) {
         Some(Body::Table(table)) => table.declared(),
-        Some(Body::Dataset(_)) | None => Said::nothing(),
+        Some(Body::Dataset(dataset)) => match &dataset.kept {
+            Some(view) => view.declared(),
+            None => Said::nothing(),
+        },
+        None => Said::nothing(),
     };
     let mut made: Vec<Declared> = tables.iter().map(|table| own(table, said(&table.name))).collect();
     for (table, declared) in tables.iter().zip(&mut made) {

@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectType};
 
 use super::name::{Name, single, table_name};
-use super::{Admitted, Execution, Outcome, Statement, Work, target};
+use super::{Admitted, Execution, Outcome, Statement, Work, dependents, target};
 use crate::engine::facts::Facts;
 use crate::engine::notice::Notice;
 use crate::engine::session::Session;
@@ -76,6 +76,7 @@ impl Statement for DropTable {
                 match target::table(&facts, name, Action::Drop) {
                     Ok((entry, writer)) => {
                         session.may_write("DROP TABLE")?;
+                        dependents::drop_readers(session, &facts, &[entry], false).await?;
                         dropped.push(entry.object.name.to_string());
                         execution.record.target(dropped.join(" "));
                         writer.drop_table(&entry.object.name).await?;

@@ -76,11 +76,12 @@ impl Lake {
         Err(busy(key))
     }
 
-    async fn free(&self, key: &TableKey) -> Result<()> {
+    /// 42P07 where a table or a view has the name, 3F000 where the namespace is not there.
+    pub(in crate::lake) async fn free(&self, key: &TableKey) -> Result<()> {
         if !self.namespaces().await?.contains(&key.namespace) {
             return Err(Error::new(Kind::UndefinedSchema, format!("schema \"{}\" does not exist", key.namespace)));
         }
-        match self.catalog.location(key).await? {
+        match self.catalog.row(key).await? {
             Some(_) => Err(taken(key)),
             None => Ok(()),
         }
@@ -107,12 +108,12 @@ impl Lake {
 }
 
 /// A name as part of a path that every store and tool takes.
-fn directory(name: &str) -> String {
+pub(in crate::lake) fn directory(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
     name.chars().map(plain).take(64).collect()
 }
 
-fn taken(key: &TableKey) -> Error {
+pub(in crate::lake) fn taken(key: &TableKey) -> Error {
     Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists", key.name))
 }
 
@@ -124,7 +125,7 @@ fn busy(key: &TableKey) -> Error {
     Error::new(Kind::Conflict, format!("table {} is being written by others", shown(key)))
 }
 
-fn unknown(key: &TableKey) -> Error {
+pub(in crate::lake) fn unknown(key: &TableKey) -> Error {
     let message = format!("it is not known whether the change of table {} took place", shown(key));
     Error::new(Kind::SourceUnreachable, message).with_hint("Look before you send the statement again.")
 }

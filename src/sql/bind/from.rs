@@ -108,7 +108,10 @@ impl Binder<'_> {
                 let names = names.iter().map(|n| segments(n).pop().unwrap_or_default()).collect::<Vec<_>>();
                 (None, Some(names))
             }
-            JoinConstraint::Natural => (None, Some(common_names(&left.items, &right.items))),
+            JoinConstraint::Natural => {
+                self.note_natural()?;
+                (None, Some(common_names(&left.items, &right.items)))
+            }
         };
         let Some(names) = using else {
             let join = Join { kind, left: left.relation, right: right.relation, on, lateral, merged: vec![], present };
@@ -283,6 +286,7 @@ impl Binder<'_> {
         let found = self.relations.find(&segments).map_err(|e| if e.position().is_none() { e.at(at) } else { e })?;
         let undefined = || undefined(&path, scope).at(at);
         let found = found.ok_or_else(undefined)?;
+        self.note_table(name, &found);
         let schema = found.table.schema();
         let mut columns = Vec::with_capacity(schema.fields().len());
         for field in schema.fields() {

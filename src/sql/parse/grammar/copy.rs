@@ -121,7 +121,7 @@ impl Parser<'_> {
     }
 
     /// opt_boolean_or_string.
-    fn option_word(&mut self) -> Result<String> {
+    pub(super) fn option_word(&mut self) -> Result<String> {
         let Some(token) = self.token() else { return Err(self.unexpected()) };
         let word = match &token.lexeme {
             Lexeme::Text(_) => return self.expect_string(),

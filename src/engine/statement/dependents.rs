@@ -1,0 +1,115 @@
+//! Which views read an object, as far as the session may know of them: of others it learns neither a name nor that they
+//! are. One that loses what it reads stands there and cannot be read, which the administrator is told. It drops views and
+//! no tables.
+
+use std::collections::BTreeSet;
+
+use crate::catalog::{Body, Entry};
+use crate::engine::facts::Facts;
+use crate::engine::notice::Notice;
+use crate::error::{Error, Kind, Result};
+use crate::types::{Identifier, ObjectId, TableName};
+
+/// A view, and what it reads that is to go.
+pub(super) struct Dependent<'a> {
+    view: &'a Entry,
+    on: &'a Entry,
+}
+
+impl Dependent<'_> {
+    /// `view v depends on table t`.
+    pub(super) fn words(&self, facts: &Facts) -> String {
+        format!("{} depends on {}", described(facts, self.view), described(facts, self.on))
+    }
+}
+
+/// Views that name one of `objects`, then those that name these: each once, and none of `objects` itself.
+pub(super) fn of<'a>(facts: &'a Facts, objects: &[&'a Entry]) -> Vec<Dependent<'a>> {
+    let catalog = &facts.world.catalog;
+    let seen = |entry: &&Entry| facts.view.table(&entry.object.name).is_some();
+    let views = || catalog.entries.values().filter(|entry| is_view(entry)).filter(seen);
+    let mut known: BTreeSet<ObjectId> = objects.iter().map(|entry| entry.object.id).collect();
+    let mut found: Vec<Dependent<'a>> = vec![];
+    let mut next: Vec<&'a Entry> = objects.to_vec();
+    while !next.is_empty() {
+        let mut reached = vec![];
+        for on in next {
+            let names = |view: &&Entry| catalog.names.get(&view.object.id).is_some_and(|n| n.contains(&on.object.id));
+            for view in views().filter(names) {
+                if known.insert(view.object.id) {
+                    found.push(Dependent { view, on });
+                    reached.push(view);
+                }
+            }
+        }
+        next = reached;
+    }
+    found
+}
+
+fn is_view(entry: &Entry) -> bool {
+    match &entry.body {
+        Body::Dataset(dataset) => dataset.kept.is_some(),
+        Body::Table(_) => false,
+    }
+}
+
+/// 2BP01, with PostgreSQL's detail and hint.
+fn refused(facts: &Facts, objects: &[&Entry], dependents: &[Dependent<'_>]) -> Error {
+    let text = match objects {
+        [one] => format!("cannot drop {} because other objects depend on it", described(facts, one)),
+        _ => "cannot drop desired object(s) because other objects depend on them".to_owned(),
+    };
+    let lines: Vec<String> = dependents.iter().map(|dependent| dependent.words(facts)).collect();
+    Error::new(Kind::DependentObjects, text)
+        .with_detail(lines.join("\n"))
+        .with_hint("Use DROP ... CASCADE to drop the dependent objects too.")
+}
+
+/// What CASCADE says of the views that go too.
+fn cascades(facts: &Facts, dependents: &[Dependent<'_>]) -> Option<Notice> {
+    let lines: Vec<String> =
+        dependents.iter().map(|d| format!("drop cascades to {}", described(facts, d.view))).collect();
+    match lines.as_slice() {
+        [] => None,
+        [one] => Some(Notice::notice("00000", one.clone())),
+        several => {
+            let text = format!("drop cascades to {} other objects", several.len());
+            let mut notice = Notice::notice("00000", text);
+            notice.detail = Some(several.join("\n").into());
+            Some(notice)
+        }
+    }
+}
+
+/// As getObjectDescription has it: with its schema where the search path does not lead there.
+fn described(facts: &Facts, entry: &Entry) -> String {
+    let TableName { table, .. } = &entry.object.name;
+    let kind = if is_view(entry) { "view" } else { "table" };
+    match facts.view.is_on_path(&entry.object.name) {
+        true => format!("{kind} {}", Identifier(table)),
+        false => format!("{kind} {}", entry.object.name),
+    }
+}
+
+/// Drops the views that read `objects`, the last reader first, and says so; 2BP01 without CASCADE, 42501 where one of them
+/// is not the session's to drop.
+pub(super) async fn drop_readers(
+    session: &mut crate::engine::session::Session,
+    facts: &Facts,
+    objects: &[&Entry],
+    cascade: bool,
+) -> Result<Vec<String>> {
+    let readers = of(facts, objects);
+    if !cascade && !readers.is_empty() {
+        return Err(refused(facts, objects, &readers));
+    }
+    let views = readers.iter().map(|reader| super::view::Found::of(facts, reader.view)).collect::<Result<Vec<_>>>()?;
+    if let Some(notice) = cascades(facts, &readers) {
+        session.say(notice);
+    }
+    for view in views.iter().rev() {
+        view.writer.drop_view(view.table.as_ref()).await?;
+    }
+    Ok(views.iter().map(|view| view.name().to_string()).collect())
+}
