@@ -20,6 +20,7 @@ pub mod leaf;
 pub mod matrix;
 pub mod narrows;
 pub mod open;
+pub mod past;
 pub mod scram;
 pub mod seal;
 mod system;
@@ -43,6 +44,7 @@ use crate::types::{ObjectId, TableName};
 pub use compile::Policies;
 pub use decide::SessionPolicy;
 pub use guard::{Guarded, guard};
+pub use past::Past;
 pub use seal::{OwnRows, Sealed};
 pub use system::{Equal, SystemRows};
 

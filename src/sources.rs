@@ -18,10 +18,10 @@ use datafusion::execution::SendableRecordBatchStream;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lake::Lake;
 use crate::metastore::Metastore;
-use crate::types::{Reads, TableName, Version};
+use crate::types::{AsOf, Reads, TableName, Version};
 
 use declared::Declared;
 
@@ -139,6 +139,23 @@ pub trait Table: Debug + Send + Sync {
         &[]
     }
 
+    /// Whether [`Table::version`] can be asked.
+    fn keeps_versions(&self) -> bool {
+        false
+    }
+
+    /// The table as it was: the same identity, the columns of then by their names of then. A column that is there still has
+    /// the type of now, which is as wide or wider. 22023 where there is no such version, 0A000 where the source keeps none.
+    async fn version(&self, _: &AsOf) -> Result<Arc<dyn Table>> {
+        Err(no_versions(self.name()))
+    }
+
+    /// As [`Table::version`], without asking the source: among those that were there when it was asked last. For columns,
+    /// not for rows.
+    fn known_version(&self, _: &AsOf) -> Result<Arc<dyn Table>> {
+        Err(no_versions(self.name()))
+    }
+
     /// For a view that the source only keeps: its text is planned as a dataset's is, and it is never pinned.
     fn view(&self) -> Option<&ViewText> {
         None
@@ -149,6 +166,10 @@ pub trait Table: Debug + Send + Sync {
     /// caller refreshes the catalog and plans again. The provider answers its own filters as `Inexact` at most where it
     /// cannot filter exactly, and may be scanned several times with one answer.
     async fn pin(&self) -> Result<Pinned>;
+}
+
+fn no_versions(name: &TableName) -> Error {
+    Error::unsupported(format!("reading table {name} as it was"))
 }
 
 /// Ids of columns that have nothing but their names.

@@ -410,7 +410,12 @@ fn visible(entry: &super::Entry, session: &SessionPolicy, admin: bool, known: &B
         // whoever made a view knows what it says; it names tables that others may not know of
         Body::Dataset(dataset) => {
             let own = dataset.kept.is_some() && dataset.owner == session.principal().user();
-            ('v', dataset.owner.as_str(), (admin || own).then(|| dataset.sql.clone()))
+            let text = || match dataset.kept {
+                // as a statement, which PostgreSQL's definitions of views are
+                Some(_) => format!(" {};", dataset.sql),
+                None => dataset.sql.clone(),
+            };
+            ('v', dataset.owner.as_str(), (admin || own).then(text))
         }
     };
     Some(VisibleTable {

@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::Query;
+use tokio::runtime::Handle;
 
 use super::deep::on_big_stack;
 use super::facts::Facts;
@@ -69,14 +70,10 @@ pub(crate) struct Definition {
 /// A view's query with the rights of whoever makes it, the owner to be. What comes of it is planned once more as a reader's
 /// statement will plan it, with the owner's rights and no search path, and as the catalog will: a view that stands can be
 /// read.
-pub(crate) fn define(sql: &str, facts: &Facts, limits: &Limits) -> Result<Definition> {
-    on_big_stack(|| define_now(sql, facts, limits))
-}
-
-fn define_now(sql: &str, facts: &Facts, limits: &Limits) -> Result<Definition> {
+pub(crate) fn define(sql: &str, facts: &Facts, limits: &Limits, runtime: &Handle) -> Result<Definition> {
     let state = facts.statement_state(None);
     let query = read(sql, limits)?;
-    let resolver = Resolver::of_session(facts, &state);
+    let resolver = Resolver::of_session(facts, &state, runtime);
     limits::check_expansion(&query, limits, &|name| resolver.columns_of(name))?;
     let (understood, fixed) = language::define(&resolver, &query, sql, &state)?;
     let temporary = resolver.reached_own();
@@ -88,7 +85,7 @@ fn define_now(sql: &str, facts: &Facts, limits: &Limits) -> Result<Definition> {
     }
     let name = crate::types::TableName::new("", "");
     let dataset = Dataset { name, owner: String::new(), sql: fixed, file: String::new(), kept: None };
-    let inside = Resolver::of_session(facts, &state).inside(&facts.policy)?;
+    let inside = Resolver::of_session(facts, &state, runtime).inside(&facts.policy)?;
     let again = plan(&dataset, &inside, &state)?.columns;
     let Planned { schema: raw, reads } = raw_now(&dataset, &facts.world.catalog)?;
     if !same_types(&columns, &again) || !same_types(&columns, &raw) {

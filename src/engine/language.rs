@@ -17,6 +17,7 @@ use crate::sql::image::Proc;
 use crate::sql::kernel::Env;
 use crate::sql::lower;
 use crate::sql::resolve::{Context, Parameters};
+use crate::types::AsOf;
 
 /// A query that every type fits in.
 #[derive(Debug)]
@@ -117,8 +118,8 @@ fn session_function(proc: &Proc, state: &SessionState) -> Option<Arc<ScalarUDF>>
 }
 
 impl Relations for Resolver<'_> {
-    fn find(&self, path: &[&str]) -> Result<Option<Found>> {
-        let Some((name, table)) = self.find_path(path)? else { return Ok(None) };
+    fn find(&self, path: &[&str], at: Option<&AsOf>) -> Result<Option<Found>> {
+        let Some((name, table)) = self.find_path(path, at)? else { return Ok(None) };
         let oid = self.oid(&name);
         Ok(Some(Found { schema: name.schema, name: name.table, table: table as Arc<dyn TableSource>, oid }))
     }

@@ -9,6 +9,7 @@ use datafusion::common::TableReference;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::TableSource;
 use datafusion::sql::sqlparser::ast::ObjectName;
+use tokio::runtime::Handle;
 
 use super::bodies;
 use super::facts::Facts;
@@ -19,8 +20,8 @@ use crate::catalog::visible::View;
 use crate::catalog::{Body, Catalog, Entry, pg_catalog};
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{DATASET_DEPTH_MAX, DatasetBody, undefined_table};
-use crate::policy::{Action, Decision, Sealed, SessionPolicy};
-use crate::types::{ObjectId, TableName};
+use crate::policy::{Action, Decision, Grant, Past, Sealed, SessionPolicy};
+use crate::types::{AsOf, ObjectId, TableName};
 
 /// About as many as a system table has, which is not built to be counted. A name that is nothing counts the same.
 const SYSTEM_COLUMNS: usize = 20;
@@ -36,15 +37,18 @@ pub(crate) enum Rights {
 /// What a statement's names led to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reached {
-    /// Tables to be pinned.
+    /// Tables to be pinned, by what each is pinned as.
     pub(crate) entries: BTreeMap<ObjectId, Entry>,
     pub(crate) bodies: HashMap<ObjectId, DatasetBody>,
+    /// A version was asked for by a time or a name: it may be another one for the next execution.
+    pub(crate) moves: bool,
 }
 
 impl Reached {
     fn add(&mut self, other: Reached) {
         self.entries.extend(other.entries);
         self.bodies.extend(other.bodies);
+        self.moves |= other.moves;
     }
 }
 
@@ -56,6 +60,10 @@ pub(crate) struct Resolver<'a> {
     session: Option<(&'a Arc<World>, &'a Arc<View>)>,
     /// The session's own tables; none in a dataset's body.
     temporary: Option<&'a Temporary>,
+    /// Where a source can be asked for a version; planning has a thread of its own that may wait.
+    runtime: Option<&'a Handle>,
+    /// The version of every table that has versions and is not asked for at another one.
+    as_of: Option<&'a AsOf>,
     depth: usize,
     reached: RefCell<Reached>,
     /// A name led to one of the session's own tables.
@@ -72,13 +80,16 @@ impl<'a> Resolver<'a> {
     ) -> Self {
         let (temporary, depth) = (None, 0);
         let (reached, reached_own) = (RefCell::default(), Cell::new(false));
-        Self { catalog, rights, state, search_path, session, temporary, depth, reached, reached_own }
+        let (runtime, as_of) = (None, None);
+        Self { catalog, rights, state, search_path, session, temporary, runtime, as_of, depth, reached, reached_own }
     }
 
     /// For a statement of the session.
-    pub(crate) fn of_session(facts: &'a Facts, state: &'a SessionState) -> Self {
+    pub(crate) fn of_session(facts: &'a Facts, state: &'a SessionState, runtime: &'a Handle) -> Self {
         let (rights, session) = (Rights::Session(facts.policy.clone()), Some((&facts.world, &facts.view)));
-        Self::new(&facts.world.catalog, rights, state, &facts.search_path, session).with_own(&facts.temporary)
+        let resolver = Self::new(&facts.world.catalog, rights, state, &facts.search_path, session);
+        let (runtime, as_of) = (Some(runtime), facts.as_of.as_ref());
+        Self { runtime, as_of, ..resolver.with_own(&facts.temporary) }
     }
 
     /// For a statement of the session that these tables are of.
@@ -153,7 +164,11 @@ impl<'a> Resolver<'a> {
     }
 
     /// The table of a name of one, two or three segments, and where it was found. `None`: a bare name that is nowhere.
-    pub(crate) fn find_path(&self, path: &[&str]) -> Result<Option<(TableName, Arc<dyn TableSource>)>> {
+    pub(crate) fn find_path(
+        &self,
+        path: &[&str],
+        at: Option<&AsOf>,
+    ) -> Result<Option<(TableName, Arc<dyn TableSource>)>> {
         let name = match *path {
             [table] => TableReference::bare(table.to_owned()),
             [schema, table] => TableReference::partial(schema.to_owned(), table.to_owned()),
@@ -164,7 +179,7 @@ impl<'a> Resolver<'a> {
             }
         };
         for candidate in self.candidates(&name)? {
-            if let Some(found) = self.lookup(&candidate)? {
+            if let Some(found) = self.lookup(&candidate, at)? {
                 return Ok(Some((candidate, found)));
             }
         }
@@ -179,13 +194,16 @@ impl<'a> Resolver<'a> {
         self.session.and_then(|(_, view)| view.relation_oid(name)).unwrap_or(0)
     }
 
-    fn lookup(&self, name: &TableName) -> Result<Option<Arc<dyn TableSource>>> {
+    fn lookup(&self, name: &TableName, at: Option<&AsOf>) -> Result<Option<Arc<dyn TableSource>>> {
+        let of_now = || if at.is_some() { Err(no_versions(name)) } else { Ok(()) };
         if Temporary::is_schema(&name.schema) {
             let found = self.temporary.and_then(|temporary| temporary.find(&name.table));
+            found.as_ref().map_or(Ok(()), |_| of_now())?;
             self.reached_own.set(self.reached_own.get() || found.is_some());
             return Ok(found.map(|(schema, rows)| Sealed::own(name.clone(), schema, rows)));
         }
         if let Some(relation) = pg_catalog::relation(name) {
+            of_now()?;
             // without a session nothing is opened, and the rows of nobody are as good as any
             let rows = match self.session {
                 Some((_, view)) => relation.seen_by(view),
@@ -202,9 +220,20 @@ impl<'a> Resolver<'a> {
         match &self.rights {
             Rights::Raw => {
                 self.reached.borrow_mut().entries.insert(entry.object.id, entry.clone());
-                Ok(Some(Sealed::unopenable(Arc::clone(&entry.object))))
+                let then = match (&entry.body, at) {
+                    (Body::Table(table), Some(at)) => table.known_version(at).ok().map(|table| (table, at)),
+                    _ => None,
+                };
+                match then {
+                    // what it has not heard of yet has most likely the columns of now
+                    None => Ok(Some(Sealed::unopenable(Arc::clone(&entry.object)))),
+                    Some((table, at)) => {
+                        let past = Past::of(&entry.object, at, table.schema(), &table.column_ids());
+                        Sealed::past(Arc::clone(&entry.object), past, &Grant::full()).map(Some)
+                    }
+                }
             }
-            Rights::Session(policy) => self.sealed(entry, policy),
+            Rights::Session(policy) => self.sealed(entry, policy, at),
         }
     }
 
@@ -215,15 +244,40 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn sealed(&self, entry: &Entry, policy: &SessionPolicy) -> Result<Option<Arc<dyn TableSource>>> {
+    fn sealed(&self, entry: &Entry, policy: &SessionPolicy, at: Option<&AsOf>) -> Result<Option<Arc<dyn TableSource>>> {
         let Decision::Allow(grant) = policy.decide(entry.object.id, Action::Select) else { return Ok(None) };
         match &entry.body {
+            Body::Table(table) if at.is_some() || self.as_of.is_some() && table.keeps_versions() => {
+                return match at.or(self.as_of) {
+                    Some(at) => self.version(entry, table.as_ref(), at, &grant).map(Some),
+                    None => Err(Error::internal("a version that nobody asked for")),
+                };
+            }
+            Body::Dataset(_) if at.is_some() => return Err(no_versions(&entry.object.name)),
             Body::Table(_) => {
                 self.reached.borrow_mut().entries.insert(entry.object.id, entry.clone());
             }
             Body::Dataset(dataset) => self.reach_body(entry, dataset)?,
         }
         Ok(Some(Sealed::object(Arc::clone(&entry.object), &grant)))
+    }
+
+    fn version(
+        &self,
+        entry: &Entry,
+        table: &dyn crate::sources::Table,
+        at: &AsOf,
+        grant: &Grant,
+    ) -> Result<Arc<dyn TableSource>> {
+        let runtime = self.runtime.ok_or_else(|| Error::internal("a version without a runtime to ask for it"))?;
+        let table = runtime.block_on(table.version(at))?;
+        let past = Past::of(&entry.object, at, table.schema(), &table.column_ids());
+        let pin = past.pin;
+        let sealed = Sealed::past(Arc::clone(&entry.object), past, grant)?;
+        let mut reached = self.reached.borrow_mut();
+        reached.moves |= at.moves();
+        reached.entries.insert(pin, Entry { body: Body::Table(table), ..entry.clone() });
+        Ok(sealed)
     }
 
     fn reach_body(&self, entry: &Entry, dataset: &crate::catalog::dataset::Dataset) -> Result<()> {
@@ -233,6 +287,8 @@ impl<'a> Resolver<'a> {
         // whatever is wrong inside, its caller learns only that the view cannot be read
         let refused = |e: Error| match e.kind() {
             Kind::SourceUnreachable | Kind::TooComplex => e,
+            // a version that is not there, asked for by the session itself
+            Kind::InvalidParameter if self.as_of.is_some() => e,
             _ => Error::new(Kind::PermissionDenied, format!("permission denied for view {}", dataset.name))
                 .with_source(e),
         };
@@ -248,4 +304,8 @@ impl<'a> Resolver<'a> {
         reached.bodies.insert(entry.object.id, DatasetBody { plan, owner });
         Ok(())
     }
+}
+
+fn no_versions(name: &TableName) -> Error {
+    Error::unsupported(format!("reading {name} as it was"))
 }

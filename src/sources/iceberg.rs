@@ -1,6 +1,7 @@
 //! A lake's tables under a source's name: namespaces are schemas, a statement reads a table's newest snapshot. What the
 //! tables are made of is `lake`'s business.
 
+mod history;
 mod places;
 mod view;
 
@@ -14,11 +15,12 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 
+use self::history::History;
 use super::{Pinned, Source, Table, ViewText, Writer};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::OID;
 use crate::lake::{self, BatchId, Columns, Lake, Outcome, RowKind, S3Config, Staged, TableKey, TableRow};
-use crate::types::{TableName, Version};
+use crate::types::{AsOf, TableName, Version};
 
 /// The `uuid` type's oid: sixteen bytes alone do not tell.
 const UUID_OID: &str = "2950";
@@ -94,6 +96,9 @@ struct LakeTable {
     key: TableKey,
     schema: SchemaRef,
     raw_columns: Vec<String>,
+    history: Arc<History>,
+    /// The snapshot that it is read at; `None`: the newest.
+    at: Option<i64>,
     state: Result<uuid::Uuid, Fault>,
 }
 
@@ -189,19 +194,54 @@ impl Inner {
             let view = view::LakeView::load(&self, name, &key, &location).await?;
             return Ok((location, Arc::new(view)));
         }
-        let (schema, state) = match self.lake.load(&key, &location).await {
-            Ok(table) => (shown_schema(&table), Ok(table.uuid())),
+        let (schema, history, state) = match self.lake.load(&key, &location).await {
+            Ok(table) => return Ok((location, Arc::new(LakeTable::of(self, name, key, &table)))),
             Err(error) if error.kind() == Kind::SourceUnreachable => return Err(self.named(error)),
             Err(error) => {
                 tracing::warn!(source = %self.name, table = %name, error = ?error, "a table cannot be read");
                 let fault = Fault { kind: error.kind(), message: error.message().to_string() };
-                (Arc::new(Schema::empty()), Err(fault))
+                (Arc::new(Schema::empty()), Arc::default(), Err(fault))
             }
         };
-        let names = schema.fields().iter().map(|f| f.name());
-        let raw_columns = names.filter(|name| RAW_COLUMNS.contains(&name.as_str())).cloned().collect();
-        Ok((location, Arc::new(LakeTable { source: self, name, key, schema, raw_columns, state })))
+        let (raw_columns, at) = (vec![], None);
+        Ok((location, Arc::new(LakeTable { source: self, name, key, schema, raw_columns, history, at, state })))
     }
+}
+
+impl LakeTable {
+    fn of(source: Arc<Inner>, name: TableName, key: TableKey, table: &lake::Table) -> Self {
+        let (schema, history, state) = (shown_schema(table), Arc::new(History::of(table)), Ok(table.uuid()));
+        let raw_columns = raw_columns(&schema);
+        Self { source, name, key, schema, raw_columns, history, at: None, state }
+    }
+
+    fn as_of(&self, asked: &AsOf, named: impl Fn(&str) -> Option<i64>) -> Result<Self> {
+        let uuid = *self.state.as_ref().map_err(|fault| Error::new(fault.kind, &fault.message))?;
+        let snapshot = self.history.find(&self.name, asked, named)?;
+        let schema = self.history.columns(snapshot, &self.schema).ok_or_else(changed)?;
+        Ok(Self {
+            source: Arc::clone(&self.source),
+            name: self.name.clone(),
+            key: self.key.clone(),
+            raw_columns: raw_columns(&schema),
+            schema,
+            history: Arc::clone(&self.history),
+            at: Some(snapshot),
+            state: Ok(uuid),
+        })
+    }
+
+    /// The newest, where it is the same table still.
+    async fn newest(&self) -> Result<lake::Table> {
+        let uuid = self.state.as_ref().map_err(|fault| Error::new(fault.kind, &fault.message))?;
+        let newest = self.source.lake.table(&self.key).await.map_err(|e| self.source.named(e))?;
+        newest.filter(|t| t.uuid() == *uuid).ok_or_else(changed)
+    }
+}
+
+fn raw_columns(schema: &Schema) -> Vec<String> {
+    let names = schema.fields().iter().map(|f| f.name());
+    names.filter(|name| RAW_COLUMNS.contains(&name.as_str())).cloned().collect()
 }
 
 #[async_trait]
@@ -230,11 +270,32 @@ impl Table for LakeTable {
         &self.raw_columns
     }
 
+    fn keeps_versions(&self) -> bool {
+        self.state.is_ok()
+    }
+
+    async fn version(&self, asked: &AsOf) -> Result<Arc<dyn Table>> {
+        let newest = self.newest().await?;
+        let now = Self::of(Arc::clone(&self.source), self.name.clone(), self.key.clone(), &newest);
+        Ok(Arc::new(now.as_of(asked, |name| newest.named(name))?))
+    }
+
+    fn known_version(&self, asked: &AsOf) -> Result<Arc<dyn Table>> {
+        Ok(Arc::new(self.as_of(asked, |_| None)?))
+    }
+
     async fn pin(&self) -> Result<Pinned> {
-        let uuid = self.state.as_ref().map_err(|fault| Error::new(fault.kind, &fault.message))?;
-        let newest = self.source.lake.table(&self.key).await.map_err(|e| self.source.named(e))?;
-        let newest = newest.filter(|t| t.uuid() == *uuid).ok_or_else(changed)?;
-        if shown_schema(&newest) != self.schema {
+        let mut newest = self.newest().await?;
+        let schema = match self.at {
+            None => shown_schema(&newest),
+            Some(snapshot) => {
+                let history = History::of(&newest);
+                let schema = history.columns(snapshot, &shown_schema(&newest)).ok_or_else(changed)?;
+                newest = newest.at(snapshot)?;
+                schema
+            }
+        };
+        if schema != self.schema {
             return Err(changed());
         }
         let version = Version::Snapshot(newest.snapshot_id());
@@ -347,9 +408,14 @@ fn overtaken() -> Error {
 
 /// The table's columns with the metadata by which PostgreSQL's types are told.
 fn shown_schema(table: &lake::Table) -> SchemaRef {
+    shown_columns(table, &table.schema())
+}
+
+/// As [`shown_schema`], for any of the schemas that the table has had.
+fn shown_columns(table: &lake::Table, schema: &Schema) -> SchemaRef {
     let uuids = table.uuid_columns().into_iter().map(|id| (id, UUID_OID));
     let oids: HashMap<i32, &str> = uuids.chain(table.json_columns().into_iter().map(|id| (id, JSON_OID))).collect();
-    let fields: Vec<FieldRef> = table.schema().fields().iter().map(|f| shown_field(f, &oids)).collect();
+    let fields: Vec<FieldRef> = schema.fields().iter().map(|f| shown_field(f, &oids)).collect();
     Arc::new(Schema::new(fields))
 }
 

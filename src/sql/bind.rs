@@ -23,6 +23,7 @@ mod setop;
 mod special;
 mod subquery;
 mod type_name;
+mod version;
 mod window;
 
 use std::cell::Cell;
@@ -38,6 +39,7 @@ use super::query::{Column, CteId, LevelId, Query};
 use super::resolve::Context;
 use crate::error::{Error, Result};
 use crate::pgtype::Ty;
+use crate::types::AsOf;
 
 pub(crate) use from::canonical;
 use scope::Scope;
@@ -45,7 +47,8 @@ use scope::Scope;
 /// From where a query's tables come.
 pub(crate) trait Relations {
     /// A table by one, two or three segments, the last of them its own name. `None`: there is none that may be seen.
-    fn find(&self, path: &[&str]) -> Result<Option<Found>>;
+    /// As it was `at` a version; 0A000 where it has none.
+    fn find(&self, path: &[&str], at: Option<&AsOf>) -> Result<Option<Found>>;
 }
 
 /// A table of the catalog.

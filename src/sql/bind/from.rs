@@ -12,6 +12,7 @@ use crate::sql::expr::{Expr, Kind as Node};
 use crate::sql::parse::encoding;
 use crate::sql::query::{Column, FunctionCall, Join, JoinKind, Relation, SourceOf};
 use crate::sql::resolve::{cast, common};
+use crate::types::AsOf;
 
 /// A function in FROM.
 struct Called {
@@ -214,8 +215,9 @@ impl Binder<'_> {
 
     fn factor(&self, factor: &TableFactor, before: &[Item], scope: &Scope<'_>) -> Result<Bound> {
         match factor {
-            TableFactor::Table { name, alias, args: None, version: None, with_ordinality: false, sample, .. } => {
-                let table = self.table(name, alias.as_ref(), scope)?;
+            TableFactor::Table { name, alias, args: None, version, with_ordinality: false, sample, .. } => {
+                let version = version.as_ref().map(|version| self.version(version)).transpose()?;
+                let table = self.table(name, version.as_ref(), alias.as_ref(), scope)?;
                 match sample {
                     None => Ok(table),
                     Some(sample) => self.sampled(table, sample, self.at_of(name), before, scope),
@@ -263,12 +265,21 @@ impl Binder<'_> {
         }
     }
 
-    fn table(&self, name: &ast::ObjectName, alias: Option<&ast::TableAlias>, scope: &Scope<'_>) -> Result<Bound> {
+    fn table(
+        &self,
+        name: &ast::ObjectName,
+        version: Option<&AsOf>,
+        alias: Option<&ast::TableAlias>,
+        scope: &Scope<'_>,
+    ) -> Result<Bound> {
         let at = self.at_of(name);
         let path = segments(name);
         if let [only] = path.as_slice()
             && let Some(cte) = scope.cte(only)
         {
+            if version.is_some() {
+                return Err(Error::unsupported(format!("reading WITH query \"{only}\" as it was")).at(at));
+            }
             cte.references.set(cte.references.get() + 1);
             let columns: Vec<Column> =
                 cte.columns.iter().map(|c| Column { id: self.column_id(), ..c.clone() }).collect();
@@ -283,7 +294,8 @@ impl Binder<'_> {
             return Ok(whole);
         }
         let segments: Vec<&str> = path.iter().map(String::as_str).collect();
-        let found = self.relations.find(&segments).map_err(|e| if e.position().is_none() { e.at(at) } else { e })?;
+        let found =
+            self.relations.find(&segments, version).map_err(|e| if e.position().is_none() { e.at(at) } else { e })?;
         let undefined = || undefined(&path, scope).at(at);
         let found = found.ok_or_else(undefined)?;
         self.note_table(name, &found);

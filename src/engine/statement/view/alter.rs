@@ -101,7 +101,7 @@ fn renamed(facts: &Facts, found: &Found<'_>, from: &str, to: &str) -> Result<Vie
         return Err(Error::new(Kind::DuplicateColumn, text));
     }
     if let Some(reader) = dependents::of(facts, &[found.entry]).first() {
-        let text = format!("cannot rename a column of view {}, which other views read", found.name().table);
+        let text = "renaming a column of a view that other views read";
         let hint = "Drop them first, and make them again after it.";
         return Err(Error::unsupported(text).with_detail(reader.words(facts)).with_hint(hint));
     }

@@ -128,7 +128,7 @@ impl CreateView {
         let (query, facts) = (self.create.query.clone(), Arc::clone(facts));
         let shared = &session.engine.shared;
         let limits = shared.config.statement.clone();
-        let defined = shared.planner.run(move |_, _| bodies::define(&query, &facts, &limits)).await;
+        let defined = shared.planner.run(move |_, runtime| bodies::define(&query, &facts, &limits, runtime)).await;
         defined.map_err(|error| match error.position() {
             Some(at) => error.at(at + self.create.before),
             None => error,

@@ -2,6 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::Ident;
 
+use super::super::lex::Lexeme;
 use super::super::view::{Change, Create, Drop, Owner, View};
 use super::{Naming, Parser};
 use crate::error::Result;
@@ -81,7 +82,15 @@ impl Parser<'_> {
                 return Ok((name, None));
             }
             parser.advance();
-            parser.option_word().map(|word| (name, Some(word.to_ascii_lowercase())))
+            let number = parser.token().filter(|token| matches!(token.lexeme, Lexeme::Integer));
+            let value = match number.map(|token| parser.slice(token).to_owned()) {
+                Some(number) => {
+                    parser.advance();
+                    number
+                }
+                None => parser.option_word()?.to_ascii_lowercase(),
+            };
+            Ok((name, Some(value)))
         })?;
         self.expect_symbol(')')?;
         Ok(options)
