@@ -139,6 +139,16 @@ pub trait Table: Debug + Send + Sync {
         &[]
     }
 
+    /// What the source says of the table, as tables beside it.
+    fn metadata_tables(&self) -> Vec<Arc<dyn Table>> {
+        vec![]
+    }
+
+    /// Of one of [`Table::metadata_tables`]: its rows tell values of the table that it is about, or how many it has.
+    fn tells_values(&self) -> bool {
+        true
+    }
+
     /// Whether [`Table::version`] can be asked.
     fn keeps_versions(&self) -> bool {
         false

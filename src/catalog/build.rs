@@ -260,11 +260,36 @@ impl<'a> Assembly<'a> {
                 twice.insert(name.clone());
             }
         }
+        for table in asked.tables.iter().flatten() {
+            self.about(table);
+        }
         for name in twice {
             self.catalog.entries.remove(&name);
             self.catalog.left_out.push(whole_file(file, format!("there are two tables `{name}`; neither can be read")));
         }
         views
+    }
+
+    /// The tables of a table's metadata, where no table has their names.
+    fn about(&mut self, table: &Arc<dyn Table>) {
+        let id = ObjectId::of(&table.identity());
+        if self.catalog.entries.get(table.name()).is_none_or(|entry| entry.object.id != id) {
+            return; // left out
+        }
+        for about in table.metadata_tables() {
+            if self.catalog.entries.contains_key(about.name()) {
+                continue;
+            }
+            let object = Object {
+                id: ObjectId::of(&about.identity()),
+                name: about.name().clone(),
+                schema: about.schema(),
+                column_ids: about.column_ids(),
+                raw_columns: BTreeSet::new(),
+                kind: ObjectKind::MetadataOf { table: id, values: about.tells_values() },
+            };
+            self.insert(object, Body::Table(about));
+        }
     }
 
     /// Datasets stand in schemas of their own: a source that later brings a table of the name would change its meaning.

@@ -122,6 +122,8 @@ pub struct Declared {
     pub comment: Option<String>,
     /// By column number.
     pub comments: Vec<(i16, String)>,
+    /// Oids of what a view reads, for those who may know what it says.
+    pub reads: Vec<u32>,
 }
 
 /// A btree index over columns.

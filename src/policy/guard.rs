@@ -280,7 +280,7 @@ impl Walk<'_> {
         });
         match object.kind {
             ObjectKind::Dataset => self.dataset(object, grant, forbidden, sealed, scan, (rights, depth)),
-            ObjectKind::Table | ObjectKind::Metadata => {
+            ObjectKind::Table | ObjectKind::Metadata | ObjectKind::MetadataOf { .. } => {
                 let raw = Raw { object, pin: past.map_or(object.id, |past| past.pin), of_now: &of_now };
                 self.table(raw, grant, forbidden, sealed, scan, rights)
             }

@@ -2,6 +2,7 @@
 //! tables are made of is `lake`'s business.
 
 mod history;
+mod inspected;
 mod places;
 mod view;
 
@@ -268,6 +269,13 @@ impl Table for LakeTable {
     /// What pipelines keep of a record as it came, by name: a copy of such a table holds the same.
     fn raw_columns(&self) -> &[String] {
         &self.raw_columns
+    }
+
+    fn metadata_tables(&self) -> Vec<Arc<dyn Table>> {
+        let Ok(uuid) = self.state else { return vec![] };
+        let of = (&self.name, &self.key);
+        let one = |what| Arc::new(inspected::InspectedTable::new(&self.source, of, uuid, what)) as Arc<dyn Table>;
+        lake::Inspected::ALL.into_iter().map(one).collect()
     }
 
     fn keeps_versions(&self) -> bool {
