@@ -95,6 +95,15 @@ pub struct Role {
     pub member_of: Vec<String>,
 }
 
+/// A temporary table, or a temporary view with its text.
+#[derive(Debug, Clone)]
+pub struct OwnTable {
+    pub name: String,
+    pub oid: u32,
+    pub columns: SchemaRef,
+    pub view: Option<String>,
+}
+
 /// A table as the session sees it.
 #[derive(Debug, Clone)]
 pub struct VisibleTable {
@@ -244,8 +253,8 @@ impl View {
         }
     }
 
-    /// Tables that only this session knows of: name, oid and columns.
-    pub fn add_own(&mut self, schema: &str, tables: Vec<(String, u32, SchemaRef)>) {
+    /// Tables and views that only this session knows of.
+    pub fn add_own(&mut self, schema: &str, tables: Vec<OwnTable>) {
         if tables.is_empty() {
             return;
         }
@@ -255,16 +264,16 @@ impl View {
         sight.places = OnceLock::new();
         sight.schemas.push((schema.to_string(), named_oid("schema", schema)));
         sight.schemas.sort();
-        sight.tables.extend(tables.into_iter().map(|(name, oid, columns)| VisibleTable {
-            name: TableName::new(schema, name),
-            oid,
-            kind: 'r',
-            schema: columns,
-            may_insert: true,
+        sight.tables.extend(tables.into_iter().map(|own| VisibleTable {
+            name: TableName::new(schema, own.name),
+            oid: own.oid,
+            kind: if own.view.is_some() { 'v' } else { 'r' },
+            schema: own.columns,
+            may_insert: own.view.is_none(),
             may_update: false,
             may_delete: false,
             owner: owner.clone(),
-            definition: None,
+            definition: own.view.map(|sql| format!(" {sql};")),
             declared: Declared::default(),
         }));
         sight.tables.sort_by(|a, b| a.name.cmp(&b.name));

@@ -63,8 +63,8 @@ pub(crate) struct Definition {
     pub(crate) columns: SchemaRef,
     /// Tables and datasets that it names.
     pub(crate) reads: BTreeSet<ObjectId>,
-    /// It names a temporary table.
-    pub(crate) temporary: bool,
+    /// Temporary tables and views that it names: then it is one itself.
+    pub(crate) own: BTreeSet<String>,
 }
 
 /// A view's query with the rights of whoever makes it, the owner to be. What comes of it is planned once more as a reader's
@@ -76,12 +76,12 @@ pub(crate) fn define(sql: &str, facts: &Facts, limits: &Limits, runtime: &Handle
     let resolver = Resolver::of_session(facts, &state, runtime);
     limits::check_expansion(&query, limits, &|name| resolver.columns_of(name))?;
     let (understood, fixed) = language::define(&resolver, &query, sql, &state)?;
-    let temporary = resolver.reached_own();
+    let own = resolver.reached_own();
     let columns = understood.columns;
     let reached = resolver.reached();
     limits::check_plan(&understood.plan, &reached.bodies, limits)?;
-    if temporary {
-        return Ok(Definition { sql: fixed, columns, reads: BTreeSet::new(), temporary });
+    if !own.is_empty() {
+        return Ok(Definition { sql: fixed, columns, reads: BTreeSet::new(), own });
     }
     let name = crate::types::TableName::new("", "");
     let dataset = Dataset { name, owner: String::new(), sql: fixed, file: String::new(), kept: None };
@@ -91,7 +91,7 @@ pub(crate) fn define(sql: &str, facts: &Facts, limits: &Limits, runtime: &Handle
     if !same_types(&columns, &again) || !same_types(&columns, &raw) {
         return Err(Error::unsupported("a view whose columns cannot be told from its text"));
     }
-    Ok(Definition { sql: dataset.sql, columns, reads, temporary })
+    Ok(Definition { sql: dataset.sql, columns, reads, own })
 }
 
 fn same_types(a: &SchemaRef, b: &SchemaRef) -> bool {
@@ -101,7 +101,7 @@ fn same_types(a: &SchemaRef, b: &SchemaRef) -> bool {
 }
 
 /// Exactly one query.
-fn read(sql: &str, limits: &Limits) -> Result<Box<Query>> {
+pub(crate) fn read(sql: &str, limits: &Limits) -> Result<Box<Query>> {
     let mut parsed = limits::parse(sql, limits)?;
     let (Some(only), true) = (parsed.pop(), parsed.is_empty()) else {
         return Err(Error::new(Kind::Syntax, "a dataset is exactly one query"));

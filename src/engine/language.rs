@@ -12,7 +12,7 @@ use super::functions;
 use super::resolver::Resolver;
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
-use crate::sql::bind::{Binder, Found, Relations, StoredAs};
+use crate::sql::bind::{Binder, Found, Named, Relations, StoredAs};
 use crate::sql::image::Proc;
 use crate::sql::kernel::Env;
 use crate::sql::lower;
@@ -118,6 +118,10 @@ fn session_function(proc: &Proc, state: &SessionState) -> Option<Arc<ScalarUDF>>
 }
 
 impl Relations for Resolver<'_> {
+    fn query(&self, path: &[&str]) -> Result<Option<Named>> {
+        self.own_query(path)
+    }
+
     fn find(&self, path: &[&str], at: Option<&AsOf>) -> Result<Option<Found>> {
         let Some((name, table)) = self.find_path(path, at)? else { return Ok(None) };
         let oid = self.oid(&name);

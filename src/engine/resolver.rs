@@ -2,7 +2,7 @@
 //! It opens none.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use datafusion::common::TableReference;
@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 
 use super::bodies;
 use super::facts::Facts;
+use super::limits::Limits;
 use super::statement::table_name;
 use super::temporary::{self, Temporary};
 use super::world::World;
@@ -21,10 +22,13 @@ use crate::catalog::{Body, Catalog, Entry, pg_catalog};
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{DATASET_DEPTH_MAX, DatasetBody, undefined_table};
 use crate::policy::{Action, Decision, Grant, Past, Sealed, SessionPolicy};
+use crate::sql::bind::Named;
 use crate::types::{AsOf, ObjectId, TableName};
 
 /// About as many as a system table has, which is not built to be counted. A name that is nothing counts the same.
 const SYSTEM_COLUMNS: usize = 20;
+/// Each reading of a temporary view puts its query into the statement's.
+const OWN_QUERIES_MAX: usize = 100;
 
 /// By whose rights names resolve.
 #[derive(Clone)]
@@ -66,8 +70,10 @@ pub(crate) struct Resolver<'a> {
     as_of: Option<&'a AsOf>,
     depth: usize,
     reached: RefCell<Reached>,
-    /// A name led to one of the session's own tables.
-    reached_own: Cell<bool>,
+    /// The session's own tables and views that names led to.
+    reached_own: RefCell<BTreeSet<String>>,
+    /// How often one of its views was read.
+    own_queries: Cell<usize>,
 }
 
 impl<'a> Resolver<'a> {
@@ -79,9 +85,22 @@ impl<'a> Resolver<'a> {
         session: Option<(&'a Arc<World>, &'a Arc<View>)>,
     ) -> Self {
         let (temporary, depth) = (None, 0);
-        let (reached, reached_own) = (RefCell::default(), Cell::new(false));
+        let (reached, reached_own, own_queries) = (RefCell::default(), RefCell::default(), Cell::new(0));
         let (runtime, as_of) = (None, None);
-        Self { catalog, rights, state, search_path, session, temporary, runtime, as_of, depth, reached, reached_own }
+        Self {
+            catalog,
+            rights,
+            state,
+            search_path,
+            session,
+            temporary,
+            runtime,
+            as_of,
+            depth,
+            reached,
+            reached_own,
+            own_queries,
+        }
     }
 
     /// For a statement of the session.
@@ -108,7 +127,8 @@ impl<'a> Resolver<'a> {
             temporary: None,
             depth: self.depth + 1,
             reached: RefCell::default(),
-            reached_own: Cell::new(false),
+            reached_own: RefCell::default(),
+            own_queries: Cell::new(0),
             ..*self
         })
     }
@@ -117,8 +137,28 @@ impl<'a> Resolver<'a> {
         self.state
     }
 
-    pub(crate) fn reached_own(&self) -> bool {
-        self.reached_own.get()
+    pub(crate) fn reached_own(&self) -> BTreeSet<String> {
+        self.reached_own.borrow().clone()
+    }
+
+    /// The text of a temporary view, which needs no right: what it reads is asked about where it stands.
+    pub(crate) fn own_query(&self, path: &[&str]) -> Result<Option<Named>> {
+        let Some(temporary) = self.temporary else { return Ok(None) };
+        let name = match *path {
+            [name] => name,
+            [schema, name] if Temporary::is_schema(schema) => name,
+            _ => return Ok(None),
+        };
+        let Some((schema, view)) = temporary.view(name) else { return Ok(None) };
+        self.own_queries.set(self.own_queries.get() + 1);
+        if self.own_queries.get() > OWN_QUERIES_MAX {
+            let text = format!("temporary views are read more than {OWN_QUERIES_MAX} times in one statement");
+            return Err(Error::new(Kind::TooComplex, text));
+        }
+        self.reached_own.borrow_mut().insert(name.to_owned());
+        let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
+        let query = bodies::read(&view.sql, &Limits::default())?;
+        Ok(Some(Named { schema: temporary::SCHEMA.to_owned(), name: name.to_owned(), columns, query }))
     }
 
     pub(crate) fn reached(self) -> Reached {
@@ -199,7 +239,9 @@ impl<'a> Resolver<'a> {
         if Temporary::is_schema(&name.schema) {
             let found = self.temporary.and_then(|temporary| temporary.find(&name.table));
             found.as_ref().map_or(Ok(()), |_| of_now())?;
-            self.reached_own.set(self.reached_own.get() || found.is_some());
+            if found.is_some() {
+                self.reached_own.borrow_mut().insert(name.table.clone());
+            }
             return Ok(found.map(|(schema, rows)| Sealed::own(name.clone(), schema, rows)));
         }
         if let Some(relation) = pg_catalog::relation(name) {

@@ -49,6 +49,11 @@ pub(crate) trait Relations {
     /// A table by one, two or three segments, the last of them its own name. `None`: there is none that may be seen.
     /// As it was `at` a version; 0A000 where it has none.
     fn find(&self, path: &[&str], at: Option<&AsOf>) -> Result<Option<Found>>;
+
+    /// A query that a name stands for, in whose place it is read as if it were written there. Looked for first.
+    fn query(&self, _: &[&str]) -> Result<Option<Named>> {
+        Ok(None)
+    }
 }
 
 /// A table of the catalog.
@@ -58,6 +63,14 @@ pub(crate) struct Found {
     pub(crate) table: Arc<dyn TableSource>,
     /// `tableoid` of its rows.
     pub(crate) oid: u32,
+}
+
+/// A query under a name, with names for its columns. All names in it have their schemas.
+pub(crate) struct Named {
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    pub(crate) columns: Vec<String>,
+    pub(crate) query: Box<ast::Query>,
 }
 
 /// A column of a table that a query's rows are stored in.

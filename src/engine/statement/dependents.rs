@@ -68,8 +68,10 @@ fn refused(facts: &Facts, objects: &[&Entry], dependents: &[Dependent<'_>]) -> E
 
 /// What CASCADE says of the views that go too.
 fn cascades(facts: &Facts, dependents: &[Dependent<'_>]) -> Option<Notice> {
-    let lines: Vec<String> =
-        dependents.iter().map(|d| format!("drop cascades to {}", described(facts, d.view))).collect();
+    told(dependents.iter().map(|d| format!("drop cascades to {}", described(facts, d.view))).collect())
+}
+
+fn told(lines: Vec<String>) -> Option<Notice> {
     match lines.as_slice() {
         [] => None,
         [one] => Some(Notice::notice("00000", one.clone())),
@@ -80,6 +82,29 @@ fn cascades(facts: &Facts, dependents: &[Dependent<'_>]) -> Option<Notice> {
             Some(notice)
         }
     }
+}
+
+/// Drops a temporary table or view, with the views that read it where that is said; 2BP01 where it is not.
+pub(super) fn drop_own(facts: &Facts, name: &str, cascade: bool) -> Result<Option<Notice>> {
+    let readers = facts.temporary.readers(name);
+    let kind = if facts.temporary.view(name).is_some() { "view" } else { "table" };
+    if !cascade && !readers.is_empty() {
+        let on = |reader: &String| {
+            let reads = facts.temporary.view(reader).map(|(_, view)| view.reads.clone()).unwrap_or_default();
+            let own = std::iter::once(name).chain(readers.iter().map(String::as_str)).find(|own| reads.contains(*own));
+            let own = own.unwrap_or(name);
+            let kind = if own == name { kind } else { "view" };
+            format!("view {} depends on {kind} {}", Identifier(reader), Identifier(own))
+        };
+        let text = format!("cannot drop {kind} {} because other objects depend on it", Identifier(name));
+        let lines: Vec<String> = readers.iter().map(on).collect();
+        return Err(Error::new(Kind::DependentObjects, text)
+            .with_detail(lines.join("\n"))
+            .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
+    }
+    readers.iter().for_each(|reader| facts.temporary.drop_table(reader));
+    facts.temporary.drop_table(name);
+    Ok(told(readers.iter().map(|reader| format!("drop cascades to view {}", Identifier(reader))).collect()))
 }
 
 /// As getObjectDescription has it: with its schema where the search path does not lead there.

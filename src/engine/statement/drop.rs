@@ -70,7 +70,10 @@ impl Statement for DropTable {
             let mut dropped = vec![];
             for name in &self.names {
                 if facts.temporary.has(name) {
-                    facts.temporary.drop_table(&name.table);
+                    if facts.temporary.view(&name.table).is_some() {
+                        return Err(target::not_for_views(&name.table, Action::Drop));
+                    }
+                    dependents::drop_own(&facts, &name.table, false)?;
                     continue;
                 }
                 match target::table(&facts, name, Action::Drop) {

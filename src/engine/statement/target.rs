@@ -86,7 +86,7 @@ pub(super) fn table<'a>(facts: &'a Facts, name: &Name, action: Action) -> Result
 }
 
 /// What PostgreSQL says of a view that no rows are written through, and of one that is no table.
-fn not_for_views(name: &str, action: Action) -> Error {
+pub(super) fn not_for_views(name: &str, action: Action) -> Error {
     let (to, how, rule) = match action {
         Action::Insert => ("insert into", "inserting into", "INSERT"),
         Action::Update => ("update", "updating", "UPDATE"),

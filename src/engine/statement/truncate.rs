@@ -6,7 +6,7 @@ use super::name::Name;
 use super::{Admitted, Execution, Outcome, Statement, Work, refuse, table_name, target};
 use crate::engine::session::Session;
 use crate::engine::temporary::Temporary;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 #[derive(Debug)]
 struct Truncate(Vec<Name>);
@@ -39,6 +39,10 @@ impl Statement for Truncate {
             if let Some(name) = self.0.iter().find(|name| !facts.temporary.has(name)) {
                 target::seen(&facts, name)?;
                 return Err(Error::unsupported("TRUNCATE of a table that is not temporary"));
+            }
+            if let Some(name) = self.0.iter().find(|name| facts.temporary.view(&name.table).is_some()) {
+                let text = format!("\"{}\" is not a table", name.table);
+                return Err(Error::new(Kind::WrongObjectType, text));
             }
             self.0.iter().for_each(|name| facts.temporary.truncate(&name.table));
             Outcome::done("TRUNCATE TABLE")

@@ -1,7 +1,7 @@
 //! A query's text in words that mean the same whoever reads it and whenever: tables with their schemas, stars as the columns
 //! that they stand for. A view is kept so. Only what the text leaves to be looked up is replaced; the rest stays as written.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Span;
@@ -16,13 +16,17 @@ use crate::types::Identifier;
 
 /// What was looked up while a query was bound.
 #[derive(Debug, Default)]
-pub(super) struct Notes(RefCell<Vec<(Span, String)>>);
+pub(super) struct Notes {
+    parts: RefCell<Vec<(Span, String)>>,
+    /// Another text is being bound.
+    elsewhere: Cell<bool>,
+}
 
 impl Notes {
     /// A part may be bound more than once; it means the same each time.
     fn add(&self, span: Span, words: String) {
-        let mut notes = self.0.borrow_mut();
-        if !notes.iter().any(|(known, _)| *known == span) {
+        let mut notes = self.parts.borrow_mut();
+        if !self.elsewhere.get() && !notes.iter().any(|(known, _)| *known == span) {
             notes.push((span, words));
         }
     }
@@ -38,7 +42,7 @@ impl Binder<'_> {
     pub(crate) fn fixed(&self) -> Result<String> {
         let lost = || Error::internal("a part of a view's text was not found again");
         let mut parts = vec![];
-        for (span, words) in self.notes.iter().flat_map(|notes| notes.0.borrow().clone()) {
+        for (span, words) in self.notes.iter().flat_map(|notes| notes.parts.borrow().clone()) {
             let (from, to) = (self.byte_of(span.start).ok_or_else(lost)?, self.byte_of(span.end).ok_or_else(lost)?);
             parts.push((from, to, words));
         }
@@ -66,10 +70,23 @@ impl Binder<'_> {
         Some(line.bytes + within)
     }
 
+    /// For a part of the query that stands in another text.
+    pub(super) fn without_notes<T>(&self, bind: impl FnOnce() -> T) -> T {
+        let before = self.notes.as_ref().map(|notes| notes.elsewhere.replace(true));
+        let bound = bind();
+        if let (Some(notes), Some(before)) = (&self.notes, before) {
+            notes.elsewhere.set(before);
+        }
+        bound
+    }
+
     pub(super) fn note_table(&self, name: &ast::ObjectName, found: &Found) {
+        self.note_name(name, &found.schema, &found.name);
+    }
+
+    pub(super) fn note_name(&self, written: &ast::ObjectName, schema: &str, name: &str) {
         let Some(notes) = &self.notes else { return };
-        let span = ast::Spanned::span(name);
-        notes.add(span, format!("{}.{}", quoted(&found.schema), quoted(&found.name)));
+        notes.add(ast::Spanned::span(written), format!("{}.{}", quoted(schema), quoted(name)));
     }
 
     /// `span` is where the star stands, with the name before it.

@@ -294,6 +294,12 @@ impl Binder<'_> {
             return Ok(whole);
         }
         let segments: Vec<&str> = path.iter().map(String::as_str).collect();
+        if let Some(named) = self.relations.query(&segments)? {
+            if version.is_some() {
+                return Err(Error::unsupported(format!("reading view \"{}\" as it was", named.name)).at(at));
+            }
+            return self.named(name, named, alias);
+        }
         let found =
             self.relations.find(&segments, version).map_err(|e| if e.position().is_none() { e.at(at) } else { e })?;
         let undefined = || undefined(&path, scope).at(at);
@@ -322,6 +328,22 @@ impl Binder<'_> {
             item.tableoid = Some(found.oid);
         }
         Ok(table)
+    }
+
+    fn named(&self, name: &ast::ObjectName, named: super::Named, alias: Option<&ast::TableAlias>) -> Result<Bound> {
+        self.note_name(name, &named.schema, &named.name);
+        let query = self.without_notes(|| self.query(&named.query, &Scope::root(), true))?;
+        let columns = query.columns.iter().zip(&named.columns);
+        let columns: Vec<Column> =
+            columns.map(|(c, name)| Column { id: self.column_id(), name: name.clone(), ..c.clone() }).collect();
+        let shown = alias.map_or_else(|| named.name.clone(), |a| folded(&a.name));
+        let shown_columns = match alias {
+            Some(alias) => self.renamed(columns.clone(), alias, "table", &shown)?,
+            None => columns.clone(),
+        };
+        let schema = alias.is_none().then_some(named.schema);
+        let relation = Relation::Subquery { query: Box::new(query), columns, lateral: false };
+        Ok(bound(relation, shown, schema, shown_columns, false))
     }
 
     fn derived(

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema};
 
 use super::super::name::Name;
 use super::super::{Admitted, Execution, Outcome, Statement, Work, ident, target};
@@ -13,7 +13,7 @@ use crate::engine::bodies::{self, Definition};
 use crate::engine::facts::Facts;
 use crate::engine::notice::Notice;
 use crate::engine::session::Session;
-use crate::engine::temporary::Temporary;
+use crate::engine::temporary::{OwnView, Temporary};
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, oid};
 use crate::sources::{ViewColumn, ViewText};
@@ -79,7 +79,8 @@ impl Statement for CreateView {
     }
 
     fn is_temporary(&self, _: &Temporary) -> bool {
-        self.temporary
+        // one that reads a temporary table is one too, which its text alone does not say; the lake is asked for when it is
+        true
     }
 
     fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
@@ -87,16 +88,14 @@ impl Statement for CreateView {
             let facts = session.facts()?;
             let definition = self.defined(session, &facts).await?;
             let columns = self.columns(&definition)?;
-            if self.temporary || definition.temporary {
-                if !self.temporary && self.name.schema.is_some() {
-                    return Err(no_schema_for_temporary());
-                }
+            if self.temporary || !definition.own.is_empty() {
                 if !self.temporary {
                     let text = format!("view \"{}\" will be a temporary view", self.name.table);
                     session.say(Notice::notice("00000", text));
                 }
-                return Err(Error::unsupported("a temporary view"));
+                return self.own(&facts, definition, columns);
             }
+            session.may_write("CREATE VIEW")?;
             let name = target::new_table(&facts, &self.name)?;
             execution.record.target(name.to_string());
             let writer = target::writer_for_create(&facts, &name)?;
@@ -135,6 +134,32 @@ impl CreateView {
         })
     }
 
+    /// A view of the session's.
+    fn own(&self, facts: &Facts, definition: Definition, columns: Vec<ViewColumn>) -> Result<Outcome> {
+        if !self.temporary && self.name.schema.is_some() {
+            return Err(no_schema_for_temporary());
+        }
+        let name = self.name.table.as_str();
+        let known = facts.temporary.schema(name).filter(|_| self.create.or_replace);
+        if let Some(schema) = known {
+            if facts.temporary.view(name).is_none() {
+                return Err(not_a_view(name));
+            }
+            let reads_itself = |own: &String| own == name || facts.temporary.readers(name).contains(own);
+            if definition.own.iter().any(reads_itself) {
+                let text = format!("infinite recursion detected in rules for relation \"{name}\"");
+                return Err(Error::new(Kind::InvalidDefinition, text));
+            }
+            replacing(&self.columns_of(&schema)?, columns.clone())?;
+        }
+        let fields = definition.columns.fields().iter().zip(&columns);
+        let fields = fields.map(|(field, column)| field.as_ref().clone().with_name(&column.name));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let view = OwnView { sql: definition.sql, reads: definition.own };
+        facts.temporary.create_view(name, schema, view, self.create.or_replace)?;
+        Outcome::done("CREATE VIEW")
+    }
+
     /// The columns under the names that the statement gives them, numbered from the left.
     fn columns(&self, definition: &Definition) -> Result<Vec<ViewColumn>> {
         let fields = definition.columns.fields();
@@ -145,8 +170,14 @@ impl CreateView {
             return Err(Error::unsupported("a view without columns"));
         }
         let names = self.columns.iter().chain(fields.iter().skip(self.columns.len()).map(|field| field.name()));
+        let named = fields.iter().zip(names).map(|(field, name)| field.as_ref().clone().with_name(name));
+        self.columns_of(&Schema::new(named.collect::<Vec<_>>()))
+    }
+
+    fn columns_of(&self, schema: &Schema) -> Result<Vec<ViewColumn>> {
         let mut seen = BTreeSet::new();
-        let columns = (1..).zip(names).zip(fields).map(|((id, name), field)| {
+        let columns = (1..).zip(schema.fields()).map(|(id, field)| {
+            let name = field.name();
             if !seen.insert(name) {
                 let text = format!("column \"{name}\" specified more than once");
                 return Err(Error::new(Kind::DuplicateColumn, text));

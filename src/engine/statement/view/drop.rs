@@ -47,6 +47,10 @@ impl Statement for DropView {
             // all of them are looked up before the first one goes
             let mut found = vec![];
             for name in &self.names {
+                if facts.temporary.has(name) {
+                    self.own(session, &facts, &name.table)?;
+                    continue;
+                }
                 match self.found(&facts, name) {
                     Ok(one) => found.push(one),
                     Err(e) if self.if_exists && e.kind() == Kind::UndefinedTable => {
@@ -75,6 +79,21 @@ impl Statement for DropView {
 }
 
 impl DropView {
+    /// One of the session's: it goes at once, as everything of theirs does.
+    fn own(&self, session: &mut Session, facts: &Facts, name: &str) -> Result<()> {
+        let is_view = facts.temporary.view(name).is_some();
+        if self.materialized || !is_view {
+            let kind = if is_view { "VIEW" } else { "TABLE" };
+            let hint = format!("Use DROP {kind} to remove a {}.", kind.to_lowercase());
+            let error = Error::new(Kind::WrongObjectType, format!("\"{name}\" is not a {}", self.what()));
+            return Err(error.with_hint(hint));
+        }
+        if let Some(notice) = dependents::drop_own(facts, name, self.cascade)? {
+            session.say(notice);
+        }
+        Ok(())
+    }
+
     fn what(&self) -> &'static str {
         if self.materialized { "materialized view" } else { "view" }
     }
