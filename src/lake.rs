@@ -8,6 +8,8 @@ mod connect;
 mod deletes;
 mod evolve;
 mod fault;
+mod history;
+mod inspect;
 mod manifest;
 mod metadata;
 mod plan;
@@ -15,6 +17,7 @@ mod read;
 mod schema;
 mod table;
 mod transaction;
+mod view;
 mod write;
 
 use std::collections::HashMap;
@@ -32,13 +35,16 @@ pub use commit::{Action, Expected, Making, Outcome, RefKind, SortedBy, Staged};
 pub use connect::{S3Config, Store};
 pub use evolve::Alter;
 pub use fault::{Step, reach, reach_named};
+pub use history::Version as SnapshotVersion;
+pub use inspect::Inspected;
 pub use read::Reading;
 pub use schema::{Columns, FIELD_ID, field_id, fields_within};
 pub use table::Table;
 pub use transaction::Transaction;
+pub use view::{View, ViewColumn, ViewText};
 pub use write::{BatchId, Deleted, LiveFile, Rows, Written};
 
-pub use crate::metastore::{Also, Lease, TableKey, TableRow};
+pub use crate::metastore::{Also, Lease, RowKind, TableKey, TableRow};
 
 use cache::{Cache, Weighed};
 use catalog::{Catalog, Sql};
@@ -110,13 +116,19 @@ impl Lake {
         TableKey { catalog: self.name.clone(), namespace: namespace.into(), name: name.into() }
     }
 
-    /// Moves whenever [`Lake::tables`] or [`Lake::namespaces`] would answer differently.
+    /// Moves whenever [`Lake::rows`] or [`Lake::namespaces`] would answer differently.
     pub async fn revision(&self) -> Result<u64> {
         self.catalog.revision().await
     }
 
     /// Every table's name and newest location; no file is opened.
     pub async fn tables(&self) -> Result<Vec<TableRow>> {
+        let rows = self.rows().await?;
+        Ok(rows.into_iter().filter(|row| row.kind == RowKind::Table).collect())
+    }
+
+    /// As [`Lake::tables`], with the views.
+    pub async fn rows(&self) -> Result<Vec<TableRow>> {
         self.catalog.tables().await
     }
 

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use crate::error::{Error, Kind, Result};
 
 pub use lease::Lease;
-pub use tables::{Also, Swap, SwapError, Swapped, TableKey, TableRow};
+pub use tables::{Also, RowKind, Swap, SwapError, Swapped, TableKey, TableRow};
 pub(crate) use tables::{schema_in_use, undefined_schema};
 
 /// `[metastore]` of the configuration.

@@ -18,12 +18,14 @@ use datafusion::execution::SendableRecordBatchStream;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lake::{self, Lake};
 use crate::metastore::Metastore;
-use crate::types::{Reads, TableName, Version};
+use crate::types::{AsOf, Reads, TableName, Version};
 
 use declared::Declared;
+
+pub use crate::lake::{ViewColumn, ViewText};
 
 /// What `catalog/sources/<name>.toml` says beside its `kind`.
 #[derive(Debug, Clone)]
@@ -99,7 +101,7 @@ pub trait Source: Debug + Send + Sync {
     /// `None`: there is no such thing; ask for the tables at leisure (every few seconds).
     async fn revision(&self) -> Result<Option<u64>>;
 
-    /// Every table, in any order, under mounted names. Called whenever the revision moved.
+    /// Every table and every view that it keeps, in any order, under mounted names. Called whenever the revision moved.
     async fn tables(&self) -> Result<Vec<Arc<dyn Table>>>;
 
     /// Tables of this source can be made, filled and dropped. `None` for a source that is only read.
@@ -164,11 +166,47 @@ pub trait Table: Debug + Send + Sync {
         &[]
     }
 
+    /// What the source says of the table, as tables beside it.
+    fn metadata_tables(&self) -> Vec<Arc<dyn Table>> {
+        vec![]
+    }
+
+    /// Of one of [`Table::metadata_tables`]: its rows tell values of the table that it is about, or how many it has.
+    fn tells_values(&self) -> bool {
+        true
+    }
+
+    /// Whether [`Table::version`] can be asked.
+    fn keeps_versions(&self) -> bool {
+        false
+    }
+
+    /// The table as it was: the same identity, the columns of then by their names of then. A column that is there still has
+    /// the type of now, which is as wide or wider. 22023 where there is no such version, 0A000 where the source keeps none.
+    async fn version(&self, _: &AsOf) -> Result<Arc<dyn Table>> {
+        Err(no_versions(self.name()))
+    }
+
+    /// As [`Table::version`], without asking the source: among those that were there when it was asked last. For columns,
+    /// not for rows.
+    fn known_version(&self, _: &AsOf) -> Result<Arc<dyn Table>> {
+        Err(no_versions(self.name()))
+    }
+
+    /// For a view that the source only keeps: its text is planned as a dataset's is, and it is never pinned.
+    fn view(&self) -> Option<&ViewText> {
+        None
+    }
+
     /// Fixes what one statement sees: an Iceberg snapshot, Kafka end offsets. The provider's schema equals
     /// [`Table::schema`] in names, types and order, or the error is [`crate::error::Kind::CachedPlanChanged`] and the
     /// caller refreshes the catalog and plans again. The provider answers its own filters as `Inexact` at most where it
     /// cannot filter exactly, and may be scanned several times with one answer.
     async fn pin(&self) -> Result<Pinned>;
+}
+
+fn no_versions(name: &TableName) -> Error {
+    Error::unsupported(format!("reading table {name} as it was"))
 }
 
 /// Ids of columns that have nothing but their names.
@@ -237,4 +275,16 @@ pub trait Writer: Debug + Send + Sync {
 
     /// Every row goes, in one commit.
     async fn truncate_table(&self, planned: &dyn Table) -> Result<()>;
+
+    /// 42P07 where a table or a view has the name, 0A000 where the source's catalog cannot hold views.
+    async fn create_view(&self, name: &TableName, view: &ViewText) -> Result<()>;
+
+    /// `planned` is the view as the statement saw it: 40001 where it is another one by now.
+    async fn replace_view(&self, planned: &dyn Table, view: &ViewText) -> Result<()>;
+
+    /// To another name of this source. 42P07 where that is taken, 40001 as [`Writer::replace_view`].
+    async fn rename_view(&self, planned: &dyn Table, to: &TableName) -> Result<()>;
+
+    /// 40001 as [`Writer::replace_view`].
+    async fn drop_view(&self, planned: &dyn Table) -> Result<()>;
 }

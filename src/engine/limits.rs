@@ -26,6 +26,7 @@ use crate::sql::parse::alter::Alter;
 use crate::sql::parse::command::Command;
 use crate::sql::parse::copy::Copy;
 use crate::sql::parse::upkeep::Upkeep;
+use crate::sql::parse::view::View;
 use crate::sql::parse::{Content, Text, too_complex};
 
 /// `[engine.statement]`.
@@ -93,6 +94,7 @@ pub(crate) enum Parsed {
     Copy(Box<Copy>),
     Upkeep(Upkeep),
     Alter(Alter),
+    View(Box<View>),
     /// With a cursor's query, and the text it is listed by.
     Command {
         command: Command,
@@ -138,6 +140,7 @@ pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Pa
             }
             Content::Upkeep(upkeep) => Parsed::Upkeep(upkeep),
             Content::Alter(alter) => Parsed::Alter(alter),
+            Content::View(view) => Parsed::View(view),
             Content::Command(command, mut query) => {
                 query.as_mut().map_or(Ok(()), |query| measured_inside(query.as_mut(), limits))?;
                 let text = if only { sql } else { piece.text };

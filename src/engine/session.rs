@@ -420,6 +420,11 @@ impl Session {
             let text = format!("cannot execute {words} in a read-only transaction");
             return Err(Error::new(Kind::ReadOnly, text));
         }
+        if self.settings.lock().as_of().is_some() {
+            let text = format!("cannot execute {words} while tables are read as they were");
+            let hint = "RESET lakegate.as_of_time and lakegate.as_of_version first.";
+            return Err(Error::new(Kind::ReadOnly, text).with_hint(hint));
+        }
         Ok(())
     }
 

@@ -11,6 +11,7 @@ mod create_table;
 mod create_table_as;
 mod cursor;
 mod deallocate;
+mod dependents;
 mod discard;
 mod drop;
 mod execute;
@@ -28,6 +29,7 @@ mod transaction;
 mod truncate;
 mod unowned;
 mod upkeep;
+mod view;
 
 pub(super) use self::name::{Name, ident, table_name};
 pub(super) use self::sink::Still;
@@ -218,6 +220,7 @@ pub(crate) fn admit(parsed: Parsed) -> Result<Admitted> {
         Parsed::Copy(copy) => copy::admit(*copy),
         Parsed::Upkeep(upkeep) => upkeep::admit(upkeep),
         Parsed::Alter(alter) => alter::admit(alter),
+        Parsed::View(view) => view::admit(*view),
         Parsed::Command { command, query, text } => match command {
             Command::Transaction(command) => Ok(transaction::admit(command)),
             Command::Setting(command) => Ok(set::admit(command)),

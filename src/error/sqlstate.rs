@@ -44,9 +44,8 @@ kinds! {
     TypeMismatch = "42804", false;
     Grouping = "42803", false;
     InvalidTableDefinition = "42P16", false;
-    /// Something else stands on it.
-    DependentObjects = "2BP01", false;
     InvalidDefinition = "42P17", false;
+    DependentObjects = "2BP01", false;
     AmbiguousFunction = "42725", false;
     AmbiguousParameter = "42P08", false;
     AmbiguousAlias = "42P09", false;

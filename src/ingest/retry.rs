@@ -38,10 +38,10 @@ pub(super) fn judge(kind: Kind) -> Verdict {
         | Kind::DuplicateTable
         | Kind::DuplicateSchema
         | Kind::ReservedName
-        | Kind::DependentObjects
         | Kind::DuplicateColumn
         | Kind::TypeMismatch
         | Kind::InvalidDefinition
+        | Kind::DependentObjects
         | Kind::InvalidTableDefinition
         | Kind::Unsupported
         | Kind::NumericRange

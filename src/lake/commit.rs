@@ -26,9 +26,9 @@ use crate::metastore::{Also, Swap, SwapError, Swapped, TableKey};
 use action::Change;
 
 pub use action::{Action, RefKind};
-pub(super) use create::taken;
 pub(crate) use create::unknown_outcome;
 pub use create::{Making, SortedBy};
+pub(in crate::lake) use create::{directory, taken, unknown};
 
 /// Attempts of one commit against writers in other processes; those of this process wait in line.
 pub(super) const ATTEMPTS: u32 = 20;
@@ -283,7 +283,12 @@ impl Lake {
             Some(Swap::Update { from, .. } | Swap::Delete { from, .. } | Swap::Rename { at: from, .. }) => {
                 Some(from.as_str())
             }
-            Some(Swap::Insert { .. } | Swap::CreateNamespace { .. } | Swap::DropNamespace { .. }) => None,
+            Some(
+                Swap::Insert { .. }
+                | Swap::InsertView { .. }
+                | Swap::CreateNamespace { .. }
+                | Swap::DropNamespace { .. },
+            ) => None,
             None => return Ok(Answer::Done),
         };
         let mut pause = BACKOFF;

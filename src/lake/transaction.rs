@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::catalog::overlay::{Changes, Frozen, Overlay, Row};
+use super::catalog::overlay::{Changes, Frozen, Overlay, Place, Row};
 use super::commit::{ATTEMPTS, Answer, Attempt, BACKOFF, BACKOFF_MAX, Prepared, Queues, unknown_outcome};
 use super::{Lake, Table};
 use crate::error::{Error, Kind, Result};
-use crate::metastore::{Also, Swap, TableKey};
+use crate::metastore::{Also, RowKind, Swap, TableKey};
 
 /// What one session does to one lake. It ends by [`Transaction::commit`]; dropped, nothing of it happened, and its files are
 /// the sweeper's.
@@ -134,7 +134,7 @@ impl Transaction {
             if swaps.is_empty() {
                 return Ok(());
             }
-            match self.send(&swaps).await? {
+            match self.send(&changes, swaps).await? {
                 Answer::Done => {
                     for file in done.expired {
                         self.base.forget(&file).await;
@@ -153,10 +153,20 @@ impl Transaction {
 
     /// The rows change in one transaction of the catalog, so one of them speaks for all: one whose table says by itself
     /// that it is ours.
-    async fn send(&self, swaps: &[Swap]) -> Result<Answer> {
-        let new = swaps.iter().position(|swap| matches!(swap, Swap::Insert { .. } | Swap::Update { .. }));
-        let Some(at) = new else { return self.base.swap_until_known(swaps, &Also::default(), None).await };
-        let mut swaps = swaps.to_vec();
+    async fn send(&self, changes: &Changes, mut swaps: Vec<Swap>) -> Result<Answer> {
+        let is_table = |table: &TableKey| {
+            let row = changes.rows.get(table);
+            // one that was something else before is changed by two swaps in their order
+            row.is_some_and(|row| {
+                let is = |place: &Place| place.kind == RowKind::Table;
+                row.now.as_ref().is_some_and(is) && row.was.as_ref().is_none_or(is)
+            })
+        };
+        let speaks = swaps.iter().position(|swap| match swap {
+            Swap::Insert { table, .. } | Swap::Update { table, .. } => is_table(table),
+            _ => false,
+        });
+        let Some(at) = speaks else { return self.base.swap_until_known(&swaps, &Also::default(), None).await };
         swaps.swap(0, at);
         let (Swap::Insert { table, to } | Swap::Update { table, to, .. }) = &swaps[0] else {
             return Err(Error::internal("a swap without a table"));
@@ -169,37 +179,40 @@ impl Transaction {
 
     /// The changes as they would be, had the transaction begun now.
     async fn again(&self, changes: &Changes, done: &[Arc<Prepared>], attempt: u32) -> Result<Changes> {
-        let mut now: BTreeMap<TableKey, Option<Table>> = BTreeMap::new();
+        let mut now: BTreeMap<&TableKey, Option<Place>> = BTreeMap::new();
         for key in changes.rows.keys() {
-            now.insert(key.clone(), self.base.table(key).await?);
+            now.insert(key, self.base.catalog.row(key).await?.map(Place::from));
         }
-        let pointer = |key: &TableKey| now.get(key).and_then(Option::as_ref).map(|table| table.pointer.clone());
-        let moved = |key: &TableKey| changes.rows.get(key).is_some_and(|row| row.was != pointer(key));
+        let here = |key: &TableKey| now.get(key).cloned().flatten();
+        let moved = |key: &TableKey| changes.rows.get(key).is_some_and(|row| row.was != here(key));
         let mut next = changes.clone();
         for (key, row) in &changes.rows {
             let made = match (&row.now, &row.origin) {
-                (Some(_), Some(origin)) if moved(origin) => {
-                    let newest = now.get(origin).cloned().flatten();
-                    Some(self.again_on(key, newest.ok_or_else(overtaken)?, row, done, attempt).await?)
-                }
+                (Some(made), Some(origin)) if moved(origin) => match made.kind {
+                    RowKind::Table => {
+                        let newest = self.base.table(origin).await?.ok_or_else(overtaken)?;
+                        let location = self.again_on(key, newest, made, done, attempt).await?;
+                        Some(Place { location, kind: RowKind::Table })
+                    }
+                    // a view's text takes the place of the one that it was made for
+                    RowKind::View => return Err(overtaken()),
+                },
                 (made, _) => made.clone(),
             };
-            let here = pointer(key);
-            match (&row.was, &here) {
-                (None, Some(_)) if made.is_some() => return Err(super::commit::taken(key)),
-                _ => {}
+            if row.was.is_none() && here(key).is_some() && made.is_some() {
+                return Err(super::commit::taken(key));
             }
-            next.rows.insert(key.clone(), Row { was: here, now: made, origin: row.origin.clone() });
+            next.rows.insert(key.clone(), Row { was: here(key), now: made, origin: row.origin.clone() });
         }
         // namespaces: whoever made or dropped the same meanwhile has done it
         let namespaces = self.base.namespaces().await?;
         next.namespaces.retain(|namespace, made| namespaces.contains(namespace) != *made);
-        let needed = |row: &Row, key: &TableKey| {
+        let needs = |(key, row): &(&TableKey, &Row)| {
             row.now.is_some()
                 && !namespaces.contains(&key.namespace)
                 && next.namespaces.get(&key.namespace) != Some(&true)
         };
-        match next.rows.iter().find(|(key, row)| needed(row, key)) {
+        match next.rows.iter().find(needs) {
             Some((key, _)) => Err(crate::metastore::undefined_schema(&key.namespace)),
             None => Ok(next),
         }
@@ -210,12 +223,11 @@ impl Transaction {
         &self,
         key: &TableKey,
         newest: Table,
-        row: &Row,
+        ours: &Place,
         done: &[Arc<Prepared>],
         attempt: u32,
     ) -> Result<String> {
-        let ours = row.now.as_deref().unwrap_or_default();
-        let ours = self.lake.load(key, ours).await?;
+        let ours = self.lake.load(key, &ours.location).await?;
         if ours.uuid() != newest.uuid() {
             return Err(overtaken().with_detail("A table was dropped and made again by others."));
         }

@@ -4,7 +4,7 @@
 use std::hash::Hasher;
 
 use sqlx::Row;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{Lease, Metastore, Write, failed, lease, put};
@@ -18,12 +18,20 @@ pub struct TableKey {
     pub name: String,
 }
 
-/// A table and where its newest metadata lie.
+/// What a row names: `iceberg_type`, as Java's `JdbcCatalog` writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowKind {
+    Table,
+    View,
+}
+
+/// A table or a view, and where its newest metadata lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableRow {
     pub namespace: String,
     pub name: String,
     pub location: String,
+    pub kind: RowKind,
 }
 
 /// One change of one row. Several are applied together or not at all.
@@ -31,6 +39,8 @@ pub struct TableRow {
 pub enum Swap {
     /// The row must not be there.
     Insert { table: TableKey, to: String },
+    /// As [`Swap::Insert`], for a view. Tables and views share their names. Both move and go by the same changes.
+    InsertView { table: TableKey, to: String },
     /// The row must stand at `from`.
     Update { table: TableKey, from: String, to: String },
     /// The row must stand at `from`.
@@ -47,7 +57,10 @@ impl Swap {
     /// The names whose rows it speaks of.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &TableKey> {
         let (first, second) = match self {
-            Self::Insert { table, .. } | Self::Update { table, .. } | Self::Delete { table, .. } => (Some(table), None),
+            Self::Insert { table, .. }
+            | Self::InsertView { table, .. }
+            | Self::Update { table, .. }
+            | Self::Delete { table, .. } => (Some(table), None),
             Self::Rename { table, to, .. } => (Some(table), Some(to)),
             Self::CreateNamespace { .. } | Self::DropNamespace { .. } => (None, None),
         };
@@ -98,7 +111,7 @@ impl Watcher {
 }
 
 impl Metastore {
-    /// Every table of a catalog, in order of name.
+    /// Every table and view of a catalog, in order of name.
     pub async fn tables(&self, catalog: &str) -> Result<Vec<TableRow>> {
         let mut connection = self.reader.acquire().await.map_err(failed)?;
         list(&mut connection, catalog, self.typed).await
@@ -106,10 +119,16 @@ impl Metastore {
 
     /// Where a table's newest metadata lie, `None` where there is no such table.
     pub async fn location(&self, table: &TableKey) -> Result<Option<String>> {
+        let row = self.row(table).await?;
+        Ok(row.filter(|row| row.kind == RowKind::Table).map(|row| row.location))
+    }
+
+    /// What stands under a name, a table or a view.
+    pub async fn row(&self, table: &TableKey) -> Result<Option<TableRow>> {
         let sql = format!(
-            "SELECT metadata_location FROM iceberg_tables
-             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?{}",
-            self.only_tables()
+            "SELECT table_namespace, table_name, metadata_location, {} FROM iceberg_tables
+             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location IS NOT NULL",
+            kind_column(self.typed)
         );
         let row = sqlx::query(&sql)
             .bind(&table.catalog)
@@ -118,7 +137,7 @@ impl Metastore {
             .fetch_optional(&self.reader)
             .await
             .map_err(failed)?;
-        Ok(row.and_then(|r| r.try_get::<Option<String>, _>(0).ok().flatten()))
+        row.as_ref().map(row_of).transpose()
     }
 
     /// Where a table's metadata lay before they came to `location`, while they are still there.
@@ -161,6 +180,7 @@ impl Metastore {
             say(&row.namespace);
             say(&row.name);
             say(&row.location);
+            say(row.kind.word());
         }
         for namespace in list_namespaces(connection, catalog).await? {
             say(&namespace);
@@ -203,7 +223,11 @@ impl Metastore {
         let mut in_order: Vec<&Swap> = swaps.iter().collect();
         in_order.sort_by_key(|swap| match swap {
             Swap::CreateNamespace { .. } => 0,
-            Swap::Insert { .. } | Swap::Update { .. } | Swap::Delete { .. } | Swap::Rename { .. } => 1,
+            Swap::Insert { .. }
+            | Swap::InsertView { .. }
+            | Swap::Update { .. }
+            | Swap::Delete { .. }
+            | Swap::Rename { .. } => 1,
             Swap::DropNamespace { .. } => 2,
         });
         for swap in in_order {
@@ -230,34 +254,19 @@ impl Metastore {
 
     /// Whether the row was as the swap demands.
     async fn apply(&self, write: &mut Write, swap: &Swap) -> Result<bool> {
-        let at = format!(
-            " WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?{}",
-            self.only_tables()
-        );
-        let sql;
+        // no two metadata files have one location, so that it tells tables and views apart
+        const UPDATE: &str = "UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ?
+             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?";
+        const DELETE: &str = "DELETE FROM iceberg_tables
+             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?";
+        const RENAME: &str = "UPDATE OR IGNORE iceberg_tables SET table_namespace = ?, table_name = ?
+             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?";
         let (query, table, from) = match swap {
-            Swap::Insert { table, to } => {
-                let sql = if self.typed {
-                    "INSERT OR IGNORE INTO iceberg_tables (metadata_location, iceberg_type, catalog_name, table_namespace, table_name)
-                     VALUES (?, 'TABLE', ?, ?, ?)"
-                } else {
-                    "INSERT OR IGNORE INTO iceberg_tables (metadata_location, catalog_name, table_namespace, table_name)
-                     VALUES (?, ?, ?, ?)"
-                };
-                (sqlx::query(sql).bind(to), table, None)
-            }
-            Swap::Update { table, from, to } => {
-                sql = format!("UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ?{at}");
-                (sqlx::query(&sql).bind(to).bind(from), table, Some(from))
-            }
-            Swap::Delete { table, from } => {
-                sql = format!("DELETE FROM iceberg_tables{at}");
-                (sqlx::query(&sql), table, Some(from))
-            }
-            Swap::Rename { table, at: from, to } => {
-                sql = format!("UPDATE OR IGNORE iceberg_tables SET table_namespace = ?, table_name = ?{at}");
-                (sqlx::query(&sql).bind(&to.namespace).bind(&to.name), table, Some(from))
-            }
+            Swap::Insert { table, to } => (self.insert(RowKind::Table)?.bind(to), table, None),
+            Swap::InsertView { table, to } => (self.insert(RowKind::View)?.bind(to), table, None),
+            Swap::Update { table, from, to } => (sqlx::query(UPDATE).bind(to).bind(from), table, Some(from)),
+            Swap::Delete { table, from } => (sqlx::query(DELETE), table, Some(from)),
+            Swap::Rename { table, at, to } => (sqlx::query(RENAME).bind(&to.namespace).bind(&to.name), table, Some(at)),
             Swap::CreateNamespace { catalog, namespace } => return create_namespace(write, catalog, namespace).await,
             Swap::DropNamespace { catalog, namespace } => {
                 return match drop_namespace(write, catalog, namespace).await {
@@ -274,32 +283,64 @@ impl Metastore {
         Ok(query.execute(&mut **write).await.map_err(failed)?.rows_affected() == 1)
     }
 
-    /// Views share the table; where the column is missing there are none.
-    fn only_tables(&self) -> &'static str {
-        only_tables(self.typed)
+    /// 0A000 for a view where an older client made the catalog without a column for kinds.
+    fn insert<'q>(&self, kind: RowKind) -> Result<Query<'q>> {
+        match (self.typed, kind) {
+            (true, RowKind::Table) => Ok(sqlx::query(
+                "INSERT OR IGNORE INTO iceberg_tables (metadata_location, iceberg_type, catalog_name, table_namespace, table_name)
+                 VALUES (?, 'TABLE', ?, ?, ?)",
+            )),
+            (true, RowKind::View) => Ok(sqlx::query(
+                "INSERT OR IGNORE INTO iceberg_tables (metadata_location, iceberg_type, catalog_name, table_namespace, table_name)
+                 VALUES (?, 'VIEW', ?, ?, ?)",
+            )),
+            (false, RowKind::Table) => Ok(sqlx::query(
+                "INSERT OR IGNORE INTO iceberg_tables (metadata_location, catalog_name, table_namespace, table_name)
+                 VALUES (?, ?, ?, ?)",
+            )),
+            (false, RowKind::View) => Err(Error::new(Kind::Unsupported, "this lake's catalog cannot hold views").with_hint(
+                "It was made by an older client. An administrator adds the column: ALTER TABLE iceberg_tables ADD COLUMN \
+                 iceberg_type VARCHAR(5), and starts the server again.",
+            )),
+        }
     }
 }
 
-fn only_tables(typed: bool) -> &'static str {
-    if typed { " AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)" } else { "" }
+type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments<'q>>;
+
+impl RowKind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Table => "TABLE",
+            Self::View => "VIEW",
+        }
+    }
+}
+
+/// Where the column is missing there are tables alone.
+fn kind_column(typed: bool) -> &'static str {
+    if typed { "iceberg_type" } else { "NULL" }
+}
+
+fn row_of(row: &SqliteRow) -> Result<TableRow> {
+    let kind: Option<String> = row.try_get(3).map_err(failed)?;
+    let is_view = kind.is_some_and(|kind| kind == RowKind::View.word());
+    Ok(TableRow {
+        namespace: row.try_get(0).map_err(failed)?,
+        name: row.try_get(1).map_err(failed)?,
+        location: row.try_get(2).map_err(failed)?,
+        kind: if is_view { RowKind::View } else { RowKind::Table },
+    })
 }
 
 async fn list(connection: &mut SqliteConnection, catalog: &str, typed: bool) -> Result<Vec<TableRow>> {
     let sql = format!(
-        "SELECT table_namespace, table_name, metadata_location FROM iceberg_tables
-         WHERE catalog_name = ? AND metadata_location IS NOT NULL{} ORDER BY 1, 2",
-        only_tables(typed)
+        "SELECT table_namespace, table_name, metadata_location, {} FROM iceberg_tables
+         WHERE catalog_name = ? AND metadata_location IS NOT NULL ORDER BY 1, 2",
+        kind_column(typed)
     );
     let rows = sqlx::query(&sql).bind(catalog).fetch_all(connection).await.map_err(failed)?;
-    rows.iter()
-        .map(|r| {
-            Ok(TableRow {
-                namespace: r.try_get(0).map_err(failed)?,
-                name: r.try_get(1).map_err(failed)?,
-                location: r.try_get(2).map_err(failed)?,
-            })
-        })
-        .collect()
+    rows.iter().map(row_of).collect()
 }
 
 async fn list_namespaces(connection: &mut SqliteConnection, catalog: &str) -> Result<Vec<String>> {

@@ -3,8 +3,11 @@
 
 mod alter;
 mod columns;
+mod history;
+mod inspected;
 mod places;
 mod staged;
+mod view;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -16,12 +19,13 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 
+use self::columns::{declared, field_ids, is_uuid, shown_schema, type_property};
+use self::history::History;
 use super::declared::Declared;
-use super::{Change, Pinned, Source, Staging, Table, Writer};
+use super::{Change, Pinned, Source, Staging, Table, ViewText, Writer};
 use crate::error::{Error, Kind, Result};
-use crate::lake::{self, BatchId, Columns, Lake, Outcome, S3Config, Staged, TableKey, TableRow};
-use crate::types::{TableName, Version};
-use columns::{declared, field_ids, is_uuid, shown_schema, type_property};
+use crate::lake::{self, BatchId, Columns, Lake, Outcome, RowKind, S3Config, Staged, TableKey, TableRow};
+use crate::types::{AsOf, TableName, Version};
 
 /// Kafka's key and headers, as pipelines name them: no `*` of a policy reaches them.
 const RAW_COLUMNS: [&str; 2] = ["_key", "_headers"];
@@ -81,7 +85,23 @@ struct Inner {
 struct Mounted {
     schemas: Vec<String>,
     /// By location: a table that did not move stays the value it was.
-    tables: HashMap<(TableName, String), Arc<LakeTable>>,
+    tables: HashMap<(TableName, String), Known>,
+}
+
+/// A row of the catalog, read.
+#[derive(Clone, Debug)]
+enum Known {
+    Table(Arc<LakeTable>),
+    View(Arc<view::LakeView>),
+}
+
+impl Known {
+    fn shown(&self) -> Arc<dyn Table> {
+        match self {
+            Self::Table(table) => Arc::clone(table) as Arc<dyn Table>,
+            Self::View(view) => Arc::clone(view) as Arc<dyn Table>,
+        }
+    }
 }
 
 /// A table as one metadata file describes it; a table that cannot be read stands here too, without columns, so that
@@ -94,6 +114,9 @@ struct LakeTable {
     schema: SchemaRef,
     raw_columns: Vec<String>,
     declared: Declared,
+    history: Arc<History>,
+    /// The snapshot that it is read at; `None`: the newest.
+    at: Option<i64>,
     state: Result<uuid::Uuid, Fault>,
 }
 
@@ -132,13 +155,13 @@ impl Source for Iceberg {
     async fn tables(&self) -> Result<Vec<Arc<dyn Table>>> {
         let inner = &self.0;
         let namespaces = inner.lake.namespaces().await.map_err(|e| inner.named(e))?;
-        let rows = inner.lake.tables().await.map_err(|e| inner.named(e))?;
+        let rows = inner.lake.rows().await.map_err(|e| inner.named(e))?;
         let tables = futures::stream::iter(rows.into_iter().map(|row| Inner::table(Arc::clone(inner), row)));
-        let tables: Vec<(String, Arc<LakeTable>)> = tables.buffered(READ_AHEAD).try_collect().await?;
-        let answer = tables.iter().map(|(_, t)| Arc::clone(t) as Arc<dyn Table>).collect();
+        let tables: Vec<(String, Known)> = tables.buffered(READ_AHEAD).try_collect().await?;
+        let answer = tables.iter().map(|(_, known)| known.shown()).collect();
         let mounted = Mounted {
             schemas: namespaces.iter().map(|n| inner.schema_of(n)).collect(),
-            tables: tables.into_iter().map(|(location, t)| ((t.name.clone(), location), t)).collect(),
+            tables: tables.into_iter().map(|(at, known)| ((known.shown().name().clone(), at), known)).collect(),
         };
         *inner.mounted.write().expect("no panic under the lock") = mounted;
         Ok(answer)
@@ -180,7 +203,7 @@ impl Inner {
     }
 
     /// A row of the catalog as a table, and its location. Only an unreachable store is an error of the whole source.
-    async fn table(self: Arc<Self>, row: TableRow) -> Result<(String, Arc<LakeTable>)> {
+    async fn table(self: Arc<Self>, row: TableRow) -> Result<(String, Known)> {
         let name = TableName::new(self.schema_of(&row.namespace), &row.name);
         let at = (name, row.location);
         let known = self.mounted.read().expect("no panic under the lock").tables.get(&at).cloned();
@@ -189,19 +212,63 @@ impl Inner {
         }
         let (name, location) = at;
         let key = self.lake.key(&row.namespace, &row.name);
-        let (schema, declared, state) = match self.lake.load(&key, &location).await {
-            Ok(table) => (shown_schema(&table), declared(&table), Ok(table.uuid())),
+        if row.kind == RowKind::View {
+            let view = view::LakeView::load(&self, name, &key, &location).await?;
+            return Ok((location, Known::View(Arc::new(view))));
+        }
+        let (schema, declared, history, state) = match self.lake.load(&key, &location).await {
+            Ok(table) => {
+                let table = Arc::new(LakeTable::of(self, name, key, &table));
+                return Ok((location, Known::Table(table)));
+            }
             Err(error) if error.kind() == Kind::SourceUnreachable => return Err(self.named(error)),
             Err(error) => {
                 tracing::warn!(source = %self.name, table = %name, error = ?error, "a table cannot be read");
                 let fault = Fault { kind: error.kind(), message: error.message().to_string() };
-                (Arc::new(Schema::empty()), Declared::default(), Err(fault))
+                (Arc::new(Schema::empty()), Declared::default(), Arc::default(), Err(fault))
             }
         };
-        let names = schema.fields().iter().map(|f| f.name());
-        let raw_columns = names.filter(|name| RAW_COLUMNS.contains(&name.as_str())).cloned().collect();
-        Ok((location, Arc::new(LakeTable { source: self, name, key, schema, raw_columns, declared, state })))
+        let (raw_columns, at) = (vec![], None);
+        let table = LakeTable { source: self, name, key, schema, raw_columns, declared, history, at, state };
+        Ok((location, Known::Table(Arc::new(table))))
     }
+}
+
+impl LakeTable {
+    fn of(source: Arc<Inner>, name: TableName, key: TableKey, table: &lake::Table) -> Self {
+        let (schema, history, state) = (shown_schema(table), Arc::new(History::of(table)), Ok(table.uuid()));
+        let (raw_columns, declared) = (raw_columns(&schema), declared(table));
+        Self { source, name, key, schema, raw_columns, declared, history, at: None, state }
+    }
+
+    fn as_of(&self, asked: &AsOf, named: impl Fn(&str) -> Option<i64>) -> Result<Self> {
+        let uuid = *self.state.as_ref().map_err(|fault| Error::new(fault.kind, &fault.message))?;
+        let snapshot = self.history.find(&self.name, asked, named)?;
+        let schema = self.history.columns(snapshot, &self.schema).ok_or_else(changed)?;
+        Ok(Self {
+            source: Arc::clone(&self.source),
+            name: self.name.clone(),
+            key: self.key.clone(),
+            raw_columns: raw_columns(&schema),
+            declared: self.declared.clone(),
+            schema,
+            history: Arc::clone(&self.history),
+            at: Some(snapshot),
+            state: Ok(uuid),
+        })
+    }
+
+    /// The newest, where it is the same table still.
+    async fn newest(&self) -> Result<lake::Table> {
+        let uuid = self.state.as_ref().map_err(|fault| Error::new(fault.kind, &fault.message))?;
+        let newest = self.source.lake.table(&self.key).await.map_err(|e| self.source.named(e))?;
+        newest.filter(|t| t.uuid() == *uuid).ok_or_else(changed)
+    }
+}
+
+fn raw_columns(schema: &Schema) -> Vec<String> {
+    let names = schema.fields().iter().map(|f| f.name());
+    names.filter(|name| RAW_COLUMNS.contains(&name.as_str())).cloned().collect()
 }
 
 #[async_trait]
@@ -234,11 +301,39 @@ impl Table for LakeTable {
         &self.declared
     }
 
+    fn metadata_tables(&self) -> Vec<Arc<dyn Table>> {
+        let Ok(uuid) = self.state else { return vec![] };
+        let of = (&self.name, &self.key);
+        let one = |what| Arc::new(inspected::InspectedTable::new(&self.source, of, uuid, what)) as Arc<dyn Table>;
+        lake::Inspected::ALL.into_iter().map(one).collect()
+    }
+
+    fn keeps_versions(&self) -> bool {
+        self.state.is_ok()
+    }
+
+    async fn version(&self, asked: &AsOf) -> Result<Arc<dyn Table>> {
+        let newest = self.newest().await?;
+        let now = Self::of(Arc::clone(&self.source), self.name.clone(), self.key.clone(), &newest);
+        Ok(Arc::new(now.as_of(asked, |name| newest.named(name))?))
+    }
+
+    fn known_version(&self, asked: &AsOf) -> Result<Arc<dyn Table>> {
+        Ok(Arc::new(self.as_of(asked, |_| None)?))
+    }
+
     async fn pin(&self) -> Result<Pinned> {
-        let uuid = self.state.as_ref().map_err(|fault| Error::new(fault.kind, &fault.message))?;
-        let newest = self.source.lake.table(&self.key).await.map_err(|e| self.source.named(e))?;
-        let newest = newest.filter(|t| t.uuid() == *uuid).ok_or_else(changed)?;
-        if shown_schema(&newest) != self.schema {
+        let mut newest = self.newest().await?;
+        let schema = match self.at {
+            None => shown_schema(&newest),
+            Some(snapshot) => {
+                let history = History::of(&newest);
+                let schema = history.columns(snapshot, &shown_schema(&newest)).ok_or_else(changed)?;
+                newest = newest.at(snapshot)?;
+                schema
+            }
+        };
+        if schema != self.schema {
             return Err(changed());
         }
         let version = Version::Snapshot(newest.snapshot_id());
@@ -298,6 +393,25 @@ impl Writer for Inner {
 
     async fn truncate_table(&self, planned: &dyn Table) -> Result<()> {
         self.truncate(planned).await.map_err(|e| self.named(e))
+    }
+
+    async fn create_view(&self, name: &TableName, view: &ViewText) -> Result<()> {
+        self.lake.create_view(&self.key(name), view).await.map(|_| ()).map_err(|e| self.named(e))
+    }
+
+    async fn replace_view(&self, planned: &dyn Table, view: &ViewText) -> Result<()> {
+        let base = self.view_as(planned).await?;
+        self.lake.replace_view(&base, view).await.map(|_| ()).map_err(|e| self.named(e))
+    }
+
+    async fn rename_view(&self, planned: &dyn Table, to: &TableName) -> Result<()> {
+        let base = self.view_as(planned).await?;
+        self.lake.rename_view(&base, &self.key(to)).await.map_err(|e| self.named(e))
+    }
+
+    async fn drop_view(&self, planned: &dyn Table) -> Result<()> {
+        let base = self.view_as(planned).await?;
+        self.lake.drop_view(&base).await.map_err(|e| self.named(e))
     }
 }
 

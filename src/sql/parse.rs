@@ -1,6 +1,6 @@
 //! Text to sqlparser's tree. Queries are read by a grammar of our own, which is PostgreSQL's (`lex`, `keyword`, `grammar`):
 //! what it accepts and what it refuses, with its texts and places. So are commands to the session (`command`), COPY and the
-//! statements of `upkeep`. Of other statements only the query inside is; the rest is sqlparser's to read, and `engine`'s to
+//! statements of `upkeep` and `view`. Of other statements only the query inside is; the rest is sqlparser's to read, and `engine`'s to
 //! admit. Nothing here resolves a name.
 
 pub(crate) mod alter;
@@ -12,6 +12,7 @@ pub(crate) mod keyword;
 mod lex;
 mod precedence;
 pub(crate) mod upkeep;
+pub(crate) mod view;
 
 use std::ops::ControlFlow;
 
@@ -25,6 +26,7 @@ pub(crate) use grammar::bare;
 use grammar::{Parser, UPKEEP};
 use lex::{Lexeme, Token};
 use upkeep::Upkeep;
+use view::View;
 
 /// A text as tokens.
 pub(crate) struct Text<'a> {
@@ -44,6 +46,7 @@ pub(crate) enum Content {
     Copy(Box<Copy>),
     Upkeep(Upkeep),
     Alter(Alter),
+    View(Box<View>),
     /// With the query of a cursor.
     Command(Box<Command>, Option<Box<Query>>),
     /// For sqlparser to read, at the lines and columns of the whole text.
@@ -214,6 +217,7 @@ impl<'a> Text<'a> {
             Some("copy") => Some(Content::Copy(Box::new(parser.copy()?))),
             Some(word) if UPKEEP.contains(&word) => Some(Content::Upkeep(parser.upkeep()?)),
             _ if grammar::begins_alter(first, word(&self.tokens, at + 1)) => Some(Content::Alter(parser.alter()?)),
+            Some("create" | "alter" | "drop") if parser.begins_view() => Some(Content::View(Box::new(parser.view()?))),
             _ if grammar::begins_command(first, word(&self.tokens, at + 1)) => {
                 let (command, query) = parser.command()?;
                 Some(Content::Command(Box::new(command), query))
@@ -370,9 +374,12 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>> {
     let pieces = Text::of(text).statements(128)?;
     let query = |piece: Piece<'_>| match piece.content {
         Content::Query(query) => Ok(Statement::Query(query)),
-        Content::Command(..) | Content::Copy(_) | Content::Upkeep(_) | Content::Alter(_) | Content::Other(_) => {
-            Err(Error::unsupported("a statement that is no query"))
-        }
+        Content::Command(..)
+        | Content::Copy(_)
+        | Content::Upkeep(_)
+        | Content::Alter(_)
+        | Content::View(_)
+        | Content::Other(_) => Err(Error::unsupported("a statement that is no query")),
     };
     pieces.into_iter().map(query).collect()
 }

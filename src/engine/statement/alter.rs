@@ -5,8 +5,8 @@ use datafusion::sql::sqlparser::ast::Ident;
 
 use super::create_table::column_of;
 use super::name::{Name, ident, table_name};
-use super::{Admitted, Execution, Outcome, Statement, Work, comment, target};
-use crate::catalog::file;
+use super::{Admitted, Execution, Outcome, Statement, Work, comment, dependents, target, view};
+use crate::catalog::{Body, file};
 use crate::engine::notice::Notice;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
@@ -85,6 +85,13 @@ impl Statement for AlterTable {
                 writer.rename_table(&name, &to).await?;
                 return Outcome::changed("ALTER TABLE", &facts.world);
             }
+            if let Some(what) = self.changes.iter().find_map(disturbs)
+                && let Some(reader) = dependents::of(&facts, &[entry]).first()
+            {
+                return Err(Error::unsupported(format!("{what} of a table that views read"))
+                    .with_detail(reader.words(&facts))
+                    .with_hint("Drop them first, and make them again after it."));
+            }
             let mut changes = vec![];
             for change in &self.changes {
                 if let Some(change) = self.change(change, table.schema().as_ref(), session)? {
@@ -97,6 +104,24 @@ impl Statement for AlterTable {
             writer.alter_table(table.as_ref(), &changes).await?;
             Outcome::changed("ALTER TABLE", &facts.world)
         })
+    }
+}
+
+/// What a view's text, or the types of its columns, may not live through.
+fn disturbs(change: &Change) -> Option<&'static str> {
+    match change {
+        Change::Drop { .. } => Some("dropping a column"),
+        Change::RenameColumn { .. } => Some("renaming a column"),
+        Change::Retype { .. } => Some("changing the type of a column"),
+        Change::Add { .. }
+        | Change::NotNull { .. }
+        | Change::Default { .. }
+        | Change::Rename(_)
+        | Change::SetSchema(_)
+        | Change::Set(_)
+        | Change::Reset(_)
+        | Change::Owner
+        | Change::Other(_) => None,
     }
 }
 
@@ -222,8 +247,14 @@ impl Statement for RenameSchema {
             }
             let tables = target::owned_in(&facts, &self.schema)?;
             writer.create_schema(&self.to).await?;
-            for name in &tables {
-                writer.rename_table(name, &TableName::new(&self.to, &name.table)).await?;
+            for entry in tables {
+                let (name, to) = (&entry.object.name, TableName::new(&self.to, &entry.object.name.table));
+                match &entry.body {
+                    Body::Table(_) => writer.rename_table(name, &to).await?,
+                    Body::Dataset(_) => {
+                        writer.rename_view(view::Found::of(&facts, entry)?.table.as_ref(), &to).await?;
+                    }
+                }
             }
             writer.drop_schema(&self.schema).await?;
             Outcome::changed("ALTER SCHEMA", &facts.world)

@@ -4,19 +4,20 @@
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectType};
 
 use super::name::{Name, single, table_name};
-use super::{Admitted, Execution, Outcome, Statement, Work, target};
+use super::{Admitted, Execution, Outcome, Statement, Work, dependents, target};
+use crate::catalog::Entry;
 use crate::engine::facts::Facts;
 use crate::engine::notice::Notice;
 use crate::engine::session::Session;
 use crate::engine::temporary::Temporary;
 use crate::error::{Error, Kind, Result};
 use crate::policy::Action;
-use crate::types::TableName;
 
 #[derive(Debug)]
 struct DropTable {
     names: Vec<Name>,
     if_exists: bool,
+    cascade: bool,
 }
 
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(super) fn admit(what: ObjectType, names: &[ObjectName], if_exists: bool, cas
     match what {
         ObjectType::Table => {
             let names = names.iter().map(table_name).collect::<Result<_>>()?;
-            Ok(Admitted::new(DropTable { names, if_exists }))
+            Ok(Admitted::new(DropTable { names, if_exists, cascade }))
         }
         ObjectType::Schema => {
             let names = names.iter().map(|n| single(n, "a schema")).collect::<Result<_>>()?;
@@ -60,7 +61,7 @@ impl Statement for DropTable {
     }
 
     fn is_several(&self) -> bool {
-        self.names.len() > 1
+        self.cascade || self.names.len() > 1
     }
 
     fn is_temporary(&self, temporary: &Temporary) -> bool {
@@ -73,11 +74,17 @@ impl Statement for DropTable {
             let mut dropped = vec![];
             for name in &self.names {
                 if facts.temporary.has(name) {
-                    facts.temporary.drop_table(&name.table);
+                    if facts.temporary.view(&name.table).is_some() {
+                        return Err(target::not_for_views(&name.table, Action::Drop));
+                    }
+                    if let Some(notice) = dependents::drop_own(&facts, &name.table, self.cascade)? {
+                        session.say(notice);
+                    }
                     continue;
                 }
                 match target::table(&facts, name, Action::Drop) {
                     Ok((entry, writer)) => {
+                        dependents::drop_readers(session, &facts, &[entry], self.cascade).await?;
                         dropped.push(entry.object.name.to_string());
                         execution.record.target(dropped.join(" "));
                         writer.drop_table(&entry.object.name).await?;
@@ -118,10 +125,11 @@ impl Statement for DropSchema {
                 match target::writer_for_drop(&facts, name) {
                     Ok(writer) => {
                         let within = self.within(&facts, name)?;
-                        for table in &within {
-                            writer.drop_table(table).await?;
+                        along.extend(within.iter().map(|entry| dependents::described(&facts, entry)));
+                        dependents::drop_readers(session, &facts, &within, true).await?;
+                        for entry in within {
+                            dependents::drop_one(&facts, entry, writer.as_ref()).await?;
                         }
-                        along.extend(within.iter().map(|table| format!("table {table}")));
                         dropped.push(name.clone());
                         execution.record.target(dropped.join(" "));
                         writer.drop_schema(name).await?;
@@ -132,7 +140,7 @@ impl Statement for DropSchema {
                     Err(e) => return Err(e),
                 }
             }
-            if let Some(notice) = cascaded(&along) {
+            if let Some(notice) = dependents::cascaded(&along) {
                 session.say(notice);
             }
             outcome("DROP SCHEMA", &dropped, &facts)
@@ -141,14 +149,15 @@ impl Statement for DropSchema {
 }
 
 impl DropSchema {
-    /// The tables that go with the schema. 2BP01 without CASCADE, naming those that the session sees.
-    fn within(&self, facts: &Facts, schema: &str) -> Result<Vec<TableName>> {
+    /// What goes with the schema. 2BP01 without CASCADE, naming what the session sees of it.
+    fn within<'a>(&self, facts: &'a Facts, schema: &str) -> Result<Vec<&'a Entry>> {
         if self.cascade {
             return target::owned_in(facts, schema);
         }
-        let seen: Vec<_> = facts.view.tables.iter().filter(|table| table.name.schema == schema).collect();
-        let lines: Vec<_> =
-            seen.iter().map(|table| format!("table {} depends on schema {schema}", table.name)).collect();
+        let within = facts.world.catalog.entries.values().filter(|entry| entry.object.name.schema == schema);
+        let seen = within.filter(|entry| facts.view.table(&entry.object.name).is_some());
+        let line = |entry| format!("{} depends on schema {schema}", dependents::described(facts, entry));
+        let lines: Vec<_> = seen.map(line).collect();
         if lines.is_empty() {
             return Ok(vec![]); // what the session does not see is the catalog's to say
         }
@@ -156,19 +165,6 @@ impl DropSchema {
         Err(Error::new(Kind::DependentObjects, text)
             .with_detail(lines.join("\n"))
             .with_hint("Use DROP ... CASCADE to drop the dependent objects too."))
-    }
-}
-
-/// What goes along (reportDependentObjects).
-fn cascaded(along: &[String]) -> Option<Notice> {
-    match along {
-        [] => None,
-        [only] => Some(Notice::notice("00000", format!("drop cascades to {only}"))),
-        several => {
-            let lines: Vec<_> = several.iter().map(|one| format!("drop cascades to {one}")).collect();
-            let text = format!("drop cascades to {} other objects", several.len());
-            Some(Notice::notice("00000", text).with_detail(lines.join("\n")))
-        }
     }
 }
 

@@ -38,6 +38,9 @@ impl Sink {
     pub(super) fn of(session: &mut Session, name: &Name) -> Result<Self> {
         let facts = session.facts()?;
         let temporary = facts.temporary.clone();
+        if temporary.has(name) && temporary.view(&name.table).is_some() {
+            return Err(target::not_for_views(&name.table, Action::Insert));
+        }
         if temporary.has(name)
             && let Some(schema) = temporary.schema(&name.table)
         {

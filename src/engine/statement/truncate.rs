@@ -6,7 +6,7 @@ use super::name::Name;
 use super::{Admitted, Execution, Outcome, Statement, Work, refuse, table_name, target};
 use crate::engine::session::Session;
 use crate::engine::temporary::Temporary;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 #[derive(Debug)]
 struct Truncate(Vec<Name>);
@@ -44,6 +44,10 @@ impl Statement for Truncate {
             for name in self.0.iter().filter(|name| !facts.temporary.has(name)) {
                 let (entry, writer) = target::emptied(&facts, name)?;
                 targets.push((target::of_lake(entry)?, writer));
+            }
+            if let Some(name) = self.0.iter().find(|name| facts.temporary.view(&name.table).is_some()) {
+                let text = format!("\"{}\" is not a table", name.table);
+                return Err(Error::new(Kind::WrongObjectType, text));
             }
             for (table, writer) in targets {
                 execution.record.target(table.name().to_string());

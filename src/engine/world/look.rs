@@ -122,7 +122,7 @@ pub(super) fn tables_differ(old: &[Connected], new: &[Connected]) -> bool {
             .iter()
             .map(|t| {
                 let columns = (t.schema(), t.column_ids(), t.raw_columns().to_vec());
-                (t.identity(), t.name().clone(), columns, t.declared().clone())
+                (t.identity(), t.name().clone(), columns, t.declared().clone(), t.view().cloned())
             })
             .collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));

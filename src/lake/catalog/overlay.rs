@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::Catalog;
 use crate::error::{Error, Result};
-use crate::metastore::{self, Also, Swap, SwapError, Swapped, TableKey, TableRow};
+use crate::metastore::{self, Also, RowKind, Swap, SwapError, Swapped, TableKey, TableRow};
 
 /// See [`Catalog`] for what holds; all of it at once holds within the transaction alone.
 pub(in crate::lake) struct Overlay {
@@ -21,7 +21,7 @@ pub(in crate::lake) struct Overlay {
 
 /// All rows and namespaces of one moment.
 pub(in crate::lake) struct Frozen {
-    rows: BTreeMap<TableKey, String>,
+    rows: BTreeMap<TableKey, Place>,
     namespaces: Vec<String>,
 }
 
@@ -33,14 +33,27 @@ pub(in crate::lake) struct Changes {
     pub(in crate::lake) namespaces: BTreeMap<String, bool>,
 }
 
+/// What a row says: where the metadata lie, of a table or of a view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::lake) struct Place {
+    pub(in crate::lake) location: String,
+    pub(in crate::lake) kind: RowKind,
+}
+
 /// One name's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::lake) struct Row {
     /// In the catalog, when the transaction first changed it.
-    pub(in crate::lake) was: Option<String>,
-    pub(in crate::lake) now: Option<String>,
+    pub(in crate::lake) was: Option<Place>,
+    pub(in crate::lake) now: Option<Place>,
     /// The name under which the table that stands here now is in the catalog; `None`: the transaction made it.
     pub(in crate::lake) origin: Option<TableKey>,
+}
+
+impl From<TableRow> for Place {
+    fn from(row: TableRow) -> Self {
+        Self { location: row.location, kind: row.kind }
+    }
 }
 
 impl Frozen {
@@ -52,7 +65,7 @@ impl Frozen {
             namespace: row.namespace.clone(),
             name: row.name.clone(),
         };
-        Ok(Self { rows: rows.into_iter().map(|row| (key(&row), row.location)).collect(), namespaces })
+        Ok(Self { rows: rows.into_iter().map(|row| (key(&row), Place::from(row))).collect(), namespaces })
     }
 }
 
@@ -74,10 +87,10 @@ impl Overlay {
     }
 
     /// Below, whatever the transaction did.
-    async fn below(&self, table: &TableKey) -> Result<Option<String>> {
+    async fn below(&self, name: &TableKey) -> Result<Option<Place>> {
         match &self.frozen {
-            Some(frozen) => Ok(frozen.rows.get(table).cloned()),
-            None => self.under.location(table).await,
+            Some(frozen) => Ok(frozen.rows.get(name).cloned()),
+            None => Ok(self.under.row(name).await?.map(Place::from)),
         }
     }
 }
@@ -91,11 +104,24 @@ impl Changes {
     pub(in crate::lake) fn swaps(&self, catalog: &str) -> Vec<Swap> {
         let row = |(table, row): (&TableKey, &Row)| {
             let table = table.clone();
-            match (row.was.clone(), row.now.clone()) {
-                (None, None) => None,
-                (Some(from), None) => Some(Swap::Delete { table, from }),
-                (None, Some(to)) => Some(Swap::Insert { table, to }),
-                (Some(from), Some(to)) => (from != to).then_some(Swap::Update { table, from, to }),
+            let insert = |to: &Place| {
+                let (table, to_location) = (table.clone(), to.location.clone());
+                match to.kind {
+                    RowKind::Table => Swap::Insert { table, to: to_location },
+                    RowKind::View => Swap::InsertView { table, to: to_location },
+                }
+            };
+            match (&row.was, &row.now) {
+                (None, None) => vec![],
+                (Some(was), None) => vec![Swap::Delete { table, from: was.location.clone() }],
+                (None, Some(now)) => vec![insert(now)],
+                (Some(was), Some(now)) if was == now => vec![],
+                (Some(was), Some(now)) if was.kind == now.kind => {
+                    vec![Swap::Update { table, from: was.location.clone(), to: now.location.clone() }]
+                }
+                (Some(was), Some(now)) => {
+                    vec![Swap::Delete { table: table.clone(), from: was.location.clone() }, insert(now)]
+                }
             }
         };
         let namespaces = |made: bool| {
@@ -108,15 +134,15 @@ impl Changes {
                 }
             })
         };
-        self.rows.iter().filter_map(row).chain(namespaces(true)).chain(namespaces(false)).collect()
+        self.rows.iter().flat_map(row).chain(namespaces(true)).chain(namespaces(false)).collect()
     }
 
-    fn now(&self, table: &TableKey, below: &Option<String>) -> Option<String> {
+    fn now(&self, table: &TableKey, below: &Option<Place>) -> Option<Place> {
         self.rows.get(table).map_or_else(|| below.clone(), |row| row.now.clone())
     }
 
     /// What stands under a name from here on; `origin` as in [`Row`].
-    fn put(&mut self, table: &TableKey, below: &Option<String>, now: Option<String>, origin: Option<TableKey>) {
+    fn put(&mut self, table: &TableKey, below: &Option<Place>, now: Option<Place>, origin: Option<TableKey>) {
         let row = self.rows.entry(table.clone());
         let row = row.or_insert_with(|| Row { was: below.clone(), now: None, origin: None });
         (row.now, row.origin) = (now, origin);
@@ -127,41 +153,47 @@ impl Changes {
     }
 
     /// Whether the row was as the swap demands. `below`: what the catalog has of each name that it speaks of.
-    fn apply(&mut self, swap: &Swap, below: &BTreeMap<TableKey, Option<String>>) -> bool {
+    fn apply(&mut self, swap: &Swap, below: &BTreeMap<TableKey, Option<Place>>) -> bool {
         let under = |table: &TableKey| below.get(table).cloned().flatten();
         let stands = |changes: &Self, table: &TableKey| changes.now(table, &under(table));
+        let stands_at =
+            |changes: &Self, table: &TableKey, at: &str| stands(changes, table).filter(|place| place.location == at);
         match swap {
-            Swap::Insert { table, to } => {
+            Swap::Insert { table, to } | Swap::InsertView { table, to } => {
+                let kind = match swap {
+                    Swap::InsertView { .. } => RowKind::View,
+                    _ => RowKind::Table,
+                };
                 let free = stands(self, table).is_none();
                 if free {
-                    self.put(table, &under(table), Some(to.clone()), None);
+                    self.put(table, &under(table), Some(Place { location: to.clone(), kind }), None);
                 }
                 free
             }
-            Swap::Update { table, from, to } => {
-                let holds = stands(self, table).as_ref() == Some(from);
-                if holds {
+            Swap::Update { table, from, to } => match stands_at(self, table, from) {
+                Some(place) => {
                     let origin = self.origin(table);
-                    self.put(table, &under(table), Some(to.clone()), origin);
+                    self.put(table, &under(table), Some(Place { location: to.clone(), ..place }), origin);
+                    true
                 }
-                holds
-            }
+                None => false,
+            },
             Swap::Delete { table, from } => {
-                let holds = stands(self, table).as_ref() == Some(from);
+                let holds = stands_at(self, table, from).is_some();
                 if holds {
                     self.put(table, &under(table), None, None);
                 }
                 holds
             }
-            Swap::Rename { table, at, to } => {
-                let holds = stands(self, table).as_ref() == Some(at) && stands(self, to).is_none();
-                if holds {
+            Swap::Rename { table, at, to } => match stands_at(self, table, at) {
+                Some(place) if stands(self, to).is_none() => {
                     let origin = self.origin(table);
                     self.put(table, &under(table), None, None);
-                    self.put(to, &under(to), Some(at.clone()), origin);
+                    self.put(to, &under(to), Some(place), origin);
+                    true
                 }
-                holds
-            }
+                Some(_) | None => false,
+            },
             // asked of the overlay by functions of their own
             Swap::CreateNamespace { .. } | Swap::DropNamespace { .. } => false,
         }
@@ -175,13 +207,14 @@ impl Catalog for Overlay {
     }
 
     async fn tables(&self) -> Result<Vec<TableRow>> {
-        let row = |key: &TableKey, location: &str| TableRow {
+        let row = |key: &TableKey, place: &Place| TableRow {
             namespace: key.namespace.clone(),
             name: key.name.clone(),
-            location: location.to_string(),
+            location: place.location.clone(),
+            kind: place.kind,
         };
         let below = match &self.frozen {
-            Some(frozen) => frozen.rows.iter().map(|(key, location)| row(key, location)).collect(),
+            Some(frozen) => frozen.rows.iter().map(|(key, place)| row(key, place)).collect(),
             None => self.under.tables().await?,
         };
         let changes = self.lock();
@@ -190,7 +223,7 @@ impl Catalog for Overlay {
         for (key, changed) in &changes.rows {
             let at = (key.namespace.clone(), key.name.clone());
             match &changed.now {
-                Some(location) => all.insert(at, row(key, location)),
+                Some(place) => all.insert(at, row(key, place)),
                 None => all.remove(&at),
             };
         }
@@ -236,11 +269,14 @@ impl Catalog for Overlay {
         Ok(())
     }
 
-    async fn location(&self, table: &TableKey) -> Result<Option<String>> {
-        if let Some(row) = self.lock().rows.get(table) {
-            return Ok(row.now.clone());
-        }
-        self.below(table).await
+    async fn row(&self, name: &TableKey) -> Result<Option<TableRow>> {
+        let changed = self.lock().rows.get(name).map(|row| row.now.clone());
+        let place = match changed {
+            Some(now) => now,
+            None => self.below(name).await?,
+        };
+        let (namespace, table) = (name.namespace.clone(), name.name.clone());
+        Ok(place.map(|Place { location, kind }| TableRow { namespace, name: table, location, kind }))
     }
 
     async fn previous_location(&self, table: &TableKey, location: &str) -> Result<Option<String>> {

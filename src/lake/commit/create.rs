@@ -181,11 +181,12 @@ impl Lake {
         Err(busy(key))
     }
 
-    async fn free(&self, key: &TableKey) -> Result<()> {
+    /// 42P07 where a table or a view has the name, 3F000 where the namespace is not there.
+    pub(in crate::lake) async fn free(&self, key: &TableKey) -> Result<()> {
         if !self.namespaces().await?.contains(&key.namespace) {
             return Err(Error::new(Kind::UndefinedSchema, format!("schema \"{}\" does not exist", key.namespace)));
         }
-        match self.catalog.location(key).await? {
+        match self.catalog.row(key).await? {
             Some(_) => Err(taken(key)),
             None => Ok(()),
         }
@@ -216,7 +217,7 @@ impl Lake {
 }
 
 /// A name as part of a path that every store and tool takes.
-fn directory(name: &str) -> String {
+pub(in crate::lake) fn directory(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
     name.chars().map(plain).take(64).collect()
 }
@@ -233,7 +234,7 @@ fn busy(key: &TableKey) -> Error {
     Error::new(Kind::Conflict, format!("table {} is being written by others", shown(key)))
 }
 
-fn unknown(key: &TableKey) -> Error {
+pub(in crate::lake) fn unknown(key: &TableKey) -> Error {
     unknown_outcome(&format!("the change of table {}", shown(key)))
 }
 

@@ -14,7 +14,7 @@ use crate::sources::declared::Declared;
 /// The `uuid` type's oid: sixteen bytes alone do not tell.
 const UUID_OID: &str = "2950";
 /// The `json` type's: the text of a variant.
-const JSON_OID: &str = "114";
+pub(super) const JSON_OID: &str = "114";
 /// Before a field id: the column's type by PostgreSQL's name.
 const TYPE: &str = "lakegate.type.";
 /// Where a table's comment is kept, as Spark and Trino keep it.
@@ -35,6 +35,11 @@ pub(super) fn type_property(id: i32, field: &Field) -> (String, Option<String>) 
 
 /// The table's columns with the metadata by which PostgreSQL's types are told.
 pub(super) fn shown_schema(table: &lake::Table) -> SchemaRef {
+    shown_columns(table, &table.schema())
+}
+
+/// As [`shown_schema`], for any of the schemas that the table has had.
+pub(super) fn shown_columns(table: &lake::Table, schema: &Schema) -> SchemaRef {
     let uuids = table.uuid_columns().into_iter().map(|id| (id, UUID_OID));
     let oids: HashMap<i32, &str> = uuids.chain(table.json_columns().into_iter().map(|id| (id, JSON_OID))).collect();
     let of_property = |field: &FieldRef| {
@@ -53,7 +58,7 @@ pub(super) fn shown_schema(table: &lake::Table) -> SchemaRef {
         })
     };
     let shown = |field: &FieldRef| of_property(field).unwrap_or_else(|| shown_field(field, &oids));
-    Arc::new(Schema::new(table.schema().fields().iter().map(shown).collect::<Vec<_>>()))
+    Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Vec<_>>()))
 }
 
 fn shown_field(field: &FieldRef, oids: &HashMap<i32, &str>) -> FieldRef {

@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock};
 
 use async_trait::async_trait;
 
-use super::{Iceberg, Inner, LakeTable, Mounted};
+use super::{Iceberg, Inner, Known, LakeTable, Mounted};
 use crate::error::Result;
 use crate::lake::Transaction;
 use crate::sources::{Source, Staging};
@@ -27,7 +27,11 @@ pub(super) async fn begin(of: &Arc<Inner>, repeatable: bool) -> Result<Arc<dyn S
     // what is known of tables that did not move need not be read again
     let known = {
         let mounted = of.mounted.read().expect("no panic under the lock");
-        let tables = mounted.tables.iter().map(|(at, table)| (at.clone(), Arc::new(table.of(&inner)))).collect();
+        let again = |known: &Known| match known {
+            Known::Table(table) => Known::Table(Arc::new(table.of_view(&inner))),
+            Known::View(view) => Known::View(Arc::clone(view)),
+        };
+        let tables = mounted.tables.iter().map(|(at, known)| (at.clone(), again(known))).collect();
         Mounted { schemas: mounted.schemas.clone(), tables }
     };
     *inner.mounted.write().expect("no panic under the lock") = known;
@@ -36,7 +40,7 @@ pub(super) async fn begin(of: &Arc<Inner>, repeatable: bool) -> Result<Arc<dyn S
 
 impl LakeTable {
     /// The same table in another view of the lake.
-    fn of(&self, source: &Arc<Inner>) -> Self {
+    fn of_view(&self, source: &Arc<Inner>) -> Self {
         Self {
             source: Arc::clone(source),
             name: self.name.clone(),
@@ -44,6 +48,8 @@ impl LakeTable {
             schema: Arc::clone(&self.schema),
             raw_columns: self.raw_columns.clone(),
             declared: self.declared.clone(),
+            history: Arc::clone(&self.history),
+            at: self.at,
             state: self.state.clone(),
         }
     }

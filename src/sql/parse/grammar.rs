@@ -2,8 +2,8 @@
 //! twice, and it goes on only with tokens that may follow, so that a fault stands where PostgreSQL's parser finds it.
 //!
 //! `select` queries and their clauses · `with` CTEs · `from` tables and joins · `expr` operators · `primary` what stands
-//! between them · `command` statements to the session · `copy` COPY · `upkeep` VACUUM and its like · `alter` ALTER
-//! TABLE · `call` functions ·
+//! between them · `command` statements to the session · `copy` COPY · `upkeep` VACUUM and its like · `alter` ALTER TABLE ·
+//! `view` views · `call` functions ·
 //! `special` functions with a syntax of their own · `window` OVER · `type_name` types. What the tree has no place for is put
 //! into it as `encoding` says. Nothing here knows what a name means.
 
@@ -18,6 +18,7 @@ mod select;
 mod special;
 mod type_name;
 mod upkeep;
+mod view;
 mod window;
 mod with;
 
