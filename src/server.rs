@@ -1,6 +1,7 @@
 //! Builds the floors bottom-up, opens the doors, and at the end drains top-down. It decides nothing about a statement.
 
 mod ingester;
+mod keeper;
 mod signals;
 
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ use crate::{sources, telemetry};
 
 pub use ingester::{Ingester, ingest_resume, ingest_status};
 use ingester::{pipelines, specs};
+use keeper::{Keeping, Lakes};
 pub use signals::Signals;
 
 const PIPELINES_NICE: i32 = 5;
@@ -80,7 +82,7 @@ impl Server {
         if config.key.is_none() {
             tracing::warn!("no key_file: hash masks will differ after a restart");
         }
-        let (builder, world) = first_world(config, metastore, Some(&behind)).await?;
+        let (builder, world) = first_world(config, Arc::clone(&metastore), Some(&behind)).await?;
         for warning in builder.warnings() {
             tracing::warn!(%warning, "policy");
         }
@@ -99,6 +101,9 @@ impl Server {
         if let Some(pipelines) = pipelines {
             behind.spawn_on(threads.handle(), "pipelines", pipelines.run(behind.clone()));
         }
+        let keeping =
+            Keeping { metastore, lakes: lakes(&engine), state: engine.own_state(), jobs: engine.jobs().clone() };
+        behind.spawn_on(threads.handle(), "keeper", keeping.run(behind.token().clone()));
         behind.spawn("metrics", telemetry::upkeep(metrics, behind.token().clone()));
         doors.spawn("postgres door", pg_door.run());
         tracing::info!(postgres = %pg, http = http.map(tracing::field::display), "serving");
@@ -201,6 +206,16 @@ fn engine(config: &Config, world: World) -> Result<(Arc<Current>, Arc<Engine>)> 
     let current = Arc::new(Current::new(Arc::new(world)));
     let engine = Engine::new(config.engine.clone(), Arc::clone(&current), derived(config, "login"))?;
     Ok((current, engine))
+}
+
+/// Of the catalog in force.
+fn lakes(engine: &Arc<Engine>) -> Lakes {
+    let engine = Arc::clone(engine);
+    Box::new(move || {
+        let world = engine.world();
+        let kept = world.sources.iter().filter_map(|s| Some((s.name().to_string(), s.writer()?.maintained()?)));
+        kept.collect()
+    })
 }
 
 fn connect(metastore: Arc<Metastore>) -> Connect {

@@ -23,6 +23,7 @@ use crate::lake::Lake;
 use crate::metastore::Metastore;
 use crate::types::{Reads, TableName, Version};
 
+use self::iceberg::Maintained;
 use declared::Declared;
 
 /// What `catalog/sources/<name>.toml` says beside its `kind`.
@@ -188,4 +189,10 @@ pub trait Writer: Debug + Send + Sync {
 
     /// Forgets the table; its files stay for the sweeper.
     async fn drop_table(&self, name: &TableName) -> Result<()>;
+
+    /// What is behind it, for those who keep its tables in order: no statement of a transaction does. `None` where there is
+    /// nothing to keep.
+    fn maintained(&self) -> Option<Maintained> {
+        None
+    }
 }

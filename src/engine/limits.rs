@@ -135,6 +135,7 @@ pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Pa
                 Parsed::Copy(copy)
             }
             Content::Upkeep(upkeep) => Parsed::Upkeep(upkeep),
+            Content::Call(call) => Parsed::Tree(measured(Statement::Call(*call), limits)?),
             Content::Command(command, mut query) => {
                 query.as_mut().map_or(Ok(()), |query| measured_inside(query.as_mut(), limits))?;
                 let text = if only { sql } else { piece.text };

@@ -15,7 +15,7 @@ use super::statement::table_name;
 use super::temporary::{self, Temporary};
 use super::world::World;
 use crate::catalog::visible::View;
-use crate::catalog::{Body, Catalog, Entry, pg_catalog};
+use crate::catalog::{Body, Catalog, Entry, jobs, pg_catalog};
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{DATASET_DEPTH_MAX, DatasetBody, undefined_table};
 use crate::policy::{Action, Decision, Sealed, SessionPolicy};
@@ -168,6 +168,9 @@ impl<'a> Resolver<'a> {
         if Temporary::is_schema(&name.schema) {
             let found = self.temporary.and_then(|temporary| temporary.find(&name.table));
             return Ok(found.map(|(schema, rows)| Sealed::own(name.clone(), schema, rows)));
+        }
+        if let (Some((_, view)), true) = (self.session, jobs::is(name)) {
+            return Ok(Some(Sealed::system(name.clone(), jobs::seen_by(view))));
         }
         if let (Some((_, view)), Some(relation)) = (self.session, pg_catalog::relation(name)) {
             return Ok(Some(Sealed::system(name.clone(), relation.seen_by(view))));

@@ -71,6 +71,13 @@ pub struct Written {
     pub bytes: u64,
 }
 
+impl Written {
+    /// Of its files, as metadata would name them.
+    pub(super) fn paths(&self) -> impl Iterator<Item = String> + '_ {
+        self.files.iter().map(|file| file.file_path().to_string())
+    }
+}
+
 /// What table properties say about its files.
 struct Options {
     properties: WriterProperties,

@@ -1,6 +1,7 @@
 //! A lake's tables under a source's name: namespaces are schemas, a statement reads a table's newest snapshot. What the
 //! tables are made of is `lake`'s business.
 
+mod maintained;
 mod places;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,6 +14,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 
+pub use self::maintained::Maintained;
 use super::{Pinned, Source, Table, Writer};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::OID;
@@ -274,6 +276,10 @@ impl Writer for Inner {
 
     async fn drop_table(&self, name: &TableName) -> Result<()> {
         self.lake.drop_table(&self.key(name)).await.map_err(|e| self.named(e))
+    }
+
+    fn maintained(&self) -> Option<Maintained> {
+        Some(Maintained { lake: Arc::clone(&self.lake), schemas: self.schemas.clone() })
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) mod upkeep;
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Query, Statement, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Expr, Function, Query, Statement, VisitMut, VisitorMut};
 
 use self::command::Command;
 use crate::error::{Error, Kind, Result};
@@ -41,6 +41,8 @@ pub(crate) enum Content {
     Query(Box<Query>),
     Copy(Box<Copy>),
     Upkeep(Upkeep),
+    /// Of a procedure.
+    Call(Box<Function>),
     /// With the query of a cursor.
     Command(Box<Command>, Option<Box<Query>>),
     /// For sqlparser to read, at the lines and columns of the whole text.
@@ -148,6 +150,7 @@ impl<'a> Text<'a> {
         let first = word(&self.tokens, at);
         Ok(match first {
             Some("copy") => Some(Content::Copy(Box::new(parser.copy()?))),
+            Some("call") => Some(Content::Call(Box::new(parser.call_statement()?))),
             Some(word) if UPKEEP.contains(&word) => Some(Content::Upkeep(parser.upkeep()?)),
             _ if grammar::begins_command(first, word(&self.tokens, at + 1)) => {
                 let (command, query) = parser.command()?;
@@ -170,9 +173,8 @@ impl<'a> Text<'a> {
 const STUB: &str = "SELECT 1";
 
 /// The words that statements begin with, besides those of queries and of what has a grammar of its own.
-const STATEMENTS: [&str; 25] = [
+const STATEMENTS: [&str; 24] = [
     "alter",
-    "call",
     "comment",
     "create",
     "deallocate",

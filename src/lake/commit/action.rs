@@ -9,6 +9,7 @@ use iceberg::spec::{
 };
 use iceberg::{TableRequirement, TableUpdate};
 
+use super::super::maintain::retain;
 use super::super::manifest::{Entry, FileKey};
 use super::super::write::{Deleted, LiveFile};
 use super::super::{Lake, Table, Written};
@@ -34,6 +35,11 @@ pub enum Action {
     SetRef { name: String, was: Option<i64>, snapshot: i64, kind: RefKind },
     /// Holds while the name stands for `was`.
     RemoveRef { name: String, was: i64 },
+    /// Snapshots, and names that are too old with what they stand for, leave the table. Holds while nothing else stands for
+    /// one of the snapshots and nothing came from one.
+    Expire { snapshots: Vec<i64>, refs: Vec<(String, i64)> },
+    /// All small manifests are put together, however few they are.
+    MergeManifests,
 }
 
 /// What a snapshot's name is for.
@@ -52,6 +58,7 @@ pub(super) struct Change {
     pub deletes: Vec<(i32, DataFile)>,
     pub removed: HashMap<FileKey, Arc<Entry>>,
     pub replaces: bool,
+    pub merges: bool,
 }
 
 impl Change {
@@ -72,7 +79,12 @@ impl Change {
                     }
                     change.add(added, spec_id);
                 }
-                Action::PartitionBy(_) | Action::Upgrade | Action::SetRef { .. } | Action::RemoveRef { .. } => (),
+                Action::MergeManifests => (change.replaces, change.merges) = (true, true),
+                Action::PartitionBy(_)
+                | Action::Upgrade
+                | Action::SetRef { .. }
+                | Action::RemoveRef { .. }
+                | Action::Expire { .. } => (),
             }
         }
         change
@@ -87,7 +99,7 @@ impl Change {
     }
 
     pub(super) fn is_nothing(&self) -> bool {
-        self.data.is_empty() && self.deletes.is_empty() && self.removed.is_empty()
+        self.data.is_empty() && self.deletes.is_empty() && self.removed.is_empty() && !self.merges
     }
 
     /// The specification's word for it ("Snapshots", `operation`).
@@ -139,7 +151,8 @@ impl Action {
                 same_columns()
             }
             // Positions do not depend on columns.
-            Action::Delete(_) | Action::Upgrade => vec![],
+            Action::Delete(_) | Action::Upgrade | Action::MergeManifests => vec![],
+            Action::Expire { refs, .. } => refs.iter().flat_map(|(name, was)| stands(name, Some(*was))).collect(),
             Action::SetRef { name, was, .. } => stands(name, *was),
             Action::RemoveRef { name, was } => stands(name, Some(*was)),
         }
@@ -148,7 +161,23 @@ impl Action {
     /// What it changes besides the table's files.
     pub(super) fn updates(&self) -> Vec<TableUpdate> {
         match self {
-            Action::Append(_) | Action::Delete(_) | Action::Overwrite { .. } | Action::Rewrite { .. } => vec![],
+            Action::Append(_)
+            | Action::Delete(_)
+            | Action::Overwrite { .. }
+            | Action::Rewrite { .. }
+            | Action::MergeManifests => vec![],
+            Action::Expire { snapshots, refs } => {
+                let names = refs.iter().map(|(name, _)| TableUpdate::RemoveSnapshotRef { ref_name: name.clone() });
+                let statistics = snapshots.iter().flat_map(|id| {
+                    let snapshot_id = *id;
+                    [
+                        TableUpdate::RemoveStatistics { snapshot_id },
+                        TableUpdate::RemovePartitionStatistics { snapshot_id },
+                    ]
+                });
+                let gone = TableUpdate::RemoveSnapshots { snapshot_ids: snapshots.clone() };
+                names.chain(statistics).chain([gone]).collect()
+            }
             Action::PartitionBy(spec) => vec![
                 TableUpdate::AddSpec { spec: spec.as_ref().clone() },
                 // The one just added.
@@ -176,10 +205,35 @@ impl Action {
             | Action::PartitionBy(_)
             | Action::Upgrade
             | Action::SetRef { .. }
-            | Action::RemoveRef { .. } => &[],
+            | Action::RemoveRef { .. }
+            | Action::Expire { .. }
+            | Action::MergeManifests => &[],
         }
     }
+
+    /// Whether nothing that came since `made_on` needs a snapshot that is to expire.
+    pub(super) fn needed_by_nothing(&self, made_on: &Table, now: &Table) -> Result<bool> {
+        let Action::Expire { snapshots, refs } = self else { return Ok(true) };
+        let gone: HashSet<i64> = snapshots.iter().copied().collect();
+        for (name, reference) in retain::refs(&now.metadata)? {
+            if gone.contains(&reference.snapshot_id) && !refs.contains(&(name, reference.snapshot_id)) {
+                return Ok(false);
+            }
+        }
+        let came = now.metadata.snapshots().filter(|s| made_on.metadata.snapshot_by_id(s.snapshot_id()).is_none());
+        Ok(came.into_iter().all(|new| {
+            let follows = new
+                .parent_snapshot_id()
+                .is_none_or(|parent| !gone.contains(&parent) && now.metadata.snapshot_by_id(parent).is_some());
+            // Taken over from a snapshot that need not be its parent, files and all.
+            let said = &new.summary().additional_properties;
+            follows && !TAKEN_OVER.iter().any(|key| said.contains_key(*key))
+        }))
+    }
 }
+
+/// What other writers say of a snapshot whose files were another one's before.
+const TAKEN_OVER: [&str; 2] = ["source-snapshot-id", "published-wap-id"];
 
 impl Lake {
     /// Whether every file that the actions stand on is in the table as it was when they were made.

@@ -4,14 +4,23 @@
 use std::sync::Arc;
 
 use datafusion::execution::SendableRecordBatchStream;
+use iceberg::TableCreation;
 use iceberg::spec::{TableMetadata, TableMetadataBuilder};
-use iceberg::{MetadataLocation, TableCreation};
 
 use super::super::schema::{Columns, iceberg_schema};
 use super::super::{BatchId, Described, Lake, Table, connect, shown};
 use super::{Answer, Attempt, DELETE_METADATA, Staged};
 use crate::error::{Error, Kind, Result};
 use crate::metastore::{Also, Swap, Swapped, TableKey};
+
+/// Properties of tables that are made here. Each commit writes a metadata file that names all snapshots, so together they
+/// grow with the square of the commits, unless old ones go and snapshots expire.
+const OF_OURS: [(&str, &str); 4] = [
+    ("write.parquet.compression-codec", "zstd"),
+    (DELETE_METADATA, "true"),
+    ("write.metadata.previous-versions-max", "20"),
+    (crate::lake::maintain::KEEPER_ENABLED, "true"),
+];
 
 impl Lake {
     /// Makes a table of format version 2 and fills it, in one commit. 42P07 where the name is taken, 3F000 where the
@@ -40,8 +49,7 @@ impl Lake {
             snapshot_id = prepared.snapshot_id;
         }
         let metadata = builder.build().map_err(connect::broken)?.metadata;
-        let location = MetadataLocation::new_with_metadata(metadata.location(), &metadata);
-        let table = self.put_metadata(key, metadata, location).await?;
+        let table = self.put_metadata(key, metadata, None).await?;
         let insert = Swap::Insert { table: key.clone(), to: table.location.clone() };
         let attempt = Attempt { table, snapshot_id, expired: vec![] };
         match self.swap_until_known(&[insert], &Also::default(), Some(&attempt)).await? {
@@ -94,10 +102,7 @@ impl Lake {
             .name(key.name.clone())
             .location(location)
             .schema(iceberg_schema(columns)?)
-            .properties([
-                ("write.parquet.compression-codec".to_string(), "zstd".to_string()),
-                (DELETE_METADATA.to_string(), "true".to_string()),
-            ])
+            .properties(OF_OURS.map(|(name, value)| (name.to_string(), value.to_string())))
             .build();
         let built = TableMetadataBuilder::from_table_creation(creation).and_then(TableMetadataBuilder::build);
         let metadata: TableMetadata = built.map_err(connect::broken)?.metadata;

@@ -8,11 +8,9 @@ use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::Session;
 use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, FormatVersion};
-use object_store::{ObjectStoreExt, PutPayload};
 use parquet::arrow::ArrowWriter;
 use roaring::RoaringTreemap;
 
-use super::super::connect;
 use super::super::deletes::{Positions, names_one_file, puffin};
 use super::super::manifest::Entry;
 use super::super::plan::PlannedFile;
@@ -44,6 +42,10 @@ pub struct Deleted {
 impl LiveFile {
     pub fn path(&self) -> &str {
         self.0.data().file_path()
+    }
+
+    pub(in crate::lake) fn bytes(&self) -> u64 {
+        self.0.data().file_size_in_bytes()
     }
 
     /// The delete files that are of this data file alone.
@@ -105,6 +107,21 @@ impl Lake {
         Ok(deleted)
     }
 
+    /// Writes what deletes these rows of files that come with the same commit.
+    pub(in crate::lake) async fn delete_of_new(
+        &self,
+        table: &Table,
+        batch: BatchId,
+        rows: &[(LiveFile, RoaringTreemap)],
+    ) -> Result<Deleted> {
+        let (of, positions): (Vec<LiveFile>, Vec<RoaringTreemap>) = rows.iter().cloned().unzip();
+        let files = match table.metadata.format_version() {
+            FormatVersion::V3 => self.put_vectors(table, batch, &of, &positions).await?,
+            FormatVersion::V1 | FormatVersion::V2 => self.put_positions(table, batch, &of, &positions).await?,
+        };
+        Ok(Deleted { files, rows: positions.iter().map(RoaringTreemap::len).sum(), ..Deleted::default() })
+    }
+
     async fn put_vectors(
         &self,
         table: &Table,
@@ -118,7 +135,7 @@ impl Lake {
         let vectors: Vec<(&str, &RoaringTreemap)> = of.iter().map(LiveFile::path).zip(positions).collect();
         let (bytes, places) = puffin::file(&vectors)?;
         let (uri, size) = (format!("{}/{batch}-deletes.puffin", data_directory(table)), bytes.len() as u64);
-        self.put(&uri, bytes).await?;
+        self.store.write(&uri, bytes).await?;
         let mut files = vec![];
         for ((file, positions), place) in of.iter().zip(positions).zip(places) {
             let number = |n: u64| i64::try_from(n).map_err(|_| Error::internal("a Puffin file of that size"));
@@ -156,7 +173,7 @@ impl Lake {
             let bytes = writer.into_inner().map_err(unwritten)?;
             let uri = format!("{}/{batch}-deletes-{number}.parquet", data_directory(table));
             let size = bytes.len() as u64;
-            self.put(&uri, bytes).await?;
+            self.store.write(&uri, bytes).await?;
             // Whole: by equal bounds readers know that the file is of one data file.
             let bound = [(DELETED_PATH, Datum::string(file.path()))];
             let built = delete_file(file, &uri, DataFileFormat::Parquet, positions.len(), size)
@@ -166,12 +183,6 @@ impl Lake {
             files.push((file.0.entry.spec_id, built.map_err(incomplete)?));
         }
         Ok(files)
-    }
-
-    async fn put(&self, uri: &str, bytes: Vec<u8>) -> Result<()> {
-        let path = self.store.path(uri)?;
-        self.store.objects().put(&path, PutPayload::from(bytes)).await.map_err(connect::lost)?;
-        Ok(())
     }
 }
 
