@@ -72,6 +72,8 @@ pub struct Lake {
     /// The metadata file of each table that is in the cache: an older one is not asked for again.
     newest: Mutex<HashMap<TableKey, String>>,
     queues: commit::Queues,
+    /// The runtime it was connected on: outlives every statement.
+    home: Option<tokio::runtime::Handle>,
 }
 
 /// A metadata file, parsed.
@@ -94,7 +96,8 @@ impl Lake {
         let (newest, queues) = (Mutex::default(), commit::Queues::default());
         let name = config.catalog.clone();
         let catalog = Arc::new(Sql { metastore: Arc::clone(&metastore), name: name.clone() });
-        Self { catalog, name, metastore, warehouse, store, cache, newest, queues }
+        let home = tokio::runtime::Handle::try_current().ok();
+        Self { catalog, name, metastore, warehouse, store, cache, newest, queues, home }
     }
 
     pub fn metastore(&self) -> &Arc<Metastore> {

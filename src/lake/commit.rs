@@ -138,13 +138,13 @@ impl Lake {
         let mut pause = BACKOFF;
         for attempt in 0..ATTEMPTS {
             let newest = self.newest(&prepared).await?;
-            for (prepared, newer) in prepared.iter().zip(&newest) {
+            for (each, newer) in prepared.iter().zip(&newest) {
                 let holds = match newer {
-                    Some(newer) => self.holds_on(prepared, newer).await?,
+                    Some(newer) => self.holds_on(each, newer).await?,
                     None => false,
                 };
                 if !holds {
-                    return Ok(Outcome::Conflict(newest));
+                    return Ok(nothing_came(&prepared, Outcome::Conflict(newest)));
                 }
             }
             for (prepared, newer) in prepared.iter_mut().zip(newest) {
@@ -156,7 +156,7 @@ impl Lake {
             }
             match self.swap(&prepared, &attempts, also).await? {
                 Answer::Done => return Ok(Outcome::Committed(self.remember(attempts).await)),
-                Answer::LeaseLost => return Ok(Outcome::LeaseLost),
+                Answer::LeaseLost => return Ok(nothing_came(&prepared, Outcome::LeaseLost)),
                 Answer::Unknown => return Ok(Outcome::Unknown(prepared[0].staged.batch)),
                 Answer::Moved => {
                     tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
@@ -164,7 +164,8 @@ impl Lake {
                 }
             }
         }
-        Ok(Outcome::Conflict(self.newest(&prepared).await?))
+        let newest = self.newest(&prepared).await?;
+        Ok(nothing_came(&prepared, Outcome::Conflict(newest)))
     }
 
     /// Whether the commit means on `newer` what it meant on its base.
@@ -323,6 +324,12 @@ impl Lake {
         }
         tables
     }
+}
+
+/// Whoever has the files that were to be committed may commit them otherwise, or drop them.
+fn nothing_came(prepared: &[Prepared], outcome: Outcome) -> Outcome {
+    prepared.iter().flat_map(|p| &p.staged.actions).for_each(Action::let_go);
+    outcome
 }
 
 /// How one swap ended.

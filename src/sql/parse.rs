@@ -308,7 +308,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>> {
     let pieces = Text::of(text).statements(128)?;
     let query = |piece: Piece<'_>| match piece.content {
         Content::Query(query) => Ok(Statement::Query(query)),
-        Content::Command(..) | Content::Copy(_) | Content::Upkeep(_) | Content::Other(_) => {
+        Content::Command(..) | Content::Copy(_) | Content::Upkeep(_) | Content::Call(_) | Content::Other(_) => {
             Err(Error::unsupported("a statement that is no query"))
         }
     };

@@ -11,7 +11,7 @@ use iceberg::{TableRequirement, TableUpdate};
 
 use super::super::maintain::retain;
 use super::super::manifest::{Entry, FileKey};
-use super::super::write::{Deleted, LiveFile};
+use super::super::write::{Deleted, LiveFile, Loose};
 use super::super::{Lake, Table, Written};
 use crate::error::{Error, Kind, Result};
 
@@ -68,6 +68,7 @@ impl Change {
             match action {
                 Action::Append(added) => change.add(added, spec_id),
                 Action::Delete(deleted) => {
+                    deleted.loose.iter().for_each(Loose::keep);
                     change.deletes.extend(deleted.files.iter().cloned());
                     change.remove(deleted.replaced.iter());
                 }
@@ -91,6 +92,7 @@ impl Change {
     }
 
     fn add(&mut self, added: &Written, spec_id: i32) {
+        added.loose.iter().for_each(Loose::keep);
         self.data.extend(added.files.iter().map(|file| (spec_id, file.clone())));
     }
 
@@ -193,6 +195,22 @@ impl Action {
                 vec![TableUpdate::SetSnapshotRef { ref_name: name.clone(), reference }]
             }
             Action::RemoveRef { name, .. } => vec![TableUpdate::RemoveSnapshotRef { ref_name: name.clone() }],
+        }
+    }
+
+    /// Nothing came of it: the files it brought are nobody's again.
+    pub(super) fn let_go(&self) {
+        match self {
+            Action::Append(added) | Action::Overwrite { added, .. } | Action::Rewrite { added, .. } => {
+                added.loose.iter().for_each(Loose::let_go);
+            }
+            Action::Delete(deleted) => deleted.loose.iter().for_each(Loose::let_go),
+            Action::PartitionBy(_)
+            | Action::Upgrade
+            | Action::SetRef { .. }
+            | Action::RemoveRef { .. }
+            | Action::Expire { .. }
+            | Action::MergeManifests => (),
         }
     }
 

@@ -146,18 +146,18 @@ impl Lake {
                     let Some(now) = now.into_iter().next().flatten() else { break };
                     tokio::time::sleep(PAUSE * attempt).await;
                     let (kept, lost) = self.follow(session, made_on, &now, portion, &mut deletes).await?;
-                    self.give_up(lost, done).await;
+                    give_up(lost, done);
                     (portion, base) = (kept, now);
                 }
                 // Nobody knows whether a new file is the table's.
                 other @ Outcome::Unknown(_) => return Err(ended(key, &other)),
                 other @ Outcome::LeaseLost => {
-                    self.give_up(portion, done).await;
+                    give_up(portion, done);
                     return Err(ended(key, &other));
                 }
             }
         }
-        self.give_up(portion, done).await;
+        give_up(portion, done);
         Ok(())
     }
 
@@ -198,17 +198,12 @@ impl Lake {
         }
         Ok((kept, lost))
     }
+}
 
-    /// Deletes the new files, which no table knows.
-    async fn give_up(&self, lost: Vec<Rewritten>, done: &mut Compacted) {
-        for rewritten in lost {
-            let files: Vec<String> = rewritten.written.paths().collect();
-            done.given_up = done.given_up.saturating_add(u64::try_from(files.len()).unwrap_or(0));
-            if let Err(error) = self.delete_files(&files).await {
-                tracing::debug!(%error, "files that were given up stay for the sweeper");
-            }
-        }
-    }
+/// Drops the new files, which no table knows, and they delete themselves.
+fn give_up(lost: Vec<Rewritten>, done: &mut Compacted) {
+    let files: usize = lost.iter().map(|rewritten| rewritten.written.files.len()).sum();
+    done.given_up = done.given_up.saturating_add(u64::try_from(files).unwrap_or(0));
 }
 
 impl Rewritten {
@@ -261,3 +256,6 @@ fn one_after_another(
     let rows = futures::stream::iter(plans).map(move |plan| execute_stream(plan, Arc::clone(&context))).try_flatten();
     Box::pin(RecordBatchStreamAdapter::new(schema, rows))
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,7 +75,7 @@ impl Lake {
     }
 
     /// Deletes files by the paths that metadata have for them; how many. One that is not there is no error.
-    pub(in crate::lake) async fn delete_files(&self, files: &[String]) -> Result<u64> {
+    async fn delete_files(&self, files: &[String]) -> Result<u64> {
         self.delete_paths(files.iter().map(|file| self.store.path(file)).collect::<Result<_>>()?).await
     }
 

@@ -16,6 +16,7 @@ use super::super::manifest::Entry;
 use super::super::plan::PlannedFile;
 use super::super::schema::{DELETED_PATH, DELETED_POSITION, with_id};
 use super::super::{BatchId, Lake, Table};
+use super::loose::Loose;
 use super::{data_directory, options, unwritten};
 use crate::error::{Error, Kind, Result};
 
@@ -37,6 +38,8 @@ pub struct Deleted {
     pub(in crate::lake) of: Vec<LiveFile>,
     /// Rows that no position was deleted of before; a key may have deleted them.
     pub rows: u64,
+    /// Deletes them where nobody commits them; none for no files.
+    pub(in crate::lake) loose: Option<Loose>,
 }
 
 impl LiveFile {
@@ -99,10 +102,9 @@ impl Lake {
             positions.push(all);
         }
         deleted.replaced = of.iter().flat_map(LiveFile::own_deletes).collect();
-        deleted.files = match table.metadata.format_version() {
-            FormatVersion::V3 => self.put_vectors(table, batch, &of, &positions).await?,
-            FormatVersion::V1 | FormatVersion::V2 => self.put_positions(table, batch, &of, &positions).await?,
-        };
+        let loose = Loose::new(self);
+        deleted.loose = Some(loose.clone());
+        deleted.files = self.put_deletes(table, batch, &of, &positions, &loose).await?;
         deleted.of = of;
         Ok(deleted)
     }
@@ -115,11 +117,24 @@ impl Lake {
         rows: &[(LiveFile, RoaringTreemap)],
     ) -> Result<Deleted> {
         let (of, positions): (Vec<LiveFile>, Vec<RoaringTreemap>) = rows.iter().cloned().unzip();
-        let files = match table.metadata.format_version() {
-            FormatVersion::V3 => self.put_vectors(table, batch, &of, &positions).await?,
-            FormatVersion::V1 | FormatVersion::V2 => self.put_positions(table, batch, &of, &positions).await?,
-        };
-        Ok(Deleted { files, rows: positions.iter().map(RoaringTreemap::len).sum(), ..Deleted::default() })
+        let loose = Loose::new(self);
+        let files = self.put_deletes(table, batch, &of, &positions, &loose).await?;
+        let rows = positions.iter().map(RoaringTreemap::len).sum();
+        Ok(Deleted { files, rows, loose: Some(loose), ..Deleted::default() })
+    }
+
+    async fn put_deletes(
+        &self,
+        table: &Table,
+        batch: BatchId,
+        of: &[LiveFile],
+        positions: &[RoaringTreemap],
+        loose: &Loose,
+    ) -> Result<Vec<(i32, DataFile)>> {
+        match table.metadata.format_version() {
+            FormatVersion::V3 => self.put_vectors(table, batch, of, positions, loose).await,
+            FormatVersion::V1 | FormatVersion::V2 => self.put_positions(table, batch, of, positions, loose).await,
+        }
     }
 
     async fn put_vectors(
@@ -128,6 +143,7 @@ impl Lake {
         batch: BatchId,
         of: &[LiveFile],
         positions: &[RoaringTreemap],
+        loose: &Loose,
     ) -> Result<Vec<(i32, DataFile)>> {
         if of.is_empty() {
             return Ok(vec![]);
@@ -135,6 +151,7 @@ impl Lake {
         let vectors: Vec<(&str, &RoaringTreemap)> = of.iter().map(LiveFile::path).zip(positions).collect();
         let (bytes, places) = puffin::file(&vectors)?;
         let (uri, size) = (format!("{}/{batch}-deletes.puffin", data_directory(table)), bytes.len() as u64);
+        loose.add(self.store.path(&uri)?);
         self.store.write(&uri, bytes).await?;
         let mut files = vec![];
         for ((file, positions), place) in of.iter().zip(positions).zip(places) {
@@ -154,6 +171,7 @@ impl Lake {
         batch: BatchId,
         of: &[LiveFile],
         positions: &[RoaringTreemap],
+        loose: &Loose,
     ) -> Result<Vec<(i32, DataFile)>> {
         let options = options(table)?;
         let schema = Arc::new(Schema::new(vec![
@@ -173,6 +191,7 @@ impl Lake {
             let bytes = writer.into_inner().map_err(unwritten)?;
             let uri = format!("{}/{batch}-deletes-{number}.parquet", data_directory(table));
             let size = bytes.len() as u64;
+            loose.add(self.store.path(&uri)?);
             self.store.write(&uri, bytes).await?;
             // Whole: by equal bounds readers know that the file is of one data file.
             let bound = [(DELETED_PATH, Datum::string(file.path()))];

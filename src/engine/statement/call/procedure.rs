@@ -109,7 +109,7 @@ impl Procedure {
 impl Parameter {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Table => "table",
+            Self::Table => "table_name",
             Self::OlderThan => "older_than",
             Self::RetainLast => "retain_last",
             Self::DryRun => "dry_run",
