@@ -46,7 +46,7 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use serde::{Deserialize, Serialize};
 
-use self::facts::own_state;
+pub use self::facts::own_state;
 use crate::error::{Error, Kind, Result};
 use crate::jobs::Jobs;
 use crate::reflection::results::{self, Results};

@@ -117,7 +117,7 @@ impl Facts {
 }
 
 /// For work of the server's own: no session, no user, and one partition, so that rows keep the order of their files.
-pub(super) fn own_state(runtime: Arc<RuntimeEnv>) -> SessionState {
+pub fn own_state(runtime: Arc<RuntimeEnv>) -> SessionState {
     let base = base_state();
     let config = base.config().clone().with_target_partitions(1);
     SessionStateBuilder::new_from_existing(base).with_config(config).with_runtime_env(runtime).build()

@@ -123,6 +123,6 @@ mod tests {
     #[test]
     fn sizes_grow_by_sixteen() {
         let sizes = [0, 16 << 10, 255 << 10, 256 << 10, 4 << 20, 64 << 20, 1 << 30, u64::MAX];
-        assert_eq!(sizes.map(size), [0, 1, 1, 2, 3, 4, 5, 12]);
+        assert_eq!(sizes.map(size), [0, 1, 1, 2, 3, 4, 5, 16]);
     }
 }
