@@ -8,6 +8,7 @@ use iceberg::TableCreation;
 use iceberg::spec::{TableMetadata, TableMetadataBuilder};
 
 use super::super::schema::{Columns, iceberg_schema};
+use super::super::write::Loose;
 use super::super::{BatchId, Described, Lake, Table, connect, shown};
 use super::{Answer, Attempt, DELETE_METADATA, Staged};
 use crate::error::{Error, Kind, Result};
@@ -38,7 +39,7 @@ impl Lake {
             Some(rows) => self.write(&draft, batch, rows).await?,
             None => Default::default(),
         };
-        let count = written.rows;
+        let (count, loose) = (written.rows, written.loose.clone());
         let mut builder = draft.metadata.as_ref().clone().into_builder(None);
         let mut snapshot_id = 0;
         if !written.files.is_empty() {
@@ -58,7 +59,10 @@ impl Lake {
                 self.remember(vec![attempt]).await;
                 Ok((table, count))
             }
-            Answer::Moved | Answer::LeaseLost => Err(taken(key)),
+            Answer::Moved | Answer::LeaseLost => {
+                loose.iter().for_each(Loose::let_go);
+                Err(taken(key))
+            }
             Answer::Unknown => Err(unknown(key)),
         }
     }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 /// The keeper looks after the table. Set on tables that are made here; others are left alone without it.
 pub const KEEPER_ENABLED: &str = "lakegate.keeper.enabled";
 /// At most so many snapshots of main are kept, however young: each stands in every metadata file.
-const SNAPSHOTS_MAX: (&str, u64) = ("lakegate.keeper.snapshots-max", 120);
+const SNAPSHOTS_MAX: (&str, u64) = ("lakegate.keeper.snapshots-max", 100);
 /// So many files of a size in one partition become one.
 const FILES_MAX: (&str, u64) = ("lakegate.keeper.files-max", 16);
 /// Percent of a file's rows after whose deletion it is written again.
