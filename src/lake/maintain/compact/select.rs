@@ -22,6 +22,8 @@ pub enum Selection {
 /// Each size is so many times the one before it.
 const GROWTH: u64 = 16;
 const SMALLEST_BYTES: u64 = 16 << 10;
+/// Each is planned before the first is read.
+const BIN_FILES: usize = 2_000;
 
 pub(in crate::lake::maintain) fn bins(
     files: Vec<LiveFile>,
@@ -99,7 +101,7 @@ fn packed(files: Vec<LiveFile>, target: u64) -> Vec<Bin> {
     for file in files {
         let bytes = file.bytes();
         match bins.last_mut() {
-            Some(bin) if filled.saturating_add(bytes) <= target => {
+            Some(bin) if filled.saturating_add(bytes) <= target && bin.len() < BIN_FILES => {
                 bin.push(file);
                 filled = filled.saturating_add(bytes);
             }
