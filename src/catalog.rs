@@ -5,6 +5,7 @@ pub mod build;
 pub mod dataset;
 pub mod file;
 pub mod information_schema;
+pub mod jobs;
 pub mod peers;
 pub mod pg_catalog;
 pub mod visible;

@@ -20,6 +20,9 @@ Fill the lake:
   lakegate ingest                              the pipelines alone, where `serve` should not run them
   lakegate ingest status                       how far each of them is, and what is wrong
 
+Look after the lake:
+  lakegate lake check sales.orders             whether its metadata, files and rows agree
+
 Who sees what:
   lakegate policy user add alice               asks for a password, keeps only its verifier
   lakegate policy explain alice crm.customers  which lines decide, and what they leave
@@ -61,9 +64,21 @@ pub(crate) enum Command {
     /// Run the pipelines of catalog/pipelines/ without serving statements. Any number of processes may: each table is
     /// written by one, the others wait to take over.
     Ingest(Ingest),
+    /// Questions about the lake.
+    #[command(subcommand)]
+    Lake(Lake),
     /// Questions about policies.
     #[command(subcommand)]
     Policy(Policy),
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Lake {
+    /// Look a table over: metadata, files, deletes, row ids, keys. A line for each fault; exit code 1 where there is one.
+    Check {
+        /// `schema.table`
+        table: String,
+    },
 }
 
 #[derive(Clone, Debug, Args)]

@@ -1,4 +1,4 @@
-//! `lakegate policy …`, `lakegate ingest …` and `lakegate check`: asks the library, prints, and picks the exit code. It judges nothing.
+//! `lakegate policy …`, `lakegate ingest …`, `lakegate lake …` and `lakegate check`: asks the library, prints, and picks the exit code. It judges nothing.
 
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
@@ -77,6 +77,24 @@ pub(crate) async fn accept_columns(config: &Config, table: Option<&str>) -> Resu
         println!("there is no new column");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Exit code 1 where something is wrong with the table.
+pub(crate) async fn lake_check(config: &Config, table: &str) -> Result<ExitCode> {
+    let found = server::lake_check(config, table).await?;
+    for fault in &found.faults {
+        println!("error: {fault}");
+    }
+    println!(
+        "{}: {table}, {} snapshots, {} manifests, {} data files, {} delete files, {} rows",
+        if found.faults.is_empty() { "ok" } else { "damaged" },
+        found.snapshots,
+        found.manifests,
+        found.data_files,
+        found.delete_files,
+        found.rows,
+    );
+    Ok(if found.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Pipelines alone, without a door for statements. With an address, health and metrics are shown there.

@@ -40,12 +40,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use serde::{Deserialize, Serialize};
 
+pub use self::facts::own_state;
 use crate::error::{Error, Kind, Result};
+use crate::jobs::Jobs;
 use crate::reflection::results::{self, Results};
 use crate::secret::Secret;
 
@@ -152,6 +155,7 @@ pub(crate) struct Shared {
     /// `None`: switched off for everybody.
     pub(crate) results: Option<Results>,
     pub(crate) peers: Arc<peers::Peers>,
+    pub(crate) jobs: Jobs,
 }
 
 /// One engine a process.
@@ -192,8 +196,8 @@ impl Engine {
             nice: i32::from(config.long_nice),
         });
         let results = config.cache.enabled.then(|| Results::new(&config.cache));
-        let peers = Arc::default();
-        let shared = Shared { config, planner, lanes, runtime, partitions, results, peers };
+        let (peers, jobs) = (Arc::default(), Jobs::default());
+        let shared = Shared { config, planner, lanes, runtime, partitions, results, peers, jobs };
         Ok(Arc::new(Self { shared, current, login_key, started_at: micros_now() }))
     }
 
@@ -227,6 +231,16 @@ impl Engine {
     /// Why files on disk, or parts of what sources have, are not in force; empty when all is.
     pub fn faults(&self) -> Arc<Vec<crate::catalog::Fault>> {
         self.current.faults()
+    }
+
+    /// What is under way for nobody's statement, and for some.
+    pub fn jobs(&self) -> &Jobs {
+        &self.shared.jobs
+    }
+
+    /// For work of the server's own over a lake: reads files one after the other.
+    pub fn own_state(&self) -> SessionState {
+        own_state(Arc::clone(&self.shared.runtime))
     }
 
     pub(crate) fn started_at(&self) -> i64 {

@@ -1,6 +1,7 @@
 //! The lake: Iceberg tables, read and written by DataFusion's own Parquet code. The only home of the `iceberg` crate,
 //! which is used for metadata alone. It knows no policy (that stands above) and no SQL of the catalog (`metastore`).
 
+mod avro;
 mod cache;
 mod catalog;
 mod commit;
@@ -10,6 +11,7 @@ mod evolve;
 mod fault;
 mod history;
 mod inspect;
+mod maintain;
 mod manifest;
 mod metadata;
 mod plan;
@@ -24,7 +26,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use iceberg::io::FileIO;
 use iceberg::spec::{ManifestList, SnapshotRef, TableMetadata};
 
 use crate::error::{Error, Kind, Result};
@@ -37,6 +38,9 @@ pub use evolve::Alter;
 pub use fault::{Step, reach, reach_named};
 pub use history::Version as SnapshotVersion;
 pub use inspect::Inspected;
+pub use maintain::{
+    Compacted, Expired, Expiry, Findings, KEEPER_ENABLED, Keeper, Kept, Merged, Orphans, Selection, Wanted,
+};
 pub use read::Reading;
 pub use schema::{Columns, FIELD_ID, field_id, fields_within};
 pub use table::Table;
@@ -75,13 +79,14 @@ pub struct Lake {
     metastore: Arc<Metastore>,
     warehouse: String,
     store: Store,
-    io: FileIO,
     cache: Cache,
     /// The metadata file of each table that is in the cache: an older one is not asked for again.
     newest: Mutex<HashMap<TableKey, String>>,
     queues: commit::Queues,
     /// Of a transaction: what was done in it.
     log: Option<transaction::Log>,
+    /// The runtime it was connected on: outlives every statement.
+    home: Option<tokio::runtime::Handle>,
 }
 
 /// A metadata file, parsed.
@@ -100,12 +105,12 @@ impl Lake {
     /// As [`Lake::connect`], over a store of the caller's.
     pub fn over(config: &Config, store: Store, metastore: Arc<Metastore>) -> Self {
         let cache = Cache::new(config.manifest_cache_bytes);
-        let io = store.file_io();
         let warehouse = config.warehouse.trim_end_matches('/').to_string();
         let (newest, queues) = (Mutex::default(), commit::Queues::default());
         let name = config.catalog.clone();
         let catalog = Arc::new(Sql { metastore: Arc::clone(&metastore), name: name.clone() });
-        Self { catalog, name, metastore, warehouse, store, io, cache, newest, queues, log: None }
+        let home = tokio::runtime::Handle::try_current().ok();
+        Self { catalog, name, metastore, warehouse, store, cache, newest, queues, log: None, home }
     }
 
     pub fn metastore(&self) -> &Arc<Metastore> {
@@ -207,7 +212,7 @@ impl Lake {
     async fn metadata(&self, key: &TableKey, location: &str) -> Result<Arc<Described>> {
         let read = async {
             let bytes = self.store.read(location).await?;
-            let (parsed, beyond) = metadata::parse(key, &bytes, location, &self.io).await?;
+            let (parsed, beyond) = metadata::parse(key, &bytes)?;
             let described = Described { metadata: Arc::new(parsed), beyond: Arc::new(beyond) };
             Ok(Weighed { parsed: Arc::new(described), bytes: bytes.len() as u64 * 2 })
         };

@@ -9,6 +9,8 @@ pub mod document;
 pub mod error;
 /// A cheap look at a folder: whether its files can have changed.
 pub mod glance;
+/// Long work and how far it is.
+pub mod jobs;
 /// PostgreSQL's types: oids, names, and how each lies in Arrow.
 pub(crate) mod pgtype;
 /// How a table of ours is scanned, cheap to compile.

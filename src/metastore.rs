@@ -2,6 +2,7 @@
 //! It knows names, locations and bytes; what a table's metadata mean is `lake`'s business.
 
 mod lease;
+mod pins;
 mod tables;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use tokio::sync::Mutex;
 use crate::error::{Error, Kind, Result};
 
 pub use lease::Lease;
+pub use pins::Pin;
 pub use tables::{Also, RowKind, Swap, SwapError, Swapped, TableKey, TableRow};
 pub(crate) use tables::{schema_in_use, undefined_schema};
 
@@ -46,6 +48,8 @@ pub struct Metastore {
     watcher: Mutex<tables::Watcher>,
     /// Whether `iceberg_tables` has the `iceberg_type` column (tables made by older clients lack it).
     typed: bool,
+    /// What statements of this process read.
+    pins: pins::Pins,
     /// How the next swaps lose their answers.
     #[cfg(test)]
     pub(crate) losses: std::sync::Mutex<Vec<Loss>>,
@@ -92,6 +96,7 @@ impl Metastore {
             reader,
             watcher: Mutex::new(tables::Watcher::new(watcher)),
             typed,
+            pins: pins::Pins::default(),
             #[cfg(test)]
             losses: Default::default(),
         })
@@ -123,6 +128,17 @@ impl Metastore {
     pub async fn put(&self, name: &str, value: &[u8]) -> Result<()> {
         let mut write = self.begin().await?;
         put(&mut write, name, value).await?;
+        write.commit().await.map_err(failed)
+    }
+
+    /// Forgets what is kept under a name, if anything is.
+    pub async fn remove(&self, name: &str) -> Result<()> {
+        let mut write = self.begin().await?;
+        sqlx::query("DELETE FROM lakegate_values WHERE name = ?")
+            .bind(name)
+            .execute(&mut *write)
+            .await
+            .map_err(failed)?;
         write.commit().await.map_err(failed)
     }
 

@@ -85,6 +85,8 @@ pub enum Action {
     Create,
     Drop,
     Refresh,
+    /// To rewrite its files and let its history expire: what is read by it nobody is shown.
+    Maintain,
 }
 
 /// Something a policy line can be about, as the catalog found it.

@@ -1,6 +1,7 @@
 //! Builds the floors bottom-up, opens the doors, and at the end drains top-down. It decides nothing about a statement.
 
 mod ingester;
+mod keeper;
 mod signals;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,8 @@ pub use crate::engine::world::refuse;
 use crate::engine::world::{Builder, Connect, Origin};
 use crate::engine::{Current, Engine, World, known_columns};
 use crate::error::{Error, Kind, Result};
+use crate::jobs::Job;
+use crate::lake::Findings;
 use crate::metastore::Metastore;
 use crate::policy::baseline::NewColumns;
 use crate::secret::Secret;
@@ -26,10 +29,11 @@ use crate::shutdown::Shutdown;
 use crate::threads::Threads;
 use crate::types::TableName;
 use crate::wire::{self, http, pg};
-use crate::{sources, telemetry};
+use crate::{engine, sources, telemetry};
 
 pub use ingester::{Ingester, ingest_resume, ingest_status};
 use ingester::{pipelines, specs};
+use keeper::{Keeping, Lakes};
 pub use signals::Signals;
 
 const PIPELINES_NICE: i32 = 5;
@@ -80,11 +84,11 @@ impl Server {
         if config.key.is_none() {
             tracing::warn!("no key_file: hash masks will differ after a restart");
         }
-        let (builder, world) = first_world(config, metastore, Some(&behind)).await?;
+        let (builder, world) = first_world(config, Arc::clone(&metastore), Some(&behind)).await?;
         for warning in builder.warnings() {
             tracing::warn!(%warning, "policy");
         }
-        let (current, engine) = engine(config, world)?;
+        let (current, engine) = over(config, world)?;
 
         let pg_door = pg::Door::bind(&config.wire, Arc::clone(&engine), &doors).await?;
         let pg = pg_door.local_addr()?;
@@ -99,6 +103,9 @@ impl Server {
         if let Some(pipelines) = pipelines {
             behind.spawn_on(threads.handle(), "pipelines", pipelines.run(behind.clone()));
         }
+        let keeping =
+            Keeping { metastore, lakes: lakes(&engine), state: engine.own_state(), jobs: engine.jobs().clone() };
+        behind.spawn_on(threads.handle(), "keeper", keeping.run(behind.token().clone()));
         behind.spawn("metrics", telemetry::upkeep(metrics, behind.token().clone()));
         doors.spawn("postgres door", pg_door.run());
         tracing::info!(postgres = %pg, http = http.map(tracing::field::display), "serving");
@@ -128,7 +135,7 @@ pub async fn check(config: &Config) -> Result<Report> {
         users: world.policies.users().len(),
         pipelines: pipelines.len(),
     };
-    let (_, engine) = engine(config, world)?;
+    let (_, engine) = over(config, world)?;
     // Loads certificate and key.
     let anywhere = wire::Config { listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))], ..config.wire.clone() };
     pg::Door::bind(&anywhere, engine, &Shutdown::new()).await?;
@@ -138,6 +145,18 @@ pub async fn check(config: &Config) -> Result<Report> {
 /// The world that `serve` would begin with, for the commands that explain policies.
 pub async fn world(config: &Config) -> Result<World> {
     Ok(dry(config).await?.1)
+}
+
+/// A table of a lake, looked over.
+pub async fn lake_check(config: &Config, table: &str) -> Result<Findings> {
+    let missing = || Error::new(Kind::UndefinedTable, format!("there is no table `{table}`; write `schema.table`"));
+    let (_, world, _scratch) = dry(config).await?;
+    let is_asked = |name: &&TableName| name.to_string() == table;
+    let name = world.catalog.entries.keys().find(is_asked).cloned().ok_or_else(missing)?;
+    let writer = engine::world::writer(&world.catalog, &name.schema)?;
+    let kept = writer.and_then(|writer| writer.maintained());
+    let kept = kept.ok_or_else(|| Error::new(Kind::Config, format!("`{table}` is no table of a lake")))?;
+    kept.lake.check(&engine::own_state(Arc::default()), &kept.key(&name), &Job::unseen()).await
 }
 
 /// Makes the columns known that came to restricted tables since, of one table or of all; what they are, table by table.
@@ -197,10 +216,20 @@ async fn first_world(
     Builder::start(origin, shutdown).await.map_err(|faults| refuse(&faults))
 }
 
-fn engine(config: &Config, world: World) -> Result<(Arc<Current>, Arc<Engine>)> {
+fn over(config: &Config, world: World) -> Result<(Arc<Current>, Arc<Engine>)> {
     let current = Arc::new(Current::new(Arc::new(world)));
     let engine = Engine::new(config.engine.clone(), Arc::clone(&current), derived(config, "login"))?;
     Ok((current, engine))
+}
+
+/// Of the catalog in force.
+fn lakes(engine: &Arc<Engine>) -> Lakes {
+    let engine = Arc::clone(engine);
+    Box::new(move || {
+        let world = engine.world();
+        let kept = world.sources.iter().filter_map(|s| Some((s.name().to_string(), s.writer()?.maintained()?)));
+        kept.collect()
+    })
 }
 
 fn connect(metastore: Arc<Metastore>) -> Connect {

@@ -23,6 +23,7 @@ use crate::lake::{self, Lake};
 use crate::metastore::Metastore;
 use crate::types::{AsOf, Reads, TableName, Version};
 
+use self::iceberg::Maintained;
 use declared::Declared;
 
 pub use crate::lake::{ViewColumn, ViewText};
@@ -287,4 +288,10 @@ pub trait Writer: Debug + Send + Sync {
 
     /// 40001 as [`Writer::replace_view`].
     async fn drop_view(&self, planned: &dyn Table) -> Result<()>;
+
+    /// What is behind it, for those who keep its tables in order: no statement of a transaction does. `None` where there is
+    /// nothing to keep.
+    fn maintained(&self) -> Option<Maintained> {
+        None
+    }
 }

@@ -4,6 +4,7 @@
 mod changed;
 mod commit;
 mod history;
+mod keeping;
 mod kill;
 mod oracle;
 pub mod peers;

@@ -105,6 +105,34 @@ impl Lake {
         Ok(files)
     }
 
+    /// The newest metadata file of a table in bytes, all its files, and their bytes.
+    pub fn kept(&self, table: &str) -> Result<(u64, usize, u64)> {
+        let (mut newest, mut files, mut bytes) = (None, 0, 0);
+        let mut folders = vec![self.dir.path().join("warehouse")];
+        let folder = format!("{table}-");
+        let of_table = |path: &Path| path.components().any(|c| c.as_os_str().to_string_lossy().starts_with(&folder));
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)?.flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                // The keeper may have taken it away by now.
+                let Ok(found) = entry.metadata() else { continue };
+                if !of_table(&path) {
+                    continue;
+                }
+                files += 1;
+                bytes += found.len();
+                if path.to_string_lossy().ends_with(".metadata.json") {
+                    newest = newest.max(Some((found.modified()?, found.len())));
+                }
+            }
+        }
+        Ok((newest.map_or(0, |(_, bytes)| bytes), files, bytes))
+    }
+
     /// A file of the catalog.
     pub fn describe(&self, name: &str, text: &str) -> Result<()> {
         write(&self.dir.path().join("catalog").join(name), text)

@@ -11,6 +11,7 @@ mod cache;
 mod client;
 mod commit;
 mod gateway;
+mod growth;
 mod language;
 mod measure;
 mod peer;
@@ -45,13 +46,14 @@ impl Scale {
 type Journey = fn(Scale) -> Result<String>;
 
 /// In the order in which they run.
-const JOURNEYS: [(&str, Journey); 7] = [
+const JOURNEYS: [(&str, Journey); 8] = [
     ("tpch", tpch::run),
     ("language", language::run),
     ("beside", beside::run),
     ("result", result::run),
     ("cache", cache::run),
     ("commit", commit::run),
+    ("growth", growth::run),
     ("pipeline", pipeline::run),
 ];
 

@@ -14,6 +14,7 @@ use super::peers::Others;
 use super::pg_catalog::image;
 use super::pg_catalog::settings::Handle;
 use super::{Body, Catalog};
+use crate::jobs::Jobs;
 use crate::policy::{Action, Decision, Policies, SessionPolicy};
 use crate::sources::declared::Kind;
 use crate::types::{EXTENSION_OIDS, ObjectId, TableName};
@@ -55,6 +56,7 @@ pub struct View {
     /// When the server and this session started, in microseconds since 1970.
     pub server_started_at: i64,
     pub session_started_at: i64,
+    pub jobs: Jobs,
 }
 
 /// What somebody's rights let be seen of one catalog.
@@ -209,6 +211,7 @@ pub struct Circumstances {
     pub others: Others,
     pub server_started_at: i64,
     pub session_started_at: i64,
+    pub jobs: Jobs,
 }
 
 /// Whether the schema is one of temporary tables.
@@ -247,6 +250,7 @@ impl View {
             cursors: about.cursors,
             pid: about.pid,
             others: about.others,
+            jobs: about.jobs,
             path: OnceLock::new(),
             server_started_at: about.server_started_at,
             session_started_at: about.session_started_at,

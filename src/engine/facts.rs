@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 
@@ -65,6 +66,7 @@ impl Facts {
             cursors: identity.cursors.clone(),
             pid: identity.pid,
             others: identity.others.clone(),
+            jobs: shared.jobs.clone(),
             server_started_at: identity.server_started_at,
             session_started_at: identity.session_started_at,
         };
@@ -116,6 +118,13 @@ impl Facts {
         state.mark_start_execution();
         state
     }
+}
+
+/// For work of the server's own: no session, no user, and one partition, so that rows keep the order of their files.
+pub fn own_state(runtime: Arc<RuntimeEnv>) -> SessionState {
+    let base = base_state();
+    let config = base.config().clone().with_target_partitions(1);
+    SessionStateBuilder::new_from_existing(base).with_config(config).with_runtime_env(runtime).build()
 }
 
 /// What of the settings a function may depend on.

@@ -27,7 +27,7 @@ use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::OID;
 use crate::pgtype::{self, Ty};
 
-pub(super) use lookup::object_names;
+pub(super) use lookup::{object_names, segments};
 
 const FAMILIES: [&[Function]; 6] = [
     acl::FUNCTIONS,

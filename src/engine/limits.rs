@@ -141,6 +141,7 @@ pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Pa
             Content::Upkeep(upkeep) => Parsed::Upkeep(upkeep),
             Content::Alter(alter) => Parsed::Alter(alter),
             Content::View(view) => Parsed::View(view),
+            Content::Call(call) => Parsed::Tree(measured(Statement::Call(*call), limits)?),
             Content::Command(command, mut query) => {
                 query.as_mut().map_or(Ok(()), |query| measured_inside(query.as_mut(), limits))?;
                 let text = if only { sql } else { piece.text };

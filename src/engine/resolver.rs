@@ -18,7 +18,7 @@ use super::statement::table_name;
 use super::temporary::{self, Temporary};
 use super::world::World;
 use crate::catalog::visible::View;
-use crate::catalog::{Body, Catalog, Entry, pg_catalog};
+use crate::catalog::{Body, Catalog, Entry, jobs, pg_catalog};
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{DATASET_DEPTH_MAX, DatasetBody, undefined_table};
 use crate::policy::{Action, Decision, Grant, Past, Sealed, SessionPolicy};
@@ -243,6 +243,12 @@ impl<'a> Resolver<'a> {
                 self.reached_own.borrow_mut().insert(name.table.clone());
             }
             return Ok(found.map(|(schema, rows)| Sealed::own(name.clone(), schema, rows)));
+        }
+        if jobs::is(name)
+            && let Some((_, view)) = self.session
+        {
+            of_now()?;
+            return Ok(Some(Sealed::system(name.clone(), jobs::seen_by(view))));
         }
         if let Some(relation) = pg_catalog::relation(name) {
             of_now()?;

@@ -3,6 +3,7 @@
 //! tree, what Describe says of it, and what it does.
 
 mod alter;
+mod call;
 mod channel;
 mod comment;
 mod copy;
@@ -270,9 +271,10 @@ fn admit_tree(statement: Ast) -> Result<Admitted> {
             drop::admit(object_type, &names, if_exists, cascade)
         }
         Ast::Truncate(truncate) => truncate::admit(&truncate),
+        Ast::Call(function) => call::admit(function),
         #[rustfmt::skip]
         Ast::Analyze(_) | Ast::Msck(_) | Ast::Install { .. } | Ast::Load { .. }
-        | Ast::Directory { .. } | Ast::Case(_) | Ast::If(_) | Ast::While(_) | Ast::Raise(_) | Ast::Call(_)
+        | Ast::Directory { .. } | Ast::Case(_) | Ast::If(_) | Ast::While(_) | Ast::Raise(_)
         | Ast::Copy { .. } | Ast::CopyIntoSnowflake { .. } | Ast::Open(_) | Ast::Close { .. } | Ast::Update(_)
         | Ast::Delete(_) | Ast::CreateView(_) | Ast::CreateVirtualTable { .. }
         | Ast::CreateRole(_) | Ast::CreateSecret { .. } | Ast::CreateServer(_) | Ast::CreatePolicy(_)

@@ -6,6 +6,7 @@ mod action;
 mod create;
 mod manifests;
 mod merge;
+mod metadata_file;
 mod snapshot;
 mod summary;
 
@@ -14,9 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iceberg::spec::{MAIN_BRANCH, ManifestFile, SnapshotReference, SnapshotRetention, TableMetadata};
-use iceberg::{MetadataLocation, TableRequirement, TableUpdate};
+use iceberg::{TableRequirement, TableUpdate};
 use object_store::ObjectStoreExt;
-use std::str::FromStr;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::fault::{Step, reach};
@@ -24,6 +24,7 @@ use super::{BatchId, Described, Lake, Table, Weighed, Written, connect};
 use crate::error::Result;
 use crate::metastore::{Also, Swap, SwapError, Swapped, TableKey};
 use action::Change;
+use metadata_file::metadata_file;
 
 pub use action::{Action, RefKind};
 pub(crate) use create::unknown_outcome;
@@ -153,13 +154,13 @@ impl Lake {
         let mut pause = BACKOFF;
         for attempt in 0..ATTEMPTS {
             let newest = self.newest(&prepared).await?;
-            for (prepared, newer) in prepared.iter().zip(&newest) {
+            for (each, newer) in prepared.iter().zip(&newest) {
                 let holds = match newer {
-                    Some(newer) => self.holds_on(prepared, newer).await?,
+                    Some(newer) => self.holds_on(each, newer).await?,
                     None => false,
                 };
                 if !holds {
-                    return Ok(Outcome::Conflict(newest));
+                    return Ok(nothing_came(&prepared, Outcome::Conflict(newest)));
                 }
             }
             for (prepared, newer) in prepared.iter_mut().zip(newest) {
@@ -176,7 +177,7 @@ impl Lake {
                     }
                     return Ok(Outcome::Committed(self.remember(attempts).await));
                 }
-                Answer::LeaseLost => return Ok(Outcome::LeaseLost),
+                Answer::LeaseLost => return Ok(nothing_came(&prepared, Outcome::LeaseLost)),
                 Answer::Unknown => return Ok(Outcome::Unknown(prepared[0].staged.batch)),
                 Answer::Moved => {
                     tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
@@ -184,7 +185,8 @@ impl Lake {
                 }
             }
         }
-        Ok(Outcome::Conflict(self.newest(&prepared).await?))
+        let newest = self.newest(&prepared).await?;
+        Ok(nothing_came(&prepared, Outcome::Conflict(newest)))
     }
 
     /// Whether the commit means on `newer` what it meant on its base.
@@ -196,7 +198,15 @@ impl Lake {
         if !required || !same_version || !staged.expectations_hold(newer) {
             return Ok(false);
         }
-        Ok(newer.location == made_on.location || self.files_stand(&staged.actions, newer).await?)
+        if newer.location == made_on.location {
+            return Ok(true);
+        }
+        for action in &staged.actions {
+            if !action.needed_by_nothing(made_on, newer)? {
+                return Ok(false);
+            }
+        }
+        self.files_stand(&staged.actions, newer).await
     }
 
     /// Checks that the table can be changed and writes the manifests of the new files, once for all attempts.
@@ -241,19 +251,16 @@ impl Lake {
         let (metadata, expired) = (built.metadata, built.expired_metadata_logs);
         let wanted = metadata.properties().get(DELETE_METADATA).is_some_and(|wanted| wanted == "true");
         let expired = if wanted { expired.into_iter().map(|log| log.metadata_file).collect() } else { vec![] };
-        // Names of other writers' making need not follow the pattern.
-        let location = MetadataLocation::from_str(&staged.base.location)
-            .unwrap_or_else(|_| MetadataLocation::new_with_metadata(base.location(), base));
-        let location = location.with_next_version().with_new_metadata(&metadata);
-        let table = self.put_metadata(&staged.base.key, metadata, location).await?;
+        let table = self.put_metadata(&staged.base.key, metadata, Some(&staged.base.location)).await?;
         Ok(Attempt { table, snapshot_id: *snapshot_id, expired })
     }
 
-    async fn put_metadata(&self, key: &TableKey, metadata: TableMetadata, to: MetadataLocation) -> Result<Table> {
-        metadata.write_to(&self.io, &to).await.map_err(connect::broken)?;
+    /// Writes the metadata file that comes after `before`.
+    async fn put_metadata(&self, key: &TableKey, metadata: TableMetadata, before: Option<&str>) -> Result<Table> {
+        let (location, bytes) = metadata_file(key, &metadata, before)?;
+        self.store.write(&location, bytes).await?;
         reach(Step::AfterMetadata);
-        let location = to.to_string();
-        // Written by the crate, so that nothing is in it that the crate does not know.
+        // Written by us, so that nothing is in it that the crate does not know.
         let described = Described { metadata: Arc::new(metadata), beyond: Arc::default() };
         Ok(described.table(key, &location, &location))
     }
@@ -359,6 +366,12 @@ impl Lake {
         }
         tables
     }
+}
+
+/// Whoever has the files that were to be committed may commit them otherwise, or drop them.
+fn nothing_came(prepared: &[Prepared], outcome: Outcome) -> Outcome {
+    prepared.iter().flat_map(|p| &p.staged.actions).for_each(Action::let_go);
+    outcome
 }
 
 /// How one swap ended.

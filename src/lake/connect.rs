@@ -1,9 +1,7 @@
-//! Configuration → one object store for data and metadata alike, and the face of it that the `iceberg` crate wants.
-//! It lists nothing and never overwrites: safety rests on unique names and the metastore's swap, not on the store. What is
-//! put is there after a power cut, on a local disk too.
+//! Configuration → one object store for data and metadata alike. It never overwrites: safety rests on unique names and the
+//! metastore's swap, not on the store. What is put is there after a power cut, on a local disk too.
 
 mod durable;
-mod files;
 
 use std::fmt;
 use std::ops::Range;
@@ -12,11 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use datafusion::datasource::object_store::ObjectStoreUrl;
-use iceberg::io::FileIO;
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::client::SpawnedReqwestConnector;
 use object_store::path::Path;
-use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig};
 use serde::Deserialize;
 use tokio::runtime::Handle;
 use url::Url;
@@ -122,15 +119,17 @@ impl Store {
         answer.bytes().await.map_err(lost)
     }
 
+    /// A new file, whole: no reader ever sees a part of it.
+    pub(super) async fn write(&self, uri: &str, bytes: Vec<u8>) -> Result<()> {
+        let path = self.path(uri)?;
+        self.objects.put(&path, PutPayload::from(bytes)).await.map_err(lost)?;
+        Ok(())
+    }
+
     /// A part of the file.
     pub(super) async fn read_range(&self, uri: &str, range: Range<u64>) -> Result<Bytes> {
         let path = self.path(uri)?;
         self.objects.get_range(&path, range).await.map_err(lost)
-    }
-
-    /// The same store as `iceberg` sees it.
-    pub(super) fn file_io(&self) -> FileIO {
-        files::file_io(self)
     }
 
     fn is_local(&self) -> bool {
@@ -247,7 +246,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let uri = format!("file://{}/a%41=b c.txt", directory.path().display());
         let store = Store::connect("file:///", None).unwrap();
-        store.file_io().new_output(&uri).unwrap().write("x".into()).await.unwrap();
+        store.write(&uri, b"x".to_vec()).await.unwrap();
         assert!(directory.path().join("a%41=b c.txt").exists());
         assert_eq!(store.read(&uri).await.unwrap(), "x");
     }

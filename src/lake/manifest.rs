@@ -1,10 +1,12 @@
 //! A manifest's bytes → its entries, with the snapshot, the sequence numbers and the row ids that they inherit from the
 //! list that names the manifest. Which of them count is `plan`'s decision.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use iceberg::spec::{DataFile, Manifest, ManifestContentType, ManifestFile, ManifestStatus, PartitionSpec, SchemaRef};
 
+use super::avro::Container;
 use super::{Lake, cache::Weighed, connect, metadata};
 use crate::error::{Error, Kind, Result};
 
@@ -129,111 +131,36 @@ fn weight(file: &DataFile) -> u64 {
 }
 
 /// The manifest with its schema in types that the crate knows; `None` where it is so already, and for bytes that are no
-/// Avro file (the crate says what is wrong with them). An Avro file begins with a map of named bytes, the schema among them:
-/// <https://avro.apache.org/docs/1.12.0/specification/#object-container-files>.
+/// Avro file (the crate says what is wrong with them).
 fn in_known_words(avro: &[u8]) -> Option<Vec<u8>> {
-    const MAGIC: &[u8] = b"Obj\x01";
-    let mut rest = Bytes(avro.strip_prefix(MAGIC)?);
-    let (mut header, mut replaced) = (vec![], false);
-    loop {
-        let count = rest.long()?;
-        if count == 0 {
-            break;
-        }
-        if count < 0 {
-            // A block that says its size in bytes as well.
-            rest.long()?;
-        }
-        for _ in 0..count.unsigned_abs() {
-            let (key, value) = (rest.bytes()?, rest.bytes()?);
-            let known = if key == b"schema" { metadata::known_schema(value) } else { None };
-            replaced |= known.is_some();
-            header.push((key, known.unwrap_or_else(|| value.to_vec())));
+    let mut container = Container::open(avro)?;
+    let mut replaced = false;
+    for (name, value) in &mut container.header {
+        if *name == b"schema"
+            && let Some(known) = metadata::known_schema(value)
+        {
+            *value = Cow::Owned(known);
+            replaced = true;
         }
     }
-    if !replaced {
-        return None;
-    }
-    let mut out = MAGIC.to_vec();
-    put_long(&mut out, header.len() as i64);
-    for (key, value) in header {
-        put_long(&mut out, key.len() as i64);
-        out.extend_from_slice(key);
-        put_long(&mut out, value.len() as i64);
-        out.extend_from_slice(&value);
-    }
-    put_long(&mut out, 0);
-    out.extend_from_slice(rest.0);
-    Some(out)
-}
-
-/// What is left of an Avro file.
-struct Bytes<'a>(&'a [u8]);
-
-impl<'a> Bytes<'a> {
-    /// Seven bits a byte, lowest first, the sign in the lowest bit.
-    fn long(&mut self) -> Option<i64> {
-        let mut bits = 0u64;
-        for shift in (0..64).step_by(7) {
-            let (first, rest) = self.0.split_first()?;
-            self.0 = rest;
-            bits |= u64::from(first & 0x7f) << shift;
-            if first & 0x80 == 0 {
-                return Some((bits >> 1) as i64 ^ -((bits & 1) as i64));
-            }
-        }
-        None
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.long()?).ok()?;
-        let (bytes, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-}
-
-fn put_long(out: &mut Vec<u8>, value: i64) {
-    let mut bits = ((value << 1) ^ (value >> 63)) as u64;
-    while bits >= 0x80 {
-        out.push(bits as u8 | 0x80);
-        bits >>= 7;
-    }
-    out.push(bits as u8);
+    replaced.then(|| container.closed())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::avro::tests::file;
     use super::*;
-
-    #[test]
-    fn avro_longs_come_back() {
-        for value in [0, -1, 1, 63, 64, -64, -65, i64::MAX, i64::MIN] {
-            let mut out = vec![];
-            put_long(&mut out, value);
-            assert_eq!(Bytes(&out).long(), Some(value));
-        }
-        assert_eq!(Bytes(&[0xff; 11]).long(), None);
-        assert_eq!(Bytes(&[0x80]).long(), None);
-    }
 
     #[test]
     fn only_the_schema_of_a_header_is_translated() {
         let avro = |schema: &str| {
-            let mut out = b"Obj\x01".to_vec();
-            put_long(&mut out, 2);
-            for part in ["schema", schema, "partition-spec", r#"[{"name":"unknown"}]"#] {
-                put_long(&mut out, part.len() as i64);
-                out.extend_from_slice(part.as_bytes());
-            }
-            put_long(&mut out, 0);
-            [&out[..], b"sync \"variant\" rows"].concat()
+            file(&[("schema", schema), ("partition-spec", r#"[{"name":"unknown"}]"#)], b"\"variant\" rows")
         };
         let of = |name: &str| format!(r#"{{"fields":[{{"id":1,"name":"variant","type":"{name}"}}]}}"#);
         assert_eq!(in_known_words(&avro(&of("variant"))), Some(avro(&of("binary"))));
         assert_eq!(in_known_words(&avro(&of("long"))), None);
         let whole = avro(&of("variant"));
-        for cut in 0..whole.len() - 24 {
+        for cut in 0..whole.len() - 52 {
             assert_eq!(in_known_words(&whole[..cut]), None, "{cut}");
         }
     }

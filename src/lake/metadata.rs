@@ -1,16 +1,19 @@
 //! A metadata file's bytes → the `iceberg` crate's form of it, and what that form cannot say: types that are newer than the
-//! crate. It opens nothing but what the crate has to open itself, and keeps nothing.
+//! crate. It opens nothing and keeps nothing.
 
 use std::collections::{HashMap, HashSet};
+use std::io::Read;
 
-use bytes::Bytes;
-use iceberg::io::FileIO;
+use flate2::read::GzDecoder;
 use iceberg::spec::TableMetadata;
 use serde_json::Value;
 
 use super::schema;
 use super::{TableKey, shown};
 use crate::error::{Error, Kind, Result};
+
+/// What a few compressed bytes may become.
+const UNPACKED_BYTES_MAX: u64 = 1 << 30;
 
 /// A type of format version 3 that the crate does not know. It is told `binary` in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,24 +87,18 @@ pub(super) fn known_schema(json: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// [`Kind::DataGone`] for what is no metadata at all, 0A000 naming the column for a type that cannot be read.
-pub(super) async fn parse(
-    key: &TableKey,
-    bytes: &Bytes,
-    location: &str,
-    io: &FileIO,
-) -> Result<(TableMetadata, Beyond)> {
-    let parsed = match gzipped(bytes) {
-        false => serde_json::from_slice::<TableMetadata>(bytes).map_err(iceberg::Error::from),
-        // The crate opens it; what it cannot read stays unnamed inside a compressed file.
-        true => TableMetadata::read_from(io, location).await,
-    };
-    let error = match parsed {
+pub(super) fn parse(key: &TableKey, bytes: &[u8]) -> Result<(TableMetadata, Beyond)> {
+    let damaged = || Error::new(Kind::DataGone, format!("the metadata file of table {} is damaged", shown(key)));
+    let packed = bytes.starts_with(&[0x1f, 0x8b]);
+    let unpacked = if packed { unpacked(bytes).map_err(|e| damaged().with_source(e))? } else { vec![] };
+    let bytes = if packed { &unpacked } else { bytes };
+    let error = match serde_json::from_slice::<TableMetadata>(bytes) {
         Ok(metadata) => return Ok((metadata, Beyond::default())),
-        Err(error) => error,
+        Err(error) => iceberg::Error::from(error),
     };
-    if damaged(bytes, &error) {
-        let message = format!("the metadata file of table {} is damaged", shown(key));
-        return Err(Error::new(Kind::DataGone, message).with_source(error));
+    // Torn or overwritten, and not merely in a form of another engine's that is not understood here.
+    if serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_err() {
+        return Err(damaged().with_source(error));
     }
     let Ok(mut json) = serde_json::from_slice::<Value>(bytes) else { return Err(unreadable(key, None, error)) };
     let mut beyond = Beyond::default();
@@ -120,26 +117,10 @@ pub(super) async fn parse(
     }
 }
 
-fn gzipped(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0x1f, 0x8b])
-}
-
-/// Torn or overwritten, and not merely in a form of another engine's that is not understood here: what is no JSON at all.
-fn damaged(bytes: &[u8], error: &iceberg::Error) -> bool {
-    if !gzipped(bytes) {
-        return serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_err();
-    }
-    // What was compressed is seen by the crate alone: it could not unpack it, or found no JSON.
-    let mut at: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(e) = at {
-        if e.is::<std::io::Error>()
-            || e.downcast_ref::<serde_json::Error>().is_some_and(|e| e.is_eof() || e.is_syntax())
-        {
-            return true;
-        }
-        at = e.source();
-    }
-    false
+fn unpacked(gzip: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![];
+    GzDecoder::new(gzip).take(UNPACKED_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Names the column whose type the crate does not know, where that is the reason.

@@ -27,10 +27,12 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use iceberg::spec::ManifestList;
 use object_store::path::Path;
+use roaring::RoaringTreemap;
 
-use super::plan::Condition;
+use super::plan::{Condition, PlannedFile};
 use super::{Lake, Table};
 use crate::error::Result;
+use crate::metastore::Pin;
 use crate::scan::{Scanned, scan_by};
 use crate::types::Reads;
 use reshape::Ids;
@@ -43,6 +45,8 @@ pub struct Reading {
     manifests: Option<Arc<ManifestList>>,
     schema: SchemaRef,
     ids: Arc<Ids>,
+    /// Files of the snapshot stay while this reading lives, or a plan of it.
+    pin: Option<Arc<Pin>>,
     /// Paths of every data file that a scan of this reading was planned over.
     planned: Arc<Mutex<HashSet<Path>>>,
 }
@@ -53,7 +57,9 @@ impl Lake {
     pub async fn read(self: &Arc<Self>, table: &Table, schema: SchemaRef) -> Result<Reading> {
         let manifests = self.manifests(table).await?;
         let ids = Arc::new(Ids::of(&table.metadata, &table.beyond)?);
-        Ok(Reading { lake: Arc::clone(self), table: table.clone(), manifests, schema, ids, planned: Arc::default() })
+        let pin = table.snapshot_id().map(|snapshot| Arc::new(self.metastore.pin(table.uuid(), snapshot)));
+        let (lake, table, planned) = (Arc::clone(self), table.clone(), Arc::default());
+        Ok(Reading { lake, table, manifests, schema, ids, pin, planned })
     }
 }
 
@@ -134,6 +140,25 @@ impl Reading {
 }
 
 impl Reading {
+    /// The live rows of each file by itself, and what is deleted of it. With one partition a session reads them in the
+    /// order of the file.
+    pub(super) async fn each(
+        &self,
+        session: &dyn Session,
+        files: Vec<PlannedFile>,
+    ) -> Result<Vec<(Vec<Arc<dyn ExecutionPlan>>, Option<RoaringTreemap>)>> {
+        let wanted: Vec<usize> = (0..self.schema.fields().len()).collect();
+        self.lake.store.register(session.runtime_env());
+        let mut plans = vec![];
+        for file in files {
+            let files = vec![file];
+            let deletes = self.deletes(session, &files).await?;
+            let deleted = deletes.files.first().and_then(|deletes| deletes.positions().cloned());
+            plans.push((self.scans(session, &wanted, files, deletes, None)?, deleted));
+        }
+        Ok(plans)
+    }
+
     fn condition(&self, session: &dyn Session, filters: &[Expr]) -> PlanResult<Option<Condition>> {
         let Some(filter) = conjunction(filters.to_vec()) else { return Ok(None) };
         let named = DFSchema::try_from(self.schema.as_ref().clone())?;

@@ -117,10 +117,11 @@ impl Table {
         if self.main().any(is_ours) {
             return true;
         }
-        // Retained and not on main; or main is known from its first snapshot on, or from one before ours.
-        let set_aside = self.metadata.snapshots().any(is_ours);
-        let oldest = self.main().last();
-        !set_aside && !self.is_whole() && oldest.is_some_and(|oldest| oldest.sequence_number() > sequence)
+        let Some(oldest) = self.main().last().map(|oldest| oldest.sequence_number()) else { return false };
+        // Retained and not on main. A tag may keep a snapshot from before the history that is known.
+        let set_aside = self.metadata.snapshots().any(|s| is_ours(s) && s.sequence_number() >= oldest);
+        // Main is known from its first snapshot on, or from one before ours.
+        !set_aside && !self.is_whole() && oldest > sequence
     }
 
     /// A column, of whichever schema, that has a type which the crate does not know.

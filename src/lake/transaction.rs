@@ -69,11 +69,11 @@ impl Lake {
             metastore: Arc::clone(&self.metastore),
             warehouse: self.warehouse.clone(),
             store: self.store.clone(),
-            io: self.io.clone(),
             cache: self.cache.clone(),
             newest: Mutex::default(),
             queues: Queues::default(),
             log: Some(Log::default()),
+            home: self.home.clone(),
         };
         Ok(Transaction { base: Arc::clone(self), lake: Arc::new(lake), overlay, savepoints: Mutex::default() })
     }
@@ -166,7 +166,8 @@ impl Transaction {
             Swap::Insert { table, .. } | Swap::Update { table, .. } => is_table(table),
             _ => false,
         });
-        let Some(at) = speaks else { return self.base.swap_until_known(&swaps, &Also::default(), None).await };
+        let also = Also::default();
+        let Some(at) = speaks else { return self.base.swap_until_known(&swaps, &also, None).await };
         swaps.swap(0, at);
         let (Swap::Insert { table, to } | Swap::Update { table, to, .. }) = &swaps[0] else {
             return Err(Error::internal("a swap without a table"));
@@ -174,7 +175,7 @@ impl Transaction {
         let table = self.lake.load(table, to).await?;
         let snapshot_id = table.snapshot_id().unwrap_or_default();
         let first = Attempt { table, snapshot_id, expired: vec![] };
-        self.base.swap_until_known(&swaps, &Also::default(), Some(&first)).await
+        self.base.swap_until_known(&swaps, &also, Some(&first)).await
     }
 
     /// The changes as they would be, had the transaction begun now.

@@ -172,8 +172,7 @@ impl Lake {
         if bytes.len() > METADATA_BYTES_MAX {
             return Err(Error::new(Kind::TooLarge, format!("the definition of view {} is too large", key.name)));
         }
-        let output = self.io.new_output(&location).map_err(connect::broken)?;
-        output.write(bytes.into()).await.map_err(connect::broken)?;
+        self.store.write(&location, bytes).await?;
         Ok(View { key: key.clone(), location, metadata: Arc::new(metadata) })
     }
 

@@ -3,8 +3,11 @@
 
 mod conform;
 mod deletes;
+mod loose;
 mod metrics;
+mod mode;
 mod partition;
+mod sorted;
 mod upload;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,7 +17,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
-use futures::TryStreamExt;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{StreamExt, TryStreamExt};
 use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, FormatVersion, PrimitiveType, Struct, Type,
 };
@@ -29,10 +33,12 @@ use super::fault::{Step, reach};
 use super::{Lake, Table, field_id};
 use crate::error::{Error, Kind, Result};
 use conform::Conform;
+use mode::Modes;
 use partition::Partitioner;
 use upload::Upload;
 
 pub use deletes::{Deleted, LiveFile, Rows};
+pub(super) use loose::Loose;
 
 /// Rows after which a row group ends: large enough to compress, small enough that one file keeps many cores busy.
 const ROW_GROUP_ROWS: usize = 256 * 1024;
@@ -69,6 +75,8 @@ pub struct Written {
     pub(super) files: Vec<DataFile>,
     pub rows: u64,
     pub bytes: u64,
+    /// Deletes them where nobody commits them; none for no files.
+    pub(super) loose: Option<Loose>,
 }
 
 /// What table properties say about its files.
@@ -81,16 +89,22 @@ impl Lake {
     /// Writes every row of the stream as data files of `batch`. The stream's columns are the table's, in order; a value
     /// that does not fit the column's type is 22003, a NULL where none may be 23502. From format version 3 on those of
     /// [`Table::lineage_columns`] may follow: rows that are rewritten stay the rows they were.
-    pub async fn write(&self, table: &Table, batch: BatchId, mut rows: SendableRecordBatchStream) -> Result<Written> {
+    pub async fn write(&self, table: &Table, batch: BatchId, rows: SendableRecordBatchStream) -> Result<Written> {
         table.writable()?;
         let mut partitions = Partitioner::of(table)?;
         let target = columns(table, &rows.schema());
         let conform = Conform::new(&rows.schema(), Arc::clone(&target))?;
-        let mut files =
-            Files { lake: self, table, target, batch, options: options(table)?, made: 0, written: Written::default() };
+        let order = sorted::order(table, &target);
+        let order_id = order.as_ref().and(sorted::order_id(&table.metadata));
+        let loose = Loose::new(self);
+        let written = Written { loose: Some(loose.clone()), ..Written::default() };
+        let (options, mut rows) = (options(table)?, conformed(rows, conform, Arc::clone(&target)));
+        if let Some(order) = order {
+            rows = sorted::sorted(rows, order)?;
+        }
+        let mut files = Files { lake: self, table, target, batch, options, order_id, loose, made: 0, written };
         let mut open: BTreeMap<usize, OpenFile> = BTreeMap::new();
         while let Some(batch_rows) = rows.try_next().await? {
-            let batch_rows = conform.batch(&batch_rows)?;
             if batch_rows.num_rows() == 0 {
                 continue;
             }
@@ -132,6 +146,9 @@ struct Files<'a> {
     target: SchemaRef,
     batch: BatchId,
     options: Options,
+    /// Of the order that the rows come in.
+    order_id: Option<i32>,
+    loose: Loose,
     /// So many have been opened.
     made: usize,
     written: Written,
@@ -141,7 +158,8 @@ impl Files<'_> {
     fn open(&mut self, partition: Struct) -> Result<OpenFile> {
         let uri = format!("{}/{}-{}.parquet", data_directory(self.table), self.batch, self.made);
         self.made += 1;
-        OpenFile::create(self.lake, self.table, &self.target, uri, partition, &self.options)
+        self.loose.add(self.lake.store.path(&uri)?);
+        OpenFile::create(self.lake, self.table, &self.target, uri, partition, self)
     }
 
     /// Rows in no order of their partitions end in more files, not in more memory.
@@ -206,6 +224,7 @@ struct OpenFile {
     uri: String,
     partition: Struct,
     writer: AsyncArrowWriter<Upload>,
+    order_id: Option<i32>,
     nans: HashMap<i32, u64>,
     rows: u64,
 }
@@ -217,17 +236,17 @@ impl OpenFile {
         schema: &SchemaRef,
         uri: String,
         partition: Struct,
-        options: &Options,
+        of: &Files<'_>,
     ) -> Result<Self> {
         let path = lake.store.path(&uri)?;
         let upload = Upload::new(Arc::clone(lake.store.objects()), path);
         let arrow = ArrowWriterOptions::new()
-            .with_properties(options.properties.clone())
+            .with_properties(of.options.properties.clone())
             // Ids and types stand in the Parquet schema; an embedded Arrow schema would carry our own field metadata.
             .with_skip_arrow_metadata(true)
             .with_parquet_schema(parquet_schema(table, schema)?);
         let writer = AsyncArrowWriter::try_new_with_options(upload, Arc::clone(schema), arrow).map_err(unwritten)?;
-        Ok(Self { uri, partition, writer, nans: HashMap::new(), rows: 0 })
+        Ok(Self { uri, partition, writer, order_id: of.order_id, nans: HashMap::new(), rows: 0 })
     }
 
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -243,46 +262,47 @@ impl OpenFile {
     async fn finish(mut self, table: &Table, into: &mut Written) -> Result<()> {
         let footer = self.writer.finish().await.map_err(unwritten)?;
         let bytes = self.writer.bytes_written() as u64;
-        into.files.push(data_file(table, self.uri, self.partition, &footer, bytes, self.rows, self.nans)?);
-        into.rows += self.rows;
+        let rows = self.rows;
+        into.files.push(self.data_file(table, &footer, bytes)?);
+        into.rows += rows;
         into.bytes += bytes;
         Ok(())
     }
+
+    fn data_file(self, table: &Table, footer: &ParquetMetaData, bytes: u64) -> Result<DataFile> {
+        let metrics = metrics::of(footer, table.metadata.current_schema(), &Modes::of(&table.metadata), self.nans);
+        let mut file = DataFileBuilder::default();
+        file.content(DataContentType::Data)
+            .file_path(self.uri)
+            .file_format(DataFileFormat::Parquet)
+            .partition(self.partition)
+            .partition_spec_id(table.metadata.default_partition_spec_id())
+            .record_count(self.rows)
+            .file_size_in_bytes(bytes)
+            .column_sizes(metrics.sizes)
+            .value_counts(metrics.values)
+            .null_value_counts(metrics.nulls)
+            .nan_value_counts(metrics.nans)
+            .lower_bounds(metrics.lower)
+            .upper_bounds(metrics.upper)
+            .split_offsets(Some(metrics.split_offsets));
+        if let Some(order) = self.order_id {
+            file.sort_order_id(order);
+        }
+        file.build().map_err(|e| Error::internal(format!("a data file without a field: {e}")))
+    }
+}
+
+/// The rows as the table keeps them.
+fn conformed(rows: SendableRecordBatchStream, conform: Conform, target: SchemaRef) -> SendableRecordBatchStream {
+    let rows = rows.map(move |batch| Ok(conform.batch(&batch?)?));
+    Box::pin(RecordBatchStreamAdapter::new(target, rows))
 }
 
 fn data_directory(table: &Table) -> String {
     let property = table.metadata.properties().get("write.data.path");
     let given = property.map(|p| p.trim_end_matches('/').to_string());
     given.unwrap_or_else(|| format!("{}/data", table.metadata.location().trim_end_matches('/')))
-}
-
-fn data_file(
-    table: &Table,
-    uri: String,
-    partition: Struct,
-    footer: &ParquetMetaData,
-    bytes: u64,
-    rows: u64,
-    nans: HashMap<i32, u64>,
-) -> Result<DataFile> {
-    let metrics = metrics::of(footer, table.metadata.current_schema());
-    let built = DataFileBuilder::default()
-        .content(DataContentType::Data)
-        .file_path(uri)
-        .file_format(DataFileFormat::Parquet)
-        .partition(partition)
-        .partition_spec_id(table.metadata.default_partition_spec_id())
-        .record_count(rows)
-        .file_size_in_bytes(bytes)
-        .column_sizes(metrics.sizes)
-        .value_counts(metrics.values)
-        .null_value_counts(metrics.nulls)
-        .nan_value_counts(nans)
-        .lower_bounds(metrics.lower)
-        .upper_bounds(metrics.upper)
-        .split_offsets(Some(metrics.split_offsets))
-        .build();
-    built.map_err(|e| Error::internal(format!("a data file without a field: {e}")))
 }
 
 /// Arrow's own conversion, with uuids marked as such.

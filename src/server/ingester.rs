@@ -1,23 +1,27 @@
 //! The pipelines of a configuration: beside the doors of `serve`, alone as `lakegate ingest`, and the questions about
 //! them. What a pipeline does is `ingest`'s business.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use super::keeper::{Keeping, Lakes};
 use super::{END_MAX, refuse};
 use crate::catalog::file::Draft;
 use crate::config::{Config, Fault};
 use crate::error::{Error, Kind, Result};
 use crate::glance::Glance;
 use crate::ingest::{self, Connections, From, Pipelines, Report, Spec};
+use crate::jobs::Jobs;
 use crate::metastore::Metastore;
 use crate::shutdown::Shutdown;
-use crate::telemetry;
+use crate::sources::iceberg::Maintained;
 use crate::wire::http;
+use crate::{engine, sources, telemetry};
 
 /// A process that runs pipelines and serves no statement. [`Ingester::drain`] ends it.
 pub struct Ingester {
@@ -29,7 +33,7 @@ impl Ingester {
     /// Returns when the pipelines are read and their tables made. `metrics` renders what `/metrics` shows.
     pub async fn start(config: &Config, address: Option<SocketAddr>, metrics: PrometheusHandle) -> Result<Self> {
         let metastore = Arc::new(Metastore::open(&config.metastore).await?);
-        let pipelines = pipelines(config, metastore).await?;
+        let pipelines = pipelines(config, Arc::clone(&metastore)).await?;
         let work = Shutdown::new();
         let mut http = None;
         if let Some(address) = address {
@@ -45,6 +49,9 @@ impl Ingester {
         }
         work.spawn("metrics", telemetry::upkeep(metrics, work.token().clone()));
         work.spawn("pipelines", pipelines.run(work.clone()));
+        let (state, jobs) = (engine::own_state(Arc::default()), Jobs::default());
+        let keeping = Keeping { lakes: lakes(config, Arc::clone(&metastore)), metastore, state, jobs };
+        work.spawn("keeper", keeping.run(work.token().clone()));
         tracing::info!(http = http.map(tracing::field::display), "ingesting");
         Ok(Self { http, work })
     }
@@ -57,6 +64,38 @@ impl Ingester {
             () = hurry => false,
         }
     }
+}
+
+/// Of the catalog's files, connected anew when they change.
+fn lakes(config: &Config, metastore: Arc<Metastore>) -> Lakes {
+    let catalog_dir = config.catalog_dir.clone();
+    let known: Mutex<Option<(Glance, BTreeMap<String, (u64, Maintained)>)>> = Mutex::default();
+    Box::new(move || {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_none_or(|(glance, _)| !glance.still_holds()) {
+            let (glance, before) = (Glance::of(&catalog_dir), known.take().map(|(_, lakes)| lakes).unwrap_or_default());
+            let mut lakes = BTreeMap::new();
+            // A catalog at fault is told of by others; what stood in it before is kept.
+            match Draft::read(&catalog_dir) {
+                Ok(draft) => {
+                    for file in draft.sources {
+                        let as_before = before.get(&file.name).filter(|(hash, _)| *hash == file.hash);
+                        let connect = || {
+                            let source = sources::connect(&file.name, &file.config, &metastore).ok()?;
+                            Some((file.hash, source.writer()?.maintained()?))
+                        };
+                        if let Some(lake) = as_before.cloned().or_else(connect) {
+                            lakes.insert(file.name.clone(), lake);
+                        }
+                    }
+                }
+                Err(_) => lakes = before,
+            }
+            *known = Some((glance, lakes));
+        }
+        let lakes = known.iter().flat_map(|(_, lakes)| lakes);
+        lakes.map(|(name, (_, lake))| (name.clone(), lake.clone())).collect()
+    })
 }
 
 type Specs = Result<Vec<Spec>, Vec<Fault>>;

@@ -5,6 +5,7 @@ mod alter;
 mod columns;
 mod history;
 mod inspected;
+mod maintained;
 mod places;
 mod staged;
 mod view;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 
 use self::columns::{declared, field_ids, is_uuid, shown_schema, type_property};
 use self::history::History;
+pub use self::maintained::Maintained;
 use super::declared::Declared;
 use super::{Change, Pinned, Source, Staging, Table, ViewText, Writer};
 use crate::error::{Error, Kind, Result};
@@ -412,6 +414,10 @@ impl Writer for Inner {
     async fn drop_view(&self, planned: &dyn Table) -> Result<()> {
         let base = self.view_as(planned).await?;
         self.lake.drop_view(&base).await.map_err(|e| self.named(e))
+    }
+
+    fn maintained(&self) -> Option<Maintained> {
+        Some(Maintained { lake: Arc::clone(&self.lake), schemas: self.schemas.clone() })
     }
 }
 

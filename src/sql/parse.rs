@@ -16,7 +16,9 @@ pub(crate) mod view;
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{ClusteredBy, Expr, OrderByExpr, Query, Statement, Value, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    ClusteredBy, Expr, Function, OrderByExpr, Query, Statement, Value, VisitMut, VisitorMut,
+};
 
 use self::alter::Alter;
 use self::command::Command;
@@ -47,6 +49,8 @@ pub(crate) enum Content {
     Upkeep(Upkeep),
     Alter(Alter),
     View(Box<View>),
+    /// Of a procedure.
+    Call(Box<Function>),
     /// With the query of a cursor.
     Command(Box<Command>, Option<Box<Query>>),
     /// For sqlparser to read, at the lines and columns of the whole text.
@@ -215,6 +219,7 @@ impl<'a> Text<'a> {
         let first = word(&self.tokens, at);
         Ok(match first {
             Some("copy") => Some(Content::Copy(Box::new(parser.copy()?))),
+            Some("call") => Some(Content::Call(Box::new(parser.call_statement()?))),
             Some(word) if UPKEEP.contains(&word) => Some(Content::Upkeep(parser.upkeep()?)),
             _ if grammar::begins_alter(first, word(&self.tokens, at + 1)) => Some(Content::Alter(parser.alter()?)),
             Some("create" | "alter" | "drop") if parser.begins_view() => Some(Content::View(Box::new(parser.view()?))),
@@ -239,9 +244,8 @@ impl<'a> Text<'a> {
 const STUB: &str = "SELECT 1";
 
 /// The words that statements begin with, besides those of queries and of what has a grammar of its own.
-const STATEMENTS: [&str; 24] = [
+const STATEMENTS: [&str; 23] = [
     "alter",
-    "call",
     "create",
     "deallocate",
     "delete",
@@ -379,6 +383,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>> {
         | Content::Upkeep(_)
         | Content::Alter(_)
         | Content::View(_)
+        | Content::Call(_)
         | Content::Other(_) => Err(Error::unsupported("a statement that is no query")),
     };
     pieces.into_iter().map(query).collect()

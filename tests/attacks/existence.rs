@@ -39,6 +39,8 @@ const SCHEMAS: &[&str] = &[
     "INSERT INTO {s}.vault VALUES ($1)",
     "INSERT INTO {s}.vault TABLE hr.dept",
     "DROP TABLE {s}.vault",
+    "CALL lakegate.compact('{s}.vault')",
+    "CALL lakegate.expire_snapshots('{s}.vault', retain_last => 1)",
     "DROP TABLE IF EXISTS {s}.vault",
     "DROP TABLE hr.dept, {s}.vault",
     "DROP TABLE {s}.vault, hr.dept",

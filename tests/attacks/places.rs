@@ -33,6 +33,8 @@ const INNER: &[&str] = &[
     "SHOW TABLES",
     "DESCRIBE {t}",
     "CALL lakegate.refresh()",
+    "CALL lakegate.compact('{t}')",
+    "CALL lakegate.remove_orphans('{t}')",
 ];
 
 const WRAPPERS: &[&str] = &[

@@ -1,18 +1,21 @@
 //! Random histories of a table beside a map of what it must hold: appended, deleted from, updated, its files replaced and
-//! rewritten, in format versions 2 and 3, by callers whose base is not always the newest. PyIceberg and DuckDB have the last
-//! word. `LAKEGATE_SEED` repeats one; `LAKEGATE_HISTORY_STEPS` makes it longer.
+//! rewritten, in format versions 2 and 3, by callers whose base is not always the newest, and kept in order all the while.
+//! PyIceberg and DuckDB have the last word. `LAKEGATE_SEED` repeats one; `LAKEGATE_HISTORY_STEPS` makes it longer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::TryStreamExt;
+use lakegate::jobs::Job;
 use lakegate::lake::{
-    Action, BatchId, Columns, Config, Lake, LiveFile, Outcome, RefKind, Rows, Staged, Table, Written,
+    Action, BatchId, Columns, Config, Expiry, Lake, LiveFile, Outcome, RefKind, Rows, Selection, Staged, Table, Wanted,
+    Written,
 };
 use lakegate::metastore::{self, Metastore};
 use rand::rngs::StdRng;
@@ -21,33 +24,33 @@ use rand::{Rng, SeedableRng};
 
 use super::peers::peer;
 
-struct World {
-    directory: tempfile::TempDir,
-    lake: Arc<Lake>,
+pub(super) struct World {
+    pub(super) directory: tempfile::TempDir,
+    pub(super) lake: Arc<Lake>,
 }
 
 /// A row as the table has it, and where.
-struct Row {
-    id: i64,
+pub(super) struct Row {
+    pub(super) id: i64,
     text: String,
     row_id: Option<i64>,
     updated: Option<i64>,
-    file: String,
-    position: i64,
+    pub(super) file: String,
+    pub(super) position: i64,
 }
 
 /// What the table must hold, by id.
 #[derive(Default)]
-struct Model(BTreeMap<i64, Kept>);
+pub(super) struct Model(pub(super) BTreeMap<i64, Kept>);
 
 /// A text, and in version 3 the row's own id and when it was changed, once they are known.
-struct Kept {
+pub(super) struct Kept {
     text: String,
     row_id: Option<i64>,
     updated: Option<i64>,
 }
 
-fn kept(text: String) -> Kept {
+pub(super) fn kept(text: String) -> Kept {
     Kept { text, row_id: None, updated: None }
 }
 
@@ -63,7 +66,7 @@ fn stream(rows: &[(i64, String)]) -> SendableRecordBatchStream {
 }
 
 impl World {
-    async fn new(version: u32) -> Self {
+    pub(super) async fn new(version: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("catalog.db");
         let metastore = Metastore::open(&metastore::Config { path, busy_timeout_ms: 5_000 }).await.unwrap();
@@ -86,12 +89,12 @@ impl World {
         world
     }
 
-    async fn table(&self) -> Table {
+    pub(super) async fn table(&self) -> Table {
         self.lake.table(&self.lake.key("s", "t")).await.unwrap().unwrap()
     }
 
     /// `None` where the commit does not hold any more.
-    async fn commit(&self, base: &Table, actions: Vec<Action>) -> Option<Table> {
+    pub(super) async fn commit(&self, base: &Table, actions: Vec<Action>) -> Option<Table> {
         let staged = Staged::new(base.clone(), actions, BatchId::new());
         match self.lake.commit(vec![staged], &Default::default()).await.unwrap() {
             Outcome::Committed(tables) => tables.into_iter().next(),
@@ -100,7 +103,7 @@ impl World {
         }
     }
 
-    async fn write(&self, base: &Table, rows: &[(i64, String)]) -> Written {
+    pub(super) async fn write(&self, base: &Table, rows: &[(i64, String)]) -> Written {
         self.lake.write(base, BatchId::new(), stream(rows)).await.unwrap()
     }
 
@@ -127,7 +130,35 @@ impl World {
         self.lake.write(base, BatchId::new(), Box::pin(again)).await.unwrap()
     }
 
-    async fn delete(&self, base: &Table, rows: &[&Row]) -> Action {
+    /// One of the jobs of maintenance, as hard as it can be: nothing is too young to go.
+    async fn keep(&self, which: i32) {
+        let (key, session, job) = (self.lake.key("s", "t"), one_partition(), Job::unseen());
+        match which {
+            10 => {
+                self.lake.compact(&session, &key, Selection::All, None, &job).await.unwrap();
+            }
+            11 => {
+                let expiry = Expiry { older_than: Some(i64::MAX), retain_last: Some(2), keep_at_most: None };
+                self.lake.expire(&key, &expiry, None, &job).await.unwrap();
+                self.lake.sweep(self.table().await.uuid(), Duration::ZERO).await.unwrap();
+            }
+            12 => {
+                let wanted = Wanted { older_than: chrono::Utc::now(), dry_run: false };
+                self.lake.orphans(&key, wanted, &job).await.unwrap();
+            }
+            _ => {
+                self.lake.merge_manifests(&key, None).await.unwrap();
+            }
+        }
+    }
+
+    /// Nothing dangles, and nothing is broken.
+    pub(super) async fn is_sound(&self, said: &str) {
+        let found = self.lake.check(&one_partition(), &self.lake.key("s", "t"), &Job::unseen()).await.unwrap();
+        assert_eq!(found.faults, Vec::<String>::new(), "{said}");
+    }
+
+    pub(super) async fn delete(&self, base: &Table, rows: &[&Row]) -> Action {
         let mut places = Rows::new();
         for row in rows {
             places.entry(row.file.clone()).or_default().insert(row.position as u64);
@@ -138,44 +169,48 @@ impl World {
         Action::Delete(deleted)
     }
 
-    async fn rows(&self, table: &Table, partitions: usize) -> Vec<Row> {
-        let mut fields = table.schema().fields().to_vec();
-        fields.extend(Table::lineage_columns());
-        fields.extend(Table::place_columns());
-        let reading = self.lake.read(table, Arc::new(Schema::new(fields))).await.unwrap();
-        let mut config = SessionConfig::new().with_target_partitions(partitions);
-        config.options_mut().optimizer.repartition_file_min_size = 1;
-        let session = SessionContext::new_with_config(config);
-        session.register_table("t", Arc::new(reading)).unwrap();
-        let asked = "SELECT id, v, _row_id, _last_updated_sequence_number, _file, _pos FROM t";
-        let batches = session.sql(asked).await.unwrap().collect().await.unwrap();
-        let mut rows = vec![];
-        for batch in &batches {
-            let number = |column: usize, row: usize| {
-                let column = batch.column(column).as_primitive::<Int64Type>();
-                arrow::array::Array::is_valid(column, row).then(|| column.value(row))
-            };
-            let text = |column: usize, row: usize| batch.column(column).as_string::<i32>().value(row).to_string();
-            rows.extend((0..batch.num_rows()).map(|row| Row {
-                id: number(0, row).unwrap(),
-                text: text(1, row),
-                row_id: number(2, row),
-                updated: number(3, row),
-                file: text(4, row),
-                position: number(5, row).unwrap(),
-            }));
-        }
-        // In an order that a seed repeats.
-        rows.sort_by_key(|row| row.id);
-        let counted = session.sql("SELECT count(*) FROM t").await.unwrap().collect().await.unwrap();
-        assert_eq!(counted[0].column(0).as_primitive::<Int64Type>().value(0) as usize, rows.len());
-        rows
+    pub(super) async fn rows(&self, table: &Table, partitions: usize) -> Vec<Row> {
+        rows_of(&self.lake, table, partitions).await
     }
+}
+
+pub(super) async fn rows_of(lake: &Arc<Lake>, table: &Table, partitions: usize) -> Vec<Row> {
+    let mut fields = table.schema().fields().to_vec();
+    fields.extend(Table::lineage_columns());
+    fields.extend(Table::place_columns());
+    let reading = lake.read(table, Arc::new(Schema::new(fields))).await.unwrap();
+    let mut config = SessionConfig::new().with_target_partitions(partitions);
+    config.options_mut().optimizer.repartition_file_min_size = 1;
+    let session = SessionContext::new_with_config(config);
+    session.register_table("t", Arc::new(reading)).unwrap();
+    let asked = "SELECT id, v, _row_id, _last_updated_sequence_number, _file, _pos FROM t";
+    let batches = session.sql(asked).await.unwrap().collect().await.unwrap();
+    let mut rows = vec![];
+    for batch in &batches {
+        let number = |column: usize, row: usize| {
+            let column = batch.column(column).as_primitive::<Int64Type>();
+            arrow::array::Array::is_valid(column, row).then(|| column.value(row))
+        };
+        let text = |column: usize, row: usize| batch.column(column).as_string::<i32>().value(row).to_string();
+        rows.extend((0..batch.num_rows()).map(|row| Row {
+            id: number(0, row).unwrap(),
+            text: text(1, row),
+            row_id: number(2, row),
+            updated: number(3, row),
+            file: text(4, row),
+            position: number(5, row).unwrap(),
+        }));
+    }
+    // In an order that a seed repeats.
+    rows.sort_by_key(|row| row.id);
+    let counted = session.sql("SELECT count(*) FROM t").await.unwrap().collect().await.unwrap();
+    assert_eq!(counted[0].column(0).as_primitive::<Int64Type>().value(0) as usize, rows.len());
+    rows
 }
 
 impl Model {
     /// Equal to the table, whose rows keep their ids for as long as they are what they were.
-    fn check(&mut self, rows: &[Row], version: u32, step: &str) {
+    pub(super) fn check(&mut self, rows: &[Row], version: u32, step: &str) {
         assert_eq!(rows.len(), self.0.len(), "{step}");
         let mut row_ids = std::collections::HashSet::new();
         for row in rows {
@@ -191,12 +226,17 @@ impl Model {
     }
 }
 
-fn seed() -> u64 {
+/// Rows in the order of their files.
+pub(super) fn one_partition() -> SessionState {
+    SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1)).state()
+}
+
+pub(super) fn seed() -> u64 {
     std::env::var("LAKEGATE_SEED").ok().map_or_else(rand::random, |seed| seed.parse().unwrap())
 }
 
 /// Some rows, in a stretch or here and there.
-fn some<'a>(random: &mut StdRng, rows: &'a [Row]) -> Vec<&'a Row> {
+pub(super) fn some<'a>(random: &mut StdRng, rows: &'a [Row]) -> Vec<&'a Row> {
     let count = random.random_range(0..=rows.len() / 3);
     if random.random_bool(0.5) {
         let from = random.random_range(0..=rows.len() - count);
@@ -236,7 +276,7 @@ async fn history(version: u32, partitions: &[&[(&str, &str)]]) {
             next += count;
             (next - count..next).map(|id| (id, format!("v{id} of {step}"))).collect::<Vec<_>>()
         };
-        let what = if rows.is_empty() { 0 } else { random.random_range(0..10) };
+        let what = if rows.is_empty() { 0 } else { random.random_range(0..14) };
         let said = format!("seed {seed} version {version} step {step} kind {what}");
         match what {
             0..3 => {
@@ -282,6 +322,11 @@ async fn history(version: u32, partitions: &[&[(&str, &str)]]) {
                 };
                 world.commit(&base, vec![action]).await.expect(&said);
             }
+            10.. => {
+                // Files of an old base may go.
+                stale = None;
+                world.keep(what).await;
+            }
             _ => {
                 // Deletes made on an old base hold only while their files are as they were.
                 let Some((old, old_rows)) = stale.take() else {
@@ -298,6 +343,9 @@ async fn history(version: u32, partitions: &[&[(&str, &str)]]) {
         }
         let table = world.table().await;
         model.check(&world.rows(&table, 1 + step % 4).await, version, &said);
+        if what >= 10 || step % 8 == 0 {
+            world.is_sound(&said).await;
+        }
     }
     println!("{} rows in the end, {conflicts} conflicts", model.0.len());
     // With several vectors in one Puffin file DuckDB 1.5.5 has been seen to apply one to another's data file, where our own
@@ -306,7 +354,7 @@ async fn history(version: u32, partitions: &[&[(&str, &str)]]) {
     ask_the_peers(&world, &model, peers).await;
 }
 
-async fn ask_the_peers(world: &World, model: &Model, peers: &[&str]) {
+pub(super) async fn ask_the_peers(world: &World, model: &Model, peers: &[&str]) {
     let line = |(id, kept): (&i64, &Kept)| serde_json::json!({ "id": id, "v": kept.text }).to_string();
     let ours = world.directory.path().join("ours.jsonl");
     std::fs::write(&ours, model.0.iter().map(line).collect::<Vec<_>>().join("\n")).unwrap();

@@ -50,7 +50,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 /// The segments of a name as SQL writes it: folded to lower case outside double quotes. `None`: not a name.
-pub(super) fn segments(text: &str) -> Option<Vec<String>> {
+pub(in crate::engine) fn segments(text: &str) -> Option<Vec<String>> {
     let mut segments = vec![];
     let mut rest = text.trim();
     loop {

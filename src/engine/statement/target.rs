@@ -133,7 +133,7 @@ pub(super) fn not_for_views(name: &str, action: Action) -> Error {
         Action::Insert => ("insert into", "inserting into", "INSERT"),
         Action::Update => ("update", "updating", "UPDATE"),
         Action::Delete => ("delete from", "deleting from", "DELETE"),
-        Action::Select | Action::Create | Action::Drop | Action::Refresh => {
+        Action::Select | Action::Create | Action::Drop | Action::Refresh | Action::Maintain => {
             let error = Error::new(Kind::WrongObjectType, format!("\"{name}\" is not a table"));
             return match action {
                 Action::Drop => error.with_hint("Use DROP VIEW to remove a view."),

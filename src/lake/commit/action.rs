@@ -9,8 +9,9 @@ use iceberg::spec::{
 };
 use iceberg::{TableRequirement, TableUpdate};
 
+use super::super::maintain::retain;
 use super::super::manifest::{Entry, FileKey};
-use super::super::write::{Deleted, LiveFile};
+use super::super::write::{Deleted, LiveFile, Loose};
 use super::super::{Lake, Table, Written};
 use super::create::partition_spec;
 use crate::error::Result;
@@ -40,6 +41,11 @@ pub enum Action {
     SetRef { name: String, was: Option<i64>, snapshot: i64, kind: RefKind },
     /// Holds while the name stands for `was`.
     RemoveRef { name: String, was: i64 },
+    /// Snapshots, and names that are too old with what they stand for, leave the table. Holds while nothing else stands for
+    /// one of the snapshots and nothing came from one.
+    Expire { snapshots: Vec<i64>, refs: Vec<(String, i64)> },
+    /// All small manifests are put together, however few they are.
+    MergeManifests,
 }
 
 /// What a snapshot's name is for.
@@ -58,6 +64,7 @@ pub(super) struct Change {
     pub deletes: Vec<(i32, DataFile)>,
     pub removed: HashMap<FileKey, Arc<Entry>>,
     pub replaces: bool,
+    pub merges: bool,
 }
 
 impl Change {
@@ -67,6 +74,7 @@ impl Change {
             match action {
                 Action::Append(added) => change.add(added, spec_id),
                 Action::Delete(deleted) => {
+                    deleted.loose.iter().for_each(Loose::keep);
                     change.deletes.extend(deleted.files.iter().cloned());
                     change.remove(deleted.replaced.iter());
                 }
@@ -78,18 +86,21 @@ impl Change {
                     }
                     change.add(added, spec_id);
                 }
+                Action::MergeManifests => (change.replaces, change.merges) = (true, true),
                 Action::Evolve { .. }
                 | Action::Unset(_)
                 | Action::PartitionBy(_)
                 | Action::Upgrade
                 | Action::SetRef { .. }
-                | Action::RemoveRef { .. } => (),
+                | Action::RemoveRef { .. }
+                | Action::Expire { .. } => (),
             }
         }
         change
     }
 
     fn add(&mut self, added: &Written, spec_id: i32) {
+        added.loose.iter().for_each(Loose::keep);
         self.data.extend(added.files.iter().map(|file| (spec_id, file.clone())));
     }
 
@@ -98,7 +109,7 @@ impl Change {
     }
 
     pub(super) fn is_nothing(&self) -> bool {
-        self.data.is_empty() && self.deletes.is_empty() && self.removed.is_empty()
+        self.data.is_empty() && self.deletes.is_empty() && self.removed.is_empty() && !self.merges
     }
 
     /// The specification's word for it ("Snapshots", `operation`).
@@ -147,7 +158,8 @@ impl Action {
                 required
             }
             // Positions do not depend on columns.
-            Action::Delete(_) | Action::Upgrade | Action::Unset(_) => vec![],
+            Action::Delete(_) | Action::Upgrade | Action::Unset(_) | Action::MergeManifests => vec![],
+            Action::Expire { refs, .. } => refs.iter().flat_map(|(name, was)| stands(name, Some(*was))).collect(),
             Action::SetRef { name, was, .. } => stands(name, *was),
             Action::RemoveRef { name, was } => stands(name, Some(*was)),
         }
@@ -156,13 +168,29 @@ impl Action {
     /// What it changes besides the table's files.
     pub(super) fn updates(&self) -> Vec<TableUpdate> {
         match self {
-            Action::Append(_) | Action::Delete(_) | Action::Overwrite { .. } | Action::Rewrite { .. } => vec![],
+            Action::Append(_)
+            | Action::Delete(_)
+            | Action::Overwrite { .. }
+            | Action::Rewrite { .. }
+            | Action::MergeManifests => vec![],
             Action::Evolve { schema, .. } => vec![
                 TableUpdate::AddSchema { schema: schema.as_ref().clone() },
                 // The one just added.
                 TableUpdate::SetCurrentSchema { schema_id: -1 },
             ],
             Action::Unset(names) => vec![TableUpdate::RemoveProperties { removals: names.clone() }],
+            Action::Expire { snapshots, refs } => {
+                let names = refs.iter().map(|(name, _)| TableUpdate::RemoveSnapshotRef { ref_name: name.clone() });
+                let statistics = snapshots.iter().flat_map(|id| {
+                    let snapshot_id = *id;
+                    [
+                        TableUpdate::RemoveStatistics { snapshot_id },
+                        TableUpdate::RemovePartitionStatistics { snapshot_id },
+                    ]
+                });
+                let gone = TableUpdate::RemoveSnapshots { snapshot_ids: snapshots.clone() };
+                names.chain(statistics).chain([gone]).collect()
+            }
             Action::PartitionBy(spec) => vec![
                 TableUpdate::AddSpec { spec: spec.as_ref().clone() },
                 // The one just added.
@@ -181,6 +209,24 @@ impl Action {
         }
     }
 
+    /// Nothing came of it: the files it brought are nobody's again.
+    pub(super) fn let_go(&self) {
+        match self {
+            Action::Append(added) | Action::Overwrite { added, .. } | Action::Rewrite { added, .. } => {
+                added.loose.iter().for_each(Loose::let_go);
+            }
+            Action::Delete(deleted) => deleted.loose.iter().for_each(Loose::let_go),
+            Action::Evolve { .. }
+            | Action::Unset(_)
+            | Action::PartitionBy(_)
+            | Action::Upgrade
+            | Action::SetRef { .. }
+            | Action::RemoveRef { .. }
+            | Action::Expire { .. }
+            | Action::MergeManifests => (),
+        }
+    }
+
     /// The data files that must be live, with the deletes that they had.
     fn stands_on(&self) -> &[LiveFile] {
         match self {
@@ -192,10 +238,35 @@ impl Action {
             | Action::PartitionBy(_)
             | Action::Upgrade
             | Action::SetRef { .. }
-            | Action::RemoveRef { .. } => &[],
+            | Action::RemoveRef { .. }
+            | Action::Expire { .. }
+            | Action::MergeManifests => &[],
         }
     }
+
+    /// Whether nothing that came since `made_on` needs a snapshot that is to expire.
+    pub(super) fn needed_by_nothing(&self, made_on: &Table, now: &Table) -> Result<bool> {
+        let Action::Expire { snapshots, refs } = self else { return Ok(true) };
+        let gone: HashSet<i64> = snapshots.iter().copied().collect();
+        for (name, reference) in retain::refs(&now.metadata)? {
+            if gone.contains(&reference.snapshot_id) && !refs.contains(&(name, reference.snapshot_id)) {
+                return Ok(false);
+            }
+        }
+        let came = now.metadata.snapshots().filter(|s| made_on.metadata.snapshot_by_id(s.snapshot_id()).is_none());
+        Ok(came.into_iter().all(|new| {
+            let follows = new
+                .parent_snapshot_id()
+                .is_none_or(|parent| !gone.contains(&parent) && now.metadata.snapshot_by_id(parent).is_some());
+            // Taken over from a snapshot that need not be its parent, files and all.
+            let said = &new.summary().additional_properties;
+            follows && !TAKEN_OVER.iter().any(|key| said.contains_key(*key))
+        }))
+    }
 }
+
+/// What other writers say of a snapshot whose files were another one's before.
+const TAKEN_OVER: [&str; 2] = ["source-snapshot-id", "published-wap-id"];
 
 impl Lake {
     /// Whether every file that the actions stand on is in the table as it was when they were made.

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::execution::SendableRecordBatchStream;
+use iceberg::TableCreation;
 use iceberg::spec::{
     NullOrder, Schema, SortDirection, SortField, SortOrder, TableMetadata, TableMetadataBuilder, Transform,
     UnboundPartitionSpec,
 };
-use iceberg::{MetadataLocation, TableCreation};
 
 use super::super::schema::{Columns, iceberg_schema};
+use super::super::write::Loose;
 use super::super::{BatchId, Described, Lake, Table, connect, shown};
 use super::{Answer, Attempt, DELETE_METADATA, Staged};
 use crate::error::{Error, Kind, Result};
@@ -96,6 +97,14 @@ pub(super) fn partition_spec<'a>(
     }
     Ok(spec.build())
 }
+/// Properties of tables that are made here. Each commit writes a metadata file that names all snapshots, so together they
+/// grow with the square of the commits, unless old ones go and snapshots expire.
+const OF_OURS: [(&str, &str); 4] = [
+    ("write.parquet.compression-codec", "zstd"),
+    (DELETE_METADATA, "true"),
+    ("write.metadata.previous-versions-max", "20"),
+    (crate::lake::maintain::KEEPER_ENABLED, "true"),
+];
 
 impl Lake {
     /// Makes a table of format version 2, as `making` says, and fills it, in one commit. 42P07 where the name is taken, 3F000 where the
@@ -114,7 +123,7 @@ impl Lake {
             Some(rows) => self.write(&draft, batch, rows).await?,
             None => Default::default(),
         };
-        let count = written.rows;
+        let (count, loose) = (written.rows, written.loose.clone());
         let mut builder = draft.metadata.as_ref().clone().into_builder(None);
         let mut snapshot_id = 0;
         if !written.files.is_empty() {
@@ -125,8 +134,7 @@ impl Lake {
             snapshot_id = prepared.snapshot_id;
         }
         let metadata = builder.build().map_err(connect::broken)?.metadata;
-        let location = MetadataLocation::new_with_metadata(metadata.location(), &metadata);
-        let table = self.put_metadata(key, metadata, location).await?;
+        let table = self.put_metadata(key, metadata, None).await?;
         let insert = Swap::Insert { table: key.clone(), to: table.location.clone() };
         let attempt = Attempt { table, snapshot_id, expired: vec![] };
         match self.swap_until_known(&[insert], &Also::default(), Some(&attempt)).await? {
@@ -135,7 +143,10 @@ impl Lake {
                 self.remember(vec![attempt]).await;
                 Ok((table, count))
             }
-            Answer::Moved | Answer::LeaseLost => Err(taken(key)),
+            Answer::Moved | Answer::LeaseLost => {
+                loose.iter().for_each(Loose::let_go);
+                Err(taken(key))
+            }
             Answer::Unknown => Err(unknown(key)),
         }
     }
@@ -196,8 +207,7 @@ impl Lake {
     fn draft(&self, key: &TableKey, columns: &Columns<'_>, making: Making) -> Result<Table> {
         let id = uuid::Uuid::now_v7().simple();
         let location = format!("{}/{}/{}-{id}", self.warehouse, directory(&key.namespace), directory(&key.name));
-        let own = [("write.parquet.compression-codec", "zstd"), (DELETE_METADATA, "true")];
-        let own = own.map(|(name, value)| (name.to_string(), value.to_string()));
+        let own = OF_OURS.map(|(name, value)| (name.to_string(), value.to_string()));
         let schema = iceberg_schema(columns)?;
         let partitions = making.partitions(&schema, key)?;
         let order = making.order(&schema, key)?;

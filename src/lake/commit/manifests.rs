@@ -3,18 +3,23 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use iceberg::io::{FileIO, FileIOBuilder, MemoryStorageFactory};
 use iceberg::spec::{
     DataFile, DataFileBuilder, FormatVersion, ManifestContentType, ManifestFile, ManifestWriter, ManifestWriterBuilder,
     PartitionSpec, SchemaRef, TableMetadata,
 };
 
+use super::super::avro::Container;
 use super::super::manifest::{Entry, FileKey};
 use super::super::{Lake, Table, connect};
 use super::action::Change;
 use super::snapshot::metadata_path;
 use crate::error::{Error, Result};
+
+const AVRO_CODEC: &str = "write.avro.compression-codec";
 
 impl Lake {
     /// A manifest for each kind of file and each partition spec. They inherit snapshot and sequence numbers from the list
@@ -42,7 +47,7 @@ impl Lake {
                     // A negative sequence number means "inherit".
                     writer.add_file(file.clone(), -1).map_err(connect::broken)?;
                 }
-                made.push(writer.write_manifest_file().await.map_err(connect::broken)?);
+                made.push(self.put_manifest(metadata, writer).await?);
             }
         }
         Ok(made)
@@ -57,11 +62,14 @@ impl Lake {
         removed: &HashMap<FileKey, Arc<Entry>>,
     ) -> Result<Vec<ManifestFile>> {
         let Some(list) = self.manifests(base).await? else { return Ok(vec![]) };
+        // What an older snapshot took away is told by its own list.
+        let live = |m: &&ManifestFile| m.has_added_files() || m.has_existing_files();
+        let listed = list.entries().iter().filter(live);
         if removed.is_empty() {
-            return Ok(list.entries().to_vec());
+            return Ok(listed.cloned().collect());
         }
         let (mut kept, mut found) = (vec![], 0);
-        for listed in list.entries() {
+        for listed in listed {
             let entries = self.manifest(listed).await?;
             let leaves = |entry: &Entry| entry.is_live() && removed.contains_key(&entry.key());
             let leaving = entries.entries.iter().filter(|e| leaves(e)).count();
@@ -78,7 +86,7 @@ impl Lake {
                     false => put_existing(&mut writer, entry)?,
                 }
             }
-            kept.push(writer.write_manifest_file().await.map_err(connect::broken)?);
+            kept.push(self.put_manifest(&base.metadata, writer).await?);
         }
         match found == removed.len() {
             true => Ok(kept),
@@ -93,11 +101,12 @@ impl Lake {
         content: ManifestContentType,
         schema: SchemaRef,
         spec: PartitionSpec,
-    ) -> Result<ManifestWriter> {
+    ) -> Result<Draft> {
         let path = metadata_path(metadata, &format!("{}-m0.avro", uuid::Uuid::now_v7()));
-        let output = self.io.new_output(path).map_err(connect::broken)?;
+        let memory = memory();
+        let output = memory.new_output(path).map_err(connect::broken)?;
         let builder = ManifestWriterBuilder::new(output, Some(snapshot_id), schema, spec);
-        Ok(match (metadata.format_version(), content) {
+        let writer = match (metadata.format_version(), content) {
             (FormatVersion::V3, ManifestContentType::Data) => builder.build_v3_data(),
             (FormatVersion::V3, ManifestContentType::Deletes) => builder.build_v3_deletes(),
             (FormatVersion::V2, ManifestContentType::Data) => builder.build_v2_data(),
@@ -106,8 +115,56 @@ impl Lake {
             (FormatVersion::V1, ManifestContentType::Deletes) => {
                 return Err(Error::internal("delete files in a table of format version 1"));
             }
-        })
+        };
+        Ok(Draft { writer, memory })
     }
+
+    pub(super) async fn put_manifest(&self, metadata: &TableMetadata, draft: Draft) -> Result<ManifestFile> {
+        let Draft { writer, memory } = draft;
+        let mut made = writer.write_manifest_file().await.map_err(connect::broken)?;
+        let bytes = written(&memory, &made.manifest_path, metadata).await?;
+        // Readers that ask for so many bytes must get the whole file.
+        made.manifest_length = i64::try_from(bytes.len()).map_err(|_| Error::internal("a manifest of that size"))?;
+        self.store.write(&made.manifest_path, bytes).await?;
+        Ok(made)
+    }
+}
+
+/// A manifest under way: in memory until it is whole, because the crate compresses nothing.
+pub(super) struct Draft {
+    writer: ManifestWriter,
+    memory: FileIO,
+}
+
+impl Deref for Draft {
+    type Target = ManifestWriter;
+
+    fn deref(&self) -> &ManifestWriter {
+        &self.writer
+    }
+}
+
+impl DerefMut for Draft {
+    fn deref_mut(&mut self) -> &mut ManifestWriter {
+        &mut self.writer
+    }
+}
+
+/// Where the crate may write a file for us.
+pub(super) fn memory() -> FileIO {
+    FileIOBuilder::new(Arc::new(MemoryStorageFactory)).build()
+}
+
+/// An Avro file that the crate wrote to memory, compressed as the table wants it. Other codecs than deflate are asked for by
+/// few, and every reader has that one.
+pub(super) async fn written(memory: &FileIO, path: &str, metadata: &TableMetadata) -> Result<Vec<u8>> {
+    let input = memory.new_input(path).map_err(connect::broken)?;
+    let bytes = input.read().await.map_err(connect::broken)?;
+    let packed = match metadata.properties().get(AVRO_CODEC).map(String::as_str) {
+        Some("uncompressed") => None,
+        Some(_) | None => Container::open(&bytes).and_then(Container::deflated),
+    };
+    Ok(packed.unwrap_or_else(|| bytes.to_vec()))
 }
 
 /// An entry that stays, as it was.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use iceberg::spec::{FormatVersion, ManifestContentType, ManifestFile, TableMetadata};
 
+use super::super::Lake;
 use super::super::manifest::Entries;
-use super::super::{Lake, connect};
 use super::manifests::put_existing;
 use crate::error::{Error, Result};
 
@@ -26,18 +26,19 @@ struct Alike {
 }
 
 impl Lake {
-    /// `manifests` with small ones put together where there are too many of them.
+    /// `manifests` with small ones put together where there are too many of them, or where `all` are wanted together.
     pub(super) async fn merged(
         &self,
         metadata: &TableMetadata,
         snapshot_id: i64,
         manifests: Vec<ManifestFile>,
+        all: bool,
     ) -> Result<Vec<ManifestFile>> {
         let properties = metadata.properties();
         let number =
             |(name, default): (&str, u64)| properties.get(name).and_then(|n| n.parse().ok()).unwrap_or(default);
-        let (min_count, target_bytes) = (number(MIN_COUNT).max(2), number(TARGET_BYTES));
-        if properties.get(ENABLED).is_some_and(|enabled| enabled == "false") {
+        let (min_count, target_bytes) = (if all { 2 } else { number(MIN_COUNT).max(2) }, number(TARGET_BYTES));
+        if !all && properties.get(ENABLED).is_some_and(|enabled| enabled == "false") {
             return Ok(manifests);
         }
         let bytes = |manifest: &ManifestFile| u64::try_from(manifest.manifest_length).unwrap_or(0);
@@ -97,7 +98,7 @@ impl Lake {
             say_their_own &= entry.first_row.is_some();
             put_existing(&mut writer, entry)?;
         }
-        let mut made = writer.write_manifest_file().await.map_err(connect::broken)?;
+        let mut made = self.put_manifest(metadata, writer).await?;
         let of_rows = metadata.format_version() == FormatVersion::V3 && made.content == ManifestContentType::Data;
         if of_rows && say_their_own {
             // The manifest needs no row ids, and takes none from the table's. Files from before format version 3 have none

@@ -4,6 +4,7 @@ use iceberg::spec::{FormatVersion, ManifestListWriter, Snapshot, Summary, TableM
 
 use super::super::{BATCH, Lake, connect};
 use super::action::Change;
+use super::manifests::{memory, written};
 use super::summary::counts;
 use super::{Prepared, Staged};
 use crate::error::Result;
@@ -26,12 +27,13 @@ impl Lake {
         let metadata = staged.base.metadata.as_ref();
         let parent = metadata.current_snapshot();
         let kept = self.manifests_without(&staged.base, id, &change.removed).await?;
-        let mut manifests = self.merged(metadata, id, kept).await?;
+        let mut manifests = self.merged(metadata, id, kept, change.merges).await?;
         manifests.extend(new.iter().cloned());
         let sequence = metadata.next_sequence_number();
         let parent_id = parent.map(|p| p.snapshot_id());
         let path = metadata_path(metadata, &format!("snap-{id}-{attempt}-{}.avro", uuid::Uuid::now_v7()));
-        let output = self.io.new_output(&path).map_err(connect::broken)?.writer().await.map_err(connect::broken)?;
+        let memory = memory();
+        let output = memory.new_output(&path).map_err(connect::broken)?.writer().await.map_err(connect::broken)?;
         let first_row = metadata.next_row_id();
         let mut list = match metadata.format_version() {
             FormatVersion::V3 => ManifestListWriter::v3(output, id, parent_id, sequence, Some(first_row)),
@@ -42,6 +44,7 @@ impl Lake {
         // Asked before `close`, which forgets it.
         let next_row = list.next_row_id();
         list.close().await.map_err(connect::broken)?;
+        self.store.write(&path, written(&memory, &path, metadata).await?).await?;
         let builder = Snapshot::builder()
             .with_snapshot_id(id)
             .with_parent_snapshot_id(parent_id)

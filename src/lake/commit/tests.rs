@@ -139,3 +139,31 @@ async fn small_manifests_are_put_together_and_nothing_of_them_is_lost() {
         assert_eq!(snapshots, base.ancestry().map(Some).collect(), "{few}");
     }
 }
+
+#[tokio::test]
+async fn metadata_lie_where_the_table_wants_them_and_as_small() {
+    let directory = tempfile::tempdir().unwrap();
+    let lake = lake(&directory).await;
+    let base = table(&lake).await;
+    let elsewhere = format!("file://{}/elsewhere", directory.path().display());
+    let properties = [("write.metadata.path", elsewhere.as_str()), ("write.metadata.compression-codec", "gzip")];
+    let properties = properties.map(|(name, value)| (name.to_string(), value.to_string())).into();
+    let staged = Staged { properties, ..Staged::new(base, vec![], BatchId::new()) };
+    let Outcome::Committed(tables) = lake.commit(vec![staged], &Also::default()).await.unwrap() else { panic!() };
+    let Outcome::Committed(tables) = append(&lake, &tables[0]).await else { panic!() };
+    let location = &tables[0].location;
+    assert!(location.starts_with(&elsewhere) && location.ends_with(".gz.metadata.json"), "{location}");
+    assert!(location.contains("/00002-"), "{location}");
+    let list = tables[0].metadata.current_snapshot().unwrap().manifest_list();
+    assert!(list.starts_with(&elsewhere), "{list}");
+    lake.cache.forget(location).await;
+    let again = lake.table(&tables[0].key).await.unwrap().unwrap();
+    assert_eq!(again.snapshot_id(), tables[0].snapshot_id());
+    // Compressed as other writers do, and as long as the list says.
+    let listed = lake.manifests(&again).await.unwrap().unwrap();
+    for manifest in listed.entries().iter().filter(|m| m.manifest_path.starts_with(&elsewhere)) {
+        let bytes = lake.store.read(&manifest.manifest_path).await.unwrap();
+        assert_eq!(i64::try_from(bytes.len()).unwrap(), manifest.manifest_length);
+        assert!(bytes.windows(7).any(|w| w == b"deflate"));
+    }
+}

@@ -15,10 +15,15 @@ use super::super::metadata::NewType;
 use super::super::schema::{FIELD_ID, field_id, fields_within as children};
 use super::reshape::{Ids, Reshape, misfit, promotes};
 use crate::error::{Error, Kind};
+use crate::metastore::Pin;
 
 /// Makes an adapter for each file's schema.
 #[derive(Clone, Debug)]
-pub(super) struct ById(pub Arc<Ids>);
+pub(super) struct ById {
+    pub ids: Arc<Ids>,
+    /// A plan holds its adapters to its end, and so the files that it reads.
+    pub _pin: Option<Arc<Pin>>,
+}
 
 #[derive(Debug)]
 struct Adapter {
@@ -32,13 +37,13 @@ struct Adapter {
 impl PhysicalExprAdapterFactory for ById {
     fn create(&self, table: SchemaRef, file: SchemaRef) -> Result<Arc<dyn PhysicalExprAdapter>> {
         let arrays = file;
-        let file = match &self.0.mapping {
+        let file = match &self.ids.mapping {
             Some(mapping) if !arrays.fields().iter().any(|f| carries_ids(f)) => {
                 Schema::new(mapped(arrays.fields(), mapping.fields().iter()))
             }
             _ => arrays.as_ref().clone(),
         };
-        Ok(Arc::new(Adapter { table, file, arrays, ids: Arc::clone(&self.0) }))
+        Ok(Arc::new(Adapter { table, file, arrays, ids: Arc::clone(&self.ids) }))
     }
 }
 

@@ -128,7 +128,7 @@ impl Reading {
         let inside = TableSchema::builder(Arc::new(Schema::new(columns))).build();
         let config = FileScanConfigBuilder::new(store.url().clone(), self.source(session, inside))
             .with_file_groups(vec![FileGroup::new(vec![part])])
-            .with_expr_adapter(Some(Arc::new(ById(Arc::new(Ids::strict())))))
+            .with_expr_adapter(Some(Arc::new(ById { ids: Arc::new(Ids::strict()), _pin: self.pin.clone() })))
             .build();
         Ok(execute_stream(DataSourceExec::from_data_source(config), session.task_ctx())?)
     }
@@ -187,7 +187,7 @@ impl Scan<'_> {
         let config = FileScanConfigBuilder::new(reading.lake.store.url().clone(), reading.source(self.session, inside))
             .with_file_groups(grouped(self.session, read))
             .with_projection_indices(Some(indices))?
-            .with_expr_adapter(Some(Arc::new(ById(Arc::clone(&reading.ids)))))
+            .with_expr_adapter(Some(Arc::new(ById { ids: Arc::clone(&reading.ids), _pin: reading.pin.clone() })))
             .with_statistics(statistics)
             .with_limit(limit.filter(|_| !drops))
             .build();

@@ -8,16 +8,15 @@ use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::Session;
 use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, FormatVersion};
-use object_store::{ObjectStoreExt, PutPayload};
 use parquet::arrow::ArrowWriter;
 use roaring::RoaringTreemap;
 
-use super::super::connect;
 use super::super::deletes::{Positions, names_one_file, puffin};
 use super::super::manifest::Entry;
 use super::super::plan::PlannedFile;
 use super::super::schema::{DELETED_PATH, DELETED_POSITION, with_id};
 use super::super::{BatchId, Lake, Table};
+use super::loose::Loose;
 use super::{data_directory, options, unwritten};
 use crate::error::{Error, Kind, Result};
 
@@ -39,11 +38,17 @@ pub struct Deleted {
     pub(in crate::lake) of: Vec<LiveFile>,
     /// Rows that no position was deleted of before; a key may have deleted them.
     pub rows: u64,
+    /// Deletes them where nobody commits them; none for no files.
+    pub(in crate::lake) loose: Option<Loose>,
 }
 
 impl LiveFile {
     pub fn path(&self) -> &str {
         self.0.data().file_path()
+    }
+
+    pub(in crate::lake) fn bytes(&self) -> u64 {
+        self.0.data().file_size_in_bytes()
     }
 
     /// The delete files that are of this data file alone.
@@ -97,12 +102,39 @@ impl Lake {
             positions.push(all);
         }
         deleted.replaced = of.iter().flat_map(LiveFile::own_deletes).collect();
-        deleted.files = match table.metadata.format_version() {
-            FormatVersion::V3 => self.put_vectors(table, batch, &of, &positions).await?,
-            FormatVersion::V1 | FormatVersion::V2 => self.put_positions(table, batch, &of, &positions).await?,
-        };
+        let loose = Loose::new(self);
+        deleted.loose = Some(loose.clone());
+        deleted.files = self.put_deletes(table, batch, &of, &positions, &loose).await?;
         deleted.of = of;
         Ok(deleted)
+    }
+
+    /// Writes what deletes these rows of files that come with the same commit.
+    pub(in crate::lake) async fn delete_of_new(
+        &self,
+        table: &Table,
+        batch: BatchId,
+        rows: &[(LiveFile, RoaringTreemap)],
+    ) -> Result<Deleted> {
+        let (of, positions): (Vec<LiveFile>, Vec<RoaringTreemap>) = rows.iter().cloned().unzip();
+        let loose = Loose::new(self);
+        let files = self.put_deletes(table, batch, &of, &positions, &loose).await?;
+        let rows = positions.iter().map(RoaringTreemap::len).sum();
+        Ok(Deleted { files, rows, loose: Some(loose), ..Deleted::default() })
+    }
+
+    async fn put_deletes(
+        &self,
+        table: &Table,
+        batch: BatchId,
+        of: &[LiveFile],
+        positions: &[RoaringTreemap],
+        loose: &Loose,
+    ) -> Result<Vec<(i32, DataFile)>> {
+        match table.metadata.format_version() {
+            FormatVersion::V3 => self.put_vectors(table, batch, of, positions, loose).await,
+            FormatVersion::V1 | FormatVersion::V2 => self.put_positions(table, batch, of, positions, loose).await,
+        }
     }
 
     async fn put_vectors(
@@ -111,6 +143,7 @@ impl Lake {
         batch: BatchId,
         of: &[LiveFile],
         positions: &[RoaringTreemap],
+        loose: &Loose,
     ) -> Result<Vec<(i32, DataFile)>> {
         if of.is_empty() {
             return Ok(vec![]);
@@ -118,7 +151,8 @@ impl Lake {
         let vectors: Vec<(&str, &RoaringTreemap)> = of.iter().map(LiveFile::path).zip(positions).collect();
         let (bytes, places) = puffin::file(&vectors)?;
         let (uri, size) = (format!("{}/{batch}-deletes.puffin", data_directory(table)), bytes.len() as u64);
-        self.put(&uri, bytes).await?;
+        loose.add(self.store.path(&uri)?);
+        self.store.write(&uri, bytes).await?;
         let mut files = vec![];
         for ((file, positions), place) in of.iter().zip(positions).zip(places) {
             let number = |n: u64| i64::try_from(n).map_err(|_| Error::internal("a Puffin file of that size"));
@@ -137,6 +171,7 @@ impl Lake {
         batch: BatchId,
         of: &[LiveFile],
         positions: &[RoaringTreemap],
+        loose: &Loose,
     ) -> Result<Vec<(i32, DataFile)>> {
         let options = options(table)?;
         let schema = Arc::new(Schema::new(vec![
@@ -156,7 +191,8 @@ impl Lake {
             let bytes = writer.into_inner().map_err(unwritten)?;
             let uri = format!("{}/{batch}-deletes-{number}.parquet", data_directory(table));
             let size = bytes.len() as u64;
-            self.put(&uri, bytes).await?;
+            loose.add(self.store.path(&uri)?);
+            self.store.write(&uri, bytes).await?;
             // Whole: by equal bounds readers know that the file is of one data file.
             let bound = [(DELETED_PATH, Datum::string(file.path()))];
             let built = delete_file(file, &uri, DataFileFormat::Parquet, positions.len(), size)
@@ -166,12 +202,6 @@ impl Lake {
             files.push((file.0.entry.spec_id, built.map_err(incomplete)?));
         }
         Ok(files)
-    }
-
-    async fn put(&self, uri: &str, bytes: Vec<u8>) -> Result<()> {
-        let path = self.store.path(uri)?;
-        self.store.objects().put(&path, PutPayload::from(bytes)).await.map_err(connect::lost)?;
-        Ok(())
     }
 }
 

@@ -11,21 +11,21 @@ use parquet::file::statistics::Statistics;
 
 use super::super::plan::after_prefix;
 use super::super::schema::field_id;
-
-/// Characters or bytes that a bound keeps.
-const BOUND_LENGTH: usize = 16;
+use super::mode::{Mode, Modes};
 
 #[derive(Debug, Default)]
 pub(super) struct Metrics {
     pub sizes: HashMap<i32, u64>,
     pub values: HashMap<i32, u64>,
     pub nulls: HashMap<i32, u64>,
+    pub nans: HashMap<i32, u64>,
     pub lower: HashMap<i32, Datum>,
     pub upper: HashMap<i32, Datum>,
     pub split_offsets: Vec<i64>,
 }
 
-pub(super) fn of(footer: &ParquetMetaData, schema: &Schema) -> Metrics {
+/// `nans` were counted while the file was written.
+pub(super) fn of(footer: &ParquetMetaData, schema: &Schema, modes: &Modes, nans: HashMap<i32, u64>) -> Metrics {
     let mut metrics = Metrics::default();
     let groups = footer.row_groups();
     metrics.split_offsets = groups.iter().filter_map(|g| g.columns().first().map(start)).collect();
@@ -37,14 +37,24 @@ pub(super) fn of(footer: &ParquetMetaData, schema: &Schema) -> Metrics {
         let chunks = || groups.iter().filter_map(|g| g.columns().get(at));
         let count = |n: i64| u64::try_from(n).unwrap_or(0);
         metrics.sizes.insert(field.id, chunks().map(|c| count(c.compressed_size())).sum());
+        let mode = modes.at(at, field.id);
+        if mode == Mode::None {
+            continue;
+        }
+        metrics.nans.extend(nans.get(&field.id).map(|nans| (field.id, *nans)));
         metrics.values.insert(field.id, chunks().map(|c| count(c.num_values())).sum());
         let nulls: Option<u64> = chunks().map(|c| c.statistics()?.null_count_opt()).sum();
         if let Some(nulls) = nulls {
             metrics.nulls.insert(field.id, nulls);
         }
         // Values inside lists and maps have no bounds: a file's range would say nothing about a row.
+        let length = match mode {
+            Mode::None | Mode::Counts => continue,
+            Mode::Truncate(length) => length,
+            Mode::Full => usize::MAX,
+        };
         if let (Type::Primitive(of), 0) = (field.field_type.as_ref(), column.column_descr().max_rep_level()) {
-            let (lower, upper) = bounds(chunks(), of);
+            let (lower, upper) = bounds(chunks(), of, length);
             metrics.lower.extend(lower.map(|d| (field.id, d)));
             metrics.upper.extend(upper.map(|d| (field.id, d)));
         }
@@ -60,6 +70,7 @@ fn start(column: &ColumnChunkMetaData) -> i64 {
 fn bounds<'a>(
     chunks: impl Iterator<Item = &'a ColumnChunkMetaData>,
     of: &PrimitiveType,
+    length: usize,
 ) -> (Option<Datum>, Option<Datum>) {
     let float = matches!(of, PrimitiveType::Float | PrimitiveType::Double);
     let (mut lower, mut upper): (Option<Datum>, Option<Datum>) = (None, None);
@@ -76,7 +87,7 @@ fn bounds<'a>(
             _ => return (None, None),
         }
     }
-    (lower.and_then(|d| shorter(d, false)), upper.and_then(|d| shorter(d, true)))
+    (lower.and_then(|d| shorter(d, length, false)), upper.and_then(|d| shorter(d, length, true)))
 }
 
 fn less(a: &Datum, b: &Datum) -> bool {
@@ -106,16 +117,16 @@ fn integer(value: i128, width: usize, of: &PrimitiveType) -> Vec<u8> {
     }
 }
 
-/// Cut to [`BOUND_LENGTH`]; an upper bound is rounded up, and dropped where it cannot be.
-fn shorter(bound: Datum, upper: bool) -> Option<Datum> {
+/// Cut to so many characters or bytes; an upper bound is rounded up, and dropped where it cannot be.
+fn shorter(bound: Datum, length: usize, upper: bool) -> Option<Datum> {
     use iceberg::spec::PrimitiveLiteral as L;
     match (bound.data_type(), bound.literal()) {
-        (PrimitiveType::String, L::String(text)) if text.chars().count() > BOUND_LENGTH => {
-            let prefix: String = text.chars().take(BOUND_LENGTH).collect();
+        (PrimitiveType::String, L::String(text)) if text.chars().count() > length => {
+            let prefix: String = text.chars().take(length).collect();
             (if upper { after_prefix(&prefix) } else { Some(prefix) }).map(Datum::string)
         }
-        (PrimitiveType::Binary, L::Binary(bytes)) if bytes.len() > BOUND_LENGTH => {
-            let prefix = &bytes[..BOUND_LENGTH];
+        (PrimitiveType::Binary, L::Binary(bytes)) if bytes.len() > length => {
+            let prefix = &bytes[..length];
             (if upper { after_bytes(prefix) } else { Some(prefix.to_vec()) }).map(Datum::binary)
         }
         _ => Some(bound),
@@ -178,7 +189,7 @@ mod tests {
     #[test]
     fn long_bounds_are_cut_outwards() {
         let long = "abcdefghijklmnopqrst";
-        let cut = |d: Datum, upper| shorter(d, upper).map(|d| d.to_human_string());
+        let cut = |d: Datum, upper| shorter(d, 16, upper).map(|d| d.to_human_string());
         assert_eq!(cut(Datum::string(long), false), cut(Datum::string("abcdefghijklmnop"), false));
         assert_eq!(cut(Datum::string(long), true), cut(Datum::string("abcdefghijklmnoq"), true));
         assert_eq!(cut(Datum::string("\u{10FFFF}".repeat(20)), true), None);

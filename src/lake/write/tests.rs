@@ -123,3 +123,96 @@ async fn rows_of_many_partitions_come_into_files_of_their_own() {
     }
     assert_eq!(partitions, (0..100).map(|p| (p * 5, 10)).collect());
 }
+
+/// Rows in batches, an error at their end where one is wanted.
+fn batches(of: &[&[i64]], fails: bool) -> SendableRecordBatchStream {
+    let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]));
+    let batch = |values: &&[i64]| {
+        let values: ArrayRef = Arc::new(Int64Array::from(values.to_vec()));
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)])), vec![values])?)
+    };
+    let mut all: Vec<datafusion::error::Result<RecordBatch>> = of.iter().map(batch).collect();
+    if fails {
+        all.push(Err(datafusion::error::DataFusionError::Execution("a row that fails".into())));
+    }
+    Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(all)))
+}
+
+fn one_column() -> RecordBatch {
+    let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]));
+    RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(vec![1]))]).unwrap()
+}
+
+#[tokio::test]
+async fn rows_come_in_the_tables_sort_order() {
+    use iceberg::spec::{NullOrder, SortDirection, SortField, SortOrder, Transform};
+    let (_directory, lake, mut table, _) = written(one_column()).await;
+    let id = table.metadata.current_schema().field_id_by_name("x").unwrap();
+    let field = SortField {
+        source_id: id,
+        transform: Transform::Identity,
+        direction: SortDirection::Descending,
+        null_order: NullOrder::Last,
+    };
+    let order = SortOrder::builder().with_sort_field(field).build_unbound().unwrap();
+    let builder = table.metadata.as_ref().clone().into_builder(None).add_sort_order(order).unwrap();
+    let built = builder.set_default_sort_order(-1).unwrap().build().unwrap();
+    table.metadata = Arc::new(built.metadata);
+    let written = lake.write(&table, BatchId::new(), batches(&[&[3, 9], &[1, 7], &[5]], false)).await.unwrap();
+    let file = &written.files[0];
+    assert_eq!(i64::from(file.sort_order_id().unwrap()), table.metadata.default_sort_order_id());
+    let bytes = lake.store.read(file.file_path()).await.unwrap();
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes, 1024).unwrap();
+    let values: Vec<i64> = reader
+        .flat_map(|batch| batch.unwrap().column(0).as_primitive::<arrow::datatypes::Int64Type>().values().to_vec())
+        .collect();
+    assert_eq!(values, [9, 7, 5, 3, 1]);
+}
+
+#[tokio::test]
+async fn metrics_are_as_many_as_the_table_wants() {
+    for (mode, counts, bound) in [("none", false, None), ("counts", true, None), ("full", true, Some("1"))] {
+        let (_directory, lake, mut table, _) = written(one_column()).await;
+        let id = table.metadata.current_schema().field_id_by_name("x").unwrap();
+        let builder = table.metadata.as_ref().clone().into_builder(None);
+        let properties = [("write.metadata.metrics.column.x".to_string(), mode.to_string())];
+        table.metadata = Arc::new(builder.set_properties(properties.into()).unwrap().build().unwrap().metadata);
+        let written = lake.write(&table, BatchId::new(), batches(&[&[1]], false)).await.unwrap();
+        let file = &written.files[0];
+        assert!(file.column_sizes().contains_key(&id), "{mode}");
+        assert_eq!(file.value_counts().contains_key(&id), counts, "{mode}");
+        assert_eq!(file.lower_bounds().get(&id).map(|d| d.to_human_string()).as_deref(), bound, "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_fails_leaves_no_file() {
+    let (directory, lake, table, written) = written(one_column()).await;
+    let files = || {
+        let mut found = vec![];
+        let mut directories = vec![directory.path().join("warehouse")];
+        while let Some(at) = directories.pop() {
+            for entry in std::fs::read_dir(at).into_iter().flatten().flatten() {
+                match entry.path() {
+                    path if path.is_dir() => directories.push(path),
+                    path => found.extend((path.extension().is_some_and(|e| e == "parquet")).then_some(path)),
+                }
+            }
+        }
+        found.len()
+    };
+    assert_eq!(files(), 1);
+    // What a commit has begun with stays, whoever forgets it.
+    written.loose.as_ref().unwrap().keep();
+    drop(written);
+    let failed = lake.write(&table, BatchId::new(), batches(&[&[1], &[2]], true)).await;
+    assert!(failed.is_err());
+    drop(lake.write(&table, BatchId::new(), batches(&[&[1]], false)).await.unwrap());
+    for _ in 0..500 {
+        if files() == 1 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("{} files are left", files());
+}

@@ -89,6 +89,7 @@ pub(in crate::policy) const ACTIONS: &[(&str, Action)] = &[
     ("create", Action::Create),
     ("drop", Action::Drop),
     ("refresh", Action::Refresh),
+    ("maintain", Action::Maintain),
 ];
 
 /// Reads every record; what is wrong with one does not hide what is wrong with the next.

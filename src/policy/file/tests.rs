@@ -251,12 +251,12 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "24",
         "p, alice, sales.orders, Select, allow\n",
-        "error 1:25: action `Select` is not one of select, insert, update, delete, create, drop, refresh; did you mean `select`?",
+        "error 1:25: action `Select` is not one of select, insert, update, delete, create, drop, refresh, maintain; did you mean `select`?",
     ),
     (
         "24",
         "p, alice, sales.orders, read, allow\n",
-        "error 1:25: action `read` is not one of select, insert, update, delete, create, drop, refresh",
+        "error 1:25: action `read` is not one of select, insert, update, delete, create, drop, refresh, maintain",
     ),
     ("24", "p, alice, sales.orders, create, allow\n", "error 1:11: `create` is asked of a whole schema: `schema.*`"),
     ("24", "p, alice, sales.orders/buyer, update, deny\n", "error 1:11: a column knows `select` only, not `update`"),

@@ -33,6 +33,19 @@ impl Arguments {
 }
 
 impl Parser<'_> {
+    /// CallStmt.
+    pub(in crate::sql::parse) fn call_statement(&mut self) -> Result<Function> {
+        self.advance();
+        let name = self.any_name()?;
+        if !self.is_symbol('(') {
+            return Err(self.unexpected());
+        }
+        match self.call(name)? {
+            Expr::Function(function) => Ok(function),
+            _ => Err(self.unexpected()),
+        }
+    }
+
     /// A call from its parenthesis on; or a constant of the type of that name, `timestamptz(3) '…'`.
     pub(super) fn call(&mut self, name: ObjectName) -> Result<Expr> {
         let arguments = self.arguments()?;

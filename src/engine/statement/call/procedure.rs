@@ -1,0 +1,148 @@
+//! The procedures: names, parameters with their defaults, and the columns of what they answer.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use chrono::{DateTime, Utc};
+
+use super::arguments::Given;
+use crate::error::{Error, Kind, Result};
+use crate::pgtype::{self, Ty, oid};
+
+/// The schema of all of them.
+pub(super) const SCHEMA: &str = "lakegate";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Procedure {
+    Compact,
+    ExpireSnapshots,
+    RemoveOrphans,
+    RewriteManifests,
+}
+
+/// A parameter; all but the first may be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parameter {
+    Table,
+    OlderThan,
+    RetainLast,
+    DryRun,
+}
+
+/// With defaults for what was left out.
+#[derive(Clone, Debug)]
+pub(super) struct Values {
+    pub(super) table: String,
+    pub(super) older_than: Option<DateTime<Utc>>,
+    pub(super) retain_last: Option<i64>,
+    pub(super) dry_run: bool,
+}
+
+impl Procedure {
+    const ALL: [Self; 4] = [Self::Compact, Self::ExpireSnapshots, Self::RemoveOrphans, Self::RewriteManifests];
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|procedure| procedure.name() == name)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Compact => "compact",
+            Self::ExpireSnapshots => "expire_snapshots",
+            Self::RemoveOrphans => "remove_orphans",
+            Self::RewriteManifests => "rewrite_manifests",
+        }
+    }
+
+    pub(super) fn parameters(self) -> &'static [Parameter] {
+        match self {
+            Self::Compact | Self::RewriteManifests => &[Parameter::Table],
+            Self::ExpireSnapshots => &[Parameter::Table, Parameter::OlderThan, Parameter::RetainLast],
+            // A look first: what is removed is gone.
+            Self::RemoveOrphans => &[Parameter::Table, Parameter::DryRun, Parameter::OlderThan],
+        }
+    }
+
+    pub(super) fn columns(self) -> SchemaRef {
+        let counts = |names: &[&str]| names.iter().map(|n| pgtype::field(n, Ty::INT8, DataType::Int64)).collect();
+        let columns: Vec<_> = match self {
+            Self::Compact => {
+                counts(&["files_before", "files_after", "bytes_before", "bytes_after", "rows", "files_given_up"])
+            }
+            Self::ExpireSnapshots => counts(&["snapshots", "refs", "files"]),
+            Self::RemoveOrphans => {
+                vec![pgtype::field("file", Ty::TEXT, DataType::Utf8), pgtype::field("bytes", Ty::INT8, DataType::Int64)]
+            }
+            Self::RewriteManifests => counts(&["manifests_before", "manifests_after"]),
+        };
+        Arc::new(Schema::new(columns))
+    }
+
+    /// Of the one row that the arguments make.
+    pub(super) fn values(self, given: &Given, row: &RecordBatch) -> Result<Values> {
+        let column = |parameter| {
+            let at = given.assigned(self)?.iter().position(|given| *given == parameter)?;
+            row.columns().get(at).filter(|column| column.is_valid(0))
+        };
+        let text = column(Parameter::Table).and_then(|c| c.as_string_opt::<i32>()).map(|c| c.value(0).to_string());
+        let at = column(Parameter::OlderThan).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
+        let count = column(Parameter::RetainLast).and_then(|c| c.as_primitive_opt::<Int64Type>());
+        let flag = column(Parameter::DryRun).and_then(|c| c.as_boolean_opt());
+        let older_than = match at.map(|at| at.value(0)) {
+            None => None,
+            // 'infinity' and its like are no moments.
+            Some(micros) => Some(
+                DateTime::from_timestamp_micros(micros)
+                    .ok_or_else(|| Error::new(Kind::DateRange, "timestamp out of range"))?,
+            ),
+        };
+        Ok(Values {
+            table: text.ok_or_else(|| Error::new(Kind::NullNotAllowed, "the name of a table must not be null"))?,
+            older_than,
+            retain_last: count.map(|count| count.value(0)),
+            dry_run: flag.is_none_or(|flag| flag.value(0)),
+        })
+    }
+}
+
+impl Parameter {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table_name",
+            Self::OlderThan => "older_than",
+            Self::RetainLast => "retain_last",
+            Self::DryRun => "dry_run",
+        }
+    }
+
+    pub(super) fn ty(self) -> Ty {
+        match self {
+            Self::Table => Ty::TEXT,
+            Self::OlderThan => Ty::of(oid::TIMESTAMPTZ),
+            Self::RetainLast => Ty::INT8,
+            Self::DryRun => Ty::BOOL,
+        }
+    }
+
+    /// How its values lie.
+    pub(super) fn data_type(self) -> DataType {
+        match self {
+            Self::Table => DataType::Utf8,
+            Self::OlderThan => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::RetainLast => DataType::Int64,
+            Self::DryRun => DataType::Boolean,
+        }
+    }
+
+    /// Whether a value of another type becomes one of it without a cast (pg_cast, implicit).
+    pub(super) fn takes(self, given: u32) -> bool {
+        given == self.ty().oid
+            || match self {
+                Self::Table => matches!(given, oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::CHAR | oid::REGCLASS),
+                Self::OlderThan => matches!(given, oid::DATE | oid::TIMESTAMP),
+                Self::RetainLast => matches!(given, oid::INT2 | oid::INT4),
+                Self::DryRun => false,
+            }
+    }
+}
