@@ -3,6 +3,7 @@
 
 mod cache;
 mod catalog;
+mod change;
 mod commit;
 mod connect;
 mod deletes;
@@ -25,11 +26,12 @@ use iceberg::spec::{ManifestList, SnapshotRef, TableMetadata};
 use crate::error::{Error, Kind, Result};
 use crate::metastore::Metastore;
 
+pub use change::Verb;
 pub use commit::{Action, Expected, Outcome, RefKind, Staged};
 pub use connect::{S3Config, Store};
 pub use fault::{Step, reach, reach_named};
 pub use read::Reading;
-pub use schema::{Columns, FIELD_ID, field_id, fields_within};
+pub use schema::{Columns, FIELD_ID, KEY, field_id, fields_within};
 pub use table::Table;
 pub use write::{BatchId, Deleted, LiveFile, Rows, Written};
 

@@ -8,17 +8,20 @@ pub mod memory;
 pub mod postgres;
 mod tls;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
-use datafusion::catalog::TableProvider;
+use datafusion::catalog::{Session, TableProvider};
 use datafusion::execution::SendableRecordBatchStream;
+use futures::future::BoxFuture;
+use roaring::RoaringTreemap;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lake::Lake;
 use crate::metastore::Metastore;
 use crate::types::{Reads, TableName, Version};
@@ -137,6 +140,17 @@ pub trait Table: Debug + Send + Sync {
         &[]
     }
 
+    /// By which a row is known to whoever would change it: the columns that [`Base::rows`] has behind the table's, its file
+    /// and its position there first. None where rows cannot be changed.
+    fn place(&self) -> Vec<FieldRef> {
+        vec![]
+    }
+
+    /// As [`Table::pin`], to be changed.
+    async fn base(&self) -> Result<Arc<dyn Base>> {
+        Err(Error::unsupported("changing rows of this table"))
+    }
+
     /// Fixes what one statement sees: an Iceberg snapshot, Kafka end offsets. The provider's schema equals
     /// [`Table::schema`] in names, types and order, or the error is [`crate::error::Kind::CachedPlanChanged`] and the
     /// caller refreshes the catalog and plans again. The provider answers its own filters as `Inexact` at most where it
@@ -162,6 +176,39 @@ impl Debug for Pinned {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pinned").field("version", &self.version).finish_non_exhaustive()
     }
+}
+
+/// A table as the statement found it that changes it.
+pub trait Base: Debug + Send + Sync {
+    /// As [`Table::pin`] has it, of the same snapshot: what the statement reads of it besides.
+    fn pinned(&self) -> Pinned;
+
+    /// Its rows, [`Table::place`]'s columns behind the table's.
+    fn rows(&self) -> Pinned;
+
+    /// One commit, after the last row has come: rows are added, and those that are gone by then are deleted. The stream's
+    /// columns are the table's, in order; behind them may be the third of [`Table::place`], where rows stay the rows they
+    /// were. 40001 where others changed the same rows or their neighbours meanwhile; what they added stays.
+    fn change<'a>(&'a self, session: &'a dyn Session, change: Change) -> BoxFuture<'a, Result<()>>;
+}
+
+/// What a statement does to a table's rows.
+pub struct Change {
+    pub how: How,
+    pub rows: SendableRecordBatchStream,
+    /// Positions by file. Complete once `rows` have ended.
+    pub gone: Arc<Mutex<Gone>>,
+}
+
+/// Rows of a table by their places.
+pub type Gone = BTreeMap<String, RoaringTreemap>;
+
+/// Tables may want each of them done in another way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    Delete,
+    Update,
+    Merge,
 }
 
 /// Makes, fills and drops tables. Each call is one atomic commit; an error leaves nothing visible.

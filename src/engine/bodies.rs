@@ -3,6 +3,7 @@
 
 use super::deep::on_big_stack;
 use super::language::{self, Understood};
+use super::pipeline::Told;
 use super::resolver::{Reached, Resolver, Rights};
 use super::{limits, statement};
 use crate::catalog::Catalog;
@@ -42,7 +43,8 @@ fn plan(dataset: &Dataset, resolver: &Resolver<'_>, state: &SessionState) -> Res
         return Err(Error::new(Kind::Syntax, "a dataset is a query"));
     };
     limits::check_expansion(&query, &limits, &|name| resolver.columns_of(name))?;
-    let understood = language::understand(resolver, &query, &dataset.sql, &[], &[], state)?;
+    let told = Told { text: dataset.sql.as_str().into(), ..Told::default() };
+    let understood = language::understand(resolver, &query, &told, state)?;
     if understood.parameters.is_empty() {
         return Ok(understood);
     }

@@ -9,13 +9,16 @@ use datafusion::logical_expr::{LogicalPlan, ScalarUDF, TableSource};
 use datafusion::sql::sqlparser::ast::Query;
 
 use super::functions;
+use super::pipeline::Told;
 use super::resolver::Resolver;
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
-use crate::sql::bind::{Binder, Found, Relations, StoredAs};
+use crate::sql::bind::{Binder, Changed, Found, Layout, Relations, StoredAs, Target};
 use crate::sql::image::Proc;
 use crate::sql::kernel::Env;
 use crate::sql::lower;
+use crate::sql::parse::change::Change;
+use crate::sql::query::Query as Bound;
 use crate::sql::resolve::{Context, Parameters};
 
 /// A query that every type fits in.
@@ -28,30 +31,52 @@ pub(super) struct Understood {
     pub(super) columns: SchemaRef,
 }
 
-/// `text` is what `query` was parsed from; `declared` the types that the client gave its parameters; `into` the columns
-/// that the rows are stored in, empty for a query whose rows are shown.
+/// A query whose rows are shown, or stored in [`Told::into`].
 pub(super) fn understand(
     resolver: &Resolver<'_>,
     query: &Query,
-    text: &str,
-    declared: &[Option<FieldRef>],
-    into: &[FieldRef],
+    told: &Told,
     state: &SessionState,
 ) -> Result<Understood> {
-    let known = |field: &Option<FieldRef>| field.as_ref().map(|f| pgtype::of_field(f)).transpose();
-    let parameters = Parameters::declared(declared.iter().map(known).collect::<Result<_>>()?);
-    let plain = Env::plain();
-    let env = state.config_options().extensions.get::<Env>().unwrap_or(&plain);
-    let binder = Binder::new(resolver, Context { env, parameters: &parameters }, text);
-    let query = match into {
-        [] => binder.bind(query)?,
+    with_binder(resolver, told, state, |binder| match told.into.as_slice() {
+        [] => binder.bind(query).map(|query| (query, ())),
         into => {
             let stored = |f: &FieldRef| {
                 Ok(StoredAs { name: f.name().clone(), ty: pgtype::of_field(f)?, data_type: f.data_type().clone() })
             };
-            binder.bind_stored(query, &into.iter().map(stored).collect::<Result<Vec<_>>>()?)?
+            let into = into.iter().map(stored).collect::<Result<Vec<_>>>()?;
+            binder.bind_stored(query, &into).map(|query| (query, ()))
         }
-    };
+    })
+    .map(|(understood, ())| understood)
+}
+
+/// A statement that changes rows, and what its plan's columns are for.
+pub(super) fn understand_change(
+    resolver: &Resolver<'_>,
+    change: &Change,
+    target: &Target,
+    told: &Told,
+    state: &SessionState,
+) -> Result<(Understood, Layout)> {
+    with_binder(resolver, told, state, |binder| {
+        let Changed { query, layout } = binder.bind_change(change, target)?;
+        Ok((query, layout))
+    })
+}
+
+fn with_binder<T>(
+    resolver: &Resolver<'_>,
+    told: &Told,
+    state: &SessionState,
+    bind: impl FnOnce(&Binder<'_>) -> Result<(Bound, T)>,
+) -> Result<(Understood, T)> {
+    let known = |field: &Option<FieldRef>| field.as_ref().map(|f| pgtype::of_field(f)).transpose();
+    let parameters = Parameters::declared(told.declared.iter().map(known).collect::<Result<_>>()?);
+    let plain = Env::plain();
+    let env = state.config_options().extensions.get::<Env>().unwrap_or(&plain);
+    let binder = Binder::new(resolver, Context { env, parameters: &parameters }, &told.text);
+    let (query, also) = bind(&binder)?;
     let session = |proc: &Proc| session_function(proc, state);
     let plan = lower::lower(&query, &session)?;
     let shown = plan.schema().fields().iter().zip(&query.columns).map(|(field, column)| {
@@ -60,7 +85,7 @@ pub(super) fn understand(
     let columns = Arc::new(Schema::new(shown.collect::<Vec<_>>()));
     let parameters = parameters.all().into_iter().enumerate();
     let parameters = parameters.map(|(i, ty)| parameter(i + 1, ty)).collect::<Result<_>>()?;
-    Ok(Understood { plan, parameters, columns })
+    Ok((Understood { plan, parameters, columns }, also))
 }
 
 /// 42P18 where no place gave it a type.

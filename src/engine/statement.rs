@@ -2,6 +2,7 @@
 //! here. What is not in our language is 0A000; nothing is passed on. Each kind is a file: how it is read from the parser's
 //! tree, what Describe says of it, and what it does.
 
+mod change;
 mod channel;
 mod copy;
 mod create_schema;
@@ -14,7 +15,7 @@ mod drop;
 mod execute;
 mod explain;
 mod hidden;
-mod insert;
+mod key;
 mod name;
 mod prepare;
 mod query;
@@ -27,6 +28,7 @@ mod truncate;
 mod unowned;
 mod upkeep;
 
+pub(super) use self::change::{Changes, Planned as Changing, goal};
 pub(super) use self::name::{Name, ident, table_name};
 pub(super) use self::sink::Still;
 
@@ -209,6 +211,8 @@ pub(crate) fn as_query(parsed: Parsed) -> Result<Option<Box<QueryAst>>> {
 pub(crate) fn admit(parsed: Parsed) -> Result<Admitted> {
     match parsed {
         Parsed::Tree(statement) => admit_tree(statement),
+        Parsed::Change(change) => change::admit(*change),
+        Parsed::Around(around, change) => admit_around(around, change::admit(*change)?),
         Parsed::Copy(copy) => copy::admit(*copy),
         Parsed::Upkeep(upkeep) => upkeep::admit(upkeep),
         Parsed::Command { command, query, text } => match command {
@@ -217,6 +221,15 @@ pub(crate) fn admit(parsed: Parsed) -> Result<Admitted> {
             Command::Cursor(command) => cursor::admit(command, query, text),
             Command::Discard(what) => Ok(discard::admit(what)),
         },
+    }
+}
+
+/// PREPARE and EXPLAIN of a statement that changes rows.
+fn admit_around(around: Ast, change: Admitted) -> Result<Admitted> {
+    match around {
+        Ast::Prepare { name, data_types, .. } => Ok(prepare::of(&name, data_types, change)),
+        Ast::Explain { .. } => Err(Error::unsupported(format!("EXPLAIN of {}", change.kind().to_uppercase()))),
+        other => Err(unsupported(&other)),
     }
 }
 
@@ -248,7 +261,6 @@ fn admit_tree(statement: Ast) -> Result<Admitted> {
         }
         Ast::CreateTable(create) if create.query.is_some() => create_table_as::admit(create),
         Ast::CreateTable(create) => create_table::admit(create),
-        Ast::Insert(insert) => insert::admit(insert),
         Ast::CreateIndex(index) => unowned::create_index(index),
         Ast::Grant(grant) => unowned::grant(grant),
         Ast::Revoke(revoke) => unowned::revoke(revoke),
@@ -262,7 +274,7 @@ fn admit_tree(statement: Ast) -> Result<Admitted> {
         #[rustfmt::skip]
         Ast::Analyze(_) | Ast::Msck(_) | Ast::Install { .. } | Ast::Load { .. }
         | Ast::Directory { .. } | Ast::Case(_) | Ast::If(_) | Ast::While(_) | Ast::Raise(_) | Ast::Call(_)
-        | Ast::Copy { .. } | Ast::CopyIntoSnowflake { .. } | Ast::Open(_) | Ast::Close { .. } | Ast::Update(_)
+        | Ast::Copy { .. } | Ast::Insert(_) | Ast::CopyIntoSnowflake { .. } | Ast::Open(_) | Ast::Close { .. } | Ast::Update(_)
         | Ast::Delete(_) | Ast::CreateView(_) | Ast::CreateVirtualTable { .. }
         | Ast::CreateRole(_) | Ast::CreateSecret { .. } | Ast::CreateServer(_) | Ast::CreatePolicy(_)
         | Ast::CreateConnector(_) | Ast::CreateOperator(_) | Ast::CreateOperatorFamily(_)

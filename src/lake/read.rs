@@ -45,6 +45,8 @@ pub struct Reading {
     ids: Arc<Ids>,
     /// Paths of every data file that a scan of this reading was planned over.
     planned: Arc<Mutex<HashSet<Path>>>,
+    /// Read alone, where not all are.
+    only: Option<HashSet<String>>,
 }
 
 impl Lake {
@@ -53,11 +55,17 @@ impl Lake {
     pub async fn read(self: &Arc<Self>, table: &Table, schema: SchemaRef) -> Result<Reading> {
         let manifests = self.manifests(table).await?;
         let ids = Arc::new(Ids::of(&table.metadata, &table.beyond)?);
-        Ok(Reading { lake: Arc::clone(self), table: table.clone(), manifests, schema, ids, planned: Arc::default() })
+        let (lake, table) = (Arc::clone(self), table.clone());
+        Ok(Reading { lake, table, manifests, schema, ids, planned: Arc::default(), only: None })
     }
 }
 
 impl Reading {
+    /// Of these data files alone.
+    pub(in crate::lake) fn of_files(self, paths: impl IntoIterator<Item = String>) -> Self {
+        Self { only: Some(paths.into_iter().collect()), ..self }
+    }
+
     /// Knows the leaves of its own scans: data source nodes over nothing but files planned here.
     pub fn reads(&self) -> Reads {
         let (planned, store) = (Arc::clone(&self.planned), self.lake.store.url().clone());
@@ -102,7 +110,10 @@ impl Reading {
             let files = match &self.manifests {
                 Some(manifests) => {
                     let condition = self.condition(session, filters)?;
-                    let planned = self.lake.plan(&self.table, manifests, condition.as_ref()).await?;
+                    let mut planned = self.lake.plan(&self.table, manifests, condition.as_ref()).await?;
+                    if let Some(only) = &self.only {
+                        planned.files.retain(|file| only.contains(file.data().file_path()));
+                    }
                     tracing::debug!(
                         table = %self.table.shown(),
                         manifests_read = planned.manifests_read,

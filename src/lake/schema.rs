@@ -14,6 +14,9 @@ use crate::error::{Error, Kind, Result};
 /// Field metadata: the column's Iceberg id, by which Parquet files know it.
 pub const FIELD_ID: &str = parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
+/// Metadata of a new table's field: its place in the key by which rows are told apart.
+pub const KEY: &str = "lakegate.key";
+
 /// Names the format keeps for its own columns.
 const RESERVED: &[&str] =
     &["_pos", "_deleted", "_partition", "_file", "_row_id", "_spec_id", "_last_updated_sequence_number"];
@@ -174,7 +177,9 @@ pub(super) fn iceberg_schema(columns: &Columns) -> Result<spec::Schema> {
     for (i, field) in columns.schema.fields().iter().enumerate() {
         fields.push(maker.field(field, i as i32 + 1, field.name())?);
     }
-    let schema = spec::Schema::builder().with_fields(fields).build();
+    let is_key = |(at, _): &(usize, &FieldRef)| columns.schema.field(*at).metadata().contains_key(KEY);
+    let key = columns.schema.fields().iter().enumerate().filter(is_key).map(|(at, _)| at as i32 + 1);
+    let schema = spec::Schema::builder().with_identifier_field_ids(key).with_fields(fields).build();
     schema.map_err(|e| Error::new(Kind::InvalidDefinition, "these columns do not make a lake table").with_source(e))
 }
 

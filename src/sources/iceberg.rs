@@ -1,6 +1,7 @@
 //! A lake's tables under a source's name: namespaces are schemas, a statement reads a table's newest snapshot. What the
 //! tables are made of is `lake`'s business.
 
+mod base;
 mod places;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,7 +14,8 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 
-use super::{Pinned, Source, Table, Writer};
+use super::declared::Declared;
+use super::{Base, Pinned, Source, Table, Writer};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::OID;
 use crate::lake::{self, BatchId, Columns, Lake, Outcome, S3Config, Staged, TableKey, TableRow};
@@ -93,6 +95,9 @@ struct LakeTable {
     key: TableKey,
     schema: SchemaRef,
     raw_columns: Vec<String>,
+    /// By which its rows are known.
+    place: Vec<FieldRef>,
+    declared: Declared,
     state: Result<uuid::Uuid, Fault>,
 }
 
@@ -184,8 +189,12 @@ impl Inner {
         }
         let (name, location) = at;
         let key = self.lake.key(&row.namespace, &row.name);
+        let (mut place, mut declared) = (vec![], Declared::default());
         let (schema, state) = match self.lake.load(&key, &location).await {
-            Ok(table) => (shown_schema(&table), Ok(table.uuid())),
+            Ok(table) => {
+                (place, declared) = (base::place(&table), base::declared(&name, &table));
+                (shown_schema(&table), Ok(table.uuid()))
+            }
             Err(error) if error.kind() == Kind::SourceUnreachable => return Err(self.named(error)),
             Err(error) => {
                 tracing::warn!(source = %self.name, table = %name, error = ?error, "a table cannot be read");
@@ -195,7 +204,7 @@ impl Inner {
         };
         let names = schema.fields().iter().map(|f| f.name());
         let raw_columns = names.filter(|name| RAW_COLUMNS.contains(&name.as_str())).cloned().collect();
-        Ok((location, Arc::new(LakeTable { source: self, name, key, schema, raw_columns, state })))
+        Ok((location, Arc::new(LakeTable { source: self, name, key, schema, raw_columns, place, declared, state })))
     }
 }
 
@@ -225,16 +234,35 @@ impl Table for LakeTable {
         &self.raw_columns
     }
 
+    fn declared(&self) -> &Declared {
+        &self.declared
+    }
+
+    fn place(&self) -> Vec<FieldRef> {
+        self.place.clone()
+    }
+
+    async fn base(&self) -> Result<Arc<dyn Base>> {
+        let newest = self.newest().await?;
+        base::of(self, newest).await
+    }
+
     async fn pin(&self) -> Result<Pinned> {
+        let newest = self.newest().await?;
+        self.source.pinned(&newest, self.schema()).await
+    }
+}
+
+impl LakeTable {
+    /// The table of now, where it is still the one that was planned.
+    async fn newest(&self) -> Result<lake::Table> {
         let uuid = self.state.as_ref().map_err(|fault| Error::new(fault.kind, &fault.message))?;
         let newest = self.source.lake.table(&self.key).await.map_err(|e| self.source.named(e))?;
         let newest = newest.filter(|t| t.uuid() == *uuid).ok_or_else(changed)?;
         if shown_schema(&newest) != self.schema {
             return Err(changed());
         }
-        let version = Version::Snapshot(newest.snapshot_id());
-        let reading = self.source.lake.read(&newest, self.schema()).await.map_err(|e| self.source.named(e))?;
-        Ok(Pinned { version, reads: reading.reads(), provider: Arc::new(reading) })
+        Ok(newest)
     }
 }
 
@@ -278,6 +306,12 @@ impl Writer for Inner {
 }
 
 impl Inner {
+    async fn pinned(&self, table: &lake::Table, schema: SchemaRef) -> Result<Pinned> {
+        let version = Version::Snapshot(table.snapshot_id());
+        let reading = self.lake.read(table, schema).await.map_err(|e| self.named(e))?;
+        Ok(Pinned { version, reads: reading.reads(), provider: Arc::new(reading) })
+    }
+
     /// The commit demands the table and the columns of `base`, and `base` those of the plan: what was planned for one
     /// column cannot come into another, whoever changes the table on the way.
     async fn try_append(&self, planned: &dyn Table, rows: SendableRecordBatchStream) -> Result<u64> {
@@ -298,16 +332,24 @@ impl Inner {
         if count == 0 {
             return Ok(0);
         }
-        match self.lake.commit(vec![Staged::append(base, written, batch)], &Default::default()).await? {
-            Outcome::Committed(_) => Ok(count),
-            Outcome::Conflict(now) if now.iter().any(Option::is_none) => Err(missing()),
-            Outcome::Conflict(_) | Outcome::LeaseLost => Err(overtaken()),
-            Outcome::Unknown(batch) => {
-                let message = format!("it is not known whether the rows were added to table {name}");
-                Err(Error::new(Kind::SourceUnreachable, message)
-                    .with_hint("Count the rows before you send the statement again.")
-                    .with_source(format!("batch {batch}")))
-            }
+        let outcome = self.lake.commit(vec![Staged::append(base, written, batch)], &Default::default()).await?;
+        committed(outcome, name, "the rows were added to").map(|()| count)
+    }
+}
+
+/// `what`: it is not known whether … table t.
+fn committed(outcome: Outcome, name: &TableName, what: &str) -> Result<()> {
+    match outcome {
+        Outcome::Committed(_) => Ok(()),
+        Outcome::Conflict(now) if now.iter().any(Option::is_none) => {
+            Err(Error::new(Kind::UndefinedTable, format!("relation \"{name}\" does not exist")))
+        }
+        Outcome::Conflict(_) | Outcome::LeaseLost => Err(overtaken()),
+        Outcome::Unknown(batch) => {
+            let message = format!("it is not known whether {what} table {name}");
+            Err(Error::new(Kind::SourceUnreachable, message)
+                .with_hint("Count the rows before you send the statement again.")
+                .with_source(format!("batch {batch}")))
         }
     }
 }

@@ -2,6 +2,7 @@
 //! parse analysis does it (parser/analyze.c and parse_*.c). It computes nothing and reads no table.
 
 mod call;
+mod change;
 mod collation;
 mod cte;
 mod definition;
@@ -38,6 +39,7 @@ use super::resolve::Context;
 use crate::error::{Error, Result};
 use crate::pgtype::Ty;
 
+pub(crate) use change::{Act, Acts, Changed, Layout, Target, TargetColumn, TargetKey};
 pub(crate) use from::canonical;
 use scope::Scope;
 

@@ -97,6 +97,10 @@ impl Lake {
             .properties([
                 ("write.parquet.compression-codec".to_string(), "zstd".to_string()),
                 (DELETE_METADATA.to_string(), "true".to_string()),
+                // the format's default writes whole files anew for a row of theirs
+                ("write.delete.mode".to_string(), "merge-on-read".to_string()),
+                ("write.update.mode".to_string(), "merge-on-read".to_string()),
+                ("write.merge.mode".to_string(), "merge-on-read".to_string()),
             ])
             .build();
         let built = TableMetadataBuilder::from_table_creation(creation).and_then(TableMetadataBuilder::build);

@@ -181,7 +181,7 @@ impl Binder<'_> {
         Ok(Query { ctes: vec![], body, order: vec![], offset: None, limit: None, with_ties: false, columns })
     }
 
-    fn assigned(&self, expr: Expr, column: &StoredAs) -> Result<Expr> {
+    pub(super) fn assigned(&self, expr: Expr, column: &StoredAs) -> Result<Expr> {
         let (from, at) = (expr.ty, expr.at);
         let wrong = || {
             let text = format!(
