@@ -53,6 +53,7 @@ use super::temporary::Temporary;
 use super::world::World;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{self, copy::Layout};
+use crate::sql::parse::change::Change;
 use crate::sql::parse::command::Command;
 
 /// What a statement does, boxed by hand: `async_trait` would give each function bounds of its own, under which the compiler
@@ -212,7 +213,7 @@ pub(crate) fn admit(parsed: Parsed) -> Result<Admitted> {
     match parsed {
         Parsed::Tree(statement) => admit_tree(statement),
         Parsed::Change(change) => change::admit(*change),
-        Parsed::Around(around, change) => admit_around(around, change::admit(*change)?),
+        Parsed::Around(around, change) => admit_around(around, *change),
         Parsed::Copy(copy) => copy::admit(*copy),
         Parsed::Upkeep(upkeep) => upkeep::admit(upkeep),
         Parsed::Command { command, query, text } => match command {
@@ -225,10 +226,22 @@ pub(crate) fn admit(parsed: Parsed) -> Result<Admitted> {
 }
 
 /// PREPARE and EXPLAIN of a statement that changes rows.
-fn admit_around(around: Ast, change: Admitted) -> Result<Admitted> {
+fn admit_around(around: Ast, change: Change) -> Result<Admitted> {
     match around {
-        Ast::Prepare { name, data_types, .. } => Ok(prepare::of(&name, data_types, change)),
-        Ast::Explain { .. } => Err(Error::unsupported(format!("EXPLAIN of {}", change.kind().to_uppercase()))),
+        Ast::Prepare { name, data_types, .. } => Ok(prepare::of(&name, data_types, change::admit(change)?)),
+        Ast::Explain {
+            describe_alias: DescribeAlias::Explain,
+            analyze,
+            verbose,
+            query_plan,
+            estimate,
+            format,
+            options,
+            ..
+        } => {
+            let words = explain::Words { analyze, verbose, foreign: query_plan || estimate, format, options };
+            explain::admit_change(words, change)
+        }
         other => Err(unsupported(&other)),
     }
 }

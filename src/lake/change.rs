@@ -1,7 +1,6 @@
 //! New rows and rows that are gone → one commit. By the table's properties a file of which rows are gone is written anew
 //! without them, or stays with a delete file beside it. Which rows they are is decided above.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
@@ -117,8 +116,7 @@ impl Lake {
         let width = kept.len();
         let kept_schema = Arc::new(Schema::new(kept.clone()));
         let read = Arc::new(Schema::new(kept.into_iter().chain(Table::place_columns()).collect::<Vec<_>>()));
-        let paths: HashMap<&str, ()> = files.iter().map(|file| (file.path(), ())).collect();
-        let reading = self.read(base, read).await?.of_files(paths.keys().map(ToString::to_string));
+        let reading = self.read(base, read).await?.of_files(files.iter().map(|file| file.path().to_owned()));
         let plan = reading.scan(session, None, &[], None).await?;
         let rows = execute_stream(plan, session.task_ctx())?;
         let schema = Arc::clone(&kept_schema);

@@ -5,12 +5,13 @@
 mod split;
 mod target;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
 use self::split::{Done, Split};
-pub(in crate::engine) use self::target::{Goal, goal};
+pub(crate) use self::target::{Goal, goal};
 use super::name::{Name, table_name};
 use super::sink::Sink;
 use super::{Admitted, Described, Execution, Outcome, Statement, Work, hidden};
@@ -25,9 +26,11 @@ use crate::formats::postgres;
 use crate::sources::{self, Base, How};
 use crate::sql::bind::{Act, Acts, Layout};
 use crate::sql::parse::change::{self, Verb};
+use crate::types::TableName;
 
-/// A statement that others overtook is done again so many times.
-const RETRIES: usize = 5;
+/// A statement that others overtook is done again so many times, and waits longer each time.
+const RETRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 struct Change {
@@ -37,17 +40,17 @@ struct Change {
 
 /// What is known of a planned statement beside its plan.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct Planned {
-    pub(in crate::engine) layout: Layout,
-    pub(in crate::engine) goal: Goal,
+pub(crate) struct Planned {
+    pub(crate) layout: Layout,
+    pub(crate) goal: Goal,
 }
 
 /// One that is ready to run.
-pub(in crate::engine) struct Changes {
-    pub(in crate::engine) planned: Planned,
-    pub(in crate::engine) facts: Arc<Facts>,
+pub(crate) struct Changes {
+    pub(crate) planned: Planned,
+    pub(crate) facts: Arc<Facts>,
     /// Of a table of the lake of which rows that are there may change.
-    pub(in crate::engine) base: Option<Arc<dyn Base>>,
+    pub(crate) base: Option<Arc<dyn Base>>,
 }
 
 pub(super) fn admit(change: change::Change) -> Result<Admitted> {
@@ -57,14 +60,25 @@ pub(super) fn admit(change: change::Change) -> Result<Admitted> {
 
 impl Planned {
     /// What a client is told of: RETURNING's columns.
-    pub(in crate::engine) fn shown(&self, columns: &Schema) -> Option<SchemaRef> {
+    pub(crate) fn shown(&self, columns: &Schema) -> Option<SchemaRef> {
         let returning = self.layout.returning.clone()?;
         let shown: Vec<FieldRef> = columns.fields().get(returning).unwrap_or_default().to_vec();
         Some(Arc::new(Schema::new(shown)))
     }
 
+    /// What EXPLAIN says that it does, and the table.
+    pub(super) fn told(&self, verb: &Verb) -> (&'static str, TableName) {
+        let word = match verb {
+            Verb::Insert(_) => "Insert",
+            Verb::Update(_) => "Update",
+            Verb::Delete => "Delete",
+            Verb::Merge(_) => "Merge",
+        };
+        (word, self.goal.name().clone())
+    }
+
     /// Rows that are there may change.
-    pub(in crate::engine) fn needs_base(&self) -> bool {
+    pub(crate) fn needs_base(&self) -> bool {
         !self.layout.place.is_empty()
     }
 }
@@ -115,6 +129,8 @@ impl Statement for Change {
             loop {
                 match self.once(session, &mut execution).await {
                     Err(error) if error.kind() == Kind::Conflict && retries < RETRIES && !session.in_block() => {
+                        let pause = PAUSE * retries.min(20);
+                        tokio::time::sleep(pause.mul_f64(rand::random_range(0.0..1.0))).await;
                         retries += 1;
                         tracing::debug!(retries, "a statement was overtaken and is done again");
                     }
@@ -160,7 +176,7 @@ impl Change {
             (goal, _) => Sink::to(session, goal, check).append(rows).await.map(|_| ()),
         };
         changed.map_err(|error| of_relation(error, &table))?;
-        let mut done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
         let tag = match self.change.shape.verb {
             Verb::Insert(_) => format!("INSERT 0 {}", done.rows),
             _ => format!("{} {}", self.change.shape.verb.word(), done.rows),

@@ -47,7 +47,7 @@ fn only_our_statements_exist() {
         ("EXPLAIN SELECT 1", "explain"),
         ("EXPLAIN ANALYZE SELECT 1", "explain"),
         ("EXPLAIN (FORMAT JSON, ANALYZE off) SELECT 1", "explain"),
-        ("EXPLAIN DELETE FROM t", "0A000"),
+        ("EXPLAIN DELETE FROM t", "explain"),
         ("EXPLAIN ANALYZE INSERT INTO t VALUES (1)", "0A000"),
         ("EXPLAIN ANALYZE CREATE TABLE t AS SELECT 1", "0A000"),
         ("EXPLAIN SELECT * INTO x FROM t", "0A000"),

@@ -49,10 +49,8 @@ impl Verb {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Insert {
-    /// None are all, from the left.
+    /// None are all, from the left. Where the statement has no source, each has its default.
     pub(crate) columns: Vec<Ident>,
-    /// DEFAULT VALUES.
-    pub(crate) defaults: bool,
     pub(crate) conflict: Option<Conflict>,
 }
 
@@ -60,8 +58,6 @@ pub(crate) struct Insert {
 #[derive(Clone, Debug)]
 pub(crate) struct Conflict {
     pub(crate) on: Arbiter,
-    /// One-based character position of its target.
-    pub(crate) at: usize,
     /// `None`: DO NOTHING.
     pub(crate) update: Option<Vec<Assignment>>,
 }

@@ -22,7 +22,7 @@ use crate::types::{ObjectId, TableName};
 
 /// Where the rows go.
 #[derive(Clone, Debug)]
-pub(in crate::engine) enum Goal {
+pub(crate) enum Goal {
     Lake { object: Arc<Object>, table: Arc<dyn Table>, writer: Arc<dyn Writer> },
     Temporary { temporary: Temporary, name: TableName, schema: SchemaRef },
 }
@@ -34,7 +34,7 @@ pub(super) struct Checks {
 }
 
 impl Goal {
-    pub(in crate::engine) fn name(&self) -> &TableName {
+    pub(crate) fn name(&self) -> &TableName {
         match self {
             Self::Lake { object, .. } => &object.name,
             Self::Temporary { name, .. } => name,
@@ -42,7 +42,7 @@ impl Goal {
     }
 
     /// All columns of the table.
-    pub(in crate::engine) fn schema(&self) -> &SchemaRef {
+    pub(crate) fn schema(&self) -> &SchemaRef {
         match self {
             Self::Lake { object, .. } => &object.schema,
             Self::Temporary { schema, .. } => schema,
@@ -58,7 +58,7 @@ impl Goal {
     }
 
     /// Of a table of the lake.
-    pub(in crate::engine) fn object(&self) -> Option<(ObjectId, &Arc<dyn Table>)> {
+    pub(crate) fn object(&self) -> Option<(ObjectId, &Arc<dyn Table>)> {
         match self {
             Self::Lake { object, table, .. } => Some((object.id, table)),
             Self::Temporary { .. } => None,
@@ -122,7 +122,7 @@ fn wanted(verb: &Verb) -> Vec<Act> {
 }
 
 /// The table of that name, where the session may do all of the statement to it.
-pub(in crate::engine) fn goal(facts: &Facts, change: &Change) -> Result<(Target, Goal)> {
+pub(crate) fn goal(facts: &Facts, change: &Change) -> Result<(Target, Goal)> {
     let name = table_name(&change.shape.target)?;
     if facts.temporary.has(&name)
         && let Some((schema, rows, oid)) = facts.temporary.placed(&name.table)

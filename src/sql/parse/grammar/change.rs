@@ -84,8 +84,7 @@ impl Parser<'_> {
         let alias = if self.eat("as") { Some(self.column_name()?) } else { None };
         let mut parts = Parts::new(with, token, target, alias);
         let mut columns = vec![];
-        let defaults = self.eat("default");
-        if defaults {
+        if self.eat("default") {
             self.expect("values")?;
         } else {
             if self.is_symbol('(') && !self.starts_query() {
@@ -107,7 +106,7 @@ impl Parser<'_> {
         }
         let conflict = self.conflict(&mut parts)?;
         let returning = self.returning()?;
-        Ok(parts.finish(Verb::Insert(Insert { columns, defaults, conflict }), returning))
+        Ok(parts.finish(Verb::Insert(Insert { columns, conflict }), returning))
     }
 
     fn overriding(&mut self) -> Result<()> {
@@ -142,7 +141,7 @@ impl Parser<'_> {
         };
         self.expect("do")?;
         if self.eat("nothing") {
-            return Ok(Some(Conflict { on, at: place, update: None }));
+            return Ok(Some(Conflict { on, update: None }));
         }
         self.expect_words(&["update", "set"])?;
         let update = self.assignments(parts)?;
@@ -154,7 +153,7 @@ impl Parser<'_> {
             let hint = "For example, ON CONFLICT (column_name).";
             return Err(Error::new(Kind::Syntax, text).with_hint(hint).at(place));
         }
-        Ok(Some(Conflict { on, at: place, update: Some(update) }))
+        Ok(Some(Conflict { on, update: Some(update) }))
     }
 
     /// index_elem that is a column.
