@@ -123,7 +123,10 @@ fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits) -> Result<Planned>
     let (understood, change) = match &what {
         What::Query(query) => (language::understand(&resolver, query, &told, &state)?, None),
         What::Change(change) => {
-            let (target, goal) = statement::goal(&facts, change)?;
+            let (target, goal) = statement::goal(&facts, change).map_err(|e| match told.text.is_empty() {
+                false if e.kind() == Kind::UndefinedTable => e.at(change.shape.at),
+                _ => e,
+            })?;
             let (understood, layout) = language::understand_change(&resolver, change, &target, &told, &state)?;
             (understood, Some(Changing { layout, goal }))
         }

@@ -22,6 +22,8 @@ pub(crate) struct Change {
 pub(crate) struct Shape {
     pub(crate) verb: Verb,
     pub(crate) target: ObjectName,
+    /// One-based character position of its name.
+    pub(crate) at: usize,
     pub(crate) alias: Option<Ident>,
     /// Which of the select list are RETURNING's.
     pub(crate) returning: Option<Range<usize>>,
@@ -50,7 +52,7 @@ impl Verb {
 #[derive(Clone, Debug)]
 pub(crate) struct Insert {
     /// None are all, from the left. Where the statement has no source, each has its default.
-    pub(crate) columns: Vec<Ident>,
+    pub(crate) columns: Vec<Filled>,
     pub(crate) conflict: Option<Conflict>,
 }
 
@@ -58,6 +60,8 @@ pub(crate) struct Insert {
 #[derive(Clone, Debug)]
 pub(crate) struct Conflict {
     pub(crate) on: Arbiter,
+    /// Of what stands behind ON CONFLICT.
+    pub(crate) at: usize,
     /// `None`: DO NOTHING.
     pub(crate) update: Option<Vec<Assignment>>,
 }
@@ -70,10 +74,20 @@ pub(crate) enum Arbiter {
     Constraint(Ident),
 }
 
+/// A column that gets a value.
+#[derive(Clone, Debug)]
+pub(crate) struct Filled {
+    pub(crate) name: Ident,
+    /// Only a field or an element of it.
+    pub(crate) part: bool,
+}
+
 /// `column = …`, or `(columns) = …`.
 #[derive(Clone, Debug)]
 pub(crate) struct Assignment {
-    pub(crate) columns: Vec<Ident>,
+    pub(crate) columns: Vec<Filled>,
+    /// Of the value.
+    pub(crate) at: usize,
     /// Written with parentheses.
     pub(crate) several: bool,
     /// Which of the select list it is.
@@ -96,7 +110,7 @@ pub(crate) enum Then {
     Update(Vec<Assignment>),
     /// `values` are of the select list; `None`: DEFAULT VALUES.
     Insert {
-        columns: Vec<Ident>,
+        columns: Vec<Filled>,
         values: Option<Range<usize>>,
     },
 }

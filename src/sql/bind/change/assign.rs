@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::sql::sqlparser::ast::{Expr as Ast, Ident, Query as AstQuery};
+use datafusion::sql::sqlparser::ast::{Expr as Ast, Query as AstQuery};
 
 use super::super::Binder;
 use super::super::name::folded;
@@ -11,18 +11,21 @@ use super::super::scope::{Place, Scope};
 use super::{Target, TargetColumn, canonical};
 use crate::error::{Error, Kind, Result};
 use crate::sql::expr::{Expr, Kind as Node, SubqueryKind};
-use crate::sql::parse::change::{Assignment, Change, is_default};
+use crate::sql::parse::change::{Assignment, Change, Filled, is_default};
 
 impl Binder<'_> {
     /// A column by its name, which the statement fills. 42703 where the session does not see it, 42501 where it sees
     /// something else: nobody can know what their value would replace.
-    pub(super) fn assigned_column(&self, name: &Ident, target: &Target, replaces: bool) -> Result<usize> {
-        let (folded, at) = (folded(name), self.at(name.span));
+    pub(super) fn assigned_column(&self, filled: &Filled, target: &Target, replaces: bool) -> Result<usize> {
+        let (folded, at) = (folded(&filled.name), self.at(filled.name.span));
         let found = target.columns.iter().position(|column| column.named && column.stored.name == folded);
         let Some(found) = found else {
             let text = format!("column \"{folded}\" of relation \"{}\" does not exist", target.found.name);
             return Err(Error::new(Kind::UndefinedColumn, text).at(at));
         };
+        if filled.part {
+            return Err(Error::unsupported("assignment to a part of a column").at(at));
+        }
         if replaces && target.columns.get(found).is_some_and(TargetColumn::is_masked) {
             let text = format!("permission denied for column {folded}");
             let detail = "The column is masked, and a masked column cannot be changed.";
@@ -32,7 +35,7 @@ impl Binder<'_> {
     }
 
     /// INSERT's columns: all that statements may name, or those that are named.
-    pub(super) fn filled(&self, names: &[Ident], target: &Target) -> Result<Vec<usize>> {
+    pub(super) fn filled(&self, names: &[Filled], target: &Target) -> Result<Vec<usize>> {
         if names.is_empty() {
             let all = target.columns.iter().enumerate().filter(|(_, column)| column.named);
             return Ok(all.map(|(at, _)| at).collect());
@@ -41,8 +44,8 @@ impl Binder<'_> {
         for name in names {
             let column = self.assigned_column(name, target, false)?;
             if filled.contains(&column) {
-                let text = format!("column \"{}\" specified more than once", folded(name));
-                return Err(Error::new(Kind::DuplicateColumn, text).at(self.at(name.span)));
+                let text = format!("column \"{}\" specified more than once", folded(&name.name));
+                return Err(Error::new(Kind::DuplicateColumn, text).at(self.at(name.name.span)));
             }
             filled.push(column);
         }
@@ -66,7 +69,7 @@ impl Binder<'_> {
                 let column = self.assigned_column(name, target, true)?;
                 let value = self.value_for(value, target, column)?;
                 if values.insert(column, value).is_some() {
-                    twice.get_or_insert_with(|| folded(name));
+                    twice.get_or_insert_with(|| folded(&name.name));
                 }
             }
         }
@@ -82,7 +85,7 @@ impl Binder<'_> {
         if !assignment.several {
             return Ok(vec![one(ast)?]);
         }
-        let at = self.at_of(ast);
+        let at = assignment.at;
         let counted = |count: usize| match count == assignment.columns.len() {
             true => Ok(()),
             false => Err(Error::new(Kind::Syntax, "number of columns does not match number of values").at(at)),

@@ -92,7 +92,7 @@ impl Binder<'_> {
         }
         if let Some(unfilled) = insert.columns.get(query.columns.len()) {
             let text = "INSERT has more target columns than expressions";
-            return Err(Error::new(Kind::Syntax, text).at(self.at(unfilled.span)));
+            return Err(Error::new(Kind::Syntax, text).at(self.at(unfilled.name.span)));
         }
         Ok(query)
     }
@@ -124,7 +124,7 @@ impl Binder<'_> {
                     let folded = folded(name);
                     if !target.columns.iter().any(|column| column.named && column.stored.name == folded) {
                         let text = format!("column \"{folded}\" does not exist");
-                        return Err(Error::new(Kind::UndefinedColumn, text).at(self.at(name.span)));
+                        return Err(Error::new(Kind::UndefinedColumn, text).at(conflict.at));
                     }
                     wanted.push(folded);
                 }

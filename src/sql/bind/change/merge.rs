@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use arrow::datatypes::DataType;
-use datafusion::sql::sqlparser::ast::{Expr as Ast, Ident};
+use datafusion::sql::sqlparser::ast::Expr as Ast;
 
 use super::super::Binder;
 use super::super::scope::{Item, Place, Scope, Side};
@@ -13,7 +13,7 @@ use super::{Act, Acts, Changed, Layout, Outputs, Scanned, Target, column_at, joi
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::Ty;
 use crate::sql::expr::{Expr, Kind as Node};
-use crate::sql::parse::change::{Assignment, Change, Then, When};
+use crate::sql::parse::change::{Assignment, Change, Filled, Then, When};
 use crate::sql::query::{Column, JoinKind, Relation};
 
 /// What is merged, and how.
@@ -47,7 +47,7 @@ enum Outcome<'a> {
     Delete,
     Update(&'a [Assignment]),
     Insert {
-        columns: &'a [Ident],
+        columns: &'a [Filled],
         values: Option<Range<usize>>,
     },
     /// The row as it is proposed.
@@ -221,7 +221,13 @@ impl Binder<'_> {
             Some(_) => {
                 let old = |column: &super::TargetColumn| columns.get(column.shown?).map(|c| c.expr(0));
                 let new = self.new_row(&mut outputs, first, target, item, &old)?;
-                let carried = if shows_source { outputs.carry(self, &source_items) } else { vec![] };
+                let carried = match shows_source {
+                    true => outputs.carry(self, &source_items),
+                    false => source_items
+                        .iter()
+                        .map(|item| Item { side: Side::Hidden, bare: false, columns: vec![], ..item.clone() })
+                        .collect(),
+                };
                 let items = carried.into_iter().chain([new]).collect();
                 let inner = selected(Some(from), Some(filter), outputs, vec![]);
                 let (query, returning) = self.returned(change, target, inner, items, level)?;
@@ -301,7 +307,7 @@ impl Binder<'_> {
     fn merge_row(
         &self,
         change: &Change,
-        columns: &[Ident],
+        columns: &[Filled],
         values: Option<Range<usize>>,
         target: &Target,
         scope: &Scope<'_>,
@@ -312,7 +318,7 @@ impl Binder<'_> {
             let count = values.len();
             if let Some(column) = columns.get(count) {
                 let text = "INSERT has more target columns than expressions";
-                return Err(Error::new(Kind::Syntax, text).at(self.at(column.span)));
+                return Err(Error::new(Kind::Syntax, text).at(self.at(column.name.span)));
             }
             for (n, number) in values.enumerate() {
                 let ast = change.expr(number)?;

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, With,
 };
 
-use super::super::change::{Arbiter, Assignment, Change, Conflict, Insert, Shape, Then, Verb, When};
+use super::super::change::{Arbiter, Assignment, Change, Conflict, Filled, Insert, Shape, Then, Verb, When};
 use super::from::table;
 use super::select::{bare, empty};
 use super::{Naming, Parser};
@@ -17,22 +17,31 @@ use crate::error::{Error, Kind, Result};
 /// The alias of an INSERT's rows.
 const EXCLUDED: &str = "excluded";
 
+/// The table that is changed.
+struct Changed {
+    target: ObjectName,
+    at: usize,
+    alias: Option<Ident>,
+}
+
 /// What is gathered into one query.
 struct Parts {
     with: Option<With>,
     select: Select,
     target: ObjectName,
+    at: usize,
     alias: Option<Ident>,
 }
 
 impl Parts {
-    fn new(with: Option<With>, token: AttachedToken, target: ObjectName, alias: Option<Ident>) -> Self {
+    fn new(with: Option<With>, token: AttachedToken, table_: Changed) -> Self {
+        let Changed { target, at, alias } = table_;
         let mut relation = table(target.clone(), None, false);
         if let TableFactor::Table { alias: shown, .. } = &mut relation {
             *shown = alias.clone().map(named);
         }
         let from = vec![TableWithJoins { relation, joins: vec![] }];
-        Self { with, select: Select { from, ..empty(token) }, target, alias }
+        Self { with, select: Select { from, ..empty(token) }, target, at, alias }
     }
 
     /// The number of an expression.
@@ -53,7 +62,7 @@ impl Parts {
             self.select.projection.extend(items);
             first..self.select.projection.len()
         });
-        let shape = Shape { verb, target: self.target, alias: self.alias, returning };
+        let shape = Shape { verb, target: self.target, at: self.at, alias: self.alias, returning };
         let parts = Query { with: self.with, ..bare(SetExpr::Select(Box::new(self.select))) };
         Change { shape, parts: Box::new(parts) }
     }
@@ -80,9 +89,10 @@ impl Parser<'_> {
     fn insert(&mut self, with: Option<With>) -> Result<Change> {
         let token = self.attached();
         self.expect_words(&["insert", "into"])?;
+        let at = self.place(self.at);
         let target = self.qualified_name()?;
         let alias = if self.eat("as") { Some(self.column_name()?) } else { None };
-        let mut parts = Parts::new(with, token, target, alias);
+        let mut parts = Parts::new(with, token, Changed { target, at, alias });
         let mut columns = vec![];
         if self.eat("default") {
             self.expect("values")?;
@@ -121,11 +131,12 @@ impl Parser<'_> {
 
     /// opt_on_conflict.
     fn conflict(&mut self, parts: &mut Parts) -> Result<Option<Conflict>> {
+        let start = self.place(self.at);
         if !self.eat("on") {
             return Ok(None);
         }
         self.expect("conflict")?;
-        let place = self.place(self.at);
+        let at = self.place(self.at);
         let on = if self.eat("on") {
             self.expect("constraint")?;
             Arbiter::Constraint(self.column_name()?)
@@ -141,7 +152,7 @@ impl Parser<'_> {
         };
         self.expect("do")?;
         if self.eat("nothing") {
-            return Ok(Some(Conflict { on, update: None }));
+            return Ok(Some(Conflict { on, at, update: None }));
         }
         self.expect_words(&["update", "set"])?;
         let update = self.assignments(parts)?;
@@ -151,9 +162,9 @@ impl Parser<'_> {
         if matches!(on, Arbiter::Any) {
             let text = "ON CONFLICT DO UPDATE requires inference specification or constraint name";
             let hint = "For example, ON CONFLICT (column_name).";
-            return Err(Error::new(Kind::Syntax, text).with_hint(hint).at(place));
+            return Err(Error::new(Kind::Syntax, text).with_hint(hint).at(start));
         }
-        Ok(Some(Conflict { on, update: Some(update) }))
+        Ok(Some(Conflict { on, at, update: Some(update) }))
     }
 
     /// index_elem that is a column.
@@ -177,8 +188,8 @@ impl Parser<'_> {
     fn update(&mut self, with: Option<With>) -> Result<Change> {
         let token = self.attached();
         self.expect("update")?;
-        let (target, alias) = self.changed_table(true)?;
-        let mut parts = Parts::new(with, token, target, alias);
+        let table = self.changed_table(true)?;
+        let mut parts = Parts::new(with, token, table);
         self.expect("set")?;
         let set = self.assignments(&mut parts)?;
         if self.eat("from") {
@@ -192,8 +203,8 @@ impl Parser<'_> {
     fn delete(&mut self, with: Option<With>) -> Result<Change> {
         let token = self.attached();
         self.expect_words(&["delete", "from"])?;
-        let (target, alias) = self.changed_table(false)?;
-        let mut parts = Parts::new(with, token, target, alias);
+        let table = self.changed_table(false)?;
+        let mut parts = Parts::new(with, token, table);
         if self.eat("using") {
             parts.select.from.extend(self.list(Self::table_reference)?);
         }
@@ -203,12 +214,13 @@ impl Parser<'_> {
     }
 
     /// relation_expr_opt_alias. `set_follows`: the word SET is no alias without AS.
-    fn changed_table(&mut self, set_follows: bool) -> Result<(ObjectName, Option<Ident>)> {
+    fn changed_table(&mut self, set_follows: bool) -> Result<Changed> {
+        let at = self.place(self.at);
         let TableFactor::Table { name, .. } = self.relation()? else { return Err(self.unexpected()) };
         let explicit = self.eat("as");
         let is_set = set_follows && !explicit && self.is("set");
         let alias = if explicit || !is_set && self.names(Naming::Column, 0) { Some(self.column_name()?) } else { None };
-        Ok((name, alias))
+        Ok(Changed { target: name, at, alias })
     }
 
     fn where_or_current(&mut self) -> Result<Option<Expr>> {
@@ -234,8 +246,9 @@ impl Parser<'_> {
                 return Err(self.unexpected());
             }
             self.advance();
+            let at = self.place(self.at);
             let value = parts.put(self.expr()?);
-            all.push(Assignment { columns, several, value });
+            all.push(Assignment { columns, at, several, value });
             if !self.eat_symbol(',') {
                 return Ok(all);
             }
@@ -243,12 +256,13 @@ impl Parser<'_> {
     }
 
     /// set_target, and a column of an INSERT.
-    fn set_target(&mut self) -> Result<Ident> {
+    fn set_target(&mut self) -> Result<Filled> {
         let name = self.column_name()?;
-        if self.is_symbol('.') || self.is_symbol('[') {
-            return Err(Error::unsupported("assignment to a part of a column").at(self.place(self.at)));
+        let part = self.is_symbol('.') || self.is_symbol('[');
+        if part {
+            self.indirection(Expr::Identifier(name.clone()))?;
         }
-        Ok(name)
+        Ok(Filled { name, part })
     }
 
     fn returning(&mut self) -> Result<Option<Vec<SelectItem>>> {
@@ -263,8 +277,8 @@ impl Parser<'_> {
     fn merge(&mut self, with: Option<With>) -> Result<Change> {
         let token = self.attached();
         self.expect_words(&["merge", "into"])?;
-        let (target, alias) = self.changed_table(false)?;
-        let mut parts = Parts::new(with, token, target, alias);
+        let table = self.changed_table(false)?;
+        let mut parts = Parts::new(with, token, table);
         self.expect("using")?;
         let source = self.table_reference()?;
         parts.select.from.push(source);
