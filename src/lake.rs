@@ -4,6 +4,7 @@
 mod avro;
 mod cache;
 mod catalog;
+mod change;
 mod commit;
 mod connect;
 mod deletes;
@@ -31,6 +32,7 @@ use iceberg::spec::{ManifestList, SnapshotRef, TableMetadata};
 use crate::error::{Error, Kind, Result};
 use crate::metastore::Metastore;
 
+pub use change::Verb;
 pub(crate) use commit::unknown_outcome;
 pub use commit::{Action, Expected, Making, Outcome, RefKind, SortedBy, Staged};
 pub use connect::{S3Config, Store};
@@ -42,7 +44,7 @@ pub use maintain::{
     Compacted, Expired, Expiry, Findings, KEEPER_ENABLED, Keeper, Kept, Merged, Orphans, Selection, Wanted,
 };
 pub use read::Reading;
-pub use schema::{Columns, FIELD_ID, field_id, fields_within};
+pub use schema::{Columns, FIELD_ID, KEY, field_id, fields_within};
 pub use table::Table;
 pub use transaction::Transaction;
 pub use view::{View, ViewColumn, ViewText};

@@ -19,6 +19,7 @@ pub mod language;
 pub mod leaf;
 pub mod matrix;
 pub mod narrows;
+mod new_rows;
 pub mod open;
 pub mod past;
 pub mod scram;
@@ -35,7 +36,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,7 @@ use crate::types::{ObjectId, TableName};
 pub use compile::Policies;
 pub use decide::SessionPolicy;
 pub use guard::{Guarded, guard};
+pub use new_rows::NewRows;
 pub use past::Past;
 pub use seal::{OwnRows, Sealed};
 pub use system::{Equal, SystemRows};
@@ -171,12 +173,37 @@ impl Grant {
         xxhash_rust::xxh3::xxh3_64(text.as_bytes())
     }
 
+    /// What a statement that changes the table reads: the visible schema, behind it under [`raw_name`] what of a row its
+    /// session does not see as it is, and `place`.
+    pub fn target(&self, raw: &Schema, place: &[FieldRef]) -> SchemaRef {
+        let carried = raw.fields().iter().filter(|f| self.carries(f.name()));
+        let carried = carried.map(|f| Arc::new(f.as_ref().clone().with_name(raw_name(f.name())).with_nullable(true)));
+        let shown = self.visible(raw);
+        let all = shown.fields().iter().cloned().chain(carried).chain(place.iter().cloned());
+        Arc::new(Schema::new(all.collect::<Vec<_>>()))
+    }
+
+    /// The session sees something else of this column, or nothing.
+    pub fn carries(&self, column: &str) -> bool {
+        self.hidden.contains(column) || self.masks.contains_key(column)
+    }
+
     /// The schema a session plans with: hidden columns absent, every column nullable (DataFusion 55 types an empty
     /// scalar subquery by its column's nullability), field metadata kept, no schema metadata.
     pub fn visible(&self, raw: &Schema) -> SchemaRef {
         let shown = raw.fields().iter().filter(|f| !self.hidden.contains(f.name()));
         Arc::new(Schema::new(shown.map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>()))
     }
+}
+
+/// How the raw value of a column is called where a statement carries it. No client can write such a name.
+pub fn raw_name(column: &str) -> String {
+    format!("\0{column}")
+}
+
+/// The column of which that is the raw value.
+pub fn raw_of(name: &str) -> Option<&str> {
+    name.strip_prefix('\0').filter(|rest| !rest.starts_with('\0'))
 }
 
 /// The answer of [`SessionPolicy::decide`].

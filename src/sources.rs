@@ -8,13 +8,16 @@ pub mod memory;
 pub mod postgres;
 mod tls;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
-use datafusion::catalog::TableProvider;
+use datafusion::catalog::{Session, TableProvider};
 use datafusion::execution::SendableRecordBatchStream;
+use futures::future::BoxFuture;
+use roaring::RoaringTreemap;
 
 use serde::{Deserialize, Deserializer};
 
@@ -167,6 +170,17 @@ pub trait Table: Debug + Send + Sync {
         &[]
     }
 
+    /// By which a row is known to whoever would change it: the columns that [`Base::rows`] has behind the table's, its file
+    /// and its position there first. None where rows cannot be changed.
+    fn place(&self) -> Vec<FieldRef> {
+        vec![]
+    }
+
+    /// As [`Table::pin`], to be changed.
+    async fn base(&self) -> Result<Arc<dyn Base>> {
+        Err(Error::unsupported("changing rows of this table"))
+    }
+
     /// What the source says of the table, as tables beside it.
     fn metadata_tables(&self) -> Vec<Arc<dyn Table>> {
         vec![]
@@ -232,13 +246,46 @@ impl Debug for Pinned {
 
 /// A change of a table's definition.
 #[derive(Clone, Debug)]
-pub enum Change {
+pub enum Alteration {
     Column(lake::Alter),
     /// Properties that the table gets.
     Set(Vec<(String, String)>),
     Unset(Vec<String>),
     /// What the table is, in words.
     Comment(Option<String>),
+}
+
+/// A table as the statement found it that changes it.
+pub trait Base: Debug + Send + Sync {
+    /// As [`Table::pin`] has it, of the same snapshot: what the statement reads of it besides.
+    fn pinned(&self) -> Pinned;
+
+    /// Its rows, [`Table::place`]'s columns behind the table's.
+    fn rows(&self) -> Pinned;
+
+    /// One commit, after the last row has come: rows are added, and those that are gone by then are deleted. The stream's
+    /// columns are the table's, in order; behind them may be the third of [`Table::place`], where rows stay the rows they
+    /// were. 40001 where others changed the same rows or their neighbours meanwhile; what they added stays.
+    fn change<'a>(&'a self, session: &'a dyn Session, change: Change) -> BoxFuture<'a, Result<()>>;
+}
+
+/// What a statement does to a table's rows.
+pub struct Change {
+    pub how: How,
+    pub rows: SendableRecordBatchStream,
+    /// Positions by file. Complete once `rows` have ended.
+    pub gone: Arc<Mutex<Gone>>,
+}
+
+/// Rows of a table by their places.
+pub type Gone = BTreeMap<String, RoaringTreemap>;
+
+/// Tables may want each of them done in another way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    Delete,
+    Update,
+    Merge,
 }
 
 /// Makes, fills and drops tables. Each call is one atomic commit; an error leaves nothing visible.
@@ -269,7 +316,7 @@ pub trait Writer: Debug + Send + Sync {
 
     /// All changes in one commit: 42703, 42701, 23502 where rows have NULLs in what is to have none, 0A000 where the table's
     /// format has no such change. 40001 where the table is another one than `planned`.
-    async fn alter_table(&self, planned: &dyn Table, changes: &[Change]) -> Result<()>;
+    async fn alter_table(&self, planned: &dyn Table, changes: &[Alteration]) -> Result<()>;
 
     /// Another name, perhaps in another schema of the same source. 42P07, 3F000.
     async fn rename_table(&self, name: &TableName, to: &TableName) -> Result<()>;

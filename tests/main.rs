@@ -4,6 +4,7 @@
 mod attacks;
 mod cache;
 mod catalog;
+mod changes;
 mod cli;
 mod demo;
 mod differential;

@@ -14,6 +14,7 @@ use super::deep::on_big_stack;
 use super::facts::Facts;
 use super::language::{self, Understood};
 use super::limits::Limits;
+use super::pipeline::Told;
 use super::resolver::{Reached, Resolver, Rights};
 use super::{limits, statement};
 use crate::catalog::Catalog;
@@ -114,7 +115,8 @@ fn plan(dataset: &Dataset, resolver: &Resolver<'_>, state: &SessionState) -> Res
     let limits = limits::Limits::default();
     let query = read(&dataset.sql, &limits)?;
     limits::check_expansion(&query, &limits, &|name| resolver.columns_of(name))?;
-    let understood = language::understand(resolver, &query, &dataset.sql, &[], &[], state)?;
+    let told = Told { text: dataset.sql.as_str().into(), ..Told::default() };
+    let understood = language::understand(resolver, &query, &told, state)?;
     if understood.parameters.is_empty() {
         return Ok(understood);
     }

@@ -21,11 +21,6 @@ impl<T> Deep<T> {
     pub(crate) fn new(tree: T) -> Self {
         Self(Some(tree))
     }
-
-    /// To be used up at once, on a big stack.
-    pub(crate) fn into_inner(mut self) -> T {
-        self.0.take().expect("only dropping takes it out")
-    }
 }
 
 impl<T> Deref for Deep<T> {

@@ -9,13 +9,16 @@ use datafusion::logical_expr::{LogicalPlan, ScalarUDF, TableSource};
 use datafusion::sql::sqlparser::ast::Query;
 
 use super::functions;
+use super::pipeline::Told;
 use super::resolver::Resolver;
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
-use crate::sql::bind::{Binder, Found, Named, Relations, StoredAs};
+use crate::sql::bind::{Binder, Changed, Found, Layout, Named, Relations, StoredAs, Target};
 use crate::sql::image::Proc;
 use crate::sql::kernel::Env;
 use crate::sql::lower;
+use crate::sql::parse::change::Change;
+use crate::sql::query::Query as Bound;
 use crate::sql::resolve::{Context, Parameters};
 use crate::types::AsOf;
 
@@ -29,22 +32,38 @@ pub(super) struct Understood {
     pub(super) columns: SchemaRef,
 }
 
-/// `text` is what `query` was parsed from; `declared` the types that the client gave its parameters; `into` the columns
-/// that the rows are stored in, empty for a query whose rows are shown.
+/// A query whose rows are shown, or stored in [`Told::into`].
 pub(super) fn understand(
     resolver: &Resolver<'_>,
     query: &Query,
-    text: &str,
-    declared: &[Option<FieldRef>],
-    into: &[FieldRef],
+    told: &Told,
     state: &SessionState,
 ) -> Result<Understood> {
-    let known = |field: &Option<FieldRef>| field.as_ref().map(|f| pgtype::of_field(f)).transpose();
-    let parameters = Parameters::declared(declared.iter().map(known).collect::<Result<_>>()?);
-    let plain = Env::plain();
-    let env = environment(state, &plain);
-    let binder = Binder::new(resolver, Context { env, parameters: &parameters }, text);
-    understood(&binder, query, into, &parameters, state)
+    with_binder(resolver, told, state, |binder| match told.into.as_slice() {
+        [] => binder.bind(query).map(|query| (query, ())),
+        into => {
+            let stored = |f: &FieldRef| {
+                Ok(StoredAs { name: f.name().clone(), ty: pgtype::of_field(f)?, data_type: f.data_type().clone() })
+            };
+            let into = into.iter().map(stored).collect::<Result<Vec<_>>>()?;
+            binder.bind_stored(query, &into).map(|query| (query, ()))
+        }
+    })
+    .map(|(understood, ())| understood)
+}
+
+/// A statement that changes rows, and what its plan's columns are for.
+pub(super) fn understand_change(
+    resolver: &Resolver<'_>,
+    change: &Change,
+    target: &Target,
+    told: &Told,
+    state: &SessionState,
+) -> Result<(Understood, Layout)> {
+    with_binder(resolver, told, state, |binder| {
+        let Changed { query, layout } = binder.bind_change(change, target)?;
+        Ok((query, layout))
+    })
 }
 
 /// As [`understand`], for a query that is kept as a text: that text too, with nothing in it left to be looked up.
@@ -54,33 +73,35 @@ pub(super) fn define(
     text: &str,
     state: &SessionState,
 ) -> Result<(Understood, String)> {
-    let (plain, parameters) = (Env::plain(), Parameters::declared(vec![]));
-    let env = environment(state, &plain);
-    let binder = Binder::new(resolver, Context { env, parameters: &parameters }, text).noting();
-    let understood = understood(&binder, query, &[], &parameters, state)?;
-    Ok((understood, binder.fixed()?))
+    let told = Told { text: text.into(), ..Told::default() };
+    with_this_binder(resolver, &told, state, |binder| binder.noting(), |binder| {
+        let query = binder.bind(query)?;
+        Ok((query, binder.fixed()?))
+    })
 }
 
-fn environment<'a>(state: &'a SessionState, plain: &'a Env) -> &'a Env {
-    state.config_options().extensions.get::<Env>().unwrap_or(plain)
-}
-
-fn understood(
-    binder: &Binder<'_>,
-    query: &Query,
-    into: &[FieldRef],
-    parameters: &Parameters,
+fn with_binder<T>(
+    resolver: &Resolver<'_>,
+    told: &Told,
     state: &SessionState,
-) -> Result<Understood> {
-    let query = match into {
-        [] => binder.bind(query)?,
-        into => {
-            let stored = |f: &FieldRef| {
-                Ok(StoredAs { name: f.name().clone(), ty: pgtype::of_field(f)?, data_type: f.data_type().clone() })
-            };
-            binder.bind_stored(query, &into.iter().map(stored).collect::<Result<Vec<_>>>()?)?
-        }
-    };
+    bind: impl FnOnce(&Binder<'_>) -> Result<(Bound, T)>,
+) -> Result<(Understood, T)> {
+    with_this_binder(resolver, told, state, |binder| binder, bind)
+}
+
+fn with_this_binder<T>(
+    resolver: &Resolver<'_>,
+    told: &Told,
+    state: &SessionState,
+    prepare: impl for<'a> FnOnce(Binder<'a>) -> Binder<'a>,
+    bind: impl FnOnce(&Binder<'_>) -> Result<(Bound, T)>,
+) -> Result<(Understood, T)> {
+    let known = |field: &Option<FieldRef>| field.as_ref().map(|f| pgtype::of_field(f)).transpose();
+    let parameters = Parameters::declared(told.declared.iter().map(known).collect::<Result<_>>()?);
+    let plain = Env::plain();
+    let env = state.config_options().extensions.get::<Env>().unwrap_or(&plain);
+    let binder = prepare(Binder::new(resolver, Context { env, parameters: &parameters }, &told.text));
+    let (query, also) = bind(&binder)?;
     let session = |proc: &Proc| session_function(proc, state);
     let plan = lower::lower(&query, &session)?;
     let shown = plan.schema().fields().iter().zip(&query.columns).map(|(field, column)| {
@@ -89,7 +110,7 @@ fn understood(
     let columns = Arc::new(Schema::new(shown.collect::<Vec<_>>()));
     let parameters = parameters.all().into_iter().enumerate();
     let parameters = parameters.map(|(i, ty)| parameter(i + 1, ty)).collect::<Result<_>>()?;
-    Ok(Understood { plan, parameters, columns })
+    Ok((Understood { plan, parameters, columns }, also))
 }
 
 /// 42P18 where no place gave it a type.

@@ -23,6 +23,7 @@ pub(crate) use plan::{check as check_plan, check_physical, rows_per_batch};
 
 use crate::error::{Error, Kind, Result};
 use crate::sql::parse::alter::Alter;
+use crate::sql::parse::change::Change;
 use crate::sql::parse::command::Command;
 use crate::sql::parse::copy::Copy;
 use crate::sql::parse::upkeep::Upkeep;
@@ -88,9 +89,11 @@ impl Default for Limits {
 
 /// A statement as it was read.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there are as many as a message has statements, and not for long")]
 pub(crate) enum Parsed {
     Tree(Statement),
+    Change(Box<Change>),
+    /// PREPARE or EXPLAIN of one, in which a query stands for it.
+    Around(Statement, Box<Change>),
     Copy(Box<Copy>),
     Upkeep(Upkeep),
     Alter(Alter),
@@ -133,6 +136,10 @@ pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Pa
     for piece in pieces {
         let statement = match piece.content {
             Content::Query(query) => Parsed::Tree(measured(Statement::Query(query), limits)?),
+            Content::Change(mut change) => {
+                measured_inside(change.parts.as_mut(), limits)?;
+                Parsed::Change(change)
+            }
             Content::Copy(mut copy) => {
                 measured_inside(copy.query_mut().as_mut(), limits)?;
                 copy.filter.as_mut().map_or(Ok(()), |filter| measured_inside(filter, limits))?;
@@ -148,10 +155,18 @@ pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Pa
                 let text = if query.is_some() { text.to_owned() } else { String::new() };
                 Parsed::Command { command: *command, query, text }
             }
-            Content::Other(other) => {
+            Content::Other(mut other) => {
                 let mut statement = read(sql, &other.text, limits)?;
+                let change = other.change.take();
                 other.completed(&mut statement);
-                Parsed::Tree(measured(statement, limits)?)
+                let statement = measured(statement, limits)?;
+                match change {
+                    Some(mut change) => {
+                        measured_inside(change.parts.as_mut(), limits)?;
+                        Parsed::Around(statement, change)
+                    }
+                    None => Parsed::Tree(statement),
+                }
             }
         };
         parsed.push((piece.text.to_owned(), statement));

@@ -23,6 +23,7 @@ use super::language::{self, Understood};
 use super::pace::pace;
 use super::resolver::{Reached, Resolver};
 use super::run::{self, Bounds};
+use super::statement::{self, Changes, Changing};
 use super::stop::Stop;
 use super::{Limits, Shared, checkpoints, held, limits, parameters};
 use crate::catalog::Body;
@@ -30,7 +31,8 @@ use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{OpenedObject, Opening, Pins};
 use crate::policy::{Guarded, guard};
 use crate::reflection::results::{Answer, Flight, Found, Key};
-use crate::sources::Pinned;
+use crate::sources::{Base, Pinned};
+use crate::sql::parse::change::Change;
 use crate::types::{ObjectId, Version};
 
 /// A query planned over sealed scans, for one world and one set of settings.
@@ -43,6 +45,8 @@ pub(crate) struct Planned {
     pub(crate) parameters: Vec<FieldRef>,
     /// Result columns by PostgreSQL's names.
     pub(crate) columns: SchemaRef,
+    /// Of a statement that changes rows: what its rows are for.
+    pub(crate) change: Option<Changing>,
 }
 
 /// A guarded query, and where its rows come from.
@@ -52,6 +56,7 @@ pub(crate) struct Ready {
     pub(crate) guarded: Deep<Guarded>,
     /// What the audit line says of the result cache.
     pub(crate) cache: &'static str,
+    pub(crate) changes: Option<Box<Changes>>,
 }
 
 /// Where rows come from.
@@ -83,8 +88,15 @@ pub(crate) async fn plan(shared: &Shared, facts: &Arc<Facts>, asked: Asked) -> R
 /// A query as it came.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    pub(crate) query: Deep<Query>,
+    pub(crate) what: What,
     pub(crate) told: Told,
+}
+
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one a statement, and not for long")]
+pub(crate) enum What {
+    Query(Deep<Query>),
+    Change(Deep<Change>),
 }
 
 /// What is known of a query beside its tree.
@@ -99,13 +111,26 @@ pub(crate) struct Told {
 }
 
 fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits, runtime: &Handle) -> Result<Planned> {
-    let Asked { query, told } = asked;
-    let query = query.into_inner();
+    let Asked { what, told } = asked;
+    let query = match &what {
+        What::Query(query) => query,
+        What::Change(change) => change.parts.as_ref(),
+    };
     let state = facts.statement_state(None);
     let resolver = Resolver::of_session(&facts, &state, runtime);
-    limits::check_expansion(&query, limits, &|name| resolver.columns_of(name))?;
-    let Understood { plan, parameters, columns } =
-        language::understand(&resolver, &query, &told.text, &told.declared, &told.into, &state)?;
+    limits::check_expansion(query, limits, &|name| resolver.columns_of(name))?;
+    let (understood, change) = match &what {
+        What::Query(query) => (language::understand(&resolver, query, &told, &state)?, None),
+        What::Change(change) => {
+            let (target, goal) = statement::goal(&facts, change).map_err(|e| match told.text.is_empty() {
+                false if e.kind() == Kind::UndefinedTable => e.at(change.shape.at),
+                _ => e,
+            })?;
+            let (understood, layout) = language::understand_change(&resolver, change, &target, &told, &state)?;
+            (understood, Some(Changing { layout, goal }))
+        }
+    };
+    let Understood { plan, parameters, columns } = understood;
     let reached = resolver.reached();
     limits::check_plan(&plan, &reached.bodies, limits)?;
     if columns.fields().len() > limits.columns_max {
@@ -113,7 +138,7 @@ fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits, runtime: &Handle) 
         return Err(Error::new(Kind::TooManyColumns, text));
     }
     let (plan, reached) = (Arc::new(Deep::new(plan)), Arc::new(Deep::new(reached)));
-    Ok(Planned { plan, reached, parameters, columns, facts })
+    Ok(Planned { plan, reached, parameters, columns, change, facts })
 }
 
 /// bind → pin → guard → substitute → optimize: everything between a planned query and its rows.
@@ -125,12 +150,20 @@ pub(crate) async fn ready(
     within: &Within,
     bounds: &Bounds,
 ) -> Result<Ready> {
-    let pins = pin(&planned.reached, within).await?;
+    let base = match planned.change.as_ref().filter(|change| change.needs_base()).and_then(|c| c.goal.object()) {
+        Some((object, table)) => Some((object, table.base().await?)),
+        None => None,
+    };
+    let pins = pin(&planned.reached, base.as_ref(), within).await?;
+    let base = base.map(|(_, base)| base);
+    let changes = planned.change.clone();
+    let changes = changes.map(|change| Changes { planned: change, facts: Arc::clone(&planned.facts), base });
+    let changes = changes.map(Box::new);
     let (guarded, key) = guarded(shared, planned, values, pins, caching).await?;
     let columns = Arc::clone(&planned.columns);
     let (cache, flight) = match substitute(shared, key).await {
         Some(Found::Stored(answer)) => {
-            return Ok(Ready { rows: Origin::Stored(answer), columns, guarded, cache: "hit" });
+            return Ok(Ready { rows: Origin::Stored(answer), columns, guarded, cache: "hit", changes });
         }
         Some(Found::Lead(flight)) => ("miss", Some(flight)),
         Some(Found::Alone) => ("miss", None),
@@ -150,7 +183,7 @@ pub(crate) async fn ready(
             }
             flight => Origin::Plan { physical: Deep::new(physical), state: Box::new(state), flight },
         };
-        Ok(Ready { rows, columns, guarded, cache })
+        Ok(Ready { rows, columns, guarded, cache, changes })
     };
     shared.planner.run(work).await
 }
@@ -258,16 +291,26 @@ impl Within {
 }
 
 /// Iceberg snapshots and Kafka end offsets, once for all scans of the statement.
-async fn pin(reached: &Reached, within: &Within) -> Result<Pins> {
+async fn pin(reached: &Reached, base: Option<&(ObjectId, Arc<dyn Base>)>, within: &Within) -> Result<Pins> {
     let mut known = match &within.snapshots {
         Some(known) => Some(known.lock().await),
         None => None,
     };
     let mut pins = Pins::default();
+    if let Some((object, base)) = base {
+        let rows = base.rows();
+        pins.insert_target(*object, rows.provider, rows.reads);
+    }
     let mut unknown = vec![];
     for (object, entry) in &reached.entries {
         let Body::Table(table) = &entry.body else { continue };
         let object = *object;
+        // what a statement reads of the table that it changes is as old as what it changes
+        if let Some((_, base)) = base.filter(|(target, _)| *target == object) {
+            let pinned = base.pinned();
+            pins.insert(object, pinned.version, pinned.provider, pinned.reads);
+            continue;
+        }
         match known.as_ref().and_then(|known| known.get(&object)).cloned() {
             Some(pinned) => pins.insert(object, pinned.version, pinned.provider, pinned.reads),
             None => unknown.push(async move { Ok::<_, Error>((object, table.pin().await?)) }),

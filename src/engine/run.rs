@@ -1,9 +1,10 @@
 //! Drives a guarded plan: rows under deadline, cancel token and memory budget, counted as they leave. It plans nothing.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
@@ -24,7 +25,7 @@ use crate::reflection::results::Answer;
 /// A result: columns by PostgreSQL's names, and batches. Dropping it ends the statement.
 pub struct Rows {
     schema: SchemaRef,
-    tag: &'static str,
+    tag: Cow<'static, str>,
     stream: SendableRecordBatchStream,
     bounds: Bounds,
     /// Of the statement whose answer they are; none for the rows that a statement writes. Boxed: an answer without rows is
@@ -70,7 +71,7 @@ impl Bounds {
 
 /// run: accepts only what was guarded, and verified unless its answer is there already.
 pub(crate) fn run(lanes: &Lanes, ready: Ready, bounds: Bounds) -> Result<Rows> {
-    let Ready { rows, columns, guarded, cache: _ } = ready;
+    let Ready { rows, columns, guarded, cache: _, changes: _ } = ready;
     let opened = guarded.opened().to_vec();
     let stream = match rows {
         Origin::Stored(answer) => answer.stream(),
@@ -89,7 +90,7 @@ pub(crate) fn run(lanes: &Lanes, ready: Ready, bounds: Bounds) -> Result<Rows> {
     if !same {
         return Err(Error::internal(format!("rows of {found:?} where {columns:?} was described")));
     }
-    Ok(Rows { schema: columns, tag: "SELECT", stream, bounds, record: None, opened, binary: false, guard: None })
+    Ok(Rows { schema: columns, tag: "SELECT".into(), stream, bounds, record: None, opened, binary: false, guard: None })
 }
 
 /// A row over no table (`SELECT 1`): threads of its own would cost it more than it does.
@@ -117,7 +118,7 @@ impl Rows {
         let rows = futures::stream::once(async move { Ok(batch) });
         let stream = datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(Arc::clone(&schema), rows);
         let stream = Box::pin(stream);
-        Self { schema, tag, stream, bounds, record: None, opened: vec![], binary: false, guard: None }
+        Self { schema, tag: tag.into(), stream, bounds, record: None, opened: vec![], binary: false, guard: None }
     }
 
     /// Rows of a cursor, perhaps some of those to come.
@@ -130,7 +131,24 @@ impl Rows {
         binary: bool,
     ) -> Self {
         let stream = datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(Arc::clone(&schema), rows);
-        Self { schema, tag, stream: Box::pin(stream), bounds, record: None, opened, binary, guard: None }
+        Self { schema, tag: tag.into(), stream: Box::pin(stream), bounds, record: None, opened, binary, guard: None }
+    }
+
+    /// What RETURNING shows of a statement that is done; the tag says what it did.
+    pub(crate) fn returned(
+        tag: String,
+        schema: SchemaRef,
+        shown: Vec<RecordBatch>,
+        bounds: Bounds,
+        opened: Vec<OpenedObject>,
+    ) -> Self {
+        let named = Arc::clone(&schema);
+        let shown = shown.into_iter().map(move |batch| {
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            Ok(RecordBatch::try_new_with_options(Arc::clone(&named), batch.columns().to_vec(), &options)?)
+        });
+        let rows = futures::stream::iter(shown).boxed();
+        Self { tag: tag.into(), ..Self::fetched("SELECT", schema, rows, bounds, opened, false) }
     }
 
     /// Which end when they are dropped.
@@ -146,7 +164,7 @@ impl Rows {
 
     /// Of COPY.
     pub(crate) fn copied(mut self) -> Self {
-        self.tag = "COPY";
+        self.tag = "COPY".into();
         self
     }
 
@@ -162,7 +180,7 @@ impl Rows {
 
     /// The command tag once that many rows were sent; SHOW and EXPLAIN do not count theirs.
     pub fn tag(&self, sent: usize) -> String {
-        match self.tag {
+        match self.tag.as_ref() {
             counted @ ("SELECT" | "FETCH" | "COPY") => format!("{counted} {sent}"),
             other => other.to_string(),
         }

@@ -380,6 +380,11 @@ impl Session {
         &self.identity.principal
     }
 
+    /// Its statements are not each a transaction by itself.
+    pub(super) fn in_block(&self) -> bool {
+        self.transaction.is_block()
+    }
+
     pub(super) fn temporary(&self) -> &Temporary {
         &self.identity.temporary
     }

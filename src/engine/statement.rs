@@ -4,6 +4,7 @@
 
 mod alter;
 mod call;
+mod change;
 mod channel;
 mod comment;
 mod copy;
@@ -18,7 +19,7 @@ mod drop;
 mod execute;
 mod explain;
 mod hidden;
-mod insert;
+mod key;
 mod name;
 mod prepare;
 mod query;
@@ -32,6 +33,7 @@ mod unowned;
 mod upkeep;
 mod view;
 
+pub(super) use self::change::{Changes, Planned as Changing, goal};
 pub(super) use self::name::{Name, ident, table_name};
 pub(super) use self::sink::Still;
 
@@ -56,6 +58,7 @@ use super::temporary::Temporary;
 use super::world::World;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{self, copy::Layout};
+use crate::sql::parse::change::Change;
 use crate::sql::parse::command::Command;
 
 /// What a statement does, boxed by hand: `async_trait` would give each function bounds of its own, under which the compiler
@@ -218,6 +221,8 @@ pub(crate) fn as_query(parsed: Parsed) -> Result<Option<Box<QueryAst>>> {
 pub(crate) fn admit(parsed: Parsed) -> Result<Admitted> {
     match parsed {
         Parsed::Tree(statement) => admit_tree(statement),
+        Parsed::Change(change) => change::admit(*change),
+        Parsed::Around(around, change) => admit_around(around, *change),
         Parsed::Copy(copy) => copy::admit(*copy),
         Parsed::Upkeep(upkeep) => upkeep::admit(upkeep),
         Parsed::Alter(alter) => alter::admit(alter),
@@ -228,6 +233,27 @@ pub(crate) fn admit(parsed: Parsed) -> Result<Admitted> {
             Command::Cursor(command) => cursor::admit(command, query, text),
             Command::Discard(what) => Ok(discard::admit(what)),
         },
+    }
+}
+
+/// PREPARE and EXPLAIN of a statement that changes rows.
+fn admit_around(around: Ast, change: Change) -> Result<Admitted> {
+    match around {
+        Ast::Prepare { name, data_types, .. } => Ok(prepare::of(&name, data_types, change::admit(change)?)),
+        Ast::Explain {
+            describe_alias: DescribeAlias::Explain,
+            analyze,
+            verbose,
+            query_plan,
+            estimate,
+            format,
+            options,
+            ..
+        } => {
+            let words = explain::Words { analyze, verbose, foreign: query_plan || estimate, format, options };
+            explain::admit_change(words, change)
+        }
+        other => Err(unsupported(&other)),
     }
 }
 
@@ -259,7 +285,6 @@ fn admit_tree(statement: Ast) -> Result<Admitted> {
         }
         Ast::CreateTable(create) if create.query.is_some() => create_table_as::admit(create),
         Ast::CreateTable(create) => create_table::admit(create),
-        Ast::Insert(insert) => insert::admit(insert),
         Ast::CreateIndex(index) => unowned::create_index(index),
         Ast::Grant(grant) => unowned::grant(grant),
         Ast::Revoke(revoke) => unowned::revoke(revoke),
@@ -275,7 +300,7 @@ fn admit_tree(statement: Ast) -> Result<Admitted> {
         #[rustfmt::skip]
         Ast::Analyze(_) | Ast::Msck(_) | Ast::Install { .. } | Ast::Load { .. }
         | Ast::Directory { .. } | Ast::Case(_) | Ast::If(_) | Ast::While(_) | Ast::Raise(_)
-        | Ast::Copy { .. } | Ast::CopyIntoSnowflake { .. } | Ast::Open(_) | Ast::Close { .. } | Ast::Update(_)
+        | Ast::Copy { .. } | Ast::Insert(_) | Ast::CopyIntoSnowflake { .. } | Ast::Open(_) | Ast::Close { .. } | Ast::Update(_)
         | Ast::Delete(_) | Ast::CreateView(_) | Ast::CreateVirtualTable { .. }
         | Ast::CreateRole(_) | Ast::CreateSecret { .. } | Ast::CreateServer(_) | Ast::CreatePolicy(_)
         | Ast::CreateConnector(_) | Ast::CreateOperator(_) | Ast::CreateOperatorFamily(_)

@@ -2,6 +2,8 @@
 //! transaction that changed them and gone with the session. Who reads one is its own session; `policy::seal` knows them as a
 //! kind of their own. Nothing here is seen by anybody else, written to a disk, or kept in the result cache.
 
+mod change;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -49,6 +49,8 @@ pub struct Reading {
     pin: Option<Arc<Pin>>,
     /// Paths of every data file that a scan of this reading was planned over.
     planned: Arc<Mutex<HashSet<Path>>>,
+    /// Read alone, where not all are.
+    only: Option<HashSet<String>>,
 }
 
 impl Lake {
@@ -59,11 +61,16 @@ impl Lake {
         let ids = Arc::new(Ids::of(&table.metadata, &table.beyond)?);
         let pin = table.snapshot_id().map(|snapshot| Arc::new(self.metastore.pin(table.uuid(), snapshot)));
         let (lake, table, planned) = (Arc::clone(self), table.clone(), Arc::default());
-        Ok(Reading { lake, table, manifests, schema, ids, pin, planned })
+        Ok(Reading { lake, table, manifests, schema, ids, pin, planned, only: None })
     }
 }
 
 impl Reading {
+    /// Of these data files alone.
+    pub(in crate::lake) fn of_files(self, paths: impl IntoIterator<Item = String>) -> Self {
+        Self { only: Some(paths.into_iter().collect()), ..self }
+    }
+
     /// Knows the leaves of its own scans: data source nodes over nothing but files planned here.
     pub fn reads(&self) -> Reads {
         let (planned, store) = (Arc::clone(&self.planned), self.lake.store.url().clone());
@@ -108,7 +115,10 @@ impl Reading {
             let files = match &self.manifests {
                 Some(manifests) => {
                     let condition = self.condition(session, filters)?;
-                    let planned = self.lake.plan(&self.table, manifests, condition.as_ref()).await?;
+                    let mut planned = self.lake.plan(&self.table, manifests, condition.as_ref()).await?;
+                    if let Some(only) = &self.only {
+                        planned.files.retain(|file| only.contains(file.data().file_path()));
+                    }
                     tracing::debug!(
                         table = %self.table.shown(),
                         manifests_read = planned.manifests_read,

@@ -14,6 +14,9 @@ use crate::error::{Error, Kind, Result};
 /// Field metadata: the column's Iceberg id, by which Parquet files know it.
 pub const FIELD_ID: &str = parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
+/// Metadata of a new table's field: its place in the key by which rows are told apart.
+pub const KEY: &str = "lakegate.key";
+
 /// Names the format keeps for its own columns.
 const RESERVED: &[&str] =
     &["_pos", "_deleted", "_partition", "_file", "_row_id", "_spec_id", "_last_updated_sequence_number"];
@@ -155,8 +158,10 @@ pub(super) fn iceberg_schema(columns: &Columns) -> Result<spec::Schema> {
     if columns.schema.fields().is_empty() {
         return Err(Error::unsupported("a lake table without columns"));
     }
-    let mut next = 0;
-    let schema = spec::Schema::builder().with_fields(iceberg_fields(columns, &mut next)?).build();
+    let fields = iceberg_fields(columns, &mut 0)?;
+    let is_key = |(at, _): &(usize, &spec::NestedFieldRef)| columns.schema.field(*at).metadata().contains_key(KEY);
+    let key: Vec<i32> = fields.iter().enumerate().filter(is_key).map(|(_, field)| field.id).collect();
+    let schema = spec::Schema::builder().with_identifier_field_ids(key).with_fields(fields).build();
     schema.map_err(|e| Error::new(Kind::InvalidDefinition, "these columns do not make a lake table").with_source(e))
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
-use iceberg::spec::{PrimitiveType, SnapshotRef, TableMetadata, Type};
+use iceberg::spec::{FormatVersion, PrimitiveType, SnapshotRef, TableMetadata, Type};
 
 use super::metadata::{Beyond, NewType};
 use super::{BATCH, TableKey, schema, shown};
@@ -68,6 +68,21 @@ impl Table {
     pub fn documented(&self) -> impl Iterator<Item = (&str, &str)> {
         let fields = self.metadata.current_schema().as_struct().fields();
         fields.iter().filter_map(|field| Some((field.name.as_str(), field.doc.as_deref()?)))
+    }
+
+    /// Its rows have ids of their own, which they keep when they are changed.
+    pub fn has_lineage(&self) -> bool {
+        self.metadata.format_version() >= FormatVersion::V3
+    }
+
+    /// The columns by which the table's maker says that its rows are told apart ("Identifier Field IDs"). None where one
+    /// of them is inside another column.
+    pub fn key(&self) -> Vec<String> {
+        let schema = self.metadata.current_schema();
+        let fields = schema.as_struct().fields();
+        let ids: HashSet<i32> = schema.identifier_field_ids().collect();
+        let columns: Vec<String> = fields.iter().filter(|f| ids.contains(&f.id)).map(|f| f.name.clone()).collect();
+        if columns.len() == ids.len() { columns } else { vec![] }
     }
 
     pub fn snapshot_id(&self) -> Option<i64> {

@@ -292,8 +292,15 @@ fn decide(policies: &Policies, object: &BoundObject, gathered: &Gathered, action
     if action == Action::Select {
         return grant(policies, object, &[Part { gathered, values }]);
     }
-    let fired = gathered.permits(policies, action).map(|p| policies.line(p.subject.line)).collect();
-    Decision::Allow(Arc::new(Grant { fired, ..Grant::full() }))
+    let mut fired = gathered.permits(policies, action).map(|p| policies.line(p.subject.line)).collect();
+    if !matches!(action, Action::Insert | Action::Update) {
+        return Decision::Allow(Arc::new(Grant { fired, ..Grant::full() }));
+    }
+    // rows that come must pass the filter by which rows are read
+    match filter(policies, &[Part { gathered, values }], &mut fired) {
+        Some(filter) => Decision::Allow(Arc::new(Grant { filter, fired, ..Grant::full() })),
+        None => Decision::Deny,
+    }
 }
 
 /// What may be seen of an allowed table. The first part is the one whose permission counts; others only take away.

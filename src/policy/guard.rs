@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
@@ -33,6 +33,8 @@ pub const DATASET_DEPTH_MAX: usize = 16;
 #[derive(Default)]
 pub struct Pins {
     tables: HashMap<ObjectId, (Arc<dyn TableProvider>, Reads)>,
+    /// With the places of their rows.
+    targets: HashMap<ObjectId, (Arc<dyn TableProvider>, Reads)>,
     vector: SnapshotVector,
 }
 
@@ -40,6 +42,11 @@ impl Pins {
     pub fn insert(&mut self, object: ObjectId, version: Version, provider: Arc<dyn TableProvider>, reads: Reads) {
         self.tables.insert(object, (provider, reads));
         self.vector.insert(object, version);
+    }
+
+    /// The table that the statement changes, with the places of its rows behind its columns.
+    pub fn insert_target(&mut self, object: ObjectId, provider: Arc<dyn TableProvider>, reads: Reads) {
+        self.targets.insert(object, (provider, reads));
     }
 
     pub fn contains(&self, object: ObjectId) -> bool {
@@ -244,6 +251,7 @@ impl Walk<'_> {
                 let table = MemTable::try_new(Arc::clone(&sealed.schema), vec![rows.batches()?])?;
                 system(name, Arc::new(table), &scan.table_name)?
             }
+            Content::Target { object, place } => self.target(object, place, sealed, &scan, rights)?,
             Content::Object(object) => self.object(object, None, sealed, &scan, rights, depth)?,
             Content::Past(object, past) => self.object(object, Some(past), sealed, &scan, rights, depth)?,
         };
@@ -344,6 +352,52 @@ impl Walk<'_> {
             })
         };
         scan_of(pin, &[fingerprint], &behind, provider, scan)
+    }
+
+    /// The table that the statement changes, by the session's own right to read it. Who may not read it changes no row.
+    fn target(
+        &self,
+        object: &Arc<Object>,
+        place: &[FieldRef],
+        sealed: &Sealed,
+        scan: &TableScan,
+        rights: &Rights,
+    ) -> Result<LogicalPlan> {
+        if !matches!(rights, Rights::Own) {
+            return Err(Error::internal("a statement's target inside a dataset"));
+        }
+        let Decision::Allow(grant) = self.opening.policy.decide(object.id, Action::Select) else {
+            return Err(undefined_table(&object.name));
+        };
+        if grant.target(&object.schema, place) != sealed.schema {
+            return Err(Error::new(Kind::CachedPlanChanged, "cached plan must not change result type"));
+        }
+        let Some((raw, reads)) = self.opening.pins.targets.get(&object.id) else {
+            return Err(Error::internal(format!("{} was not pinned to be changed", object.name)));
+        };
+        self.opened.borrow_mut().push(OpenedObject {
+            id: object.id,
+            name: object.name.clone(),
+            grant: Arc::clone(&grant),
+            owners: vec![],
+        });
+        let rights = [grant.fingerprint()];
+        let provider: Arc<dyn TableProvider> = if grant.is_full() && !raw.is::<MemTable>() {
+            let free = Free { name: object.name.clone(), reads: Arc::clone(reads), behind: vec![] };
+            self.free.borrow_mut().push(free);
+            Arc::clone(raw)
+        } else {
+            Arc::new(Opened {
+                table: object.name.to_string(),
+                raw: Arc::clone(raw),
+                grant,
+                schema: Arc::clone(&sealed.schema),
+                forbidden: BTreeSet::new(),
+                dataset: None,
+                behind: vec![],
+            })
+        };
+        scan_of(object.id, &rights, &["as a target".to_string()], provider, scan)
     }
 
     /// The body under its owner's rights. Whoever has a right of their own to all that it reads gets it as it is; anyone

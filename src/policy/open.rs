@@ -13,10 +13,10 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 
-use super::Grant;
 use super::barrier::{BarrierExec, Below, Proof, leakproof};
 use super::body::BodyTable;
 use super::verify::by_name;
+use super::{Grant, raw_of};
 use crate::error::{Error, Kind};
 use crate::scan::{Scanned, scan_by};
 
@@ -107,9 +107,10 @@ impl Opened {
 }
 
 impl Opened {
-    /// What stands for a visible column: its mask over raw columns, or the raw column itself.
+    /// What stands for a visible column: its mask over raw columns, or the raw column itself. Of a statement's target raw
+    /// columns are carried besides.
     fn shown(&self, column: &str) -> Expr {
-        let raw = || Expr::Column(datafusion::common::Column::from_name(column));
+        let raw = || Expr::Column(datafusion::common::Column::from_name(raw_of(column).unwrap_or(column)));
         self.grant.masks.get(column).cloned().unwrap_or_else(raw)
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::logical_expr::TableSource;
 
 use super::{Grant, Object, Past, SystemRows};
@@ -34,6 +34,12 @@ pub(in crate::policy) enum Content {
         name: TableName,
         rows: Arc<dyn SystemRows>,
     },
+    /// The table that a statement changes: its rows as the principal sees them and, for the statement's own use, where
+    /// they are and what of them it may not see.
+    Target {
+        object: Arc<Object>,
+        place: Vec<FieldRef>,
+    },
     /// A temporary table of the session that made it: no other one resolves its name, and it needs no grant.
     Own {
         name: TableName,
@@ -59,10 +65,16 @@ impl Sealed {
         Self::object(object, &Grant::full())
     }
 
+    /// The table that a statement changes. `place`: by which its source knows a row.
+    pub fn target(object: Arc<Object>, grant: &Grant, place: Vec<FieldRef>) -> Arc<dyn TableSource> {
+        let schema = grant.target(&object.schema, &place);
+        Arc::new(Self { content: Content::Target { object, place }, schema })
+    }
+
     /// `None` for a system relation and a temporary table.
     pub(crate) fn object_id(&self) -> Option<ObjectId> {
         match &self.content {
-            Content::Object(object) | Content::Past(object, _) => Some(object.id),
+            Content::Object(object) | Content::Past(object, _) | Content::Target { object, .. } => Some(object.id),
             Content::System { .. } | Content::Own { .. } => None,
         }
     }

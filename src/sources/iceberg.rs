@@ -2,6 +2,7 @@
 //! tables are made of is `lake`'s business.
 
 mod alter;
+mod base;
 mod columns;
 mod history;
 mod inspected;
@@ -14,17 +15,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, RwLock};
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 
-use self::columns::{declared, field_ids, is_uuid, shown_schema, type_property};
+use self::columns::{field_ids, is_uuid, shown_schema, type_property};
 use self::history::History;
 pub use self::maintained::Maintained;
 use super::declared::Declared;
-use super::{Change, Pinned, Source, Staging, Table, ViewText, Writer};
+use super::{Alteration, Base, Pinned, Source, Staging, Table, ViewText, Writer};
 use crate::error::{Error, Kind, Result};
 use crate::lake::{self, BatchId, Columns, Lake, Outcome, RowKind, S3Config, Staged, TableKey, TableRow};
 use crate::types::{AsOf, TableName, Version};
@@ -115,6 +116,8 @@ struct LakeTable {
     key: TableKey,
     schema: SchemaRef,
     raw_columns: Vec<String>,
+    /// By which its rows are known.
+    place: Vec<FieldRef>,
     declared: Declared,
     history: Arc<History>,
     /// The snapshot that it is read at; `None`: the newest.
@@ -218,7 +221,7 @@ impl Inner {
             let view = view::LakeView::load(&self, name, &key, &location).await?;
             return Ok((location, Known::View(Arc::new(view))));
         }
-        let (schema, declared, history, state) = match self.lake.load(&key, &location).await {
+        let (schema, state) = match self.lake.load(&key, &location).await {
             Ok(table) => {
                 let table = Arc::new(LakeTable::of(self, name, key, &table));
                 return Ok((location, Known::Table(table)));
@@ -227,11 +230,11 @@ impl Inner {
             Err(error) => {
                 tracing::warn!(source = %self.name, table = %name, error = ?error, "a table cannot be read");
                 let fault = Fault { kind: error.kind(), message: error.message().to_string() };
-                (Arc::new(Schema::empty()), Declared::default(), Arc::default(), Err(fault))
+                (Arc::new(Schema::empty()), Err(fault))
             }
         };
-        let (raw_columns, at) = (vec![], None);
-        let table = LakeTable { source: self, name, key, schema, raw_columns, declared, history, at, state };
+        let (place, raw_columns, declared, history, at) = (vec![], vec![], Declared::default(), Arc::default(), None);
+        let table = LakeTable { source: self, name, key, schema, raw_columns, place, declared, history, at, state };
         Ok((location, Known::Table(Arc::new(table))))
     }
 }
@@ -239,8 +242,9 @@ impl Inner {
 impl LakeTable {
     fn of(source: Arc<Inner>, name: TableName, key: TableKey, table: &lake::Table) -> Self {
         let (schema, history, state) = (shown_schema(table), Arc::new(History::of(table)), Ok(table.uuid()));
-        let (raw_columns, declared) = (raw_columns(&schema), declared(table));
-        Self { source, name, key, schema, raw_columns, declared, history, at: None, state }
+        let (raw_columns, place) = (raw_columns(&schema), base::place(table));
+        let declared = base::declared(&name, table);
+        Self { source, name, key, schema, raw_columns, place, declared, history, at: None, state }
     }
 
     fn as_of(&self, asked: &AsOf, named: impl Fn(&str) -> Option<i64>) -> Result<Self> {
@@ -252,6 +256,8 @@ impl LakeTable {
             name: self.name.clone(),
             key: self.key.clone(),
             raw_columns: raw_columns(&schema),
+            // rows of then are no one's to change
+            place: vec![],
             declared: self.declared.clone(),
             schema,
             history: Arc::clone(&self.history),
@@ -303,6 +309,14 @@ impl Table for LakeTable {
         &self.declared
     }
 
+    fn place(&self) -> Vec<FieldRef> {
+        self.place.clone()
+    }
+
+    async fn base(&self) -> Result<Arc<dyn Base>> {
+        base::of(self, self.newest().await?).await
+    }
+
     fn metadata_tables(&self) -> Vec<Arc<dyn Table>> {
         let Ok(uuid) = self.state else { return vec![] };
         let of = (&self.name, &self.key);
@@ -338,9 +352,7 @@ impl Table for LakeTable {
         if schema != self.schema {
             return Err(changed());
         }
-        let version = Version::Snapshot(newest.snapshot_id());
-        let reading = self.source.lake.read(&newest, self.schema()).await.map_err(|e| self.source.named(e))?;
-        Ok(Pinned { version, reads: reading.reads(), provider: Arc::new(reading) })
+        self.source.pinned(&newest, self.schema()).await
     }
 }
 
@@ -385,7 +397,7 @@ impl Writer for Inner {
         self.lake.drop_table(&self.key(name)).await.map_err(|e| self.named(e))
     }
 
-    async fn alter_table(&self, planned: &dyn Table, changes: &[Change]) -> Result<()> {
+    async fn alter_table(&self, planned: &dyn Table, changes: &[Alteration]) -> Result<()> {
         self.alter(planned, changes).await.map_err(|e| self.named(e))
     }
 
@@ -422,6 +434,12 @@ impl Writer for Inner {
 }
 
 impl Inner {
+    async fn pinned(&self, table: &lake::Table, schema: SchemaRef) -> Result<Pinned> {
+        let version = Version::Snapshot(table.snapshot_id());
+        let reading = self.lake.read(table, schema).await.map_err(|e| self.named(e))?;
+        Ok(Pinned { version, reads: reading.reads(), provider: Arc::new(reading) })
+    }
+
     /// The commit demands the table and the columns of `base`, and `base` those of the plan: what was planned for one
     /// column cannot come into another, whoever changes the table on the way.
     async fn try_append(&self, planned: &dyn Table, rows: SendableRecordBatchStream) -> Result<u64> {
@@ -442,16 +460,24 @@ impl Inner {
         if count == 0 {
             return Ok(0);
         }
-        match self.lake.commit(vec![Staged::append(base, written, batch)], &Default::default()).await? {
-            Outcome::Committed(_) => Ok(count),
-            Outcome::Conflict(now) if now.iter().any(Option::is_none) => Err(missing()),
-            Outcome::Conflict(_) | Outcome::LeaseLost => Err(overtaken()),
-            Outcome::Unknown(batch) => {
-                let message = format!("it is not known whether the rows were added to table {name}");
-                Err(Error::new(Kind::SourceUnreachable, message)
-                    .with_hint("Count the rows before you send the statement again.")
-                    .with_source(format!("batch {batch}")))
-            }
+        let outcome = self.lake.commit(vec![Staged::append(base, written, batch)], &Default::default()).await?;
+        committed(outcome, name, "the rows were added to").map(|()| count)
+    }
+}
+
+/// `what`: it is not known whether … table t.
+fn committed(outcome: Outcome, name: &TableName, what: &str) -> Result<()> {
+    match outcome {
+        Outcome::Committed(_) => Ok(()),
+        Outcome::Conflict(now) if now.iter().any(Option::is_none) => {
+            Err(Error::new(Kind::UndefinedTable, format!("relation \"{name}\" does not exist")))
+        }
+        Outcome::Conflict(_) | Outcome::LeaseLost => Err(overtaken()),
+        Outcome::Unknown(batch) => {
+            let message = format!("it is not known whether {what} table {name}");
+            Err(Error::new(Kind::SourceUnreachable, message)
+                .with_hint("Count the rows before you send the statement again.")
+                .with_source(format!("batch {batch}")))
         }
     }
 }

@@ -2,6 +2,7 @@
 //! parse analysis does it (parser/analyze.c and parse_*.c). It computes nothing and reads no table.
 
 mod call;
+mod change;
 mod collation;
 mod cte;
 mod definition;
@@ -41,6 +42,7 @@ use crate::error::{Error, Result};
 use crate::pgtype::Ty;
 use crate::types::AsOf;
 
+pub(crate) use change::{Act, Acts, Changed, Layout, Target, TargetColumn, TargetKey};
 pub(crate) use from::canonical;
 use scope::Scope;
 

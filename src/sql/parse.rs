@@ -1,9 +1,10 @@
 //! Text to sqlparser's tree. Queries are read by a grammar of our own, which is PostgreSQL's (`lex`, `keyword`, `grammar`):
-//! what it accepts and what it refuses, with its texts and places. So are commands to the session (`command`), COPY and the
-//! statements of `upkeep` and `view`. Of other statements only the query inside is; the rest is sqlparser's to read, and `engine`'s to
-//! admit. Nothing here resolves a name.
+//! what it accepts and what it refuses, with its texts and places. So are statements that change rows (`change`), commands to
+//! the session (`command`), COPY and the statements of `upkeep`, `alter` and `view`. Of other statements only the query inside
+//! is; the rest is sqlparser's to read, and `engine`'s to admit. Nothing here resolves a name.
 
 pub(crate) mod alter;
+pub(crate) mod change;
 pub(crate) mod command;
 pub(crate) mod copy;
 pub(crate) mod encoding;
@@ -21,11 +22,12 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use self::alter::Alter;
+use self::change::Change;
 use self::command::Command;
 use crate::error::{Error, Kind, Result};
 use copy::Copy;
 pub(crate) use grammar::bare;
-use grammar::{Parser, UPKEEP};
+use grammar::{Parser, UPKEEP, Whole};
 use lex::{Lexeme, Token};
 use upkeep::Upkeep;
 use view::View;
@@ -45,6 +47,7 @@ pub(crate) struct Piece<'a> {
 
 pub(crate) enum Content {
     Query(Box<Query>),
+    Change(Box<Change>),
     Copy(Box<Copy>),
     Upkeep(Upkeep),
     Alter(Alter),
@@ -62,6 +65,8 @@ pub(crate) struct Other {
     pub(crate) text: String,
     query: Option<Box<Query>>,
     layout: Layout,
+    /// PREPARE and EXPLAIN may be of a statement that changes rows: what stands for it then is a query.
+    pub(crate) change: Option<Box<Change>>,
 }
 
 /// CREATE TABLE … PARTITIONED BY (…) SORTED BY (…), which is not in sqlparser's dialect.
@@ -125,9 +130,12 @@ impl<'a> Text<'a> {
     fn statement(&self, at: usize, depth_max: usize) -> Result<(Content, usize)> {
         let mut parser = self.parser(at, depth_max);
         if begins_query(&self.tokens, at) {
-            let query = parser.query()?;
+            let content = match parser.query_or_change()? {
+                Whole::Query(query) => Content::Query(query),
+                Whole::Change(change) => Content::Change(change),
+            };
             return match self.ends_statement(parser.at()) {
-                true => Ok((Content::Query(Box::new(query)), parser.at())),
+                true => Ok((content, parser.at())),
                 false => Err(parser.unexpected()),
             };
         }
@@ -153,10 +161,19 @@ impl<'a> Text<'a> {
         let mut text = self.tokens.get(at).map_or_else(String::new, |token| blanks(token.from));
         let Some(begin) = embedded(&self.tokens, at, end) else {
             text.push_str(source.get(start..stop).unwrap_or_default());
-            return Ok((Content::Other(Other { text, query: None, layout }), end));
+            return Ok((Content::Other(Other { text, query: None, change: None, layout }), end));
         };
         let mut parser = self.parser(begin, depth_max);
-        let query = Box::new(parser.query()?);
+        let (query, change) = match parser.begins_change() {
+            true => (None, Some(Box::new(parser.change(None)?))),
+            false => match parser.query_or_change()? {
+                Whole::Query(query) => (Some(query), None),
+                Whole::Change(change) => (None, Some(change)),
+            },
+        };
+        if change.is_some() && !matches!(word(&self.tokens, at), Some("explain" | "prepare")) {
+            return Err(self.parser(begin, depth_max).unexpected());
+        }
         let behind = parser.at();
         if behind < end && matches!(word(&self.tokens, at), Some("explain" | "prepare")) {
             return Err(parser.unexpected());
@@ -169,7 +186,7 @@ impl<'a> Text<'a> {
         let query_text = source.get(from..to).unwrap_or_default();
         text.extend(query_text.chars().skip(STUB.len()).map(|c| if c == '\n' { '\n' } else { ' ' }));
         text.push_str(source.get(to..stop).unwrap_or_default());
-        Ok((Content::Other(Other { text, query: Some(query), layout }), end))
+        Ok((Content::Other(Other { text, query, change, layout }), end))
     }
 
     /// The clauses of a CREATE TABLE that are read here, and the text with blanks in their place.
@@ -218,6 +235,7 @@ impl<'a> Text<'a> {
     fn own(&self, parser: &mut Parser<'_>, at: usize) -> Result<Option<Content>> {
         let first = word(&self.tokens, at);
         Ok(match first {
+            Some("insert" | "update" | "delete" | "merge") => Some(Content::Change(Box::new(parser.change(None)?))),
             Some("copy") => Some(Content::Copy(Box::new(parser.copy()?))),
             Some("call") => Some(Content::Call(Box::new(parser.call_statement()?))),
             Some(word) if UPKEEP.contains(&word) => Some(Content::Upkeep(parser.upkeep()?)),
@@ -244,21 +262,18 @@ impl<'a> Text<'a> {
 const STUB: &str = "SELECT 1";
 
 /// The words that statements begin with, besides those of queries and of what has a grammar of its own.
-const STATEMENTS: [&str; 23] = [
+const STATEMENTS: [&str; 19] = [
     "alter",
     "create",
     "deallocate",
-    "delete",
     "do",
     "drop",
     "execute",
     "explain",
     "grant",
     "import",
-    "insert",
     "listen",
     "load",
-    "merge",
     "notify",
     "prepare",
     "reassign",
@@ -267,7 +282,6 @@ const STATEMENTS: [&str; 23] = [
     "security",
     "truncate",
     "unlisten",
-    "update",
 ];
 
 fn word(tokens: &[Token], at: usize) -> Option<&'static str> {
@@ -303,30 +317,9 @@ fn embedded(tokens: &[Token], at: usize, end: usize) -> Option<usize> {
         });
         close.map(|close| close + 1)
     };
-    let begins = |n: usize| (n < end && begins_query(tokens, n)).then_some(n);
+    let changes = |n: usize| matches!(word(tokens, n), Some("insert" | "update" | "delete" | "merge"));
+    let begins = |n: usize| (n < end && (begins_query(tokens, n) || changes(n))).then_some(n);
     match word(tokens, at)? {
-        "insert" => {
-            // INTO, a name, an alias, a list of columns, OVERRIDING … VALUE
-            let mut n = at + 2;
-            while n < end {
-                match word(tokens, n) {
-                    Some("select" | "with" | "values" | "table") => return Some(n),
-                    _ if symbol(tokens, n, '(') => {
-                        let first = (n..end).find(|n| !symbol(tokens, *n, '('))?;
-                        if matches!(word(tokens, first), Some("select" | "with" | "table"))
-                            || word(tokens, first) == Some("values") && symbol(tokens, first + 1, '(')
-                        {
-                            return Some(n);
-                        }
-                        n = behind_parentheses(n)?;
-                    }
-                    // a table may be called as a keyword is
-                    Some("default") => return None,
-                    _ => n += 1,
-                }
-            }
-            None
-        }
         "prepare" => {
             let n = at + 2;
             let n = if symbol(tokens, n, '(') { behind_parentheses(n)? } else { n };
@@ -378,7 +371,8 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>> {
     let pieces = Text::of(text).statements(128)?;
     let query = |piece: Piece<'_>| match piece.content {
         Content::Query(query) => Ok(Statement::Query(query)),
-        Content::Command(..)
+        Content::Change(_)
+        | Content::Command(..)
         | Content::Copy(_)
         | Content::Upkeep(_)
         | Content::Alter(_)

@@ -487,5 +487,8 @@ async fn what_may_be_different_next_time_has_no_key() {
 }
 
 fn asked(query: datafusion::sql::sqlparser::ast::Query, text: &str) -> pipeline::Asked {
-    pipeline::Asked { query: Deep::new(query), told: pipeline::Told { text: text.into(), ..pipeline::Told::default() } }
+    pipeline::Asked {
+        what: pipeline::What::Query(Deep::new(query)),
+        told: pipeline::Told { text: text.into(), ..pipeline::Told::default() },
+    }
 }

@@ -7,10 +7,11 @@ use arrow::datatypes::Schema;
 use datafusion::sql::sqlparser::ast::Query;
 
 use super::super::deep::{Deep, on_big_stack};
-use super::super::pipeline::{self, Asked, Caching, Planned, Ready, Told};
+use super::super::pipeline::{self, Asked, Caching, Planned, Ready, Told, What};
 use super::super::statement::Execution;
 use super::{Prepared, Session};
 use crate::error::{Error, Kind, Result};
+use crate::sql::parse::change::Change;
 
 /// A table that changed is seen within the next look or two of the world's builder.
 const SEE_CHANGED_TABLE: Duration = Duration::from_secs(2);
@@ -20,7 +21,13 @@ impl Session {
     pub(in crate::engine) async fn plan(&mut self, query: &Query, told: Told) -> Result<Planned> {
         let facts = self.facts()?;
         let query = on_big_stack(|| Deep::new(query.clone()));
-        pipeline::plan(&self.engine.shared, &facts, Asked { query, told }).await
+        pipeline::plan(&self.engine.shared, &facts, Asked { what: What::Query(query), told }).await
+    }
+
+    /// The same for a statement that changes rows.
+    pub(in crate::engine) async fn plan_change(&mut self, change: &Deep<Change>, told: Told) -> Result<Planned> {
+        let facts = self.facts()?;
+        pipeline::plan(&self.engine.shared, &facts, Asked { what: What::Change(change.clone()), told }).await
     }
 
     /// The execution's query, judged by the policy of now and ready to run. Planned for the world of now; planned again

@@ -141,10 +141,10 @@ impl AlterTable {
         change: &Change,
         schema: &arrow::datatypes::Schema,
         session: &mut Session,
-    ) -> Result<Option<sources::Change>> {
+    ) -> Result<Option<sources::Alteration>> {
         let has = |column: &Ident| schema.index_of(&ident(column)).is_ok();
         let table = &self.name.table;
-        Ok(Some(sources::Change::Column(match change {
+        Ok(Some(sources::Alteration::Column(match change {
             Change::Add { column, if_not_exists } => {
                 if *if_not_exists && has(&column.name) {
                     let text =
@@ -174,8 +174,8 @@ impl AlterTable {
             }
             Change::NotNull { column, set } => Column::Require { column: ident(column), required: *set },
             Change::RenameColumn { column, to } => Column::Rename { column: ident(column), to: ident(to) },
-            Change::Set(properties) => return properties_of(properties).map(|set| Some(sources::Change::Set(set))),
-            Change::Reset(names) => return Ok(Some(sources::Change::Unset(names.clone()))),
+            Change::Set(properties) => return properties_of(properties).map(|set| Some(sources::Alteration::Set(set))),
+            Change::Reset(names) => return Ok(Some(sources::Alteration::Unset(names.clone()))),
             Change::Default { column, .. } if !has(column) => {
                 let text = format!("column \"{}\" of relation \"{table}\" does not exist", ident(column));
                 return Err(Error::new(Kind::UndefinedColumn, text));

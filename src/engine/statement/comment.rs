@@ -5,7 +5,7 @@ use super::{Admitted, Execution, Outcome, Statement, Work, target};
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::lake::Alter;
-use crate::sources::Change;
+use crate::sources::Alteration;
 use crate::sql::parse::alter::Commented;
 
 #[derive(Debug)]
@@ -46,8 +46,8 @@ impl Statement for Comment {
             execution.record.target(entry.object.name.to_string());
             let table = target::of_lake(entry)?;
             let change = match &self.column {
-                Some(column) => Change::Column(Alter::Document { column: column.clone(), text: self.text.clone() }),
-                None => Change::Comment(self.text.clone()),
+                Some(column) => Alteration::Column(Alter::Document { column: column.clone(), text: self.text.clone() }),
+                None => Alteration::Comment(self.text.clone()),
             };
             writer.alter_table(table.as_ref(), &[change]).await?;
             Outcome::changed("COMMENT", &facts.world)

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{self, ColumnDef, ColumnOption};
 
 use super::alter::properties_of;
 use super::name::{Name, ident, table_name};
-use super::{Admitted, Execution, Outcome, Statement, Work, refuse, target};
+use super::{Admitted, Execution, Outcome, Statement, Work, key, refuse, target};
 use crate::engine::notice::Notice;
 use crate::engine::session::Session;
 use crate::engine::temporary::{OnCommit, Temporary};
@@ -20,6 +20,7 @@ use crate::pgtype;
 struct CreateTable {
     name: Name,
     columns: Vec<ColumnDef>,
+    key: Vec<String>,
     if_not_exists: bool,
     temporary: Option<OnCommit>,
     making: Making,
@@ -27,8 +28,9 @@ struct CreateTable {
 
 pub(super) fn admit(create: ast::CreateTable) -> Result<Admitted> {
     let (name, temporary, making) = (admit_name(&create)?, temporary(&create)?, making(&create)?);
+    let key = key::of(&name.table, &create.columns, &create.constraints)?;
     let (columns, if_not_exists) = (create.columns, create.if_not_exists);
-    Ok(Admitted::new(CreateTable { name, columns, if_not_exists, temporary, making }))
+    Ok(Admitted::new(CreateTable { name, columns, key, if_not_exists, temporary, making }))
 }
 
 /// Its name, where it has no clause that the lake knows nothing of.
@@ -37,7 +39,7 @@ pub(super) fn admit_name(create: &ast::CreateTable) -> Result<Name> {
         (create.or_replace, "CREATE OR REPLACE TABLE"),
         (create.external, "CREATE EXTERNAL TABLE"),
         (create.like.is_some() || create.clone.is_some(), "CREATE TABLE … LIKE"),
-        (!create.constraints.is_empty() || create.primary_key.is_some(), "a table constraint"),
+        (create.primary_key.is_some(), "a table constraint"),
         (
             create.location.is_some() || create.file_format.is_some() || create.base_location.is_some(),
             "a location of a table",
@@ -172,7 +174,10 @@ impl Statement for CreateTable {
         Box::pin(async move {
             let facts = session.facts()?;
             if let Some(on_commit) = self.temporary {
-                let created = facts.temporary.create(&self.name.table, own_schema(&self.columns)?, on_commit, vec![]);
+                let created = {
+                    let schema = key::declared(own_schema(&self.columns)?, &self.key)?;
+                    facts.temporary.create(&self.name.table, schema, on_commit, vec![])
+                };
                 if made(created.map(|()| 0), self.if_not_exists)?.is_none() {
                     session.say(already_there(&self.name.table));
                 }
@@ -181,7 +186,7 @@ impl Statement for CreateTable {
             let name = target::new_table(&facts, &self.name)?;
             execution.record.target(name.to_string());
             let writer = target::writer_for_create(&facts, &name)?;
-            let schema = schema_of(&self.columns)?;
+            let schema = key::declared(schema_of(&self.columns)?, &self.key)?;
             match made(writer.create_table(&name, schema, self.making.clone(), None).await, self.if_not_exists)? {
                 Some(_) => Outcome::changed("CREATE TABLE", &facts.world),
                 None => {
@@ -199,7 +204,8 @@ fn schema_of(columns: &[ColumnDef]) -> Result<SchemaRef> {
         let mut nullable = true;
         for option in &c.options {
             match &option.option {
-                ColumnOption::Null => {}
+                // of the table as a whole
+                ColumnOption::Null | ColumnOption::PrimaryKey(_) => {}
                 ColumnOption::NotNull => nullable = false,
                 other => return Err(Error::unsupported(format!("{other} of a column"))),
             }

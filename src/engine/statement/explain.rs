@@ -1,4 +1,4 @@
-//! EXPLAIN: the plan of a query as PostgreSQL shows one. The query is planned, guarded and bounded as if it were asked
+//! EXPLAIN: the plan of a query, or of a statement that changes rows, as PostgreSQL shows one. It is planned, guarded and bounded as if it were asked
 //! itself, so who may not ask it may not have it explained. What a restricted user is shown ends at each barrier
 //! (`explain/read.rs`).
 
@@ -17,12 +17,13 @@ use datafusion::sql::sqlparser::ast::{self, AnalyzeFormatKind, UtilityOption};
 
 use self::options::{Format, Options};
 use super::{Admitted, Described, Execution, Outcome, Statement, Work, hidden};
-use crate::engine::deep::on_big_stack;
+use crate::engine::deep::{Deep, on_big_stack};
 use crate::engine::pipeline::{Caching, Origin, Told};
 use crate::engine::run::{self, Rows};
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
+use crate::sql::parse::change::Change;
 
 /// The tag, and the column's name.
 const TAG: &str = "EXPLAIN";
@@ -33,8 +34,14 @@ const RESTRICTED_TICK: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 struct Explain {
-    query: Box<ast::Query>,
+    of: Of,
     options: Options,
+}
+
+#[derive(Debug)]
+enum Of {
+    Query(Box<ast::Query>),
+    Change(Box<Deep<Change>>),
 }
 
 /// As written without parentheses, and with them.
@@ -48,6 +55,26 @@ pub(super) struct Words {
 }
 
 pub(super) fn admit(words: Words, statement: ast::Statement) -> Result<Admitted> {
+    let options = read_options(words)?;
+    let ast::Statement::Query(query) = statement else {
+        // what is none of ours is refused as itself
+        let kind = super::admit_tree(statement)?.kind().to_uppercase();
+        return Err(Error::unsupported(format!("EXPLAIN of {kind}")));
+    };
+    hidden::refuse(&query)?;
+    Ok(Admitted::new(Explain { of: Of::Query(query), options }))
+}
+
+pub(super) fn admit_change(words: Words, change: Change) -> Result<Admitted> {
+    let options = read_options(words)?;
+    if options.analyze {
+        return Err(Error::unsupported(format!("EXPLAIN ANALYZE of {}", change.shape.verb.word())));
+    }
+    hidden::refuse(&change.parts)?;
+    Ok(Admitted::new(Explain { of: Of::Change(Deep::new(change)), options }))
+}
+
+fn read_options(words: Words) -> Result<Options> {
     if words.foreign {
         return Err(Error::unsupported("this form of EXPLAIN"));
     }
@@ -55,14 +82,7 @@ pub(super) fn admit(words: Words, statement: ast::Statement) -> Result<Admitted>
         let word = format.to_string().split([' ', '=']).next().unwrap_or_default().to_string();
         return Err(Error::new(Kind::Syntax, format!("syntax error at or near \"{word}\"")));
     }
-    let options = Options::read(words.analyze, words.verbose, words.options.as_deref().unwrap_or_default())?;
-    let ast::Statement::Query(query) = statement else {
-        // what is none of ours is refused as itself
-        let kind = super::admit_tree(statement)?.kind().to_uppercase();
-        return Err(Error::unsupported(format!("EXPLAIN of {kind}")));
-    };
-    hidden::refuse(&query)?;
-    Ok(Admitted::new(Explain { query, options }))
+    Options::read(words.analyze, words.verbose, words.options.as_deref().unwrap_or_default())
 }
 
 impl Statement for Explain {
@@ -72,8 +92,11 @@ impl Statement for Explain {
 
     fn describe<'a>(&'a self, session: &'a mut Session, told: Told) -> Work<'a, Described> {
         Box::pin(async move {
-            let of_query = Described::shown(session.plan(&self.query, told).await?)?;
-            Ok(Described { columns: Some(self.columns()), ..of_query })
+            let explained = match &self.of {
+                Of::Query(query) => Described::shown(session.plan(query, told).await?)?,
+                Of::Change(change) => Described::stored(session.plan_change(change, told).await?)?,
+            };
+            Ok(Described { columns: Some(self.columns()), ..explained })
         })
     }
 
@@ -88,6 +111,10 @@ impl Statement for Explain {
                 Origin::Stored(_) => read::one_row(&ready.columns),
             });
             plan.planning = planning;
+            if let (Of::Change(change), Some(changes)) = (&self.of, &ready.changes) {
+                let (word, table) = changes.planned.told(&change.shape.verb);
+                plan.root = read::changing(word, table, plan.root);
+            }
             if self.options.analyze {
                 let began = Instant::now();
                 let mut rows = run::run(&session.engine.shared.lanes, ready, execution.bounds.clone())?;

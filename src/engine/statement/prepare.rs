@@ -1,4 +1,4 @@
-//! PREPARE: a query or an INSERT kept under a name, as the protocol's Parse keeps one.
+//! PREPARE: a query or a statement that changes rows, kept under a name, as the protocol's Parse keeps one.
 
 use std::sync::Arc;
 
@@ -18,12 +18,16 @@ struct Prepare {
 }
 
 pub(super) fn admit(name: &Ident, types: Vec<DataType>, statement: ast::Statement) -> Result<Admitted> {
-    let may_be_kept = matches!(statement, ast::Statement::Query(_) | ast::Statement::Insert(_));
+    let may_be_kept = matches!(statement, ast::Statement::Query(_));
     let statement = super::admit_tree(statement)?;
     match may_be_kept {
-        true => Ok(Admitted::new(Prepare { name: ident(name), types, statement })),
+        true => Ok(of(name, types, statement)),
         false => Err(Error::unsupported("PREPARE of this statement")),
     }
+}
+
+pub(super) fn of(name: &Ident, types: Vec<DataType>, statement: Admitted) -> Admitted {
+    Admitted::new(Prepare { name: ident(name), types, statement })
 }
 
 impl Statement for Prepare {

@@ -2,16 +2,22 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt;
 
+use super::change::Goal;
 use super::name::Name;
-use super::{insert, target};
+use super::target;
+use crate::catalog::Entry;
+use crate::engine::facts::Facts;
 use crate::engine::lanes::Lanes;
 use crate::engine::session::{Session, policy_changed};
 use crate::engine::temporary::{self, Temporary};
-use crate::error::Result;
-use crate::policy::{Action, Decision};
+use crate::error::{Error, Kind, Result};
+use crate::policy::guard::undefined_table;
+use crate::policy::{Action, Decision, NewRows};
 use crate::sources::{Table, Writer};
 use crate::types::{ObjectId, TableName};
 
@@ -23,6 +29,7 @@ pub(super) struct Sink {
     to: To,
     /// Of the table of the lake.
     object: Option<ObjectId>,
+    check: Option<NewRows>,
 }
 
 /// 42501 where the policy of now is another one for the writer.
@@ -46,14 +53,30 @@ impl Sink {
         {
             let name = TableName::new(temporary::SCHEMA, &name.table);
             let to = To::Temporary(temporary);
-            return Ok(Self { name, shown: Arc::clone(&schema), schema, to, object: None });
+            return Ok(Self { name, shown: Arc::clone(&schema), schema, to, object: None, check: None });
         }
         let (entry, writer) = target::table(&facts, name, Action::Insert)?;
-        let (table, shown) = (target::of_lake(entry)?, insert::insertable(&facts, entry)?);
+        let (table, shown) = (target::of_lake(entry)?, insertable(&facts, entry)?);
         let (name, schema) = (entry.object.name.clone(), Arc::clone(&entry.object.schema));
         let lanes = session.engine.shared.lanes.clone();
+        let state = facts.statement_state(None);
+        let check = match facts.policy.decide(entry.object.id, Action::Insert) {
+            Decision::Allow(grant) => NewRows::of(&grant, &entry.object, &state)?,
+            Decision::Deny => return Err(undefined_table(&name)),
+        };
         let object = Some(entry.object.id);
-        Ok(Self { name, schema, shown, to: To::Lake { table, writer, lanes }, object })
+        Ok(Self { name, schema, shown, to: To::Lake { table, writer, lanes }, object, check })
+    }
+
+    /// The table that an INSERT was planned for; `check`: what is asked of its rows.
+    pub(super) fn to(session: &Session, goal: Goal, check: Option<NewRows>) -> Self {
+        let (name, schema) = (goal.name().clone(), Arc::clone(goal.schema()));
+        let object = goal.object().map(|(object, _)| object);
+        let to = match goal {
+            Goal::Lake { table, writer, .. } => To::Lake { table, writer, lanes: session.engine.shared.lanes.clone() },
+            Goal::Temporary { temporary, .. } => To::Temporary(temporary),
+        };
+        Self { name, shown: Arc::clone(&schema), schema, to, object, check }
     }
 
     /// For rows that take their time.
@@ -63,6 +86,7 @@ impl Sink {
 
     /// All rows or none; how many they were.
     pub(super) async fn append(self, rows: SendableRecordBatchStream) -> Result<u64> {
+        let rows = checked(rows, self.check);
         match self.to {
             To::Lake { table, writer, lanes } => {
                 lanes.run(async move { writer.append(table.as_ref(), rows).await }).await
@@ -73,6 +97,33 @@ impl Sink {
             }
         }
     }
+}
+
+/// The same rows, as long as they may come.
+fn checked(rows: SendableRecordBatchStream, check: Option<NewRows>) -> SendableRecordBatchStream {
+    let Some(check) = check else { return rows };
+    let schema = rows.schema();
+    let rows = rows.map(move |batch| {
+        let batch = batch?;
+        check.check(&batch)?;
+        Ok(batch)
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
+}
+
+/// The columns that a COPY FROM may name, as an INSERT: those that the session sees, or all where it may insert and not read. One that it
+/// does not see is as absent here as anywhere, and stays NULL; where it must not be NULL there is no row to insert.
+fn insertable(facts: &Facts, entry: &Entry) -> Result<SchemaRef> {
+    let raw = &entry.object.schema;
+    let Decision::Allow(grant) = facts.policy.decide(entry.object.id, Action::Select) else {
+        return Ok(Arc::clone(raw));
+    };
+    let hidden = |field: &&FieldRef| grant.hidden.contains(field.name());
+    if raw.fields().iter().filter(hidden).any(|field| !field.is_nullable()) {
+        let text = format!("permission denied for table {}", entry.object.name.table);
+        return Err(Error::new(Kind::PermissionDenied, text));
+    }
+    Ok(Arc::new(Schema::new(raw.fields().iter().filter(|f| !hidden(f)).cloned().collect::<Vec<_>>())))
 }
 
 fn still(session: &Session, object: ObjectId) -> Still {

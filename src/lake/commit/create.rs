@@ -99,11 +99,15 @@ pub(super) fn partition_spec<'a>(
 }
 /// Properties of tables that are made here. Each commit writes a metadata file that names all snapshots, so together they
 /// grow with the square of the commits, unless old ones go and snapshots expire.
-const OF_OURS: [(&str, &str); 4] = [
+const OF_OURS: [(&str, &str); 7] = [
     ("write.parquet.compression-codec", "zstd"),
     (DELETE_METADATA, "true"),
     ("write.metadata.previous-versions-max", "20"),
     (crate::lake::maintain::KEEPER_ENABLED, "true"),
+    // the format's default writes whole files anew for a row of theirs
+    ("write.delete.mode", "merge-on-read"),
+    ("write.update.mode", "merge-on-read"),
+    ("write.merge.mode", "merge-on-read"),
 ];
 
 impl Lake {

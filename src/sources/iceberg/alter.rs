@@ -4,30 +4,31 @@ use std::sync::Arc;
 
 use datafusion::prelude::{SessionContext, col};
 
-use super::columns::{COMMENT, is_uuid, shown_schema, type_property};
+use super::base::COMMENT;
+use super::columns::{is_uuid, shown_schema, type_property};
 use super::{Inner, changed, identity, overtaken};
 use crate::error::{Error, Kind, Result};
 use crate::lake::{self, Action, Alter, BatchId, Outcome, Staged};
-use crate::sources::{Change, Table};
+use crate::sources::{Alteration, Table};
 
 impl Inner {
-    pub(super) async fn alter(&self, planned: &dyn Table, changes: &[Change]) -> Result<()> {
+    pub(super) async fn alter(&self, planned: &dyn Table, changes: &[Alteration]) -> Result<()> {
         let base = self.base(planned).await?;
         let mut alters = vec![];
         let mut staged = Staged::new(base, vec![], BatchId::new());
         let mut unset = vec![];
         for change in changes {
             match change {
-                Change::Column(alter) => {
+                Alteration::Column(alter) => {
                     self.rows_allow(&staged.base, alter).await?;
                     alters.push(alter.clone());
                 }
-                Change::Set(properties) => staged.properties.extend(properties.iter().cloned()),
-                Change::Unset(names) => unset.extend(names.iter().cloned()),
-                Change::Comment(Some(text)) => {
+                Alteration::Set(properties) => staged.properties.extend(properties.iter().cloned()),
+                Alteration::Unset(names) => unset.extend(names.iter().cloned()),
+                Alteration::Comment(Some(text)) => {
                     staged.properties.insert(COMMENT.into(), text.clone());
                 }
-                Change::Comment(None) => unset.push(COMMENT.into()),
+                Alteration::Comment(None) => unset.push(COMMENT.into()),
             }
         }
         if !alters.is_empty() {

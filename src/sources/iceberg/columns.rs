@@ -9,7 +9,6 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use crate::formats::postgres::{self, OID, TYPMOD};
 use crate::lake;
-use crate::sources::declared::Declared;
 
 /// The `uuid` type's oid: sixteen bytes alone do not tell.
 const UUID_OID: &str = "2950";
@@ -17,9 +16,6 @@ const UUID_OID: &str = "2950";
 pub(super) const JSON_OID: &str = "114";
 /// Before a field id: the column's type by PostgreSQL's name.
 const TYPE: &str = "lakegate.type.";
-/// Where a table's comment is kept, as Spark and Trino keep it.
-pub(super) const COMMENT: &str = "comment";
-
 pub(super) fn is_uuid(field: &Field) -> bool {
     field.metadata().get(OID).is_some_and(|oid| oid == UUID_OID)
 }
@@ -83,13 +79,4 @@ pub(super) fn field_ids(field: &Field) -> Vec<String> {
     let own = lake::field_id(field).map_or_else(|| field.name().clone(), |id| format!("#{id}"));
     let within = lake::fields_within(field.data_type()).into_iter().flat_map(|field| field_ids(&field));
     std::iter::once(own).chain(within).collect()
-}
-
-/// What the table says of itself.
-pub(super) fn declared(table: &lake::Table) -> Declared {
-    Declared {
-        comment: table.properties().get(COMMENT).cloned(),
-        comments: table.documented().map(|(column, text)| (column.to_string(), text.to_string())).collect(),
-        ..Declared::default()
-    }
 }

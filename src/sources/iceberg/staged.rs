@@ -47,6 +47,7 @@ impl LakeTable {
             key: self.key.clone(),
             schema: Arc::clone(&self.schema),
             raw_columns: self.raw_columns.clone(),
+            place: self.place.clone(),
             declared: self.declared.clone(),
             history: Arc::clone(&self.history),
             at: self.at,

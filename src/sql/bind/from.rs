@@ -609,7 +609,13 @@ fn undefined(path: &[String], scope: &Scope<'_>) -> Error {
     }
 }
 
-fn bound(relation: Relation, alias: String, schema: Option<String>, columns: Vec<Column>, scalar: bool) -> Bound {
+pub(super) fn bound(
+    relation: Relation,
+    alias: String,
+    schema: Option<String>,
+    columns: Vec<Column>,
+    scalar: bool,
+) -> Bound {
     let item = Item {
         alias: Some(alias),
         schema,
@@ -672,7 +678,7 @@ fn is_lateral(relation: &Relation) -> bool {
 }
 
 /// 42712: two relations of one name.
-fn check_names(left: &[Item], right: &[Item]) -> Result<()> {
+pub(super) fn check_names(left: &[Item], right: &[Item]) -> Result<()> {
     for item in right.iter().filter(|item| item.side != Side::Gone) {
         let Some(alias) = &item.alias else { continue };
         let same = |other: &&Item| {

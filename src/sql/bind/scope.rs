@@ -37,6 +37,9 @@ pub(super) enum Place {
     WindowOrder,
     WindowFrame,
     AggregateArgument,
+    Update,
+    MergeWhen,
+    Returning,
 }
 
 impl Place {
@@ -59,6 +62,9 @@ impl Place {
             Self::WindowOrder => "window ORDER BY",
             Self::WindowFrame => "window frame",
             Self::AggregateArgument => "aggregate",
+            Self::Update => "UPDATE",
+            Self::MergeWhen => "MERGE WHEN conditions",
+            Self::Returning => "RETURNING",
         }
     }
 }

@@ -172,7 +172,7 @@ impl Binder<'_> {
         Ok(Selected { body: Body::Select(Box::new(body)), columns, order, items: scope.items })
     }
 
-    fn targets(&self, list: &[ast::SelectItem], scope: &Scope<'_>, settle: bool) -> Result<Vec<Target>> {
+    pub(super) fn targets(&self, list: &[ast::SelectItem], scope: &Scope<'_>, settle: bool) -> Result<Vec<Target>> {
         let mut targets = vec![];
         for item in list {
             match item {

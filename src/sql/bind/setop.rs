@@ -167,7 +167,8 @@ impl Binder<'_> {
         let (mut rows, mut columns) = (vec![], vec![]);
         for row in &values.rows {
             if row.content.len() != width {
-                return Err(Error::new(Kind::Syntax, "VALUES lists must all be the same length"));
+                let at = row.content.first().map_or(0, |e| self.at_of(e));
+                return Err(Error::new(Kind::Syntax, "VALUES lists must all be the same length").at(at));
             }
             let exprs = row.content.iter().zip(into);
             let exprs = exprs.map(|(ast, column)| self.assigned(self.expr(ast, &inner)?, column));
@@ -181,7 +182,7 @@ impl Binder<'_> {
         Ok(Query { ctes: vec![], body, order: vec![], offset: None, limit: None, with_ties: false, columns })
     }
 
-    fn assigned(&self, expr: Expr, column: &StoredAs) -> Result<Expr> {
+    pub(super) fn assigned(&self, expr: Expr, column: &StoredAs) -> Result<Expr> {
         let (from, at) = (expr.ty, expr.at);
         let wrong = || {
             let text = format!(

@@ -2,13 +2,14 @@
 //! twice, and it goes on only with tokens that may follow, so that a fault stands where PostgreSQL's parser finds it.
 //!
 //! `select` queries and their clauses · `with` CTEs · `from` tables and joins · `expr` operators · `primary` what stands
-//! between them · `command` statements to the session · `copy` COPY · `upkeep` VACUUM and its like · `alter` ALTER TABLE ·
-//! `view` views · `call` functions ·
+//! between them · `change` INSERT, UPDATE, DELETE, MERGE · `command` statements to the session · `copy` COPY · `upkeep`
+//! VACUUM and its like · `alter` ALTER TABLE · `view` views · `call` functions ·
 //! `special` functions with a syntax of their own · `window` OVER · `type_name` types. What the tree has no place for is put
 //! into it as `encoding` says. Nothing here knows what a name means.
 
 mod alter;
 mod call;
+mod change;
 mod command;
 mod copy;
 mod expr;
@@ -28,6 +29,7 @@ use datafusion::sql::sqlparser::tokenizer::{self, Span, TokenWithSpan};
 
 pub(super) use alter::begins as begins_alter;
 pub(super) use command::begins as begins_command;
+pub(super) use select::Whole;
 pub(crate) use select::bare;
 pub(super) use upkeep::UPKEEP;
 

@@ -291,10 +291,6 @@ fn pieces_are_the_text_as_it_was_written() {
 #[test]
 fn queries_of_other_statements_are_read_by_the_grammar() {
     for (sql, expect) in [
-        ("INSERT INTO a TABLE b", Some("SELECT * FROM b")),
-        ("INSERT INTO \"a\" (x) VALUES (1), (2)", Some("VALUES (1), (2)")),
-        ("INSERT INTO date (SELECT 1)", Some("SELECT 1")),
-        ("INSERT INTO a (x) WITH b AS (SELECT 1) SELECT 2 RETURNING x", Some("WITH b AS (SELECT 1) SELECT 2")),
         ("CREATE TABLE x.y AS TABLE a", Some("SELECT * FROM a")),
         ("PREPARE p (int) AS SELECT 1 AS table", Some("SELECT 1 AS table")),
         ("EXPLAIN ANALYZE VERBOSE SELECT a <@ b", Some("SELECT a <@ b")),
@@ -310,6 +306,47 @@ fn queries_of_other_statements_are_read_by_the_grammar() {
         let mut found = None;
         let _: ControlFlow<()> = VisitMut::visit(&mut statement, &mut First(&mut found));
         assert_eq!(found, expect.map(query), "{sql}");
+    }
+}
+
+#[test]
+fn a_statement_that_changes_rows_is_one_query_of_its_parts() {
+    for (sql, parts, returning) in [
+        ("INSERT INTO a TABLE b", "SELECT  FROM a, (SELECT * FROM b) AS excluded", None),
+        ("INSERT INTO date (SELECT 1)", "SELECT  FROM date, (SELECT 1) AS excluded", None),
+        ("INSERT INTO a AS t DEFAULT VALUES", "SELECT  FROM a AS t", None),
+        ("INSERT INTO \"a\" (x) VALUES (1), (2)", "SELECT  FROM \"a\", (VALUES (1), (2)) AS excluded", None),
+        (
+            "INSERT INTO a (x) WITH b AS (SELECT 1) SELECT 2 RETURNING x AS y",
+            "SELECT x AS y FROM a, (WITH b AS (SELECT 1) SELECT 2) AS excluded",
+            Some(0..1),
+        ),
+        (
+            "INSERT INTO a VALUES (1) ON CONFLICT (x) DO UPDATE SET x = excluded.x + 1 WHERE a.x > 2",
+            "SELECT excluded.x + 1 FROM a, (VALUES (1)) AS excluded WHERE a.x > 2",
+            None,
+        ),
+        (
+            "WITH w AS (SELECT 1) UPDATE ONLY (a) AS t SET (x, y) = (1, DEFAULT), z = 3 FROM b WHERE t.x = b.x RETURNING *",
+            "WITH w AS (SELECT 1) SELECT (1, DEFAULT), 3, * FROM a AS t, b WHERE t.x = b.x",
+            Some(2..3),
+        ),
+        ("UPDATE a set SET x = 1", "SELECT 1 FROM a", None),
+        ("DELETE FROM a * USING b, c WHERE true", "SELECT  FROM a, b, c WHERE true", None),
+        (
+            "MERGE INTO a USING b ON a.x = b.x WHEN MATCHED AND b.y THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (b.x, 2)",
+            "SELECT b.y, b.x, 2 FROM a, b WHERE a.x = b.x",
+            None,
+        ),
+    ] {
+        let text = Text::of(sql);
+        let found = text.statements(128).map(|mut pieces| pieces.pop());
+        let Ok(Some(Piece { content: Content::Change(change), .. })) = found else {
+            assert_eq!(sql, "UPDATE a set SET x = 1", "SET is no alias");
+            continue;
+        };
+        assert_eq!(change.parts.to_string(), parts, "{sql}");
+        assert_eq!(change.shape.returning, returning, "{sql}");
     }
 }
 

@@ -20,6 +20,7 @@ use super::expression::{first_stage, origin, sort_key, text, text_over};
 use super::plan::{Child, Node, Plan, Scanned};
 use crate::policy::Guarded;
 use crate::policy::guard::Scan;
+use crate::types::TableName;
 
 /// What is not known of a table, as PostgreSQL takes it for one that was never analysed.
 const ROWS_UNKNOWN: f64 = 1_000.0;
@@ -41,6 +42,14 @@ pub(super) fn plan(physical: &Exec, guarded: &Guarded) -> Plan {
 /// Of a query over no table, which is computed where it is planned.
 pub(super) fn one_row(columns: &Schema) -> Plan {
     Plan::new(Node { rows: 1.0, total: TUPLE, width: width(columns), ..Node::new("Result") }, false)
+}
+
+/// The node of a statement that changes a table, over the rows that it changes.
+pub(super) fn changing(word: &'static str, table: TableName, rows: Node) -> Node {
+    let (startup, total) = (rows.startup, rows.total);
+    let child = Child { label: None, relationship: "Outer", node: rows };
+    let scan = Some(Scanned::Table { schema: table.schema, table: table.table });
+    Node { startup, total, rows: 0.0, scan, children: vec![child], ..Node::new(word) }
 }
 
 fn has_barrier(node: &Exec, guarded: &Guarded) -> bool {

@@ -10,9 +10,16 @@ use datafusion::sql::sqlparser::ast::{
     Values, WildcardAdditionalOptions, With,
 };
 
+use super::super::change::Change;
 use super::super::encoding::{self, GROUP_DISTINCT};
 use super::{Lexeme, Naming, Parser};
 use crate::error::{Error, Kind, Result};
+
+/// What a statement may be that begins as queries do.
+pub(in crate::sql::parse) enum Whole {
+    Query(Box<Query>),
+    Change(Box<Change>),
+}
 
 /// What may follow a query's body, with the token that it begins at.
 #[derive(Default)]
@@ -28,13 +35,22 @@ struct Options {
 impl Parser<'_> {
     /// select_no_parens, or a query in parentheses with what may follow it.
     pub(in crate::sql::parse) fn query(&mut self) -> Result<Query> {
+        match self.query_or_change()? {
+            Whole::Query(query) => Ok(*query),
+            // only where no query can begin so
+            Whole::Change(_) => Err(self.unexpected()),
+        }
+    }
+
+    /// A whole statement: a query, or one that changes rows, whose WITH looks like a query's.
+    pub(in crate::sql::parse) fn query_or_change(&mut self) -> Result<Whole> {
         let start = self.at;
-        let with = if self.is("with") { Some((self.with_clause()?, start)) } else { None };
-        if let (true, Some("insert" | "update" | "delete" | "merge")) = (with.is_some(), self.word(0)) {
-            return Err(Error::unsupported("WITH before a statement that writes").at(self.place(self.at)));
+        let with = if self.is("with") { Some(self.with_clause()?) } else { None };
+        if with.is_some() && self.begins_change() {
+            return Ok(Whole::Change(Box::new(self.change(with)?)));
         }
         let body = self.set_operations(None, 1)?;
-        self.with_options(with, body)
+        Ok(Whole::Query(Box::new(self.with_options(with.map(|with| (with, start)), body)?)))
     }
 
     /// The same of which a part in parentheses is read.
@@ -244,7 +260,7 @@ impl Parser<'_> {
         }
     }
 
-    fn target(&mut self) -> Result<SelectItem> {
+    pub(super) fn target(&mut self) -> Result<SelectItem> {
         if self.is_operator("*") {
             let star = WildcardAdditionalOptions { wildcard_token: self.attached(), ..Default::default() };
             self.advance();
@@ -590,7 +606,7 @@ pub(super) fn all_of(relation: TableFactor, select_token: AttachedToken) -> Sele
     }
 }
 
-fn empty(select_token: AttachedToken) -> Select {
+pub(super) fn empty(select_token: AttachedToken) -> Select {
     Select {
         select_token,
         optimizer_hints: vec![],

@@ -1,0 +1,212 @@
+//! INSERT, UPDATE, DELETE and MERGE, with RETURNING: a plan whose rows say what is to be done (`sql::bind`), run once, and
+//! one commit of what they say. Where others changed the same rows meanwhile, the whole statement is done again on what is
+//! there then, as READ COMMITTED does it.
+
+mod split;
+mod target;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+
+use self::split::{Done, Split};
+pub(crate) use self::target::{Goal, goal};
+use super::name::{Name, table_name};
+use super::sink::Sink;
+use super::{Admitted, Described, Execution, Outcome, Statement, Work, hidden};
+use crate::engine::deep::Deep;
+use crate::engine::facts::Facts;
+use crate::engine::pipeline::{Caching, Ready, Told};
+use crate::engine::run::{self, Rows};
+use crate::engine::session::Session;
+use crate::engine::temporary::Temporary;
+use crate::error::{Error, Kind, Result};
+use crate::formats::postgres;
+use crate::sources::{self, Base, How};
+use crate::sql::bind::{Act, Acts, Layout};
+use crate::sql::parse::change::{self, Verb};
+use crate::types::TableName;
+
+/// A statement that others overtook is done again so many times, and waits longer each time.
+const RETRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(5);
+
+#[derive(Debug)]
+struct Change {
+    table: Name,
+    change: Deep<change::Change>,
+}
+
+/// What is known of a planned statement beside its plan.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    pub(crate) layout: Layout,
+    pub(crate) goal: Goal,
+}
+
+/// One that is ready to run.
+pub(crate) struct Changes {
+    pub(crate) planned: Planned,
+    pub(crate) facts: Arc<Facts>,
+    /// Of a table of the lake of which rows that are there may change.
+    pub(crate) base: Option<Arc<dyn Base>>,
+}
+
+pub(super) fn admit(change: change::Change) -> Result<Admitted> {
+    hidden::refuse(&change.parts)?;
+    Ok(Admitted::new(Change { table: table_name(&change.shape.target)?, change: Deep::new(change) }))
+}
+
+impl Planned {
+    /// What a client is told of: RETURNING's columns.
+    pub(crate) fn shown(&self, columns: &Schema) -> Option<SchemaRef> {
+        let returning = self.layout.returning.clone()?;
+        let shown: Vec<FieldRef> = columns.fields().get(returning).unwrap_or_default().to_vec();
+        Some(Arc::new(Schema::new(shown)))
+    }
+
+    /// What EXPLAIN says that it does, and the table.
+    pub(super) fn told(&self, verb: &Verb) -> (&'static str, TableName) {
+        let word = match verb {
+            Verb::Insert(_) => "Insert",
+            Verb::Update(_) => "Update",
+            Verb::Delete => "Delete",
+            Verb::Merge(_) => "Merge",
+        };
+        (word, self.goal.name().clone())
+    }
+
+    /// Rows that are there may change.
+    pub(crate) fn needs_base(&self) -> bool {
+        !self.layout.place.is_empty()
+    }
+}
+
+/// All that its rows may be for.
+fn acts(layout: &Layout) -> Vec<Act> {
+    match &layout.act {
+        Acts::All(act) => vec![*act],
+        Acts::By { acts, .. } => acts.iter().flatten().copied().collect(),
+    }
+}
+
+impl Statement for Change {
+    fn kind(&self) -> &'static str {
+        match self.change.shape.verb {
+            Verb::Insert(_) => "insert",
+            Verb::Update(_) => "update",
+            Verb::Delete => "delete",
+            Verb::Merge(_) => "merge",
+        }
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn fills(&self) -> bool {
+        true
+    }
+
+    fn is_temporary(&self, temporary: &Temporary) -> bool {
+        temporary.has(&self.table)
+    }
+
+    fn describe<'a>(&'a self, session: &'a mut Session, told: Told) -> Work<'a, Described> {
+        Box::pin(async move {
+            let planned = session.plan_change(&self.change, told).await?;
+            let columns = planned.change.as_ref().and_then(|change| change.shown(&planned.columns));
+            let fields = columns.iter().flat_map(|columns| columns.fields().iter());
+            fields.into_iter().try_for_each(|f| postgres::pg_type(f).map(|_| ()))?;
+            Ok(Described { columns, ..Described::stored(planned)? })
+        })
+    }
+
+    fn run<'a>(&'a self, session: &'a mut Session, mut execution: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            let mut retries = 0;
+            loop {
+                match self.once(session, &mut execution).await {
+                    Err(error) if error.kind() == Kind::Conflict && retries < RETRIES && !session.in_block() => {
+                        let pause = PAUSE * retries.min(20);
+                        tokio::time::sleep(pause.mul_f64(rand::random_range(0.0..1.0))).await;
+                        retries += 1;
+                        tracing::debug!(retries, "a statement was overtaken and is done again");
+                    }
+                    other => return other,
+                }
+            }
+        })
+    }
+}
+
+impl Change {
+    async fn once(&self, session: &mut Session, execution: &mut Execution<'_>) -> Result<Outcome> {
+        let mut ready = session.ready(execution, Caching::Never).await?;
+        let changes = ready.changes.take().ok_or_else(|| Error::internal("a statement without its target"))?;
+        let Changes { planned: Planned { layout, goal }, facts, base } = *changes;
+        execution.record.target(goal.name().to_string());
+        let acts = acts(&layout);
+        goal.ask(&facts, &acts)?;
+        let state = facts.statement_state(session.transaction.within().began_at());
+        let mut checks = goal.checks(&facts, &acts, &state)?;
+        // rows that are only added go where those of COPY go, and are asked about there
+        let check = if base.is_none() { checks.insert.take() } else { None };
+        let (done, gone) = (Arc::new(Mutex::new(Done::new(&state))), Arc::default());
+        let lanes = session.engine.shared.lanes.clone();
+        let (rows, opened) = self.rows(session, ready, execution)?;
+        let keeps_ids = acts.contains(&Act::Update);
+        let split = Split::new(rows, layout.clone(), &goal, keeps_ids, checks, Arc::clone(&done), Arc::clone(&gone))?;
+        let rows = split.stream();
+        let how = match self.change.shape.verb {
+            Verb::Delete => How::Delete,
+            Verb::Update(_) => How::Update,
+            Verb::Insert(_) | Verb::Merge(_) => How::Merge,
+        };
+        let table = goal.name().table.clone();
+        let changed = match (goal, base) {
+            (Goal::Temporary { temporary, name, .. }, _) if !layout.place.is_empty() => {
+                temporary.change(&name.table, rows, &gone).await
+            }
+            (Goal::Lake { .. }, Some(base)) => {
+                let change = sources::Change { how, rows, gone };
+                lanes.run(async move { base.change(&state, change).await }).await
+            }
+            (goal, _) => Sink::to(session, goal, check).append(rows).await.map(|_| ()),
+        };
+        changed.map_err(|error| of_relation(error, &table))?;
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        let tag = match self.change.shape.verb {
+            Verb::Insert(_) => format!("INSERT 0 {}", done.rows),
+            _ => format!("{} {}", self.change.shape.verb.word(), done.rows),
+        };
+        let Some(columns) = execution.prepared.columns.clone().filter(|_| layout.returning.is_some()) else {
+            execution.record.rows = done.rows;
+            return Outcome::done(tag);
+        };
+        let shown = std::mem::take(&mut done.shown);
+        Ok(Outcome::Rows(Rows::returned(tag, columns, shown, execution.bounds.clone(), opened)))
+    }
+
+    fn rows(
+        &self,
+        session: &Session,
+        ready: Ready,
+        execution: &Execution<'_>,
+    ) -> Result<(Rows, Vec<crate::policy::guard::OpenedObject>)> {
+        let rows = run::run(&session.engine.shared.lanes, ready, execution.bounds.clone())?;
+        let opened = rows.opened.clone();
+        Ok((rows, opened))
+    }
+}
+
+/// 23502 names the table too.
+fn of_relation(error: Error, table: &str) -> Error {
+    match error.kind() {
+        Kind::NotNull => {
+            error.map_message(|text| text.replacen("\" violates", &format!("\" of relation \"{table}\" violates"), 1))
+        }
+        _ => error,
+    }
+}

@@ -1,0 +1,226 @@
+//! The table that a statement changes: which one it is, whether its session may do that to it, and what the statement may
+//! know of it. Reading it is judged by the guard.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, SchemaRef};
+use datafusion::catalog::Session as Planning;
+
+use super::super::name::table_name;
+use super::super::target;
+use crate::engine::facts::Facts;
+use crate::engine::temporary::{self, Temporary};
+use crate::error::{Error, Kind, Result};
+use crate::lake::KEY;
+use crate::pgtype;
+use crate::policy::{Action, Decision, Grant, NewRows, Object, Sealed, raw_name};
+use crate::sources::declared::KeyKind;
+use crate::sources::{Table, Writer};
+use crate::sql::bind::{Act, Found, StoredAs, Target, TargetColumn, TargetKey};
+use crate::sql::parse::change::{Change, Insert, Then, Verb};
+use crate::types::{ObjectId, TableName};
+
+/// Where the rows go.
+#[derive(Clone, Debug)]
+pub(crate) enum Goal {
+    Lake { object: Arc<Object>, table: Arc<dyn Table>, writer: Arc<dyn Writer> },
+    Temporary { temporary: Temporary, name: TableName, schema: SchemaRef },
+}
+
+/// What is asked of new rows.
+pub(super) struct Checks {
+    pub(super) insert: Option<NewRows>,
+    pub(super) update: Option<NewRows>,
+}
+
+impl Goal {
+    pub(crate) fn name(&self) -> &TableName {
+        match self {
+            Self::Lake { object, .. } => &object.name,
+            Self::Temporary { name, .. } => name,
+        }
+    }
+
+    /// All columns of the table.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        match self {
+            Self::Lake { object, .. } => &object.schema,
+            Self::Temporary { schema, .. } => schema,
+        }
+    }
+
+    /// The column in which the table keeps what a row is known by, if it does.
+    pub(super) fn row_id(&self) -> Option<FieldRef> {
+        match self {
+            Self::Lake { table, .. } => table.place().get(2).cloned(),
+            Self::Temporary { .. } => None,
+        }
+    }
+
+    /// Of a table of the lake.
+    pub(crate) fn object(&self) -> Option<(ObjectId, &Arc<dyn Table>)> {
+        match self {
+            Self::Lake { object, table, .. } => Some((object.id, table)),
+            Self::Temporary { .. } => None,
+        }
+    }
+
+    /// 42501 where the session may not do this to the table now.
+    pub(super) fn ask(&self, facts: &Facts, acts: &[Act]) -> Result<()> {
+        let Self::Lake { object, .. } = self else { return Ok(()) };
+        for act in acts {
+            if let Decision::Deny = facts.policy.decide(object.id, action(*act)) {
+                return Err(denied(&object.name));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn checks(&self, facts: &Facts, acts: &[Act], session: &dyn Planning) -> Result<Checks> {
+        let check = |act: Act| match self {
+            Self::Lake { object, .. } if acts.contains(&act) => match facts.policy.decide(object.id, action(act)) {
+                Decision::Allow(grant) => NewRows::of(&grant, object, session),
+                Decision::Deny => Err(denied(&object.name)),
+            },
+            Self::Lake { .. } | Self::Temporary { .. } => Ok(None),
+        };
+        Ok(Checks { insert: check(Act::Insert)?, update: check(Act::Update)? })
+    }
+}
+
+fn action(act: Act) -> Action {
+    match act {
+        Act::Insert => Action::Insert,
+        Act::Update => Action::Update,
+        Act::Delete => Action::Delete,
+    }
+}
+
+fn denied(name: &TableName) -> Error {
+    Error::new(Kind::PermissionDenied, format!("permission denied for table {}", name.table))
+}
+
+/// What a statement would do, by its own words, the first of them first.
+fn wanted(verb: &Verb) -> Vec<Act> {
+    match verb {
+        Verb::Insert(Insert { conflict, .. }) => {
+            let updates = conflict.as_ref().is_some_and(|conflict| conflict.update.is_some());
+            if updates { vec![Act::Insert, Act::Update] } else { vec![Act::Insert] }
+        }
+        Verb::Update(_) => vec![Act::Update],
+        Verb::Delete => vec![Act::Delete],
+        Verb::Merge(whens) => {
+            let act = |then: &Then| match then {
+                Then::Nothing => None,
+                Then::Delete => Some(Act::Delete),
+                Then::Update(_) => Some(Act::Update),
+                Then::Insert { .. } => Some(Act::Insert),
+            };
+            whens.iter().filter_map(|when| act(&when.then)).collect()
+        }
+    }
+}
+
+/// The table of that name, where the session may do all of the statement to it.
+pub(crate) fn goal(facts: &Facts, change: &Change) -> Result<(Target, Goal)> {
+    let name = table_name(&change.shape.target)?;
+    if facts.temporary.has(&name)
+        && let Some((schema, rows, oid)) = facts.temporary.placed(&name.table)
+    {
+        return temporary_target(facts, &name.table, &schema, rows, oid);
+    }
+    let acts = wanted(&change.shape.verb);
+    // a MERGE that does nothing reads the table and no more
+    let actions = if acts.is_empty() { vec![Action::Select] } else { acts.iter().map(|act| action(*act)).collect() };
+    let mut found = None;
+    for action in actions {
+        found = Some(target::table(facts, &name, action)?);
+    }
+    let (entry, writer) = found.ok_or_else(|| Error::internal("a statement that does nothing"))?;
+    let table = target::of_lake(entry)?;
+    let object = Arc::clone(&entry.object);
+    let grant = match facts.policy.decide(object.id, Action::Select) {
+        Decision::Allow(grant) => Some(grant),
+        Decision::Deny => None,
+    };
+    let inserts = acts.contains(&Act::Insert);
+    let place = table.place();
+    if place.is_empty() && !matches!(&change.shape.verb, Verb::Insert(Insert { conflict: None, .. })) {
+        return Err(Error::unsupported("changing rows of this table"));
+    }
+    let target = lake_target(facts, &object, grant.as_deref(), table.as_ref(), inserts)?;
+    Ok((target, Goal::Lake { object, table, writer }))
+}
+
+fn lake_target(
+    facts: &Facts,
+    object: &Arc<Object>,
+    grant: Option<&Grant>,
+    table: &dyn Table,
+    inserts: bool,
+) -> Result<Target> {
+    let raw = &object.schema;
+    if raw.fields().iter().any(|field| field.name().starts_with('\0')) {
+        return Err(Error::unsupported("changing a table with a column of such a name"));
+    }
+    let hidden = |field: &FieldRef| grant.is_some_and(|grant| grant.hidden.contains(field.name()));
+    if inserts && raw.fields().iter().any(|field| hidden(field) && !field.is_nullable()) {
+        return Err(denied(&object.name));
+    }
+    let full = Grant::full();
+    let (place, shown) = (table.place(), grant.unwrap_or(&full));
+    let source = shown.target(raw, &place);
+    let at = |name: &str| source.index_of(name);
+    let column = |field: &FieldRef| {
+        let visible = if hidden(field) { None } else { Some(at(field.name())?) };
+        let carried = if shown.carries(field.name()) { at(&raw_name(field.name()))? } else { at(field.name())? };
+        Ok(TargetColumn { stored: stored(field)?, named: !hidden(field), shown: visible, raw: carried })
+    };
+    let columns = raw.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
+    let keys = table.declared().keys.iter().filter(|key| matches!(key.kind, KeyKind::Primary | KeyKind::Unique));
+    let keys = keys.map(|key| TargetKey { name: key.name.clone(), columns: key.columns.clone() }).collect();
+    let width = source.fields().len();
+    let found = Found {
+        schema: object.name.schema.clone(),
+        name: object.name.table.clone(),
+        oid: facts.view.relation_oid(&object.name).unwrap_or_default(),
+        table: Sealed::target(Arc::clone(object), shown, place.clone()),
+    };
+    Ok(Target { found, columns, place: width - place.len()..width, keys, unread: grant.is_none() })
+}
+
+fn temporary_target(
+    facts: &Facts,
+    table: &str,
+    schema: &SchemaRef,
+    rows: Arc<dyn crate::policy::OwnRows>,
+    oid: u32,
+) -> Result<(Target, Goal)> {
+    let width = schema.fields().len();
+    let name = TableName::new(temporary::SCHEMA, table);
+    let of_key = schema.fields().iter().filter(|field| field.metadata().contains_key(KEY));
+    let key: Vec<String> = of_key.map(|field| field.name().clone()).collect();
+    let columns = schema
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(at, field)| Ok(TargetColumn { stored: stored(field)?, named: true, shown: Some(at), raw: at }));
+    let target = Target {
+        columns: columns.collect::<Result<_>>()?,
+        found: Found {
+            schema: name.schema.clone(),
+            name: name.table.clone(),
+            table: Sealed::own(name.clone(), Temporary::placed_schema(schema), rows),
+            oid,
+        },
+        place: width..width + 2,
+        keys: if key.is_empty() { vec![] } else { vec![TargetKey { name: format!("{table}_pkey"), columns: key }] },
+        unread: false,
+    };
+    Ok((target, Goal::Temporary { temporary: facts.temporary.clone(), name, schema: Arc::clone(schema) }))
+}
+
+fn stored(field: &FieldRef) -> Result<StoredAs> {
+    let (name, ty) = (field.name().clone(), pgtype::of_field(field)?);
+    Ok(StoredAs { name, ty, data_type: field.data_type().clone() })
+}
