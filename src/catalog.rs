@@ -22,7 +22,7 @@ use crate::types::{ObjectId, TableName};
 pub use file::Fault;
 
 /// Names → objects at one moment.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalog {
     pub database: String,
     pub entries: BTreeMap<TableName, Entry>,
@@ -32,6 +32,10 @@ pub struct Catalog {
     pub unanswered: BTreeSet<String>,
     /// Dataset → every table and dataset that its body reads, at any depth.
     pub reads: BTreeMap<ObjectId, BTreeSet<ObjectId>>,
+    /// Dataset → those that its body names.
+    pub names: BTreeMap<ObjectId, BTreeSet<ObjectId>>,
+    /// Views whose text cannot be planned: they stand there, and nobody reads them.
+    pub broken: BTreeSet<ObjectId>,
     /// Text of datasets that could be planned once and are left out for what they read.
     pub dormant: BTreeMap<TableName, String>,
     /// What sources have and this catalog does not show, each with its reason. The rest is sound.

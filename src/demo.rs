@@ -152,7 +152,7 @@ async fn write_table(writer: Arc<dyn Writer>, table: sample::Table, stop: Cancel
     };
     let rows = futures::stream::iter(table.rows.map(going_on));
     let rows = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&table.columns), rows));
-    writer.create_table(&name, table.columns, Some(rows)).await?;
+    writer.create_table(&name, table.columns, Default::default(), Some(rows)).await?;
     Ok(())
 }
 

@@ -7,7 +7,10 @@ mod catalog;
 mod commit;
 mod connect;
 mod deletes;
+mod evolve;
 mod fault;
+mod history;
+mod inspect;
 mod maintain;
 mod manifest;
 mod metadata;
@@ -15,6 +18,8 @@ mod plan;
 mod read;
 mod schema;
 mod table;
+mod transaction;
+mod view;
 mod write;
 
 use std::collections::HashMap;
@@ -26,18 +31,24 @@ use iceberg::spec::{ManifestList, SnapshotRef, TableMetadata};
 use crate::error::{Error, Kind, Result};
 use crate::metastore::Metastore;
 
-pub use commit::{Action, Expected, Outcome, RefKind, Staged};
+pub(crate) use commit::unknown_outcome;
+pub use commit::{Action, Expected, Making, Outcome, RefKind, SortedBy, Staged};
 pub use connect::{S3Config, Store};
+pub use evolve::Alter;
 pub use fault::{Step, reach, reach_named};
+pub use history::Version as SnapshotVersion;
+pub use inspect::Inspected;
 pub use maintain::{
     Compacted, Expired, Expiry, Findings, KEEPER_ENABLED, Keeper, Kept, Merged, Orphans, Selection, Wanted,
 };
 pub use read::Reading;
 pub use schema::{Columns, FIELD_ID, field_id, fields_within};
 pub use table::Table;
+pub use transaction::Transaction;
+pub use view::{View, ViewColumn, ViewText};
 pub use write::{BatchId, Deleted, LiveFile, Rows, Written};
 
-pub use crate::metastore::{Also, Lease, TableKey, TableRow};
+pub use crate::metastore::{Also, Lease, RowKind, TableKey, TableRow};
 
 use cache::{Cache, Weighed};
 use catalog::{Catalog, Sql};
@@ -72,6 +83,8 @@ pub struct Lake {
     /// The metadata file of each table that is in the cache: an older one is not asked for again.
     newest: Mutex<HashMap<TableKey, String>>,
     queues: commit::Queues,
+    /// Of a transaction: what was done in it.
+    log: Option<transaction::Log>,
     /// The runtime it was connected on: outlives every statement.
     home: Option<tokio::runtime::Handle>,
 }
@@ -97,7 +110,7 @@ impl Lake {
         let name = config.catalog.clone();
         let catalog = Arc::new(Sql { metastore: Arc::clone(&metastore), name: name.clone() });
         let home = tokio::runtime::Handle::try_current().ok();
-        Self { catalog, name, metastore, warehouse, store, cache, newest, queues, home }
+        Self { catalog, name, metastore, warehouse, store, cache, newest, queues, log: None, home }
     }
 
     pub fn metastore(&self) -> &Arc<Metastore> {
@@ -108,13 +121,19 @@ impl Lake {
         TableKey { catalog: self.name.clone(), namespace: namespace.into(), name: name.into() }
     }
 
-    /// Moves whenever [`Lake::tables`] or [`Lake::namespaces`] would answer differently.
+    /// Moves whenever [`Lake::rows`] or [`Lake::namespaces`] would answer differently.
     pub async fn revision(&self) -> Result<u64> {
         self.catalog.revision().await
     }
 
     /// Every table's name and newest location; no file is opened.
     pub async fn tables(&self) -> Result<Vec<TableRow>> {
+        let rows = self.rows().await?;
+        Ok(rows.into_iter().filter(|row| row.kind == RowKind::Table).collect())
+    }
+
+    /// As [`Lake::tables`], with the views.
+    pub async fn rows(&self) -> Result<Vec<TableRow>> {
         self.catalog.tables().await
     }
 
@@ -162,6 +181,9 @@ impl Lake {
 
     /// Each metadata file lists all snapshots: kept, those of a table that is written all the time would fill the cache.
     async fn supersede(&self, key: &TableKey, location: &str) {
+        if self.log.is_some() {
+            return; // what a transaction stands on is everybody's
+        }
         let before = {
             let mut newest = self.newest.lock().expect("no panic under the lock");
             match newest.get_mut(key) {

@@ -20,7 +20,8 @@ use crate::error::{Error, Kind, Result};
 
 pub use lease::Lease;
 pub use pins::Pin;
-pub use tables::{Also, Swap, SwapError, Swapped, TableKey, TableRow};
+pub use tables::{Also, RowKind, Swap, SwapError, Swapped, TableKey, TableRow};
+pub(crate) use tables::{schema_in_use, undefined_schema};
 
 /// `[metastore]` of the configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -20,6 +20,7 @@ pub mod leaf;
 pub mod matrix;
 pub mod narrows;
 pub mod open;
+pub mod past;
 pub mod scram;
 pub mod seal;
 mod system;
@@ -43,6 +44,7 @@ use crate::types::{ObjectId, TableName};
 pub use compile::Policies;
 pub use decide::SessionPolicy;
 pub use guard::{Guarded, guard};
+pub use past::Past;
 pub use seal::{OwnRows, Sealed};
 pub use system::{Equal, SystemRows};
 
@@ -107,8 +109,14 @@ pub enum ObjectKind {
     Table,
     /// A named query; its inside is planned with its owner's rights.
     Dataset,
-    /// Dead letters, `t$snapshots` and their like: a line of their own or nothing.
+    /// Dead letters and their like: a line of their own or nothing.
     Metadata,
+    /// `t$snapshots` and its kin, which need a line of their own too, and a right to the table: to all of it where their
+    /// rows tell values of it.
+    MetadataOf {
+        table: ObjectId,
+        values: bool,
+    },
 }
 
 /// Where a rule stands, for explanations and the audit line: `policy.csv:12`.

@@ -18,13 +18,15 @@ use datafusion::execution::SendableRecordBatchStream;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::error::Result;
-use crate::lake::Lake;
+use crate::error::{Error, Result};
+use crate::lake::{self, Lake};
 use crate::metastore::Metastore;
-use crate::types::{Reads, TableName, Version};
+use crate::types::{AsOf, Reads, TableName, Version};
 
 use self::iceberg::Maintained;
 use declared::Declared;
+
+pub use crate::lake::{ViewColumn, ViewText};
 
 /// What `catalog/sources/<name>.toml` says beside its `kind`.
 #[derive(Debug, Clone)]
@@ -100,13 +102,40 @@ pub trait Source: Debug + Send + Sync {
     /// `None`: there is no such thing; ask for the tables at leisure (every few seconds).
     async fn revision(&self) -> Result<Option<u64>>;
 
-    /// Every table, in any order, under mounted names. Called whenever the revision moved.
+    /// Every table and every view that it keeps, in any order, under mounted names. Called whenever the revision moved.
     async fn tables(&self) -> Result<Vec<Arc<dyn Table>>>;
 
     /// Tables of this source can be made, filled and dropped. `None` for a source that is only read.
     fn writer(&self) -> Option<Arc<dyn Writer>> {
         None
     }
+
+    /// Several changes that others see at once or not at all; `None` for a source that is only read. `repeatable`: what is
+    /// read there is the source of now, whatever others do meanwhile.
+    async fn begin(&self, _repeatable: bool) -> Result<Option<Arc<dyn Staging>>> {
+        Ok(None)
+    }
+}
+
+/// What one session's transaction does to a source. Dropped, nothing of it happened.
+#[async_trait]
+pub trait Staging: Debug + Send + Sync {
+    /// The source as the transaction sees it.
+    fn source(&self) -> Arc<dyn Source>;
+
+    fn has_changes(&self) -> bool;
+
+    /// Savepoints, counted from 0.
+    fn save(&self);
+
+    /// What was done since belongs to what is around it.
+    fn release(&self, level: usize);
+
+    /// As it was at the savepoint, which stays.
+    fn roll_back_to(&self, level: usize);
+
+    /// All of it, or an error and nothing: 40001 where others changed what it stands on.
+    async fn commit(&self) -> Result<()>;
 }
 
 /// One raw table. Immutable: a table whose columns changed is a new value under the same identity.
@@ -138,11 +167,47 @@ pub trait Table: Debug + Send + Sync {
         &[]
     }
 
+    /// What the source says of the table, as tables beside it.
+    fn metadata_tables(&self) -> Vec<Arc<dyn Table>> {
+        vec![]
+    }
+
+    /// Of one of [`Table::metadata_tables`]: its rows tell values of the table that it is about, or how many it has.
+    fn tells_values(&self) -> bool {
+        true
+    }
+
+    /// Whether [`Table::version`] can be asked.
+    fn keeps_versions(&self) -> bool {
+        false
+    }
+
+    /// The table as it was: the same identity, the columns of then by their names of then. A column that is there still has
+    /// the type of now, which is as wide or wider. 22023 where there is no such version, 0A000 where the source keeps none.
+    async fn version(&self, _: &AsOf) -> Result<Arc<dyn Table>> {
+        Err(no_versions(self.name()))
+    }
+
+    /// As [`Table::version`], without asking the source: among those that were there when it was asked last. For columns,
+    /// not for rows.
+    fn known_version(&self, _: &AsOf) -> Result<Arc<dyn Table>> {
+        Err(no_versions(self.name()))
+    }
+
+    /// For a view that the source only keeps: its text is planned as a dataset's is, and it is never pinned.
+    fn view(&self) -> Option<&ViewText> {
+        None
+    }
+
     /// Fixes what one statement sees: an Iceberg snapshot, Kafka end offsets. The provider's schema equals
     /// [`Table::schema`] in names, types and order, or the error is [`crate::error::Kind::CachedPlanChanged`] and the
     /// caller refreshes the catalog and plans again. The provider answers its own filters as `Inexact` at most where it
     /// cannot filter exactly, and may be scanned several times with one answer.
     async fn pin(&self) -> Result<Pinned>;
+}
+
+fn no_versions(name: &TableName) -> Error {
+    Error::unsupported(format!("reading table {name} as it was"))
 }
 
 /// Ids of columns that have nothing but their names.
@@ -165,13 +230,24 @@ impl Debug for Pinned {
     }
 }
 
+/// A change of a table's definition.
+#[derive(Clone, Debug)]
+pub enum Change {
+    Column(lake::Alter),
+    /// Properties that the table gets.
+    Set(Vec<(String, String)>),
+    Unset(Vec<String>),
+    /// What the table is, in words.
+    Comment(Option<String>),
+}
+
 /// Makes, fills and drops tables. Each call is one atomic commit; an error leaves nothing visible.
 #[async_trait]
 pub trait Writer: Debug + Send + Sync {
     /// 42P06 where it exists already.
     async fn create_schema(&self, name: &str) -> Result<()>;
 
-    /// 2BP01-like refusal (kind `InvalidDefinition`) while tables stand in it, 3F000 where it is absent.
+    /// 2BP01 while tables stand in it, 3F000 where it is absent.
     async fn drop_schema(&self, name: &str) -> Result<()>;
 
     /// Makes the table and, with `rows`, fills it in the same commit (CREATE TABLE AS). Returns the rows written.
@@ -179,6 +255,7 @@ pub trait Writer: Debug + Send + Sync {
         &self,
         name: &TableName,
         schema: SchemaRef,
+        making: lake::Making,
         rows: Option<SendableRecordBatchStream>,
     ) -> Result<u64>;
 
@@ -189,6 +266,28 @@ pub trait Writer: Debug + Send + Sync {
 
     /// Forgets the table; its files stay for the sweeper.
     async fn drop_table(&self, name: &TableName) -> Result<()>;
+
+    /// All changes in one commit: 42703, 42701, 23502 where rows have NULLs in what is to have none, 0A000 where the table's
+    /// format has no such change. 40001 where the table is another one than `planned`.
+    async fn alter_table(&self, planned: &dyn Table, changes: &[Change]) -> Result<()>;
+
+    /// Another name, perhaps in another schema of the same source. 42P07, 3F000.
+    async fn rename_table(&self, name: &TableName, to: &TableName) -> Result<()>;
+
+    /// Every row goes, in one commit.
+    async fn truncate_table(&self, planned: &dyn Table) -> Result<()>;
+
+    /// 42P07 where a table or a view has the name, 0A000 where the source's catalog cannot hold views.
+    async fn create_view(&self, name: &TableName, view: &ViewText) -> Result<()>;
+
+    /// `planned` is the view as the statement saw it: 40001 where it is another one by now.
+    async fn replace_view(&self, planned: &dyn Table, view: &ViewText) -> Result<()>;
+
+    /// To another name of this source. 42P07 where that is taken, 40001 as [`Writer::replace_view`].
+    async fn rename_view(&self, planned: &dyn Table, to: &TableName) -> Result<()>;
+
+    /// 40001 as [`Writer::replace_view`].
+    async fn drop_view(&self, planned: &dyn Table) -> Result<()>;
 
     /// What is behind it, for those who keep its tables in order: no statement of a transaction does. `None` where there is
     /// nothing to keep.

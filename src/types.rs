@@ -64,6 +64,23 @@ impl fmt::Debug for ObjectId {
     }
 }
 
+/// Which of a table's versions a statement asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum AsOf {
+    /// The one that was there then, in microseconds since 1970.
+    Time(i64),
+    Snapshot(i64),
+    /// A tag or a branch.
+    Named(String),
+}
+
+impl AsOf {
+    /// What it means may be another version later.
+    pub fn moves(&self) -> bool {
+        !matches!(self, Self::Snapshot(_))
+    }
+}
+
 /// What one statement sees of one table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Version {

@@ -15,6 +15,7 @@ mod oracle;
 mod places;
 mod revocation;
 mod statements;
+mod views;
 
 use crate::gateway::{Files, Gateway, extended, simple};
 

@@ -119,7 +119,7 @@ fn section(names: &[&str; ARMS], marks: &[usize], taken: &[Vec<Vec<Taken>>], ver
 async fn lakes() -> Result<(Gateway, Lake)> {
     let (behind, own) = (Lake::new("bench").await?, Lake::new("bench").await?);
     for lake in [&behind, &own] {
-        lake.writer.create_table(&name(), schema(), None).await?;
+        lake.writer.create_table(&name(), schema(), Default::default(), None).await?;
     }
     Ok((behind.serve()?, own))
 }

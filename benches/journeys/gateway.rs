@@ -80,7 +80,7 @@ impl Lake {
     {
         let batches = futures::stream::iter(batches.map(|batch| batch.map_err(Into::into)));
         let rows = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), batches));
-        Ok(self.writer.create_table(name, schema, Some(rows)).await?)
+        Ok(self.writer.create_table(name, schema, Default::default(), Some(rows)).await?)
     }
 
     /// The data files of a table that was written once.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use futures::future::join_all;
 
 use super::dataset::Dataset;
@@ -13,6 +13,7 @@ use super::file::{Draft, Fault, SourceFile, position, reserved};
 use super::visible::{FIRST_OID, oid_from};
 use super::{Body, Catalog, Entry, Mounted};
 use crate::error::{Error, Kind, Result};
+use crate::pgtype;
 use crate::policy::compile::Objects;
 use crate::policy::{Object, ObjectKind};
 use crate::sources::{Source, Table, by_name};
@@ -138,11 +139,12 @@ pub fn assemble(
         faults: vec![],
     };
     assembly.mount(connected, &draft.datasets, previous);
+    let mut views = vec![];
     for source in connected {
-        assembly.tables(source);
+        views.extend(assembly.tables(source));
     }
     let datasets = assembly.places(&draft.datasets);
-    assembly.datasets(datasets, previous, plan);
+    assembly.datasets(views.into_iter().chain(datasets).collect(), previous, plan);
     assembly.finish()
 }
 
@@ -224,8 +226,10 @@ impl<'a> Assembly<'a> {
         self.catalog.schemas.insert(schema, Some(Mounted { source: Arc::clone(&owner.source), down }));
     }
 
-    fn tables(&mut self, asked: &Connected) {
+    /// Answers the views, which wait for what they read.
+    fn tables(&mut self, asked: &Connected) -> Vec<Arc<Dataset>> {
         let file = self.file(&asked.name);
+        let mut views = vec![];
         let mut identities: BTreeMap<ObjectId, TableName> = BTreeMap::new();
         let mut twice: BTreeSet<TableName> = BTreeSet::new();
         for table in asked.tables.iter().flatten() {
@@ -240,6 +244,10 @@ impl<'a> Assembly<'a> {
                 let text = format!("`{other}` and `{name}` are the same table under two names; neither can be read");
                 self.catalog.left_out.push(whole_file(file, text));
             }
+            if let Some(view) = Dataset::of_view(table, file) {
+                views.push(Arc::new(view));
+                continue;
+            }
             let object = Object {
                 id,
                 name: name.clone(),
@@ -252,9 +260,35 @@ impl<'a> Assembly<'a> {
                 twice.insert(name.clone());
             }
         }
+        for table in asked.tables.iter().flatten() {
+            self.about(table);
+        }
         for name in twice {
             self.catalog.entries.remove(&name);
             self.catalog.left_out.push(whole_file(file, format!("there are two tables `{name}`; neither can be read")));
+        }
+        views
+    }
+
+    /// The tables of a table's metadata, where no table has their names.
+    fn about(&mut self, table: &Arc<dyn Table>) {
+        let id = ObjectId::of(&table.identity());
+        if self.catalog.entries.get(table.name()).is_none_or(|entry| entry.object.id != id) {
+            return; // left out
+        }
+        for about in table.metadata_tables() {
+            if self.catalog.entries.contains_key(about.name()) {
+                continue;
+            }
+            let object = Object {
+                id: ObjectId::of(&about.identity()),
+                name: about.name().clone(),
+                schema: about.schema(),
+                column_ids: about.column_ids(),
+                raw_columns: BTreeSet::new(),
+                kind: ObjectKind::MetadataOf { table: id, values: about.tells_values() },
+            };
+            self.insert(object, Body::Table(about));
         }
     }
 
@@ -286,10 +320,11 @@ impl<'a> Assembly<'a> {
             let mut failed = vec![];
             let before = pending.len();
             for dataset in pending {
-                let planned = match plan(&dataset, &self.catalog) {
+                let planned = match plan(&dataset, &self.catalog).and_then(|planned| as_kept(&dataset, planned)) {
                     Ok(planned) => Ok(planned),
                     Err(error) if error.kind() == Kind::SourceUnreachable => match last_planned(previous, &dataset) {
                         Some(planned) => Ok(planned),
+                        None if dataset.kept.is_some() => Err(error),
                         None => {
                             self.catalog.unanswered.insert(dataset.name.schema.clone());
                             continue;
@@ -302,23 +337,47 @@ impl<'a> Assembly<'a> {
                     Err(error) => failed.push((dataset, error)),
                 }
             }
-            if failed.is_empty() || failed.len() == before {
-                self.explain(&failed, previous);
+            if failed.len() == before {
+                // a view that cannot be planned stands there all the same, so that it can be dropped; datasets may name it
+                let (views, files): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(d, _)| d.kept.is_some());
+                failed = files;
+                if views.is_empty() || failed.is_empty() {
+                    views.into_iter().for_each(|(view, error)| self.broken(view, &error));
+                    self.explain(&failed, previous);
+                    return;
+                }
+                views.into_iter().for_each(|(view, error)| self.broken(view, &error));
+            }
+            if failed.is_empty() {
                 return;
             }
             pending = failed.into_iter().map(|(dataset, _)| dataset).collect();
         }
     }
 
+    /// With its columns as they were when it was made. What it reads cannot be asked: nobody can read it.
+    fn broken(&mut self, view: Arc<Dataset>, error: &Error) {
+        let Some(table) = &view.kept else { return };
+        let text = format!("the view `{}` cannot be read: {error}", view.name);
+        self.catalog.left_out.push(whole_file(&view.file, text));
+        self.catalog.broken.insert(ObjectId::of(&table.identity()));
+        let planned = Planned { schema: table.schema(), reads: BTreeSet::new() };
+        self.dataset(view, planned);
+    }
+
     fn dataset(&mut self, dataset: Arc<Dataset>, planned: Planned) {
-        let id = dataset_id(&dataset.name);
+        let id = match &dataset.kept {
+            Some(view) => ObjectId::of(&view.identity()),
+            None => dataset_id(&dataset.name),
+        };
+        self.catalog.names.insert(id, planned.reads.clone());
         let below = planned.reads.iter().filter_map(|read| self.catalog.reads.get(read)).flatten().copied();
         let reads = below.chain(planned.reads.iter().copied()).collect();
         self.catalog.reads.insert(id, reads);
         let object = Object {
             id,
             name: dataset.name.clone(),
-            column_ids: by_name(&planned.schema),
+            column_ids: dataset.kept.as_ref().map_or_else(|| by_name(&planned.schema), |view| view.column_ids()),
             schema: planned.schema,
             raw_columns: BTreeSet::new(),
             kind: ObjectKind::Dataset,
@@ -418,11 +477,28 @@ fn dataset_id(name: &TableName) -> ObjectId {
     ObjectId::of(&format!("dataset:{name}"))
 }
 
+/// A view's columns are what they were when it was made, under the names it gives them. 0A000 where its body has others by
+/// now.
+fn as_kept(dataset: &Dataset, planned: Planned) -> Result<Planned> {
+    let Some(view) = &dataset.kept else { return Ok(planned) };
+    let kept = view.schema();
+    let same = |(was, now): (&FieldRef, &FieldRef)| {
+        let (was, now) = (pgtype::of_field(was), pgtype::of_field(now));
+        was.is_ok_and(|was| now.is_ok_and(|now| was == now))
+    };
+    let pairs = kept.fields().iter().zip(planned.schema.fields());
+    if kept.fields().len() != planned.schema.fields().len() || !pairs.clone().all(same) {
+        return Err(Error::unsupported("a view whose body has other columns than when it was made"));
+    }
+    let named = pairs.map(|(was, now)| now.as_ref().clone().with_name(was.name()));
+    Ok(Planned { schema: Arc::new(Schema::new(named.collect::<Vec<_>>())), ..planned })
+}
+
 /// The same text as it was last planned.
 fn last_planned(previous: &Catalog, dataset: &Dataset) -> Option<Planned> {
     let entry = previous.entries.get(&dataset.name)?;
     match &entry.body {
-        Body::Dataset(known) if known.sql == dataset.sql => {
+        Body::Dataset(known) if known.sql == dataset.sql && !previous.broken.contains(&entry.object.id) => {
             let reads = previous.reads.get(&entry.object.id).cloned().unwrap_or_default();
             Some(Planned { schema: Arc::clone(&entry.object.schema), reads })
         }

@@ -282,7 +282,7 @@ fn dataset(name: TableName, file: &str, text: &str) -> Result<Dataset, Fault> {
     if sql.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with("--")) {
         return Err(fault(2, 1, "a query is expected below the owner's line".into()));
     }
-    Ok(Dataset { name, owner: owner.to_string(), sql: sql.to_string(), file: file.to_string() })
+    Ok(Dataset { name, owner: owner.to_string(), sql: sql.to_string(), file: file.to_string(), kept: None })
 }
 
 #[cfg(test)]

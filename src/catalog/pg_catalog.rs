@@ -66,6 +66,7 @@ fn fill(table: &str) -> Option<Fill> {
         "pg_constraint" => keys::pg_constraint,
         "pg_cursors" => cursors::pg_cursors,
         "pg_database" => namespace::pg_database,
+        "pg_depend" => class::pg_depend,
         "pg_description" => text::pg_description,
         "pg_group" => access::pg_group,
         "pg_index" => keys::pg_index,
@@ -119,7 +120,7 @@ const EMPTY: &[(&str, &[&str])] = &[
         ],
     ),
     ("policies as rows: files hold them", &["pg_policies", "pg_policy", "pg_parameter_acl", "pg_init_privs"]),
-    ("dependencies: nothing is dropped with another", &["pg_depend", "pg_shdepend"]),
+    ("dependencies on what all databases share", &["pg_shdepend"]),
     (
         "foreign data wrappers: sources stand in files",
         &["pg_foreign_data_wrapper", "pg_foreign_server", "pg_foreign_table", "pg_user_mapping", "pg_user_mappings"],

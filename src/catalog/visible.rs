@@ -97,6 +97,15 @@ pub struct Role {
     pub member_of: Vec<String>,
 }
 
+/// A temporary table, or a temporary view with its text.
+#[derive(Debug, Clone)]
+pub struct OwnTable {
+    pub name: String,
+    pub oid: u32,
+    pub columns: SchemaRef,
+    pub view: Option<String>,
+}
+
 /// A table as the session sees it.
 #[derive(Debug, Clone)]
 pub struct VisibleTable {
@@ -111,7 +120,7 @@ pub struct VisibleTable {
     pub may_update: bool,
     pub may_delete: bool,
     pub owner: String,
-    /// A dataset's text, for admins only.
+    /// A dataset's text, for admins only; a view's for its owner too.
     pub definition: Option<String>,
     pub declared: Declared,
 }
@@ -124,6 +133,8 @@ pub struct Declared {
     pub comment: Option<String>,
     /// By column number.
     pub comments: Vec<(i16, String)>,
+    /// Oids of what a view reads, for those who may know what it says.
+    pub reads: Vec<u32>,
 }
 
 /// A btree index over columns.
@@ -246,8 +257,8 @@ impl View {
         }
     }
 
-    /// Tables that only this session knows of: name, oid and columns.
-    pub fn add_own(&mut self, schema: &str, tables: Vec<(String, u32, SchemaRef)>) {
+    /// Tables and views that only this session knows of.
+    pub fn add_own(&mut self, schema: &str, tables: Vec<OwnTable>) {
         if tables.is_empty() {
             return;
         }
@@ -257,16 +268,16 @@ impl View {
         sight.places = OnceLock::new();
         sight.schemas.push((schema.to_string(), named_oid("schema", schema)));
         sight.schemas.sort();
-        sight.tables.extend(tables.into_iter().map(|(name, oid, columns)| VisibleTable {
-            name: TableName::new(schema, name),
-            oid,
-            kind: 'r',
-            schema: columns,
-            may_insert: true,
+        sight.tables.extend(tables.into_iter().map(|own| VisibleTable {
+            name: TableName::new(schema, own.name),
+            oid: own.oid,
+            kind: if own.view.is_some() { 'v' } else { 'r' },
+            schema: own.columns,
+            may_insert: own.view.is_none(),
             may_update: false,
             may_delete: false,
             owner: owner.clone(),
-            definition: None,
+            definition: own.view.map(|sql| format!(" {sql};")),
             declared: Declared::default(),
         }));
         sight.tables.sort_by(|a, b| a.name.cmp(&b.name));
@@ -411,7 +422,16 @@ fn visible(entry: &super::Entry, session: &SessionPolicy, admin: bool, known: &B
     let may = |action| matches!(session.decide(object.id, action), Decision::Allow(_));
     let (kind, owner, definition) = match &entry.body {
         Body::Table(table) => (letter(table.declared().kind), BOOTSTRAP.0, None),
-        Body::Dataset(dataset) => ('v', dataset.owner.as_str(), admin.then(|| dataset.sql.clone())),
+        // whoever made a view knows what it says; it names tables that others may not know of
+        Body::Dataset(dataset) => {
+            let own = dataset.kept.is_some() && dataset.owner == session.principal().user();
+            let text = || match dataset.kept {
+                // as a statement, which PostgreSQL's definitions of views are
+                Some(_) => format!(" {};", dataset.sql),
+                None => dataset.sql.clone(),
+            };
+            ('v', dataset.owner.as_str(), (admin || own).then(text))
+        }
     };
     Some(VisibleTable {
         name: object.name.clone(),

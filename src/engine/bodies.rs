@@ -1,16 +1,27 @@
 //! Dataset bodies: planned in a context of their own, over what their owner sees, or, when the catalog is built, over raw
 //! schemas to learn the body's columns. A user's CTE never answers for a name in one.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::Query;
+use tokio::runtime::Handle;
+
 use super::deep::on_big_stack;
+use super::facts::Facts;
 use super::language::{self, Understood};
+use super::limits::Limits;
 use super::resolver::{Reached, Resolver, Rights};
 use super::{limits, statement};
 use crate::catalog::Catalog;
 use crate::catalog::build::Planned;
 use crate::catalog::dataset::Dataset;
 use crate::error::{Error, Kind, Result};
-use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlan;
+use crate::pgtype;
+use crate::types::ObjectId;
 
 /// The columns of a dataset before any policy exists, and what it reads. Nothing planned here can be opened. A body is as
 /// deep as a statement may be, and a catalog is built on whatever thread looks at the files.
@@ -19,7 +30,7 @@ pub(crate) fn raw(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
 }
 
 fn raw_now(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
-    let state = super::facts::base_state();
+    let state = state_of_nobody();
     let resolver = Resolver::new(catalog, Rights::Raw, &state, &[], None);
     let schema = plan(dataset, &resolver, &state)?.columns;
     let mut names: Vec<&String> = schema.fields().iter().map(|f| f.name()).collect();
@@ -31,16 +42,77 @@ fn raw_now(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
     Ok(Planned { schema, reads })
 }
 
-/// A body with the rights of `resolver`; what it reaches is noted there.
-fn plan(dataset: &Dataset, resolver: &Resolver<'_>, state: &SessionState) -> Result<Understood> {
-    let limits = limits::Limits::default();
-    let mut parsed = limits::parse(&dataset.sql, &limits)?;
+/// Functions whose answers are a session's have their types, and no session behind them.
+fn state_of_nobody() -> SessionState {
+    static STATE: LazyLock<SessionState> = LazyLock::new(|| {
+        let mut state = super::facts::base_state();
+        for function in super::functions::scalar(&Arc::default()) {
+            // the only error is that a registry takes none
+            let _ = datafusion::execution::FunctionRegistry::register_udf(&mut state, function);
+        }
+        state
+    });
+    STATE.clone()
+}
+
+/// What the text of a new view comes to.
+#[derive(Debug)]
+pub(crate) struct Definition {
+    /// With nothing in it left to be looked up.
+    pub(crate) sql: String,
+    pub(crate) columns: SchemaRef,
+    /// Tables and datasets that it names.
+    pub(crate) reads: BTreeSet<ObjectId>,
+    /// Temporary tables and views that it names: then it is one itself.
+    pub(crate) own: BTreeSet<String>,
+}
+
+/// A view's query with the rights of whoever makes it, the owner to be. What comes of it is planned once more as a reader's
+/// statement will plan it, with the owner's rights and no search path, and as the catalog will: a view that stands can be
+/// read.
+pub(crate) fn define(sql: &str, facts: &Facts, limits: &Limits, runtime: &Handle) -> Result<Definition> {
+    let state = facts.statement_state(None);
+    let query = read(sql, limits)?;
+    let resolver = Resolver::of_session(facts, &state, runtime);
+    limits::check_expansion(&query, limits, &|name| resolver.columns_of(name))?;
+    let (understood, fixed) = language::define(&resolver, &query, sql, &state)?;
+    let own = resolver.reached_own();
+    let columns = understood.columns;
+    let reached = resolver.reached();
+    limits::check_plan(&understood.plan, &reached.bodies, limits)?;
+    if !own.is_empty() {
+        return Ok(Definition { sql: fixed, columns, reads: BTreeSet::new(), own });
+    }
+    let name = crate::types::TableName::new("", "");
+    let dataset = Dataset { name, owner: String::new(), sql: fixed, file: String::new(), kept: None };
+    let inside = Resolver::of_session(facts, &state, runtime).inside(&facts.policy)?;
+    let again = plan(&dataset, &inside, &state)?.columns;
+    let Planned { schema: raw, reads } = raw_now(&dataset, &facts.world.catalog)?;
+    if !same_types(&columns, &again) || !same_types(&columns, &raw) {
+        return Err(Error::unsupported("a view whose columns cannot be told from its text"));
+    }
+    Ok(Definition { sql: dataset.sql, columns, reads, own })
+}
+
+fn same_types(a: &SchemaRef, b: &SchemaRef) -> bool {
+    let pairs = a.fields().iter().zip(b.fields());
+    a.fields().len() == b.fields().len()
+        && pairs.clone().all(|(a, b)| pgtype::of_field(a).ok() == pgtype::of_field(b).ok())
+}
+
+/// Exactly one query.
+pub(crate) fn read(sql: &str, limits: &Limits) -> Result<Box<Query>> {
+    let mut parsed = limits::parse(sql, limits)?;
     let (Some(only), true) = (parsed.pop(), parsed.is_empty()) else {
         return Err(Error::new(Kind::Syntax, "a dataset is exactly one query"));
     };
-    let Some(query) = statement::as_query(only)? else {
-        return Err(Error::new(Kind::Syntax, "a dataset is a query"));
-    };
+    statement::as_query(only)?.ok_or_else(|| Error::new(Kind::Syntax, "a dataset is a query"))
+}
+
+/// A body with the rights of `resolver`; what it reaches is noted there.
+fn plan(dataset: &Dataset, resolver: &Resolver<'_>, state: &SessionState) -> Result<Understood> {
+    let limits = limits::Limits::default();
+    let query = read(&dataset.sql, &limits)?;
     limits::check_expansion(&query, &limits, &|name| resolver.columns_of(name))?;
     let understood = language::understand(resolver, &query, &dataset.sql, &[], &[], state)?;
     if understood.parameters.is_empty() {

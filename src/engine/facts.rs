@@ -18,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::policy::{Principal, SessionPolicy};
 use crate::sql::functions::random::Random;
 use crate::sql::kernel::Env;
+use crate::types::AsOf;
 
 /// Derived from one world and one version of the session's settings.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Facts {
     pub(crate) view: Arc<View>,
     pub(crate) state: SessionState,
     pub(crate) search_path: Vec<String>,
+    /// The version that tables are read at where a statement names no other.
+    pub(crate) as_of: Option<AsOf>,
     pub(crate) settings_version: u64,
     /// Settings that can change a value.
     pub(crate) settings_fingerprint: String,
@@ -91,6 +94,7 @@ impl Facts {
             temporary_version,
             state,
             search_path: settings.search_path(),
+            as_of: settings.as_of(),
             settings_version: settings.version(),
             settings_fingerprint: settings.fingerprint(),
             value_bytes_max: shared.config.statement.value_bytes_max,

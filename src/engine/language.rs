@@ -12,11 +12,12 @@ use super::functions;
 use super::resolver::Resolver;
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
-use crate::sql::bind::{Binder, Found, Relations, StoredAs};
+use crate::sql::bind::{Binder, Found, Named, Relations, StoredAs};
 use crate::sql::image::Proc;
 use crate::sql::kernel::Env;
 use crate::sql::lower;
 use crate::sql::resolve::{Context, Parameters};
+use crate::types::AsOf;
 
 /// A query that every type fits in.
 #[derive(Debug)]
@@ -41,8 +42,36 @@ pub(super) fn understand(
     let known = |field: &Option<FieldRef>| field.as_ref().map(|f| pgtype::of_field(f)).transpose();
     let parameters = Parameters::declared(declared.iter().map(known).collect::<Result<_>>()?);
     let plain = Env::plain();
-    let env = state.config_options().extensions.get::<Env>().unwrap_or(&plain);
+    let env = environment(state, &plain);
     let binder = Binder::new(resolver, Context { env, parameters: &parameters }, text);
+    understood(&binder, query, into, &parameters, state)
+}
+
+/// As [`understand`], for a query that is kept as a text: that text too, with nothing in it left to be looked up.
+pub(super) fn define(
+    resolver: &Resolver<'_>,
+    query: &Query,
+    text: &str,
+    state: &SessionState,
+) -> Result<(Understood, String)> {
+    let (plain, parameters) = (Env::plain(), Parameters::declared(vec![]));
+    let env = environment(state, &plain);
+    let binder = Binder::new(resolver, Context { env, parameters: &parameters }, text).noting();
+    let understood = understood(&binder, query, &[], &parameters, state)?;
+    Ok((understood, binder.fixed()?))
+}
+
+fn environment<'a>(state: &'a SessionState, plain: &'a Env) -> &'a Env {
+    state.config_options().extensions.get::<Env>().unwrap_or(plain)
+}
+
+fn understood(
+    binder: &Binder<'_>,
+    query: &Query,
+    into: &[FieldRef],
+    parameters: &Parameters,
+    state: &SessionState,
+) -> Result<Understood> {
     let query = match into {
         [] => binder.bind(query)?,
         into => {
@@ -89,8 +118,12 @@ fn session_function(proc: &Proc, state: &SessionState) -> Option<Arc<ScalarUDF>>
 }
 
 impl Relations for Resolver<'_> {
-    fn find(&self, path: &[&str]) -> Result<Option<Found>> {
-        let Some((name, table)) = self.find_path(path)? else { return Ok(None) };
+    fn query(&self, path: &[&str]) -> Result<Option<Named>> {
+        self.own_query(path)
+    }
+
+    fn find(&self, path: &[&str], at: Option<&AsOf>) -> Result<Option<Found>> {
+        let Some((name, table)) = self.find_path(path, at)? else { return Ok(None) };
         let oid = self.oid(&name);
         Ok(Some(Found { schema: name.schema, name: name.table, table: table as Arc<dyn TableSource>, oid }))
     }

@@ -22,9 +22,11 @@ pub(crate) use expansion::check as check_expansion;
 pub(crate) use plan::{check as check_plan, check_physical, rows_per_batch};
 
 use crate::error::{Error, Kind, Result};
+use crate::sql::parse::alter::Alter;
 use crate::sql::parse::command::Command;
 use crate::sql::parse::copy::Copy;
 use crate::sql::parse::upkeep::Upkeep;
+use crate::sql::parse::view::View;
 use crate::sql::parse::{Content, Text, too_complex};
 
 /// `[engine.statement]`.
@@ -91,6 +93,8 @@ pub(crate) enum Parsed {
     Tree(Statement),
     Copy(Box<Copy>),
     Upkeep(Upkeep),
+    Alter(Alter),
+    View(Box<View>),
     /// With a cursor's query, and the text it is listed by.
     Command {
         command: Command,
@@ -135,6 +139,8 @@ pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Pa
                 Parsed::Copy(copy)
             }
             Content::Upkeep(upkeep) => Parsed::Upkeep(upkeep),
+            Content::Alter(alter) => Parsed::Alter(alter),
+            Content::View(view) => Parsed::View(view),
             Content::Call(call) => Parsed::Tree(measured(Statement::Call(*call), limits)?),
             Content::Command(command, mut query) => {
                 query.as_mut().map_or(Ok(()), |query| measured_inside(query.as_mut(), limits))?;

@@ -13,6 +13,7 @@ use datafusion::optimizer::Optimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::Query;
 use futures::future::try_join_all;
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
 use super::deep::Deep;
@@ -20,7 +21,7 @@ use super::facts::Facts;
 use super::fingerprint::Question;
 use super::language::{self, Understood};
 use super::pace::pace;
-use super::resolver::{Reached, Resolver, Rights};
+use super::resolver::{Reached, Resolver};
 use super::run::{self, Bounds};
 use super::stop::Stop;
 use super::{Limits, Shared, checkpoints, held, limits, parameters};
@@ -30,7 +31,7 @@ use crate::policy::guard::{OpenedObject, Opening, Pins};
 use crate::policy::{Guarded, guard};
 use crate::reflection::results::{Answer, Flight, Found, Key};
 use crate::sources::Pinned;
-use crate::types::ObjectId;
+use crate::types::{ObjectId, Version};
 
 /// A query planned over sealed scans, for one world and one set of settings.
 #[derive(Debug)]
@@ -76,7 +77,7 @@ pub(crate) enum Caching {
 pub(crate) async fn plan(shared: &Shared, facts: &Arc<Facts>, asked: Asked) -> Result<Planned> {
     let facts = Arc::clone(facts);
     let limits = shared.config.statement.clone();
-    shared.planner.run(move |_, _| plan_now(facts, asked, &limits)).await
+    shared.planner.run(move |_, runtime| plan_now(facts, asked, &limits, runtime)).await
 }
 
 /// A query as it came.
@@ -97,14 +98,11 @@ pub(crate) struct Told {
     pub(crate) into: Vec<FieldRef>,
 }
 
-fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits) -> Result<Planned> {
+fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits, runtime: &Handle) -> Result<Planned> {
     let Asked { query, told } = asked;
     let query = query.into_inner();
     let state = facts.statement_state(None);
-    let rights = Rights::Session(facts.policy.clone());
-    let session = Some((&facts.world, &facts.view));
-    let resolver =
-        Resolver::new(&facts.world.catalog, rights, &state, &facts.search_path, session).with_own(&facts.temporary);
+    let resolver = Resolver::of_session(&facts, &state, runtime);
     limits::check_expansion(&query, limits, &|name| resolver.columns_of(name))?;
     let Understood { plan, parameters, columns } =
         language::understand(&resolver, &query, &told.text, &told.declared, &told.into, &state)?;
@@ -233,6 +231,17 @@ impl Within {
         self.snapshots = Some(Arc::default());
     }
 
+    pub(crate) fn repeats_reads(&self) -> bool {
+        self.snapshots.is_some()
+    }
+
+    /// The transaction has changed a lake, of which it has a view of its own: what is pinned there is what was before.
+    pub(crate) async fn look_again(&self) {
+        if let Some(known) = &self.snapshots {
+            known.lock().await.retain(|_, pinned| !matches!(pinned.version, Version::Snapshot(_)));
+        }
+    }
+
     /// What its earlier statements read that a later one reads again.
     pub(crate) fn opened(&self) -> Vec<OpenedObject> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -256,9 +265,9 @@ async fn pin(reached: &Reached, within: &Within) -> Result<Pins> {
     };
     let mut pins = Pins::default();
     let mut unknown = vec![];
-    for entry in reached.entries.values() {
+    for (object, entry) in &reached.entries {
         let Body::Table(table) = &entry.body else { continue };
-        let object = entry.object.id;
+        let object = *object;
         match known.as_ref().and_then(|known| known.get(&object)).cloned() {
             Some(pinned) => pins.insert(object, pinned.version, pinned.provider, pinned.reads),
             None => unknown.push(async move { Ok::<_, Error>((object, table.pin().await?)) }),

@@ -1,16 +1,19 @@
 //! The one way from a name to a table: what the binder's `Relations` are, sealed sources and nothing else.
 //! It opens none.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use datafusion::common::TableReference;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::TableSource;
 use datafusion::sql::sqlparser::ast::ObjectName;
+use tokio::runtime::Handle;
 
 use super::bodies;
+use super::facts::Facts;
+use super::limits::Limits;
 use super::statement::table_name;
 use super::temporary::{self, Temporary};
 use super::world::World;
@@ -18,11 +21,14 @@ use crate::catalog::visible::View;
 use crate::catalog::{Body, Catalog, Entry, jobs, pg_catalog};
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{DATASET_DEPTH_MAX, DatasetBody, undefined_table};
-use crate::policy::{Action, Decision, Sealed, SessionPolicy};
-use crate::types::{ObjectId, TableName};
+use crate::policy::{Action, Decision, Grant, Past, Sealed, SessionPolicy};
+use crate::sql::bind::Named;
+use crate::types::{AsOf, ObjectId, TableName};
 
 /// About as many as a system table has, which is not built to be counted. A name that is nothing counts the same.
 const SYSTEM_COLUMNS: usize = 20;
+/// Each reading of a temporary view puts its query into the statement's.
+const OWN_QUERIES_MAX: usize = 100;
 
 /// By whose rights names resolve.
 #[derive(Clone)]
@@ -35,15 +41,18 @@ pub(crate) enum Rights {
 /// What a statement's names led to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reached {
-    /// Tables to be pinned.
+    /// Tables to be pinned, by what each is pinned as.
     pub(crate) entries: BTreeMap<ObjectId, Entry>,
     pub(crate) bodies: HashMap<ObjectId, DatasetBody>,
+    /// A version was asked for by a time or a name: it may be another one for the next execution.
+    pub(crate) moves: bool,
 }
 
 impl Reached {
     fn add(&mut self, other: Reached) {
         self.entries.extend(other.entries);
         self.bodies.extend(other.bodies);
+        self.moves |= other.moves;
     }
 }
 
@@ -55,8 +64,16 @@ pub(crate) struct Resolver<'a> {
     session: Option<(&'a Arc<World>, &'a Arc<View>)>,
     /// The session's own tables; none in a dataset's body.
     temporary: Option<&'a Temporary>,
+    /// Where a source can be asked for a version; planning has a thread of its own that may wait.
+    runtime: Option<&'a Handle>,
+    /// The version of every table that has versions and is not asked for at another one.
+    as_of: Option<&'a AsOf>,
     depth: usize,
     reached: RefCell<Reached>,
+    /// The session's own tables and views that names led to.
+    reached_own: RefCell<BTreeSet<String>>,
+    /// How often one of its views was read.
+    own_queries: Cell<usize>,
 }
 
 impl<'a> Resolver<'a> {
@@ -68,11 +85,34 @@ impl<'a> Resolver<'a> {
         session: Option<(&'a Arc<World>, &'a Arc<View>)>,
     ) -> Self {
         let (temporary, depth) = (None, 0);
-        Self { catalog, rights, state, search_path, session, temporary, depth, reached: RefCell::default() }
+        let (reached, reached_own, own_queries) = (RefCell::default(), RefCell::default(), Cell::new(0));
+        let (runtime, as_of) = (None, None);
+        Self {
+            catalog,
+            rights,
+            state,
+            search_path,
+            session,
+            temporary,
+            runtime,
+            as_of,
+            depth,
+            reached,
+            reached_own,
+            own_queries,
+        }
+    }
+
+    /// For a statement of the session.
+    pub(crate) fn of_session(facts: &'a Facts, state: &'a SessionState, runtime: &'a Handle) -> Self {
+        let (rights, session) = (Rights::Session(facts.policy.clone()), Some((&facts.world, &facts.view)));
+        let resolver = Self::new(&facts.world.catalog, rights, state, &facts.search_path, session);
+        let (runtime, as_of) = (Some(runtime), facts.as_of.as_ref());
+        Self { runtime, as_of, ..resolver.with_own(&facts.temporary) }
     }
 
     /// For a statement of the session that these tables are of.
-    pub(crate) fn with_own(self, temporary: &'a Temporary) -> Self {
+    fn with_own(self, temporary: &'a Temporary) -> Self {
         Self { temporary: Some(temporary), ..self }
     }
 
@@ -87,12 +127,38 @@ impl<'a> Resolver<'a> {
             temporary: None,
             depth: self.depth + 1,
             reached: RefCell::default(),
+            reached_own: RefCell::default(),
+            own_queries: Cell::new(0),
             ..*self
         })
     }
 
     pub(crate) fn state(&self) -> &SessionState {
         self.state
+    }
+
+    pub(crate) fn reached_own(&self) -> BTreeSet<String> {
+        self.reached_own.borrow().clone()
+    }
+
+    /// The text of a temporary view, which needs no right: what it reads is asked about where it stands.
+    pub(crate) fn own_query(&self, path: &[&str]) -> Result<Option<Named>> {
+        let Some(temporary) = self.temporary else { return Ok(None) };
+        let name = match *path {
+            [name] => name,
+            [schema, name] if Temporary::is_schema(schema) => name,
+            _ => return Ok(None),
+        };
+        let Some((schema, view)) = temporary.view(name) else { return Ok(None) };
+        self.own_queries.set(self.own_queries.get() + 1);
+        if self.own_queries.get() > OWN_QUERIES_MAX {
+            let text = format!("temporary views are read more than {OWN_QUERIES_MAX} times in one statement");
+            return Err(Error::new(Kind::TooComplex, text));
+        }
+        self.reached_own.borrow_mut().insert(name.to_owned());
+        let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
+        let query = bodies::read(&view.sql, &Limits::default())?;
+        Ok(Some(Named { schema: temporary::SCHEMA.to_owned(), name: name.to_owned(), columns, query }))
     }
 
     pub(crate) fn reached(self) -> Reached {
@@ -138,7 +204,11 @@ impl<'a> Resolver<'a> {
     }
 
     /// The table of a name of one, two or three segments, and where it was found. `None`: a bare name that is nowhere.
-    pub(crate) fn find_path(&self, path: &[&str]) -> Result<Option<(TableName, Arc<dyn TableSource>)>> {
+    pub(crate) fn find_path(
+        &self,
+        path: &[&str],
+        at: Option<&AsOf>,
+    ) -> Result<Option<(TableName, Arc<dyn TableSource>)>> {
         let name = match *path {
             [table] => TableReference::bare(table.to_owned()),
             [schema, table] => TableReference::partial(schema.to_owned(), table.to_owned()),
@@ -149,7 +219,7 @@ impl<'a> Resolver<'a> {
             }
         };
         for candidate in self.candidates(&name)? {
-            if let Some(found) = self.lookup(&candidate)? {
+            if let Some(found) = self.lookup(&candidate, at)? {
                 return Ok(Some((candidate, found)));
             }
         }
@@ -164,16 +234,30 @@ impl<'a> Resolver<'a> {
         self.session.and_then(|(_, view)| view.relation_oid(name)).unwrap_or(0)
     }
 
-    fn lookup(&self, name: &TableName) -> Result<Option<Arc<dyn TableSource>>> {
+    fn lookup(&self, name: &TableName, at: Option<&AsOf>) -> Result<Option<Arc<dyn TableSource>>> {
+        let of_now = || if at.is_some() { Err(no_versions(name)) } else { Ok(()) };
         if Temporary::is_schema(&name.schema) {
             let found = self.temporary.and_then(|temporary| temporary.find(&name.table));
+            found.as_ref().map_or(Ok(()), |_| of_now())?;
+            if found.is_some() {
+                self.reached_own.borrow_mut().insert(name.table.clone());
+            }
             return Ok(found.map(|(schema, rows)| Sealed::own(name.clone(), schema, rows)));
         }
-        if let (Some((_, view)), true) = (self.session, jobs::is(name)) {
+        if jobs::is(name)
+            && let Some((_, view)) = self.session
+        {
+            of_now()?;
             return Ok(Some(Sealed::system(name.clone(), jobs::seen_by(view))));
         }
-        if let (Some((_, view)), Some(relation)) = (self.session, pg_catalog::relation(name)) {
-            return Ok(Some(Sealed::system(name.clone(), relation.seen_by(view))));
+        if let Some(relation) = pg_catalog::relation(name) {
+            of_now()?;
+            // without a session nothing is opened, and the rows of nobody are as good as any
+            let rows = match self.session {
+                Some((_, view)) => relation.seen_by(view),
+                None => relation.seen_by(&Arc::default()),
+            };
+            return Ok(Some(Sealed::system(name.clone(), rows)));
         }
         let entry = match self.catalog.find(name) {
             Ok(Some(entry)) => entry,
@@ -184,9 +268,20 @@ impl<'a> Resolver<'a> {
         match &self.rights {
             Rights::Raw => {
                 self.reached.borrow_mut().entries.insert(entry.object.id, entry.clone());
-                Ok(Some(Sealed::unopenable(Arc::clone(&entry.object))))
+                let then = match (&entry.body, at) {
+                    (Body::Table(table), Some(at)) => table.known_version(at).ok().map(|table| (table, at)),
+                    _ => None,
+                };
+                match then {
+                    // what it has not heard of yet has most likely the columns of now
+                    None => Ok(Some(Sealed::unopenable(Arc::clone(&entry.object)))),
+                    Some((table, at)) => {
+                        let past = Past::of(&entry.object, at, table.schema(), &table.column_ids());
+                        Sealed::past(Arc::clone(&entry.object), past, &Grant::full()).map(Some)
+                    }
+                }
             }
-            Rights::Session(policy) => self.sealed(entry, policy),
+            Rights::Session(policy) => self.sealed(entry, policy, at),
         }
     }
 
@@ -197,15 +292,40 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn sealed(&self, entry: &Entry, policy: &SessionPolicy) -> Result<Option<Arc<dyn TableSource>>> {
+    fn sealed(&self, entry: &Entry, policy: &SessionPolicy, at: Option<&AsOf>) -> Result<Option<Arc<dyn TableSource>>> {
         let Decision::Allow(grant) = policy.decide(entry.object.id, Action::Select) else { return Ok(None) };
         match &entry.body {
+            Body::Table(table) if at.is_some() || self.as_of.is_some() && table.keeps_versions() => {
+                return match at.or(self.as_of) {
+                    Some(at) => self.version(entry, table.as_ref(), at, &grant).map(Some),
+                    None => Err(Error::internal("a version that nobody asked for")),
+                };
+            }
+            Body::Dataset(_) if at.is_some() => return Err(no_versions(&entry.object.name)),
             Body::Table(_) => {
                 self.reached.borrow_mut().entries.insert(entry.object.id, entry.clone());
             }
             Body::Dataset(dataset) => self.reach_body(entry, dataset)?,
         }
         Ok(Some(Sealed::object(Arc::clone(&entry.object), &grant)))
+    }
+
+    fn version(
+        &self,
+        entry: &Entry,
+        table: &dyn crate::sources::Table,
+        at: &AsOf,
+        grant: &Grant,
+    ) -> Result<Arc<dyn TableSource>> {
+        let runtime = self.runtime.ok_or_else(|| Error::internal("a version without a runtime to ask for it"))?;
+        let table = runtime.block_on(table.version(at))?;
+        let past = Past::of(&entry.object, at, table.schema(), &table.column_ids());
+        let pin = past.pin;
+        let sealed = Sealed::past(Arc::clone(&entry.object), past, grant)?;
+        let mut reached = self.reached.borrow_mut();
+        reached.moves |= at.moves();
+        reached.entries.insert(pin, Entry { body: Body::Table(table), ..entry.clone() });
+        Ok(sealed)
     }
 
     fn reach_body(&self, entry: &Entry, dataset: &crate::catalog::dataset::Dataset) -> Result<()> {
@@ -215,10 +335,15 @@ impl<'a> Resolver<'a> {
         // whatever is wrong inside, its caller learns only that the view cannot be read
         let refused = |e: Error| match e.kind() {
             Kind::SourceUnreachable | Kind::TooComplex => e,
+            // a version that is not there, asked for by the session itself
+            Kind::InvalidParameter if self.as_of.is_some() => e,
             _ => Error::new(Kind::PermissionDenied, format!("permission denied for view {}", dataset.name))
                 .with_source(e),
         };
         let world = self.session.map(|(world, _)| world).ok_or_else(|| Error::internal("a body without a session"))?;
+        if self.catalog.broken.contains(&entry.object.id) {
+            return Err(refused(Error::internal("a view that cannot be planned")));
+        }
         let owner = world.policies.owner(&dataset.owner);
         let owner = owner.ok_or_else(|| refused(Error::internal("a dataset's owner is gone")))?;
         let (plan, inside) = bodies::reach(dataset, self, &owner).map_err(refused)?;
@@ -227,4 +352,8 @@ impl<'a> Resolver<'a> {
         reached.bodies.insert(entry.object.id, DatasetBody { plan, owner });
         Ok(())
     }
+}
+
+fn no_versions(name: &TableName) -> Error {
+    Error::unsupported(format!("reading {name} as it was"))
 }

@@ -8,6 +8,7 @@ mod fastpath;
 mod parameter;
 mod planning;
 mod prepared;
+mod staging;
 mod startup;
 mod transaction;
 
@@ -51,7 +52,7 @@ pub use self::fastpath::called;
 pub use self::prepared::Prepared;
 pub(super) use self::prepared::{Text, declared};
 pub use self::transaction::TransactionStatus;
-pub(super) use self::transaction::{Ended, Transaction, in_block, outside, write_in_block};
+pub(super) use self::transaction::{Ended, Transaction, in_block, outside};
 
 /// How long a session waits to see the world that its own statement made. The world's builder looks three times a second.
 const SEE_OWN_CHANGE: Duration = Duration::from_secs(1);
@@ -80,6 +81,8 @@ pub struct Session {
     pub(super) settings: SharedSettings,
     facts: Option<Arc<Facts>>,
     pub(super) transaction: Transaction,
+    /// Of the transaction.
+    staging: Option<staging::Staging>,
     /// The message that is answered holds several statements.
     several: bool,
     pub(super) cursors: Cursors,
@@ -128,6 +131,7 @@ impl Session {
             settings: SharedSettings::new(settings),
             facts: None,
             transaction: Transaction::none(),
+            staging: None,
             several: false,
             cursors,
             undone: vec![],
@@ -204,6 +208,7 @@ impl Session {
     /// Plans one statement for this principal under the policy of now. `oids`: declared parameter types, 0 = infer.
     pub async fn prepare(&mut self, sql: &str, oids: &[u32]) -> Result<Arc<Prepared>> {
         self.own.asked(sql);
+        self.refresh().await?;
         if oids.is_empty()
             && let Some(prepared) = self.remembered(sql)
         {
@@ -227,14 +232,24 @@ impl Session {
         record.shape(prepared.text.shape);
         self.runs(cancel.clone());
         self.transaction.start(&mut self.settings.lock(), self.several);
-        let outcome = match self.may_run(statement).and_then(|()| self.is_known()) {
+        let writes = statement.writes();
+        let may_run = self.may_run(statement).and_then(|()| self.is_known());
+        let outcome = match self.stages(statement, may_run).await {
             Ok(()) => {
-                if statement.sees_data() {
-                    self.transaction.query(&mut self.settings.lock());
-                }
                 let bounds = Bounds { cancel, deadline: self.deadline() };
                 let execution = Execution { prepared, parameters, bounds, record: &mut record };
-                statement.run(self, execution).await
+                let outcome = statement.run(self, execution).await;
+                match outcome {
+                    Ok(outcome) if writes => {
+                        let reshaped = matches!(outcome, Outcome::Changed { .. });
+                        let mut written = self.written(reshaped).await;
+                        if written.is_ok() && !self.transaction.is_block() {
+                            written = self.commit_staged().await;
+                        }
+                        written.map(|()| outcome)
+                    }
+                    outcome => outcome,
+                }
             }
             Err(refused) => Err(refused),
         };
@@ -249,7 +264,9 @@ impl Session {
             Ok(Outcome::Changed { tag, world }) => {
                 record.done();
                 // the next statement of this session sees what this one made
-                self.engine.current.replaced(&world, SEE_OWN_CHANGE).await;
+                if self.staging.is_none() {
+                    self.engine.current.replaced(&world, SEE_OWN_CHANGE).await;
+                }
                 Ok(Answer::Done(tag))
             }
             Err(error) => {
@@ -258,6 +275,22 @@ impl Session {
                 Err(error)
             }
         }
+    }
+
+    /// Where it may run at all: what it is going to change is the transaction's alone from here on, and so is what a
+    /// repeatable one reads.
+    async fn stages(&mut self, statement: &Admitted, may_run: Result<()>) -> Result<()> {
+        may_run?;
+        if statement.sees_data() {
+            self.transaction.query(&mut self.settings.lock());
+        }
+        let writes = statement.writes() && !statement.is_temporary(&self.identity.temporary);
+        if (writes && (self.transaction.is_block() || statement.is_several()))
+            || (statement.sees_data() && self.transaction.repeats_reads())
+        {
+            self.stage().await?;
+        }
+        self.refresh().await
     }
 
     /// Before a suspended result goes on: 42501 where a grant it was opened with is another one now. Rows already sent stay
@@ -271,12 +304,7 @@ impl Session {
 
     /// 42501 where one of these grants is another one now.
     fn still_holds(&self, opened: &[OpenedObject]) -> Result<()> {
-        let policies = Arc::clone(&self.engine.world().policies);
-        let holds = match policies.session(&self.identity.principal) {
-            Some(session) => opened.iter().all(|object| object.holds(&policies, &session)),
-            None => false,
-        };
-        match holds {
+        match self.judges().still_hold(opened, &self.identity.principal) {
             true => Ok(()),
             false => Err(policy_changed()),
         }
@@ -358,7 +386,7 @@ impl Session {
 
     /// Rights, catalog and settings of now.
     pub(super) fn facts(&mut self) -> Result<Arc<Facts>> {
-        let world = self.engine.world();
+        let world = self.world();
         if let Some(facts) = &self.facts
             && Arc::ptr_eq(&facts.world, &world)
             && facts.settings_version == self.settings.lock().version()
@@ -372,7 +400,7 @@ impl Session {
         Ok(facts)
     }
 
-    /// 25P02 in a failed transaction, 25006 in a read-only one, 25001 for a write in a block.
+    /// 25P02 in a failed transaction, 25006 in a read-only one.
     pub(super) fn may_run(&self, statement: &Admitted) -> Result<()> {
         self.may_prepare(statement)?;
         if !statement.writes() {
@@ -382,20 +410,20 @@ impl Session {
         match statement.is_temporary(&self.identity.temporary) {
             true if statement.fills() => Ok(()),
             true => self.may_change(&words),
-            false => self.may_write(&words),
+            false => self.may_change(&words),
         }
     }
 
-    /// 25006 in a read-only transaction, 25001 in a block: a write to the lake is a commit of its own.
-    pub(super) fn may_write(&self, words: &str) -> Result<()> {
-        self.may_change(words)?;
-        if self.transaction.is_block() { Err(write_in_block(words)) } else { Ok(()) }
-    }
-
-    fn may_change(&self, words: &str) -> Result<()> {
+    /// 25006 in a read-only transaction.
+    pub(super) fn may_change(&self, words: &str) -> Result<()> {
         if self.settings.lock().is_on("transaction_read_only") {
             let text = format!("cannot execute {words} in a read-only transaction");
             return Err(Error::new(Kind::ReadOnly, text));
+        }
+        if self.settings.lock().as_of().is_some() {
+            let text = format!("cannot execute {words} while tables are read as they were");
+            let hint = "RESET lakegate.as_of_time and lakegate.as_of_version first.";
+            return Err(Error::new(Kind::ReadOnly, text).with_hint(hint));
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ mod check;
 mod name;
 mod shared;
 mod unit;
+mod version;
 mod zone;
 
 use std::borrow::Cow;
@@ -23,12 +24,21 @@ use crate::catalog::pg_catalog::settings::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{DateOrder, DateOutput, DateStyle, IntervalStyle};
+use crate::types::AsOf;
 
 /// Of all values that a session set, with their names.
 const BYTES_MAX: usize = 256 << 10;
 /// What a plan, or what was derived for it, depends on.
-const TELLING: [&str; 6] =
-    ["TimeZone", "DateStyle", "IntervalStyle", "bytea_output", "extra_float_digits", "search_path"];
+const TELLING: [&str; 8] = [
+    "TimeZone",
+    "DateStyle",
+    "IntervalStyle",
+    "bytea_output",
+    "extra_float_digits",
+    "search_path",
+    version::TIME,
+    version::VERSION,
+];
 /// Of a transaction, and what a new one has.
 const OF_TRANSACTION: [(&str, &str); 3] = [
     ("transaction_isolation", "default_transaction_isolation"),
@@ -258,6 +268,11 @@ impl Settings {
         names.into_iter().map(user).filter(|name| !name.is_empty()).collect()
     }
 
+    /// The version that tables are read at; `None`: as they are now.
+    pub(crate) fn as_of(&self) -> Option<AsOf> {
+        version::of(self)
+    }
+
     /// Values that can change what a cached answer holds.
     pub(crate) fn fingerprint(&self) -> String {
         TELLING.map(|name| self.value(name)).join("|")
@@ -352,11 +367,11 @@ impl Settings {
         Ok(())
     }
 
-    fn telling(&self) -> [String; 6] {
+    fn telling(&self) -> [String; 8] {
         TELLING.map(|name| self.value(name).to_string())
     }
 
-    fn changed(&mut self, before: &[String; 6]) {
+    fn changed(&mut self, before: &[String; 8]) {
         self.edition += 1;
         if self.telling() == *before {
             return;

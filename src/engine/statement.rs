@@ -2,14 +2,17 @@
 //! here. What is not in our language is 0A000; nothing is passed on. Each kind is a file: how it is read from the parser's
 //! tree, what Describe says of it, and what it does.
 
+mod alter;
 mod call;
 mod channel;
+mod comment;
 mod copy;
 mod create_schema;
 mod create_table;
 mod create_table_as;
 mod cursor;
 mod deallocate;
+mod dependents;
 mod discard;
 mod drop;
 mod execute;
@@ -27,6 +30,7 @@ mod transaction;
 mod truncate;
 mod unowned;
 mod upkeep;
+mod view;
 
 pub(super) use self::name::{Name, ident, table_name};
 pub(super) use self::sink::Still;
@@ -63,9 +67,13 @@ pub(crate) trait Statement: fmt::Debug + Send + Sync {
     /// The word of the audit line and of metrics.
     fn kind(&self) -> &'static str;
 
-    /// Changes the lake: refused in a transaction block, where several could not be one commit yet, and in a read-only
-    /// transaction.
+    /// Changes the lake: refused in a read-only transaction.
     fn writes(&self) -> bool {
+        false
+    }
+
+    /// Makes several commits, which are one to others.
+    fn is_several(&self) -> bool {
         false
     }
 
@@ -212,6 +220,8 @@ pub(crate) fn admit(parsed: Parsed) -> Result<Admitted> {
         Parsed::Tree(statement) => admit_tree(statement),
         Parsed::Copy(copy) => copy::admit(*copy),
         Parsed::Upkeep(upkeep) => upkeep::admit(upkeep),
+        Parsed::Alter(alter) => alter::admit(alter),
+        Parsed::View(view) => view::admit(*view),
         Parsed::Command { command, query, text } => match command {
             Command::Transaction(command) => Ok(transaction::admit(command)),
             Command::Setting(command) => Ok(set::admit(command)),
@@ -257,7 +267,8 @@ fn admit_tree(statement: Ast) -> Result<Admitted> {
         Ast::UNLISTEN { channel } => channel::unlisten(&channel),
         Ast::NOTIFY { channel, payload } => channel::notify(&channel, payload),
         Ast::Drop { object_type, if_exists, names, cascade, temporary, .. } => {
-            drop::admit(object_type, &names, if_exists, !cascade && !temporary)
+            refuse(&[(temporary, "DROP TEMPORARY")])?;
+            drop::admit(object_type, &names, if_exists, cascade)
         }
         Ast::Truncate(truncate) => truncate::admit(&truncate),
         Ast::Call(function) => call::admit(function),

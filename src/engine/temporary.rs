@@ -1,8 +1,8 @@
-//! The temporary tables of one session: in memory, within the pool and an allowance of the session, undone with the
+//! The temporary tables and views of one session: in memory, within the pool and an allowance of the session, undone with the
 //! transaction that changed them and gone with the session. Who reads one is its own session; `policy::seal` knows them as a
 //! kind of their own. Nothing here is seen by anybody else, written to a disk, or kept in the result cache.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +13,7 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReser
 use futures::TryStreamExt;
 
 use super::statement::Name;
-use crate::catalog::visible::named_oid;
+use crate::catalog::visible::{OwnTable, named_oid};
 use crate::error::{Error, Kind, Result};
 use crate::policy::OwnRows;
 
@@ -52,6 +52,17 @@ struct Table {
     schema: SchemaRef,
     on_commit: OnCommit,
     parts: Vec<Arc<Part>>,
+    /// It is a view, and has no rows.
+    view: Option<Arc<OwnView>>,
+}
+
+/// A view of the session's: what it reads, it reads with the rights of the session itself, wherever its name stands.
+#[derive(Debug)]
+pub(crate) struct OwnView {
+    /// With nothing in it left to be looked up.
+    pub(crate) sql: String,
+    /// Names of the temporary tables and views that it reads.
+    pub(crate) reads: BTreeSet<String>,
 }
 
 /// What COMMIT does to a table.
@@ -130,17 +141,44 @@ impl Temporary {
         self.state().tables.get(table).map(|table| Arc::clone(&table.schema))
     }
 
-    /// Its columns and where its rows are found.
+    pub(crate) fn view(&self, name: &str) -> Option<(SchemaRef, Arc<OwnView>)> {
+        let state = self.state();
+        let table = state.tables.get(name)?;
+        Some((Arc::clone(&table.schema), Arc::clone(table.view.as_ref()?)))
+    }
+
+    /// Views that read this one, and those that read them.
+    pub(crate) fn readers(&self, name: &str) -> Vec<String> {
+        let state = self.state();
+        let mut found = vec![name.to_owned()];
+        let mut at = 0;
+        while let Some(read) = found.get(at).cloned() {
+            let reads = |table: &Table| table.view.as_ref().is_some_and(|view| view.reads.contains(&read));
+            let readers = state.tables.iter().filter(|(_, table)| reads(table)).map(|(name, _)| name.clone());
+            let new: Vec<String> = readers.filter(|name| !found.contains(name)).collect();
+            found.extend(new);
+            at += 1;
+        }
+        found.split_off(1)
+    }
+
+    /// Its columns and where its rows are found; `None` for a view.
     pub(crate) fn find(&self, table: &str) -> Option<(SchemaRef, Arc<dyn OwnRows>)> {
         let state = self.state();
-        let table = state.tables.get(table)?;
+        let table = state.tables.get(table).filter(|table| table.view.is_none())?;
         Some((Arc::clone(&table.schema), Arc::new(Rows { of: self.clone(), oid: table.oid })))
     }
 
-    /// Name, oid and columns of each.
-    pub(crate) fn all(&self) -> Vec<(String, u32, SchemaRef)> {
+    /// Each as the catalogs show it, a view with its text.
+    pub(crate) fn all(&self) -> Vec<OwnTable> {
         let state = self.state();
-        state.tables.iter().map(|(name, table)| (name.clone(), table.oid, Arc::clone(&table.schema))).collect()
+        let one = |(name, table): (&String, &Table)| OwnTable {
+            name: name.clone(),
+            oid: table.oid,
+            columns: Arc::clone(&table.schema),
+            view: table.view.as_ref().map(|view| view.sql.clone()),
+        };
+        state.tables.iter().map(one).collect()
     }
 
     /// Rows for one of them, kept while they come; 53200 where they do not fit.
@@ -176,6 +214,29 @@ impl Temporary {
         on_commit: OnCommit,
         parts: Vec<Arc<Part>>,
     ) -> Result<()> {
+        self.add(name, schema, (on_commit, parts), None)
+    }
+
+    /// 42P07 for a name in use, but for that of a view that is replaced.
+    pub(crate) fn create_view(&self, name: &str, schema: SchemaRef, view: OwnView, replaces: bool) -> Result<()> {
+        if replaces {
+            let mut state = self.state();
+            if let Some(table) = state.change().get_mut(name).filter(|table| table.view.is_some()) {
+                (table.schema, table.view) = (schema, Some(Arc::new(view)));
+                state.version += 1;
+                return Ok(());
+            }
+        }
+        self.add(name, schema, (OnCommit::Preserve, vec![]), Some(Arc::new(view)))
+    }
+
+    fn add(
+        &self,
+        name: &str,
+        schema: SchemaRef,
+        (on_commit, parts): (OnCommit, Vec<Arc<Part>>),
+        view: Option<Arc<OwnView>>,
+    ) -> Result<()> {
         let mut state = self.state();
         if state.tables.contains_key(name) {
             return Err(Error::new(Kind::DuplicateTable, format!("relation \"{name}\" already exists")));
@@ -185,7 +246,7 @@ impl Temporary {
         }
         state.made += 1;
         let oid = named_oid("temporary", &format!("{} {name}", state.made));
-        state.change().insert(name.to_owned(), Table { oid, schema, on_commit, parts });
+        state.change().insert(name.to_owned(), Table { oid, schema, on_commit, parts, view });
         state.version += 1;
         Ok(())
     }
@@ -279,7 +340,10 @@ impl State {
     }
 
     fn restore(&mut self, tables: Arc<Tables>) {
-        let names = |tables: &Tables| tables.iter().map(|(name, table)| (name.clone(), table.oid)).collect::<Vec<_>>();
+        let view = |table: &Table| table.view.as_ref().map(|view| Arc::as_ptr(view) as usize);
+        let names = |tables: &Tables| {
+            tables.iter().map(|(name, table)| (name.clone(), table.oid, view(table))).collect::<Vec<_>>()
+        };
         self.version += u64::from(!Arc::ptr_eq(&self.tables, &tables) && names(&self.tables) != names(&tables));
         self.tables = tables;
     }

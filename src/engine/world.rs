@@ -4,6 +4,7 @@
 mod builder;
 mod faults;
 mod look;
+mod staged;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ pub struct World {
     pub sources: Vec<Arc<dyn Source>>,
     /// What the source files say: an offset means something in one cluster only.
     pub(crate) source_files: u64,
+    made_of: Arc<staged::MadeOf>,
     /// What those see who are looking now, by user and roles.
     sights: Mutex<HashMap<Rights, Weak<Sight>>>,
 }
@@ -47,17 +49,9 @@ impl World {
             policies: Arc::clone(&self.policies),
             sources: self.sources.clone(),
             source_files: self.source_files,
+            made_of: Arc::clone(&self.made_of),
             sights: Mutex::default(),
         }
-    }
-
-    pub(crate) fn new(
-        catalog: Arc<Catalog>,
-        policies: Arc<Policies>,
-        sources: Vec<Arc<dyn Source>>,
-        source_files: u64,
-    ) -> Self {
-        Self { catalog, policies, sources, source_files, sights: Mutex::default() }
     }
 
     /// What a session sees of the catalog, made once for all that have the same rights.

@@ -45,6 +45,7 @@ kinds! {
     Grouping = "42803", false;
     InvalidTableDefinition = "42P16", false;
     InvalidDefinition = "42P17", false;
+    DependentObjects = "2BP01", false;
     AmbiguousFunction = "42725", false;
     AmbiguousParameter = "42P08", false;
     AmbiguousAlias = "42P09", false;

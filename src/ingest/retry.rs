@@ -41,6 +41,7 @@ pub(super) fn judge(kind: Kind) -> Verdict {
         | Kind::DuplicateColumn
         | Kind::TypeMismatch
         | Kind::InvalidDefinition
+        | Kind::DependentObjects
         | Kind::InvalidTableDefinition
         | Kind::Unsupported
         | Kind::NumericRange

@@ -293,7 +293,7 @@ pub async fn ensure(lake: &Lake, key: &TableKey, columns: &SchemaRef) -> Result<
     lake.create_namespace(&key.namespace).await?;
     let is_uuid = |field: &Field| field.metadata().get(OID).is_some_and(|oid| oid == UUID_OID);
     let wanted = Columns { schema: columns, is_uuid: &is_uuid, all_nullable: false };
-    match lake.create_table(key, &wanted, None).await {
+    match lake.create_table(key, &wanted, Default::default(), None).await {
         Ok((table, _)) => Ok(table),
         // Another process was first.
         Err(error) if error.kind() == Kind::DuplicateTable => match lake.table(key).await? {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-/// Parsed files by path.
+/// Parsed files by path; a clone is the same.
+#[derive(Clone)]
 pub(super) struct Cache(moka::future::Cache<String, Kept>);
 
 #[derive(Clone)]

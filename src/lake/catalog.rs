@@ -1,6 +1,8 @@
 //! Where the names of a lake's tables are kept, and the one point at which a commit happens. A catalog knows where a table's
 //! metadata lie and never opens them; what a commit means, and whether it may be tried again, is `commit`'s.
 
+pub(super) mod overlay;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,7 +10,7 @@ use async_trait::async_trait;
 
 use super::{Also, TableKey, TableRow};
 use crate::error::Result;
-use crate::metastore::{Metastore, Swap, SwapError, Swapped};
+use crate::metastore::{Metastore, RowKind, Swap, SwapError, Swapped};
 
 /// A catalog whose entries are names and the location of each table's newest metadata file.
 ///
@@ -22,7 +24,7 @@ pub(super) trait Catalog: fmt::Debug + Send + Sync {
     /// Moves whenever [`Catalog::tables`] or [`Catalog::namespaces`] would answer differently.
     async fn revision(&self) -> Result<u64>;
 
-    /// In order of name.
+    /// Tables and views, in order of name.
     async fn tables(&self) -> Result<Vec<TableRow>>;
 
     async fn namespaces(&self) -> Result<Vec<String>>;
@@ -30,11 +32,17 @@ pub(super) trait Catalog: fmt::Debug + Send + Sync {
     /// False where it is there already.
     async fn create_namespace(&self, namespace: &str) -> Result<bool>;
 
-    /// 3F000 where there is none; refused while tables stand in it.
+    /// 3F000 where there is none; refused while tables or views stand in it.
     async fn drop_namespace(&self, namespace: &str) -> Result<()>;
 
+    /// What stands under a name, a table or a view: the two share their names.
+    async fn row(&self, name: &TableKey) -> Result<Option<TableRow>>;
+
     /// Where a table's newest metadata lie, `None` where there is no such table.
-    async fn location(&self, table: &TableKey) -> Result<Option<String>>;
+    async fn location(&self, table: &TableKey) -> Result<Option<String>> {
+        let row = self.row(table).await?;
+        Ok(row.filter(|row| row.kind == RowKind::Table).map(|row| row.location))
+    }
 
     /// Where a table's metadata lay before they came to `location`, while they are still there.
     async fn previous_location(&self, table: &TableKey, location: &str) -> Result<Option<String>>;
@@ -71,8 +79,8 @@ impl Catalog for Sql {
         self.metastore.drop_namespace(&self.name, namespace).await
     }
 
-    async fn location(&self, table: &TableKey) -> Result<Option<String>> {
-        self.metastore.location(table).await
+    async fn row(&self, name: &TableKey) -> Result<Option<TableRow>> {
+        self.metastore.row(name).await
     }
 
     async fn previous_location(&self, table: &TableKey, location: &str) -> Result<Option<String>> {

@@ -27,14 +27,17 @@ use action::Change;
 use metadata_file::metadata_file;
 
 pub use action::{Action, RefKind};
+pub(crate) use create::unknown_outcome;
+pub use create::{Making, SortedBy};
+pub(in crate::lake) use create::{directory, taken, unknown};
 
 /// Attempts of one commit against writers in other processes; those of this process wait in line.
-const ATTEMPTS: u32 = 20;
-const BACKOFF: Duration = Duration::from_millis(20);
+pub(super) const ATTEMPTS: u32 = 20;
+pub(super) const BACKOFF: Duration = Duration::from_millis(20);
 /// A table property: every commit takes away the metadata file that falls out of the log. Each lists all snapshots, so that
 /// together they grow with the square of the commits.
 const DELETE_METADATA: &str = "write.metadata.delete-after-commit.enabled";
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
+pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// What must hold of the table that a commit is put on, whoever has committed to it meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +81,8 @@ pub enum Outcome {
 pub(super) struct Queues(std::sync::Mutex<HashMap<TableKey, Arc<Mutex<()>>>>);
 
 /// What stays the same over the attempts of one table's commit.
-struct Prepared {
+#[derive(Clone, Debug)]
+pub(super) struct Prepared {
     staged: Staged,
     /// The base that the caller validated; `staged.base` becomes the one of the attempt.
     made_on: Table,
@@ -89,11 +93,11 @@ struct Prepared {
 }
 
 /// One attempt: the table as it would be, already in the store.
-struct Attempt {
-    table: Table,
-    snapshot_id: i64,
+pub(super) struct Attempt {
+    pub(super) table: Table,
+    pub(super) snapshot_id: i64,
     /// Metadata files that the table's log does not name any more and that may go once the attempt has succeeded.
-    expired: Vec<String>,
+    pub(super) expired: Vec<String>,
 }
 
 impl Staged {
@@ -117,6 +121,18 @@ impl Staged {
 }
 
 impl Prepared {
+    /// The same on another base.
+    pub(super) fn on(&self, base: Table) -> Self {
+        let mut again = self.clone();
+        again.staged.base = base;
+        again
+    }
+
+    /// Whether it changes the table of this identity.
+    pub(super) fn is_of(&self, table: uuid::Uuid) -> bool {
+        self.made_on.uuid() == table
+    }
+
     fn requirements(&self) -> Vec<TableRequirement> {
         let base = &self.made_on;
         let mut required = vec![TableRequirement::UuidMatch { uuid: base.metadata.uuid() }];
@@ -155,7 +171,12 @@ impl Lake {
                 attempts.push(self.stage(prepared, attempt).await?);
             }
             match self.swap(&prepared, &attempts, also).await? {
-                Answer::Done => return Ok(Outcome::Committed(self.remember(attempts).await)),
+                Answer::Done => {
+                    if let Some(log) = &self.log {
+                        log.committed(prepared);
+                    }
+                    return Ok(Outcome::Committed(self.remember(attempts).await));
+                }
                 Answer::LeaseLost => return Ok(nothing_came(&prepared, Outcome::LeaseLost)),
                 Answer::Unknown => return Ok(Outcome::Unknown(prepared[0].staged.batch)),
                 Answer::Moved => {
@@ -169,7 +190,7 @@ impl Lake {
     }
 
     /// Whether the commit means on `newer` what it meant on its base.
-    async fn holds_on(&self, prepared: &Prepared, newer: &Table) -> Result<bool> {
+    pub(super) async fn holds_on(&self, prepared: &Prepared, newer: &Table) -> Result<bool> {
         let Prepared { staged, made_on, .. } = prepared;
         let required = prepared.requirements().iter().all(|r| r.check(Some(&newer.metadata)).is_ok());
         // Files of one version's kind are no files of another's.
@@ -208,7 +229,7 @@ impl Lake {
     }
 
     /// Writes the list and the metadata of one attempt.
-    async fn stage(&self, prepared: &Prepared, attempt: u32) -> Result<Attempt> {
+    pub(super) async fn stage(&self, prepared: &Prepared, attempt: u32) -> Result<Attempt> {
         let Prepared { staged, snapshot_id, .. } = prepared;
         let base = &staged.base.metadata;
         let mut updates = vec![];
@@ -258,12 +279,24 @@ impl Lake {
     }
 
     /// Sends the swap; where its answer is lost, asks the catalog what became of it. All rows change in one transaction,
-    /// so the first one speaks for all.
-    async fn swap_until_known(&self, swaps: &[Swap], also: &Also, first: Option<&Attempt>) -> Result<Answer> {
-        let (Some(first), Some(swap)) = (first, swaps.first()) else { return Ok(Answer::Done) };
-        let from = match swap {
-            Swap::Update { from, .. } | Swap::Delete { from, .. } => Some(from.as_str()),
-            Swap::Insert { .. } => None,
+    /// so the first one speaks for all; where `first` is none, nothing does and a lost answer stays unknown.
+    pub(super) async fn swap_until_known(
+        &self,
+        swaps: &[Swap],
+        also: &Also,
+        first: Option<&Attempt>,
+    ) -> Result<Answer> {
+        let from = match swaps.first() {
+            Some(Swap::Update { from, .. } | Swap::Delete { from, .. } | Swap::Rename { at: from, .. }) => {
+                Some(from.as_str())
+            }
+            Some(
+                Swap::Insert { .. }
+                | Swap::InsertView { .. }
+                | Swap::CreateNamespace { .. }
+                | Swap::DropNamespace { .. },
+            ) => None,
+            None => return Ok(Answer::Done),
         };
         let mut pause = BACKOFF;
         for _ in 0..ATTEMPTS {
@@ -272,13 +305,17 @@ impl Lake {
                     reach(Step::AfterSwap);
                     return Ok(Answer::Done);
                 }
-                Ok(Swapped::Moved) => return self.ours_or_moved(first).await,
+                Ok(Swapped::Moved) => match first {
+                    Some(first) => return self.ours_or_moved(first).await,
+                    None => return Ok(Answer::Moved),
+                },
                 Ok(Swapped::LeaseLost) => return Ok(Answer::LeaseLost),
                 Err(SwapError::Before(error)) => return Err(error),
                 Err(SwapError::Unknown(error)) => {
                     tracing::warn!(%error, "the outcome of a commit is unknown, asking the catalog");
                 }
             }
+            let Some(first) = first else { break };
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(BACKOFF_MAX);
             match self.catalog.location(&first.table.key).await {
@@ -302,7 +339,7 @@ impl Lake {
     }
 
     /// What cannot be deleted is left for the sweeper: nothing names it.
-    async fn forget(&self, file: &str) {
+    pub(super) async fn forget(&self, file: &str) {
         let Ok(path) = self.store.path(file) else { return };
         if let Err(error) = self.store.objects().delete(&path).await {
             tracing::debug!(file, %error, "an old metadata file stays");
@@ -313,8 +350,13 @@ impl Lake {
     async fn remember(&self, attempts: Vec<Attempt>) -> Vec<Table> {
         let mut tables = vec![];
         for Attempt { table, expired, .. } in attempts {
-            for file in expired {
-                self.forget(&file).await;
+            match &self.log {
+                Some(log) => log.expired(expired),
+                None => {
+                    for file in expired {
+                        self.forget(&file).await;
+                    }
+                }
             }
             let bytes = 4096 + 512 * table.metadata.snapshots().len() as u64;
             let described = Described { metadata: Arc::clone(&table.metadata), beyond: Arc::clone(&table.beyond) };
@@ -334,7 +376,7 @@ fn nothing_came(prepared: &[Prepared], outcome: Outcome) -> Outcome {
 
 /// How one swap ended.
 #[derive(Debug, PartialEq, Eq)]
-enum Answer {
+pub(super) enum Answer {
     Done,
     Moved,
     LeaseLost,
@@ -343,7 +385,7 @@ enum Answer {
 
 impl Queues {
     /// In order of name, so that two commits over the same tables cannot wait for each other.
-    async fn enter(&self, keys: Vec<TableKey>) -> Vec<OwnedMutexGuard<()>> {
+    pub(super) async fn enter(&self, keys: Vec<TableKey>) -> Vec<OwnedMutexGuard<()>> {
         let queues: BTreeMap<TableKey, Arc<Mutex<()>>> = {
             let mut all = self.0.lock().expect("no panic under the lock");
             // A queue that nobody holds any more is forgotten.

@@ -155,6 +155,13 @@ pub(super) fn iceberg_schema(columns: &Columns) -> Result<spec::Schema> {
     if columns.schema.fields().is_empty() {
         return Err(Error::unsupported("a lake table without columns"));
     }
+    let mut next = 0;
+    let schema = spec::Schema::builder().with_fields(iceberg_fields(columns, &mut next)?).build();
+    schema.map_err(|e| Error::new(Kind::InvalidDefinition, "these columns do not make a lake table").with_source(e))
+}
+
+/// The columns with the ids that follow on `last`, which becomes the last of them.
+pub(super) fn iceberg_fields(columns: &Columns, last: &mut i32) -> Result<Vec<spec::NestedFieldRef>> {
     let mut seen = std::collections::HashSet::new();
     for field in columns.schema.fields() {
         let name = field.name();
@@ -169,13 +176,14 @@ pub(super) fn iceberg_schema(columns: &Columns) -> Result<spec::Schema> {
             return Err(Error::new(Kind::DuplicateColumn, format!("column \"{name}\" specified more than once")));
         }
     }
-    let mut maker = Maker { next: columns.schema.fields().len() as i32, columns };
+    let mut maker = Maker { next: *last, columns };
+    let ids: Vec<i32> = columns.schema.fields().iter().map(|_| maker.id()).collect();
     let mut fields = vec![];
-    for (i, field) in columns.schema.fields().iter().enumerate() {
-        fields.push(maker.field(field, i as i32 + 1, field.name())?);
+    for (field, id) in columns.schema.fields().iter().zip(ids) {
+        fields.push(maker.field(field, id, field.name())?);
     }
-    let schema = spec::Schema::builder().with_fields(fields).build();
-    schema.map_err(|e| Error::new(Kind::InvalidDefinition, "these columns do not make a lake table").with_source(e))
+    *last = maker.next;
+    Ok(fields)
 }
 
 /// Gives ids as other writers do: the top level first, nested fields after it.

@@ -40,11 +40,11 @@ impl Table {
         schema::arrow_schema(self.metadata.current_schema(), &self.beyond)
     }
 
-    /// Ids of the columns, nested ones too, whose sixteen bytes are a uuid.
+    /// Ids of the columns that there are or were, nested ones too, whose sixteen bytes are a uuid.
     pub fn uuid_columns(&self) -> HashSet<i32> {
         let uuid = Type::Primitive(PrimitiveType::Uuid);
-        let fields = self.metadata.current_schema().field_id_to_fields();
-        fields.iter().filter(|(_, f)| *f.field_type == uuid).map(|(id, _)| *id).collect()
+        let fields = self.metadata.schemas_iter().flat_map(|schema| schema.field_id_to_fields());
+        fields.filter(|(_, f)| *f.field_type == uuid).map(|(id, _)| *id).collect()
     }
 
     /// Ids of the columns, nested ones too, that hold variants: their text is JSON.
@@ -62,6 +62,12 @@ impl Table {
     /// [`super::Lake::read`] is given.
     pub fn place_columns() -> [FieldRef; 2] {
         schema::place_columns()
+    }
+
+    /// Columns that say what they are, in words.
+    pub fn documented(&self) -> impl Iterator<Item = (&str, &str)> {
+        let fields = self.metadata.current_schema().as_struct().fields();
+        fields.iter().filter_map(|field| Some((field.name.as_str(), field.doc.as_deref()?)))
     }
 
     pub fn snapshot_id(&self) -> Option<i64> {

@@ -4,7 +4,7 @@
 use std::hash::Hasher;
 
 use sqlx::Row;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{Lease, Metastore, Write, failed, lease, put};
@@ -18,12 +18,20 @@ pub struct TableKey {
     pub name: String,
 }
 
-/// A table and where its newest metadata lie.
+/// What a row names: `iceberg_type`, as Java's `JdbcCatalog` writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowKind {
+    Table,
+    View,
+}
+
+/// A table or a view, and where its newest metadata lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableRow {
     pub namespace: String,
     pub name: String,
     pub location: String,
+    pub kind: RowKind,
 }
 
 /// One change of one row. Several are applied together or not at all.
@@ -31,10 +39,33 @@ pub struct TableRow {
 pub enum Swap {
     /// The row must not be there.
     Insert { table: TableKey, to: String },
+    /// As [`Swap::Insert`], for a view. Tables and views share their names. Both move and go by the same changes.
+    InsertView { table: TableKey, to: String },
     /// The row must stand at `from`.
     Update { table: TableKey, from: String, to: String },
     /// The row must stand at `from`.
     Delete { table: TableKey, from: String },
+    /// The row must stand at `at`, and none at `to`.
+    Rename { table: TableKey, at: String, to: TableKey },
+    /// It must not be there.
+    CreateNamespace { catalog: String, namespace: String },
+    /// It must be there, without a table.
+    DropNamespace { catalog: String, namespace: String },
+}
+
+impl Swap {
+    /// The names whose rows it speaks of.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &TableKey> {
+        let (first, second) = match self {
+            Self::Insert { table, .. }
+            | Self::InsertView { table, .. }
+            | Self::Update { table, .. }
+            | Self::Delete { table, .. } => (Some(table), None),
+            Self::Rename { table, to, .. } => (Some(table), Some(to)),
+            Self::CreateNamespace { .. } | Self::DropNamespace { .. } => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
 }
 
 /// What else happens, or must hold, in the transaction of a swap.
@@ -80,7 +111,7 @@ impl Watcher {
 }
 
 impl Metastore {
-    /// Every table of a catalog, in order of name.
+    /// Every table and view of a catalog, in order of name.
     pub async fn tables(&self, catalog: &str) -> Result<Vec<TableRow>> {
         let mut connection = self.reader.acquire().await.map_err(failed)?;
         list(&mut connection, catalog, self.typed).await
@@ -88,10 +119,16 @@ impl Metastore {
 
     /// Where a table's newest metadata lie, `None` where there is no such table.
     pub async fn location(&self, table: &TableKey) -> Result<Option<String>> {
+        let row = self.row(table).await?;
+        Ok(row.filter(|row| row.kind == RowKind::Table).map(|row| row.location))
+    }
+
+    /// What stands under a name, a table or a view.
+    pub async fn row(&self, table: &TableKey) -> Result<Option<TableRow>> {
         let sql = format!(
-            "SELECT metadata_location FROM iceberg_tables
-             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?{}",
-            self.only_tables()
+            "SELECT table_namespace, table_name, metadata_location, {} FROM iceberg_tables
+             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location IS NOT NULL",
+            kind_column(self.typed)
         );
         let row = sqlx::query(&sql)
             .bind(&table.catalog)
@@ -100,7 +137,7 @@ impl Metastore {
             .fetch_optional(&self.reader)
             .await
             .map_err(failed)?;
-        Ok(row.and_then(|r| r.try_get::<Option<String>, _>(0).ok().flatten()))
+        row.as_ref().map(row_of).transpose()
     }
 
     /// Where a table's metadata lay before they came to `location`, while they are still there.
@@ -143,6 +180,7 @@ impl Metastore {
             say(&row.namespace);
             say(&row.name);
             say(&row.location);
+            say(row.kind.word());
         }
         for namespace in list_namespaces(connection, catalog).await? {
             say(&namespace);
@@ -161,42 +199,15 @@ impl Metastore {
     /// False where it exists already.
     pub async fn create_namespace(&self, catalog: &str, namespace: &str) -> Result<bool> {
         let mut write = self.begin().await?;
-        if list_namespaces(&mut write, catalog).await?.iter().any(|n| n == namespace) {
-            return Ok(false);
-        }
-        // PyIceberg's own mark of a namespace without properties.
-        sqlx::query("INSERT INTO iceberg_namespace_properties VALUES (?, ?, 'exists', 'true')")
-            .bind(catalog)
-            .bind(namespace)
-            .execute(&mut *write)
-            .await
-            .map_err(failed)?;
+        let made = create_namespace(&mut write, catalog, namespace).await?;
         write.commit().await.map_err(failed)?;
-        Ok(true)
+        Ok(made)
     }
 
-    /// Forgets an empty namespace: 3F000 where there is none, [`Kind::InvalidDefinition`] while tables stand in it.
+    /// Forgets an empty namespace: 3F000 where there is none, 2BP01 while tables stand in it.
     pub async fn drop_namespace(&self, catalog: &str, namespace: &str) -> Result<()> {
         let mut write = self.begin().await?;
-        if !list_namespaces(&mut write, catalog).await?.iter().any(|n| n == namespace) {
-            return Err(Error::new(Kind::UndefinedSchema, format!("schema \"{namespace}\" does not exist")));
-        }
-        let row = sqlx::query("SELECT 1 FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ? LIMIT 1")
-            .bind(catalog)
-            .bind(namespace)
-            .fetch_optional(&mut *write)
-            .await
-            .map_err(failed)?;
-        if row.is_some() {
-            let message = format!("cannot drop schema {namespace} because other objects depend on it");
-            return Err(Error::new(Kind::InvalidDefinition, message).with_hint("Drop its tables first."));
-        }
-        sqlx::query("DELETE FROM iceberg_namespace_properties WHERE catalog_name = ? AND namespace = ?")
-            .bind(catalog)
-            .bind(namespace)
-            .execute(&mut *write)
-            .await
-            .map_err(failed)?;
+        drop_namespace(&mut write, catalog, namespace).await?;
         write.commit().await.map_err(failed)
     }
 
@@ -208,7 +219,18 @@ impl Metastore {
         {
             return Ok(Swapped::LeaseLost);
         }
-        for swap in swaps {
+        // a namespace is made before what stands in it, and goes after
+        let mut in_order: Vec<&Swap> = swaps.iter().collect();
+        in_order.sort_by_key(|swap| match swap {
+            Swap::CreateNamespace { .. } => 0,
+            Swap::Insert { .. }
+            | Swap::InsertView { .. }
+            | Swap::Update { .. }
+            | Swap::Delete { .. }
+            | Swap::Rename { .. } => 1,
+            Swap::DropNamespace { .. } => 2,
+        });
+        for swap in in_order {
             if !self.apply(&mut write, swap).await.map_err(SwapError::Before)? {
                 return Ok(Swapped::Moved);
             }
@@ -232,65 +254,93 @@ impl Metastore {
 
     /// Whether the row was as the swap demands.
     async fn apply(&self, write: &mut Write, swap: &Swap) -> Result<bool> {
-        let at = format!(
-            " WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?{}",
-            self.only_tables()
-        );
-        let (update, delete);
-        let (query, table) = match swap {
-            Swap::Insert { table, to } => {
-                let sql = if self.typed {
-                    "INSERT OR IGNORE INTO iceberg_tables (metadata_location, iceberg_type, catalog_name, table_namespace, table_name)
-                     VALUES (?, 'TABLE', ?, ?, ?)"
-                } else {
-                    "INSERT OR IGNORE INTO iceberg_tables (metadata_location, catalog_name, table_namespace, table_name)
-                     VALUES (?, ?, ?, ?)"
+        // no two metadata files have one location, so that it tells tables and views apart
+        const UPDATE: &str = "UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ?
+             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?";
+        const DELETE: &str = "DELETE FROM iceberg_tables
+             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?";
+        const RENAME: &str = "UPDATE OR IGNORE iceberg_tables SET table_namespace = ?, table_name = ?
+             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?";
+        let (query, table, from) = match swap {
+            Swap::Insert { table, to } => (self.insert(RowKind::Table)?.bind(to), table, None),
+            Swap::InsertView { table, to } => (self.insert(RowKind::View)?.bind(to), table, None),
+            Swap::Update { table, from, to } => (sqlx::query(UPDATE).bind(to).bind(from), table, Some(from)),
+            Swap::Delete { table, from } => (sqlx::query(DELETE), table, Some(from)),
+            Swap::Rename { table, at, to } => (sqlx::query(RENAME).bind(&to.namespace).bind(&to.name), table, Some(at)),
+            Swap::CreateNamespace { catalog, namespace } => return create_namespace(write, catalog, namespace).await,
+            Swap::DropNamespace { catalog, namespace } => {
+                return match drop_namespace(write, catalog, namespace).await {
+                    Err(error) if error.kind() == Kind::UndefinedSchema => Ok(false),
+                    dropped => dropped.map(|()| true),
                 };
-                (sqlx::query(sql).bind(to), table)
-            }
-            Swap::Update { table, from, to } => {
-                update = format!("UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ?{at}");
-                (sqlx::query(&update).bind(to).bind(from), table)
-            }
-            Swap::Delete { table, .. } => {
-                delete = format!("DELETE FROM iceberg_tables{at}");
-                (sqlx::query(&delete), table)
             }
         };
         let query = query.bind(&table.catalog).bind(&table.namespace).bind(&table.name);
-        let query = match swap {
-            Swap::Insert { .. } => query,
-            Swap::Update { from, .. } | Swap::Delete { from, .. } => query.bind(from),
+        let query = match from {
+            Some(from) => query.bind(from),
+            None => query,
         };
         Ok(query.execute(&mut **write).await.map_err(failed)?.rows_affected() == 1)
     }
 
-    /// Views share the table; where the column is missing there are none.
-    fn only_tables(&self) -> &'static str {
-        only_tables(self.typed)
+    /// 0A000 for a view where an older client made the catalog without a column for kinds.
+    fn insert<'q>(&self, kind: RowKind) -> Result<Query<'q>> {
+        match (self.typed, kind) {
+            (true, RowKind::Table) => Ok(sqlx::query(
+                "INSERT OR IGNORE INTO iceberg_tables (metadata_location, iceberg_type, catalog_name, table_namespace, table_name)
+                 VALUES (?, 'TABLE', ?, ?, ?)",
+            )),
+            (true, RowKind::View) => Ok(sqlx::query(
+                "INSERT OR IGNORE INTO iceberg_tables (metadata_location, iceberg_type, catalog_name, table_namespace, table_name)
+                 VALUES (?, 'VIEW', ?, ?, ?)",
+            )),
+            (false, RowKind::Table) => Ok(sqlx::query(
+                "INSERT OR IGNORE INTO iceberg_tables (metadata_location, catalog_name, table_namespace, table_name)
+                 VALUES (?, ?, ?, ?)",
+            )),
+            (false, RowKind::View) => Err(Error::new(Kind::Unsupported, "this lake's catalog cannot hold views").with_hint(
+                "It was made by an older client. An administrator adds the column: ALTER TABLE iceberg_tables ADD COLUMN \
+                 iceberg_type VARCHAR(5), and starts the server again.",
+            )),
+        }
     }
 }
 
-fn only_tables(typed: bool) -> &'static str {
-    if typed { " AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)" } else { "" }
+type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments<'q>>;
+
+impl RowKind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Table => "TABLE",
+            Self::View => "VIEW",
+        }
+    }
+}
+
+/// Where the column is missing there are tables alone.
+fn kind_column(typed: bool) -> &'static str {
+    if typed { "iceberg_type" } else { "NULL" }
+}
+
+fn row_of(row: &SqliteRow) -> Result<TableRow> {
+    let kind: Option<String> = row.try_get(3).map_err(failed)?;
+    let is_view = kind.is_some_and(|kind| kind == RowKind::View.word());
+    Ok(TableRow {
+        namespace: row.try_get(0).map_err(failed)?,
+        name: row.try_get(1).map_err(failed)?,
+        location: row.try_get(2).map_err(failed)?,
+        kind: if is_view { RowKind::View } else { RowKind::Table },
+    })
 }
 
 async fn list(connection: &mut SqliteConnection, catalog: &str, typed: bool) -> Result<Vec<TableRow>> {
     let sql = format!(
-        "SELECT table_namespace, table_name, metadata_location FROM iceberg_tables
-         WHERE catalog_name = ? AND metadata_location IS NOT NULL{} ORDER BY 1, 2",
-        only_tables(typed)
+        "SELECT table_namespace, table_name, metadata_location, {} FROM iceberg_tables
+         WHERE catalog_name = ? AND metadata_location IS NOT NULL ORDER BY 1, 2",
+        kind_column(typed)
     );
     let rows = sqlx::query(&sql).bind(catalog).fetch_all(connection).await.map_err(failed)?;
-    rows.iter()
-        .map(|r| {
-            Ok(TableRow {
-                namespace: r.try_get(0).map_err(failed)?,
-                name: r.try_get(1).map_err(failed)?,
-                location: r.try_get(2).map_err(failed)?,
-            })
-        })
-        .collect()
+    rows.iter().map(row_of).collect()
 }
 
 async fn list_namespaces(connection: &mut SqliteConnection, catalog: &str) -> Result<Vec<String>> {
@@ -304,4 +354,51 @@ async fn list_namespaces(connection: &mut SqliteConnection, catalog: &str) -> Re
     .await
     .map_err(failed)?;
     rows.iter().map(|r| r.try_get(0).map_err(failed)).collect()
+}
+
+async fn create_namespace(write: &mut Write, catalog: &str, namespace: &str) -> Result<bool> {
+    if list_namespaces(write, catalog).await?.iter().any(|n| n == namespace) {
+        return Ok(false);
+    }
+    // PyIceberg's own mark of a namespace without properties.
+    sqlx::query("INSERT INTO iceberg_namespace_properties VALUES (?, ?, 'exists', 'true')")
+        .bind(catalog)
+        .bind(namespace)
+        .execute(&mut **write)
+        .await
+        .map_err(failed)?;
+    Ok(true)
+}
+
+async fn drop_namespace(write: &mut Write, catalog: &str, namespace: &str) -> Result<()> {
+    if !list_namespaces(write, catalog).await?.iter().any(|n| n == namespace) {
+        return Err(undefined_schema(namespace));
+    }
+    let row = sqlx::query("SELECT 1 FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ? LIMIT 1")
+        .bind(catalog)
+        .bind(namespace)
+        .fetch_optional(&mut **write)
+        .await
+        .map_err(failed)?;
+    if row.is_some() {
+        return Err(schema_in_use(namespace));
+    }
+    sqlx::query("DELETE FROM iceberg_namespace_properties WHERE catalog_name = ? AND namespace = ?")
+        .bind(catalog)
+        .bind(namespace)
+        .execute(&mut **write)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// 3F000.
+pub(crate) fn undefined_schema(namespace: &str) -> Error {
+    Error::new(Kind::UndefinedSchema, format!("schema \"{namespace}\" does not exist"))
+}
+
+/// 2BP01.
+pub(crate) fn schema_in_use(namespace: &str) -> Error {
+    let message = format!("cannot drop schema {namespace} because other objects depend on it");
+    Error::new(Kind::DependentObjects, message).with_hint("Use DROP ... CASCADE to drop the dependent objects too.")
 }

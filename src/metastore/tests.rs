@@ -94,7 +94,7 @@ async fn namespaces_come_and_go() {
     assert!(!metastore.create_namespace("lakegate", "sales").await.unwrap());
     swap(&metastore, &[Swap::Insert { table: key("a"), to: "1".into() }]).await;
     let kind = |r: Result<()>| r.map_err(|e| e.kind());
-    assert_eq!(kind(metastore.drop_namespace("lakegate", "sales").await), Err(Kind::InvalidDefinition));
+    assert_eq!(kind(metastore.drop_namespace("lakegate", "sales").await), Err(Kind::DependentObjects));
     assert_eq!(kind(metastore.drop_namespace("lakegate", "other").await), Err(Kind::UndefinedSchema));
     swap(&metastore, &[Swap::Delete { table: key("a"), from: "1".into() }]).await;
     metastore.drop_namespace("lakegate", "sales").await.unwrap();
@@ -120,6 +120,9 @@ async fn a_catalog_without_types_works() {
     assert_eq!(swap(&metastore, &[update("a", "1", "2")]).await, Swapped::Done);
     assert_eq!(metastore.tables("lakegate").await.unwrap()[0].location, "2");
     assert!(!metastore.typed);
+    let refused = metastore.swap(&[Swap::InsertView { table: key("v"), to: "1".into() }], &Also::default()).await;
+    let Err(SwapError::Before(error)) = refused else { panic!("{refused:?}") };
+    assert_eq!((error.kind(), error.hint().is_some()), (Kind::Unsupported, true));
 }
 
 #[tokio::test]
@@ -130,9 +133,30 @@ async fn views_are_not_tables() {
         .execute(&metastore.writer)
         .await
         .unwrap();
-    let names: Vec<_> = metastore.tables("lakegate").await.unwrap().into_iter().map(|t| t.name).collect();
-    assert_eq!(names, ["t"]);
+    let rows = metastore.tables("lakegate").await.unwrap();
+    let rows: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.kind)).collect();
+    assert_eq!(rows, [("t", RowKind::Table), ("v", RowKind::View)]);
     assert_eq!(metastore.location(&key("v")).await.unwrap(), None);
+    assert_eq!(metastore.row(&key("v")).await.unwrap().unwrap().location, "somewhere");
+}
+
+#[tokio::test]
+async fn a_view_is_a_row_and_its_name_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let metastore = open(&directory).await;
+    let insert = |name: &str| Swap::InsertView { table: key(name), to: "1".into() };
+    let before = metastore.revision("lakegate").await.unwrap();
+    assert_eq!(swap(&metastore, &[insert("v")]).await, Swapped::Done);
+    assert_ne!(metastore.revision("lakegate").await.unwrap(), before);
+    assert_eq!(swap(&metastore, &[insert("v")]).await, Swapped::Moved);
+    assert_eq!(swap(&metastore, &[Swap::Insert { table: key("v"), to: "2".into() }]).await, Swapped::Moved);
+    assert_eq!(swap(&metastore, &[update("v", "1", "2")]).await, Swapped::Done);
+    let rename =
+        [Swap::Delete { table: key("v"), from: "2".into() }, Swap::InsertView { table: key("w"), to: "2".into() }];
+    assert_eq!(swap(&metastore, &rename).await, Swapped::Done);
+    let row = metastore.row(&key("w")).await.unwrap().unwrap();
+    assert_eq!((row.kind, row.location.as_str()), (RowKind::View, "2"));
+    assert_eq!(metastore.row(&key("v")).await.unwrap(), None);
 }
 
 /// A statement that is cancelled amid a write must not leave the one write lock taken.

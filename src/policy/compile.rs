@@ -149,6 +149,11 @@ impl Policies {
         self.generation
     }
 
+    /// Whether it was bound to this object.
+    pub fn knows(&self, object: ObjectId) -> bool {
+        self.by_id.contains_key(&object)
+    }
+
     /// Of the three files' content.
     pub fn hash(&self) -> u64 {
         self.draft.hash()

@@ -96,6 +96,25 @@ impl SessionPolicy {
 
     /// As [`SessionPolicy::decide`], remembering nothing: for those who ask about everybody.
     pub(in crate::policy) fn decide_afresh(&self, object: ObjectId, action: Action) -> Decision {
+        match self.by_lines(object, action) {
+            Decision::Allow(_) if !self.may_know_of(object, |table| self.decide_afresh(table, Action::Select)) => {
+                Decision::Deny
+            }
+            decision => decision,
+        }
+    }
+
+    /// What is about a table is for those who may read that; what tells values of it, for those who may read all of it.
+    fn may_know_of(&self, object: ObjectId, decide: impl Fn(ObjectId) -> Decision) -> bool {
+        let about = self.policies.object(object).and_then(|(_, object)| object.about);
+        about.is_none_or(|(table, values)| match decide(table) {
+            Decision::Allow(grant) => !values || grant.is_full(),
+            Decision::Deny => false,
+        })
+    }
+
+    /// What the lines about this very object say: all that Casbin can say of it.
+    pub(in crate::policy) fn by_lines(&self, object: ObjectId, action: Action) -> Decision {
         match self.gather(object) {
             Some((object, gathered)) => decide(&self.policies, object, &gathered, action, self.values()),
             None => Decision::Deny,
@@ -124,6 +143,9 @@ impl SessionPolicy {
             return Decision::Deny;
         };
         if gathered.iter().flat_map(|lines| lines.permits(policies, Action::Select)).any(|p| !p.allow) {
+            return Decision::Deny;
+        }
+        if !self.may_know_of(object, |table| self.through_afresh(owner, via, table)) {
             return Decision::Deny;
         }
         let mut parts = vec![Part { gathered: &owners, values: owner.values() }];

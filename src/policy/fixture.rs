@@ -222,7 +222,7 @@ pub(in crate::policy) fn declared(columns: &str) -> Schema {
 pub(in crate::policy) struct Tables(pub Vec<(String, Arc<dyn TableSource>)>);
 
 impl Relations for Tables {
-    fn find(&self, path: &[&str]) -> crate::error::Result<Option<Found>> {
+    fn find(&self, path: &[&str], _: Option<&crate::types::AsOf>) -> crate::error::Result<Option<Found>> {
         let name = path.join(".");
         let found = self.0.iter().find(|(known, _)| *known == name);
         Ok(found.map(|(name, table)| {

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
@@ -21,7 +22,7 @@ use super::body::BodyTable;
 use super::open::Opened;
 use super::seal::{Content, Sealed};
 use super::system::SystemTable;
-use super::{Action, Decision, Grant, Object, ObjectKind, Policies, SessionPolicy, verify};
+use super::{Action, Decision, Grant, Object, ObjectKind, Past, Policies, SessionPolicy, verify};
 use crate::error::{Error, Kind, Result};
 use crate::types::{ObjectId, Reads, SnapshotVector, TableName, Version};
 
@@ -192,6 +193,15 @@ impl Rights {
     }
 }
 
+/// A table that is to be opened.
+struct Raw<'a> {
+    object: &'a Object,
+    /// It is pinned by this: the object itself, or one of its versions.
+    pin: ObjectId,
+    /// The grant in the names of now.
+    of_now: &'a Grant,
+}
+
 struct Walk<'a> {
     opening: &'a Opening<'a>,
     opened: RefCell<Vec<OpenedObject>>,
@@ -234,7 +244,8 @@ impl Walk<'_> {
                 let table = MemTable::try_new(Arc::clone(&sealed.schema), vec![rows.batches()?])?;
                 system(name, Arc::new(table), &scan.table_name)?
             }
-            Content::Object(object) => self.object(object, sealed, &scan, rights, depth)?,
+            Content::Object(object) => self.object(object, None, sealed, &scan, rights, depth)?,
+            Content::Past(object, past) => self.object(object, Some(past), sealed, &scan, rights, depth)?,
         };
         same_columns(&opened, &scan)?;
         Ok(opened)
@@ -243,35 +254,46 @@ impl Walk<'_> {
     fn object(
         &self,
         object: &Arc<Object>,
+        past: Option<&Arc<Past>>,
         sealed: &Sealed,
         scan: &TableScan,
         rights: &Rights,
         depth: usize,
     ) -> Result<LogicalPlan> {
-        let (grant, forbidden) = self.rights_on(object, rights)?;
+        let (of_now, owners_grant) = self.rights_on(object, rights)?;
+        let (grant, owners_grant) = match past {
+            None => (Arc::clone(&of_now), owners_grant),
+            Some(past) => (Arc::new(past.grant(&of_now)?), Arc::new(past.grant(&owners_grant)?)),
+        };
+        let forbidden: BTreeSet<String> = grant.hidden.difference(&owners_grant.hidden).cloned().collect();
+        let schema = past.map_or(&object.schema, |past| &past.schema);
         // a cached plan was made for the schema of its day; a column hidden since must not ride along in it
-        if planned_schema(&grant, &forbidden, object) != sealed.schema {
+        if planned_schema(&grant, &forbidden, schema) != sealed.schema {
             return Err(Error::new(Kind::CachedPlanChanged, "cached plan must not change result type"));
         }
         let owners = rights.owners().map(|owner| Arc::clone(&owner.principal().user)).collect();
         self.opened.borrow_mut().push(OpenedObject {
             id: object.id,
             name: object.name.clone(),
-            grant: Arc::clone(&grant),
+            grant: Arc::clone(&of_now),
             owners,
         });
         match object.kind {
             ObjectKind::Dataset => self.dataset(object, grant, forbidden, sealed, scan, (rights, depth)),
-            ObjectKind::Table | ObjectKind::Metadata => self.table(object, grant, forbidden, sealed, scan, rights),
+            ObjectKind::Table | ObjectKind::Metadata | ObjectKind::MetadataOf { .. } => {
+                let raw = Raw { object, pin: past.map_or(object.id, |past| past.pin), of_now: &of_now };
+                self.table(raw, grant, forbidden, sealed, scan, rights)
+            }
         }
     }
 
-    /// The grant, and the columns that a dataset's owner sees and its caller may not.
-    fn rights_on(&self, object: &Object, rights: &Rights) -> Result<(Arc<Grant>, BTreeSet<String>)> {
+    /// The grant, and the one that the statement was planned with: in a dataset its owner's, which may show columns that
+    /// its caller is not to see.
+    fn rights_on(&self, object: &Object, rights: &Rights) -> Result<(Arc<Grant>, Arc<Grant>)> {
         let caller = self.opening.policy;
         match rights {
             Rights::Own => match caller.decide(object.id, Action::Select) {
-                Decision::Allow(grant) => Ok((grant, Default::default())),
+                Decision::Allow(grant) => Ok((Arc::clone(&grant), grant)),
                 Decision::Deny => Err(undefined_table(&object.name)),
             },
             Rights::Through { owner, via, path } => {
@@ -279,25 +301,24 @@ impl Walk<'_> {
                 let refused = || Error::new(Kind::PermissionDenied, format!("permission denied for view {dataset}"));
                 let Decision::Allow(both) = caller.through(owner, via, object.id) else { return Err(refused()) };
                 let Decision::Allow(owners) = owner.decide(object.id, Action::Select) else { return Err(refused()) };
-                let forbidden = both.hidden.difference(&owners.hidden).cloned().collect();
-                Ok((both, forbidden))
+                Ok((both, owners))
             }
         }
     }
 
     fn table(
         &self,
-        object: &Object,
+        Raw { object, pin, of_now }: Raw<'_>,
         grant: Arc<Grant>,
         forbidden: BTreeSet<String>,
         sealed: &Sealed,
         scan: &TableScan,
         rights: &Rights,
     ) -> Result<LogicalPlan> {
-        let Some((raw, reads)) = self.opening.pins.tables.get(&object.id) else {
+        let Some((raw, reads)) = self.opening.pins.tables.get(&pin) else {
             return Err(Error::internal(format!("{} was not pinned", object.name)));
         };
-        let behind = match self.sees_all(object.id, &grant) {
+        let behind = match self.sees_all(object.id, of_now) {
             true => vec![],
             false => rights.path().to_vec(),
         };
@@ -322,7 +343,7 @@ impl Walk<'_> {
                 behind: behind.clone(),
             })
         };
-        scan_of(object, &[fingerprint], &behind, provider, scan)
+        scan_of(pin, &[fingerprint], &behind, provider, scan)
     }
 
     /// The body under its owner's rights. Whoever has a right of their own to all that it reads gets it as it is; anyone
@@ -365,7 +386,7 @@ impl Walk<'_> {
             dataset: outer.path().last().cloned(),
             behind: vec![],
         });
-        scan_of(object, &rights, outer.path(), provider, scan)
+        scan_of(object.id, &rights, outer.path(), provider, scan)
     }
 
     /// The caller has a right of their own to every row and to every column that `inside` a dataset can be read. (A
@@ -379,14 +400,14 @@ impl Walk<'_> {
 /// TableScan's Eq and Hash ignore its source: what one scan may show and another may not, the fingerprints of the grants
 /// in it and the datasets it is read through, goes into the name they do look at.
 fn scan_of(
-    object: &Object,
+    id: ObjectId,
     grants: &[u64],
     through: &[String],
     provider: Arc<dyn TableProvider>,
     scan: &TableScan,
 ) -> Result<LogicalPlan> {
     let rights = xxhash_rust::xxh3::xxh3_64(format!("{grants:?}{through:?}").as_bytes());
-    let inner = TableReference::bare(format!("{}#{rights:016x}", object.id));
+    let inner = TableReference::bare(format!("{id}#{rights:016x}"));
     alias(LogicalPlanBuilder::scan(inner, provider_as_source(provider), None)?.build()?, scan.table_name.clone())
 }
 
@@ -396,13 +417,13 @@ pub fn undefined_table(name: &TableName) -> Error {
 }
 
 /// The schema a statement was planned with: inside a dataset forbidden columns stand in it, and `Opened` refuses them.
-fn planned_schema(grant: &Grant, forbidden: &BTreeSet<String>, object: &Object) -> arrow::datatypes::SchemaRef {
+fn planned_schema(grant: &Grant, forbidden: &BTreeSet<String>, schema: &SchemaRef) -> SchemaRef {
     if forbidden.is_empty() {
-        return grant.visible(&object.schema);
+        return grant.visible(schema);
     }
     let mut owners = grant.clone();
     owners.hidden.retain(|c| !forbidden.contains(c));
-    owners.visible(&object.schema)
+    owners.visible(schema)
 }
 
 /// Rows that need no grant: they were computed for the session, or are its own. No cached answer has them in it.

@@ -185,7 +185,7 @@ impl<'a> Court<'a> {
             },
             Matter::Column(at, column) => {
                 let Some((object, name)) = self.column(at, column) else { return Ok((false, false)) };
-                let Decision::Allow(grant) = session.decide_afresh(object.id, Action::Select) else {
+                let Decision::Allow(grant) = session.by_lines(object.id, Action::Select) else {
                     return Ok((false, false)); // the table was asked about
                 };
                 (!grant.hidden.contains(name), self.oracle.shows(class, object, name)?)
@@ -315,7 +315,7 @@ impl<'a> Court<'a> {
 }
 
 fn allows(session: &SessionPolicy, object: &BoundObject, action: Action) -> bool {
-    matches!(session.decide_afresh(object.id, action), Decision::Allow(_))
+    matches!(session.by_lines(object.id, action), Decision::Allow(_))
 }
 
 /// Those of the objects, and those that lines name.

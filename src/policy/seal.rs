@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::TableSource;
 
-use super::{Grant, Object, SystemRows};
+use super::{Grant, Object, Past, SystemRows};
 use crate::error::Result;
 use crate::types::{ObjectId, TableName};
 
@@ -27,6 +27,8 @@ pub struct Sealed {
 #[derive(Debug)]
 pub(in crate::policy) enum Content {
     Object(Arc<Object>),
+    /// A table as it was, under the rules about the table.
+    Past(Arc<Object>, Arc<Past>),
     /// A system relation: its rows are computed for this session and need no grant.
     System {
         name: TableName,
@@ -46,6 +48,12 @@ impl Sealed {
         Arc::new(Self { content: Content::Object(object), schema })
     }
 
+    /// As [`Sealed::object`], for one of its earlier versions. 42501 where no rule can be asked of it.
+    pub fn past(object: Arc<Object>, past: Arc<Past>, grant: &Grant) -> Result<Arc<dyn TableSource>> {
+        let schema = past.grant(grant)?.visible(&past.schema);
+        Ok(Arc::new(Self { content: Content::Past(object, past), schema }))
+    }
+
     /// A dataset's body is planned over tables as its owner sees them before any policy exists (reading schemas at load).
     pub fn unopenable(object: Arc<Object>) -> Arc<dyn TableSource> {
         Self::object(object, &Grant::full())
@@ -54,7 +62,7 @@ impl Sealed {
     /// `None` for a system relation and a temporary table.
     pub(crate) fn object_id(&self) -> Option<ObjectId> {
         match &self.content {
-            Content::Object(object) => Some(object.id),
+            Content::Object(object) | Content::Past(object, _) => Some(object.id),
             Content::System { .. } | Content::Own { .. } => None,
         }
     }

@@ -1,30 +1,34 @@
 //! A lake's tables under a source's name: namespaces are schemas, a statement reads a table's newest snapshot. What the
 //! tables are made of is `lake`'s business.
 
+mod alter;
+mod columns;
+mod history;
+mod inspected;
 mod maintained;
 mod places;
+mod staged;
+mod view;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, RwLock};
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 
+use self::columns::{declared, field_ids, is_uuid, shown_schema, type_property};
+use self::history::History;
 pub use self::maintained::Maintained;
-use super::{Pinned, Source, Table, Writer};
+use super::declared::Declared;
+use super::{Change, Pinned, Source, Staging, Table, ViewText, Writer};
 use crate::error::{Error, Kind, Result};
-use crate::formats::postgres::OID;
-use crate::lake::{self, BatchId, Columns, Lake, Outcome, S3Config, Staged, TableKey, TableRow};
-use crate::types::{TableName, Version};
+use crate::lake::{self, BatchId, Columns, Lake, Outcome, RowKind, S3Config, Staged, TableKey, TableRow};
+use crate::types::{AsOf, TableName, Version};
 
-/// The `uuid` type's oid: sixteen bytes alone do not tell.
-const UUID_OID: &str = "2950";
-/// The `json` type's: the text of a variant.
-const JSON_OID: &str = "114";
 /// Kafka's key and headers, as pipelines name them: no `*` of a policy reaches them.
 const RAW_COLUMNS: [&str; 2] = ["_key", "_headers"];
 /// Metadata files read at once.
@@ -83,7 +87,23 @@ struct Inner {
 struct Mounted {
     schemas: Vec<String>,
     /// By location: a table that did not move stays the value it was.
-    tables: HashMap<(TableName, String), Arc<LakeTable>>,
+    tables: HashMap<(TableName, String), Known>,
+}
+
+/// A row of the catalog, read.
+#[derive(Clone, Debug)]
+enum Known {
+    Table(Arc<LakeTable>),
+    View(Arc<view::LakeView>),
+}
+
+impl Known {
+    fn shown(&self) -> Arc<dyn Table> {
+        match self {
+            Self::Table(table) => Arc::clone(table) as Arc<dyn Table>,
+            Self::View(view) => Arc::clone(view) as Arc<dyn Table>,
+        }
+    }
 }
 
 /// A table as one metadata file describes it; a table that cannot be read stands here too, without columns, so that
@@ -95,11 +115,15 @@ struct LakeTable {
     key: TableKey,
     schema: SchemaRef,
     raw_columns: Vec<String>,
+    declared: Declared,
+    history: Arc<History>,
+    /// The snapshot that it is read at; `None`: the newest.
+    at: Option<i64>,
     state: Result<uuid::Uuid, Fault>,
 }
 
 /// Why a table cannot be read, in words that can be repeated.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Fault {
     kind: Kind,
     message: String,
@@ -133,13 +157,13 @@ impl Source for Iceberg {
     async fn tables(&self) -> Result<Vec<Arc<dyn Table>>> {
         let inner = &self.0;
         let namespaces = inner.lake.namespaces().await.map_err(|e| inner.named(e))?;
-        let rows = inner.lake.tables().await.map_err(|e| inner.named(e))?;
+        let rows = inner.lake.rows().await.map_err(|e| inner.named(e))?;
         let tables = futures::stream::iter(rows.into_iter().map(|row| Inner::table(Arc::clone(inner), row)));
-        let tables: Vec<(String, Arc<LakeTable>)> = tables.buffered(READ_AHEAD).try_collect().await?;
-        let answer = tables.iter().map(|(_, t)| Arc::clone(t) as Arc<dyn Table>).collect();
+        let tables: Vec<(String, Known)> = tables.buffered(READ_AHEAD).try_collect().await?;
+        let answer = tables.iter().map(|(_, known)| known.shown()).collect();
         let mounted = Mounted {
             schemas: namespaces.iter().map(|n| inner.schema_of(n)).collect(),
-            tables: tables.into_iter().map(|(location, t)| ((t.name.clone(), location), t)).collect(),
+            tables: tables.into_iter().map(|(at, known)| ((known.shown().name().clone(), at), known)).collect(),
         };
         *inner.mounted.write().expect("no panic under the lock") = mounted;
         Ok(answer)
@@ -147,6 +171,10 @@ impl Source for Iceberg {
 
     fn writer(&self) -> Option<Arc<dyn Writer>> {
         Some(Arc::clone(&self.0) as Arc<dyn Writer>)
+    }
+
+    async fn begin(&self, repeatable: bool) -> Result<Option<Arc<dyn Staging>>> {
+        staged::begin(&self.0, repeatable).await.map(Some)
     }
 }
 
@@ -177,7 +205,7 @@ impl Inner {
     }
 
     /// A row of the catalog as a table, and its location. Only an unreachable store is an error of the whole source.
-    async fn table(self: Arc<Self>, row: TableRow) -> Result<(String, Arc<LakeTable>)> {
+    async fn table(self: Arc<Self>, row: TableRow) -> Result<(String, Known)> {
         let name = TableName::new(self.schema_of(&row.namespace), &row.name);
         let at = (name, row.location);
         let known = self.mounted.read().expect("no panic under the lock").tables.get(&at).cloned();
@@ -186,19 +214,63 @@ impl Inner {
         }
         let (name, location) = at;
         let key = self.lake.key(&row.namespace, &row.name);
-        let (schema, state) = match self.lake.load(&key, &location).await {
-            Ok(table) => (shown_schema(&table), Ok(table.uuid())),
+        if row.kind == RowKind::View {
+            let view = view::LakeView::load(&self, name, &key, &location).await?;
+            return Ok((location, Known::View(Arc::new(view))));
+        }
+        let (schema, declared, history, state) = match self.lake.load(&key, &location).await {
+            Ok(table) => {
+                let table = Arc::new(LakeTable::of(self, name, key, &table));
+                return Ok((location, Known::Table(table)));
+            }
             Err(error) if error.kind() == Kind::SourceUnreachable => return Err(self.named(error)),
             Err(error) => {
                 tracing::warn!(source = %self.name, table = %name, error = ?error, "a table cannot be read");
                 let fault = Fault { kind: error.kind(), message: error.message().to_string() };
-                (Arc::new(Schema::empty()), Err(fault))
+                (Arc::new(Schema::empty()), Declared::default(), Arc::default(), Err(fault))
             }
         };
-        let names = schema.fields().iter().map(|f| f.name());
-        let raw_columns = names.filter(|name| RAW_COLUMNS.contains(&name.as_str())).cloned().collect();
-        Ok((location, Arc::new(LakeTable { source: self, name, key, schema, raw_columns, state })))
+        let (raw_columns, at) = (vec![], None);
+        let table = LakeTable { source: self, name, key, schema, raw_columns, declared, history, at, state };
+        Ok((location, Known::Table(Arc::new(table))))
     }
+}
+
+impl LakeTable {
+    fn of(source: Arc<Inner>, name: TableName, key: TableKey, table: &lake::Table) -> Self {
+        let (schema, history, state) = (shown_schema(table), Arc::new(History::of(table)), Ok(table.uuid()));
+        let (raw_columns, declared) = (raw_columns(&schema), declared(table));
+        Self { source, name, key, schema, raw_columns, declared, history, at: None, state }
+    }
+
+    fn as_of(&self, asked: &AsOf, named: impl Fn(&str) -> Option<i64>) -> Result<Self> {
+        let uuid = *self.state.as_ref().map_err(|fault| Error::new(fault.kind, &fault.message))?;
+        let snapshot = self.history.find(&self.name, asked, named)?;
+        let schema = self.history.columns(snapshot, &self.schema).ok_or_else(changed)?;
+        Ok(Self {
+            source: Arc::clone(&self.source),
+            name: self.name.clone(),
+            key: self.key.clone(),
+            raw_columns: raw_columns(&schema),
+            declared: self.declared.clone(),
+            schema,
+            history: Arc::clone(&self.history),
+            at: Some(snapshot),
+            state: Ok(uuid),
+        })
+    }
+
+    /// The newest, where it is the same table still.
+    async fn newest(&self) -> Result<lake::Table> {
+        let uuid = self.state.as_ref().map_err(|fault| Error::new(fault.kind, &fault.message))?;
+        let newest = self.source.lake.table(&self.key).await.map_err(|e| self.source.named(e))?;
+        newest.filter(|t| t.uuid() == *uuid).ok_or_else(changed)
+    }
+}
+
+fn raw_columns(schema: &Schema) -> Vec<String> {
+    let names = schema.fields().iter().map(|f| f.name());
+    names.filter(|name| RAW_COLUMNS.contains(&name.as_str())).cloned().collect()
 }
 
 #[async_trait]
@@ -227,11 +299,43 @@ impl Table for LakeTable {
         &self.raw_columns
     }
 
+    fn declared(&self) -> &Declared {
+        &self.declared
+    }
+
+    fn metadata_tables(&self) -> Vec<Arc<dyn Table>> {
+        let Ok(uuid) = self.state else { return vec![] };
+        let of = (&self.name, &self.key);
+        let one = |what| Arc::new(inspected::InspectedTable::new(&self.source, of, uuid, what)) as Arc<dyn Table>;
+        lake::Inspected::ALL.into_iter().map(one).collect()
+    }
+
+    fn keeps_versions(&self) -> bool {
+        self.state.is_ok()
+    }
+
+    async fn version(&self, asked: &AsOf) -> Result<Arc<dyn Table>> {
+        let newest = self.newest().await?;
+        let now = Self::of(Arc::clone(&self.source), self.name.clone(), self.key.clone(), &newest);
+        Ok(Arc::new(now.as_of(asked, |name| newest.named(name))?))
+    }
+
+    fn known_version(&self, asked: &AsOf) -> Result<Arc<dyn Table>> {
+        Ok(Arc::new(self.as_of(asked, |_| None)?))
+    }
+
     async fn pin(&self) -> Result<Pinned> {
-        let uuid = self.state.as_ref().map_err(|fault| Error::new(fault.kind, &fault.message))?;
-        let newest = self.source.lake.table(&self.key).await.map_err(|e| self.source.named(e))?;
-        let newest = newest.filter(|t| t.uuid() == *uuid).ok_or_else(changed)?;
-        if shown_schema(&newest) != self.schema {
+        let mut newest = self.newest().await?;
+        let schema = match self.at {
+            None => shown_schema(&newest),
+            Some(snapshot) => {
+                let history = History::of(&newest);
+                let schema = history.columns(snapshot, &shown_schema(&newest)).ok_or_else(changed)?;
+                newest = newest.at(snapshot)?;
+                schema
+            }
+        };
+        if schema != self.schema {
             return Err(changed());
         }
         let version = Version::Snapshot(newest.snapshot_id());
@@ -262,11 +366,14 @@ impl Writer for Inner {
         &self,
         name: &TableName,
         schema: SchemaRef,
+        mut making: lake::Making,
         rows: Option<SendableRecordBatchStream>,
     ) -> Result<u64> {
-        let is_uuid = |field: &Field| field.metadata().get(OID).is_some_and(|oid| oid == UUID_OID);
         let columns = Columns { schema: &schema, is_uuid: &is_uuid, all_nullable: rows.is_some() };
-        let made = self.lake.create_table(&self.key(name), &columns, rows).await;
+        // columns get their ids in their order
+        let types = (1..).zip(schema.fields()).map(|(id, field)| type_property(id, field));
+        making.properties.extend(types.filter_map(|(name, value)| Some((name, value?))));
+        let made = self.lake.create_table(&self.key(name), &columns, making, rows).await;
         made.map(|(_, rows)| rows).map_err(|e| self.named(e))
     }
 
@@ -276,6 +383,37 @@ impl Writer for Inner {
 
     async fn drop_table(&self, name: &TableName) -> Result<()> {
         self.lake.drop_table(&self.key(name)).await.map_err(|e| self.named(e))
+    }
+
+    async fn alter_table(&self, planned: &dyn Table, changes: &[Change]) -> Result<()> {
+        self.alter(planned, changes).await.map_err(|e| self.named(e))
+    }
+
+    async fn rename_table(&self, name: &TableName, to: &TableName) -> Result<()> {
+        self.lake.rename_table(&self.key(name), &self.key(to)).await.map_err(|e| self.named(e))
+    }
+
+    async fn truncate_table(&self, planned: &dyn Table) -> Result<()> {
+        self.truncate(planned).await.map_err(|e| self.named(e))
+    }
+
+    async fn create_view(&self, name: &TableName, view: &ViewText) -> Result<()> {
+        self.lake.create_view(&self.key(name), view).await.map(|_| ()).map_err(|e| self.named(e))
+    }
+
+    async fn replace_view(&self, planned: &dyn Table, view: &ViewText) -> Result<()> {
+        let base = self.view_as(planned).await?;
+        self.lake.replace_view(&base, view).await.map(|_| ()).map_err(|e| self.named(e))
+    }
+
+    async fn rename_view(&self, planned: &dyn Table, to: &TableName) -> Result<()> {
+        let base = self.view_as(planned).await?;
+        self.lake.rename_view(&base, &self.key(to)).await.map_err(|e| self.named(e))
+    }
+
+    async fn drop_view(&self, planned: &dyn Table) -> Result<()> {
+        let base = self.view_as(planned).await?;
+        self.lake.drop_view(&base).await.map_err(|e| self.named(e))
     }
 
     fn maintained(&self) -> Option<Maintained> {
@@ -325,38 +463,6 @@ fn identity(uuid: uuid::Uuid) -> String {
 /// PostgreSQL's own words for a writer that came too late; the statement may be sent again.
 fn overtaken() -> Error {
     Error::new(Kind::Conflict, "could not serialize access due to concurrent update")
-}
-
-/// The table's columns with the metadata by which PostgreSQL's types are told.
-fn shown_schema(table: &lake::Table) -> SchemaRef {
-    let uuids = table.uuid_columns().into_iter().map(|id| (id, UUID_OID));
-    let oids: HashMap<i32, &str> = uuids.chain(table.json_columns().into_iter().map(|id| (id, JSON_OID))).collect();
-    let fields: Vec<FieldRef> = table.schema().fields().iter().map(|f| shown_field(f, &oids)).collect();
-    Arc::new(Schema::new(fields))
-}
-
-/// The column's field id, and those of all fields within it.
-fn field_ids(field: &Field) -> Vec<String> {
-    let own = lake::field_id(field).map_or_else(|| field.name().clone(), |id| format!("#{id}"));
-    let within = lake::fields_within(field.data_type()).into_iter().flat_map(|field| field_ids(&field));
-    std::iter::once(own).chain(within).collect()
-}
-
-fn shown_field(field: &FieldRef, oids: &HashMap<i32, &str>) -> FieldRef {
-    if oids.is_empty() {
-        return Arc::clone(field);
-    }
-    let mut metadata = field.metadata().clone();
-    if let Some(oid) = lake::field_id(field).and_then(|id| oids.get(&id)) {
-        metadata.insert(OID.into(), (*oid).into());
-    }
-    let of = match field.data_type() {
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|f| shown_field(f, oids)).collect()),
-        DataType::List(element) => DataType::List(shown_field(element, oids)),
-        DataType::Map(entries, sorted) => DataType::Map(shown_field(entries, oids), *sorted),
-        other => other.clone(),
-    };
-    Arc::new(field.as_ref().clone().with_data_type(of).with_metadata(metadata))
 }
 
 impl fmt::Debug for Inner {

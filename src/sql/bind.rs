@@ -7,6 +7,7 @@ mod cte;
 mod definition;
 mod dialect;
 mod expr;
+mod fixed;
 mod from;
 mod group;
 mod literal;
@@ -22,6 +23,7 @@ mod setop;
 mod special;
 mod subquery;
 mod type_name;
+mod version;
 mod window;
 
 use std::cell::Cell;
@@ -37,6 +39,7 @@ use super::query::{Column, CteId, LevelId, Query};
 use super::resolve::Context;
 use crate::error::{Error, Result};
 use crate::pgtype::Ty;
+use crate::types::AsOf;
 
 pub(crate) use from::canonical;
 use scope::Scope;
@@ -44,7 +47,13 @@ use scope::Scope;
 /// From where a query's tables come.
 pub(crate) trait Relations {
     /// A table by one, two or three segments, the last of them its own name. `None`: there is none that may be seen.
-    fn find(&self, path: &[&str]) -> Result<Option<Found>>;
+    /// As it was `at` a version; 0A000 where it has none.
+    fn find(&self, path: &[&str], at: Option<&AsOf>) -> Result<Option<Found>>;
+
+    /// A query that a name stands for, in whose place it is read as if it were written there. Looked for first.
+    fn query(&self, _: &[&str]) -> Result<Option<Named>> {
+        Ok(None)
+    }
 }
 
 /// A table of the catalog.
@@ -54,6 +63,14 @@ pub(crate) struct Found {
     pub(crate) table: Arc<dyn TableSource>,
     /// `tableoid` of its rows.
     pub(crate) oid: u32,
+}
+
+/// A query under a name, with names for its columns. All names in it have their schemas.
+pub(crate) struct Named {
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    pub(crate) columns: Vec<String>,
+    pub(crate) query: Box<ast::Query>,
 }
 
 /// A column of a table that a query's rows are stored in.
@@ -74,6 +91,8 @@ pub(crate) struct Binder<'a> {
     columns: Cell<usize>,
     ctes: Cell<usize>,
     levels: Cell<usize>,
+    /// Of a query whose text is kept.
+    notes: Option<fixed::Notes>,
 }
 
 impl<'a> Binder<'a> {
@@ -88,6 +107,7 @@ impl<'a> Binder<'a> {
             columns: Cell::new(0),
             ctes: Cell::new(0),
             levels: Cell::new(0),
+            notes: None,
         }
     }
 

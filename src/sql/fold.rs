@@ -33,7 +33,7 @@ enum Outputs {
 /// The same query with its constants computed.
 pub(crate) fn folded(query: Query, env: &Env) -> Result<Query> {
     let mut query = query;
-    let fold = Fold { env, known: RefCell::default() };
+    let fold = Fold { env, clock: false, known: RefCell::default() };
     fold.query(&mut query, Outputs::Read)?;
     // a branch that is left alone says more of its type than all of them together
     if let Body::Select(select) = &mut query.body {
@@ -57,8 +57,17 @@ pub(crate) fn folded(query: Query, env: &Env) -> Result<Query> {
     Ok(query)
 }
 
+/// One expression, in which the clock of `env` counts as a constant: it is computed now and never again.
+pub(crate) fn with_clock(expr: Expr, env: &Env) -> Result<Expr> {
+    let mut expr = expr;
+    Fold { env, clock: true, known: RefCell::default() }.expr(&mut expr)?;
+    Ok(expr)
+}
+
 struct Fold<'a> {
     env: &'a Env,
+    /// What is stable within a statement is computed too.
+    clock: bool,
     /// Columns of subqueries that are the same constant in every row.
     known: RefCell<HashMap<ColumnId, Expr>>,
 }
@@ -299,7 +308,7 @@ impl Fold<'_> {
             Kind::Call(call) if call.proc.strict && call.arguments.iter().any(Expr::is_null_constant) => {
                 return nothing(e);
             }
-            Kind::Call(call) if constant && (immutable(call.proc) || is_inlined(call)) => {
+            Kind::Call(call) if constant && (immutable(call.proc) || is_inlined(call) || self.is_now(call.proc)) => {
                 let call = take_call(call);
                 let computed = self.computed(&call, e);
                 e.kind = Kind::Call(call);
@@ -351,6 +360,10 @@ impl Fold<'_> {
             e.kind = Kind::Constant(value);
         }
         Ok(())
+    }
+
+    fn is_now(&self, proc: &Proc) -> bool {
+        self.clock && proc.volatility == Volatility::Stable
     }
 
     /// `None` where only a plan can compute it.

@@ -1,8 +1,9 @@
 //! Text to sqlparser's tree. Queries are read by a grammar of our own, which is PostgreSQL's (`lex`, `keyword`, `grammar`):
 //! what it accepts and what it refuses, with its texts and places. So are commands to the session (`command`), COPY and the
-//! statements of `upkeep`. Of other statements only the query inside is; the rest is sqlparser's to read, and `engine`'s to
+//! statements of `upkeep` and `view`. Of other statements only the query inside is; the rest is sqlparser's to read, and `engine`'s to
 //! admit. Nothing here resolves a name.
 
+pub(crate) mod alter;
 pub(crate) mod command;
 pub(crate) mod copy;
 pub(crate) mod encoding;
@@ -11,11 +12,15 @@ pub(crate) mod keyword;
 mod lex;
 mod precedence;
 pub(crate) mod upkeep;
+pub(crate) mod view;
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Function, Query, Statement, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    ClusteredBy, Expr, Function, OrderByExpr, Query, Statement, Value, VisitMut, VisitorMut,
+};
 
+use self::alter::Alter;
 use self::command::Command;
 use crate::error::{Error, Kind, Result};
 use copy::Copy;
@@ -23,6 +28,7 @@ pub(crate) use grammar::bare;
 use grammar::{Parser, UPKEEP};
 use lex::{Lexeme, Token};
 use upkeep::Upkeep;
+use view::View;
 
 /// A text as tokens.
 pub(crate) struct Text<'a> {
@@ -41,6 +47,8 @@ pub(crate) enum Content {
     Query(Box<Query>),
     Copy(Box<Copy>),
     Upkeep(Upkeep),
+    Alter(Alter),
+    View(Box<View>),
     /// Of a procedure.
     Call(Box<Function>),
     /// With the query of a cursor.
@@ -53,12 +61,29 @@ pub(crate) struct Other {
     /// With a shorter query in the place of the one below.
     pub(crate) text: String,
     query: Option<Box<Query>>,
+    layout: Layout,
+}
+
+/// CREATE TABLE … PARTITIONED BY (…) SORTED BY (…), which is not in sqlparser's dialect.
+#[derive(Debug, Default)]
+struct Layout {
+    partitioned: Option<Vec<Expr>>,
+    sorted: Option<Vec<OrderByExpr>>,
 }
 
 impl Other {
     /// What was read, with the query that stands in the text and operators as tight as PostgreSQL's.
     pub(crate) fn completed(self, statement: &mut Statement) {
         let _: ControlFlow<()> = VisitMut::visit(statement, &mut Precedence);
+        if let Statement::CreateTable(create) = statement {
+            if let Some(fields) = self.layout.partitioned {
+                create.partition_by = Some(Box::new(Expr::Tuple(fields)));
+            }
+            if let Some(order) = self.layout.sorted {
+                create.clustered_by =
+                    Some(ClusteredBy { columns: vec![], sorted_by: Some(order), num_buckets: Value::Null });
+            }
+        }
         if let Some(query) = self.query {
             let _: ControlFlow<()> = VisitMut::visit(statement, &mut Graft(Some(query)));
         }
@@ -122,11 +147,13 @@ impl<'a> Text<'a> {
         }
         let start = self.tokens.get(at).map_or(0, |token| token.start);
         let stop = self.tokens.get(end.saturating_sub(1)).map_or(start, |token| token.end);
+        let (layout, source) = self.layout(at, end, depth_max)?;
+        let source = source.as_deref().unwrap_or(self.text);
         // blanks before it, so that its tokens stand where they stand in the whole text
         let mut text = self.tokens.get(at).map_or_else(String::new, |token| blanks(token.from));
         let Some(begin) = embedded(&self.tokens, at, end) else {
-            text.push_str(self.text.get(start..stop).unwrap_or_default());
-            return Ok((Content::Other(Other { text, query: None }), end));
+            text.push_str(source.get(start..stop).unwrap_or_default());
+            return Ok((Content::Other(Other { text, query: None, layout }), end));
         };
         let mut parser = self.parser(begin, depth_max);
         let query = Box::new(parser.query()?);
@@ -136,13 +163,55 @@ impl<'a> Text<'a> {
         }
         let from = self.tokens.get(begin).map_or(stop, |token| token.start);
         let to = self.tokens.get(behind.saturating_sub(1)).map_or(stop, |token| token.end);
-        text.push_str(self.text.get(start..from).unwrap_or_default());
+        text.push_str(source.get(start..from).unwrap_or_default());
         text.push_str(STUB);
         // the rest stays in its line and column, but for a query that is shorter than its stub
-        let query_text = self.text.get(from..to).unwrap_or_default();
+        let query_text = source.get(from..to).unwrap_or_default();
         text.extend(query_text.chars().skip(STUB.len()).map(|c| if c == '\n' { '\n' } else { ' ' }));
-        text.push_str(self.text.get(to..stop).unwrap_or_default());
-        Ok((Content::Other(Other { text, query: Some(query) }), end))
+        text.push_str(source.get(to..stop).unwrap_or_default());
+        Ok((Content::Other(Other { text, query: Some(query), layout }), end))
+    }
+
+    /// The clauses of a CREATE TABLE that are read here, and the text with blanks in their place.
+    fn layout(&self, at: usize, end: usize, depth_max: usize) -> Result<(Layout, Option<String>)> {
+        let mut layout = Layout::default();
+        let mut source: Option<Vec<u8>> = None;
+        if word(&self.tokens, at) != Some("create") {
+            return Ok((layout, None));
+        }
+        let (mut n, mut depth) = (at, 0usize);
+        while n < end {
+            if symbol(&self.tokens, n, '(') {
+                depth += 1;
+            } else if symbol(&self.tokens, n, ')') {
+                depth = depth.saturating_sub(1);
+            } else if word(&self.tokens, n) == Some("as") && depth == 0 {
+                break; // a query may have a column of that name
+            } else if let Some(clause) = self.layout_clause(n).filter(|_| depth == 0) {
+                let mut parser = self.parser(n + 2, depth_max);
+                match clause {
+                    "partitioned" => layout.partitioned = Some(parser.parenthesised_exprs()?),
+                    _ => layout.sorted = Some(parser.parenthesised_order()?),
+                }
+                let behind = parser.at();
+                let from = self.tokens.get(n).map_or(0, |token| token.start);
+                let to = self.tokens.get(behind.saturating_sub(1)).map_or(from, |token| token.end);
+                let bytes = source.get_or_insert_with(|| self.text.as_bytes().to_vec());
+                bytes.iter_mut().take(to).skip(from).filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
+                n = behind;
+                continue;
+            }
+            n += 1;
+        }
+        Ok((layout, source.and_then(|bytes| String::from_utf8(bytes).ok())))
+    }
+
+    /// PARTITIONED BY ( or SORTED BY (, neither of which is a keyword of PostgreSQL's.
+    fn layout_clause(&self, at: usize) -> Option<&'static str> {
+        let token = self.tokens.get(at).filter(|token| matches!(token.lexeme, Lexeme::Word(None)))?;
+        let text = self.text.get(token.start..token.end)?;
+        let known = ["partitioned", "sorted"].into_iter().find(|known| text.eq_ignore_ascii_case(known))?;
+        (word(&self.tokens, at + 1) == Some("by") && symbol(&self.tokens, at + 2, '(')).then_some(known)
     }
 
     /// A statement of the grammar's own, besides queries; `None` for others.
@@ -152,6 +221,8 @@ impl<'a> Text<'a> {
             Some("copy") => Some(Content::Copy(Box::new(parser.copy()?))),
             Some("call") => Some(Content::Call(Box::new(parser.call_statement()?))),
             Some(word) if UPKEEP.contains(&word) => Some(Content::Upkeep(parser.upkeep()?)),
+            _ if grammar::begins_alter(first, word(&self.tokens, at + 1)) => Some(Content::Alter(parser.alter()?)),
+            Some("create" | "alter" | "drop") if parser.begins_view() => Some(Content::View(Box::new(parser.view()?))),
             _ if grammar::begins_command(first, word(&self.tokens, at + 1)) => {
                 let (command, query) = parser.command()?;
                 Some(Content::Command(Box::new(command), query))
@@ -173,9 +244,8 @@ impl<'a> Text<'a> {
 const STUB: &str = "SELECT 1";
 
 /// The words that statements begin with, besides those of queries and of what has a grammar of its own.
-const STATEMENTS: [&str; 24] = [
+const STATEMENTS: [&str; 23] = [
     "alter",
-    "comment",
     "create",
     "deallocate",
     "delete",
@@ -308,9 +378,13 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>> {
     let pieces = Text::of(text).statements(128)?;
     let query = |piece: Piece<'_>| match piece.content {
         Content::Query(query) => Ok(Statement::Query(query)),
-        Content::Command(..) | Content::Copy(_) | Content::Upkeep(_) | Content::Call(_) | Content::Other(_) => {
-            Err(Error::unsupported("a statement that is no query"))
-        }
+        Content::Command(..)
+        | Content::Copy(_)
+        | Content::Upkeep(_)
+        | Content::Alter(_)
+        | Content::View(_)
+        | Content::Call(_)
+        | Content::Other(_) => Err(Error::unsupported("a statement that is no query")),
     };
     pieces.into_iter().map(query).collect()
 }

@@ -79,7 +79,7 @@ impl World {
         let lake = Arc::new(Lake::connect(&config, Arc::new(metastore)).unwrap());
         lake.create_namespace("s").await.unwrap();
         let made = Columns { schema: &columns(), is_uuid: &|_| false, all_nullable: true };
-        let (table, _) = lake.create_table(&lake.key("s", "t"), &made, None).await.unwrap();
+        let (table, _) = lake.create_table(&lake.key("s", "t"), &made, Default::default(), None).await.unwrap();
         let world = Self { directory, lake };
         // Few enough that manifests are merged all the while.
         let few = ("commit.manifest.min-count-to-merge".to_string(), "4".to_string());

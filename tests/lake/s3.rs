@@ -67,7 +67,10 @@ async fn a_large_file_goes_up_in_parts() {
         RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(values)]).unwrap()
     });
     let rows = stream(Arc::clone(&schema), batches.collect());
-    assert_eq!(world.writer.create_table(&table_name("big"), schema, Some(rows)).await.unwrap(), 2_500_000);
+    assert_eq!(
+        world.writer.create_table(&table_name("big"), schema, Default::default(), Some(rows)).await.unwrap(),
+        2_500_000
+    );
     let table = world.lake.table(&world.lake.key("s", "big")).await.unwrap().unwrap();
     let summary = table.summary(table.snapshot_id().unwrap()).unwrap();
     assert!(summary["total-files-size"].parse::<u64>().unwrap() > 15 << 20, "{}", summary["total-files-size"]);
@@ -82,7 +85,11 @@ async fn a_store_that_refuses_us_is_a_source_that_cannot_be_reached() {
     let right = world(&service("SECRET_KEY")).await;
     right.create("t", every_type(0, 3)).await;
     let wrong = world("not the key").await;
-    let error = wrong.writer.create_table(&table_name("t"), every_type(0, 1).schema(), None).await.unwrap_err();
+    let error = wrong
+        .writer
+        .create_table(&table_name("t"), every_type(0, 1).schema(), Default::default(), None)
+        .await
+        .unwrap_err();
     assert_eq!((error.kind(), error.message()), (Kind::SourceUnreachable, "source \"lake\" cannot be reached"));
     assert!(!format!("{error:?}").contains("not the key"));
 }

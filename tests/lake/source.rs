@@ -59,7 +59,9 @@ async fn schemas_and_tables_come_and_go() {
     );
     assert_eq!(kind(writer.drop_schema("x").await), Err((Kind::UndefinedSchema, "schema \"x\" does not exist".into())));
     world.create("t", numbers(&[1])).await;
-    let make = async |name: TableName| writer.create_table(&name, numbers(&[]).schema(), None).await.map(|_| ());
+    let make = async |name: TableName| {
+        writer.create_table(&name, numbers(&[]).schema(), Default::default(), None).await.map(|_| ())
+    };
     assert_eq!(kind(make(table_name("t")).await), Err((Kind::DuplicateTable, "relation \"t\" already exists".into())));
     let nowhere = make(TableName::new("x", "t")).await;
     assert_eq!(kind(nowhere), Err((Kind::UndefinedSchema, "schema \"x\" does not exist".into())));
@@ -81,7 +83,7 @@ async fn schemas_and_tables_come_and_go() {
 #[tokio::test]
 async fn a_table_without_rows_has_a_schema_and_no_snapshot() {
     let world = World::new().await;
-    world.writer.create_table(&table_name("empty"), numbers(&[]).schema(), None).await.unwrap();
+    world.writer.create_table(&table_name("empty"), numbers(&[]).schema(), Default::default(), None).await.unwrap();
     let table = world.table("s", "empty").await;
     let pinned = table.pin().await.unwrap();
     assert_eq!(pinned.version, Version::Snapshot(None));

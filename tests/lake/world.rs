@@ -41,7 +41,7 @@ impl World {
 
     pub(crate) async fn create(&self, name: &str, batch: RecordBatch) {
         let rows = Some(stream(batch.schema(), vec![batch.clone()]));
-        self.writer.create_table(&table_name(name), batch.schema(), rows).await.unwrap();
+        self.writer.create_table(&table_name(name), batch.schema(), Default::default(), rows).await.unwrap();
     }
 
     pub(crate) async fn append(&self, name: &str, batch: RecordBatch) {

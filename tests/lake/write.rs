@@ -181,7 +181,11 @@ async fn a_table_is_split_into_files_and_row_groups_and_read_whole() {
         RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(ids), Arc::new(xs)]).unwrap()
     });
     let all = stream(Arc::clone(&schema), batches.collect());
-    let written = world.writer.create_table(&table_name("big"), Arc::clone(&schema), Some(all)).await.unwrap();
+    let written = world
+        .writer
+        .create_table(&table_name("big"), Arc::clone(&schema), Default::default(), Some(all))
+        .await
+        .unwrap();
     assert_eq!(written, rows as u64);
     let provider = world.table("s", "big").await.pin().await.unwrap().provider;
     for partitions in [1, 4] {
@@ -197,7 +201,7 @@ async fn what_the_table_cannot_keep_is_refused() {
     let world = World::new().await;
     let refused = async |fields: Vec<Field>| {
         let schema = Arc::new(Schema::new(fields));
-        let error = world.writer.create_table(&table_name("no"), schema, None).await.unwrap_err();
+        let error = world.writer.create_table(&table_name("no"), schema, Default::default(), None).await.unwrap_err();
         (error.kind(), error.message().to_string())
     };
     let interval = DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano);
@@ -210,7 +214,7 @@ async fn what_the_table_cannot_keep_is_refused() {
         (Kind::InvalidDefinition, "column name \"_row_id\" is reserved by the table format".into())
     );
     let narrow = Arc::new(Schema::new(vec![Field::new("x", DataType::Int32, false)]));
-    world.writer.create_table(&table_name("t"), narrow, None).await.unwrap();
+    world.writer.create_table(&table_name("t"), narrow, Default::default(), None).await.unwrap();
     let planned = world.table("s", "t").await;
     let append = async |array: ArrayRef| {
         let schema = Arc::new(Schema::new(vec![Field::new("x", array.data_type().clone(), true)]));

@@ -105,6 +105,7 @@ fn dataset(name: &str, needs: &str) -> Dataset {
         owner: "admin".into(),
         sql: format!("-- owner: admin\n{needs}"),
         file,
+        kept: None,
     }
 }
 

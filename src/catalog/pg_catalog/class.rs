@@ -13,6 +13,9 @@ use crate::types::{Identifier, TableName};
 /// Access methods of `pg_am`; views have none.
 const HEAP: u32 = 2;
 const BTREE: u32 = 403;
+/// pg_rewrite and pg_class as rows of pg_class.
+const REWRITE: u32 = 2618;
+const CLASS: u32 = 1259;
 
 /// A table, dataset or system relation of the session.
 pub(in crate::catalog) struct Class<'a> {
@@ -183,11 +186,35 @@ pub(super) fn pg_matviews(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     Ok(())
 }
 
+/// What a view's rule names, and the view that the rule is of. Clients find by it which views read which tables.
+pub(super) fn pg_depend(view: &View, rows: &mut Rows<'_>) -> Result<()> {
+    for class in classes(view).filter(|class| class.kind == 'v') {
+        let Some(table) = class.table.filter(|table| !table.declared.reads.is_empty()) else { continue };
+        let own = std::iter::once((class.oid, 'i'));
+        for (oid, kind) in own.chain(table.declared.reads.iter().map(|oid| (*oid, 'n'))) {
+            rows.push([
+                ("classid", REWRITE.into()),
+                ("objid", rule_oid(class.oid).into()),
+                ("objsubid", 0.into()),
+                ("refclassid", CLASS.into()),
+                ("refobjid", oid.into()),
+                ("refobjsubid", 0.into()),
+                ("deptype", kind.into()),
+            ])?;
+        }
+    }
+    Ok(())
+}
+
+fn rule_oid(view: u32) -> u32 {
+    named_oid("rule", &view.to_string())
+}
+
 /// A view is a table with a rule; what the rule does is `pg_get_viewdef`'s to say.
 pub(super) fn pg_rewrite(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     for class in classes(view).filter(|c| c.kind != 'r') {
         rows.push([
-            ("oid", named_oid("rule", &class.oid.to_string()).into()),
+            ("oid", rule_oid(class.oid).into()),
             ("rulename", "_RETURN".into()),
             ("ev_class", class.oid.into()),
             ("ev_type", '1'.into()),

@@ -96,6 +96,8 @@ impl Setting {
 /// Rows that PostgreSQL does not show in pg_settings, and ours.
 const OTHERS: &str = "\
 is_superuser\tinternal\tbool\t\t\t\t\toff\toff\tHR\tUngrouped\tShows whether the current user is a superuser.\t
+lakegate.as_of_time\tuser\tstring\t\t\t\t\t\t\t\tClient Connection Defaults / Statement Behavior\tReads tables as they were at this time.\t
+lakegate.as_of_version\tuser\tstring\t\t\t\t\t\t\t\tClient Connection Defaults / Statement Behavior\tReads tables at this snapshot, tag or branch.\t
 lakegate.cache\tuser\tbool\t\t\t\t\ton\ton\t\tQuery Tuning / Other Planner Options\tAnswers from the result cache where that is exact.\t
 role\tuser\tstring\t\t\t\t\tnone\tnone\tH\tUngrouped\tSets the current role.\t
 session_authorization\tuser\tstring\t\t\t\t\t\t\tHR\tUngrouped\tSets the session user name.\t";

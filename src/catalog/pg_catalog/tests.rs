@@ -43,6 +43,7 @@ fn keys() -> Declared {
         ],
         comment: Some("what was bought".into()),
         comments: vec![(1, "its number".into())],
+        reads: vec![],
     }
 }
 

@@ -14,7 +14,11 @@ use crate::types::TableName;
 pub(super) fn declare(catalog: &Catalog, tables: &mut [VisibleTable]) {
     let said = |name: &TableName| match catalog.entries.get(name).map(|entry| &entry.body) {
         Some(Body::Table(table)) => table.declared(),
-        Some(Body::Dataset(_)) | None => Said::nothing(),
+        Some(Body::Dataset(dataset)) => match &dataset.kept {
+            Some(view) => view.declared(),
+            None => Said::nothing(),
+        },
+        None => Said::nothing(),
     };
     let mut made: Vec<Declared> = tables.iter().map(|table| own(table, said(&table.name))).collect();
     for (table, declared) in tables.iter().zip(&mut made) {
@@ -24,6 +28,9 @@ pub(super) fn declare(catalog: &Catalog, tables: &mut [VisibleTable]) {
             declared.comment = None;
             declared.comments.clear();
         }
+    }
+    for (table, declared) in tables.iter().zip(&mut made).filter(|(table, _)| table.definition.is_some()) {
+        declared.reads = reads(catalog, table, tables);
     }
     let seen: HashMap<&TableName, &VisibleTable> = tables.iter().map(|table| (&table.name, table)).collect();
     for (table, declared) in tables.iter().zip(&mut made) {
@@ -72,7 +79,15 @@ fn own(table: &VisibleTable, said: &Said) -> Declared {
         constraints: said.keys.iter().filter_map(constraint).collect(),
         comment: said.comment.clone(),
         comments: comments.collect(),
+        reads: vec![],
     }
+}
+
+/// Those of the tables that a view names which the session sees.
+fn reads(catalog: &Catalog, view: &VisibleTable, tables: &[VisibleTable]) -> Vec<u32> {
+    let id = |table: &VisibleTable| catalog.entries.get(&table.name).map(|entry| entry.object.id);
+    let Some(named) = id(view).and_then(|id| catalog.names.get(&id)) else { return vec![] };
+    tables.iter().filter(|table| id(table).is_some_and(|id| named.contains(&id))).map(|table| table.oid).collect()
 }
 
 /// Foreign keys into tables that the session sees too.

@@ -78,7 +78,8 @@ async fn catalog() -> Catalog {
     }
     let name = TableName::new("reports", "sums");
     let object = object(name.clone(), ObjectKind::Dataset, &["n"]);
-    let dataset = Dataset { name, owner: "boss".into(), sql: "select 1 as n".into(), file: String::new() };
+    let (owner, sql, file) = ("boss".into(), "select 1 as n".into(), String::new());
+    let dataset = Dataset { name, owner, sql, file, kept: None };
     let (oid, body) = (oid_from(object.id.0), Body::Dataset(Arc::new(dataset)));
     catalog.entries.insert(object.name.clone(), Entry { object: Arc::new(object), body, oid });
     catalog.schemas.insert("reports".into(), None);

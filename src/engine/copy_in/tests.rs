@@ -21,7 +21,7 @@ async fn copy(session: &mut Session, sql: &str, portions: &[&[u8]]) -> String {
     };
     match done.await {
         Ok(tag) => {
-            session.finish();
+            session.finish().await.unwrap();
             tag
         }
         Err(error) => {
@@ -40,7 +40,7 @@ async fn the_first_error_by_row_and_column_is_told_and_nothing_is_written() {
         ask(&mut session, "CREATE TEMP TABLE t (a int4 NOT NULL, b text, c numeric(5,2))").await,
         "CREATE TABLE"
     );
-    session.finish();
+    session.finish().await.unwrap();
     for (rows, told) in [
         ("1\tx\t1.5\n2\t\\N\t\\N\n", "COPY 2"),
         ("x\ty\t1\n", "22P02 invalid input syntax for type integer: \"x\" | COPY t, line 1, column a: \"x\""),
@@ -61,7 +61,7 @@ async fn the_first_error_by_row_and_column_is_told_and_nothing_is_written() {
         assert_eq!(copy(&mut session, "COPY t FROM STDIN", &[rows.as_bytes()]).await, told, "{rows:?}");
     }
     assert_eq!(ask(&mut session, "SELECT count(*), sum(c) FROM t").await, "2 1.50");
-    session.finish();
+    session.finish().await.unwrap();
     assert_eq!(
         copy(&mut session, "COPY t (c, a) FROM STDIN CSV HEADER", &[b"c,", b"a\n2.005,", b"7\n"]).await,
         "COPY 1"
@@ -74,7 +74,7 @@ async fn a_copy_that_is_dropped_or_fails_leaves_nothing() {
     let shop = Shop::open().await;
     let mut session = shop.session();
     ask(&mut session, "CREATE TEMP TABLE t (a int4)").await;
-    session.finish();
+    session.finish().await.unwrap();
     let prepared = session.prepare("COPY t FROM STDIN", &[]).await.unwrap();
     let Ok(Answer::CopyIn(mut dropped)) = session.execute(&prepared, vec![], CancellationToken::new()).await else {
         panic!("no copy")
@@ -83,7 +83,7 @@ async fn a_copy_that_is_dropped_or_fails_leaves_nothing() {
     drop(dropped);
     session.fail();
     assert_eq!(ask(&mut session, "SELECT count(*) FROM t").await, "0");
-    session.finish();
+    session.finish().await.unwrap();
     assert_eq!(copy(&mut session, "COPY t FROM '/etc/passwd'", &[]).await.get(..5), Some("42501"));
     assert_eq!(copy(&mut session, "COPY shop.sales FROM STDIN", &[]).await.get(..5), Some("42501"));
 }

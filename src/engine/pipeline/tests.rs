@@ -86,7 +86,10 @@ async fn fill(source: &dyn sources::Source) {
     for (name, batch) in [("orders", orders(0)), ("products", products())] {
         let fields = batch.schema().fields().iter().map(|f| f.as_ref().clone()).collect::<Vec<Field>>();
         let schema = Arc::new(Schema::new(fields));
-        writer.create_table(&TableName::new("shop", name), schema, Some(rows(batch))).await.unwrap();
+        writer
+            .create_table(&TableName::new("shop", name), schema, Default::default(), Some(rows(batch)))
+            .await
+            .unwrap();
     }
     let tables = source.tables().await.unwrap();
     let table = tables.iter().find(|t| t.name().table == "orders").unwrap();

@@ -30,11 +30,12 @@ impl Session {
     }
 
     /// The message is answered, or a Sync came: what no BEGIN opened is committed.
-    pub fn finish(&mut self) {
+    pub async fn finish(&mut self) -> Result<()> {
         self.several = false;
         if self.transaction.is_open() && !self.transaction.is_explicit() {
-            self.end(true);
+            self.end(true).await?;
         }
+        Ok(())
     }
 
     /// An error between statements or inside a result: an open block is failed, anything else rolled back.
@@ -50,6 +51,7 @@ impl Session {
                 self.cursors.rolled_back();
                 self.own.forget();
                 if left.is_none() {
+                    self.staging = None;
                     self.identity.temporary.rolled_back();
                 }
                 self.undone.push(Undone::All);
@@ -74,16 +76,16 @@ impl Session {
     }
 
     /// COMMIT or ROLLBACK; gives the tag. Outside of a block it ends what runs, with a warning.
-    pub(in crate::engine) fn end_block(&mut self, commit: bool) -> &'static str {
+    pub(in crate::engine) async fn end_block(&mut self, commit: bool) -> Result<&'static str> {
         if !self.transaction.is_explicit() {
             self.say(Notice::warning("25P01", "there is no transaction in progress"));
-            self.end(commit);
-            return if commit { "COMMIT" } else { "ROLLBACK" };
+            self.end(commit).await?;
+            return Ok(if commit { "COMMIT" } else { "ROLLBACK" });
         }
-        match self.end(commit) {
+        Ok(match self.end(commit).await? {
             Ended::Committed => "COMMIT",
             Ended::RolledBack => "ROLLBACK",
-        }
+        })
     }
 
     /// Of the transaction, for one that follows it.
@@ -106,6 +108,7 @@ impl Session {
         let held = self.kept.hold(bytes)?;
         self.transaction.save(&mut self.settings.lock(), name.to_string(), held)?;
         self.identity.temporary.save();
+        self.stage_savepoint();
         self.own.save();
         Ok(())
     }
@@ -114,6 +117,7 @@ impl Session {
         let level = self.transaction.release(&mut self.settings.lock(), name)?;
         self.cursors.released(level);
         self.identity.temporary.release(level);
+        self.stage_release(level);
         self.own.release(level);
         self.undone.push(Undone::Into(level));
         Ok(())
@@ -123,6 +127,7 @@ impl Session {
         let level = self.transaction.roll_back_to(&mut self.settings.lock(), name)?;
         self.cursors.undone(level);
         self.identity.temporary.roll_back_to(level);
+        self.stage_roll_back_to(level);
         self.own.roll_back_to(level);
         self.undone.push(Undone::Above(level));
         Ok(())
@@ -135,9 +140,13 @@ impl Session {
         }
     }
 
-    /// Whatever runs, without a word.
-    pub(in crate::engine) fn end(&mut self, commit: bool) -> Ended {
-        let ended = self.transaction.end(&mut self.settings.lock(), commit);
+    /// Whatever runs, without a word. Where what it did to the lake cannot be committed, it is rolled back.
+    pub(in crate::engine) async fn end(&mut self, commit: bool) -> Result<Ended> {
+        if !commit || self.transaction.has_failed() {
+            self.staging = None;
+        }
+        let staged = self.commit_staged().await;
+        let ended = self.transaction.end(&mut self.settings.lock(), commit && staged.is_ok());
         match ended {
             Ended::Committed => {
                 self.cursors.committed();
@@ -151,6 +160,6 @@ impl Session {
             }
         }
         self.undone.push(Undone::All);
-        ended
+        staged.map(|()| ended)
     }
 }

@@ -55,7 +55,7 @@ impl Session {
     async fn planned(&mut self, prepared: &Prepared) -> Result<Arc<Planned>> {
         let facts = self.facts()?;
         let kept = prepared.planned();
-        if let Some(planned) = kept.filter(|p| Arc::ptr_eq(&p.facts, &facts)) {
+        if let Some(planned) = kept.filter(|p| Arc::ptr_eq(&p.facts, &facts) && !p.reached.moves) {
             return Ok(planned);
         }
         let told = Told { text: "".into(), declared: prepared.declared()?, into: vec![] };

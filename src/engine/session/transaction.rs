@@ -1,7 +1,6 @@
 //! The state of a session's transaction (xact.c's, as far as a client sees it): blocks that BEGIN opened, those that a
-//! message of several statements is by itself, savepoints, and what becomes of settings in each. A write to the lake is a
-//! commit of its own; what a transaction groups besides are cursors, failures, and under REPEATABLE READ the snapshots that
-//! its statements read.
+//! message of several statements is by itself, savepoints, and what becomes of settings in each. What it has in
+//! hand of the lakes is `staging`'s.
 
 use super::super::kept::Held;
 use super::super::micros_now;
@@ -92,6 +91,11 @@ impl Transaction {
     /// Savepoints around what happens now.
     pub(in crate::engine) fn depth(&self) -> usize {
         self.savepoints.len()
+    }
+
+    /// REPEATABLE READ or SERIALIZABLE, and something has been read.
+    pub(in crate::engine) fn repeats_reads(&self) -> bool {
+        self.within.repeats_reads()
     }
 
     /// What a statement knows of it.
@@ -216,11 +220,6 @@ pub(in crate::engine) fn outside(what: &str) -> Error {
 /// 25001.
 pub(in crate::engine) fn in_block(what: &str) -> Error {
     Error::new(Kind::ActiveTransaction, format!("{what} cannot run inside a transaction block"))
-}
-
-/// 25001 for a write, with the reason.
-pub(in crate::engine) fn write_in_block(what: &str) -> Error {
-    in_block(what).with_hint("Each write to the lake is a commit of its own: send it alone, with autocommit on.")
 }
 
 #[cfg(test)]

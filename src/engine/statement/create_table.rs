@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{self, ColumnDef, ColumnOption};
 
+use super::alter::properties_of;
 use super::name::{Name, ident, table_name};
 use super::{Admitted, Execution, Outcome, Statement, Work, refuse, target};
 use crate::engine::notice::Notice;
@@ -12,6 +13,7 @@ use crate::engine::session::Session;
 use crate::engine::temporary::{OnCommit, Temporary};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres;
+use crate::lake::{Making, SortedBy};
 use crate::pgtype;
 
 #[derive(Debug)]
@@ -20,12 +22,13 @@ struct CreateTable {
     columns: Vec<ColumnDef>,
     if_not_exists: bool,
     temporary: Option<OnCommit>,
+    making: Making,
 }
 
 pub(super) fn admit(create: ast::CreateTable) -> Result<Admitted> {
-    let (name, temporary) = (admit_name(&create)?, temporary(&create)?);
+    let (name, temporary, making) = (admit_name(&create)?, temporary(&create)?, making(&create)?);
     let (columns, if_not_exists) = (create.columns, create.if_not_exists);
-    Ok(Admitted::new(CreateTable { name, columns, if_not_exists, temporary }))
+    Ok(Admitted::new(CreateTable { name, columns, if_not_exists, temporary, making }))
 }
 
 /// Its name, where it has no clause that the lake knows nothing of.
@@ -40,13 +43,82 @@ pub(super) fn admit_name(create: &ast::CreateTable) -> Result<Name> {
             "a location of a table",
         ),
         (create.inherits.is_some() || create.partition_of.is_some(), "table inheritance"),
-        (
-            create.partition_by.is_some() || create.cluster_by.is_some() || create.order_by.is_some(),
-            "PARTITION BY in CREATE TABLE",
-        ),
-        (!matches!(create.table_options, ast::CreateTableOptions::None), "CREATE TABLE … WITH"),
+        (create.cluster_by.is_some() || create.order_by.is_some(), "this order of a table"),
     ])?;
     table_name(&create.name)
+}
+
+/// PARTITIONED BY, SORTED BY and WITH.
+pub(super) fn making(create: &ast::CreateTable) -> Result<Making> {
+    let partitioned_by = match create.partition_by.as_deref() {
+        None => vec![],
+        Some(ast::Expr::Tuple(fields)) => fields.iter().map(partition_field).collect::<Result<_>>()?,
+        Some(_) => {
+            return Err(Error::unsupported("PARTITION BY in CREATE TABLE")
+                .with_hint("Partitions of a lake table are written as PARTITIONED BY (day(at), bucket(16, id))."));
+        }
+    };
+    let sorted = create.clustered_by.as_ref().and_then(|clustered| clustered.sorted_by.as_deref());
+    let sorted_by = sorted.unwrap_or_default().iter().map(sort_field).collect::<Result<_>>()?;
+    let properties = match &create.table_options {
+        ast::CreateTableOptions::None => vec![],
+        ast::CreateTableOptions::With(options) => options.iter().map(property).collect::<Result<Vec<_>>>()?,
+        ast::CreateTableOptions::Options(_)
+        | ast::CreateTableOptions::Plain(_)
+        | ast::CreateTableOptions::TableProperties(_) => return Err(Error::unsupported("these options of a table")),
+    };
+    Ok(Making { properties: properties_of(&properties)?.into_iter().collect(), partitioned_by, sorted_by })
+}
+
+/// A column, or a transform of one: `day(at)`, `bucket(16, id)`, `truncate(4, name)`.
+fn partition_field(field: &ast::Expr) -> Result<(String, String)> {
+    let refused = || Error::unsupported(format!("PARTITIONED BY {field}"));
+    let column = |expr: &ast::Expr| match expr {
+        ast::Expr::Identifier(name) => Ok(ident(name)),
+        _ => Err(refused()),
+    };
+    let ast::Expr::Function(call) = field else { return Ok((column(field)?, "identity".into())) };
+    let ast::FunctionArguments::List(list) = &call.args else { return Err(refused()) };
+    let args: Vec<&ast::Expr> = list
+        .args
+        .iter()
+        .filter_map(|arg| match arg {
+            ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr),
+            _ => None,
+        })
+        .collect();
+    let name = call.name.to_string().to_lowercase();
+    match (name.trim_end_matches('s'), args.as_slice()) {
+        (of @ ("year" | "month" | "day" | "hour" | "void"), [of_column]) => Ok((column(of_column)?, of.to_string())),
+        (of @ ("bucket" | "truncate"), [width, of_column]) => match width {
+            ast::Expr::Value(value) => Ok((column(of_column)?, format!("{of}[{value}]"))),
+            _ => Err(refused()),
+        },
+        _ => Err(refused()),
+    }
+}
+
+fn sort_field(by: &ast::OrderByExpr) -> Result<SortedBy> {
+    let ast::Expr::Identifier(column) = &by.expr else {
+        return Err(Error::unsupported(format!("SORTED BY {}", by.expr)));
+    };
+    let descending = by.options.asc == Some(false);
+    // as PostgreSQL orders them
+    Ok(SortedBy { column: ident(column), descending, nulls_first: by.options.nulls_first.unwrap_or(descending) })
+}
+
+fn property(option: &ast::SqlOption) -> Result<(String, String)> {
+    let ast::SqlOption::KeyValue { key, value } = option else {
+        return Err(Error::unsupported(format!("WITH ({option})")));
+    };
+    let value = match value {
+        ast::Expr::Value(value) => match &value.value {
+            ast::Value::SingleQuotedString(text) | ast::Value::Number(text, _) => text.clone(),
+            other => other.to_string().to_lowercase(),
+        },
+        other => other.to_string(),
+    };
+    Ok((ident(key), value))
 }
 
 /// What COMMIT does to a temporary table; `None` for any other.
@@ -110,7 +182,7 @@ impl Statement for CreateTable {
             execution.record.target(name.to_string());
             let writer = target::writer_for_create(&facts, &name)?;
             let schema = schema_of(&self.columns)?;
-            match made(writer.create_table(&name, schema, None).await, self.if_not_exists)? {
+            match made(writer.create_table(&name, schema, self.making.clone(), None).await, self.if_not_exists)? {
                 Some(_) => Outcome::changed("CREATE TABLE", &facts.world),
                 None => {
                     session.say(already_there(&name.table));
@@ -155,9 +227,14 @@ fn own_schema(columns: &[ColumnDef]) -> Result<SchemaRef> {
 
 /// By PostgreSQL's names of types.
 fn column_type(column: &ColumnDef) -> Result<Field> {
-    let text = column.data_type.to_string();
+    column_of("x", &column.data_type, true)
+}
+
+/// A column of this name and type.
+pub(super) fn column_of(name: &str, data_type: &ast::DataType, nullable: bool) -> Result<Field> {
+    let text = data_type.to_string();
     let (oid, typmod) = postgres::by_name(&text)
         .ok_or_else(|| Error::new(Kind::UndefinedObject, format!("type \"{}\" does not exist", text.to_lowercase())))?;
-    postgres::field("x", oid, typmod, true)
+    postgres::field(name, oid, typmod, nullable)
         .ok_or_else(|| Error::unsupported(format!("a column of type {}", text.to_lowercase())))
 }

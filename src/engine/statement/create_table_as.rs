@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast;
 
-use super::create_table::{admit_name, already_there, made, temporary};
+use super::create_table::{admit_name, already_there, made, making, temporary};
 use super::name::Name;
 use super::{Admitted, Described, Execution, Outcome, Statement, Work, hidden, target};
 use crate::engine::pipeline::{Caching, Told};
@@ -14,6 +14,7 @@ use crate::engine::run;
 use crate::engine::session::Session;
 use crate::engine::temporary::{OnCommit, Temporary};
 use crate::error::{Error, Kind, Result};
+use crate::lake::Making;
 
 #[derive(Debug)]
 struct CreateTableAs {
@@ -21,15 +22,16 @@ struct CreateTableAs {
     query: Box<ast::Query>,
     if_not_exists: bool,
     temporary: Option<OnCommit>,
+    making: Making,
 }
 
 pub(super) fn admit(create: ast::CreateTable) -> Result<Admitted> {
-    let (name, temporary) = (admit_name(&create)?, temporary(&create)?);
+    let (name, temporary, making) = (admit_name(&create)?, temporary(&create)?, making(&create)?);
     match create.query {
         Some(query) if create.columns.is_empty() => {
             hidden::refuse(&query)?;
             let if_not_exists = create.if_not_exists;
-            Ok(Admitted::new(CreateTableAs { name, query, if_not_exists, temporary }))
+            Ok(Admitted::new(CreateTableAs { name, query, if_not_exists, temporary, making }))
         }
         Some(_) => Err(Error::unsupported("CREATE TABLE AS with a column list")),
         None => Err(Error::internal("CREATE TABLE AS without a query")),
@@ -66,7 +68,8 @@ impl Statement for CreateTableAs {
             let schema = schema_of(&ready.columns)?;
             let lanes = &session.engine.shared.lanes;
             let rows = run::run(lanes, ready, execution.bounds)?.into_stream(None, Arc::clone(&schema));
-            let write = async move { writer.create_table(&name, schema, Some(rows)).await };
+            let making = self.making.clone();
+            let write = async move { writer.create_table(&name, schema, making, Some(rows)).await };
             let made = made(lanes.run(write).await, self.if_not_exists)?;
             execution.record.rows = made.unwrap_or(0);
             let tag = format!("SELECT {}", made.unwrap_or(0));

@@ -1,9 +1,11 @@
-//! DROP TABLE and DROP SCHEMA: each name is a commit of its own.
+//! DROP TABLE and DROP SCHEMA: all names or none. CASCADE takes along what stands in a schema where all of it is the
+//! session's to drop.
 
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectType};
 
 use super::name::{Name, single, table_name};
-use super::{Admitted, Execution, Outcome, Statement, Work, target};
+use super::{Admitted, Execution, Outcome, Statement, Work, dependents, target};
+use crate::catalog::Entry;
 use crate::engine::facts::Facts;
 use crate::engine::notice::Notice;
 use crate::engine::session::Session;
@@ -15,26 +17,25 @@ use crate::policy::Action;
 struct DropTable {
     names: Vec<Name>,
     if_exists: bool,
+    cascade: bool,
 }
 
 #[derive(Debug)]
 struct DropSchema {
     names: Vec<String>,
     if_exists: bool,
+    cascade: bool,
 }
 
-pub(super) fn admit(what: ObjectType, names: &[ObjectName], if_exists: bool, is_plain: bool) -> Result<Admitted> {
-    if !is_plain {
-        return Err(Error::unsupported("DROP … CASCADE"));
-    }
+pub(super) fn admit(what: ObjectType, names: &[ObjectName], if_exists: bool, cascade: bool) -> Result<Admitted> {
     match what {
         ObjectType::Table => {
             let names = names.iter().map(table_name).collect::<Result<_>>()?;
-            Ok(Admitted::new(DropTable { names, if_exists }))
+            Ok(Admitted::new(DropTable { names, if_exists, cascade }))
         }
         ObjectType::Schema => {
             let names = names.iter().map(|n| single(n, "a schema")).collect::<Result<_>>()?;
-            Ok(Admitted::new(DropSchema { names, if_exists }))
+            Ok(Admitted::new(DropSchema { names, if_exists, cascade }))
         }
         ObjectType::Collation
         | ObjectType::View
@@ -59,9 +60,12 @@ impl Statement for DropTable {
         true
     }
 
+    fn is_several(&self) -> bool {
+        self.cascade || self.names.len() > 1
+    }
+
     fn is_temporary(&self, temporary: &Temporary) -> bool {
-        // names that are nothing write nothing: what is of the lake is asked for where it is found
-        self.if_exists || self.names.iter().all(|name| temporary.has(name))
+        self.names.iter().all(|name| temporary.has(name))
     }
 
     fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
@@ -70,12 +74,17 @@ impl Statement for DropTable {
             let mut dropped = vec![];
             for name in &self.names {
                 if facts.temporary.has(name) {
-                    facts.temporary.drop_table(&name.table);
+                    if facts.temporary.view(&name.table).is_some() {
+                        return Err(target::not_for_views(&name.table, Action::Drop));
+                    }
+                    if let Some(notice) = dependents::drop_own(&facts, &name.table, self.cascade)? {
+                        session.say(notice);
+                    }
                     continue;
                 }
                 match target::table(&facts, name, Action::Drop) {
                     Ok((entry, writer)) => {
-                        session.may_write("DROP TABLE")?;
+                        dependents::drop_readers(session, &facts, &[entry], self.cascade).await?;
                         dropped.push(entry.object.name.to_string());
                         execution.record.target(dropped.join(" "));
                         writer.drop_table(&entry.object.name).await?;
@@ -104,13 +113,23 @@ impl Statement for DropSchema {
         true
     }
 
+    fn is_several(&self) -> bool {
+        self.cascade || self.names.len() > 1
+    }
+
     fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
             let facts = session.facts()?;
-            let mut dropped = vec![];
+            let (mut dropped, mut along) = (vec![], vec![]);
             for name in &self.names {
                 match target::writer_for_drop(&facts, name) {
                     Ok(writer) => {
+                        let within = self.within(&facts, name)?;
+                        along.extend(within.iter().map(|entry| dependents::described(&facts, entry)));
+                        dependents::drop_readers(session, &facts, &within, true).await?;
+                        for entry in within {
+                            dependents::drop_one(&facts, entry, writer.as_ref()).await?;
+                        }
                         dropped.push(name.clone());
                         execution.record.target(dropped.join(" "));
                         writer.drop_schema(name).await?;
@@ -121,8 +140,31 @@ impl Statement for DropSchema {
                     Err(e) => return Err(e),
                 }
             }
+            if let Some(notice) = dependents::cascaded(&along) {
+                session.say(notice);
+            }
             outcome("DROP SCHEMA", &dropped, &facts)
         })
+    }
+}
+
+impl DropSchema {
+    /// What goes with the schema. 2BP01 without CASCADE, naming what the session sees of it.
+    fn within<'a>(&self, facts: &'a Facts, schema: &str) -> Result<Vec<&'a Entry>> {
+        if self.cascade {
+            return target::owned_in(facts, schema);
+        }
+        let within = facts.world.catalog.entries.values().filter(|entry| entry.object.name.schema == schema);
+        let seen = within.filter(|entry| facts.view.table(&entry.object.name).is_some());
+        let line = |entry| format!("{} depends on schema {schema}", dependents::described(facts, entry));
+        let lines: Vec<_> = seen.map(line).collect();
+        if lines.is_empty() {
+            return Ok(vec![]); // what the session does not see is the catalog's to say
+        }
+        let text = format!("cannot drop schema {schema} because other objects depend on it");
+        Err(Error::new(Kind::DependentObjects, text)
+            .with_detail(lines.join("\n"))
+            .with_hint("Use DROP ... CASCADE to drop the dependent objects too."))
     }
 }
 

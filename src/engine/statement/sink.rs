@@ -38,6 +38,9 @@ impl Sink {
     pub(super) fn of(session: &mut Session, name: &Name) -> Result<Self> {
         let facts = session.facts()?;
         let temporary = facts.temporary.clone();
+        if temporary.has(name) && temporary.view(&name.table).is_some() {
+            return Err(target::not_for_views(&name.table, Action::Insert));
+        }
         if temporary.has(name)
             && let Some(schema) = temporary.schema(&name.table)
         {
@@ -73,10 +76,12 @@ impl Sink {
 }
 
 fn still(session: &Session, object: ObjectId) -> Still {
-    let (engine, principal) = (Arc::clone(&session.engine), session.principal().clone());
+    let (judges, principal) = (session.judges(), session.principal().clone());
+    let engine = Arc::clone(&session.engine);
     // which columns it may fill is what it sees of them
     let rights = move || {
-        let policies = Arc::clone(&engine.world().policies);
+        let judges = judges.under(engine.world());
+        let policies = judges.of(object);
         let session = policies.session(&principal)?;
         let Decision::Allow(_) = session.decide(object, Action::Insert) else { return None };
         Some(match session.decide(object, Action::Select) {

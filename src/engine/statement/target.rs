@@ -66,6 +66,12 @@ pub(super) fn table<'a>(facts: &'a Facts, name: &Name, action: Action) -> Result
             found.unwrap_or_else(|| Err(undefined_relation(&name.table)))?
         }
     };
+    if visible
+        && let Body::Dataset(dataset) = &entry.body
+        && dataset.kept.is_some()
+    {
+        return Err(not_for_views(&name.table, action));
+    }
     match facts.policy.decide(entry.object.id, action) {
         Decision::Allow(_) => {}
         Decision::Deny if visible => {
@@ -77,6 +83,68 @@ pub(super) fn table<'a>(facts: &'a Facts, name: &Name, action: Action) -> Result
         Some(writer) => Ok((entry, writer)),
         None => Err(not_a_lake(&entry.object.name.schema)),
     }
+}
+
+/// The table, where this principal may drop it and sees the whole of it: whoever changes what it is called or made of must
+/// know all of it.
+pub(super) fn owned<'a>(facts: &'a Facts, name: &Name) -> Result<(&'a Entry, Arc<dyn Writer>)> {
+    let (entry, writer) = table(facts, name, Action::Drop)?;
+    match is_whole(facts, entry) {
+        true => Ok((entry, writer)),
+        false => Err(Error::new(Kind::PermissionDenied, format!("must be owner of table {}", name.table))),
+    }
+}
+
+/// The table, where this principal may delete every row of it: those that it does not see would go too.
+pub(super) fn emptied<'a>(facts: &'a Facts, name: &Name) -> Result<(&'a Entry, Arc<dyn Writer>)> {
+    let (entry, writer) = table(facts, name, Action::Delete)?;
+    let sees_all = match facts.policy.decide(entry.object.id, Action::Select) {
+        Decision::Allow(grant) => grant.filter.is_none(),
+        Decision::Deny => false,
+    };
+    match sees_all {
+        true => Ok((entry, writer)),
+        false => Err(Error::new(Kind::PermissionDenied, format!("permission denied for table {}", name.table))),
+    }
+}
+
+fn is_whole(facts: &Facts, entry: &Entry) -> bool {
+    matches!(facts.policy.decide(entry.object.id, Action::Select), Decision::Allow(grant) if grant.is_full())
+}
+
+/// The tables and views of a schema, where they are all this principal's to drop and to see.
+pub(super) fn owned_in<'a>(facts: &'a Facts, schema: &str) -> Result<Vec<&'a Entry>> {
+    let within = facts.world.catalog.entries.values().filter(|entry| entry.object.name.schema == schema);
+    within
+        .map(|entry| {
+            let may = matches!(facts.policy.decide(entry.object.id, Action::Drop), Decision::Allow(_));
+            match may && is_whole(facts, entry) {
+                true => Ok(entry),
+                // which it is, is not said
+                false => Err(Error::new(Kind::PermissionDenied, format!("must be owner of schema {schema}"))),
+            }
+        })
+        .collect()
+}
+
+/// What PostgreSQL says of a view that no rows are written through, and of one that is no table.
+pub(super) fn not_for_views(name: &str, action: Action) -> Error {
+    let (to, how, rule) = match action {
+        Action::Insert => ("insert into", "inserting into", "INSERT"),
+        Action::Update => ("update", "updating", "UPDATE"),
+        Action::Delete => ("delete from", "deleting from", "DELETE"),
+        Action::Select | Action::Create | Action::Drop | Action::Refresh | Action::Maintain => {
+            let error = Error::new(Kind::WrongObjectType, format!("\"{name}\" is not a table"));
+            return match action {
+                Action::Drop => error.with_hint("Use DROP VIEW to remove a view."),
+                _ => error,
+            };
+        }
+    };
+    let hint = format!(
+        "To enable {how} the view, provide an INSTEAD OF {rule} trigger or an unconditional ON {rule} DO INSTEAD rule."
+    );
+    Error::new(Kind::NotInState, format!("cannot {to} view \"{name}\"")).with_hint(hint)
 }
 
 /// The table itself, as the statement is planned over it.
@@ -117,7 +185,7 @@ pub(super) fn seen<'a>(facts: &'a Facts, name: &Name) -> Result<Option<&'a Visib
 }
 
 /// What stands under a name for this session, and whether it sees it; 08006 only to those who may know of the source.
-fn known_entry<'a>(facts: &'a Facts, name: &TableName, action: Action) -> Result<(&'a Entry, bool)> {
+pub(super) fn known_entry<'a>(facts: &'a Facts, name: &TableName, action: Action) -> Result<(&'a Entry, bool)> {
     let entry = match facts.world.catalog.find(name) {
         Ok(entry) => entry,
         Err(down) if facts.policy.may_know(&name.schema) => return Err(down),

@@ -100,11 +100,11 @@ impl Statement for End {
                 && let Err(error) = session.hold_cursors(&execution.bounds, execution.record).await
             {
                 // a commit that fails is the end of its transaction all the same
-                session.end(false);
+                session.end(false).await?;
                 return Err(error);
             }
             let modes = self.chain.then(|| session.modes());
-            let tag = session.end_block(self.commit);
+            let tag = session.end_block(self.commit).await?;
             if let Some(modes) = modes {
                 session.begin_like(modes)?;
             }
@@ -158,11 +158,11 @@ impl Statement for Prepared {
         Box::pin(async move {
             match self {
                 Self::Prepare if session.transaction.has_failed() || !session.transaction.is_explicit() => {
-                    Outcome::done(session.end_block(false))
+                    Outcome::done(session.end_block(false).await?)
                 }
                 Self::Prepare => {
                     // the block is over, as after any failure of its end
-                    session.end_block(false);
+                    session.end_block(false).await?;
                     Err(Error::new(Kind::NotInState, "prepared transactions are disabled")
                         .with_hint("Set max_prepared_transactions to a nonzero value."))
                 }

@@ -1,4 +1,4 @@
-//! TRUNCATE of temporary tables.
+//! TRUNCATE: every row of a table of the lake, or of a temporary one, in one commit each.
 
 use datafusion::sql::sqlparser::ast;
 
@@ -6,7 +6,7 @@ use super::name::Name;
 use super::{Admitted, Execution, Outcome, Statement, Work, refuse, table_name, target};
 use crate::engine::session::Session;
 use crate::engine::temporary::Temporary;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 #[derive(Debug)]
 struct Truncate(Vec<Name>);
@@ -29,18 +29,32 @@ impl Statement for Truncate {
         true
     }
 
+    fn is_several(&self) -> bool {
+        self.0.len() > 1
+    }
+
     fn is_temporary(&self, temporary: &Temporary) -> bool {
         self.0.iter().all(|name| temporary.has(name))
     }
 
-    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+    fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
             let facts = session.facts()?;
-            if let Some(name) = self.0.iter().find(|name| !facts.temporary.has(name)) {
-                target::seen(&facts, name)?;
-                return Err(Error::unsupported("TRUNCATE of a table that is not temporary"));
+            let mut targets = vec![];
+            for name in self.0.iter().filter(|name| !facts.temporary.has(name)) {
+                let (entry, writer) = target::emptied(&facts, name)?;
+                targets.push((target::of_lake(entry)?, writer));
             }
-            self.0.iter().for_each(|name| facts.temporary.truncate(&name.table));
+            if let Some(name) = self.0.iter().find(|name| facts.temporary.view(&name.table).is_some()) {
+                let text = format!("\"{}\" is not a table", name.table);
+                return Err(Error::new(Kind::WrongObjectType, text));
+            }
+            for (table, writer) in targets {
+                execution.record.target(table.name().to_string());
+                writer.truncate_table(table.as_ref()).await?;
+            }
+            let temporary = self.0.iter().filter(|name| facts.temporary.has(name));
+            temporary.for_each(|name| facts.temporary.truncate(&name.table));
             Outcome::done("TRUNCATE TABLE")
         })
     }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::faults::Faults;
 use super::look::{self, ANSWER_MAX, Known, Look, Pauses, tables_differ};
+use super::staged::MadeOf;
 use super::{Current, Origin, World};
 use crate::catalog::build::{Connected, ask, assemble};
 use crate::catalog::dataset::Dataset;
@@ -130,8 +131,8 @@ impl Builder {
         builder.judged(&bound.policies, None).await?;
         builder.policy_warnings.extend(bound.warnings.clone());
         builder.told = bound.warnings;
-        builder.known.restricted(&bound.policies).await;
-        let world = builder.world(Arc::new(catalog), bound.policies, &builder.connected);
+        let policy = builder.policy.clone();
+        let world = builder.world(Arc::new(catalog), bound.policies, policy).await;
         builder.generation += 1;
         builder.remember().await;
         Ok((builder, world))
@@ -214,7 +215,7 @@ impl Builder {
             Ok(Some(bound)) => {
                 self.faults.policy.clear();
                 let policies = Arc::clone(&bound.policies);
-                let next = World { policies: Arc::clone(&policies), ..world.again() };
+                let next = self.world(Arc::clone(&world.catalog), Arc::clone(&policies), candidate.draft.clone()).await;
                 self.in_force(next, Some((candidate, bound)), current).await;
                 if !at_rest && let Err(faults) = self.judged(&policies, Some(&world)).await {
                     self.faults.policy = faults; // it took away, and what it took stays taken
@@ -293,7 +294,7 @@ impl Builder {
             Ok((catalog, bound)) => {
                 self.faults.tables.clear();
                 self.warn(&bound.warnings);
-                let next = self.world(catalog, bound.policies, &self.connected);
+                let next = self.world(catalog, bound.policies, self.policy.clone()).await;
                 self.in_force(next, None, current).await;
             }
             Err(faults) => self.faults.tables = faults,
@@ -329,7 +330,8 @@ impl Builder {
                 self.tried = None;
                 self.catalog = draft;
                 self.connected = trying.connected;
-                let next = self.world(catalog, Arc::clone(&bound.policies), &self.connected);
+                let policy = candidate.as_ref().map_or(&self.policy, |c| &c.draft).clone();
+                let next = self.world(catalog, Arc::clone(&bound.policies), policy).await;
                 self.in_force(next, candidate.map(|c| (c, bound)), current).await;
                 true
             }
@@ -406,9 +408,24 @@ impl Builder {
         Fault { file: self.policy.file().to_string(), line: 1, column: 1, text: text.to_string() }
     }
 
-    fn world(&self, catalog: Arc<Catalog>, policies: Arc<Policies>, connected: &[Connected]) -> World {
-        let sources = connected.iter().map(|c| Arc::clone(&c.source)).collect();
-        World::new(catalog, policies, sources, source_files(connected))
+    /// Of the files in force and what their sources have, but for the policy.
+    async fn world(&mut self, catalog: Arc<Catalog>, policies: Arc<Policies>, policy: PolicyDraft) -> World {
+        // before anybody sees it: a column that comes from now on is new
+        self.known.restricted(&policies).await;
+        World {
+            catalog,
+            policies,
+            sources: self.connected.iter().map(|c| Arc::clone(&c.source)).collect(),
+            source_files: source_files(&self.connected),
+            made_of: Arc::new(MadeOf {
+                origin: Arc::clone(&self.origin),
+                catalog: Arc::clone(&self.catalog),
+                connected: self.connected.clone(),
+                policy,
+                baselines: self.known.baselines().clone(),
+            }),
+            sights: Mutex::default(),
+        }
     }
 
     async fn in_force(&mut self, world: World, policy: Option<(Candidate, Bound)>, current: &Current) {
@@ -419,8 +436,6 @@ impl Builder {
             "catalog and policy in force"
         );
         metrics::gauge!(crate::telemetry::metrics::POLICY_GENERATION).set(self.generation as f64);
-        // before anybody sees it: a column that comes from now on is new
-        self.known.restricted(&world.policies).await;
         current.swap(Arc::new(world));
         let Some((candidate, bound)) = policy else { return };
         self.told.clear();

@@ -120,7 +120,10 @@ pub(super) fn tables_differ(old: &[Connected], new: &[Connected]) -> bool {
         let tables = c.tables.as_ref().ok()?;
         let mut all: Vec<_> = tables
             .iter()
-            .map(|t| (t.identity(), t.name().clone(), t.schema(), t.column_ids(), t.raw_columns().to_vec()))
+            .map(|t| {
+                let columns = (t.schema(), t.column_ids(), t.raw_columns().to_vec());
+                (t.identity(), t.name().clone(), columns, t.declared().clone(), t.view().cloned())
+            })
             .collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         Some((all, c.schemas.clone()))

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use iceberg::spec::{
-    DataFile, FormatVersion, Operation, SnapshotReference, SnapshotRetention, Transform, UnboundPartitionSpec,
+    DataFile, FormatVersion, MAIN_BRANCH, Operation, Schema, SnapshotReference, SnapshotRetention, UnboundPartitionSpec,
 };
 use iceberg::{TableRequirement, TableUpdate};
 
@@ -13,7 +13,8 @@ use super::super::maintain::retain;
 use super::super::manifest::{Entry, FileKey};
 use super::super::write::{Deleted, LiveFile, Loose};
 use super::super::{Lake, Table, Written};
-use crate::error::{Error, Kind, Result};
+use super::create::partition_spec;
+use crate::error::Result;
 
 /// One thing that a commit does. Several make one snapshot.
 #[derive(Clone, Debug)]
@@ -27,6 +28,11 @@ pub enum Action {
     Overwrite { removed: Vec<LiveFile>, added: Written },
     /// The same, with the same rows, which bring their lineage: readers that follow the table's changes need not look.
     Rewrite { removed: Vec<LiveFile>, added: Written },
+    /// Other columns, see [`Action::evolve`]. Holds while the table has the columns that it had; where rows were looked at,
+    /// while they are the same.
+    Evolve { schema: Box<Schema>, judges_rows: bool },
+    /// Table properties that go.
+    Unset(Vec<String>),
     /// New files are of these partitions, see [`Action::partition_by`]; files that are there stay as they are.
     PartitionBy(Box<UnboundPartitionSpec>),
     /// The table comes to format version 3: row ids, deletion vectors. There is no way back.
@@ -51,7 +57,7 @@ pub enum RefKind {
 }
 
 /// The files that a commit's actions bring and take, all together.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Change {
     /// With their partition spec.
     pub data: Vec<(i32, DataFile)>,
@@ -81,7 +87,9 @@ impl Change {
                     change.add(added, spec_id);
                 }
                 Action::MergeManifests => (change.replaces, change.merges) = (true, true),
-                Action::PartitionBy(_)
+                Action::Evolve { .. }
+                | Action::Unset(_)
+                | Action::PartitionBy(_)
                 | Action::Upgrade
                 | Action::SetRef { .. }
                 | Action::RemoveRef { .. }
@@ -119,21 +127,8 @@ impl Action {
     /// Partitions by columns and the format's transforms of them, `identity`, `bucket[16]`, `day` and so on; by none for a
     /// table without.
     pub fn partition_by(table: &Table, fields: &[(&str, &str)]) -> Result<Self> {
-        let mut spec = UnboundPartitionSpec::builder();
-        for (column, by) in fields {
-            let refused = || {
-                let message = format!("column \"{column}\" cannot partition table {} by {by}", table.shown());
-                Error::new(Kind::InvalidDefinition, message)
-            };
-            let id = table.metadata.current_schema().field_id_by_name(column).ok_or_else(refused)?;
-            let transform = by.parse::<Transform>().map_err(|e| refused().with_source(e))?;
-            let name = match transform {
-                Transform::Identity => column.to_string(),
-                _ => format!("{column}_{}", by.replace('[', "_").trim_end_matches(']')),
-            };
-            spec = spec.add_partition_field(id, name, transform).map_err(|e| refused().with_source(e))?;
-        }
-        Ok(Self::PartitionBy(Box::new(spec.build())))
+        let spec = partition_spec(table.metadata.current_schema(), &table.shown(), fields.iter().copied())?;
+        Ok(Self::PartitionBy(Box::new(spec)))
     }
 
     /// What must be true of any base, put down from the one that the caller validated.
@@ -152,8 +147,18 @@ impl Action {
             Action::Append(_) | Action::Overwrite { .. } | Action::Rewrite { .. } | Action::PartitionBy(_) => {
                 same_columns()
             }
+            Action::Evolve { judges_rows, .. } => {
+                let mut required = same_columns();
+                required.push(TableRequirement::LastAssignedFieldIdMatch {
+                    last_assigned_field_id: metadata.last_column_id(),
+                });
+                if *judges_rows {
+                    required.extend(stands(MAIN_BRANCH, metadata.current_snapshot_id()));
+                }
+                required
+            }
             // Positions do not depend on columns.
-            Action::Delete(_) | Action::Upgrade | Action::MergeManifests => vec![],
+            Action::Delete(_) | Action::Upgrade | Action::Unset(_) | Action::MergeManifests => vec![],
             Action::Expire { refs, .. } => refs.iter().flat_map(|(name, was)| stands(name, Some(*was))).collect(),
             Action::SetRef { name, was, .. } => stands(name, *was),
             Action::RemoveRef { name, was } => stands(name, Some(*was)),
@@ -168,6 +173,12 @@ impl Action {
             | Action::Overwrite { .. }
             | Action::Rewrite { .. }
             | Action::MergeManifests => vec![],
+            Action::Evolve { schema, .. } => vec![
+                TableUpdate::AddSchema { schema: schema.as_ref().clone() },
+                // The one just added.
+                TableUpdate::SetCurrentSchema { schema_id: -1 },
+            ],
+            Action::Unset(names) => vec![TableUpdate::RemoveProperties { removals: names.clone() }],
             Action::Expire { snapshots, refs } => {
                 let names = refs.iter().map(|(name, _)| TableUpdate::RemoveSnapshotRef { ref_name: name.clone() });
                 let statistics = snapshots.iter().flat_map(|id| {
@@ -205,7 +216,9 @@ impl Action {
                 added.loose.iter().for_each(Loose::let_go);
             }
             Action::Delete(deleted) => deleted.loose.iter().for_each(Loose::let_go),
-            Action::PartitionBy(_)
+            Action::Evolve { .. }
+            | Action::Unset(_)
+            | Action::PartitionBy(_)
             | Action::Upgrade
             | Action::SetRef { .. }
             | Action::RemoveRef { .. }
@@ -220,6 +233,8 @@ impl Action {
             Action::Delete(deleted) => &deleted.of,
             Action::Overwrite { removed, .. } | Action::Rewrite { removed, .. } => removed,
             Action::Append(_)
+            | Action::Evolve { .. }
+            | Action::Unset(_)
             | Action::PartitionBy(_)
             | Action::Upgrade
             | Action::SetRef { .. }

@@ -33,7 +33,7 @@ async fn table(lake: &Lake) -> Table {
     let stream = rows(&[1]);
     let schema = stream.schema();
     let columns = Columns { schema: &schema, is_uuid: &|_| false, all_nullable: true };
-    lake.create_table(&lake.key("s", "t"), &columns, Some(stream)).await.unwrap().0
+    lake.create_table(&lake.key("s", "t"), &columns, Making::default(), Some(stream)).await.unwrap().0
 }
 
 async fn append(lake: &Lake, base: &Table) -> Outcome {

@@ -18,7 +18,7 @@ async fn written(batch: RecordBatch) -> (tempfile::TempDir, Lake, Table, Written
     lake.create_namespace("s").await.unwrap();
     let schema = batch.schema();
     let columns = Columns { schema: &schema, is_uuid: &|f| f.name() == "u", all_nullable: false };
-    let (table, _) = lake.create_table(&lake.key("s", "t"), &columns, None).await.unwrap();
+    let (table, _) = lake.create_table(&lake.key("s", "t"), &columns, Default::default(), None).await.unwrap();
     let rows = RecordBatchStreamAdapter::new(schema, futures::stream::iter([Ok(batch)]));
     let written = lake.write(&table, BatchId::new(), Box::pin(rows)).await.unwrap();
     (directory, lake, table, written)

@@ -25,6 +25,8 @@ pub(in crate::policy) struct BoundObject {
     pub raw_columns: BTreeSet<String>,
     /// No `*` covers it.
     pub named_only: bool,
+    /// The table that its rows are about, and whether they tell values of it.
+    pub about: Option<(ObjectId, bool)>,
     pub key: (u32, u32),
     pub tags: Vec<u32>,
     /// (column, tag)
@@ -112,7 +114,11 @@ impl<'a> Binder<'a> {
 
     fn add(&mut self, object: &Object) {
         let key = (self.number(&object.name.schema), self.number(&object.name.table));
-        let named_only = object.kind == ObjectKind::Metadata || object.name.table.ends_with("__dlq");
+        let about = match object.kind {
+            ObjectKind::MetadataOf { table, values } => Some((table, values)),
+            ObjectKind::Table | ObjectKind::Dataset | ObjectKind::Metadata => None,
+        };
+        let named_only = object.kind == ObjectKind::Metadata || about.is_some() || object.name.table.ends_with("__dlq");
         self.by_key.insert(key, self.objects.len());
         self.objects.push(BoundObject {
             id: object.id,
@@ -122,6 +128,7 @@ impl<'a> Binder<'a> {
             new_columns: self.from.baselines.new_columns(object),
             raw_columns: object.raw_columns.clone(),
             named_only,
+            about,
             key,
             tags: vec![],
             column_tags: vec![],

@@ -12,6 +12,7 @@ use crate::sql::expr::{Expr, Kind as Node};
 use crate::sql::parse::encoding;
 use crate::sql::query::{Column, FunctionCall, Join, JoinKind, Relation, SourceOf};
 use crate::sql::resolve::{cast, common};
+use crate::types::AsOf;
 
 /// A function in FROM.
 struct Called {
@@ -108,7 +109,10 @@ impl Binder<'_> {
                 let names = names.iter().map(|n| segments(n).pop().unwrap_or_default()).collect::<Vec<_>>();
                 (None, Some(names))
             }
-            JoinConstraint::Natural => (None, Some(common_names(&left.items, &right.items))),
+            JoinConstraint::Natural => {
+                self.note_natural()?;
+                (None, Some(common_names(&left.items, &right.items)))
+            }
         };
         let Some(names) = using else {
             let join = Join { kind, left: left.relation, right: right.relation, on, lateral, merged: vec![], present };
@@ -211,8 +215,9 @@ impl Binder<'_> {
 
     fn factor(&self, factor: &TableFactor, before: &[Item], scope: &Scope<'_>) -> Result<Bound> {
         match factor {
-            TableFactor::Table { name, alias, args: None, version: None, with_ordinality: false, sample, .. } => {
-                let table = self.table(name, alias.as_ref(), scope)?;
+            TableFactor::Table { name, alias, args: None, version, with_ordinality: false, sample, .. } => {
+                let version = version.as_ref().map(|version| self.version(version)).transpose()?;
+                let table = self.table(name, version.as_ref(), alias.as_ref(), scope)?;
                 match sample {
                     None => Ok(table),
                     Some(sample) => self.sampled(table, sample, self.at_of(name), before, scope),
@@ -260,12 +265,21 @@ impl Binder<'_> {
         }
     }
 
-    fn table(&self, name: &ast::ObjectName, alias: Option<&ast::TableAlias>, scope: &Scope<'_>) -> Result<Bound> {
+    fn table(
+        &self,
+        name: &ast::ObjectName,
+        version: Option<&AsOf>,
+        alias: Option<&ast::TableAlias>,
+        scope: &Scope<'_>,
+    ) -> Result<Bound> {
         let at = self.at_of(name);
         let path = segments(name);
         if let [only] = path.as_slice()
             && let Some(cte) = scope.cte(only)
         {
+            if version.is_some() {
+                return Err(Error::unsupported(format!("reading WITH query \"{only}\" as it was")).at(at));
+            }
             cte.references.set(cte.references.get() + 1);
             let columns: Vec<Column> =
                 cte.columns.iter().map(|c| Column { id: self.column_id(), ..c.clone() }).collect();
@@ -280,9 +294,17 @@ impl Binder<'_> {
             return Ok(whole);
         }
         let segments: Vec<&str> = path.iter().map(String::as_str).collect();
-        let found = self.relations.find(&segments).map_err(|e| if e.position().is_none() { e.at(at) } else { e })?;
+        if let Some(named) = self.relations.query(&segments)? {
+            if version.is_some() {
+                return Err(Error::unsupported(format!("reading view \"{}\" as it was", named.name)).at(at));
+            }
+            return self.named(name, named, alias);
+        }
+        let found =
+            self.relations.find(&segments, version).map_err(|e| if e.position().is_none() { e.at(at) } else { e })?;
         let undefined = || undefined(&path, scope).at(at);
         let found = found.ok_or_else(undefined)?;
+        self.note_table(name, &found);
         let schema = found.table.schema();
         let mut columns = Vec::with_capacity(schema.fields().len());
         for field in schema.fields() {
@@ -306,6 +328,22 @@ impl Binder<'_> {
             item.tableoid = Some(found.oid);
         }
         Ok(table)
+    }
+
+    fn named(&self, name: &ast::ObjectName, named: super::Named, alias: Option<&ast::TableAlias>) -> Result<Bound> {
+        self.note_name(name, &named.schema, &named.name);
+        let query = self.without_notes(|| self.query(&named.query, &Scope::root(), true))?;
+        let columns = query.columns.iter().zip(&named.columns);
+        let columns: Vec<Column> =
+            columns.map(|(c, name)| Column { id: self.column_id(), name: name.clone(), ..c.clone() }).collect();
+        let shown = alias.map_or_else(|| named.name.clone(), |a| folded(&a.name));
+        let shown_columns = match alias {
+            Some(alias) => self.renamed(columns.clone(), alias, "table", &shown)?,
+            None => columns.clone(),
+        };
+        let schema = alias.is_none().then_some(named.schema);
+        let relation = Relation::Subquery { query: Box::new(query), columns, lateral: false };
+        Ok(bound(relation, shown, schema, shown_columns, false))
     }
 
     fn derived(

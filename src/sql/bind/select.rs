@@ -193,10 +193,16 @@ impl Binder<'_> {
                     }
                     let columns: Vec<Column> =
                         scope.items.iter().filter(|i| i.bare).flat_map(Item::star).cloned().collect();
+                    self.note_star(options.wildcard_token.0.span, columns.iter(), scope);
                     targets.extend(columns.iter().map(|c| self.target_of(c)));
                 }
-                ast::SelectItem::QualifiedWildcard(kind, _) => {
-                    targets.extend(self.qualified_star(kind, scope)?);
+                ast::SelectItem::QualifiedWildcard(kind, options) => {
+                    let star = self.qualified_star(kind, scope)?;
+                    if let ast::SelectItemQualifiedWildcardKind::ObjectName(name) = kind {
+                        let span = ast::Spanned::span(name).union(&options.wildcard_token.0.span);
+                        self.note_targets(span, &star, scope);
+                    }
+                    targets.extend(star);
                 }
             }
         }

@@ -53,7 +53,7 @@ const TABLES: &[(&str, &str)] = &[
 struct Tables(Vec<(String, Arc<MemTable>)>);
 
 impl Relations for Tables {
-    fn find(&self, path: &[&str]) -> Result<Option<Found>> {
+    fn find(&self, path: &[&str], _: Option<&crate::types::AsOf>) -> Result<Option<Found>> {
         let name = path.last().copied().unwrap_or_default();
         let found = self.0.iter().find(|(n, _)| n == name);
         Ok(found.map(|(name, table)| Found {

@@ -2,10 +2,12 @@
 //! twice, and it goes on only with tokens that may follow, so that a fault stands where PostgreSQL's parser finds it.
 //!
 //! `select` queries and their clauses · `with` CTEs · `from` tables and joins · `expr` operators · `primary` what stands
-//! between them · `command` statements to the session · `copy` COPY · `upkeep` VACUUM and its like · `call` functions ·
+//! between them · `command` statements to the session · `copy` COPY · `upkeep` VACUUM and its like · `alter` ALTER TABLE ·
+//! `view` views · `call` functions ·
 //! `special` functions with a syntax of their own · `window` OVER · `type_name` types. What the tree has no place for is put
 //! into it as `encoding` says. Nothing here knows what a name means.
 
+mod alter;
 mod call;
 mod command;
 mod copy;
@@ -16,6 +18,7 @@ mod select;
 mod special;
 mod type_name;
 mod upkeep;
+mod view;
 mod window;
 mod with;
 
@@ -23,6 +26,7 @@ use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, Value};
 use datafusion::sql::sqlparser::tokenizer::{self, Span, TokenWithSpan};
 
+pub(super) use alter::begins as begins_alter;
 pub(super) use command::begins as begins_command;
 pub(crate) use select::bare;
 pub(super) use upkeep::UPKEEP;

@@ -272,8 +272,11 @@ impl<W: AsyncWrite + Unpin> Conversation<W> {
     /// The end of a cycle: changed parameters are reported, the client may go on.
     pub(crate) async fn ready(&mut self) -> std::result::Result<(), Gone> {
         self.unsynced = false;
-        self.session.finish();
+        let finished = self.session.finish().await;
         self.tell()?;
+        if let Err(error) = finished {
+            self.output.put_error(&error, Severity::Error)?;
+        }
         let status = match self.session.status() {
             TransactionStatus::Idle => {
                 // No portal outlives its transaction.

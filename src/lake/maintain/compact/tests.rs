@@ -32,7 +32,7 @@ impl World {
         lake.create_namespace("s").await.unwrap();
         let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]));
         let columns = Columns { schema: &schema, is_uuid: &|_| false, all_nullable: true };
-        let (table, _) = lake.create_table(&lake.key("s", "t"), &columns, None).await.unwrap();
+        let (table, _) = lake.create_table(&lake.key("s", "t"), &columns, Default::default(), None).await.unwrap();
         let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
         let world = Self { _directory: directory, lake, session };
         if version == 3 {

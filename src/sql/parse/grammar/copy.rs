@@ -121,7 +121,7 @@ impl Parser<'_> {
     }
 
     /// opt_boolean_or_string.
-    fn option_word(&mut self) -> Result<String> {
+    pub(super) fn option_word(&mut self) -> Result<String> {
         let Some(token) = self.token() else { return Err(self.unexpected()) };
         let word = match &token.lexeme {
             Lexeme::Text(_) => return self.expect_string(),
@@ -139,7 +139,7 @@ impl Parser<'_> {
     }
 
     /// NumericOnly.
-    fn option_number(&mut self) -> Option<String> {
+    pub(super) fn option_number(&mut self) -> Option<String> {
         let sign = ["+", "-"].into_iter().find(|sign| self.is_operator(sign));
         let token = self.ahead(usize::from(sign.is_some()))?;
         if !matches!(token.lexeme, Lexeme::Integer | Lexeme::Number) {

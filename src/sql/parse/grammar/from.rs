@@ -3,7 +3,8 @@
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType, Expr, FunctionArg, FunctionArguments, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
     Query, SetExpr, StructBracketKind, StructField, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs,
-    TableSample, TableSampleKind, TableSampleMethod, TableSampleModifier, TableSampleQuantity, TableWithJoins,
+    TableSample, TableSampleKind, TableSampleMethod, TableSampleModifier, TableSampleQuantity, TableVersion,
+    TableWithJoins,
 };
 
 use super::super::encoding;
@@ -148,13 +149,34 @@ impl Parser<'_> {
     }
 
     fn aliased(&mut self, mut relation: TableFactor) -> Result<TableFactor> {
+        let before = self.table_version()?;
         let found = self.alias()?;
+        let behind = if before.is_none() { self.table_version()? } else { None };
         let sampled = if self.is("tablesample") { Some(self.sample()?) } else { None };
-        if let TableFactor::Table { alias, sample, .. } = &mut relation {
+        if let TableFactor::Table { alias, version, sample, .. } = &mut relation {
             *alias = found;
+            *version = before.or(behind);
             *sample = sampled;
         }
         Ok(relation)
+    }
+
+    /// `FOR SYSTEM_TIME AS OF expr` of SQL:2011, and `FOR SYSTEM_VERSION AS OF expr`, before or behind the alias. Another
+    /// FOR is a lock's.
+    fn table_version(&mut self) -> Result<Option<TableVersion>> {
+        let what = match self.ahead(1) {
+            Some(token) if self.is("for") && matches!(token.lexeme, Lexeme::Word(None)) => self.slice(token),
+            _ => return Ok(None),
+        };
+        let make = match what.to_ascii_lowercase().as_str() {
+            "system_time" => TableVersion::ForSystemTimeAsOf,
+            "system_version" => TableVersion::VersionAsOf,
+            _ => return Ok(None),
+        };
+        self.advance();
+        self.advance();
+        self.expect_words(&["as", "of"])?;
+        Ok(Some(make(self.expr()?)))
     }
 
     fn sample(&mut self) -> Result<TableSampleKind> {

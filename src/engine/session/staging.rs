@@ -1,0 +1,162 @@
+//! What a transaction has in hand of the lakes that it changes, or reads repeatably: their staged sources, and the world as
+//! it sees it. Savepoints and the end are the transaction's; what a commit means is the lake's.
+
+use std::sync::Arc;
+
+use super::Session;
+use crate::engine::world::World;
+use crate::error::{Error, Result};
+use crate::policy::guard::OpenedObject;
+use crate::policy::{Policies, Principal};
+use crate::sources;
+
+#[derive(Debug)]
+pub(super) struct Staging {
+    sources: Vec<Arc<dyn sources::Staging>>,
+    /// What `world` was made of.
+    over: Arc<World>,
+    world: Arc<World>,
+    /// `world` is not what the sources have any more.
+    stale: bool,
+    /// Tables or columns are others than before.
+    reshaped: bool,
+}
+
+impl Staging {
+    async fn begin(over: Arc<World>, repeatable: bool, depth: usize) -> Result<Self> {
+        let mut sources: Vec<Arc<dyn sources::Staging>> = vec![];
+        for source in &over.sources {
+            if !sources.iter().any(|s| s.source().name() == source.name())
+                && let Some(staging) = source.begin(repeatable).await?
+            {
+                (0..depth).for_each(|_| staging.save());
+                sources.push(staging);
+            }
+        }
+        let world = Arc::new(over.over(&sources).await?);
+        Ok(Self { sources, over, world, stale: false, reshaped: false })
+    }
+
+    fn changed(&self) -> impl Iterator<Item = &Arc<dyn sources::Staging>> {
+        self.sources.iter().filter(|source| source.has_changes())
+    }
+}
+
+/// Who decides: the policy in force, and for what a transaction made, the same policy bound to it.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Judges {
+    public: Arc<World>,
+    own: Option<Arc<World>>,
+}
+
+impl Judges {
+    pub(in crate::engine) fn still_hold(&self, opened: &[OpenedObject], principal: &Principal) -> bool {
+        let holds = |policies: &Arc<Policies>, object: &OpenedObject| {
+            policies.session(principal).is_some_and(|session| object.holds(policies, &session))
+        };
+        opened.iter().all(|object| holds(self.of(object.id), object))
+    }
+
+    /// The same once another policy may be in force.
+    pub(in crate::engine) fn under(&self, public: Arc<World>) -> Self {
+        Self { public, own: self.own.clone() }
+    }
+
+    /// Whose word counts on an object.
+    pub(in crate::engine) fn of(&self, object: crate::types::ObjectId) -> &Arc<Policies> {
+        match &self.own {
+            Some(own) if !self.public.policies.knows(object) => &own.policies,
+            Some(_) | None => &self.public.policies,
+        }
+    }
+}
+
+impl Session {
+    /// What this session's statements see.
+    pub(in crate::engine) fn world(&self) -> Arc<World> {
+        match &self.staging {
+            Some(staging) => Arc::clone(&staging.world),
+            None => self.engine.world(),
+        }
+    }
+
+    pub(in crate::engine) fn judges(&self) -> Judges {
+        let own = self.staging.as_ref().map(|staging| Arc::clone(&staging.world));
+        Judges { public: self.engine.world(), own }
+    }
+
+    /// From here on the transaction works on lakes of its own.
+    pub(in crate::engine) async fn stage(&mut self) -> Result<()> {
+        if self.staging.is_none() {
+            let (depth, repeatable) = (self.transaction.depth(), self.transaction.repeats_reads());
+            self.staging = Some(Staging::begin(self.engine.world(), repeatable, depth).await?);
+        }
+        Ok(())
+    }
+
+    /// Another policy came into force, or what the transaction did has made its world another one.
+    pub(super) async fn refresh(&mut self) -> Result<()> {
+        let public = self.engine.world();
+        if let Some(staging) = &mut self.staging
+            && (staging.stale || !Arc::ptr_eq(&staging.over, &public))
+        {
+            staging.world = Arc::new(public.over(&staging.sources).await?);
+            (staging.over, staging.stale) = (public, false);
+        }
+        Ok(())
+    }
+
+    /// A statement has changed data of a lake; `reshaped`: what tables there are, or their columns.
+    pub(super) async fn written(&mut self, reshaped: bool) -> Result<()> {
+        let Some(staging) = &mut self.staging else { return Ok(()) };
+        self.transaction.within().look_again().await;
+        if let (Some(first), Some(second)) = {
+            let mut all = staging.changed();
+            (all.next(), all.next())
+        } {
+            let text = format!(
+                "changes of \"{}\" and of \"{}\" in one transaction",
+                first.source().name(),
+                second.source().name()
+            );
+            return Err(Error::unsupported(text).with_hint("Each lake has a catalog of its own: commit one first."));
+        }
+        if reshaped {
+            (staging.stale, staging.reshaped) = (true, true);
+        }
+        self.refresh().await
+    }
+
+    pub(super) fn stage_savepoint(&self) {
+        self.staged().for_each(|source| source.save());
+    }
+
+    pub(super) fn stage_release(&self, level: usize) {
+        self.staged().for_each(|source| source.release(level));
+    }
+
+    pub(super) fn stage_roll_back_to(&mut self, level: usize) {
+        self.staged().for_each(|source| source.roll_back_to(level));
+        if let Some(staging) = &mut self.staging {
+            staging.stale = true;
+        }
+    }
+
+    fn staged(&self) -> impl Iterator<Item = &Arc<dyn sources::Staging>> {
+        self.staging.iter().flat_map(|staging| &staging.sources)
+    }
+
+    /// All or nothing becomes everybody's; returns once this session sees it too.
+    pub(super) async fn commit_staged(&mut self) -> Result<()> {
+        let Some(staging) = self.staging.take() else { return Ok(()) };
+        let changed: Vec<_> = staging.changed().cloned().collect();
+        let before = self.engine.world();
+        for source in &changed {
+            source.commit().await?;
+        }
+        if staging.reshaped && !changed.is_empty() {
+            self.engine.current.replaced(&before, super::SEE_OWN_CHANGE).await;
+        }
+        Ok(())
+    }
+}

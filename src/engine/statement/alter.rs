@@ -1,0 +1,277 @@
+//! ALTER TABLE and ALTER SCHEMA. Whoever changes a definition must see the table whole: what is hidden from him would tell of
+//! itself by the answers, and a policy's lines find a table by its name.
+
+use datafusion::sql::sqlparser::ast::Ident;
+
+use super::create_table::column_of;
+use super::name::{Name, ident, table_name};
+use super::{Admitted, Execution, Outcome, Statement, Work, comment, dependents, target, view};
+use crate::catalog::{Body, file};
+use crate::engine::notice::Notice;
+use crate::engine::session::Session;
+use crate::error::{Error, Kind, Result};
+use crate::lake::Alter as Column;
+use crate::sources;
+use crate::sql::parse::alter::{Alter, Change, SchemaChange};
+use crate::types::TableName;
+
+#[derive(Debug)]
+struct AlterTable {
+    name: Name,
+    if_exists: bool,
+    changes: Vec<Change>,
+}
+
+#[derive(Debug)]
+struct RenameSchema {
+    schema: String,
+    to: String,
+}
+
+/// A change of owner: there are none, rights are the policy's.
+#[derive(Debug)]
+struct SchemaOwner(String);
+
+pub(super) fn admit(alter: Alter) -> Result<Admitted> {
+    Ok(match alter {
+        Alter::Table { table, if_exists, changes } => {
+            Admitted::new(AlterTable { name: table_name(&table)?, if_exists, changes })
+        }
+        Alter::Schema { schema, change: SchemaChange::Rename(to) } => {
+            Admitted::new(RenameSchema { schema: ident(&schema), to: ident(&to) })
+        }
+        Alter::Schema { schema, change: SchemaChange::Owner } => Admitted::new(SchemaOwner(ident(&schema))),
+        Alter::Comment { on, text } => return comment::admit(on, text),
+    })
+}
+
+impl Statement for AlterTable {
+    fn kind(&self) -> &'static str {
+        "alter table"
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            let facts = session.facts()?;
+            if facts.temporary.has(&self.name) {
+                return Err(Error::unsupported("ALTER TABLE of a temporary table"));
+            }
+            let (entry, writer) = match target::owned(&facts, &self.name) {
+                Err(e) if self.if_exists && e.kind() == Kind::UndefinedTable => {
+                    let text = format!("relation \"{}\" does not exist, skipping", self.name.table);
+                    session.say(Notice::notice("00000", text));
+                    return Outcome::done("ALTER TABLE");
+                }
+                found => found?,
+            };
+            let name = entry.object.name.clone();
+            execution.record.target(name.to_string());
+            let table = target::of_lake(entry)?;
+            if let Some(to) = self.renamed(&name) {
+                if to.schema != name.schema {
+                    target::writer_for_create(&facts, &to)?;
+                    same_source(&facts, &name, &to)?;
+                } else if !facts.policy.may_create(&to.schema) {
+                    let text = format!("permission denied for schema {}", to.schema);
+                    return Err(Error::new(Kind::PermissionDenied, text));
+                }
+                if to == name && matches!(self.changes.first(), Some(Change::SetSchema(_))) {
+                    return Outcome::done("ALTER TABLE");
+                }
+                writer.rename_table(&name, &to).await?;
+                return Outcome::changed("ALTER TABLE", &facts.world);
+            }
+            if let Some(what) = self.changes.iter().find_map(disturbs)
+                && let Some(reader) = dependents::of(&facts, &[entry]).first()
+            {
+                return Err(Error::unsupported(format!("{what} of a table that views read"))
+                    .with_detail(reader.words(&facts))
+                    .with_hint("Drop them first, and make them again after it."));
+            }
+            let mut changes = vec![];
+            for change in &self.changes {
+                if let Some(change) = self.change(change, table.schema().as_ref(), session)? {
+                    changes.push(change);
+                }
+            }
+            if changes.is_empty() {
+                return Outcome::done("ALTER TABLE");
+            }
+            writer.alter_table(table.as_ref(), &changes).await?;
+            Outcome::changed("ALTER TABLE", &facts.world)
+        })
+    }
+}
+
+/// What a view's text, or the types of its columns, may not live through.
+fn disturbs(change: &Change) -> Option<&'static str> {
+    match change {
+        Change::Drop { .. } => Some("dropping a column"),
+        Change::RenameColumn { .. } => Some("renaming a column"),
+        Change::Retype { .. } => Some("changing the type of a column"),
+        Change::Add { .. }
+        | Change::NotNull { .. }
+        | Change::Default { .. }
+        | Change::Rename(_)
+        | Change::SetSchema(_)
+        | Change::Set(_)
+        | Change::Reset(_)
+        | Change::Owner
+        | Change::Other(_) => None,
+    }
+}
+
+impl AlterTable {
+    /// The name that it gets, where that is what is changed.
+    fn renamed(&self, name: &TableName) -> Option<TableName> {
+        match self.changes.first()? {
+            Change::Rename(to) => Some(TableName::new(&name.schema, ident(to))),
+            Change::SetSchema(to) => Some(TableName::new(ident(to), &name.table)),
+            _ => None,
+        }
+    }
+
+    /// `None`: nothing is to be done, which is said.
+    fn change(
+        &self,
+        change: &Change,
+        schema: &arrow::datatypes::Schema,
+        session: &mut Session,
+    ) -> Result<Option<sources::Change>> {
+        let has = |column: &Ident| schema.index_of(&ident(column)).is_ok();
+        let table = &self.name.table;
+        Ok(Some(sources::Change::Column(match change {
+            Change::Add { column, if_not_exists } => {
+                if *if_not_exists && has(&column.name) {
+                    let text =
+                        format!("column \"{}\" of relation \"{table}\" already exists, skipping", ident(&column.name));
+                    session.say(Notice::notice(Kind::DuplicateColumn.sqlstate(), text));
+                    return Ok(None);
+                }
+                if let Some(other) = column.other {
+                    return Err(Error::unsupported(format!("ADD COLUMN … {}", other.to_uppercase())));
+                }
+                Column::Add(column_of(&ident(&column.name), &column.data_type, !column.not_null)?)
+            }
+            Change::Drop { column, if_exists } => {
+                if *if_exists && !has(column) {
+                    let text = format!("column \"{}\" of relation \"{table}\" does not exist, skipping", ident(column));
+                    session.say(Notice::notice("00000", text));
+                    return Ok(None);
+                }
+                Column::Drop(ident(column))
+            }
+            Change::Retype { computed: true, .. } => {
+                return Err(Error::unsupported("ALTER COLUMN … TYPE … USING")
+                    .with_hint("Make the table again with CREATE TABLE AS."));
+            }
+            Change::Retype { column, to, .. } => {
+                Column::Retype { column: ident(column), to: column_of(&ident(column), to, true)? }
+            }
+            Change::NotNull { column, set } => Column::Require { column: ident(column), required: *set },
+            Change::RenameColumn { column, to } => Column::Rename { column: ident(column), to: ident(to) },
+            Change::Set(properties) => return properties_of(properties).map(|set| Some(sources::Change::Set(set))),
+            Change::Reset(names) => return Ok(Some(sources::Change::Unset(names.clone()))),
+            Change::Default { column, .. } if !has(column) => {
+                let text = format!("column \"{}\" of relation \"{table}\" does not exist", ident(column));
+                return Err(Error::new(Kind::UndefinedColumn, text));
+            }
+            Change::Default { set: false, .. } | Change::Owner => return Ok(None),
+            Change::Default { set: true, .. } => return Err(Error::unsupported("ALTER COLUMN … SET DEFAULT")),
+            Change::Other(words) => return Err(Error::unsupported(format!("ALTER TABLE … {words}"))),
+            // not one of several
+            Change::Rename(_) | Change::SetSchema(_) => return Err(Error::internal("a name among changes")),
+        })))
+    }
+}
+
+/// Parameters of a table: Iceberg's properties. 22023 for one that is lakegate's own to set.
+pub(super) fn properties_of(properties: &[(String, String)]) -> Result<Vec<(String, String)>> {
+    let own = |name: &str| name.starts_with("lakegate.") || !name.contains('.');
+    match properties.iter().find(|(name, _)| own(name)) {
+        Some((name, _)) => {
+            let text = format!("unrecognized parameter \"{name}\"");
+            Err(Error::new(Kind::InvalidParameter, text)
+                .with_hint("Properties of Iceberg are written as \"write.parquet.compression-codec\"."))
+        }
+        None => Ok(properties.to_vec()),
+    }
+}
+
+/// 0A000 where the tables lie in different lakes.
+fn same_source(facts: &crate::engine::facts::Facts, name: &TableName, to: &TableName) -> Result<()> {
+    let source = |schema: &str| {
+        let mounted = facts.world.catalog.schemas.get(schema).and_then(Option::as_ref);
+        mounted.map(|mounted| mounted.source.name().to_string())
+    };
+    match source(&name.schema) == source(&to.schema) {
+        true => Ok(()),
+        false => Err(Error::unsupported("ALTER TABLE … SET SCHEMA to a schema of another lake")),
+    }
+}
+
+impl Statement for RenameSchema {
+    fn kind(&self) -> &'static str {
+        "alter schema"
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn is_several(&self) -> bool {
+        true
+    }
+
+    /// A namespace is a part of each of its tables' names.
+    fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            execution.record.target(format!("{} {}", self.schema, self.to));
+            let facts = session.facts()?;
+            let writer = target::writer_for_drop(&facts, &self.schema)?;
+            if !facts.policy.may_create(&self.to) {
+                let text = format!("permission denied for database {}", facts.world.catalog.database);
+                return Err(Error::new(Kind::PermissionDenied, text));
+            }
+            if facts.world.catalog.schemas.contains_key(&self.to) {
+                let text = format!("schema \"{}\" already exists", self.to);
+                return Err(Error::new(Kind::DuplicateSchema, text));
+            }
+            if file::reserved(&self.to).is_some() {
+                let text = format!("unacceptable schema name \"{}\"", self.to);
+                return Err(Error::new(Kind::ReservedName, text));
+            }
+            let tables = target::owned_in(&facts, &self.schema)?;
+            writer.create_schema(&self.to).await?;
+            for entry in tables {
+                let (name, to) = (&entry.object.name, TableName::new(&self.to, &entry.object.name.table));
+                match &entry.body {
+                    Body::Table(_) => writer.rename_table(name, &to).await?,
+                    Body::Dataset(_) => {
+                        writer.rename_view(view::Found::of(&facts, entry)?.table.as_ref(), &to).await?;
+                    }
+                }
+            }
+            writer.drop_schema(&self.schema).await?;
+            Outcome::changed("ALTER SCHEMA", &facts.world)
+        })
+    }
+}
+
+impl Statement for SchemaOwner {
+    fn kind(&self) -> &'static str {
+        "alter schema"
+    }
+
+    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            let facts = session.facts()?;
+            target::writer_for_drop(&facts, &self.0)?;
+            Outcome::done("ALTER SCHEMA")
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! COMMENT ON: words kept with the table or the column that they are about, where other engines find them too.
+
+use super::name::{Name, ident, table_name};
+use super::{Admitted, Execution, Outcome, Statement, Work, target};
+use crate::engine::session::Session;
+use crate::error::{Error, Kind, Result};
+use crate::lake::Alter;
+use crate::sources::Change;
+use crate::sql::parse::alter::Commented;
+
+#[derive(Debug)]
+struct Comment {
+    table: Name,
+    column: Option<String>,
+    text: Option<String>,
+}
+
+pub(super) fn admit(on: Commented, text: Option<String>) -> Result<Admitted> {
+    // an empty text is none
+    let text = text.filter(|text| !text.is_empty());
+    match on {
+        Commented::Table(name) => Ok(Admitted::new(Comment { table: table_name(&name)?, column: None, text })),
+        Commented::Column(mut name) => {
+            let column = name.0.pop().filter(|_| !name.0.is_empty());
+            let column = column.as_ref().and_then(|part| part.as_ident()).map(ident);
+            let column = column.ok_or_else(|| Error::new(Kind::Syntax, "column name must be qualified"))?;
+            Ok(Admitted::new(Comment { table: table_name(&name)?, column: Some(column), text }))
+        }
+        Commented::Other(what) => Err(Error::unsupported(format!("COMMENT ON {}", what.to_uppercase()))),
+    }
+}
+
+impl Statement for Comment {
+    fn kind(&self) -> &'static str {
+        "comment"
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            let facts = session.facts()?;
+            let (entry, writer) = target::owned(&facts, &self.table)?;
+            execution.record.target(entry.object.name.to_string());
+            let table = target::of_lake(entry)?;
+            let change = match &self.column {
+                Some(column) => Change::Column(Alter::Document { column: column.clone(), text: self.text.clone() }),
+                None => Change::Comment(self.text.clone()),
+            };
+            writer.alter_table(table.as_ref(), &[change]).await?;
+            Outcome::changed("COMMENT", &facts.world)
+        })
+    }
+}

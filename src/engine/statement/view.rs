@@ -1,0 +1,91 @@
+//! CREATE, ALTER and DROP VIEW: views of a lake, and a session's own. What a view's text means when it is read is judged by
+//! `policy`, as for datasets: with its owner's rights of that moment, under whatever lines name the reader.
+//!
+//! Whoever writes a view's text is its owner, after OR REPLACE too: a text never runs with more rights than its writer has.
+
+mod alter;
+mod create;
+mod drop;
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::ObjectName;
+
+use super::name::Name;
+use super::{Admitted, target};
+use crate::catalog::dataset::Dataset;
+use crate::catalog::{Body, Entry};
+use crate::engine::facts::Facts;
+use crate::engine::world;
+use crate::error::{Error, Kind, Result};
+use crate::policy::{Action, Decision};
+use crate::sources::{Table, ViewText, Writer};
+use crate::sql::parse::view::View;
+use crate::types::TableName;
+
+pub(super) fn admit(view: View) -> Result<Admitted> {
+    match view {
+        View::Create(create) => create::admit(create),
+        View::Alter { name, if_exists, change } => alter::admit(&name, if_exists, change),
+        View::Drop(drop) => drop::admit(drop),
+    }
+}
+
+/// A view of a lake that a statement is about.
+pub(super) struct Found<'a> {
+    entry: &'a Entry,
+    view: &'a ViewText,
+    pub(super) table: Arc<dyn Table>,
+    pub(super) writer: Arc<dyn Writer>,
+}
+
+impl<'a> Found<'a> {
+    pub(super) fn name(&self) -> &'a TableName {
+        &self.entry.object.name
+    }
+
+    /// 42501 for whoever may not drop it: that is the right to change it, too.
+    pub(super) fn of(facts: &Facts, entry: &'a Entry) -> Result<Self> {
+        let name = &entry.object.name;
+        let Body::Dataset(dataset) = &entry.body else { return Err(not_a_view(&name.table)) };
+        let Dataset { kept: Some(table), .. } = dataset.as_ref() else { return Err(must_own(&name.table)) };
+        let (table, Some(view)) = (Arc::clone(table), dataset.view()) else { return Err(must_own(&name.table)) };
+        if matches!(facts.policy.decide(entry.object.id, Action::Drop), Decision::Deny) {
+            return Err(must_own(&name.table));
+        }
+        match world::writer(&facts.world.catalog, &name.schema)? {
+            Some(writer) => Ok(Self { entry, view, table, writer }),
+            None => Err(must_own(&name.table)),
+        }
+    }
+}
+
+/// What stands under a name that the session sees or may drop; 42P01 in the words of `missing`.
+fn entry<'a>(facts: &'a Facts, name: &Name, missing: &dyn Fn() -> Error) -> Result<&'a Entry> {
+    let schemas: Vec<&str> = match &name.schema {
+        Some(schema) => vec![schema],
+        None => facts.search_path.iter().map(String::as_str).collect(),
+    };
+    for schema in schemas {
+        match target::known_entry(facts, &TableName::new(schema, &name.table), Action::Drop) {
+            Ok((entry, _)) => return Ok(entry),
+            Err(error) if error.kind() == Kind::UndefinedTable => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(missing())
+}
+
+/// 42809.
+fn not_a_view(name: &str) -> Error {
+    Error::new(Kind::WrongObjectType, format!("\"{name}\" is not a view"))
+}
+
+/// 42501 in the words that PostgreSQL has for whoever is not a view's owner.
+fn must_own(name: &str) -> Error {
+    Error::new(Kind::PermissionDenied, format!("must be owner of view {name}"))
+}
+
+fn name_of(name: &ObjectName) -> Result<Name> {
+    super::table_name(name)
+}

@@ -1,0 +1,124 @@
+//! DROP VIEW, and DROP MATERIALIZED VIEW, of which there are none. CASCADE drops the views that read it first.
+
+use super::super::name::Name;
+use super::super::{Admitted, Execution, Outcome, Statement, Work, dependents};
+use super::{Found, entry, name_of, not_a_view};
+use crate::catalog::{Body, Entry};
+use crate::engine::facts::Facts;
+use crate::engine::notice::Notice;
+use crate::engine::session::Session;
+use crate::engine::temporary::Temporary;
+use crate::error::{Error, Kind, Result};
+use crate::sql::parse::view::Drop;
+
+#[derive(Debug)]
+struct DropView {
+    names: Vec<Name>,
+    if_exists: bool,
+    cascade: bool,
+    materialized: bool,
+}
+
+pub(super) fn admit(drop: Drop) -> Result<Admitted> {
+    let names = drop.names.iter().map(name_of).collect::<Result<_>>()?;
+    let Drop { if_exists, cascade, materialized, .. } = drop;
+    Ok(Admitted::new(DropView { names, if_exists, cascade, materialized }))
+}
+
+impl Statement for DropView {
+    fn kind(&self) -> &'static str {
+        "drop view"
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn is_several(&self) -> bool {
+        self.cascade || self.names.len() > 1
+    }
+
+    fn is_temporary(&self, temporary: &Temporary) -> bool {
+        self.names.iter().all(|name| temporary.has(name))
+    }
+
+    fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            let facts = session.facts()?;
+            let tag = if self.materialized { "DROP MATERIALIZED VIEW" } else { "DROP VIEW" };
+            // all of them are looked up before the first one goes
+            let mut found = vec![];
+            for name in &self.names {
+                if facts.temporary.has(name) {
+                    self.own(session, &facts, &name.table)?;
+                    continue;
+                }
+                match self.found(&facts, name) {
+                    Ok(one) => found.push(one),
+                    Err(e) if self.if_exists && e.kind() == Kind::UndefinedTable => {
+                        session.say(Notice::skipping(self.what(), &name.table));
+                    }
+                    Err(e) if self.if_exists && e.kind() == Kind::UndefinedSchema => {
+                        session.say(Notice::skipping("schema", name.schema.as_deref().unwrap_or_default()));
+                    }
+                    Err(e) => return Err(e),
+                }
+            }
+            if found.is_empty() {
+                return Outcome::done(tag);
+            }
+            let named: Vec<&Entry> = found.iter().map(|found| found.entry).collect();
+            let mut dropped = dependents::drop_readers(session, &facts, &named, self.cascade).await?;
+            for view in &found {
+                dropped.push(view.name().to_string());
+                execution.record.target(dropped.join(" "));
+                view.writer.drop_view(view.table.as_ref()).await?;
+            }
+            Outcome::changed(tag, &facts.world)
+        })
+    }
+}
+
+impl DropView {
+    /// One of the session's: it goes at once, as everything of theirs does.
+    fn own(&self, session: &mut Session, facts: &Facts, name: &str) -> Result<()> {
+        let is_view = facts.temporary.view(name).is_some();
+        if self.materialized || !is_view {
+            let kind = if is_view { "VIEW" } else { "TABLE" };
+            let hint = format!("Use DROP {kind} to remove a {}.", kind.to_lowercase());
+            let error = Error::new(Kind::WrongObjectType, format!("\"{name}\" is not a {}", self.what()));
+            return Err(error.with_hint(hint));
+        }
+        if let Some(notice) = dependents::drop_own(facts, name, self.cascade)? {
+            session.say(notice);
+        }
+        Ok(())
+    }
+
+    fn what(&self) -> &'static str {
+        if self.materialized { "materialized view" } else { "view" }
+    }
+
+    fn found<'a>(&self, facts: &'a Facts, name: &Name) -> Result<Found<'a>> {
+        if let Some(schema) = name.schema.as_ref().filter(|schema| facts.view.schema_oid(schema).is_none()) {
+            return Err(Error::new(Kind::UndefinedSchema, format!("schema \"{schema}\" does not exist")));
+        }
+        let shown =
+            name.schema.as_ref().map_or_else(|| name.table.clone(), |schema| format!("{schema}.{}", name.table));
+        let missing = || Error::new(Kind::UndefinedTable, format!("{} \"{shown}\" does not exist", self.what()));
+        let entry = entry(facts, name, &missing)?;
+        let kind = match &entry.body {
+            Body::Table(_) => "TABLE",
+            Body::Dataset(_) => "VIEW",
+        };
+        let hint = format!("Use DROP {kind} to remove a {}.", kind.to_lowercase());
+        match (&entry.body, self.materialized) {
+            (_, true) => {
+                let text = format!("\"{}\" is not a materialized view", name.table);
+                Err(Error::new(Kind::WrongObjectType, text).with_hint(hint))
+            }
+            (Body::Table(_), false) => Err(not_a_view(&name.table).with_hint(hint)),
+            (Body::Dataset(_), false) => Found::of(facts, entry),
+        }
+    }
+}

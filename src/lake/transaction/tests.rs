@@ -1,0 +1,219 @@
+//! Transactions beside each other and beside writers without one. What a session makes of them is tested over the wire.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::prelude::SessionContext;
+
+use super::*;
+use crate::lake::{BatchId, Columns, Config, Outcome, Staged};
+use crate::metastore::{self, Loss, Metastore};
+
+struct World {
+    lake: Arc<Lake>,
+    _directory: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("catalog.db");
+        let metastore = Metastore::open(&metastore::Config { path, busy_timeout_ms: 5_000 }).await.unwrap();
+        let config = Config {
+            catalog: "lakegate".into(),
+            warehouse: format!("file://{}/warehouse", directory.path().display()),
+            s3: None,
+            manifest_cache_bytes: 1 << 20,
+        };
+        let lake = Arc::new(Lake::connect(&config, Arc::new(metastore)).unwrap());
+        lake.create_namespace("s").await.unwrap();
+        Self { lake, _directory: directory }
+    }
+
+    fn key(&self, name: &str) -> TableKey {
+        self.lake.key("s", name)
+    }
+
+    async fn rows(&self, name: &str) -> Option<Vec<i64>> {
+        read(&self.lake, &self.key(name)).await
+    }
+
+    async fn begin(&self) -> Transaction {
+        self.lake.begin(false).await.unwrap()
+    }
+}
+
+fn stream(values: &[i64]) -> SendableRecordBatchStream {
+    let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(values.to_vec()))]).unwrap();
+    Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter([Ok(batch)])))
+}
+
+async fn create(lake: &Lake, key: &TableKey, values: &[i64]) -> Result<()> {
+    let rows = stream(values);
+    let schema = rows.schema();
+    let columns = Columns { schema: &schema, is_uuid: &|_| false, all_nullable: true };
+    lake.create_table(key, &columns, Default::default(), Some(rows)).await.map(|_| ())
+}
+
+async fn append(lake: &Lake, key: &TableKey, values: &[i64]) {
+    let base = lake.table(key).await.unwrap().unwrap();
+    let batch = BatchId::new();
+    let written = lake.write(&base, batch, stream(values)).await.unwrap();
+    let outcome = lake.commit(vec![Staged::append(base, written, batch)], &Also::default()).await.unwrap();
+    assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
+}
+
+/// Every row of the table goes, by position.
+async fn delete_all(lake: &Lake, key: &TableKey) {
+    let base = lake.table(key).await.unwrap().unwrap();
+    let files = lake.files(&base).await.unwrap();
+    let action = crate::lake::Action::Overwrite { removed: files, added: Default::default() };
+    let outcome = lake.commit(vec![Staged::new(base, vec![action], BatchId::new())], &Also::default()).await.unwrap();
+    assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
+}
+
+async fn read(lake: &Arc<Lake>, key: &TableKey) -> Option<Vec<i64>> {
+    let table = lake.table(key).await.unwrap()?;
+    let reading = lake.read(&table, table.schema()).await.unwrap();
+    let batches = SessionContext::new().read_table(Arc::new(reading)).unwrap().collect().await.unwrap();
+    let mut rows: Vec<i64> =
+        batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+    rows.sort_unstable();
+    Some(rows)
+}
+
+#[tokio::test]
+async fn others_see_all_of_it_at_once_or_nothing() {
+    let world = World::new().await;
+    create(&world.lake, &world.key("old"), &[1]).await.unwrap();
+    for commits in [false, true] {
+        let ours = world.begin().await;
+        create(ours.lake(), &world.key("new"), &[2]).await.unwrap();
+        append(ours.lake(), &world.key("new"), &[3]).await;
+        append(ours.lake(), &world.key("old"), &[4]).await;
+        assert!(ours.lake().create_namespace("n").await.unwrap());
+        create(ours.lake(), &world.lake.key("n", "t"), &[5]).await.unwrap();
+        assert_eq!(read(ours.lake(), &world.key("new")).await, Some(vec![2, 3]));
+        assert_eq!(read(ours.lake(), &world.key("old")).await, Some(vec![1, 4]));
+        assert_eq!((world.rows("new").await, world.rows("old").await), (None, Some(vec![1])), "{commits}");
+        assert_eq!(world.lake.namespaces().await.unwrap(), ["s"]);
+        if commits {
+            ours.commit().await.unwrap();
+        }
+    }
+    assert_eq!((world.rows("new").await, world.rows("old").await), (Some(vec![2, 3]), Some(vec![1, 4])));
+    assert_eq!(read(&world.lake, &world.lake.key("n", "t")).await, Some(vec![5]));
+}
+
+#[tokio::test]
+async fn a_table_takes_another_ones_place() {
+    let world = World::new().await;
+    create(&world.lake, &world.key("x"), &[1]).await.unwrap();
+    let ours = world.begin().await;
+    create(ours.lake(), &world.key("tmp"), &[2]).await.unwrap();
+    ours.lake().rename_table(&world.key("x"), &world.key("backup")).await.unwrap();
+    ours.lake().rename_table(&world.key("tmp"), &world.key("x")).await.unwrap();
+    assert_eq!(read(ours.lake(), &world.key("x")).await, Some(vec![2]));
+    assert_eq!(read(ours.lake(), &world.key("backup")).await, Some(vec![1]));
+    // somebody adds to what is renamed and dropped: nothing of that is left, and nothing stops it
+    append(&world.lake, &world.key("x"), &[9]).await;
+    ours.lake().drop_table(&world.key("backup")).await.unwrap();
+    ours.commit().await.unwrap();
+    let names: Vec<String> = world.lake.tables().await.unwrap().into_iter().map(|row| row.name).collect();
+    assert_eq!((names, world.rows("x").await), (vec!["x".to_string()], Some(vec![2])));
+}
+
+#[tokio::test]
+async fn what_others_did_meanwhile_stays() {
+    let world = World::new().await;
+    create(&world.lake, &world.key("t"), &[1]).await.unwrap();
+    let (ours, theirs) = (world.begin().await, world.begin().await);
+    append(ours.lake(), &world.key("t"), &[2]).await;
+    append(ours.lake(), &world.key("t"), &[3]).await;
+    ours.lake().rename_table(&world.key("t"), &world.key("u")).await.unwrap();
+    append(&world.lake, &world.key("t"), &[10]).await;
+    append(theirs.lake(), &world.key("t"), &[20]).await;
+    ours.commit().await.unwrap();
+    assert_eq!((world.rows("t").await, world.rows("u").await), (None, Some(vec![1, 2, 3, 10])));
+    // their table is gone from under its name
+    assert_eq!(theirs.commit().await.unwrap_err().kind(), Kind::Conflict);
+    assert_eq!(world.rows("u").await, Some(vec![1, 2, 3, 10]));
+}
+
+#[tokio::test]
+async fn rows_that_others_deleted_are_a_conflict() {
+    let world = World::new().await;
+    create(&world.lake, &world.key("t"), &[1]).await.unwrap();
+    let ours = world.begin().await;
+    append(ours.lake(), &world.key("t"), &[2]).await;
+    delete_all(ours.lake(), &world.key("t")).await;
+    append(ours.lake(), &world.key("t"), &[3]).await;
+    let second = world.begin().await;
+    delete_all(second.lake(), &world.key("t")).await;
+    append(&world.lake, &world.key("t"), &[4]).await;
+    ours.commit().await.unwrap();
+    assert_eq!(world.rows("t").await, Some(vec![3, 4]), "what was made and deleted in it, on a newer base");
+    assert_eq!(second.commit().await.unwrap_err().kind(), Kind::Conflict);
+    assert_eq!(world.rows("t").await, Some(vec![3, 4]));
+}
+
+#[tokio::test]
+async fn a_name_that_was_taken_meanwhile_is_refused() {
+    let world = World::new().await;
+    let ours = world.begin().await;
+    create(ours.lake(), &world.key("t"), &[1]).await.unwrap();
+    create(&world.lake, &world.key("t"), &[2]).await.unwrap();
+    assert_eq!(ours.commit().await.unwrap_err().kind(), Kind::DuplicateTable);
+    assert_eq!(world.rows("t").await, Some(vec![2]));
+}
+
+#[tokio::test]
+async fn savepoints_bring_back_what_was() {
+    let world = World::new().await;
+    let ours = world.begin().await;
+    create(ours.lake(), &world.key("t"), &[1]).await.unwrap();
+    ours.save();
+    append(ours.lake(), &world.key("t"), &[2]).await;
+    ours.save();
+    ours.lake().drop_table(&world.key("t")).await.unwrap();
+    ours.roll_back_to(1);
+    assert_eq!(read(ours.lake(), &world.key("t")).await, Some(vec![1, 2]));
+    ours.roll_back_to(0);
+    append(ours.lake(), &world.key("t"), &[3]).await;
+    ours.release(0);
+    ours.commit().await.unwrap();
+    assert_eq!(world.rows("t").await, Some(vec![1, 3]));
+}
+
+#[tokio::test]
+async fn a_repeatable_one_sees_one_moment() {
+    let world = World::new().await;
+    create(&world.lake, &world.key("t"), &[1]).await.unwrap();
+    let ours = world.lake.begin(true).await.unwrap();
+    append(&world.lake, &world.key("t"), &[2]).await;
+    create(&world.lake, &world.key("late"), &[3]).await.unwrap();
+    assert_eq!(read(ours.lake(), &world.key("t")).await, Some(vec![1]));
+    assert_eq!(read(ours.lake(), &world.key("late")).await, None);
+    append(ours.lake(), &world.key("t"), &[4]).await;
+    assert_eq!(read(ours.lake(), &world.key("t")).await, Some(vec![1, 4]));
+    ours.commit().await.unwrap();
+    assert_eq!(world.rows("t").await, Some(vec![1, 2, 4]));
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_looked_up() {
+    for losses in [&[Loss::Done][..], &[Loss::Sent], &[Loss::Sent, Loss::Done]] {
+        let world = World::new().await;
+        create(&world.lake, &world.key("t"), &[1]).await.unwrap();
+        let ours = world.begin().await;
+        append(ours.lake(), &world.key("t"), &[2]).await;
+        create(ours.lake(), &world.key("u"), &[3]).await.unwrap();
+        *world.lake.metastore.losses.lock().unwrap() = losses.iter().rev().copied().collect();
+        ours.commit().await.unwrap();
+        assert_eq!((world.rows("t").await, world.rows("u").await), (Some(vec![1, 2]), Some(vec![3])), "{losses:?}");
+    }
+}

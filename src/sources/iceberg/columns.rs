@@ -1,0 +1,95 @@
+//! What PostgreSQL knows of a lake table's columns and Iceberg does not: `varchar(10)`, `smallint`, `json` and their like
+//! are kept as properties of the table, by field id. Without one, or where it does not fit the column, Iceberg's type
+//! speaks for itself.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+
+use crate::formats::postgres::{self, OID, TYPMOD};
+use crate::lake;
+use crate::sources::declared::Declared;
+
+/// The `uuid` type's oid: sixteen bytes alone do not tell.
+const UUID_OID: &str = "2950";
+/// The `json` type's: the text of a variant.
+pub(super) const JSON_OID: &str = "114";
+/// Before a field id: the column's type by PostgreSQL's name.
+const TYPE: &str = "lakegate.type.";
+/// Where a table's comment is kept, as Spark and Trino keep it.
+pub(super) const COMMENT: &str = "comment";
+
+pub(super) fn is_uuid(field: &Field) -> bool {
+    field.metadata().get(OID).is_some_and(|oid| oid == UUID_OID)
+}
+
+/// The property for a column of this id and type; its value where the type is not told by Iceberg's.
+pub(super) fn type_property(id: i32, field: &Field) -> (String, Option<String>) {
+    let told = field.metadata().contains_key(OID)
+        || field.metadata().contains_key(TYPMOD)
+        || *field.data_type() == DataType::Int16;
+    let named = postgres::pg_type(field).ok().filter(|_| told && !is_uuid(field));
+    (format!("{TYPE}{id}"), named.map(|ty| postgres::type_name(ty.oid, ty.typmod)))
+}
+
+/// The table's columns with the metadata by which PostgreSQL's types are told.
+pub(super) fn shown_schema(table: &lake::Table) -> SchemaRef {
+    shown_columns(table, &table.schema())
+}
+
+/// As [`shown_schema`], for any of the schemas that the table has had.
+pub(super) fn shown_columns(table: &lake::Table, schema: &Schema) -> SchemaRef {
+    let uuids = table.uuid_columns().into_iter().map(|id| (id, UUID_OID));
+    let oids: HashMap<i32, &str> = uuids.chain(table.json_columns().into_iter().map(|id| (id, JSON_OID))).collect();
+    let of_property = |field: &FieldRef| {
+        let name = table.properties().get(&format!("{TYPE}{}", lake::field_id(field)?))?;
+        let (oid, typmod) = postgres::by_name(name)?;
+        let typed = postgres::field(field.name(), oid, typmod, field.is_nullable())?;
+        let fits = match (field.data_type(), typed.data_type()) {
+            // Iceberg has no narrower one
+            (DataType::Int32, DataType::Int16) => true,
+            (stored, typed) => stored == typed,
+        };
+        fits.then(|| {
+            let mut metadata = field.metadata().clone();
+            metadata.extend(typed.metadata().clone());
+            Arc::new(field.as_ref().clone().with_data_type(typed.data_type().clone()).with_metadata(metadata))
+        })
+    };
+    let shown = |field: &FieldRef| of_property(field).unwrap_or_else(|| shown_field(field, &oids));
+    Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Vec<_>>()))
+}
+
+fn shown_field(field: &FieldRef, oids: &HashMap<i32, &str>) -> FieldRef {
+    if oids.is_empty() {
+        return Arc::clone(field);
+    }
+    let mut metadata = field.metadata().clone();
+    if let Some(oid) = lake::field_id(field).and_then(|id| oids.get(&id)) {
+        metadata.insert(OID.into(), (*oid).into());
+    }
+    let of = match field.data_type() {
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|f| shown_field(f, oids)).collect()),
+        DataType::List(element) => DataType::List(shown_field(element, oids)),
+        DataType::Map(entries, sorted) => DataType::Map(shown_field(entries, oids), *sorted),
+        other => other.clone(),
+    };
+    Arc::new(field.as_ref().clone().with_data_type(of).with_metadata(metadata))
+}
+
+/// The column's field id, and those of all fields within it.
+pub(super) fn field_ids(field: &Field) -> Vec<String> {
+    let own = lake::field_id(field).map_or_else(|| field.name().clone(), |id| format!("#{id}"));
+    let within = lake::fields_within(field.data_type()).into_iter().flat_map(|field| field_ids(&field));
+    std::iter::once(own).chain(within).collect()
+}
+
+/// What the table says of itself.
+pub(super) fn declared(table: &lake::Table) -> Declared {
+    Declared {
+        comment: table.properties().get(COMMENT).cloned(),
+        comments: table.documented().map(|(column, text)| (column.to_string(), text.to_string())).collect(),
+        ..Declared::default()
+    }
+}
