@@ -22,7 +22,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::fault::{Step, reach};
 use super::{BatchId, Described, Lake, Table, Weighed, Written, connect};
 use crate::error::Result;
-use crate::metastore::{Also, Swap, SwapError, Swapped, TableKey};
+use crate::metastore::{Also, Pin, Swap, SwapError, Swapped, TableKey};
 use action::Change;
 use metadata_file::metadata_file;
 
@@ -90,6 +90,8 @@ pub(super) struct Prepared {
     snapshot_id: i64,
     /// Of the files that come.
     manifests: Vec<ManifestFile>,
+    /// What it was made on stays readable while it may be committed again: in a transaction, until that ends.
+    _pin: Option<Arc<Pin>>,
 }
 
 /// One attempt: the table as it would be, already in the store.
@@ -217,7 +219,9 @@ impl Lake {
         let snapshot_id = snapshot::new_id(metadata);
         let manifests = self.new_manifests(metadata, snapshot_id, &change).await?;
         reach(Step::AfterManifest);
-        Ok(Prepared { made_on: staged.base.clone(), staged, change, snapshot_id, manifests })
+        let base = &staged.base;
+        let pin = base.snapshot_id().map(|snapshot| Arc::new(self.metastore.pin(base.uuid(), snapshot)));
+        Ok(Prepared { made_on: base.clone(), staged, change, snapshot_id, manifests, _pin: pin })
     }
 
     async fn newest(&self, prepared: &[Prepared]) -> Result<Vec<Option<Table>>> {

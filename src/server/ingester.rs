@@ -66,10 +66,13 @@ impl Ingester {
     }
 }
 
+/// By their files' names, with the files' hashes.
+type Connected = BTreeMap<String, (u64, Maintained)>;
+
 /// Of the catalog's files, connected anew when they change.
 fn lakes(config: &Config, metastore: Arc<Metastore>) -> Lakes {
     let catalog_dir = config.catalog_dir.clone();
-    let known: Mutex<Option<(Glance, BTreeMap<String, (u64, Maintained)>)>> = Mutex::default();
+    let known: Mutex<Option<(Glance, Connected)>> = Mutex::default();
     Box::new(move || {
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref().is_none_or(|(glance, _)| !glance.still_holds()) {

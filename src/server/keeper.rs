@@ -44,7 +44,7 @@ impl Keeping {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
-        end.run_until_cancelled(rounds).await;
+        end.run_until_cancelled(Box::pin(rounds)).await;
     }
 
     /// Over all lakes. One that does not answer is asked again.

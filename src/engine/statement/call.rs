@@ -89,7 +89,7 @@ impl Statement for Call {
                 columns: procedure.columns(),
             };
             let lanes = session.engine.shared.lanes.clone();
-            let done = execution.bounds.hold(lanes.run(async move { work.run(job).await })).await?;
+            let done = execution.bounds.hold(lanes.run(Box::pin(work.run(job)))).await?;
             session.say(Notice::notice("00000", done.said));
             Ok(Outcome::Rows(Rows::computed("CALL", done.rows, execution.bounds)))
         })

@@ -20,6 +20,8 @@ use super::snapshot::metadata_path;
 use crate::error::{Error, Result};
 
 const AVRO_CODEC: &str = "write.avro.compression-codec";
+/// Of manifests that become one because they lose files.
+const REWRITTEN_BYTES: i64 = 8 << 20;
 
 impl Lake {
     /// A manifest for each kind of file and each partition spec. They inherit snapshot and sequence numbers from the list
@@ -69,6 +71,8 @@ impl Lake {
             return Ok(listed.cloned().collect());
         }
         let (mut kept, mut found) = (vec![], 0);
+        // Those that lose files become few: a compaction takes a file from each of many small ones.
+        let mut open: BTreeMap<(bool, i32, i32), (Draft, i64)> = BTreeMap::new();
         for listed in listed {
             let entries = self.manifest(listed).await?;
             let leaves = |entry: &Entry| entry.is_live() && removed.contains_key(&entry.key());
@@ -78,15 +82,30 @@ impl Lake {
                 continue;
             }
             found += leaving;
-            let (schema, spec) = (Arc::clone(&entries.schema), entries.spec.clone());
-            let mut writer = self.manifest_writer(&base.metadata, snapshot_id, listed.content, schema, spec)?;
+            let is_data = listed.content == ManifestContentType::Data;
+            let alike = (is_data, listed.partition_spec_id, entries.schema.schema_id());
+            let (mut writer, bytes) = match open.remove(&alike) {
+                Some((draft, bytes)) if bytes.saturating_add(listed.manifest_length) <= REWRITTEN_BYTES => {
+                    (draft, bytes)
+                }
+                full => {
+                    if let Some((draft, _)) = full {
+                        kept.push(self.put_manifest(&base.metadata, draft).await?);
+                    }
+                    let (schema, spec) = (Arc::clone(&entries.schema), entries.spec.clone());
+                    (self.manifest_writer(&base.metadata, snapshot_id, listed.content, schema, spec)?, 0)
+                }
+            };
             for entry in entries.entries.iter().filter(|e| e.is_live()) {
                 match leaves(entry) {
                     true => put_removed(&mut writer, entry)?,
                     false => put_existing(&mut writer, entry)?,
                 }
             }
-            kept.push(self.put_manifest(&base.metadata, writer).await?);
+            open.insert(alike, (writer, bytes.saturating_add(listed.manifest_length)));
+        }
+        for (draft, _) in open.into_values() {
+            kept.push(self.put_manifest(&base.metadata, draft).await?);
         }
         match found == removed.len() {
             true => Ok(kept),

@@ -174,7 +174,7 @@ impl Lake {
         for file in &files {
             let rows = file.0.data().record_count();
             // Reading a vector proves its checksum and its count.
-            match reading.deletes(session, &[file.0.clone()]).await {
+            match reading.deletes(session, std::slice::from_ref(&file.0)).await {
                 Ok(deletes) => {
                     let last = deletes.files.first().and_then(|deletes| deletes.positions()?.max());
                     found.demand(last.is_none_or(|last| last < rows), || {

@@ -3,6 +3,7 @@
 
 use std::ops::ControlFlow;
 
+use arrow::datatypes::FieldRef;
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Parens, Query, SetExpr, Value, Values,
     visit_expressions,
@@ -113,7 +114,7 @@ impl Given {
             let planned = session.plan(&query, Told { text: told.text.clone(), declared, into: vec![] }).await?;
             for ((_, value), field) in self.arguments.iter().zip(planned.columns.fields()) {
                 let ty = postgres::pg_type(field)?;
-                types.push(if is_unknown(value) { Ty::UNKNOWN } else { Ty::of(ty.oid) });
+                types.push(if is_unknown(value, &told.declared) { Ty::UNKNOWN } else { Ty::of(ty.oid) });
             }
         }
         let fits = |(parameter, ty): (&Parameter, &Ty)| ty.is_unknown() || parameter.takes(ty.oid);
@@ -140,18 +141,22 @@ impl Given {
 }
 
 /// A literal in quotes, NULL, or a parameter whose type nobody said: of whatever type is wanted.
-fn is_unknown(value: &Expr) -> bool {
+fn is_unknown(value: &Expr, declared: &[Option<FieldRef>]) -> bool {
     match value {
-        Expr::Value(value) => matches!(
-            value.value,
+        Expr::Value(value) => match &value.value {
             Value::SingleQuotedString(_)
-                | Value::EscapedStringLiteral(_)
-                | Value::UnicodeStringLiteral(_)
-                | Value::DollarQuotedString(_)
-                | Value::Null
-                | Value::Placeholder(_)
-        ),
-        Expr::Nested(inner) => is_unknown(inner),
+            | Value::EscapedStringLiteral(_)
+            | Value::UnicodeStringLiteral(_)
+            | Value::DollarQuotedString(_)
+            | Value::Null => true,
+            Value::Placeholder(parameter) => {
+                let number = parameter.strip_prefix('$').and_then(|n| n.parse::<usize>().ok());
+                let said = number.and_then(|n| declared.get(n.checked_sub(1)?));
+                said.is_none_or(Option::is_none)
+            }
+            _ => false,
+        },
+        Expr::Nested(inner) => is_unknown(inner, declared),
         _ => false,
     }
 }
