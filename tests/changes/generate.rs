@@ -42,7 +42,8 @@ impl History {
     }
 
     fn one<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        self.dice.pick(from)
+        let at = self.dice.below(from.len());
+        from[at]
     }
 
     /// Ten rows that others are joined to.
