@@ -67,6 +67,7 @@ const STATEMENTS: &[(&str, &str)] = &[
     ("fetch", "FETCH ALL FROM c"),
     ("close", "CLOSE c"),
     ("create view", "CREATE VIEW sales.v AS SELECT 1"),
+    ("drop view", "DROP VIEW IF EXISTS sales.v"),
     ("create materialized view", "CREATE MATERIALIZED VIEW sales.v AS SELECT 1"),
     ("create index", "CREATE INDEX i ON sales.orders (order_id)"),
     ("create function", "CREATE FUNCTION f() RETURNS int LANGUAGE SQL AS 'SELECT 1'"),

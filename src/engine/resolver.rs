@@ -335,14 +335,22 @@ impl<'a> Resolver<'a> {
         // whatever is wrong inside, its caller learns only that the view cannot be read
         let refused = |e: Error| match e.kind() {
             Kind::SourceUnreachable | Kind::TooComplex => e,
-            // a version that is not there, asked for by the session itself
-            Kind::InvalidParameter if self.as_of.is_some() => e,
+            // asked for by the session itself, but of a table that it need not know
+            Kind::InvalidParameter if self.as_of.is_some() => {
+                let text = format!("what view {} reads has no version as old as that", dataset.name);
+                Error::new(Kind::InvalidParameter, text).with_source(e)
+            }
             _ => Error::new(Kind::PermissionDenied, format!("permission denied for view {}", dataset.name))
                 .with_source(e),
         };
         let world = self.session.map(|(world, _)| world).ok_or_else(|| Error::internal("a body without a session"))?;
         if self.catalog.broken.contains(&entry.object.id) {
-            return Err(refused(Error::internal("a view that cannot be planned")));
+            let may_know = self.session.is_some_and(|(_, view)| view.is_admin || view.user == dataset.owner);
+            let text = format!("view {} cannot be read any more", dataset.name);
+            let error = Error::new(Kind::NotInState, text)
+                .with_detail("What it reads was changed or dropped.")
+                .with_hint("Make it again with CREATE OR REPLACE VIEW, or drop it.");
+            return Err(if may_know { error } else { refused(error) });
         }
         let owner = world.policies.owner(&dataset.owner);
         let owner = owner.ok_or_else(|| refused(Error::internal("a dataset's owner is gone")))?;

@@ -147,9 +147,8 @@ impl Lake {
     /// To another name of this lake. 42P07 where that is taken.
     pub async fn rename_view(&self, base: &View, to: &TableKey) -> Result<()> {
         self.free(to).await?;
-        let delete = Swap::Delete { table: base.key.clone(), from: base.location.clone() };
-        let insert = Swap::InsertView { table: to.clone(), to: base.location.clone() };
-        match self.swap_view(&[delete, insert], to, Some(&base.location)).await? {
+        let rename = Swap::Rename { table: base.key.clone(), at: base.location.clone(), to: to.clone() };
+        match self.swap_view(&[rename], to, Some(&base.location)).await? {
             true => Ok(()),
             false if self.catalog.row(to).await?.is_some() => Err(taken(to)),
             false => Err(overtaken(&base.key)),

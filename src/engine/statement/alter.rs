@@ -60,6 +60,13 @@ impl Statement for AlterTable {
             if facts.temporary.has(&self.name) {
                 return Err(Error::unsupported("ALTER TABLE of a temporary table"));
             }
+            if let Some(found) = view::find(&facts, &self.name)? {
+                // as PostgreSQL has it, for what a view has too
+                execution.record.target(found.name().to_string());
+                let [change] = self.changes.as_slice() else { return Err(view::not_a_table(&self.name.table)) };
+                view::alter_as_table(&facts, &found, change).await?;
+                return Outcome::changed("ALTER TABLE", &facts.world);
+            }
             let (entry, writer) = match target::owned(&facts, &self.name) {
                 Err(e) if self.if_exists && e.kind() == Kind::UndefinedTable => {
                     let text = format!("relation \"{}\" does not exist, skipping", self.name.table);

@@ -1,7 +1,7 @@
 //! COMMENT ON: words kept with the table or the column that they are about, where other engines find them too.
 
 use super::name::{Name, ident, table_name};
-use super::{Admitted, Execution, Outcome, Statement, Work, target};
+use super::{Admitted, Execution, Outcome, Statement, Work, target, view};
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::lake::Alter;
@@ -13,18 +13,25 @@ struct Comment {
     table: Name,
     column: Option<String>,
     text: Option<String>,
+    /// Which of the two it must be.
+    is_view: bool,
 }
 
 pub(super) fn admit(on: Commented, text: Option<String>) -> Result<Admitted> {
     // an empty text is none
     let text = text.filter(|text| !text.is_empty());
     match on {
-        Commented::Table(name) => Ok(Admitted::new(Comment { table: table_name(&name)?, column: None, text })),
+        Commented::Table(name) => {
+            Ok(Admitted::new(Comment { table: table_name(&name)?, column: None, text, is_view: false }))
+        }
+        Commented::View(name) => {
+            Ok(Admitted::new(Comment { table: table_name(&name)?, column: None, text, is_view: true }))
+        }
         Commented::Column(mut name) => {
             let column = name.0.pop().filter(|_| !name.0.is_empty());
             let column = column.as_ref().and_then(|part| part.as_ident()).map(ident);
             let column = column.ok_or_else(|| Error::new(Kind::Syntax, "column name must be qualified"))?;
-            Ok(Admitted::new(Comment { table: table_name(&name)?, column: Some(column), text }))
+            Ok(Admitted::new(Comment { table: table_name(&name)?, column: Some(column), text, is_view: false }))
         }
         Commented::Other(what) => Err(Error::unsupported(format!("COMMENT ON {}", what.to_uppercase()))),
     }
@@ -42,7 +49,18 @@ impl Statement for Comment {
     fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
             let facts = session.facts()?;
+            if (self.is_view || self.column.is_some())
+                && let Some(found) = view::find(&facts, &self.table)?
+            {
+                execution.record.target(found.name().to_string());
+                view::comment(&found, self.column.as_deref(), self.text.clone()).await?;
+                return Outcome::changed("COMMENT", &facts.world);
+            }
             let (entry, writer) = target::owned(&facts, &self.table)?;
+            if self.is_view {
+                let text = format!("\"{}\" is not a view", self.table.table);
+                return Err(Error::new(Kind::WrongObjectType, text));
+            }
             execution.record.target(entry.object.name.to_string());
             let table = target::of_lake(entry)?;
             let change = match &self.column {

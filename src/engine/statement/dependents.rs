@@ -92,8 +92,9 @@ pub(super) fn drop_own(facts: &Facts, name: &str, cascade: bool) -> Result<Optio
     if !cascade && !readers.is_empty() {
         let on = |reader: &String| {
             let reads = facts.temporary.view(reader).map(|(_, view)| view.reads.clone()).unwrap_or_default();
-            let own = std::iter::once(name).chain(readers.iter().map(String::as_str)).find(|own| reads.contains(*own));
-            let own = own.unwrap_or(name);
+            // the nearest: what a view reads by another one is among what it reads
+            let own = readers.iter().find(|own| *own != reader && reads.contains(*own));
+            let own = own.map_or(name, String::as_str);
             let kind = if own == name { kind } else { "view" };
             format!("view {} depends on {kind} {}", Identifier(reader), Identifier(own))
         };

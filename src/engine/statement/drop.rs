@@ -11,7 +11,7 @@ use crate::engine::notice::Notice;
 use crate::engine::session::Session;
 use crate::engine::temporary::Temporary;
 use crate::error::{Error, Kind, Result};
-use crate::policy::Action;
+use crate::policy::{Action, ObjectKind};
 
 #[derive(Debug)]
 struct DropTable {
@@ -155,7 +155,10 @@ impl DropSchema {
             return target::owned_in(facts, schema);
         }
         let within = facts.world.catalog.entries.values().filter(|entry| entry.object.name.schema == schema);
-        let seen = within.filter(|entry| facts.view.table(&entry.object.name).is_some());
+        let seen = within.filter(|entry| {
+            let is_by_itself = !matches!(entry.object.kind, ObjectKind::MetadataOf { .. });
+            is_by_itself && facts.view.table(&entry.object.name).is_some()
+        });
         let line = |entry| format!("{} depends on schema {schema}", dependents::described(facts, entry));
         let lines: Vec<_> = seen.map(line).collect();
         if lines.is_empty() {

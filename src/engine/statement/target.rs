@@ -10,7 +10,7 @@ use crate::engine::facts::Facts;
 use crate::engine::{temporary, world};
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::undefined_table;
-use crate::policy::{Action, Decision};
+use crate::policy::{Action, Decision, ObjectKind};
 use crate::sources::{Table, Writer};
 use crate::types::TableName;
 
@@ -114,8 +114,11 @@ fn is_whole(facts: &Facts, entry: &Entry) -> bool {
 
 /// The tables and views of a schema, where they are all this principal's to drop and to see.
 pub(super) fn owned_in<'a>(facts: &'a Facts, schema: &str) -> Result<Vec<&'a Entry>> {
+    // what is about a table comes and goes with it
+    let is_by_itself = |entry: &&Entry| !matches!(entry.object.kind, ObjectKind::MetadataOf { .. });
     let within = facts.world.catalog.entries.values().filter(|entry| entry.object.name.schema == schema);
     within
+        .filter(is_by_itself)
         .map(|entry| {
             let may = matches!(facts.policy.decide(entry.object.id, Action::Drop), Decision::Allow(_));
             match may && is_whole(facts, entry) {

@@ -7,6 +7,8 @@ mod alter;
 mod create;
 mod drop;
 
+pub(super) use alter::as_table as alter_as_table;
+
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::ObjectName;
@@ -74,6 +76,46 @@ fn entry<'a>(facts: &'a Facts, name: &Name, missing: &dyn Fn() -> Error) -> Resu
         }
     }
     Err(missing())
+}
+
+/// The view of a lake that stands under a name, if it is one that the session sees; 42501 where it may not change it.
+pub(super) fn find<'a>(facts: &'a Facts, name: &Name) -> Result<Option<Found<'a>>> {
+    let missing = || target::undefined_relation(&name.table);
+    match entry(facts, name, &missing) {
+        Ok(entry) if kept(entry).is_some() => Found::of(facts, entry).map(Some),
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == Kind::UndefinedTable => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// As its source gave it, where the entry is a view of a lake.
+pub(super) fn kept(entry: &Entry) -> Option<&Arc<dyn Table>> {
+    match &entry.body {
+        Body::Dataset(dataset) => dataset.kept.as_ref(),
+        Body::Table(_) => None,
+    }
+}
+
+/// Words for a view or one of its columns; `None` takes them away. 42703 for a column that it does not have.
+pub(super) async fn comment(found: &Found<'_>, column: Option<&str>, text: Option<String>) -> Result<()> {
+    let mut view = found.view.clone();
+    match column {
+        None => view.comment = text,
+        Some(name) => match view.columns.iter_mut().find(|column| column.name == name) {
+            Some(column) => column.comment = text,
+            None => {
+                let text = format!("column \"{name}\" of relation \"{}\" does not exist", found.name().table);
+                return Err(Error::new(Kind::UndefinedColumn, text));
+            }
+        },
+    }
+    found.writer.replace_view(found.table.as_ref(), &view).await
+}
+
+/// 42809.
+pub(super) fn not_a_table(name: &str) -> Error {
+    Error::new(Kind::WrongObjectType, format!("\"{name}\" is not a table"))
 }
 
 /// 42809.

@@ -14,6 +14,7 @@ use crate::catalog::file::Draft as CatalogDraft;
 use crate::catalog::{Body, Catalog, Fault};
 use crate::engine::bodies;
 use crate::error::{Error, Kind, Result};
+use crate::policy::ObjectKind;
 use crate::policy::baseline::Baselines;
 use crate::policy::compile::Policies;
 use crate::policy::file::Draft as PolicyDraft;
@@ -88,8 +89,17 @@ impl Catalog {
                         .get(&table.name().schema)
                         .is_some_and(|mounted| mounted.as_ref().is_some_and(|mounted| mounted.source.name() == source))
                 };
-                if let Some(entry) = entry.filter(|_| is_own(&source.name)) {
+                // a view is a text, and reads what its names lead to
+                if let Some(entry) = entry.filter(|_| is_own(&source.name) && table.view().is_none()) {
                     entry.body = Body::Table(Arc::clone(table));
+                    let id = entry.object.id;
+                    for about in table.metadata_tables() {
+                        let entry = catalog.entries.get_mut(about.name());
+                        let is_about = |kind| matches!(kind, ObjectKind::MetadataOf { table, .. } if table == id);
+                        if let Some(entry) = entry.filter(|entry| is_about(entry.object.kind)) {
+                            entry.body = Body::Table(about);
+                        }
+                    }
                 }
             }
             for mounted in catalog.schemas.values_mut().flatten().filter(|m| m.source.name() == source.name) {

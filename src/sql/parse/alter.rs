@@ -13,6 +13,7 @@ pub(crate) enum Alter {
 #[derive(Clone, Debug)]
 pub(crate) enum Commented {
     Table(ObjectName),
+    View(ObjectName),
     /// Behind the name of its table.
     Column(ObjectName),
     /// Another kind of object, by its word.

@@ -11,6 +11,7 @@ use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::policy::{Action, Decision, SessionPolicy};
 use crate::sources::ViewText;
+use crate::sql::parse::alter;
 use crate::sql::parse::view::{Change, Owner};
 use crate::types::TableName;
 
@@ -53,23 +54,40 @@ impl Statement for AlterView {
                 found => Found::of(&facts, found?)?,
             };
             execution.record.target(found.name().to_string());
-            match &self.change {
-                Change::Rename(to) => rename(&facts, &found, TableName::new(&found.name().schema, ident(to))).await?,
-                Change::SetSchema(schema) => {
-                    rename(&facts, &found, TableName::new(ident(schema), &found.name().table)).await?;
-                }
-                Change::RenameColumn { from, to } => {
-                    let renamed = renamed(&facts, &found, &ident(from), &ident(to))?;
-                    found.writer.replace_view(found.table.as_ref(), &renamed).await?;
-                }
-                Change::Owner(owner) => {
-                    let given = given(&facts, &found, owner)?;
-                    found.writer.replace_view(found.table.as_ref(), &given).await?;
-                }
-                Change::Other(what) => return Err(Error::unsupported(what)),
-            }
+            change(&facts, &found, &self.change).await?;
             Outcome::changed("ALTER VIEW", &facts.world)
         })
+    }
+}
+
+/// What ALTER TABLE may do to a view; 42809 for the rest.
+pub(in crate::engine::statement) async fn as_table(
+    facts: &Facts,
+    found: &Found<'_>,
+    of_table: &alter::Change,
+) -> Result<()> {
+    let of_view = match of_table {
+        alter::Change::Rename(to) => Change::Rename(to.clone()),
+        alter::Change::SetSchema(to) => Change::SetSchema(to.clone()),
+        alter::Change::RenameColumn { column, to } => Change::RenameColumn { from: column.clone(), to: to.clone() },
+        _ => return Err(super::not_a_table(&found.name().table)),
+    };
+    change(facts, found, &of_view).await
+}
+
+async fn change(facts: &Facts, found: &Found<'_>, change: &Change) -> Result<()> {
+    match change {
+        Change::Rename(to) => rename(facts, found, TableName::new(&found.name().schema, ident(to))).await,
+        Change::SetSchema(schema) => rename(facts, found, TableName::new(ident(schema), &found.name().table)).await,
+        Change::RenameColumn { from, to } => {
+            let renamed = renamed(facts, found, &ident(from), &ident(to))?;
+            found.writer.replace_view(found.table.as_ref(), &renamed).await
+        }
+        Change::Owner(owner) => {
+            let given = given(facts, found, owner)?;
+            found.writer.replace_view(found.table.as_ref(), &given).await
+        }
+        Change::Other(what) => Err(Error::unsupported(what)),
     }
 }
 

@@ -59,6 +59,10 @@ impl Parser<'_> {
                 self.advance();
                 Commented::Table(self.any_name()?)
             }
+            Some("view") => {
+                self.advance();
+                Commented::View(self.any_name()?)
+            }
             Some("column") => {
                 self.advance();
                 Commented::Column(self.any_name()?)
