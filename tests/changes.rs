@@ -83,7 +83,7 @@ async fn peculiar_tables(dir: &Path) {
     let schema = Arc::new(Schema::new(of.map(|(name, of)| Field::new(name, of, true)).to_vec()));
     for name in ["copied", "three", "parted"] {
         let columns = Columns { schema: &schema, is_uuid: &|_| false, all_nullable: true };
-        let (table, _) = lake.create_table(&lake.key("h", name), &columns, None).await.unwrap();
+        let (table, _) = lake.create_table(&lake.key("h", name), &columns, Default::default(), None).await.unwrap();
         let actions = match name {
             "three" => vec![Action::Upgrade],
             "parted" => vec![Action::partition_by(&table, &[("a", "bucket[3]"), ("g", "identity")]).unwrap()],
