@@ -87,7 +87,6 @@ impl Default for Limits {
 
 /// A statement as it was read.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there are as many as a message has statements, and not for long")]
 pub(crate) enum Parsed {
     Tree(Statement),
     Change(Box<Change>),

@@ -92,6 +92,7 @@ pub(crate) struct Asked {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for a statement that is planned, and not for long")]
 pub(crate) enum What {
     Query(Deep<Query>),
     Change(Deep<Change>),

@@ -154,7 +154,7 @@ impl Shop {
         let facts = Facts::new(self.engine.world(), &identity, &settings, shared).unwrap();
         let parsed = limits::parse(sql, &limits::Limits::default()).unwrap().pop().unwrap();
         let query = as_query(parsed).unwrap().expect("a query");
-        let asked = Asked { query: Deep::new(*query), told: Told::default() };
+        let asked = Asked { what: What::Query(Deep::new(*query)), told: Told::default() };
         let planned = plan(shared, &Arc::new(facts), asked).await.unwrap();
         let bounds = Bounds { cancel: CancellationToken::new(), deadline: None };
         let ready = ready(shared, &planned, vec![], Caching::Never, &Within::default(), &bounds).await;

@@ -41,7 +41,7 @@ struct Explain {
 #[derive(Debug)]
 enum Of {
     Query(Box<ast::Query>),
-    Change(Deep<Change>),
+    Change(Box<Deep<Change>>),
 }
 
 /// As written without parentheses, and with them.
@@ -71,7 +71,7 @@ pub(super) fn admit_change(words: Words, change: Change) -> Result<Admitted> {
         return Err(Error::unsupported(format!("EXPLAIN ANALYZE of {}", change.shape.verb.word())));
     }
     hidden::refuse(&change.parts)?;
-    Ok(Admitted::new(Explain { of: Of::Change(Deep::new(change)), options }))
+    Ok(Admitted::new(Explain { of: Of::Change(Box::new(Deep::new(change))), options }))
 }
 
 fn read_options(words: Words) -> Result<Options> {
