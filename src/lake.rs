@@ -46,7 +46,7 @@ pub use maintain::{
 pub use read::Reading;
 pub use schema::{Columns, FIELD_ID, KEY, field_id, fields_within};
 pub use table::Table;
-pub use transaction::Transaction;
+pub use transaction::{Isolation, Transaction};
 pub use view::{View, ViewColumn, ViewText};
 pub use write::{BatchId, Deleted, LiveFile, Rows, Written};
 
@@ -157,6 +157,12 @@ impl Lake {
         loop {
             let Some(location) = self.catalog.location(key).await? else { return Ok(None) };
             match self.load(key, &location).await {
+                // of the moment that a transaction sees
+                Err(error) if error.kind() == Kind::DataGone && self.log.is_some() => {
+                    return Err(Error::new(Kind::Conflict, "could not serialize access due to concurrent update")
+                        .with_detail(format!("Table {} has been changed too often since then.", shown(key)))
+                        .with_source(error));
+                }
                 // Others may have committed meanwhile, and old metadata files go.
                 Err(error) if error.kind() == Kind::DataGone && last.as_ref() != Some(&location) => {
                     last = Some(location);

@@ -29,7 +29,7 @@ use crate::types::{AsOf, Reads, TableName, Version};
 use self::iceberg::Maintained;
 use declared::Declared;
 
-pub use crate::lake::{ViewColumn, ViewText};
+pub use crate::lake::{Isolation, ViewColumn, ViewText};
 
 /// What `catalog/sources/<name>.toml` says beside its `kind`.
 #[derive(Debug, Clone)]
@@ -113,9 +113,8 @@ pub trait Source: Debug + Send + Sync {
         None
     }
 
-    /// Several changes that others see at once or not at all; `None` for a source that is only read. `repeatable`: what is
-    /// read there is the source of now, whatever others do meanwhile.
-    async fn begin(&self, _repeatable: bool) -> Result<Option<Arc<dyn Staging>>> {
+    /// Several changes that others see at once or not at all; `None` for a source that is only read.
+    async fn begin(&self, _: Isolation) -> Result<Option<Arc<dyn Staging>>> {
         Ok(None)
     }
 }
@@ -316,7 +315,7 @@ pub trait Writer: Debug + Send + Sync {
 
     /// All changes in one commit: 42703, 42701, 23502 where rows have NULLs in what is to have none, 0A000 where the table's
     /// format has no such change. 40001 where the table is another one than `planned`.
-    async fn alter_table(&self, planned: &dyn Table, changes: &[Alteration]) -> Result<()>;
+    async fn alter_table(&self, session: &dyn Session, planned: &dyn Table, changes: &[Alteration]) -> Result<()>;
 
     /// Another name, perhaps in another schema of the same source. 42P07, 3F000.
     async fn rename_table(&self, name: &TableName, to: &TableName) -> Result<()>;

@@ -298,7 +298,8 @@ impl Lake {
                 Swap::Insert { .. }
                 | Swap::InsertView { .. }
                 | Swap::CreateNamespace { .. }
-                | Swap::DropNamespace { .. },
+                | Swap::DropNamespace { .. }
+                | Swap::Hold { .. },
             ) => None,
             None => return Ok(Answer::Done),
         };

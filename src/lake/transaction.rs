@@ -23,6 +23,17 @@ pub struct Transaction {
     savepoints: Mutex<Vec<Savepoint>>,
 }
 
+/// What a transaction sees of what others do meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// All that is committed, statement by statement, but for tables that it has changed itself.
+    Committed,
+    /// Nothing: the lake as it was when it began.
+    Snapshot,
+    /// Nothing, and it comes to nothing where others have changed what it has read.
+    Serializable,
+}
+
 /// What was done in it.
 #[derive(Debug, Default)]
 pub(super) struct Log(Mutex<Done>);
@@ -56,13 +67,15 @@ impl Log {
 }
 
 impl Lake {
-    /// `repeatable`: what it reads is the lake of now, whatever others do meanwhile, but for what it does itself.
-    pub async fn begin(self: &Arc<Self>, repeatable: bool) -> Result<Transaction> {
-        let frozen = match repeatable {
-            true => Some(Frozen::of(self.catalog.as_ref(), &self.name).await?),
-            false => None,
+    pub async fn begin(self: &Arc<Self>, isolation: Isolation) -> Result<Transaction> {
+        let frozen = match isolation {
+            Isolation::Committed => None,
+            Isolation::Snapshot | Isolation::Serializable => {
+                Some(Frozen::of(self.catalog.as_ref(), &self.name).await?)
+            }
         };
-        let overlay = Arc::new(Overlay::over(Arc::clone(&self.catalog), frozen));
+        let serializable = isolation == Isolation::Serializable;
+        let overlay = Arc::new(Overlay::over(Arc::clone(&self.catalog), frozen, serializable));
         let lake = Lake {
             catalog: Arc::clone(&overlay) as Arc<dyn super::catalog::Catalog>,
             name: self.name.clone(),
@@ -130,16 +143,22 @@ impl Transaction {
         let _in_line = self.base.queues.enter(changes.rows.keys().cloned().collect()).await;
         let mut pause = BACKOFF;
         for attempt in 0..ATTEMPTS {
-            let swaps = changes.swaps(&self.base.name);
+            let mut swaps = changes.swaps(&self.base.name);
             if swaps.is_empty() {
                 return Ok(());
             }
+            swaps.extend(self.overlay.held(&changes));
             match self.send(&changes, swaps).await? {
                 Answer::Done => {
                     for file in done.expired {
                         self.base.forget(&file).await;
                     }
                     return Ok(());
+                }
+                // whatever moved was read
+                Answer::Moved if self.overlay.is_serializable() => {
+                    let text = "could not serialize access due to read/write dependencies among transactions";
+                    return Err(Error::new(Kind::Conflict, text).with_hint("The transaction might succeed if retried."));
                 }
                 Answer::Moved => changes = self.again(&changes, &done.commits, attempt).await?,
                 Answer::LeaseLost => return Err(Error::internal("a lease that was not asked for")),

@@ -47,6 +47,8 @@ pub enum Swap {
     Delete { table: TableKey, from: String },
     /// The row must stand at `at`, and none at `to`.
     Rename { table: TableKey, at: String, to: TableKey },
+    /// Nothing changes: the row must stand at `at`, or not be there.
+    Hold { table: TableKey, at: Option<String> },
     /// It must not be there.
     CreateNamespace { catalog: String, namespace: String },
     /// It must be there, without a table.
@@ -60,7 +62,8 @@ impl Swap {
             Self::Insert { table, .. }
             | Self::InsertView { table, .. }
             | Self::Update { table, .. }
-            | Self::Delete { table, .. } => (Some(table), None),
+            | Self::Delete { table, .. }
+            | Self::Hold { table, .. } => (Some(table), None),
             Self::Rename { table, to, .. } => (Some(table), Some(to)),
             Self::CreateNamespace { .. } | Self::DropNamespace { .. } => (None, None),
         };
@@ -222,7 +225,7 @@ impl Metastore {
         // a namespace is made before what stands in it, and goes after
         let mut in_order: Vec<&Swap> = swaps.iter().collect();
         in_order.sort_by_key(|swap| match swap {
-            Swap::CreateNamespace { .. } => 0,
+            Swap::Hold { .. } | Swap::CreateNamespace { .. } => 0,
             Swap::Insert { .. }
             | Swap::InsertView { .. }
             | Swap::Update { .. }
@@ -259,6 +262,8 @@ impl Metastore {
              WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?";
         const DELETE: &str = "DELETE FROM iceberg_tables
              WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?";
+        const LOCATION: &str = "SELECT metadata_location FROM iceberg_tables
+             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?";
         const RENAME: &str = "UPDATE OR IGNORE iceberg_tables SET table_namespace = ?, table_name = ?
              WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?";
         let (query, table, from) = match swap {
@@ -267,6 +272,12 @@ impl Metastore {
             Swap::Update { table, from, to } => (sqlx::query(UPDATE).bind(to).bind(from), table, Some(from)),
             Swap::Delete { table, from } => (sqlx::query(DELETE), table, Some(from)),
             Swap::Rename { table, at, to } => (sqlx::query(RENAME).bind(&to.namespace).bind(&to.name), table, Some(at)),
+            Swap::Hold { table, at } => {
+                let now = sqlx::query(LOCATION).bind(&table.catalog).bind(&table.namespace).bind(&table.name);
+                let now = now.fetch_optional(&mut **write).await.map_err(failed)?;
+                let now = now.and_then(|row| row.try_get::<Option<String>, _>(0).ok().flatten());
+                return Ok(now == *at);
+            }
             Swap::CreateNamespace { catalog, namespace } => return create_namespace(write, catalog, namespace).await,
             Swap::DropNamespace { catalog, namespace } => {
                 return match drop_namespace(write, catalog, namespace).await {

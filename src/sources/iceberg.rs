@@ -25,7 +25,7 @@ use self::columns::{field_ids, is_uuid, shown_schema, type_property};
 use self::history::History;
 pub use self::maintained::Maintained;
 use super::declared::Declared;
-use super::{Alteration, Base, Pinned, Source, Staging, Table, ViewText, Writer};
+use super::{Alteration, Base, Isolation, Pinned, Source, Staging, Table, ViewText, Writer};
 use crate::error::{Error, Kind, Result};
 use crate::lake::{self, BatchId, Columns, Lake, Outcome, RowKind, S3Config, Staged, TableKey, TableRow};
 use crate::types::{AsOf, TableName, Version};
@@ -176,8 +176,8 @@ impl Source for Iceberg {
         Some(Arc::clone(&self.0) as Arc<dyn Writer>)
     }
 
-    async fn begin(&self, repeatable: bool) -> Result<Option<Arc<dyn Staging>>> {
-        staged::begin(&self.0, repeatable).await.map(Some)
+    async fn begin(&self, isolation: Isolation) -> Result<Option<Arc<dyn Staging>>> {
+        staged::begin(&self.0, isolation).await.map(Some)
     }
 }
 
@@ -397,8 +397,8 @@ impl Writer for Inner {
         self.lake.drop_table(&self.key(name)).await.map_err(|e| self.named(e))
     }
 
-    async fn alter_table(&self, planned: &dyn Table, changes: &[Alteration]) -> Result<()> {
-        self.alter(planned, changes).await.map_err(|e| self.named(e))
+    async fn alter_table(&self, session: &dyn Session, planned: &dyn Table, changes: &[Alteration]) -> Result<()> {
+        self.alter(session, planned, changes).await.map_err(|e| self.named(e))
     }
 
     async fn rename_table(&self, name: &TableName, to: &TableName) -> Result<()> {

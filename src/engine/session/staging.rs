@@ -8,7 +8,7 @@ use crate::engine::world::World;
 use crate::error::{Error, Result};
 use crate::policy::guard::OpenedObject;
 use crate::policy::{Policies, Principal};
-use crate::sources;
+use crate::sources::{self, Isolation};
 
 #[derive(Debug)]
 pub(super) struct Staging {
@@ -23,11 +23,11 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    async fn begin(over: Arc<World>, repeatable: bool, depth: usize) -> Result<Self> {
+    async fn begin(over: Arc<World>, isolation: Isolation, depth: usize) -> Result<Self> {
         let mut sources: Vec<Arc<dyn sources::Staging>> = vec![];
         for source in &over.sources {
             if !sources.iter().any(|s| s.source().name() == source.name())
-                && let Some(staging) = source.begin(repeatable).await?
+                && let Some(staging) = source.begin(isolation).await?
             {
                 (0..depth).for_each(|_| staging.save());
                 sources.push(staging);
@@ -88,8 +88,13 @@ impl Session {
     /// From here on the transaction works on lakes of its own.
     pub(in crate::engine) async fn stage(&mut self) -> Result<()> {
         if self.staging.is_none() {
-            let (depth, repeatable) = (self.transaction.depth(), self.transaction.repeats_reads());
-            self.staging = Some(Staging::begin(self.engine.world(), repeatable, depth).await?);
+            let isolation = match self.settings.lock().kept_word("transaction_isolation").as_str() {
+                "repeatable read" => Isolation::Snapshot,
+                "serializable" => Isolation::Serializable,
+                _ => Isolation::Committed,
+            };
+            let depth = self.transaction.depth();
+            self.staging = Some(Staging::begin(self.engine.world(), isolation, depth).await?);
         }
         Ok(())
     }

@@ -108,7 +108,7 @@ impl Statement for AlterTable {
             if changes.is_empty() {
                 return Outcome::done("ALTER TABLE");
             }
-            writer.alter_table(table.as_ref(), &changes).await?;
+            writer.alter_table(&facts.statement_state(None), table.as_ref(), &changes).await?;
             Outcome::changed("ALTER TABLE", &facts.world)
         })
     }

@@ -67,7 +67,7 @@ impl Statement for Comment {
                 Some(column) => Alteration::Column(Alter::Document { column: column.clone(), text: self.text.clone() }),
                 None => Alteration::Comment(self.text.clone()),
             };
-            writer.alter_table(table.as_ref(), &[change]).await?;
+            writer.alter_table(&facts.statement_state(None), table.as_ref(), &[change]).await?;
             Outcome::changed("COMMENT", &facts.world)
         })
     }

@@ -1,7 +1,7 @@
 //! A catalog as one transaction sees it: what it has made of the rows, over the catalog as it is. Nobody else sees any of it
 //! until the whole is swapped in; it knows of rows alone, what may be tried again is `transaction`'s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +16,8 @@ pub(in crate::lake) struct Overlay {
     under: Arc<dyn Catalog>,
     /// What is below does not move: how it was when the transaction first looked.
     frozen: Option<Frozen>,
+    /// Names that were asked for, where others must not have changed what the transaction has read.
+    read: Option<Mutex<BTreeSet<TableKey>>>,
     changes: Mutex<Changes>,
 }
 
@@ -70,8 +72,22 @@ impl Frozen {
 }
 
 impl Overlay {
-    pub(in crate::lake) fn over(under: Arc<dyn Catalog>, frozen: Option<Frozen>) -> Self {
-        Self { under, frozen, changes: Mutex::default() }
+    pub(in crate::lake) fn over(under: Arc<dyn Catalog>, frozen: Option<Frozen>, serializable: bool) -> Self {
+        let read = serializable.then(Mutex::default);
+        Self { under, frozen, read, changes: Mutex::default() }
+    }
+
+    /// What must stand in the catalog as it stood, of what was read and not changed.
+    pub(in crate::lake) fn held(&self, changes: &Changes) -> Vec<Swap> {
+        let Some(read) = &self.read else { return vec![] };
+        let read = read.lock().unwrap_or_else(PoisonError::into_inner);
+        let frozen = |name: &TableKey| self.frozen.as_ref().and_then(|frozen| frozen.rows.get(name));
+        let unchanged = read.iter().filter(|name| changes.rows.get(name).is_none_or(|row| row.was == row.now));
+        unchanged.map(|name| Swap::Hold { table: name.clone(), at: frozen(name).map(|p| p.location.clone()) }).collect()
+    }
+
+    pub(in crate::lake) fn is_serializable(&self) -> bool {
+        self.read.is_some()
     }
 
     pub(in crate::lake) fn changes(&self) -> Changes {
@@ -195,7 +211,7 @@ impl Changes {
                 Some(_) | None => false,
             },
             // asked of the overlay by functions of their own
-            Swap::CreateNamespace { .. } | Swap::DropNamespace { .. } => false,
+            Swap::CreateNamespace { .. } | Swap::DropNamespace { .. } | Swap::Hold { .. } => false,
         }
     }
 }
@@ -270,6 +286,9 @@ impl Catalog for Overlay {
     }
 
     async fn row(&self, name: &TableKey) -> Result<Option<TableRow>> {
+        if let Some(read) = &self.read {
+            read.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
+        }
         let changed = self.lock().rows.get(name).map(|row| row.now.clone());
         let place = match changed {
             Some(now) => now,

@@ -42,7 +42,7 @@ impl World {
     }
 
     async fn begin(&self) -> Transaction {
-        self.lake.begin(false).await.unwrap()
+        self.lake.begin(Isolation::Committed).await.unwrap()
     }
 }
 
@@ -193,7 +193,7 @@ async fn savepoints_bring_back_what_was() {
 async fn a_repeatable_one_sees_one_moment() {
     let world = World::new().await;
     create(&world.lake, &world.key("t"), &[1]).await.unwrap();
-    let ours = world.lake.begin(true).await.unwrap();
+    let ours = world.lake.begin(Isolation::Snapshot).await.unwrap();
     append(&world.lake, &world.key("t"), &[2]).await;
     create(&world.lake, &world.key("late"), &[3]).await.unwrap();
     assert_eq!(read(ours.lake(), &world.key("t")).await, Some(vec![1]));
@@ -215,5 +215,22 @@ async fn a_lost_answer_is_looked_up() {
         *world.lake.metastore.losses.lock().unwrap() = losses.iter().rev().copied().collect();
         ours.commit().await.unwrap();
         assert_eq!((world.rows("t").await, world.rows("u").await), (Some(vec![1, 2]), Some(vec![3])), "{losses:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_serializable_one_is_undone_by_what_others_did_to_what_it_read() {
+    for touches in [false, true] {
+        let world = World::new().await;
+        for name in ["read", "written", "other"] {
+            create(&world.lake, &world.key(name), &[1]).await.unwrap();
+        }
+        let ours = world.lake.begin(Isolation::Serializable).await.unwrap();
+        assert_eq!(read(ours.lake(), &world.key("read")).await, Some(vec![1]));
+        append(ours.lake(), &world.key("written"), &[2]).await;
+        append(&world.lake, &world.key(if touches { "read" } else { "other" }), &[3]).await;
+        let ended = ours.commit().await.map_err(|e| e.kind());
+        assert_eq!(ended, if touches { Err(Kind::Conflict) } else { Ok(()) });
+        assert_eq!(world.rows("written").await, Some(if touches { vec![1] } else { vec![1, 2] }));
     }
 }

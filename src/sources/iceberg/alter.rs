@@ -1,8 +1,9 @@
 //! A statement's changes of a table → one commit of the lake. What rows a change has to look at, it looks at here.
 
-use std::sync::Arc;
-
-use datafusion::prelude::{SessionContext, col};
+use arrow::array::{Array, RecordBatch};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::physical_plan::execute_stream;
+use futures::TryStreamExt;
 
 use super::base::COMMENT;
 use super::columns::{is_uuid, shown_schema, type_property};
@@ -12,7 +13,12 @@ use crate::lake::{self, Action, Alter, BatchId, Outcome, Staged};
 use crate::sources::{Alteration, Table};
 
 impl Inner {
-    pub(super) async fn alter(&self, planned: &dyn Table, changes: &[Alteration]) -> Result<()> {
+    pub(super) async fn alter(
+        &self,
+        session: &dyn Session,
+        planned: &dyn Table,
+        changes: &[Alteration],
+    ) -> Result<()> {
         let base = self.base(planned).await?;
         let mut alters = vec![];
         let mut staged = Staged::new(base, vec![], BatchId::new());
@@ -20,7 +26,7 @@ impl Inner {
         for change in changes {
             match change {
                 Alteration::Column(alter) => {
-                    self.rows_allow(&staged.base, alter).await?;
+                    self.rows_allow(session, &staged.base, alter).await?;
                     alters.push(alter.clone());
                 }
                 Alteration::Set(properties) => staged.properties.extend(properties.iter().cloned()),
@@ -86,7 +92,7 @@ impl Inner {
     }
 
     /// 23502 where rows that are there have no value for what is to have one always.
-    async fn rows_allow(&self, table: &lake::Table, alter: &Alter) -> Result<()> {
+    async fn rows_allow(&self, session: &dyn Session, table: &lake::Table, alter: &Alter) -> Result<()> {
         let (column, probe) = match alter {
             Alter::Add(field) if !field.is_nullable() => (field.name(), None),
             Alter::Require { column, required: true } => (column, Some(column)),
@@ -101,15 +107,22 @@ impl Inner {
         if probe.is_some_and(|probe| schema.index_of(probe).is_err()) {
             return Ok(()); // said by the change itself
         }
-        let reading = Arc::new(self.lake.read(table, schema).await?);
-        let rows = SessionContext::new().read_table(reading)?;
-        let rows = match probe {
-            Some(probe) => rows.filter(col(datafusion::common::Column::from_name(probe)).is_null())?,
-            None => rows,
+        let of_probe = probe.map(|probe| schema.index_of(probe)).transpose()?;
+        let reading = self.lake.read(table, schema).await?;
+        // a column, or none where any row at all is one too many
+        let columns = of_probe.into_iter().collect();
+        let plan = reading.scan(session, Some(&columns), &[], None).await?;
+        let mut rows = execute_stream(plan, session.task_ctx())?;
+        let speaks = |batch: &RecordBatch| match of_probe {
+            Some(_) => batch.column(0).null_count() > 0,
+            None => batch.num_rows() > 0,
         };
-        let found = rows.limit(0, Some(1))?.collect().await?;
-        if found.iter().all(|batch| batch.num_rows() == 0) {
-            return Ok(());
+        loop {
+            match rows.try_next().await? {
+                None => return Ok(()),
+                Some(batch) if speaks(&batch) => break,
+                Some(_) => {}
+            }
         }
         let text = format!("column \"{column}\" of relation \"{}\" contains null values", table.key.name);
         Err(Error::new(Kind::NotNull, text))

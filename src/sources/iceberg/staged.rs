@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::{Iceberg, Inner, Known, LakeTable, Mounted};
 use crate::error::Result;
 use crate::lake::Transaction;
-use crate::sources::{Source, Staging};
+use crate::sources::{Isolation, Source, Staging};
 
 #[derive(Debug)]
 struct Staged {
@@ -16,8 +16,8 @@ struct Staged {
     source: Arc<Iceberg>,
 }
 
-pub(super) async fn begin(of: &Arc<Inner>, repeatable: bool) -> Result<Arc<dyn Staging>> {
-    let transaction = of.lake.begin(repeatable).await.map_err(|e| of.named(e))?;
+pub(super) async fn begin(of: &Arc<Inner>, isolation: Isolation) -> Result<Arc<dyn Staging>> {
+    let transaction = of.lake.begin(isolation).await.map_err(|e| of.named(e))?;
     let inner = Arc::new(Inner {
         name: of.name.clone(),
         lake: Arc::clone(transaction.lake()),
