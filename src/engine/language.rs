@@ -74,10 +74,16 @@ pub(super) fn define(
     state: &SessionState,
 ) -> Result<(Understood, String)> {
     let told = Told { text: text.into(), ..Told::default() };
-    with_this_binder(resolver, &told, state, |binder| binder.noting(), |binder| {
-        let query = binder.bind(query)?;
-        Ok((query, binder.fixed()?))
-    })
+    with_this_binder(
+        resolver,
+        &told,
+        state,
+        |binder| binder.noting(),
+        |binder| {
+            let query = binder.bind(query)?;
+            Ok((query, binder.fixed()?))
+        },
+    )
 }
 
 fn with_binder<T>(

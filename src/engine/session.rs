@@ -83,6 +83,8 @@ pub struct Session {
     pub(super) transaction: Transaction,
     /// Of the transaction.
     staging: Option<staging::Staging>,
+    /// Its COMMIT is under way.
+    committing: bool,
     /// The message that is answered holds several statements.
     several: bool,
     pub(super) cursors: Cursors,
@@ -132,6 +134,7 @@ impl Session {
             facts: None,
             transaction: Transaction::none(),
             staging: None,
+            committing: false,
             several: false,
             cursors,
             undone: vec![],
@@ -232,14 +235,18 @@ impl Session {
         record.shape(prepared.text.shape);
         self.runs(cancel.clone());
         self.transaction.start(&mut self.settings.lock(), self.several);
-        let writes = statement.writes();
+        let acts_as = statement.acts_as(self);
+        let acts_as = acts_as.as_ref().unwrap_or(statement);
+        let writes = acts_as.writes();
         let may_run = self.may_run(statement).and_then(|()| self.is_known());
-        let outcome = match self.stages(statement, may_run).await {
+        let outcome = match self.stages(acts_as, may_run).await {
             Ok(()) => {
                 let bounds = Bounds { cancel, deadline: self.deadline() };
                 let execution = Execution { prepared, parameters, bounds, record: &mut record };
                 let outcome = statement.run(self, execution).await;
                 match outcome {
+                    // its rows are to come yet: what is left to be done is the end of whatever it runs in
+                    Ok(Outcome::CopyIn(copy)) => Ok(Outcome::CopyIn(copy)),
                     Ok(outcome) if writes => {
                         let reshaped = matches!(outcome, Outcome::Changed { .. });
                         let mut written = self.written(reshaped).await;
@@ -289,6 +296,9 @@ impl Session {
             || (statement.sees_data() && self.transaction.repeats_reads())
         {
             self.stage().await?;
+        }
+        if self.staging.is_some() {
+            self.transaction.within().look_again().await;
         }
         self.refresh().await
     }

@@ -110,6 +110,11 @@ pub(crate) trait Statement: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Which statement that is: what holds of it holds of this one.
+    fn acts_as(&self, _: &Session) -> Option<Admitted> {
+        None
+    }
+
     /// Its plan is kept by its text, for the next time.
     fn is_remembered(&self) -> bool {
         false

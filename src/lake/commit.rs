@@ -130,6 +130,11 @@ impl Prepared {
         again
     }
 
+    /// Whether it stands on what rows there were.
+    pub(super) fn judges_rows(&self) -> bool {
+        self.staged.actions.iter().any(|action| matches!(action, Action::Evolve { judges_rows: true, .. }))
+    }
+
     /// Whether it changes the table of this identity.
     pub(super) fn is_of(&self, table: uuid::Uuid) -> bool {
         self.made_on.uuid() == table
@@ -304,6 +309,8 @@ impl Lake {
             None => return Ok(Answer::Done),
         };
         let mut pause = BACKOFF;
+        // an earlier send may have arrived
+        let mut unsure = false;
         for _ in 0..ATTEMPTS {
             match self.catalog.swap(swaps, also).await {
                 Ok(Swapped::Done) => {
@@ -311,12 +318,13 @@ impl Lake {
                     return Ok(Answer::Done);
                 }
                 Ok(Swapped::Moved) => match first {
-                    Some(first) => return self.ours_or_moved(first).await,
-                    None => return Ok(Answer::Moved),
+                    Some(first) if unsure => return self.ours_or_moved(first).await,
+                    Some(_) | None => return Ok(Answer::Moved),
                 },
                 Ok(Swapped::LeaseLost) => return Ok(Answer::LeaseLost),
                 Err(SwapError::Before(error)) => return Err(error),
                 Err(SwapError::Unknown(error)) => {
+                    unsure = true;
                     tracing::warn!(%error, "the outcome of a commit is unknown, asking the catalog");
                 }
             }

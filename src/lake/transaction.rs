@@ -70,9 +70,7 @@ impl Lake {
     pub async fn begin(self: &Arc<Self>, isolation: Isolation) -> Result<Transaction> {
         let frozen = match isolation {
             Isolation::Committed => None,
-            Isolation::Snapshot | Isolation::Serializable => {
-                Some(Frozen::of(self.catalog.as_ref(), &self.name).await?)
-            }
+            Isolation::Snapshot | Isolation::Serializable => Some(Frozen::of(self.catalog.as_ref(), &self.name).await?),
         };
         let serializable = isolation == Isolation::Serializable;
         let overlay = Arc::new(Overlay::over(Arc::clone(&self.catalog), frozen, serializable));
@@ -187,12 +185,25 @@ impl Transaction {
         });
         let also = Also::default();
         let Some(at) = speaks else { return self.base.swap_until_known(&swaps, &also, None).await };
-        swaps.swap(0, at);
+        // the others stay in their order
+        if let Some(first) = swaps.get_mut(..=at) {
+            first.rotate_right(1);
+        }
         let (Swap::Insert { table, to } | Swap::Update { table, to, .. }) = &swaps[0] else {
             return Err(Error::internal("a swap without a table"));
         };
+        let was = changes.rows.get(table).and_then(|row| row.was.clone());
         let table = self.lake.load(table, to).await?;
-        let snapshot_id = table.snapshot_id().unwrap_or_default();
+        // a snapshot that was there before says nothing; nor does one of a table whose metadata before are gone
+        let known = match was {
+            Some(was) => self.lake.load(&table.key, &was.location).await.ok(),
+            None => None,
+        };
+        let is_new = |id: &i64| match &known {
+            Some(known) => known.metadata.snapshot_by_id(*id).is_none(),
+            None => changes.rows.get(&table.key).is_some_and(|row| row.was.is_none()),
+        };
+        let snapshot_id = table.snapshot_id().filter(is_new).unwrap_or_default();
         let first = Attempt { table, snapshot_id, expired: vec![] };
         self.base.swap_until_known(&swaps, &also, Some(&first)).await
     }
@@ -221,6 +232,13 @@ impl Transaction {
             };
             if row.was.is_none() && here(key).is_some() && made.is_some() {
                 return Err(super::commit::taken(key));
+            }
+            // a table is dropped, not what has taken its name
+            let kinds = (row.was.as_ref().map(|was| was.kind), here(key).map(|now| now.kind));
+            if let (Some(was), Some(now)) = kinds
+                && was != now
+            {
+                return Err(overtaken());
             }
             next.rows.insert(key.clone(), Row { was: here(key), now: made, origin: row.origin.clone() });
         }
@@ -253,7 +271,13 @@ impl Transaction {
         }
         let mut base = Table { key: key.clone(), ..newest };
         let uuid = base.uuid();
-        for prepared in done.iter().filter(|prepared| prepared.is_of(uuid)) {
+        let of_table = || done.iter().filter(|prepared| prepared.is_of(uuid));
+        // what was asked of rows was not asked of those that others added; and rows of later commits name row ids of earlier
+        // ones, which would be others'
+        if of_table().any(|prepared| prepared.judges_rows()) || (base.has_lineage() && of_table().count() > 1) {
+            return Err(overtaken());
+        }
+        for prepared in of_table() {
             if !self.lake.holds_on(prepared, &base).await? {
                 return Err(overtaken());
             }

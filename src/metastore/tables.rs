@@ -281,7 +281,8 @@ impl Metastore {
             Swap::CreateNamespace { catalog, namespace } => return create_namespace(write, catalog, namespace).await,
             Swap::DropNamespace { catalog, namespace } => {
                 return match drop_namespace(write, catalog, namespace).await {
-                    Err(error) if error.kind() == Kind::UndefinedSchema => Ok(false),
+                    // gone with its last table, or by others
+                    Err(error) if error.kind() == Kind::UndefinedSchema => Ok(true),
                     dropped => dropped.map(|()| true),
                 };
             }

@@ -17,6 +17,7 @@ use std::sync::{Arc, RwLock};
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
+use datafusion::catalog::Session;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
@@ -199,7 +200,8 @@ impl Inner {
     /// An error of the lake, with this source's name where the reader must know which source it is.
     fn named(&self, error: Error) -> Error {
         match error.kind() {
-            Kind::SourceUnreachable => {
+            // what has a hint says more already
+            Kind::SourceUnreachable if error.hint().is_none() => {
                 let message = format!("source \"{}\" cannot be reached", self.name);
                 Error::new(Kind::SourceUnreachable, message).with_source(error)
             }

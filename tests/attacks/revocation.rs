@@ -165,13 +165,13 @@ async fn a_right_revoked_under_a_copy_is_gone_at_its_end() {
     world.change_policy(&format!("{POLICY}p, ann, lake.emp, insert, allow\n")).await;
     for is_revoked in [false, true] {
         let client = world.connect("ann").await;
-        let rows = client.copy_in::<_, &'static [u8]>("COPY lake.emp (id) FROM STDIN").await.unwrap();
+        let rows = client.copy_in::<_, &'static [u8]>("COPY lake.emp (id, region) FROM STDIN").await.unwrap();
         let mut rows = std::pin::pin!(rows);
-        rows.send(b"990\n").await.unwrap();
+        rows.send(b"990\tEU\n").await.unwrap();
         if is_revoked {
             world.change_policy(POLICY).await;
         }
-        rows.send(b"991\n").await.unwrap();
+        rows.send(b"991\tEU\n").await.unwrap();
         let told = rows.finish().await.map_or_else(|error| told(&error), |rows| rows.to_string());
         let expect = if is_revoked { "ERROR 42501 policy changed; run the statement again" } else { "2" };
         assert!(told.starts_with(expect), "{told}");

@@ -14,6 +14,7 @@ const PID_AND_TIMEOUT: &[&[Argument]] = &[&[Int], &[Int, Int]];
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::volatile("pg_cancel_backend", PID, Returns::Bool, cancel),
     Function::volatile("pg_terminate_backend", PID_AND_TIMEOUT, Returns::Bool, terminate),
+    Function::volatile("pg_advisory_unlock_all", &[&[]], Returns::TextOf(oid::VOID), unlock_all),
     Function::volatile("pg_notify", &[&[Text, Text]], Returns::TextOf(oid::VOID), notify).called_on_null(),
 ];
 
@@ -31,6 +32,11 @@ fn terminate(view: &View, arguments: &[Cell]) -> Result<Cell> {
     }
     let ([Cell::Int(pid), ..], Some(peers)) = (arguments, view.others.get()) else { return Ok(false.into()) };
     Ok(peers.terminate(*pid, view.is_admin).into())
+}
+
+/// What pools send when a connection comes back. No session has such a lock: there is no function that takes one.
+fn unlock_all(_: &View, _: &[Cell]) -> Result<Cell> {
+    Ok("".into())
 }
 
 fn notify(view: &View, arguments: &[Cell]) -> Result<Cell> {

@@ -272,7 +272,9 @@ fn what_depends_on_the_session_says_so() {
         let is_pure = pure.iter().any(|prefix| function.name().starts_with(prefix));
         let expect = match function.name() {
             "set_config" | "current_setting" => Volatility::Volatile,
-            "pg_cancel_backend" | "pg_terminate_backend" | "pg_notify" => Volatility::Volatile,
+            "pg_cancel_backend" | "pg_terminate_backend" | "pg_notify" | "pg_advisory_unlock_all" => {
+                Volatility::Volatile
+            }
             _ if is_pure => Volatility::Immutable,
             _ => Volatility::Stable,
         };

@@ -40,7 +40,14 @@ impl Session {
 
     /// An error between statements or inside a result: an open block is failed, anything else rolled back.
     pub fn fail(&mut self) {
-        let left = self.transaction.fail(&mut self.settings.lock());
+        let left = match std::mem::take(&mut self.committing) {
+            // nobody waited for the end of its COMMIT, which may come to either
+            true => {
+                self.transaction.end(&mut self.settings.lock(), false);
+                None
+            }
+            false => self.transaction.fail(&mut self.settings.lock()),
+        };
         match left {
             // PostgreSQL's portals of what is around the failed part live on
             Some(depth) if depth > 0 => {

@@ -40,6 +40,18 @@ impl Staging {
     fn changed(&self) -> impl Iterator<Item = &Arc<dyn sources::Staging>> {
         self.sources.iter().filter(|source| source.has_changes())
     }
+
+    /// 0A000 where two lakes are changed: nothing would make of it one commit.
+    fn has_one_catalog(&self) -> Result<()> {
+        let mut changed = self.changed();
+        let (Some(first), Some(second)) = (changed.next(), changed.next()) else { return Ok(()) };
+        let text = format!(
+            "changes of \"{}\" and of \"{}\" in one transaction",
+            first.source().name(),
+            second.source().name()
+        );
+        Err(Error::unsupported(text).with_hint("Each lake has a catalog of its own: commit one first."))
+    }
 }
 
 /// Who decides: the policy in force, and for what a transaction made, the same policy bound to it.
@@ -114,18 +126,7 @@ impl Session {
     /// A statement has changed data of a lake; `reshaped`: what tables there are, or their columns.
     pub(super) async fn written(&mut self, reshaped: bool) -> Result<()> {
         let Some(staging) = &mut self.staging else { return Ok(()) };
-        self.transaction.within().look_again().await;
-        if let (Some(first), Some(second)) = {
-            let mut all = staging.changed();
-            (all.next(), all.next())
-        } {
-            let text = format!(
-                "changes of \"{}\" and of \"{}\" in one transaction",
-                first.source().name(),
-                second.source().name()
-            );
-            return Err(Error::unsupported(text).with_hint("Each lake has a catalog of its own: commit one first."));
-        }
+        staging.has_one_catalog()?;
         if reshaped {
             (staging.stale, staging.reshaped) = (true, true);
         }
@@ -151,15 +152,23 @@ impl Session {
         self.staging.iter().flat_map(|staging| &staging.sources)
     }
 
-    /// All or nothing becomes everybody's; returns once this session sees it too.
+    /// The transaction has changed a lake: what it reads there is nobody else's yet.
+    pub(in crate::engine) fn has_changes(&self) -> bool {
+        self.staging.as_ref().is_some_and(|staging| staging.changed().next().is_some())
+    }
+
+    /// All or nothing becomes everybody's; returns once this session sees it too. Whoever stops waiting leaves it going on,
+    /// and the transaction over ([`Session::fail`]).
     pub(super) async fn commit_staged(&mut self) -> Result<()> {
         let Some(staging) = self.staging.take() else { return Ok(()) };
-        let changed: Vec<_> = staging.changed().cloned().collect();
+        staging.has_one_catalog()?;
+        let Some(changed) = staging.changed().next().cloned() else { return Ok(()) };
         let before = self.engine.world();
-        for source in &changed {
-            source.commit().await?;
-        }
-        if staging.reshaped && !changed.is_empty() {
+        self.committing = true;
+        let committed = tokio::spawn(async move { changed.commit().await }).await;
+        self.committing = false;
+        committed.unwrap_or_else(|error| Err(Error::internal(format!("a commit did not end: {error}"))))?;
+        if staging.reshaped {
             self.engine.current.replaced(&before, super::SEE_OWN_CHANGE).await;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast;
 
 use super::create_table::{admit_name, already_there, made, making, temporary};
@@ -14,7 +14,9 @@ use crate::engine::run;
 use crate::engine::session::Session;
 use crate::engine::temporary::{OnCommit, Temporary};
 use crate::error::{Error, Kind, Result};
+use crate::formats::postgres;
 use crate::lake::Making;
+use crate::pgtype;
 
 #[derive(Debug)]
 struct CreateTableAs {
@@ -52,7 +54,14 @@ impl Statement for CreateTableAs {
     }
 
     fn describe<'a>(&'a self, session: &'a mut Session, told: Told) -> Work<'a, Described> {
-        Box::pin(async move { Described::stored(session.plan(&self.query, told).await?) })
+        Box::pin(async move {
+            let again = Told { text: Arc::clone(&told.text), declared: told.declared.clone(), into: vec![] };
+            let planned = session.plan(&self.query, told).await?;
+            match storable(&planned.columns).filter(|_| self.temporary.is_none()) {
+                None => Described::stored(planned),
+                Some(into) => Described::stored(session.plan(&self.query, Told { into, ..again }).await?),
+            }
+        })
     }
 
     fn run<'a>(&'a self, session: &'a mut Session, mut execution: Execution<'a>) -> Work<'a, Outcome> {
@@ -105,6 +114,24 @@ impl CreateTableAs {
         execution.record.rows = rows;
         Outcome::done(format!("SELECT {rows}"))
     }
+}
+
+/// The columns as a table of the lake has them, where it cannot keep one as it is: a numeric without a scale, of which every
+/// value has its own, becomes what CREATE TABLE makes of the type.
+fn storable(columns: &Schema) -> Option<Vec<FieldRef>> {
+    let is_bare = |field: &FieldRef| {
+        let lies = pgtype::arrow(pgtype::oid::NUMERIC);
+        postgres::pg_type(field).is_ok_and(|ty| ty.oid == pgtype::oid::NUMERIC && ty.typmod == -1)
+            && lies.as_ref() == Some(field.data_type())
+    };
+    let kept = |field: &FieldRef| match is_bare(field) {
+        true => postgres::field(field.name(), pgtype::oid::NUMERIC, -1, true).map(Arc::new),
+        false => Some(Arc::clone(field)),
+    };
+    if !columns.fields().iter().any(is_bare) {
+        return None;
+    }
+    columns.fields().iter().map(kept).collect()
 }
 
 /// The query's columns under their shown names, each of them named and once.

@@ -36,6 +36,10 @@ impl Statement for Execute {
         true
     }
 
+    fn acts_as(&self, session: &Session) -> Option<Admitted> {
+        session.kept(&self.name).ok().and_then(|kept| kept.statement.clone())
+    }
+
     /// The rows of what it runs.
     fn describe<'a>(&'a self, session: &'a mut Session, _: Told) -> Work<'a, Described> {
         Box::pin(async move {

@@ -33,7 +33,8 @@ impl Statement for Query {
     fn run<'a>(&'a self, session: &'a mut Session, mut execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
             let has_cache = session.engine.shared.results.is_some();
-            let caching = match session.settings.lock().is_on("lakegate.cache") && has_cache {
+            let wanted = session.settings.lock().is_on("lakegate.cache") && has_cache;
+            let caching = match wanted && !session.has_changes() {
                 true => Caching::On,
                 false => Caching::Off,
             };

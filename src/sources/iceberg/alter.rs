@@ -1,6 +1,7 @@
 //! A statement's changes of a table → one commit of the lake. What rows a change has to look at, it looks at here.
 
 use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::Field;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
@@ -9,16 +10,12 @@ use super::base::COMMENT;
 use super::columns::{is_uuid, shown_schema, type_property};
 use super::{Inner, changed, identity, overtaken};
 use crate::error::{Error, Kind, Result};
+use crate::formats::postgres;
 use crate::lake::{self, Action, Alter, BatchId, Outcome, Staged};
 use crate::sources::{Alteration, Table};
 
 impl Inner {
-    pub(super) async fn alter(
-        &self,
-        session: &dyn Session,
-        planned: &dyn Table,
-        changes: &[Alteration],
-    ) -> Result<()> {
+    pub(super) async fn alter(&self, session: &dyn Session, planned: &dyn Table, changes: &[Alteration]) -> Result<()> {
         let base = self.base(planned).await?;
         let mut alters = vec![];
         let mut staged = Staged::new(base, vec![], BatchId::new());
@@ -93,6 +90,9 @@ impl Inner {
 
     /// 23502 where rows that are there have no value for what is to have one always.
     async fn rows_allow(&self, session: &dyn Session, table: &lake::Table, alter: &Alter) -> Result<()> {
+        if let Alter::Retype { column, to } = alter {
+            return fits(table, column, to);
+        }
         let (column, probe) = match alter {
             Alter::Add(field) if !field.is_nullable() => (field.name(), None),
             Alter::Require { column, required: true } => (column, Some(column)),
@@ -126,5 +126,27 @@ impl Inner {
         }
         let text = format!("column \"{column}\" of relation \"{}\" contains null values", table.key.name);
         Err(Error::new(Kind::NotNull, text))
+    }
+}
+
+/// 0A000 for a type that the lake keeps as it keeps the old one and that does not take each of its values. Where it is kept
+/// otherwise, the format says what widens what.
+fn fits(table: &lake::Table, column: &str, to: &Field) -> Result<()> {
+    const TEXT: u32 = 25;
+    const VARCHAR: u32 = 1043;
+    let schema = shown_schema(table);
+    let Ok(from) = schema.field_with_name(column) else { return Ok(()) }; // said by the change itself
+    if from.data_type() != to.data_type() {
+        return Ok(());
+    }
+    let (was, now) = (postgres::pg_type(from)?, postgres::pg_type(to)?);
+    let widened = now.typmod == -1 || (was.typmod != -1 && now.typmod >= was.typmod);
+    let is_text = |oid: u32| oid == TEXT || oid == VARCHAR;
+    match widened && (was.oid == now.oid || (is_text(was.oid) && is_text(now.oid))) {
+        true => Ok(()),
+        false => {
+            let text = format!("a change of column \"{column}\" to a type that does not hold its values as they are");
+            Err(Error::unsupported(text).with_hint("Make the table again with CREATE TABLE AS and a cast."))
+        }
     }
 }

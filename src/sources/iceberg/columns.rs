@@ -1,4 +1,4 @@
-//! What PostgreSQL knows of a lake table's columns and Iceberg does not: `varchar(10)`, `smallint`, `json` and their like
+//! What PostgreSQL knows of a lake table's columns and Iceberg does not: `varchar(10)`, `json`, `timestamp(3)` and their like
 //! are kept as properties of the table, by field id. Without one, or where it does not fit the column, Iceberg's type
 //! speaks for itself.
 
@@ -22,9 +22,7 @@ pub(super) fn is_uuid(field: &Field) -> bool {
 
 /// The property for a column of this id and type; its value where the type is not told by Iceberg's.
 pub(super) fn type_property(id: i32, field: &Field) -> (String, Option<String>) {
-    let told = field.metadata().contains_key(OID)
-        || field.metadata().contains_key(TYPMOD)
-        || *field.data_type() == DataType::Int16;
+    let told = field.metadata().contains_key(OID) || field.metadata().contains_key(TYPMOD);
     let named = postgres::pg_type(field).ok().filter(|_| told && !is_uuid(field));
     (format!("{TYPE}{id}"), named.map(|ty| postgres::type_name(ty.oid, ty.typmod)))
 }
@@ -42,15 +40,10 @@ pub(super) fn shown_columns(table: &lake::Table, schema: &Schema) -> SchemaRef {
         let name = table.properties().get(&format!("{TYPE}{}", lake::field_id(field)?))?;
         let (oid, typmod) = postgres::by_name(name)?;
         let typed = postgres::field(field.name(), oid, typmod, field.is_nullable())?;
-        let fits = match (field.data_type(), typed.data_type()) {
-            // Iceberg has no narrower one
-            (DataType::Int32, DataType::Int16) => true,
-            (stored, typed) => stored == typed,
-        };
-        fits.then(|| {
+        (typed.data_type() == field.data_type()).then(|| {
             let mut metadata = field.metadata().clone();
             metadata.extend(typed.metadata().clone());
-            Arc::new(field.as_ref().clone().with_data_type(typed.data_type().clone()).with_metadata(metadata))
+            Arc::new(field.as_ref().clone().with_metadata(metadata))
         })
     };
     let shown = |field: &FieldRef| of_property(field).unwrap_or_else(|| shown_field(field, &oids));

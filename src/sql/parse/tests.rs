@@ -312,10 +312,10 @@ fn queries_of_other_statements_are_read_by_the_grammar() {
 #[test]
 fn a_statement_that_changes_rows_is_one_query_of_its_parts() {
     for (sql, parts, returning) in [
-        ("INSERT INTO a TABLE b", "SELECT  FROM a, (SELECT * FROM b) AS excluded", None),
-        ("INSERT INTO date (SELECT 1)", "SELECT  FROM date, (SELECT 1) AS excluded", None),
-        ("INSERT INTO a AS t DEFAULT VALUES", "SELECT  FROM a AS t", None),
-        ("INSERT INTO \"a\" (x) VALUES (1), (2)", "SELECT  FROM \"a\", (VALUES (1), (2)) AS excluded", None),
+        ("INSERT INTO a TABLE b", "SELECT FROM a, (SELECT * FROM b) AS excluded", None),
+        ("INSERT INTO date (SELECT 1)", "SELECT FROM date, (SELECT 1) AS excluded", None),
+        ("INSERT INTO a AS t DEFAULT VALUES", "SELECT FROM a AS t", None),
+        ("INSERT INTO \"a\" (x) VALUES (1), (2)", "SELECT FROM \"a\", (VALUES (1), (2)) AS excluded", None),
         (
             "INSERT INTO a (x) WITH b AS (SELECT 1) SELECT 2 RETURNING x AS y",
             "SELECT x AS y FROM a, (WITH b AS (SELECT 1) SELECT 2) AS excluded",
@@ -332,7 +332,7 @@ fn a_statement_that_changes_rows_is_one_query_of_its_parts() {
             Some(2..3),
         ),
         ("UPDATE a set SET x = 1", "SELECT 1 FROM a", None),
-        ("DELETE FROM a * USING b, c WHERE true", "SELECT  FROM a, b, c WHERE true", None),
+        ("DELETE FROM a * USING b, c WHERE true", "SELECT FROM a, b, c WHERE true", None),
         (
             "MERGE INTO a USING b ON a.x = b.x WHEN MATCHED AND b.y THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (b.x, 2)",
             "SELECT b.y, b.x, 2 FROM a, b WHERE a.x = b.x",
