@@ -49,6 +49,11 @@ impl Policies {
         objects.map(|object| (object.id, object.column_ids.iter().flatten().cloned().collect()))
     }
 
+    /// A line restricts the table for somebody.
+    pub fn is_restricted(&self, id: ObjectId) -> bool {
+        self.restricted().any(|(object, _)| object == id)
+    }
+
     pub fn new_columns(&self) -> Vec<NewColumns> {
         let objects = self.objects.iter().filter(|object| !object.new_columns.is_empty());
         let one = |object: &BoundObject| NewColumns {

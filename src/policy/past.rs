@@ -59,9 +59,8 @@ impl Past {
         let masks = masks.iter().map(mask).collect::<Result<_>>()?;
         let then = |columns: &BTreeSet<String>| columns.iter().filter_map(|c| self.names.get(c).cloned()).collect();
         let mut hidden: BTreeSet<String> = then(&now.hidden);
-        if !now.is_full() {
-            hidden.extend(self.gone.iter().cloned());
-        }
+        // lines are about columns of now: none says who may see one that is gone
+        hidden.extend(self.gone.iter().cloned());
         Ok(Grant { filter, masks, hidden, denied: then(&now.denied), fired: now.fired.clone() })
     }
 

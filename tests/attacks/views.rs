@@ -195,6 +195,37 @@ async fn the_policy_of_now_holds_on_every_version() {
     assert_eq!(simple(&reader, "SELECT count(*) FROM mine.staff").await, "2\n(1)");
 }
 
+/// Lines find a view by its name and columns by theirs: another name would be out of their reach.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_name_takes_nothing_out_of_a_lines_reach() {
+    let gateway = start().await;
+    let lines = "p2, other, mine.staff, \"region = 'EU'\"\np, other, mine.staff/ssn, select, deny\n";
+    gateway.change_policy(&format!("{POLICY}{lines}")).await;
+    let other = gateway.connect("other").await;
+    let owner = "ERROR 42501 must be owner of view staff";
+    for sql in [
+        "ALTER VIEW mine.staff RENAME TO shown",
+        "ALTER TABLE mine.staff RENAME TO shown",
+        "ALTER VIEW mine.staff RENAME COLUMN ssn TO shown",
+        "COMMENT ON COLUMN mine.staff.ssn IS 'x'",
+        "CREATE OR REPLACE VIEW mine.staff AS SELECT 1 AS id",
+    ] {
+        let told = simple(&other, sql).await;
+        assert!(told.starts_with(owner), "{sql}: {told}");
+    }
+    // nor does a column that is gone come back by an older version, whatever lines speak of now
+    let root = gateway.connect("root").await;
+    let snapshot = simple(&root, "SELECT max(snapshot_id) FROM lake.\"emp$history\"").await;
+    let snapshot = snapshot.lines().next().unwrap().to_string();
+    simple(&root, "DROP VIEW mine.staff, mine.pay CASCADE").await;
+    assert_eq!(simple(&root, "ALTER TABLE lake.emp DROP COLUMN ssn").await, "(0)");
+    let old = format!("SELECT ssn FROM lake.emp FOR SYSTEM_VERSION AS OF {snapshot}");
+    for user in ["maker", "root"] {
+        let told = seen(&gateway, user, &old).await;
+        assert!(told.starts_with("ERROR 42"), "{user}: {told}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_tables_need_a_line_and_the_table() {
     let gateway = start().await;

@@ -65,7 +65,7 @@ async fn schemas_and_tables_come_and_go() {
     assert_eq!(kind(make(table_name("t")).await), Err((Kind::DuplicateTable, "relation \"t\" already exists".into())));
     let nowhere = make(TableName::new("x", "t")).await;
     assert_eq!(kind(nowhere), Err((Kind::UndefinedSchema, "schema \"x\" does not exist".into())));
-    assert_eq!(kind(writer.drop_schema("s").await).map_err(|e| e.0), Err(Kind::InvalidDefinition));
+    assert_eq!(kind(writer.drop_schema("s").await).map_err(|e| e.0), Err(Kind::DependentObjects));
     let old = world.table("s", "t").await;
     writer.drop_table(&table_name("t")).await.unwrap();
     assert_eq!(kind(writer.drop_table(&table_name("t")).await).map_err(|e| e.0), Err(Kind::UndefinedTable));

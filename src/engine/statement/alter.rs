@@ -79,6 +79,7 @@ impl Statement for AlterTable {
             execution.record.target(name.to_string());
             let table = target::of_lake(entry)?;
             if let Some(to) = self.renamed(&name) {
+                target::not_reserved(&to)?;
                 if to.schema != name.schema {
                     target::writer_for_create(&facts, &to)?;
                     same_source(&facts, &name, &to)?;
@@ -98,6 +99,17 @@ impl Statement for AlterTable {
                 return Err(Error::unsupported(format!("{what} of a table that views read"))
                     .with_detail(reader.words(&facts))
                     .with_hint("Drop them first, and make them again after it."));
+            }
+            // lines find columns by their names: whoever may not change the lines leaves those columns
+            let renames = |change: &Change| matches!(change, Change::Drop { .. } | Change::RenameColumn { .. });
+            if self.changes.iter().any(renames)
+                && facts.world.policies.is_restricted(entry.object.id)
+                && !facts.policy.is_admin()
+            {
+                let text = format!("permission denied for table {}", name.table);
+                return Err(Error::new(Kind::PermissionDenied, text).with_hint(
+                    "The policy restricts columns or rows of it: an administrator renames and drops its columns.",
+                ));
             }
             let mut changes = vec![];
             for change in &self.changes {
@@ -182,7 +194,10 @@ impl AlterTable {
             Change::NotNull { column, set } => Column::Require { column: ident(column), required: *set },
             Change::RenameColumn { column, to } => Column::Rename { column: ident(column), to: ident(to) },
             Change::Set(properties) => return properties_of(properties).map(|set| Some(sources::Alteration::Set(set))),
-            Change::Reset(names) => return Ok(Some(sources::Alteration::Unset(names.clone()))),
+            Change::Reset(names) => {
+                names.iter().try_for_each(|name| settable(name))?;
+                return Ok(Some(sources::Alteration::Unset(names.clone())));
+            }
             Change::Default { column, .. } if !has(column) => {
                 let text = format!("column \"{}\" of relation \"{table}\" does not exist", ident(column));
                 return Err(Error::new(Kind::UndefinedColumn, text));
@@ -196,16 +211,23 @@ impl AlterTable {
     }
 }
 
-/// Parameters of a table: Iceberg's properties. 22023 for one that is lakegate's own to set.
+/// Where files lie is the lake's to say: a table's writer writes with the server's rights.
+const PLACES: [&str; 4] =
+    ["write.data.path", "write.metadata.path", "write.object-storage.path", "write.folder-storage.path"];
+
+/// Parameters of a table: Iceberg's properties. 22023 for one that is lakegate's own to set, and for places of files.
 pub(super) fn properties_of(properties: &[(String, String)]) -> Result<Vec<(String, String)>> {
-    let own = |name: &str| name.starts_with("lakegate.") || !name.contains('.');
-    match properties.iter().find(|(name, _)| own(name)) {
-        Some((name, _)) => {
-            let text = format!("unrecognized parameter \"{name}\"");
-            Err(Error::new(Kind::InvalidParameter, text)
-                .with_hint("Properties of Iceberg are written as \"write.parquet.compression-codec\"."))
-        }
-        None => Ok(properties.to_vec()),
+    properties.iter().try_for_each(|(name, _)| settable(name))?;
+    Ok(properties.to_vec())
+}
+
+fn settable(name: &str) -> Result<()> {
+    let kept = name.starts_with("lakegate.keeper.");
+    let own = name.starts_with("lakegate.") && !kept;
+    match own || !name.contains('.') || PLACES.contains(&name) {
+        true => Err(Error::new(Kind::InvalidParameter, format!("unrecognized parameter \"{name}\""))
+            .with_hint("Properties of Iceberg are written as \"write.parquet.compression-codec\".")),
+        false => Ok(()),
     }
 }
 
@@ -259,7 +281,7 @@ impl Statement for RenameSchema {
                 match &entry.body {
                     Body::Table(_) => writer.rename_table(name, &to).await?,
                     Body::Dataset(_) => {
-                        writer.rename_view(view::Found::of(&facts, entry)?.table.as_ref(), &to).await?;
+                        writer.rename_view(view::Found::owned(&facts, entry)?.table.as_ref(), &to).await?;
                     }
                 }
             }

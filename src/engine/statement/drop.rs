@@ -1,6 +1,8 @@
 //! DROP TABLE and DROP SCHEMA: all names or none. CASCADE takes along what stands in a schema where all of it is the
 //! session's to drop.
 
+use std::sync::Arc;
+
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectType};
 
 use super::name::{Name, single, table_name};
@@ -12,6 +14,7 @@ use crate::engine::session::Session;
 use crate::engine::temporary::Temporary;
 use crate::error::{Error, Kind, Result};
 use crate::policy::{Action, ObjectKind};
+use crate::sources::Writer;
 
 #[derive(Debug)]
 struct DropTable {
@@ -71,24 +74,22 @@ impl Statement for DropTable {
     fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
             let facts = session.facts()?;
-            let mut dropped = vec![];
+            // all of them are looked up before the first one goes, each once
+            let mut own: Vec<&str> = vec![];
+            let mut found: Vec<(&Entry, Arc<dyn Writer>)> = vec![];
             for name in &self.names {
                 if facts.temporary.has(name) {
                     if facts.temporary.view(&name.table).is_some() {
                         return Err(target::not_for_views(&name.table, Action::Drop));
                     }
-                    if let Some(notice) = dependents::drop_own(&facts, &name.table, self.cascade)? {
-                        session.say(notice);
+                    if !own.contains(&name.table.as_str()) {
+                        own.push(&name.table);
                     }
                     continue;
                 }
                 match target::table(&facts, name, Action::Drop) {
-                    Ok((entry, writer)) => {
-                        dependents::drop_readers(session, &facts, &[entry], self.cascade).await?;
-                        dropped.push(entry.object.name.to_string());
-                        execution.record.target(dropped.join(" "));
-                        writer.drop_table(&entry.object.name).await?;
-                    }
+                    Ok((entry, _)) if found.iter().any(|(known, _)| known.object.id == entry.object.id) => {}
+                    Ok(one) => found.push(one),
                     Err(e) if self.if_exists && e.kind() == Kind::UndefinedTable => {
                         let missing = name.schema.as_ref().filter(|schema| facts.view.schema_oid(schema).is_none());
                         session.say(match missing {
@@ -98,6 +99,18 @@ impl Statement for DropTable {
                     }
                     Err(e) => return Err(e),
                 }
+            }
+            for name in own {
+                if let Some(notice) = dependents::drop_own(&facts, name, self.cascade)? {
+                    session.say(notice);
+                }
+            }
+            let entries: Vec<&Entry> = found.iter().map(|(entry, _)| *entry).collect();
+            let mut dropped = dependents::drop_readers(session, &facts, &entries, self.cascade).await?;
+            for (entry, writer) in &found {
+                dropped.push(entry.object.name.to_string());
+                execution.record.target(dropped.join(" "));
+                writer.drop_table(&entry.object.name).await?;
             }
             outcome("DROP TABLE", &dropped, &facts)
         })

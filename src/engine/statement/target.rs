@@ -9,6 +9,7 @@ use crate::catalog::{Body, Entry};
 use crate::engine::facts::Facts;
 use crate::engine::{temporary, world};
 use crate::error::{Error, Kind, Result};
+use crate::lake::Inspected;
 use crate::policy::guard::undefined_table;
 use crate::policy::{Action, Decision, ObjectKind};
 use crate::sources::{Table, Writer};
@@ -22,7 +23,20 @@ fn is_known(facts: &Facts, schema: &str) -> bool {
 
 /// 42501 without the right, 0A000 where the schema is not a lake's, 3F000 where there is none.
 pub(super) fn writer_for_create(facts: &Facts, name: &TableName) -> Result<Arc<dyn Writer>> {
+    not_reserved(name)?;
     writer_of_schema(facts, &name.schema, facts.policy.may_create(&name.schema))
+}
+
+/// 42939 for the name of what a table's metadata are shown under.
+pub(super) fn not_reserved(name: &TableName) -> Result<()> {
+    let of_metadata = |(_, what): (&str, &str)| Inspected::ALL.iter().any(|known| known.name() == what);
+    match name.table.rsplit_once('$').is_some_and(of_metadata) {
+        true => {
+            let text = format!("unacceptable relation name \"{}\"", name.table);
+            Err(Error::new(Kind::ReservedName, text).with_detail("Metadata of a table are shown under such names."))
+        }
+        false => Ok(()),
+    }
 }
 
 /// As [`writer_for_create`], for a schema itself.
@@ -108,7 +122,7 @@ pub(super) fn emptied<'a>(facts: &'a Facts, name: &Name) -> Result<(&'a Entry, A
     }
 }
 
-fn is_whole(facts: &Facts, entry: &Entry) -> bool {
+pub(super) fn is_whole(facts: &Facts, entry: &Entry) -> bool {
     matches!(facts.policy.decide(entry.object.id, Action::Select), Decision::Allow(grant) if grant.is_full())
 }
 

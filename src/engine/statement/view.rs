@@ -46,7 +46,17 @@ impl<'a> Found<'a> {
         &self.entry.object.name
     }
 
-    /// 42501 for whoever may not drop it: that is the right to change it, too.
+    /// As [`Found::of`], for whoever sees the whole of it: lines find a view and its columns by their names, and answers about
+    /// hidden ones would tell of them.
+    pub(super) fn owned(facts: &Facts, entry: &'a Entry) -> Result<Self> {
+        let found = Self::of(facts, entry)?;
+        match target::is_whole(facts, entry) {
+            true => Ok(found),
+            false => Err(must_own(&entry.object.name.table)),
+        }
+    }
+
+    /// 42501 for whoever may not drop it.
     pub(super) fn of(facts: &Facts, entry: &'a Entry) -> Result<Self> {
         let name = &entry.object.name;
         let Body::Dataset(dataset) = &entry.body else { return Err(not_a_view(&name.table)) };
@@ -82,7 +92,7 @@ fn entry<'a>(facts: &'a Facts, name: &Name, missing: &dyn Fn() -> Error) -> Resu
 pub(super) fn find<'a>(facts: &'a Facts, name: &Name) -> Result<Option<Found<'a>>> {
     let missing = || target::undefined_relation(&name.table);
     match entry(facts, name, &missing) {
-        Ok(entry) if kept(entry).is_some() => Found::of(facts, entry).map(Some),
+        Ok(entry) if kept(entry).is_some() => Found::owned(facts, entry).map(Some),
         Ok(_) => Ok(None),
         Err(error) if error.kind() == Kind::UndefinedTable => Ok(None),
         Err(error) => Err(error),

@@ -124,6 +124,10 @@ fn wanted(verb: &Verb) -> Vec<Act> {
 /// The table of that name, where the session may do all of the statement to it.
 pub(crate) fn goal(facts: &Facts, change: &Change) -> Result<(Target, Goal)> {
     let name = table_name(&change.shape.target)?;
+    if facts.temporary.has(&name) && facts.temporary.view(&name.table).is_some() {
+        let first = wanted(&change.shape.verb).into_iter().next().map_or(Action::Select, action);
+        return Err(target::not_for_views(&name.table, first));
+    }
     if facts.temporary.has(&name)
         && let Some((schema, rows, oid)) = facts.temporary.placed(&name.table)
     {

@@ -51,7 +51,7 @@ impl Statement for AlterView {
                     session.say(Notice::skipping("relation", &self.name.table));
                     return Outcome::done("ALTER VIEW");
                 }
-                found => Found::of(&facts, found?)?,
+                found => Found::owned(&facts, found?)?,
             };
             execution.record.target(found.name().to_string());
             change(&facts, &found, &self.change).await?;

@@ -204,7 +204,7 @@ impl CreateView {
             return Err(Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists", name.table)));
         }
         match &entry.body {
-            Body::Dataset(_) => Found::of(facts, entry).map(Some),
+            Body::Dataset(_) => Found::owned(facts, entry).map(Some),
             Body::Table(_) => Err(not_a_view(&name.table)),
         }
     }

@@ -47,13 +47,16 @@ impl Statement for DropView {
             let facts = session.facts()?;
             let tag = if self.materialized { "DROP MATERIALIZED VIEW" } else { "DROP VIEW" };
             // all of them are looked up before the first one goes
-            let mut found = vec![];
+            let (mut own, mut found): (Vec<&str>, Vec<Found<'_>>) = (vec![], vec![]);
             for name in &self.names {
                 if facts.temporary.has(name) {
-                    self.own(session, &facts, &name.table)?;
+                    if !own.contains(&name.table.as_str()) {
+                        own.push(&name.table);
+                    }
                     continue;
                 }
                 match self.found(&facts, name) {
+                    Ok(one) if found.iter().any(|known| known.entry.object.id == one.entry.object.id) => {}
                     Ok(one) => found.push(one),
                     Err(e) if self.if_exists && e.kind() == Kind::UndefinedTable => {
                         session.say(Notice::skipping(self.what(), &name.table));
@@ -63,6 +66,9 @@ impl Statement for DropView {
                     }
                     Err(e) => return Err(e),
                 }
+            }
+            for name in own {
+                self.own(session, &facts, name)?;
             }
             if found.is_empty() {
                 return Outcome::done(tag);
