@@ -88,7 +88,12 @@ impl AsyncDB for Door {
 
     async fn run(&mut self, sql: &str) -> Result<Output, Told> {
         match self {
-            Self::Engine(session) => in_process(session, sql).await,
+            Self::Engine(session) => {
+                let told = in_process(session, sql).await;
+                // as a front end ends each message
+                session.finish().await?;
+                told
+            }
             Self::Simple(client, _) => simple(client, sql).await,
             Self::Extended(client) => extended(client, sql).await,
         }

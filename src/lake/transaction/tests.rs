@@ -1,5 +1,6 @@
 //! Transactions beside each other and beside writers without one. What a session makes of them is tested over the wire.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, Int64Array, RecordBatch};
@@ -7,6 +8,8 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionContext;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::lake::{BatchId, Columns, Config, Outcome, Staged};
@@ -232,5 +235,52 @@ async fn a_serializable_one_is_undone_by_what_others_did_to_what_it_read() {
         let ended = ours.commit().await.map_err(|e| e.kind());
         assert_eq!(ended, if touches { Err(Kind::Conflict) } else { Ok(()) });
         assert_eq!(world.rows("written").await, Some(if touches { vec![1] } else { vec![1, 2] }));
+    }
+}
+
+/// Writers side by side, by chance: what was committed is there once, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_committed_is_there_once_and_nothing_else() {
+    let seed: u64 = std::env::var("LAKEGATE_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random);
+    println!("LAKEGATE_SEED={seed}");
+    let world = Arc::new(World::new().await);
+    for name in ["t", "u"] {
+        create(&world.lake, &world.key(name), &[0]).await.unwrap();
+    }
+    let writer = |number: u64| {
+        let world = Arc::clone(&world);
+        async move {
+            let mut dice = StdRng::seed_from_u64(seed.wrapping_add(number));
+            let (mut kept, mut next) = (HashMap::from([("t", vec![]), ("u", vec![])]), i64::try_from(number).unwrap());
+            for _ in 0..8 {
+                let isolation =
+                    [Isolation::Committed, Isolation::Snapshot, Isolation::Serializable][dice.random_range(0..3)];
+                let ours = world.lake.begin(isolation).await.unwrap();
+                let mut mine = vec![];
+                for _ in 0..dice.random_range(1..4) {
+                    let name = ["t", "u"][dice.random_range(0..2)];
+                    next += 100;
+                    if dice.random_bool(0.3) {
+                        ours.save();
+                        append(ours.lake(), &world.key(name), &[-next]).await;
+                        ours.roll_back_to(0);
+                        ours.release(0);
+                    }
+                    append(ours.lake(), &world.key(name), &[next]).await;
+                    mine.push((name, next));
+                }
+                if dice.random_bool(0.7) && ours.commit().await.is_ok() {
+                    mine.into_iter().for_each(|(name, value)| kept.get_mut(name).unwrap().push(value));
+                }
+            }
+            kept
+        }
+    };
+    let all = futures::future::join_all((1..4).map(|number| tokio::spawn(writer(number)))).await;
+    for name in ["t", "u"] {
+        let kept = all.iter().flat_map(|kept| kept.as_ref().unwrap()[name].clone());
+        let mut expected: Vec<i64> = std::iter::once(0).chain(kept).collect();
+        expected.sort_unstable();
+        assert_eq!(world.rows(name).await, Some(expected), "{name}");
     }
 }
