@@ -1,6 +1,7 @@
 //! One statement's life: the one door through which anything is asked. No front end holds a plan or a table; it gets a
 //! [`Session`], hands it SQL, and receives [`Rows`].
 
+mod asked;
 mod assign;
 mod audit;
 mod bodies;

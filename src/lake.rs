@@ -10,6 +10,8 @@ mod connect;
 mod deletes;
 mod evolve;
 mod fault;
+#[cfg(test)]
+mod fixture;
 mod history;
 mod inspect;
 mod maintain;
@@ -33,8 +35,8 @@ use crate::error::{Error, Kind, Result};
 use crate::metastore::Metastore;
 
 pub use change::Verb;
-pub(crate) use commit::unknown_outcome;
 pub use commit::{Action, Expected, Making, Outcome, RefKind, SortedBy, Staged};
+pub(crate) use commit::{overtaken, unknown_outcome};
 pub use connect::{S3Config, Store};
 pub use evolve::Alter;
 pub use fault::{Step, reach, reach_named};
@@ -157,15 +159,14 @@ impl Lake {
         loop {
             let Some(location) = self.catalog.location(key).await? else { return Ok(None) };
             match self.load(key, &location).await {
-                // of the moment that a transaction sees
-                Err(error) if error.kind() == Kind::DataGone && self.log.is_some() => {
-                    return Err(Error::new(Kind::Conflict, "could not serialize access due to concurrent update")
-                        .with_detail(format!("Table {} has been changed too often since then.", shown(key)))
-                        .with_source(error));
-                }
                 // Others may have committed meanwhile, and old metadata files go.
                 Err(error) if error.kind() == Kind::DataGone && last.as_ref() != Some(&location) => {
                     last = Some(location);
+                }
+                // of the moment that a transaction sees: it does not move on
+                Err(error) if error.kind() == Kind::DataGone && self.log.is_some() => {
+                    let text = format!("Table {} has been changed too often since then.", shown(key));
+                    return Err(overtaken().with_detail(text).with_source(error));
                 }
                 loaded => return loaded.map(Some),
             }

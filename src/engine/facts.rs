@@ -7,6 +7,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 
+use super::asked::Asked;
 use super::budget::Budget;
 use super::settings::{Settings, SharedSettings};
 use super::temporary::{self, Temporary};
@@ -34,6 +35,7 @@ pub(crate) struct Facts {
     /// Settings that can change a value.
     pub(crate) settings_fingerprint: String,
     pub(crate) temporary: Temporary,
+    pub(crate) asked: Asked,
     pub(crate) temporary_version: u64,
     value_bytes_max: usize,
 }
@@ -50,6 +52,8 @@ pub(crate) struct Identity {
     pub(crate) cursors: Listed,
     pub(crate) random: Random,
     pub(crate) temporary: Temporary,
+    /// By its transaction.
+    pub(crate) asked: Asked,
 }
 
 /// 28000.
@@ -91,6 +95,7 @@ impl Facts {
             policy,
             view,
             temporary: identity.temporary.clone(),
+            asked: identity.asked.clone(),
             temporary_version,
             state,
             search_path: settings.search_path(),

@@ -124,6 +124,7 @@ impl Session {
             cursors: cursors.clone(),
             random: Random::default(),
             temporary: Temporary::new(&engine.shared.runtime.memory_pool, engine.shared.config.memory_bytes),
+            asked: Default::default(),
         };
         let cursors = Cursors::new(cursors, &engine.shared.runtime.memory_pool);
         Ok(Self {

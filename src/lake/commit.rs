@@ -27,9 +27,9 @@ use action::Change;
 use metadata_file::metadata_file;
 
 pub use action::{Action, RefKind};
-pub(crate) use create::unknown_outcome;
 pub use create::{Making, SortedBy};
 pub(in crate::lake) use create::{directory, taken, unknown};
+pub(crate) use create::{overtaken, unknown_outcome};
 
 /// Attempts of one commit against writers in other processes; those of this process wait in line.
 pub(super) const ATTEMPTS: u32 = 20;

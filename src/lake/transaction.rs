@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::catalog::overlay::{Changes, Frozen, Overlay, Place, Row};
-use super::commit::{ATTEMPTS, Answer, Attempt, BACKOFF, BACKOFF_MAX, Prepared, Queues, unknown_outcome};
+use super::commit::{ATTEMPTS, Answer, Attempt, BACKOFF, BACKOFF_MAX, Prepared, Queues, overtaken, unknown_outcome};
 use super::{Lake, Table};
 use crate::error::{Error, Kind, Result};
 use crate::metastore::{Also, RowKind, Swap, TableKey};
@@ -286,11 +286,6 @@ impl Transaction {
         }
         Ok(base.location)
     }
-}
-
-/// PostgreSQL's own words for a transaction that came too late; it may be sent again.
-fn overtaken() -> Error {
-    Error::new(Kind::Conflict, "could not serialize access due to concurrent update")
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ impl Lake {
         let update = Swap::Update { table: key.clone(), from: base.location.clone(), to: view.location.clone() };
         match self.swap_view(&[update], key, Some(&view.location)).await? {
             true => Ok(view),
-            false => Err(overtaken(key)),
+            false => Err(changed(key)),
         }
     }
 
@@ -151,7 +151,7 @@ impl Lake {
         match self.swap_view(&[rename], to, Some(&base.location)).await? {
             true => Ok(()),
             false if self.catalog.row(to).await?.is_some() => Err(taken(to)),
-            false => Err(overtaken(&base.key)),
+            false => Err(changed(&base.key)),
         }
     }
 
@@ -159,7 +159,7 @@ impl Lake {
         let delete = Swap::Delete { table: base.key.clone(), from: base.location.clone() };
         match self.swap_view(&[delete], &base.key, None).await? {
             true => Ok(()),
-            false => Err(overtaken(&base.key)),
+            false => Err(changed(&base.key)),
         }
     }
 
@@ -190,9 +190,8 @@ impl Lake {
     }
 }
 
-fn overtaken(key: &TableKey) -> Error {
-    Error::new(Kind::Conflict, "could not serialize access due to concurrent update")
-        .with_detail(format!("View \"{}\" was changed or dropped meanwhile.", key.name))
+fn changed(key: &TableKey) -> Error {
+    super::overtaken().with_detail(format!("View \"{}\" was changed or dropped meanwhile.", key.name))
 }
 
 fn properties(text: &ViewText) -> Result<HashMap<String, String>, iceberg::Error> {

@@ -51,7 +51,7 @@ impl Policies {
 
     /// A line restricts the table for somebody.
     pub fn is_restricted(&self, id: ObjectId) -> bool {
-        self.restricted().any(|(object, _)| object == id)
+        self.by_id.get(&id).is_some_and(|at| self.bound.restricted.contains_key(at))
     }
 
     pub fn new_columns(&self) -> Vec<NewColumns> {

@@ -30,7 +30,7 @@ pub struct Policies {
     pub(in crate::policy) subjects: Vec<Subject>,
     by_name: HashMap<Arc<str>, usize>,
     pub(in crate::policy) objects: Vec<BoundObject>,
-    by_id: HashMap<ObjectId, usize>,
+    pub(in crate::policy) by_id: HashMap<ObjectId, usize>,
     pub(in crate::policy) bound: Bound,
     /// The file's name as lines are reported by, shared.
     file: Arc<str>,

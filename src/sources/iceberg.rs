@@ -450,11 +450,11 @@ impl Inner {
         let base = self.lake.table(&self.key(name)).await?.ok_or_else(missing)?;
         if planned.identity() != identity(base.uuid()) {
             return Err(
-                overtaken().with_detail("The table was dropped and made again after the statement was planned.")
+                lake::overtaken().with_detail("The table was dropped and made again after the statement was planned.")
             );
         }
         let rows = places::arranged(rows, &planned.schema(), &shown_schema(&base)).ok_or_else(|| {
-            overtaken().with_detail("Columns of the table were changed after the statement was planned.")
+            lake::overtaken().with_detail("Columns of the table were changed after the statement was planned.")
         })?;
         let batch = BatchId::new();
         let written = self.lake.write(&base, batch, rows).await?;
@@ -474,7 +474,7 @@ fn committed(outcome: Outcome, name: &TableName, what: &str) -> Result<()> {
         Outcome::Conflict(now) if now.iter().any(Option::is_none) => {
             Err(Error::new(Kind::UndefinedTable, format!("relation \"{name}\" does not exist")))
         }
-        Outcome::Conflict(_) | Outcome::LeaseLost => Err(overtaken()),
+        Outcome::Conflict(_) | Outcome::LeaseLost => Err(lake::overtaken()),
         Outcome::Unknown(batch) => {
             let message = format!("it is not known whether {what} table {name}");
             Err(Error::new(Kind::SourceUnreachable, message)
@@ -486,11 +486,6 @@ fn committed(outcome: Outcome, name: &TableName, what: &str) -> Result<()> {
 
 fn identity(uuid: uuid::Uuid) -> String {
     format!("iceberg:{uuid}")
-}
-
-/// PostgreSQL's own words for a writer that came too late; the statement may be sent again.
-fn overtaken() -> Error {
-    Error::new(Kind::Conflict, "could not serialize access due to concurrent update")
 }
 
 impl fmt::Debug for Inner {

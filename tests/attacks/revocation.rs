@@ -180,6 +180,27 @@ async fn a_right_revoked_under_a_copy_is_gone_at_its_end() {
     }
 }
 
+/// A block may stay open for long: what it wrote is asked for again before others see it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_revoked_under_a_transaction_is_gone_at_its_commit() {
+    let world = World::A.start().await;
+    let writers = format!("{POLICY}p, ann, lake.emp, insert, allow\n");
+    let root = world.connect("root").await;
+    for (is_revoked, there) in [(true, "0\n(1)"), (false, "1\n(1)")] {
+        world.change_policy(&writers).await;
+        let client = world.connect("ann").await;
+        simple(&client, "BEGIN").await;
+        assert_eq!(simple(&client, "INSERT INTO lake.emp (id, region) VALUES (995, 'EU')").await, "(1)");
+        if is_revoked {
+            world.change_policy(POLICY).await;
+        }
+        let told = simple(&client, "COMMIT").await;
+        let expect = if is_revoked { "ERROR 42501 policy changed; run the statement again" } else { "(0)" };
+        assert_eq!(told, expect);
+        assert_eq!(simple(&root, "SELECT count(*) FROM lake.emp WHERE id = 995").await, there, "{is_revoked}");
+    }
+}
+
 /// Rows of one snapshot under a policy of another time were never anybody's to see.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_is_not_read_under_a_policy_that_came_later() {

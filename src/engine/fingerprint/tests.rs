@@ -140,6 +140,7 @@ impl Shop {
             session_started_at: 1,
             cursors: Default::default(),
             random: Default::default(),
+            asked: Default::default(),
             temporary: Temporary::new(&shared.runtime.memory_pool, 1 << 30),
         };
         let mut set = Settings::new(user, "public");

@@ -151,6 +151,7 @@ impl Shop {
             session_started_at: 0,
             cursors: Default::default(),
             random: Default::default(),
+            asked: Default::default(),
             temporary: Temporary::new(&shared.runtime.memory_pool, 1 << 30),
         };
         let settings = SharedSettings::new(Settings::new(user, "public"));

@@ -153,6 +153,7 @@ impl Session {
             self.staging = None;
         }
         let staged = self.commit_staged().await;
+        self.identity.asked.take();
         let ended = self.transaction.end(&mut self.settings.lock(), commit && staged.is_ok());
         match ended {
             Ended::Committed => {

@@ -1,14 +1,17 @@
 //! What a transaction has in hand of the lakes that it changes, or reads repeatably: their staged sources, and the world as
 //! it sees it. Savepoints and the end are the transaction's; what a commit means is the lake's.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Session;
+use crate::engine::asked::Right;
 use crate::engine::world::World;
 use crate::error::{Error, Result};
 use crate::policy::guard::OpenedObject;
-use crate::policy::{Policies, Principal};
+use crate::policy::{Decision, Policies, Principal};
 use crate::sources::{self, Isolation};
+use crate::types::ObjectId;
 
 #[derive(Debug)]
 pub(super) struct Staging {
@@ -69,13 +72,26 @@ impl Judges {
         opened.iter().all(|object| holds(self.of(object.id), object))
     }
 
+    /// Rights that were given once.
+    fn still_give(&self, rights: &BTreeSet<Right>, principal: &Principal) -> bool {
+        let Some(session) = self.public.policies.session(principal) else { return false };
+        rights.iter().all(|right| match right {
+            Right::Create(schema) => session.may_create(schema),
+            Right::DropSchema(schema) => session.may_drop_schema(schema),
+            Right::To(action, object) => {
+                let session = self.of(*object).session(principal);
+                session.is_some_and(|session| matches!(session.decide(*object, *action), Decision::Allow(_)))
+            }
+        })
+    }
+
     /// The same once another policy may be in force.
     pub(in crate::engine) fn under(&self, public: Arc<World>) -> Self {
         Self { public, own: self.own.clone() }
     }
 
     /// Whose word counts on an object.
-    pub(in crate::engine) fn of(&self, object: crate::types::ObjectId) -> &Arc<Policies> {
+    pub(in crate::engine) fn of(&self, object: ObjectId) -> &Arc<Policies> {
         match &self.own {
             Some(own) if !self.public.policies.knows(object) => &own.policies,
             Some(_) | None => &self.public.policies,
@@ -160,9 +176,14 @@ impl Session {
     /// All or nothing becomes everybody's; returns once this session sees it too. Whoever stops waiting leaves it going on,
     /// and the transaction over ([`Session::fail`]).
     pub(super) async fn commit_staged(&mut self) -> Result<()> {
+        self.refresh().await?;
+        let (judges, asked) = (self.judges(), self.identity.asked.take());
         let Some(staging) = self.staging.take() else { return Ok(()) };
         staging.has_one_catalog()?;
         let Some(changed) = staging.changed().next().cloned() else { return Ok(()) };
+        if !judges.still_give(&asked, &self.identity.principal) {
+            return Err(super::policy_changed());
+        }
         let before = self.engine.world();
         self.committing = true;
         let committed = tokio::spawn(async move { changed.commit().await }).await;

@@ -7,6 +7,7 @@ use super::create_table::column_of;
 use super::name::{Name, ident, table_name};
 use super::{Admitted, Execution, Outcome, Statement, Work, comment, dependents, target, view};
 use crate::catalog::{Body, file};
+use crate::engine::asked::Right;
 use crate::engine::notice::Notice;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
@@ -79,14 +80,8 @@ impl Statement for AlterTable {
             execution.record.target(name.to_string());
             let table = target::of_lake(entry)?;
             if let Some(to) = self.renamed(&name) {
-                target::not_reserved(&to)?;
-                if to.schema != name.schema {
-                    target::writer_for_create(&facts, &to)?;
-                    same_source(&facts, &name, &to)?;
-                } else if !facts.policy.may_create(&to.schema) {
-                    let text = format!("permission denied for schema {}", to.schema);
-                    return Err(Error::new(Kind::PermissionDenied, text));
-                }
+                target::writer_for_create(&facts, &to)?;
+                same_source(&facts, &name, &to)?;
                 if to == name && matches!(self.changes.first(), Some(Change::SetSchema(_))) {
                     return Outcome::done("ALTER TABLE");
                 }
@@ -266,6 +261,7 @@ impl Statement for RenameSchema {
                 let text = format!("permission denied for database {}", facts.world.catalog.database);
                 return Err(Error::new(Kind::PermissionDenied, text));
             }
+            facts.asked.given(Right::Create(self.to.clone()));
             if facts.world.catalog.schemas.contains_key(&self.to) {
                 let text = format!("schema \"{}\" already exists", self.to);
                 return Err(Error::new(Kind::DuplicateSchema, text));

@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::ast::SchemaName;
 use super::name::single;
 use super::{Admitted, Execution, Outcome, Statement, Work};
 use crate::catalog::file;
+use crate::engine::asked::Right;
 use crate::engine::facts::Facts;
 use crate::engine::notice::Notice;
 use crate::engine::session::Session;
@@ -61,6 +62,7 @@ async fn make(facts: &Facts, schema: &str, if_not_exists: bool) -> Result<bool> 
         let text = format!("permission denied for database {}", facts.world.catalog.database);
         return Err(Error::new(Kind::PermissionDenied, text));
     }
+    facts.asked.given(Right::Create(schema.to_string()));
     if facts.world.catalog.schemas.contains_key(schema) {
         return match if_not_exists {
             true => Ok(false),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::name::Name;
 use crate::catalog::visible::{VisibleTable, system_schema};
 use crate::catalog::{Body, Entry};
+use crate::engine::asked::Right;
 use crate::engine::facts::Facts;
 use crate::engine::{temporary, world};
 use crate::error::{Error, Kind, Result};
@@ -24,11 +25,11 @@ fn is_known(facts: &Facts, schema: &str) -> bool {
 /// 42501 without the right, 0A000 where the schema is not a lake's, 3F000 where there is none.
 pub(super) fn writer_for_create(facts: &Facts, name: &TableName) -> Result<Arc<dyn Writer>> {
     not_reserved(name)?;
-    writer_of_schema(facts, &name.schema, facts.policy.may_create(&name.schema))
+    writer_of_schema(facts, &name.schema, facts.policy.may_create(&name.schema), Right::Create(name.schema.clone()))
 }
 
 /// 42939 for the name of what a table's metadata are shown under.
-pub(super) fn not_reserved(name: &TableName) -> Result<()> {
+fn not_reserved(name: &TableName) -> Result<()> {
     let of_metadata = |(_, what): (&str, &str)| Inspected::ALL.iter().any(|known| known.name() == what);
     match name.table.rsplit_once('$').is_some_and(of_metadata) {
         true => {
@@ -41,16 +42,17 @@ pub(super) fn not_reserved(name: &TableName) -> Result<()> {
 
 /// As [`writer_for_create`], for a schema itself.
 pub(super) fn writer_for_drop(facts: &Facts, schema: &str) -> Result<Arc<dyn Writer>> {
-    writer_of_schema(facts, schema, facts.policy.may_drop_schema(schema))
+    writer_of_schema(facts, schema, facts.policy.may_drop_schema(schema), Right::DropSchema(schema.to_string()))
 }
 
-fn writer_of_schema(facts: &Facts, schema: &str, may: bool) -> Result<Arc<dyn Writer>> {
+fn writer_of_schema(facts: &Facts, schema: &str, may: bool, right: Right) -> Result<Arc<dyn Writer>> {
     if !is_known(facts, schema) {
         return Err(undefined_schema(schema));
     }
     if !may {
         return Err(Error::new(Kind::PermissionDenied, format!("permission denied for schema {schema}")));
     }
+    facts.asked.given(right);
     match world::writer(&facts.world.catalog, schema)? {
         Some(writer) => Ok(writer),
         None => Err(not_a_lake(schema)),
@@ -87,7 +89,8 @@ pub(super) fn table<'a>(facts: &'a Facts, name: &Name, action: Action) -> Result
         return Err(not_for_views(&name.table, action));
     }
     match facts.policy.decide(entry.object.id, action) {
-        Decision::Allow(_) => {}
+        Decision::Allow(_) if action == Action::Select => {}
+        Decision::Allow(_) => facts.asked.given(Right::To(action, entry.object.id)),
         Decision::Deny if visible => {
             return Err(Error::new(Kind::PermissionDenied, format!("permission denied for table {}", name.table)));
         }

@@ -45,7 +45,9 @@ impl Statement for Truncate {
                 let (entry, writer) = target::emptied(&facts, name)?;
                 targets.push((target::of_lake(entry)?, writer));
             }
-            if let Some(name) = self.0.iter().find(|name| facts.temporary.view(&name.table).is_some()) {
+            if let Some(name) =
+                self.0.iter().find(|name| facts.temporary.has(name) && facts.temporary.view(&name.table).is_some())
+            {
                 let text = format!("\"{}\" is not a table", name.table);
                 return Err(Error::new(Kind::WrongObjectType, text));
             }

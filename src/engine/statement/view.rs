@@ -17,6 +17,7 @@ use super::name::Name;
 use super::{Admitted, target};
 use crate::catalog::dataset::Dataset;
 use crate::catalog::{Body, Entry};
+use crate::engine::asked::Right;
 use crate::engine::facts::Facts;
 use crate::engine::world;
 use crate::error::{Error, Kind, Result};
@@ -65,6 +66,7 @@ impl<'a> Found<'a> {
         if matches!(facts.policy.decide(entry.object.id, Action::Drop), Decision::Deny) {
             return Err(must_own(&name.table));
         }
+        facts.asked.given(Right::To(Action::Drop, entry.object.id));
         match world::writer(&facts.world.catalog, &name.schema)? {
             Some(writer) => Ok(Self { entry, view, table, writer }),
             None => Err(must_own(&name.table)),

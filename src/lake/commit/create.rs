@@ -16,7 +16,7 @@ use super::super::write::Loose;
 use super::super::{BatchId, Described, Lake, Table, connect, shown};
 use super::{Answer, Attempt, DELETE_METADATA, Staged};
 use crate::error::{Error, Kind, Result};
-use crate::metastore::{Also, Swap, Swapped, TableKey};
+use crate::metastore::{self, Also, Swap, Swapped, TableKey};
 
 /// What a new table has besides its columns.
 #[derive(Clone, Debug, Default)]
@@ -199,7 +199,7 @@ impl Lake {
     /// 42P07 where a table or a view has the name, 3F000 where the namespace is not there.
     pub(in crate::lake) async fn free(&self, key: &TableKey) -> Result<()> {
         if !self.namespaces().await?.contains(&key.namespace) {
-            return Err(Error::new(Kind::UndefinedSchema, format!("schema \"{}\" does not exist", key.namespace)));
+            return Err(metastore::undefined_schema(&key.namespace));
         }
         match self.catalog.row(key).await? {
             Some(_) => Err(taken(key)),
@@ -250,6 +250,11 @@ fn busy(key: &TableKey) -> Error {
 
 pub(in crate::lake) fn unknown(key: &TableKey) -> Error {
     unknown_outcome(&format!("the change of table {}", shown(key)))
+}
+
+/// PostgreSQL's own words for a writer that came too late; what it did may be sent again.
+pub(crate) fn overtaken() -> Error {
+    Error::new(Kind::Conflict, "could not serialize access due to concurrent update")
 }
 
 pub(crate) fn unknown_outcome(what: &str) -> Error {

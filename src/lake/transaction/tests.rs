@@ -3,17 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use datafusion::prelude::SessionContext;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::lake::{BatchId, Columns, Config, Outcome, Staged};
-use crate::metastore::{self, Loss, Metastore};
+use crate::lake::{BatchId, Columns, Outcome, Staged, fixture};
+use crate::metastore::Loss;
 
 struct World {
     lake: Arc<Lake>,
@@ -23,16 +21,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("catalog.db");
-        let metastore = Metastore::open(&metastore::Config { path, busy_timeout_ms: 5_000 }).await.unwrap();
-        let config = Config {
-            catalog: "lakegate".into(),
-            warehouse: format!("file://{}/warehouse", directory.path().display()),
-            s3: None,
-            manifest_cache_bytes: 1 << 20,
-        };
-        let lake = Arc::new(Lake::connect(&config, Arc::new(metastore)).unwrap());
-        lake.create_namespace("s").await.unwrap();
+        let lake = Arc::new(fixture::lake(&directory).await);
         Self { lake, _directory: directory }
     }
 
@@ -49,14 +38,8 @@ impl World {
     }
 }
 
-fn stream(values: &[i64]) -> SendableRecordBatchStream {
-    let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]));
-    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(values.to_vec()))]).unwrap();
-    Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter([Ok(batch)])))
-}
-
 async fn create(lake: &Lake, key: &TableKey, values: &[i64]) -> Result<()> {
-    let rows = stream(values);
+    let rows = fixture::rows(values);
     let schema = rows.schema();
     let columns = Columns { schema: &schema, is_uuid: &|_| false, all_nullable: true };
     lake.create_table(key, &columns, Default::default(), Some(rows)).await.map(|_| ())
@@ -65,7 +48,7 @@ async fn create(lake: &Lake, key: &TableKey, values: &[i64]) -> Result<()> {
 async fn append(lake: &Lake, key: &TableKey, values: &[i64]) {
     let base = lake.table(key).await.unwrap().unwrap();
     let batch = BatchId::new();
-    let written = lake.write(&base, batch, stream(values)).await.unwrap();
+    let written = lake.write(&base, batch, fixture::rows(values)).await.unwrap();
     let outcome = lake.commit(vec![Staged::append(base, written, batch)], &Also::default()).await.unwrap();
     assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
 }

@@ -1,22 +1,8 @@
 //! A view's life as rows and files: each change is one swap, and a name in use stays in use.
 
 use super::*;
-use crate::lake::Config;
-use crate::metastore::{self, Loss, Metastore};
-
-async fn lake(directory: &tempfile::TempDir) -> Lake {
-    let path = directory.path().join("catalog.db");
-    let metastore = Metastore::open(&metastore::Config { path, busy_timeout_ms: 5_000 }).await.unwrap();
-    let config = Config {
-        catalog: "lakegate".into(),
-        warehouse: format!("file://{}/warehouse", directory.path().display()),
-        s3: None,
-        manifest_cache_bytes: 1 << 20,
-    };
-    let lake = Lake::connect(&config, Arc::new(metastore)).unwrap();
-    lake.create_namespace("s").await.unwrap();
-    lake
-}
+use crate::lake::fixture::lake;
+use crate::metastore::Loss;
 
 fn column(id: i32, name: &str) -> ViewColumn {
     ViewColumn { id, name: name.into(), oid: 25, typmod: -1, comment: None, lies: DataType::Utf8 }

@@ -5,17 +5,11 @@ use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
 use super::*;
-use crate::lake::{Columns, Config};
-use crate::metastore::{self, Metastore};
+use crate::lake::{Columns, fixture};
 
 async fn written(batch: RecordBatch) -> (tempfile::TempDir, Lake, Table, Written) {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("catalog.db");
-    let metastore = Metastore::open(&metastore::Config { path, busy_timeout_ms: 5_000 }).await.unwrap();
-    let warehouse = format!("file://{}/warehouse", directory.path().display());
-    let config = Config { catalog: "c".into(), warehouse, s3: None, manifest_cache_bytes: 1 << 20 };
-    let lake = Lake::connect(&config, Arc::new(metastore)).unwrap();
-    lake.create_namespace("s").await.unwrap();
+    let lake = fixture::lake(&directory).await;
     let schema = batch.schema();
     let columns = Columns { schema: &schema, is_uuid: &|f| f.name() == "u", all_nullable: false };
     let (table, _) = lake.create_table(&lake.key("s", "t"), &columns, Default::default(), None).await.unwrap();

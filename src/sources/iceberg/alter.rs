@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 
 use super::base::COMMENT;
 use super::columns::{is_uuid, shown_schema, type_property};
-use super::{Inner, changed, identity, overtaken};
+use super::{Inner, changed, identity};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres;
 use crate::lake::{self, Action, Alter, BatchId, Outcome, Staged};
@@ -81,7 +81,7 @@ impl Inner {
     async fn sent(&self, staged: Staged) -> Result<()> {
         match self.lake.commit(vec![staged], &Default::default()).await? {
             Outcome::Committed(_) => Ok(()),
-            Outcome::Conflict(_) | Outcome::LeaseLost => Err(overtaken()),
+            Outcome::Conflict(_) | Outcome::LeaseLost => Err(lake::overtaken()),
             Outcome::Unknown(batch) => {
                 Err(lake::unknown_outcome("the change of the table").with_source(format!("batch {batch}")))
             }

@@ -80,7 +80,7 @@ impl Inner {
         // one that cannot be read has no identity to be compared
         let readable = row.text().is_ok();
         if readable && (identity(&row) != planned.identity() || row.text().ok().as_ref() != planned.view()) {
-            return Err(super::overtaken().with_detail("The view was changed after the statement was planned."));
+            return Err(lake::overtaken().with_detail("The view was changed after the statement was planned."));
         }
         Ok(row)
     }

@@ -8,8 +8,7 @@ use arrow::datatypes::{DataType, Field, Int64Type};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::*;
-use crate::lake::{Columns, Config, Rows};
-use crate::metastore::{self, Metastore};
+use crate::lake::{Columns, Rows, fixture};
 
 struct World {
     _directory: tempfile::TempDir,
@@ -20,16 +19,7 @@ struct World {
 impl World {
     async fn new(version: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("catalog.db");
-        let metastore = Metastore::open(&metastore::Config { path, busy_timeout_ms: 5_000 }).await.unwrap();
-        let config = Config {
-            catalog: "lakegate".into(),
-            warehouse: format!("file://{}/warehouse", directory.path().display()),
-            s3: None,
-            manifest_cache_bytes: 1 << 20,
-        };
-        let lake = Arc::new(Lake::connect(&config, Arc::new(metastore)).unwrap());
-        lake.create_namespace("s").await.unwrap();
+        let lake = Arc::new(fixture::lake(&directory).await);
         let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]));
         let columns = Columns { schema: &schema, is_uuid: &|_| false, all_nullable: true };
         let (table, _) = lake.create_table(&lake.key("s", "t"), &columns, Default::default(), None).await.unwrap();
