@@ -310,7 +310,7 @@ pub trait Writer: Debug + Send + Sync {
     /// the table is another or one of the columns is not there any more.
     async fn append(&self, planned: &dyn Table, rows: SendableRecordBatchStream) -> Result<u64>;
 
-    /// Forgets the table; its files stay for the sweeper.
+    /// Forgets the table; its files stay.
     async fn drop_table(&self, name: &TableName) -> Result<()>;
 
     /// All changes in one commit: 42703, 42701, 23502 where rows have NULLs in what is to have none, 0A000 where the table's

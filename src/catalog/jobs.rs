@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 
 use super::visible::View;
@@ -89,11 +89,6 @@ impl SystemRows for Jobs {
             texts(&|job| job.detail.clone()),
         ];
         let rows = RecordBatch::try_new(self.schema(), all)?;
-        if columns.is_empty() {
-            let options = RecordBatchOptions::new().with_row_count(Some(jobs.len()));
-            let nothing = Arc::new(Schema::empty());
-            return Ok(vec![RecordBatch::try_new_with_options(nothing, vec![], &options)?]);
-        }
         Ok(vec![rows.project(columns)?])
     }
 }

@@ -1,6 +1,7 @@
 //! New rows and rows that are gone → one commit. By the table's properties a file of which rows are gone is written anew
 //! without them, or stays with a delete file beside it. Which rows they are is decided above.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
@@ -88,7 +89,8 @@ impl Lake {
         let mut added = Written::default();
         if merges && !is_old {
             let mut gone = gone;
-            gone.retain(|path, _| parts.iter().any(|file| file.path() == path));
+            let kept: HashSet<&str> = parts.iter().map(LiveFile::path).collect();
+            gone.retain(|path, _| kept.contains(path.as_str()));
             if !gone.is_empty() {
                 actions.push(Action::Delete(self.delete(session, base, batch, &gone).await?));
             }

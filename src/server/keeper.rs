@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use datafusion::execution::SessionState;
 use tokio_util::sync::CancellationToken;
@@ -31,20 +31,23 @@ impl Keeping {
     pub(super) async fn run(self, end: CancellationToken) {
         let holder = format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple());
         let mut keepers: BTreeMap<String, Keeper> = BTreeMap::new();
-        let mut told_at: Option<Instant> = None;
+        // beside the rounds, of which one may take long: what is not told in time is not spared by others
+        let told = async {
+            loop {
+                if let Err(error) = self.metastore.tell_pins().await {
+                    tracing::warn!(%error, "what statements read could not be told");
+                }
+                tokio::time::sleep(Metastore::TELL_EVERY).await;
+            }
+        };
         let rounds = async {
             loop {
-                if told_at.is_none_or(|at| at.elapsed() >= Metastore::TELL_EVERY) {
-                    told_at = Some(Instant::now());
-                    if let Err(error) = self.metastore.tell_pins().await {
-                        tracing::warn!(%error, "what statements read could not be told");
-                    }
-                }
                 self.round(&mut keepers, &holder).await;
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
-        end.run_until_cancelled(Box::pin(rounds)).await;
+        let both = async { tokio::join!(told, rounds) };
+        end.run_until_cancelled(Box::pin(both)).await;
     }
 
     /// Over all lakes. One that does not answer is asked again.

@@ -75,7 +75,8 @@ impl Statement for Call {
             let table = entry.object.name.clone();
             execution.record.target(table.to_string());
             let Some(kept) = writer.maintained() else {
-                return Err(Error::unsupported(format!("CALL for table {table}")));
+                let text = format!("\"{table}\" is not a table of a lake");
+                return Err(Error::new(Kind::WrongObjectType, text));
             };
             let job =
                 session.engine.jobs().begin(procedure.name(), table.clone(), Some(session.principal().user().into()));

@@ -129,7 +129,7 @@ impl Statement for Change {
             loop {
                 match self.once(session, &mut execution).await {
                     Err(error) if error.kind() == Kind::Conflict && retries < RETRIES && !session.in_block() => {
-                        let pause = PAUSE * retries.min(20);
+                        let pause = PAUSE * (retries + 1);
                         tokio::time::sleep(pause.mul_f64(rand::random_range(0.0..1.0))).await;
                         retries += 1;
                         tracing::debug!(retries, "a statement was overtaken and is done again");

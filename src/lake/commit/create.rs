@@ -1,5 +1,5 @@
 //! Tables that come and go: made with their first rows in one commit, dropped by forgetting their name. Files of a
-//! dropped table stay for the sweeper.
+//! dropped table stay.
 
 use std::collections::HashMap;
 use std::sync::Arc;

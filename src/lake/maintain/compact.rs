@@ -86,8 +86,9 @@ impl Lake {
         let mut bins = bins.into_iter().peekable();
         while let Some(bin) = bins.next() {
             job.says(format!("putting {} files together", bin.len()));
-            job.has_done(bin.iter().map(LiveFile::bytes).sum());
+            let bytes = bin.iter().map(LiveFile::bytes).sum();
             portion.push(self.rewrite(session, &table, &reading, bin).await?);
+            job.has_done(bytes);
             let inputs = || portion.iter().flat_map(|r: &Rewritten| &r.inputs);
             let bytes: u64 = inputs().map(|input| input.file.bytes()).sum();
             if bytes >= COMMIT_BYTES || inputs().count() >= COMMIT_FILES || bins.peek().is_none() {

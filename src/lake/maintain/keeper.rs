@@ -11,6 +11,7 @@ use datafusion::catalog::Session;
 use super::super::{Lake, Lease, Table, TableKey, TableRow};
 use super::compact::Selection;
 use super::properties::Properties;
+use super::retain::expiring;
 use super::{Compacted, Expired, Expiry};
 use crate::error::Result;
 use crate::jobs::{Job, Jobs};
@@ -169,10 +170,15 @@ impl Lake {
         let most = properties.snapshots_max();
         // A quarter more, so that not every commit is followed by an expiry.
         let expiry = properties.may_delete_files()
+            && table.changeable().is_ok()
             && (ages || table.metadata.snapshots().len() > most.saturating_add(most / 4).saturating_add(1));
+        let expiry = expiry && {
+            let wanted = Expiry { keep_at_most: Some(most), ..Expiry::default() };
+            !expiring(&table.metadata, &wanted, chrono::Utc::now().timestamp_millis())?.is_nothing()
+        };
         let files = self.files(table).await?;
         let bins = super::compact::bins(files, properties, Selection::Due);
-        let sweep = !self.waiting(table.uuid()).await?.is_empty();
+        let sweep = properties.may_delete_files() && !self.waiting(table.uuid()).await?.is_empty();
         Ok(Due { expiry, compaction: !bins.is_empty() && table.writable().is_ok(), sweep })
     }
 }

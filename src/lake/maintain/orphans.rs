@@ -68,7 +68,8 @@ impl Lake {
             && self.store.objects().head(lost).await.is_ok()
         {
             let message = format!("files of table {} are not listed as its metadata name them", shown(key));
-            let hint = "Nothing was removed.";
+            let hint = "Nothing was removed. The store's listing lacks a file that is there: try again, and see that the \
+                        store lets its files be listed.";
             return Err(Error::new(Kind::SourceFailed, message).with_hint(hint).with_source(lost.to_string()));
         }
         let mut found = Orphans { listed: u64::try_from(listed.len()).unwrap_or(u64::MAX), ..Orphans::default() };
