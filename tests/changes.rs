@@ -2,6 +2,7 @@
 //! tags, RETURNING and SQLSTATEs were the same. On tables of format version 2 and 3, partitioned, with a key, rewritten by
 //! copy, and temporary ones. `LAKEGATE_SEED` chooses another run, `LAKEGATE_STATEMENTS` a longer one.
 
+mod beside;
 mod generate;
 mod policy;
 

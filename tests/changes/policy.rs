@@ -33,7 +33,7 @@ const ROWS: &str = "INSERT INTO h.emp VALUES (1, 'EU', 10, 'S-1', 'c1'), (2, 'EU
 
 const ALL: &str = "SELECT id, region, pay, ssn, confession FROM h.emp ORDER BY id";
 
-async fn world() -> Gateway {
+pub(super) async fn world() -> Gateway {
     let users = ["root", "ann", "bob", "cid"].map(|name| (name.to_string(), String::new())).to_vec();
     let files = Files { policy: BOOTSTRAP.into(), users, ..Files::default() }.with_lake();
     let gateway = Gateway::start_after(&files, async |_: &Path| {}).await;

@@ -136,6 +136,9 @@ impl Keeper {
         }
         let lease = format!("keeper.{}", table.uuid());
         let Some(lease) = self.lake.metastore().take_lease(&lease, &self.holder, LEASE_MS).await? else {
+            // another process keeps it; should that end half-way, it is ours to do
+            watched.location.clear();
+            watched.not_before = Instant::now() + AFTER_FAILURE;
             return Ok(());
         };
         let work = Work { keeper: self, session, key, name, lease: &lease, told_within };
@@ -152,6 +155,10 @@ impl Keeper {
         kept.files_deleted += done.files_deleted;
         if let Some(watched) = self.watched.get_mut(key) {
             watched.has_garbage |= done.snapshots_expired > 0;
+            if due.sweep && done.files_deleted == 0 {
+                // somebody reads it, or may not have been heard yet
+                watched.not_before = watched.not_before.max(Instant::now() + told_within);
+            }
         }
         Ok(())
     }
