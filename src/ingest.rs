@@ -14,6 +14,8 @@ mod flow;
 mod kafka;
 mod keep;
 mod lease;
+#[allow(dead_code)]
+mod origin;
 mod owner;
 mod resume;
 mod retry;

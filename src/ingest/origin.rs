@@ -1,0 +1,116 @@
+//! What a pipeline asks of where changes come from, whatever that is: its tables, changes as columns, and a place that it
+//! alone understands. It commits nothing and knows no lake.
+
+use std::time::Duration;
+
+use arrow::array::Int64Array;
+use arrow::array::StringArray;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::table::DeadLetter;
+use crate::error::Result;
+use crate::formats::change::Changed;
+
+/// How far along an origin something is, as its origin writes it: offsets by partition, a commit's LSN, a cursor's value.
+/// Only that origin compares two of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Place(pub serde_json::Map<String, serde_json::Value>);
+
+/// A table of an origin. Its number is its place in what [`Origin::tables`] gave last.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// As the origin names it: `public.orders`, or a topic.
+    pub name: String,
+    /// Of the table in the lake that follows it.
+    pub target: String,
+    /// The columns, nullable but for the key's; oids and modifiers ride in their metadata (`pgtype`).
+    pub columns: SchemaRef,
+    /// Which of them tell rows apart; empty where nothing does.
+    pub key: Vec<usize>,
+}
+
+/// What the lake says of how far things are.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// Each table's own place; `None` for one that nothing was put into yet.
+    pub tables: Vec<Option<Place>>,
+    /// Every change up to here is in every table that does not say otherwise.
+    pub checkpoint: Option<Place>,
+}
+
+/// How much [`Origin::read`] may bring, and how long it may wait for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    pub changes: usize,
+    pub bytes: usize,
+    pub wait: Duration,
+}
+
+/// Changes of one table, with where each came from.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Number of the table.
+    pub table: usize,
+    pub changed: Changed,
+    /// When each happened, in microseconds of the Unix epoch, as the origin says.
+    pub at_micros: Int64Array,
+    /// A total order of the changes of one source: `_position`.
+    pub positions: StringArray,
+    /// Topic and partition, or slot: `_source`.
+    pub sources: StringArray,
+    /// The table's own place once this is taken in, where it is not that of the whole: an initial copy.
+    pub place: Option<Place>,
+}
+
+/// What one read brought.
+#[derive(Clone, Debug, Default)]
+pub struct Taken {
+    /// In their order.
+    pub parts: Vec<Part>,
+    /// Records that make no row.
+    pub dead: Vec<DeadLetter>,
+    /// How many records were looked at.
+    pub records: usize,
+    /// How far the origin is once all this is taken in. `None` where that is in the midst of a transaction: nothing may be
+    /// committed here.
+    pub place: Option<Place>,
+    /// A table has other columns from here on, or there are other tables: what was taken in is committed, then
+    /// [`Origin::tables`] is asked again.
+    pub reshaped: bool,
+}
+
+/// How far behind the origin's end a place is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Lag {
+    pub records: Option<u64>,
+    pub bytes: Option<u64>,
+}
+
+/// Where changes come from. One at a time calls it; a call that is dropped may have read ahead, and is followed by
+/// [`Origin::begin`].
+///
+/// Errors of kind `DataGone` say that what a place stands before is not there any more, or is another origin's.
+#[async_trait]
+pub trait Origin: Send + Sync {
+    /// Its tables as they are now.
+    async fn tables(&mut self) -> Result<Vec<Shape>>;
+
+    /// The next [`Origin::read`] goes on where the lake is: neither before it nor after. Judges first whether this is the
+    /// origin that the places are of.
+    async fn begin(&mut self, kept: &Kept) -> Result<()>;
+
+    /// Changes after the last ones, each once, none left out; empty where none came in time.
+    async fn read(&mut self, room: Room) -> Result<Taken>;
+
+    /// Is it still what it was when it began? Asked after changes were read and before they are committed.
+    async fn still(&mut self) -> Result<()>;
+
+    /// From `place` to the end there is now. Also keeps the connection to an idle origin alive.
+    async fn lag(&mut self, place: Option<&Place>) -> Result<Lag>;
+
+    /// Everything below is durable: the origin may forget it, tools may show it. It is never asked for again.
+    async fn acknowledge(&mut self, durable: &Place) -> Result<()>;
+}
