@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use arrow::array::Int64Array;
-use arrow::array::StringArray;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, Int64Array, StringArray};
+use arrow::datatypes::{Field, SchemaRef};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +18,12 @@ use crate::formats::change::Changed;
 #[serde(transparent)]
 pub struct Place(pub serde_json::Map<String, serde_json::Value>);
 
-/// A table of an origin. Its number is its place in what [`Origin::tables`] gave last.
+/// In a field's metadata: what the origin knows the column by, whatever it is called (PostgreSQL: its attnum). Columns without
+/// are known by their names.
+pub const SOURCE_ID: &str = "lakegate.source_id";
+
+/// A table of an origin. Its number is its place in what [`Origin::tables`] gave last: numbers stay while the origin lives,
+/// and new tables come at the end.
 #[derive(Clone, Debug)]
 pub struct Shape {
     /// As the origin names it: `public.orders`, or a topic.
@@ -30,6 +34,8 @@ pub struct Shape {
     pub columns: SchemaRef,
     /// Which of them tell rows apart; empty where nothing does.
     pub key: Vec<usize>,
+    /// Columns that a table of changes has besides, behind all others.
+    pub beside: Vec<Field>,
 }
 
 /// What the lake says of how far things are.
@@ -61,6 +67,8 @@ pub struct Part {
     pub positions: StringArray,
     /// Topic and partition, or slot: `_source`.
     pub sources: StringArray,
+    /// Columns that only a table of changes has, as [`Shape::beside`] says them.
+    pub beside: Vec<ArrayRef>,
     /// The table's own place once this is taken in, where it is not that of the whole: an initial copy.
     pub place: Option<Place>,
 }
@@ -74,12 +82,26 @@ pub struct Taken {
     pub dead: Vec<DeadLetter>,
     /// How many records were looked at.
     pub records: usize,
+    /// When the oldest and the newest of it happened, in milliseconds of the Unix epoch.
+    pub span_ms: Option<(i64, i64)>,
     /// How far the origin is once all this is taken in. `None` where that is in the midst of a transaction: nothing may be
     /// committed here.
     pub place: Option<Place>,
-    /// A table has other columns from here on, or there are other tables: what was taken in is committed, then
-    /// [`Origin::tables`] is asked again.
+    /// A table has other columns from here on, or there are more tables: [`Origin::tables`] is asked again before anything
+    /// of it is committed. Parts from before keep their columns; they are told by [`SOURCE_ID`] or name.
     pub reshaped: bool,
+}
+
+/// Where to go on.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted<'a> {
+    /// With everything the origin still has.
+    Earliest,
+    /// With what comes from now on.
+    Latest,
+    At(&'a Place),
+    /// As [`Origin::range`] wrote it; 22P02 for what it did not write.
+    Range(&'a str),
 }
 
 /// How far behind the origin's end a place is.
@@ -110,6 +132,12 @@ pub trait Origin: Send + Sync {
 
     /// From `place` to the end there is now. Also keeps the connection to an idle origin alive.
     async fn lag(&mut self, place: Option<&Place>) -> Result<Lag>;
+
+    /// Where a person wants to go on.
+    async fn place(&mut self, wanted: Wanted<'_>) -> Result<Place>;
+
+    /// A place in short, for people and for the summaries of snapshots; [`Wanted::Range`] brings it back.
+    fn range(&self, place: &Place) -> String;
 
     /// Everything below is durable: the origin may forget it, tools may show it. It is never asked for again.
     async fn acknowledge(&mut self, durable: &Place) -> Result<()>;
