@@ -15,8 +15,9 @@ mod kafka;
 mod keep;
 mod lease;
 #[allow(dead_code)]
-mod origin;
+pub mod origin;
 mod owner;
+pub mod postgres;
 mod resume;
 mod retry;
 mod status;
