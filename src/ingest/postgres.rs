@@ -9,7 +9,7 @@
 //! pipeline's slot is always the older, so that nothing lies between copy and stream.
 //!
 //! **A table that changed.** Messages name columns and no numbers. Where they do not fit what is known, the catalog is read
-//! again: if that changed, the caller is told (`reshaped`) and asks for the tables; if not, the message is from before a
+//! again: if that changed, the caller is told (`reshaped`); if not, the message is from before a
 //! change, and is read by names or, where names could mislead, the table is copied anew. Until a commit is reached at which
 //! such a copy can begin, the table's changes are passed over and its place says that it is in the midst of a copy.
 
@@ -161,8 +161,8 @@ struct Copying {
 enum Stranger {
     /// It was so once, and its rows are read as of then.
     Settled,
-    /// The tables are others now.
-    Reshaped,
+    /// The tables are these now.
+    Reshaped(Vec<Table>),
     /// Its rows cannot be read as the table's.
     Recopied(usize),
 }
@@ -326,27 +326,12 @@ impl Slot {
 impl Origin for Slot {
     async fn tables(&mut self) -> Result<Vec<Shape>> {
         let found = self.look().await?;
-        let (before, others) = (self.tables.len(), !self.differ(&found).is_empty());
-        for table in &mut self.tables {
-            table.gone = true;
-        }
-        for table in found {
-            // By its number, so that a table that was renamed is still the one it was; else by its name.
-            let same = self.tables.iter().position(|t| t.oid == table.oid);
-            let number = same.or_else(|| self.tables.iter().position(|t| t.full_name() == table.full_name()));
-            match number.and_then(|number| Some((number, self.tables.get_mut(number)?))) {
-                Some((number, known)) => {
-                    if table.rewritten_since(known) {
-                        self.recopy.insert(number);
-                    }
-                    *known = table;
-                }
-                None => self.tables.push(table),
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Idle => self.know(found),
+            State::Begun(mut begun) => {
+                self.reshape(&mut begun, found)?;
+                self.state = State::Begun(begun);
             }
-        }
-        self.others = false;
-        if others && matches!(self.state, State::Begun(_)) {
-            self.reshape(before)?;
         }
         Ok(self.tables.iter().map(|table| table.shape(self.target(table))).collect())
     }
@@ -545,19 +530,40 @@ impl Slot {
         found.iter().filter(|table| !known(table)).collect()
     }
 
-    /// Tables have changed amid the stream. Those that are new, or whose rows were rewritten, wait for their copy.
-    fn reshape(&mut self, before: usize) -> Result<()> {
-        let State::Begun(mut begun) = std::mem::replace(&mut self.state, State::Idle) else { return Ok(()) };
+    /// The tables are these from now on. Their numbers stay, those that are new come at the end.
+    fn know(&mut self, found: Vec<Table>) {
+        for table in &mut self.tables {
+            table.gone = true;
+        }
+        for table in found {
+            // By its name, which is the lake's too: one that was renamed is another table, and is copied as such.
+            let number = self.tables.iter().position(|t| t.full_name() == table.full_name());
+            match number.and_then(|number| Some((number, self.tables.get_mut(number)?))) {
+                Some((number, known)) => {
+                    if table.rewritten_since(known) {
+                        self.recopy.insert(number);
+                    }
+                    *known = table;
+                }
+                None => self.tables.push(table),
+            }
+        }
+        self.others = false;
+    }
+
+    /// Tables have changed amid the stream, all of whose changes so far were taken. Those that are new, or whose rows were
+    /// rewritten, wait for their copy.
+    fn reshape(&mut self, begun: &mut Begun, found: Vec<Table>) -> Result<()> {
+        let before = self.tables.len();
+        self.know(found);
         begun.from.resize(self.tables.len(), u64::MAX);
         if let Some(following) = &mut begun.following {
             following.follower.reshape(&self.tables)?;
         }
-        let new = (before..self.tables.len()).map(|number| (number, false));
-        let again = std::mem::take(&mut self.recopy).into_iter().filter(|n| *n < before).map(|number| (number, true));
-        for (number, has_rows) in new.chain(again).collect::<Vec<_>>() {
-            self.wait(&mut begun, number, has_rows)?;
+        let again = std::mem::take(&mut self.recopy);
+        for number in (before..self.tables.len()).chain(again.into_iter().filter(|number| *number < before)) {
+            self.wait(begun, number, number < before)?;
         }
-        self.state = State::Begun(begun);
         Ok(())
     }
 
@@ -683,17 +689,21 @@ impl Slot {
         };
         let limit = Limit { records: room.changes.max(1), bytes: room.bytes.max(1) };
         let mut parts = std::mem::take(&mut begun.first);
-        let reshaped = loop {
+        // Tables that have changed, once that is found out.
+        let mut others = None;
+        let mut recopied = None;
+        loop {
             match following.follower.run(limit)? {
-                Pause::Full => break false,
+                Pause::Full => break,
                 Pause::Strange(relation) => match self.stranger(&mut following.follower, &relation).await? {
                     Stranger::Settled => {}
-                    Stranger::Reshaped => break true,
+                    Stranger::Reshaped(found) => {
+                        others = Some(found);
+                        break;
+                    }
                     Stranger::Recopied(number) => {
-                        begun.following = Some(following);
-                        self.wait(begun, number, true)?;
-                        following = begun.following.take().ok_or_else(|| Error::internal("a stream was lost"))?;
-                        break false;
+                        recopied = Some(number);
+                        break;
                     }
                 },
                 Pause::Dry => {
@@ -703,23 +713,30 @@ impl Slot {
                     }
                     let done = !following.follower.is_empty() || self.others || !begun.waiting.is_empty();
                     if following.follower.boundary().is_some() && (done || !parts.is_empty()) {
-                        break self.others;
+                        if self.others {
+                            others = Some(self.look().await?);
+                        }
+                        break;
                     }
                     match timeout_at(until, following.stream.next()).await {
                         Ok(Some(portion)) => following.follower.feed(portion?),
                         Ok(None) => return Err(unreachable(&self.setup.dialer.source).with_source("the stream ended")),
-                        Err(_) => break false,
+                        Err(_) => break,
                     }
                 }
             }
-        };
+        }
         let (changes, records) = following.follower.take()?;
         parts.extend(changes);
-        parts.append(&mut begun.first);
         let boundary = following.follower.boundary();
-        let place = boundary.map(|lsn| self.whole(begun, lsn)).transpose()?;
         begun.lsn = boundary.unwrap_or(begun.lsn);
         begun.following = Some(following);
+        let reshaped = others.is_some();
+        others.map(|found| self.reshape(begun, found)).transpose()?;
+        recopied.map(|number| self.wait(begun, number, true)).transpose()?;
+        // Marks go with what they are marks for: a commit of this says that these tables lack what is passed over.
+        parts.append(&mut begun.first);
+        let place = boundary.map(|lsn| self.whole(begun, lsn)).transpose()?;
         Ok(Taken { parts, records, place, reshaped, ..Taken::default() })
     }
 
@@ -727,7 +744,7 @@ impl Slot {
     async fn stranger(&mut self, follower: &mut Follower, relation: &pgoutput::Relation) -> Result<Stranger> {
         let found = self.look().await?;
         if !self.differ(&found).is_empty() {
-            return Ok(Stranger::Reshaped);
+            return Ok(Stranger::Reshaped(found));
         }
         if follower.settle(relation) {
             return Ok(Stranger::Settled);

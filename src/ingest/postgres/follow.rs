@@ -118,17 +118,19 @@ impl Follower {
 
     /// Reads the rows of this relation as those of the table that it was before.
     pub(super) fn settle(&mut self, relation: &Relation) -> bool {
-        let number = self.tables.iter().position(|t| t.oid == relation.oid);
-        let map = number.and_then(|n| self.tables.get(n)).and_then(|table| Mapping::of_the_past(relation, table));
+        let number = self.number(relation);
+        let map = number.and_then(|n| self.tables.get(n)).filter(|table| table.oid == relation.oid);
+        let map = map.and_then(|table| Mapping::of_the_past(relation, table));
         let Some((number, map)) = number.zip(map) else { return false };
         self.relations.insert(relation.oid, (relation.clone(), Known::Followed(number, map)));
         true
     }
 
-    /// Which of the tables this relation is or was.
+    /// Which of the tables this relation is or was. What comes of a table that is gone matters to nobody.
     pub(super) fn number(&self, relation: &Relation) -> Option<usize> {
-        let by_oid = self.tables.iter().position(|t| t.oid == relation.oid);
-        by_oid.or_else(|| self.tables.iter().position(|t| t.schema == relation.schema && t.name == relation.name))
+        let named = |table: &Table| table.schema == relation.schema && table.name == relation.name;
+        let by_oid = self.tables.iter().position(|t| !t.gone && t.oid == relation.oid);
+        by_oid.or_else(|| self.tables.iter().position(|t| !t.gone && named(t)))
     }
 
     /// Commits of the table that stand before this are passed over from now on.
@@ -305,3 +307,5 @@ impl Follower {
     }
 }
 
+#[cfg(test)]
+mod tests;

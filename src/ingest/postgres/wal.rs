@@ -33,6 +33,14 @@ pub(super) struct Portion {
     _room: OwnedSemaphorePermit,
 }
 
+#[cfg(test)]
+impl Portion {
+    pub(super) fn of(bytes: Bytes) -> Self {
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned();
+        Self { bytes, _room: room.expect("it is free") }
+    }
+}
+
 /// A slot's stream under way; ends with its value.
 #[derive(Debug)]
 pub(super) struct Stream {
