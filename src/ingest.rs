@@ -24,6 +24,7 @@ pub mod log;
 pub mod origin;
 mod owner;
 mod position;
+pub mod postgres;
 mod records;
 mod resume;
 mod retry;

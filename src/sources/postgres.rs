@@ -4,6 +4,7 @@
 //! Each scan is a statement of its own: two scans of one of our statements may see different moments of the database.
 
 mod connect;
+mod dial;
 mod pushdown;
 mod relations;
 mod scan;
@@ -20,6 +21,7 @@ use super::{Source, Table};
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 use connect::Pool;
+pub use dial::{Dialled, Dialer, Socket};
 use relations::Relations;
 
 /// `catalog/sources/<name>.toml` with `kind = "postgres"`.

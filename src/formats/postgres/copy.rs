@@ -6,6 +6,7 @@ mod column;
 mod layout;
 mod numeric;
 mod read;
+mod values;
 mod write;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use column::{Column, Fault};
 pub use layout::{Csv, Header, Layout, Marks};
 pub(crate) use read::{Fault as RowFault, Reader, Row};
+pub(crate) use values::Values;
 pub use write::CopyEncoder;
 
 /// Postgres sends no larger message; a length above it is a broken stream and not a reason to wait for more.

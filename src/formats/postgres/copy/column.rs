@@ -11,8 +11,8 @@ use super::{int32, numeric, split_field};
 use crate::error::{Error, Kind, Result};
 
 /// Days and microseconds from 1970 to Postgres's epoch, 2000-01-01.
-const EPOCH_DAYS: i32 = 10_957;
-const EPOCH_MICROS: i64 = 946_684_800_000_000;
+pub(super) const EPOCH_DAYS: i32 = 10_957;
+pub(super) const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 /// Why a value cannot be read; the caller adds the column.
 #[derive(Debug, Clone, Copy)]
@@ -290,7 +290,7 @@ fn text(oid: u32) -> Option<Text> {
 }
 
 /// Element type of an array type.
-fn element(array: u32) -> Option<u32> {
+pub(super) fn element(array: u32) -> Option<u32> {
     Some(match array {
         199 => 114,
         1000 => 16,
