@@ -30,6 +30,8 @@ pub struct Catalog {
     pub schemas: BTreeMap<String, Option<Mounted>>,
     /// Schemas whose source has not answered yet.
     pub unanswered: BTreeSet<String>,
+    /// Tables that pipelines will make, as [`Objects::awaited`].
+    pub awaited: Vec<(String, String)>,
     /// Dataset → every table and dataset that its body reads, at any depth.
     pub reads: BTreeMap<ObjectId, BTreeSet<ObjectId>>,
     /// Dataset → those that its body names.
@@ -86,6 +88,7 @@ impl Catalog {
             objects: self.entries.values().map(|e| e.object.as_ref().clone()).collect(),
             schemas: self.schemas.keys().cloned().collect(),
             unanswered: self.unanswered.clone(),
+            awaited: self.awaited.clone(),
             ..Objects::default()
         }
     }

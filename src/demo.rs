@@ -168,6 +168,18 @@ fn greeting(demo: &Demo, begin: Instant) -> String {
     let directory = demo.directory.path().display();
     let http = demo.server.http.map_or(String::new(), |address| format!("http://{address}/readyz  /healthz  /metrics"));
     let missing = if demo.postgres.is_some() { String::new() } else { format!("\nNote: {}\n", postgres::HOW_TO_GET) };
+    let arriving = demo.postgres.as_ref().map_or(String::new(), |postgres| {
+        format!(
+            r#"
+  -- a PostgreSQL table's rows in Iceberg, kept fresh from its log: change one there, in a shell,
+  --   psql "{url}" -c "UPDATE customers SET name = 'Ada' WHERE customer_id = 1"
+  -- and see it arrive here within two seconds
+  SELECT l.customer_id, l.name AS in_the_lake, c.name AS in_postgres
+  FROM lake_crm.customers l JOIN crm.customers c ON c.customer_id = l.customer_id WHERE l.customer_id < 4;
+"#,
+            url = postgres.url()
+        )
+    });
     format!(
         r#"
 lakegate is ready after {seconds:.1} s. Connect as one of three users; what each sees is decided in policies/policy.csv:
@@ -194,7 +206,7 @@ Try, as admin and then as analyst:
   -- how far a pipeline is behind its topic: it commits every ten seconds, see catalog/pipelines/
   SELECT (SELECT count(*) FROM events.order_events) - (SELECT count(*) FROM sales.order_events) AS events_behind,
          now() - max(event_time) AS newest_is_old FROM sales.order_events;
-{missing}
+{arriving}{missing}
 Edit and watch: a saved file is in force within a second.
   who may see   {directory}/policies/policy.csv
   what exists   {directory}/catalog/

@@ -105,6 +105,8 @@ async fn two_users_get_two_correct_answers_of_one_statement() {
     assert_eq!(answer, table(&expected, |_| true));
     assert_eq!(simple(&analyst, &join).await, table(&expected, |region| region == "EU"));
 
+    let copied = "SELECT count(*) FROM lake_crm.customers";
+    until(&admin, copied, |now| now.contains("100000")).await;
     // The printed statements are the ones that work.
     for user in [&admin, &analyst] {
         for sql in printed(&demo.greeting) {
@@ -127,7 +129,7 @@ async fn events_keep_coming_and_an_edit_counts_within_a_second() {
     assert!(masked.contains("***"), "{masked}");
     let policy = demo.path("policies/policy.csv");
     let text = std::fs::read_to_string(&policy).unwrap();
-    let (mask, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("p3, analysts"));
+    let (mask, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("p3, analysts, crm."));
     assert_eq!(mask.len(), 1);
     std::fs::write(&policy, rest.join("\n")).unwrap();
     let took = until(&analyst, emails, |now| !now.contains("***")).await;
@@ -136,6 +138,26 @@ async fn events_keep_coming_and_an_edit_counts_within_a_second() {
 
     let hidden = simple(&auditor, "SELECT 1 FROM crm.customers").await;
     assert_eq!(hidden, "ERROR 42P01 relation \"crm.customers\" does not exist");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_in_postgres_arrives_in_the_lake() {
+    let demo = Demo::start();
+    let analyst = demo.connect("analyst").await;
+    let (_, rest) = demo.greeting.split_once("--   psql \"").unwrap();
+    let (url, rest) = rest.split_once('"').unwrap();
+    let (_, rest) = rest.split_once("-c \"").unwrap();
+    let (update, _) = rest.split_once('"').unwrap();
+    let of_ones_region = "SELECT count(*) FROM lake_crm.customers WHERE name = 'Ada'";
+    let whole = "SELECT (SELECT count(*) FROM lake_crm.customers) = (SELECT count(*) FROM crm.customers)";
+    until(&analyst, whole, |now| now.lines().any(|line| line.trim() == "t")).await;
+    let source = client(url).await;
+    source.batch_execute("UPDATE customers SET region = 'EU' WHERE customer_id = 1").await.unwrap();
+    source.batch_execute(update).await.unwrap();
+    let took = until(&analyst, of_ones_region, |now| now.contains('1')).await;
+    println!("demo: an UPDATE arrived after {} ms", took.as_millis());
+    source.batch_execute("DELETE FROM customers WHERE customer_id = 1").await.unwrap();
+    until(&analyst, of_ones_region, |now| now.contains('0')).await;
 }
 
 /// The commit interval of catalog/pipelines/order_events.toml, and what a commit and a look at it may take.
@@ -352,7 +374,7 @@ fn printed(greeting: &str) -> Vec<String> {
     let code: Vec<&str> = block.lines().skip(1).filter(|line| !line.trim_start().starts_with("--")).collect();
     let statements =
         code.join("\n").split(';').map(|s| s.trim().to_string()).filter(|s| !s.is_empty()).collect::<Vec<_>>();
-    assert_eq!(statements.len(), 4, "{statements:?}");
+    assert_eq!(statements.len(), 5, "{statements:?}");
     statements
 }
 

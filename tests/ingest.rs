@@ -3,6 +3,7 @@
 
 mod broker;
 mod chaos;
+mod histories;
 pub mod home;
 mod kill;
 mod owners;

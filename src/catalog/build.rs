@@ -131,7 +131,12 @@ pub fn assemble(
     database: &str,
     plan: &Plan<'_>,
 ) -> Result<(Catalog, Objects), Vec<Fault>> {
-    let catalog = Catalog { database: database.to_string(), generation: previous.generation + 1, ..Catalog::default() };
+    let catalog = Catalog {
+        database: database.to_string(),
+        generation: previous.generation + 1,
+        awaited: draft.awaited.clone(),
+        ..Catalog::default()
+    };
     let mut assembly = Assembly {
         catalog,
         files: draft.sources.iter().map(|s| (s.name.as_str(), s.file.as_str())).collect(),

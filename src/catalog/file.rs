@@ -24,6 +24,8 @@ pub struct Draft {
     pub sources: Vec<SourceFile>,
     /// By name.
     pub datasets: Vec<Dataset>,
+    /// Tables that pipelines will make: schema and name, where `*` stands for any letters.
+    pub awaited: Vec<(String, String)>,
     /// Of every file read, names included.
     pub hash: u64,
 }
@@ -91,7 +93,7 @@ impl Draft {
             match name.as_str() {
                 "sources" => draft.sources = reader.sources(&path),
                 "datasets" => draft.datasets = reader.datasets(&path),
-                "pipelines" => (),
+                "pipelines" => draft.awaited = reader.awaited(&path),
                 _ => {
                     reader.fault(&path, "is not expected here; a catalog has `sources/`, `datasets/` and `pipelines/`")
                 }
@@ -155,6 +157,25 @@ impl Reader {
             }
         }
         datasets
+    }
+
+    /// What is wrong with a pipeline's file is said by those who run it.
+    fn awaited(&mut self, folder: &Path) -> Vec<(String, String)> {
+        let mut awaited = vec![];
+        for (_, path) in self.entries(folder, false) {
+            let text = fs::metadata(&path).ok().filter(|m| m.is_file() && m.len() <= FILE_BYTES_MAX);
+            let Some(text) = text.and_then(|_| fs::read_to_string(&path).ok()) else { continue };
+            self.hash.update(text.as_bytes());
+            let Ok(file) = text.parse::<::toml::Table>() else { continue };
+            let Some(schema) = file.get("target").and_then(|t| t.as_str()) else { continue };
+            let listed = ["topics", "tables"].iter().filter_map(|key| file.get(*key)?.as_array());
+            for name in listed.flatten().filter_map(|name| name.as_str()) {
+                // `schema.table` of a database: the table keeps its name.
+                let name = name.rsplit_once('.').map_or(name, |(_, table)| table);
+                awaited.push((schema.to_string(), name.to_string()));
+            }
+        }
+        awaited
     }
 
     /// Entries of a folder by name, of files only or of anything. Dot files and `*.example` are nobody's business.

@@ -14,6 +14,7 @@ macro_rules! shipped {
 
 shipped![
     "catalog/datasets/reports.revenue_by_region.sql",
+    "catalog/pipelines/customers.toml",
     "catalog/pipelines/order_events.toml",
     "catalog/sources/crm.toml",
     "catalog/sources/events.toml",
@@ -78,7 +79,7 @@ certificate = "tls/certificate.pem"
 key = "tls/key.pem"
 
 [engine]
-search_path = "sales, events, crm, reports"   # `\dt` and names without a schema look here
+search_path = "sales, events, crm, lake_crm, reports"   # `\dt` and names without a schema look here
 spill_dir = "spill"            # what does not fit into memory; gone with the demo
 
 [log]

@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 
 /// The database that `catalog/sources/crm.toml` names.
 pub(super) const DATABASE: &str = "shop";
-/// Who lakegate connects as: it may read and no more.
+/// Who lakegate connects as: it may read, the log too, and no more.
 pub(super) const READER: &str = "lakegate";
 
 const OWNER: &str = "demo";
@@ -112,8 +112,9 @@ impl Server {
             .batch_execute(&format!(
                 "CREATE TABLE public.customers (customer_id bigint PRIMARY KEY, name text NOT NULL, email text NOT NULL, \
                  ssn text NOT NULL, country text NOT NULL, region text NOT NULL, created_at timestamptz NOT NULL);
-                 CREATE ROLE {READER} LOGIN PASSWORD '{password}';
-                 GRANT SELECT ON public.customers TO {READER};"
+                 CREATE ROLE {READER} LOGIN REPLICATION PASSWORD '{password}';
+                 GRANT SELECT ON public.customers TO {READER};
+                 CREATE PUBLICATION lakegate FOR TABLE public.customers;"
             ))
             .await
             .map_err(failed("crm.customers cannot be made"))?;
@@ -160,6 +161,14 @@ impl Server {
             .map_err(failed("its database cannot be made"))?;
         config.dbname(DATABASE);
         connect(&config).await.map_err(failed("PostgreSQL"))
+    }
+}
+
+impl Server {
+    /// For whoever would change something there.
+    pub(super) fn url(&self) -> String {
+        let Address { port, password } = &self.address;
+        format!("postgresql://{OWNER}:{password}@127.0.0.1:{port}/{DATABASE}")
     }
 }
 
@@ -290,9 +299,14 @@ fn launch(binaries: &Path, directory: &Path, account: Option<&Account>, port: u1
     let mut command = program(binaries, "postgres", directory, account);
     command.arg("-D").arg(directory.join("data")).arg("-p").arg(port.to_string()).arg("-k").arg(directory);
     // The sample is made anew at each start: nothing here has to survive a power cut.
-    for setting in
-        ["listen_addresses=127.0.0.1", "fsync=off", "synchronous_commit=off", "full_page_writes=off", "timezone=UTC"]
-    {
+    for setting in [
+        "listen_addresses=127.0.0.1",
+        "wal_level=logical",
+        "fsync=off",
+        "synchronous_commit=off",
+        "full_page_writes=off",
+        "timezone=UTC",
+    ] {
         command.args(["-c", setting]);
     }
     let copy = log.try_clone().map_err(failed("PostgreSQL's log"))?;

@@ -140,7 +140,9 @@ async fn one(
             let rows = rows.collect::<Result<Vec<_>>>()?;
             if let Some(schema) = rows.first().map(RecordBatch::schema) {
                 let written = target.lake.write(&table, id, rows_of(&schema, rows)).await?;
-                actions.push(Action::Append(written));
+                if written.rows > 0 {
+                    actions.push(Action::Append(written));
+                }
             }
         }
         Write::Upsert { keeps_deleted } => {

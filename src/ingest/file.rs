@@ -1,6 +1,8 @@
 //! `catalog/pipelines/*.toml` → [`Spec`]s, every fault with file, line and column. It connects to nothing: whether topic
 //! and table are there is found out by running.
 
+mod feed;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,13 +12,14 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::batch::{Commit, DeadLetterCap};
 use super::dead::DEAD_LETTERS;
+use super::postgres::Options;
 use super::records::Layout;
-use super::table;
 use super::target::Write;
 use crate::document::{Document, Fault, suggest};
 use crate::sources;
 use crate::sources::iceberg::Config as LakeFile;
-use crate::sources::kafka::{Config as KafkaFile, Topic};
+use crate::sources::kafka::Config as KafkaFile;
+use crate::sources::postgres::Config as PostgresFile;
 use crate::types::TableName;
 
 /// A source as its file describes it.
@@ -31,7 +34,16 @@ pub struct Known<'a> {
 /// What a pipeline reads.
 #[derive(Clone, Debug)]
 pub enum Feed {
-    Topic { kafka: KafkaFile, layout: Arc<Layout> },
+    Topic {
+        kafka: KafkaFile,
+        layout: Arc<Layout>,
+    },
+    /// Tables of one database, by its own log.
+    Database {
+        postgres: PostgresFile,
+        tables: Vec<String>,
+        replication: Options,
+    },
 }
 
 /// One flow of a pipeline: its file and what it leans on.
@@ -75,7 +87,14 @@ struct Written {
     /// Columns by which a topic's rows are told apart.
     #[serde(default)]
     key: Vec<String>,
+    /// Of a topics' source, as its file names them.
+    #[serde(default)]
     topics: Vec<String>,
+    /// Of a database, `schema.table` as it names them; `*` stands for any letters.
+    #[serde(default)]
+    tables: Vec<String>,
+    #[serde(default)]
+    replication: Options,
     target: String,
     lake: Option<String>,
     #[serde(default)]
@@ -112,6 +131,11 @@ enum Deletes {
 }
 
 impl Written {
+    /// The key that names what is read.
+    fn names(&self) -> &'static str {
+        if self.tables.is_empty() { "topics" } else { "tables" }
+    }
+
     fn writes(&self) -> Write {
         match self.write {
             Style::Append => Write::Append,
@@ -187,9 +211,6 @@ fn judge(written: &Written, document: &mut Document<'_>) {
     if !(0.0..=100.0).contains(&written.dead_letter.percent_max) {
         document.fault_at(&["dead_letter", "percent_max"], "`percent_max` in [dead_letter] is from 0 to 100");
     }
-    if written.topics.is_empty() {
-        document.fault_at(&["topics"], "`topics` names no topic");
-    }
 }
 
 /// The names in it, bound to the sources they speak of.
@@ -203,7 +224,7 @@ fn settle(
     document: &mut Document<'_>,
 ) -> Vec<Spec> {
     let (origin, lake) = (origin(written, known, document), lake(written, known, document));
-    let (Some((origin, kafka)), Some((lake, iceberg))) = (origin, lake) else { return vec![] };
+    let (Some(origin), Some((lake, iceberg))) = (origin, lake) else { return vec![] };
     let mounted = iceberg.schemas.iter().find(|(_, schema)| **schema == written.target);
     let namespace = mounted.map_or(&written.target, |(namespace, _)| namespace);
     if !is_plain(&written.target) {
@@ -214,40 +235,32 @@ fn settle(
             format!("`{}` is a schema of source `{}`; name one of the lake, or a new one", written.target, other.name);
         document.fault_at(&["target"], text);
     }
+    let fed = match origin.config {
+        sources::Config::Kafka(kafka) => feed::topics(written, &origin, kafka, document),
+        sources::Config::Postgres(postgres) => feed::database(name, written, &origin, postgres, document),
+        sources::Config::Iceberg(_) | sources::Config::Memory(_) => vec![],
+    };
     let mut specs: Vec<Spec> = vec![];
-    for table in &written.topics {
-        let topics: Vec<&str> = kafka.topics.keys().map(String::as_str).collect();
-        let Some(declared) = kafka.topics.get(table) else {
-            let text = format!("source `{}` declares no topic `{table}`; {}", origin.name, suggest(table, &topics));
-            document.fault_at(&["topics"], text);
-            continue;
-        };
-        let topic = declared.topic.clone().unwrap_or_else(|| table.clone());
-        let layout = match layout(&topic, table, declared, written) {
-            Ok(layout) => Arc::new(layout),
-            Err((key, what)) => {
-                document.fault_at(&[key], format!("topic `{table}`: {what}"));
-                continue;
-            }
-        };
-        let full = TableName::new(&written.target, table);
+    for (table, feed) in fed {
+        let full = TableName::new(&written.target, &table);
         // Whatever the sources' files are called: lakes share one metastore.
         let taken =
-            |s: &&Spec| s.iceberg.catalog == iceberg.catalog && s.namespace == *namespace && s.table.table == *table;
+            |s: &&Spec| s.iceberg.catalog == iceberg.catalog && s.namespace == *namespace && s.table.table == table;
         if let Some(other) = specs.iter().chain(others).find(taken) {
-            let text = format!("{full} is filled by pipeline `{}` already ({})", other.pipeline, other.file);
-            document.fault_at(&["topics"], text);
+            let what = if table.is_empty() { format!("schema {}", written.target) } else { full.to_string() };
+            let text = format!("{what} is filled by pipeline `{}` already ({})", other.pipeline, other.file);
+            document.fault_at(&[written.names()], text);
             continue;
         }
         if table == DEAD_LETTERS {
-            document.fault_at(&["topics"], format!("{full} holds the schema's dead letters"));
+            document.fault_at(&[written.names()], format!("{full} holds the schema's dead letters"));
             continue;
         }
         specs.push(Spec {
             pipeline: name.to_string(),
             file: file.to_string(),
             origin: origin.name.to_string(),
-            feed: Feed::Topic { kafka: kafka.clone(), layout },
+            feed,
             lake: lake.name.to_string(),
             iceberg: iceberg.clone(),
             namespace: namespace.clone(),
@@ -261,38 +274,13 @@ fn settle(
     specs
 }
 
-/// Where in the file a fault is, and what it is.
-type Misfit = (&'static str, String);
-
-fn layout(topic: &str, table: &str, declared: &Topic, written: &Written) -> Result<Layout, Misfit> {
-    let (columns, decoder) = declared.decoder().map_err(|what| ("topics", what))?;
-    let names: Vec<&str> = columns.fields().iter().map(|f| f.name().as_str()).collect();
-    let place = |name: &String| {
-        let missing = || ("key", format!("there is no column `{name}`; {}", suggest(name, &names)));
-        columns.index_of(name).map_err(|_| missing())
-    };
-    let key = written.key.iter().map(place).collect::<Result<Vec<_>, _>>()?;
-    if key.is_empty() && written.write == Style::Upsert {
-        return Err(("write", "`key` must say by which columns rows are told apart".into()));
-    }
-    let layout = Layout::new(topic, table, columns, key, decoder);
-    table::columns(&layout.shape(), written.writes()).map_err(|e| ("topics", e.message().to_string()))?;
-    Ok(layout)
-}
-
-fn origin<'k>(
-    written: &Written,
-    known: &'k [Known<'k>],
-    document: &mut Document<'_>,
-) -> Option<(Known<'k>, &'k KafkaFile)> {
-    let kafkas = || {
-        known.iter().filter_map(|k| if let sources::Config::Kafka(kafka) = k.config { Some((*k, kafka)) } else { None })
-    };
-    let found = kafkas().find(|(k, _)| k.name == written.origin);
+fn origin<'k>(written: &Written, known: &'k [Known<'k>], document: &mut Document<'_>) -> Option<Known<'k>> {
+    let feeds = |k: &&Known<'k>| matches!(k.config, sources::Config::Kafka(_) | sources::Config::Postgres(_));
+    let found = known.iter().filter(feeds).find(|k| k.name == written.origin).copied();
     if found.is_none() {
-        let names: Vec<&str> = kafkas().map(|(k, _)| k.name).collect();
+        let names: Vec<&str> = known.iter().filter(feeds).map(|k| k.name).collect();
         let text = match known.iter().any(|k| k.name == written.origin) {
-            true => format!("source `{}` is not of kind `kafka`, the one kind that pipelines read", written.origin),
+            true => format!("source `{}` is not of kind `kafka` or `postgres`, which pipelines read", written.origin),
             false => format!("there is no source `{}`; {}", written.origin, suggest(&written.origin, &names)),
         };
         document.fault_at(&["origin"], text);

@@ -16,6 +16,7 @@ use super::flow::Flow;
 use super::kafka::Topic;
 use super::keep::keep;
 use super::origin::Origin;
+use super::postgres::Slot;
 use super::records::Records;
 use super::table::prepare;
 use super::target::Target;
@@ -73,6 +74,10 @@ impl Connections {
                     let log = Topic::new(Arc::clone(&client), layout.topic(), group);
                     Box::new(Records::new(Box::new(log), Arc::clone(&layout), &pipeline, &namespace))
                 }))
+            }
+            Feed::Database { postgres, tables, replication } => {
+                let slot = Slot::new(&pipeline, &spec.origin, postgres, tables.clone(), replication.clone())?;
+                Ok(Box::new(move || Box::new(slot.again())))
             }
         }
     }

@@ -49,6 +49,8 @@ pub struct Objects {
     pub objects: Vec<Object>,
     /// Schemas whose source has not answered yet: lines about them are unbound, which is no fault.
     pub unanswered: BTreeSet<String>,
+    /// Tables that pipelines will make, schema and name, where `*` stands for any letters: lines about them may come first.
+    pub awaited: Vec<(String, String)>,
     /// Every schema that exists, answered or not.
     pub schemas: BTreeSet<String>,
     /// The lines in force ([`Draft::prints`]): for them unknown names are warnings, not faults, for then it is the world
@@ -56,6 +58,22 @@ pub struct Objects {
     pub in_force: HashSet<u64>,
     /// What restricted tables had when they became restricted.
     pub baselines: Baselines,
+}
+
+impl Objects {
+    fn awaits(&self, schema: &str, table: &str) -> bool {
+        self.awaited.iter().any(|(of, name)| of == schema && fits(name, table))
+    }
+}
+
+/// Whether a text is a pattern's, in which `*` stands for any letters.
+fn fits(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((start, rest)) => text
+            .strip_prefix(start)
+            .is_some_and(|left| (0..=left.len()).filter_map(|at| left.get(at..)).any(|left| fits(rest, left))),
+    }
 }
 
 /// A user or a role, with its own lines; those of its roles are reached through the closure.

@@ -21,7 +21,7 @@ use super::{Source, Table};
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 use connect::Pool;
-pub use dial::{Dialled, Dialer, Socket};
+pub use dial::{Dialer, Dialled, Socket};
 use relations::Relations;
 
 /// `catalog/sources/<name>.toml` with `kind = "postgres"`.

@@ -66,8 +66,10 @@ impl Database {
     fn lines(&self, table: usize) -> Vec<String> {
         let shown = |text: &Option<String>| text.clone().unwrap_or("NULL".into());
         let models = self.models.lock().unwrap();
-        let mut lines: Vec<String> =
-            models[table].iter().map(|(key, row)| format!("{key}|{}|{}", shown(&row.text), shown(&row.large))).collect();
+        let mut lines: Vec<String> = models[table]
+            .iter()
+            .map(|(key, row)| format!("{key}|{}|{}", shown(&row.text), shown(&row.large)))
+            .collect();
         lines.sort();
         lines
     }
@@ -111,7 +113,11 @@ fn change(model: &mut Model, random: &mut StdRng) -> Change {
 
 fn schema() -> SchemaRef {
     let field = |name: &str, of| Field::new(name, of, true);
-    Arc::new(Schema::new(vec![field("id", DataType::Int64), field("text", DataType::Utf8), field("large", DataType::Utf8)]))
+    Arc::new(Schema::new(vec![
+        field("id", DataType::Int64),
+        field("text", DataType::Utf8),
+        field("large", DataType::Utf8),
+    ]))
 }
 
 fn part(table: usize, changes: &[Change], at: usize) -> Part {

@@ -56,7 +56,7 @@ fn each_fault_is_told_at_its_place() {
         &["7:1: `percent_max` in [dead_letter] is from 0 to 100"],
     );
     check(&GOOD.replace("'stream'", "'strem'"), &["1:1: there is no source `strem`; did you mean `stream`?"]);
-    let other = "1:1: source `fixtures` is not of kind `kafka`, the one kind that pipelines read";
+    let other = "1:1: source `fixtures` is not of kind `kafka` or `postgres`, which pipelines read";
     check(&GOOD.replace("'stream'", "'fixtures'"), &[other]);
     check(
         &GOOD.replace("'orders'", "'order'"),
@@ -104,7 +104,7 @@ fn each_fault_of_the_folder_is_told() {
 fn a_spec_holds_names_and_a_hash_that_moves_with_what_it_leans_on() {
     let one = |text: &str| read_with(&["lake"], &[("p.toml", text)]).unwrap().remove(0);
     let spec = one(GOOD);
-    let Feed::Topic { layout, .. } = &spec.feed;
+    let Feed::Topic { layout, .. } = &spec.feed else { panic!("a topic") };
     assert_eq!((spec.pipeline.as_str(), layout.topic()), ("p", "orders-v1"));
     assert_eq!((spec.namespace.as_str(), spec.table.to_string()), ("raw", "bronze.orders".to_string()));
     assert_eq!(one(GOOD).hash, spec.hash);

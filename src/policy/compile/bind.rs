@@ -397,7 +397,7 @@ impl<'a> Binder<'a> {
         {
             return Ok(*at);
         }
-        if self.from.unanswered.contains(schema) {
+        if self.from.unanswered.contains(schema) || self.from.awaits(schema, table) {
             return Err(Absent::Unanswered);
         }
         let name = TableName::new(schema, table).to_string();
