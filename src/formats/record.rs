@@ -93,6 +93,10 @@ pub struct Declaration {
     pub messages: Option<Messages>,
 }
 
+/// Ids that are kept in mind. Beyond, all are forgotten and asked for again: no topic has so many, but bytes that are no
+/// ids look like some.
+const IDS_MAX: usize = 10_000;
+
 /// What Debezium writes unless it is told otherwise.
 pub const PLACEHOLDER: &str = "__debezium_unavailable_value";
 

@@ -14,10 +14,10 @@ use super::given::{Given, Problem};
 use super::out::{Happened, Out};
 use super::rows::{Miss, Rows, Take, of};
 use super::sink::PLAIN;
-use super::{Declared, Envelope, Record, Registered, op_of};
+use super::{Declared, Envelope, IDS_MAX, Record, Registered, op_of};
 use crate::formats::change::Op;
 use crate::formats::record::envelope::{Said, sequence};
-use read::Bytes;
+pub(super) use read::Bytes;
 use schema::{Plan, Shape};
 
 /// How long the id before a record is.
@@ -72,7 +72,11 @@ impl Schemas {
 
     pub(super) fn learn(&self, id: u64, registered: &Registered, declared: &Declared) {
         let plan = Plan::new(registered, declared).ok().map(Arc::new);
-        self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(id, plan);
+        let mut known = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if known.len() >= IDS_MAX {
+            known.clear();
+        }
+        known.insert(id, plan);
     }
 
     fn get(&self, id: u64) -> Option<Arc<Plan>> {

@@ -6,11 +6,15 @@ pub(super) const SHORT: Problem = "ends before its schema does";
 const MALFORMED: Problem = "is not what its schema says";
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bytes<'a>(&'a [u8]);
+pub(in crate::formats::record) struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(in crate::formats::record) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
+    }
+
+    pub(in crate::formats::record) fn rest(&self) -> &'a [u8] {
+        self.0
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -36,7 +40,7 @@ impl<'a> Bytes<'a> {
 
     /// Zigzag, seven bits a byte, the lowest first.
     #[inline]
-    pub(super) fn long(&mut self) -> Result<i64, Problem> {
+    pub(in crate::formats::record) fn long(&mut self) -> Result<i64, Problem> {
         let mut value = 0u64;
         for (place, byte) in self.0.iter().enumerate().take(10) {
             let bits = u64::from(byte & 0x7f);
