@@ -3,3 +3,4 @@
 pub mod change;
 pub mod json;
 pub mod postgres;
+pub mod record;

@@ -6,7 +6,9 @@ mod columns;
 mod connection;
 mod frame;
 mod identity;
+mod latest;
 mod read;
+mod registry;
 mod scan;
 mod scram;
 mod window;
@@ -22,7 +24,8 @@ use serde::Deserialize;
 
 use super::{Pinned, Source, Table};
 use crate::error::{Error, Kind, Result};
-use crate::formats::json::{self, Unit};
+use crate::formats::json;
+use crate::formats::record::{self, Csv, Decimals, Encoding, Envelope, Unit};
 use crate::secret::Secret;
 use crate::types::{TableName, Version};
 
@@ -30,6 +33,8 @@ use crate::types::{TableName, Version};
 pub use client::{Client, Reader, passes};
 use columns::{KEY, Layout};
 pub use identity::Identity;
+pub use record::Format;
+pub use registry::{Config as RegistryConfig, Registry};
 use scan::{KafkaExec, Provider};
 pub use window::Span;
 
@@ -55,6 +60,9 @@ pub struct Config {
     /// Records that a scan holds and has not decoded, at most.
     #[serde(default = "default_fetch_kib_max")]
     pub fetch_kib_max: u32,
+    /// Where the schemas of Avro and Protobuf are.
+    #[serde(default)]
+    pub registry: Option<RegistryConfig>,
     /// Table name → topic.
     pub topics: BTreeMap<String, Topic>,
 }
@@ -93,12 +101,45 @@ pub struct Topic {
     pub topic: Option<String>,
     #[serde(default)]
     pub format: Format,
+    /// What a value is of its row: the row itself, an event of Debezium, a row of Kafka Connect.
+    #[serde(default)]
+    pub envelope: Envelope,
+    /// All changes, or the rows that they leave.
+    #[serde(default)]
+    pub mode: Mode,
     /// In the order in which they stand in the table.
     pub columns: Vec<ColumnConfig>,
+    /// Which of them tell rows apart.
+    #[serde(default)]
+    pub key_columns: Vec<String>,
     #[serde(default)]
     pub on_error: OnError,
     #[serde(default)]
     pub key: Key,
+    /// Debezium's `decimal.handling.mode`, for records without a schema: `precise`, or `string` (for `double` too).
+    #[serde(default)]
+    pub decimals: Decimals,
+    /// Debezium's `unavailable.value.placeholder`, where it is not the one that Debezium has by itself.
+    #[serde(default)]
+    pub placeholder: Option<String>,
+    #[serde(default)]
+    pub csv: Csv,
+    /// A `.proto` file, and which of its messages records are: its first where that is not said.
+    #[serde(default)]
+    pub proto: Option<PathBuf>,
+    #[serde(default)]
+    pub message: Option<String>,
+}
+
+/// Which rows a topic's table has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// One a record.
+    #[default]
+    Changelog,
+    /// One a key: the last, and none for one that was deleted.
+    Latest,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -108,24 +149,34 @@ pub struct ColumnConfig {
     /// As PostgreSQL writes it: `int8`, `numeric(12,2)`, `timestamptz`.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// What a number in a timestamp column counts.
+    /// The names of the members on the way to the value, with points between; the column's own where absent.
     #[serde(default)]
-    pub unit: Unit,
+    pub path: Option<String>,
+    /// What a number in a column of dates or times counts: `d`, `s`, `ms`, `us` or `ns`.
+    #[serde(default)]
+    pub unit: Option<Unit>,
+    /// How bytes stand in a text.
+    #[serde(default)]
+    pub encoding: Encoding,
+    /// Records without the value have NULL there.
+    #[serde(default)]
+    pub optional: bool,
+    /// Of the row as it was before its change.
+    #[serde(default)]
+    pub before: bool,
 }
 
 impl Topic {
-    /// The declared columns alone, and what reads records into them. Says what is wrong in words for the file's author.
+    /// What reads records into the declared columns, as a table of the lake has them. `registry`: the source's. Says what
+    /// is wrong in words for the file's author.
+    pub fn records(&self, registry: Option<&RegistryConfig>) -> Result<record::Decoder, String> {
+        columns::records(self, registry)
+    }
+
+    /// The declared columns alone, and what reads plain JSON into them. Says what is wrong in words for the file's author.
     pub fn decoder(&self) -> Result<(SchemaRef, json::Decoder), String> {
         columns::declared(self)
     }
-}
-
-/// How a record's value is spelt.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    #[default]
-    Json,
 }
 
 /// What becomes of a record whose value does not fit the columns.
@@ -188,14 +239,18 @@ impl Kafka {
             return Err(fault("timeouts and limits must be above 0".into()));
         }
         let client = Arc::new(Client::new(&name, &config)?);
+        let registry = config.registry.as_ref().map(|registry| Registry::new(&name, registry)).transpose();
+        let registry = registry.map_err(&fault)?.map(Arc::new);
         let mut topics = vec![];
         for (table, topic) in &config.topics {
-            let layout = Layout::new(topic).map_err(|what| fault(format!("table \"{table}\": {what}")))?;
+            let layout = Layout::new(topic, config.registry.as_ref())
+                .map_err(|what| fault(format!("table \"{table}\": {what}")))?;
             topics.push(Arc::new(TopicTable {
                 name: TableName::new(&config.schema, table),
                 topic: topic.topic.clone().unwrap_or_else(|| table.clone()),
                 layout: Arc::new(layout),
                 client: Arc::clone(&client),
+                registry: registry.clone(),
                 raw_columns: vec![KEY.to_string()],
             }));
         }
@@ -235,6 +290,7 @@ struct TopicTable {
     topic: String,
     layout: Arc<Layout>,
     client: Arc<Client>,
+    registry: Option<Arc<Registry>>,
     raw_columns: Vec<String>,
 }
 
@@ -259,7 +315,13 @@ impl Table for TopicTable {
     async fn pin(&self) -> Result<Pinned> {
         let window = self.client.window(&self.topic).await?;
         let version = Version::Offsets(window.iter().map(|span| (span.partition, span.start, span.end)).collect());
-        let provider = Provider::new(Arc::clone(&self.client), self.topic.clone(), Arc::clone(&self.layout), window);
+        let provider = Provider {
+            client: Arc::clone(&self.client),
+            topic: self.topic.clone(),
+            layout: Arc::clone(&self.layout),
+            registry: self.registry.clone(),
+            window,
+        };
         let (client, topic) = (Arc::clone(&self.client), self.topic.clone());
         let reads = Arc::new(move |leaf: &dyn ExecutionPlan| KafkaExec::is_over(leaf, &client, &topic));
         Ok(Pinned { version, reads, provider: Arc::new(provider) })
@@ -288,7 +350,9 @@ mod tests {
         check("[topics.a]\ncolumns = []\nkey = \"text\"\non_error = \"skip\"", Ok(()));
         check(
             "[topics.a]\ncolumns = []\nkeys = \"text\"",
-            Err("unknown field `keys`, expected one of `topic`, `format`, `columns`, `on_error`, `key`"),
+            Err(
+                "unknown field `keys`, expected one of `topic`, `format`, `envelope`, `mode`, `columns`, `key_columns`, `on_error`, `key`, `decimals`, `placeholder`, `csv`, `proto`, `message`",
+            ),
         );
         check(
             "[topics.a]\ncolumns = [{ name = \"id\", type = \"int8\" }, { name = \"id\", type = \"text\" }]",
@@ -300,7 +364,19 @@ mod tests {
         );
         check(
             "[topics.a]\ncolumns = [{ name = \"x\", type = \"intt8\" }]",
-            Err("source \"events\": table \"a\": column \"x\" has type \"intt8\", which JSON is not read as"),
+            Err("source \"events\": table \"a\": column \"x\" has type \"intt8\", which records are not read as"),
+        );
+        check(
+            "[topics.a]\nmode = \"latest\"\ncolumns = [{ name = \"id\", type = \"int8\" }]",
+            Err("source \"events\": table \"a\": mode = \"latest\" needs `key_columns`"),
+        );
+        check(
+            "[topics.a]\nkey_columns = [\"x\"]\ncolumns = [{ name = \"id\", type = \"int8\" }]",
+            Err("source \"events\": table \"a\": key column \"x\" is not declared"),
+        );
+        check(
+            "[topics.a]\nformat = \"avro\"\ncolumns = []",
+            Err("source \"events\": table \"a\": format = \"avro\" needs the source's [registry]"),
         );
         check(
             "[topics.a]\ncolumns = []\n[security]\npassword = \"x\"\npassword_env = \"Y\"",

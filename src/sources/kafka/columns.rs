@@ -1,128 +1,228 @@
-//! A topic's columns: those declared, then those that every record has. It reads no record.
+//! A topic's columns: those declared, then those that every record has; and the decoder of both. It reads no record.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::{Format, Key, OnError, Topic};
+use super::{Format, Key, Mode, OnError, Topic, registry};
 use crate::formats::json;
-use crate::formats::postgres::field;
+use crate::formats::postgres::{by_name, field};
+use crate::formats::record::{self, Column, Declaration, Decoder, Envelope, Unit};
+use crate::pgtype::{self, Ty, oid};
 
 pub(super) const PARTITION: &str = "_partition";
 pub(super) const OFFSET: &str = "_offset";
 pub(super) const TIMESTAMP: &str = "_timestamp";
 pub(super) const KEY: &str = "_key";
+pub(super) const OP: &str = "_op";
+pub(super) const UNCHANGED: &str = "_unchanged";
 
-const BYTEA: u32 = 17;
-const INT8: u32 = 20;
-const INT4: u32 = 23;
-const TEXT: u32 = 25;
-const NUMERIC: u32 = 1700;
-const TIMESTAMPTZ: u32 = 1184;
+/// Where a column of the table comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The row after its change, by the decoder's column.
+    After(usize),
+    /// The row before.
+    Before(usize),
+    Op,
+    /// The names of columns whose values the origin left out.
+    Unchanged,
+    Partition,
+    Offset,
+    Timestamp,
+    Key,
+}
 
 /// What a record becomes.
 #[derive(Debug)]
 pub(super) struct Layout {
-    /// Declared columns, then `_partition`, `_offset`, `_timestamp`, `_key`.
+    /// Declared columns, `_op` and `_unchanged` where there is an envelope, then `_partition`, `_offset`, `_timestamp`, `_key`.
     pub(super) schema: SchemaRef,
-    pub(super) decoder: json::Decoder,
+    pub(super) origins: Vec<Origin>,
+    pub(super) decoder: Decoder,
     pub(super) on_error: OnError,
+    pub(super) mode: Mode,
 }
 
 impl Layout {
     /// Says what is wrong in words for the file's author.
-    pub(super) fn new(topic: &Topic) -> Result<Self, String> {
-        let (declared, decoder) = declared(topic)?;
-        let mut fields: Vec<Field> = declared.fields().iter().map(|f| f.as_ref().clone()).collect();
+    pub(super) fn new(topic: &Topic, registry: Option<&registry::Config>) -> Result<Self, String> {
+        let declared = Declared::new(topic, registry, Numerics::Any)?;
+        let (mut fields, mut origins) = (declared.fields, declared.origins);
         let key = match topic.key {
-            Key::Bytea => BYTEA,
-            Key::Text => TEXT,
+            Key::Bytea => oid::BYTEA,
+            Key::Text => oid::TEXT,
         };
-        let own = [(PARTITION, INT4, false), (OFFSET, INT8, false), (TIMESTAMP, TIMESTAMPTZ, true), (KEY, key, true)];
-        for (name, oid, nullable) in own {
+        if topic.envelope != Envelope::None && topic.mode == Mode::Changelog {
+            fields.extend(field(OP, oid::TEXT, -1, false));
+            origins.push(Origin::Op);
+            fields.extend(pgtype::array(oid::TEXT).and_then(|texts| field(UNCHANGED, texts, -1, true)));
+            origins.push(Origin::Unchanged);
+        }
+        let own = [
+            (PARTITION, oid::INT4, false, Origin::Partition),
+            (OFFSET, oid::INT8, false, Origin::Offset),
+            (TIMESTAMP, oid::TIMESTAMPTZ, true, Origin::Timestamp),
+            (KEY, key, true, Origin::Key),
+        ];
+        for (name, oid, nullable, origin) in own {
             fields.push(field(name, oid, -1, nullable).ok_or_else(|| format!("column \"{name}\" has no type"))?);
+            origins.push(origin);
         }
-        Ok(Self { schema: Arc::new(Schema::new(fields)), decoder, on_error: topic.on_error })
+        if topic.mode == Mode::Latest {
+            if declared.declaration.key.is_empty() {
+                return Err("mode = \"latest\" needs `key_columns`".into());
+            }
+            if origins.iter().any(|origin| matches!(origin, Origin::Before(_))) {
+                return Err("mode = \"latest\" has no rows as they were before".into());
+            }
+        }
+        let mut decoder = Decoder::new(declared.declaration).map_err(|e| e.message().to_string())?;
+        if origins.iter().any(|origin| matches!(origin, Origin::Before(_))) {
+            decoder = decoder.with_before();
+        }
+        let (on_error, mode) = (topic.on_error, topic.mode);
+        Ok(Self { schema: Arc::new(Schema::new(fields)), origins, decoder, on_error, mode })
     }
 }
 
-/// The columns that the file declares, and what reads JSON into them.
+/// What a numeric without precision is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Numerics {
+    /// Of any scale, not a number and infinite.
+    Any,
+    /// As a table of the lake keeps it.
+    Decimal,
+}
+
+struct Declared {
+    /// Of the table, in the file's order.
+    fields: Vec<Field>,
+    origins: Vec<Origin>,
+    declaration: Declaration,
+}
+
+impl Declared {
+    fn new(topic: &Topic, registry: Option<&registry::Config>, numerics: Numerics) -> Result<Self, String> {
+        let (mut fields, mut origins) = (Vec::<Field>::new(), vec![]);
+        let mut columns: Vec<Column> = vec![];
+        for column in &topic.columns {
+            let name = &column.name;
+            if [PARTITION, OFFSET, TIMESTAMP, KEY, OP, UNCHANGED].contains(&name.as_str()) {
+                return Err(format!("column \"{name}\" is every topic's own"));
+            }
+            if fields.iter().any(|f| f.name() == name) {
+                return Err(format!("column \"{name}\" is declared twice"));
+            }
+            let found = typed(name, &column.type_name, numerics);
+            let unread =
+                || format!("column \"{name}\" has type \"{}\", which records are not read as", column.type_name);
+            let found = found.ok_or_else(unread)?;
+            let path: Vec<String> = match &column.path {
+                Some(path) if path.split('.').any(str::is_empty) => {
+                    return Err(format!("column \"{name}\" has a path with a name that is empty"));
+                }
+                Some(path) => path.split('.').map(str::to_owned).collect(),
+                None => vec![name.clone()],
+            };
+            if column.before && topic.envelope != Envelope::Debezium {
+                return Err(format!("column \"{name}\" is of the row before, which only envelope = \"debezium\" has"));
+            }
+            origins.push(if column.before { Origin::Before(columns.len()) } else { Origin::After(columns.len()) });
+            fields.push(found.clone());
+            let optional = column.optional || column.before;
+            columns.push(Column { field: found, path, unit: column.unit, encoding: column.encoding, optional });
+        }
+        if topic.envelope == Envelope::Debezium && !matches!(topic.format, Format::Json | Format::Avro) {
+            return Err("envelope = \"debezium\" is read in JSON and Avro".into());
+        }
+        let ids = registry.map(|registry| registry.ids);
+        if topic.format == Format::Avro && ids.is_none() {
+            return Err("format = \"avro\" needs the source's [registry]".into());
+        }
+        let mut declaration = Declaration::new(topic.format, topic.envelope, columns);
+        for name in &topic.key_columns {
+            let at = fields.iter().position(|field| field.name() == name);
+            let at = at.filter(|at| matches!(origins.get(*at), Some(Origin::After(_))));
+            declaration.key.push(at.ok_or_else(|| format!("key column \"{name}\" is not declared"))?);
+        }
+        declaration.decimals = topic.decimals;
+        declaration.csv = topic.csv.clone();
+        declaration.ids = ids.unwrap_or_default();
+        if let Some(placeholder) = &topic.placeholder {
+            declaration.placeholder = placeholder.clone();
+        }
+        declaration.messages = match (&topic.proto, topic.format, ids) {
+            (Some(proto), Format::Protobuf, _) => Some(record::Messages::read(proto, topic.message.as_deref())?),
+            (Some(_), ..) => return Err("`proto` is for format = \"protobuf\"".into()),
+            (None, Format::Protobuf, None) => {
+                return Err("format = \"protobuf\" needs `proto`, or the source's [registry]".into());
+            }
+            (None, ..) => None,
+        };
+        Ok(Self { fields, origins, declaration })
+    }
+}
+
+/// What reads records into the columns of a table in the lake.
+pub(super) fn records(topic: &Topic, registry: Option<&registry::Config>) -> Result<Decoder, String> {
+    let declared = Declared::new(topic, registry, Numerics::Decimal)?;
+    Decoder::new(declared.declaration).map_err(|e| e.message().to_string())
+}
+
+/// The columns that the file declares, and what reads plain JSON into them.
 pub(super) fn declared(topic: &Topic) -> Result<(SchemaRef, json::Decoder), String> {
-    match topic.format {
-        Format::Json => {}
+    if topic.format != Format::Json || topic.envelope != Envelope::None {
+        return Err("a pipeline reads JSON without an envelope".into());
     }
-    let mut fields: Vec<Field> = vec![];
-    for column in &topic.columns {
-        let name = &column.name;
-        if [PARTITION, OFFSET, TIMESTAMP, KEY].contains(&name.as_str()) {
-            return Err(format!("column \"{name}\" is every topic's own"));
+    let declared = Declared::new(topic, None, Numerics::Decimal)?;
+    let unit = |column: &Column| match column.unit {
+        Some(Unit::Seconds) => Ok(json::Unit::Seconds),
+        Some(Unit::Micros) => Ok(json::Unit::Micros),
+        Some(Unit::Millis) | None => Ok(json::Unit::Millis),
+        Some(Unit::Days | Unit::Nanos) => {
+            Err(format!("column \"{}\" has a unit that a pipeline does not read", column.field.name()))
         }
-        if fields.iter().any(|f| f.name() == name) {
-            return Err(format!("column \"{name}\" is declared twice"));
-        }
-        let found = parse_type(&column.type_name).and_then(|(oid, typmod)| field(name, oid, typmod, true));
-        let unread = || format!("column \"{name}\" has type \"{}\", which JSON is not read as", column.type_name);
-        fields.push(found.ok_or_else(unread)?);
-    }
-    let units: Vec<json::Unit> = topic.columns.iter().map(|c| c.unit).collect();
-    let declared = Arc::new(Schema::new(fields));
-    let decoder = json::Decoder::new(Arc::clone(&declared), &units).map_err(|e| e.message().to_string())?;
-    Ok((declared, decoder))
+    };
+    let units = declared.declaration.columns.iter().map(unit).collect::<Result<Vec<_>, _>>()?;
+    let schema = Arc::new(Schema::new(declared.fields));
+    let decoder = json::Decoder::new(Arc::clone(&schema), &units).map_err(|e| e.message().to_string())?;
+    Ok((schema, decoder))
 }
 
-/// Oid and type modifier of the types that JSON is read as, by PostgreSQL's names.
-fn parse_type(text: &str) -> Option<(u32, i32)> {
-    let lower = text.trim().to_ascii_lowercase();
-    let (name, modifier) = match lower.split_once('(') {
-        Some((name, rest)) => (name.trim_end(), Some(rest.strip_suffix(')')?)),
-        None => (lower.as_str(), None),
-    };
-    let oid = match name {
-        "bool" | "boolean" => 16,
-        "int2" | "smallint" => 21,
-        "int4" | "int" | "integer" => INT4,
-        "int8" | "bigint" => INT8,
-        "float4" | "real" => 700,
-        "float8" | "double precision" => 701,
-        "numeric" | "decimal" => NUMERIC,
-        "text" => TEXT,
-        "json" => 114,
-        "date" => 1082,
-        "timestamp" | "timestamp without time zone" => 1114,
-        "timestamptz" | "timestamp with time zone" => TIMESTAMPTZ,
-        "uuid" => 2950,
-        _ => return None,
-    };
-    match (oid, modifier) {
-        (_, None) => Some((oid, -1)),
-        (NUMERIC, Some(modifier)) => {
-            let (precision, scale) = modifier.split_once(',').unwrap_or((modifier, "0"));
-            let (precision, scale): (i32, i32) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
-            // As numerictypmodin packs them.
-            let fits = (1..=38).contains(&precision) && (0..=precision).contains(&scale);
-            fits.then_some((oid, ((precision << 16) | scale) + 4))
+/// A column's field, by its type as PostgreSQL names it.
+fn typed(name: &str, type_name: &str, numerics: Numerics) -> Option<Field> {
+    let (type_oid, typmod) = by_name(type_name)?;
+    match type_oid {
+        oid::NUMERIC if typmod == -1 && numerics == Numerics::Any => {
+            Some(pgtype::field(name, Ty::NUMERIC, DataType::Binary))
         }
-        _ => None,
+        _ => field(name, type_oid, typmod, true),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::postgres::pg_type;
 
     #[test]
     fn types_are_named_as_in_postgres() {
-        let check = |text: &str, expect| assert_eq!(parse_type(text), expect, "{text}");
+        let check = |text: &str, expect: Option<(u32, i32)>| {
+            let found = typed("c", text, Numerics::Any).map(|field| pg_type(&field).unwrap());
+            assert_eq!(found.map(|found| (found.oid, found.typmod)), expect, "{text}");
+        };
         check("int8", Some((20, -1)));
         check("Double Precision", Some((701, -1)));
         check("numeric", Some((1700, -1)));
         check("numeric(12,2)", Some((1700, (12 << 16 | 2) + 4)));
         check("decimal( 5 )", Some((1700, (5 << 16) + 4)));
-        check("numeric(39,2)", None);
-        check("numeric(2,3)", None);
+        check("jsonb", Some((3802, -1)));
+        check("text[]", Some((1009, -1)));
+        check("char(3)", Some((1042, 7)));
         check("numeric(2", None);
         check("text(3)", None);
-        check("jsonb", None);
+        check("mood", None);
         check("", None);
     }
 }

@@ -8,18 +8,22 @@ use std::time::{Duration, Instant};
 use arrow::array::*;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::error::DataFusionError;
+use datafusion::execution::memory_pool::MemoryReservation;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::sync::mpsc::Sender;
 
-use super::OnError;
 use super::client::{Client, Reader, passes};
-use super::columns::{KEY, Layout, OFFSET, PARTITION, TIMESTAMP};
+use super::columns::{KEY, Layout, Origin};
+use super::latest::Latest;
+use super::registry::Registry;
 use super::window::Span;
+use super::{Mode, OnError};
 use crate::error::{Error, Kind, Result};
-use crate::formats::json::{Decoded, Misfit};
+use crate::formats::change::Op;
+use crate::formats::record::{Decoded, Decoder, Envelope, Misfit, OLD_KEY, Record};
 
 /// How soon a reader that nobody listens to any more stops.
 const POLL: Duration = Duration::from_millis(100);
@@ -32,6 +36,11 @@ pub(super) struct Scan {
     pub(super) client: Arc<Client>,
     pub(super) topic: String,
     pub(super) layout: Arc<Layout>,
+    pub(super) registry: Option<Arc<Registry>>,
+    /// `None` where nothing in the values is asked for.
+    pub(super) decoder: Option<Decoder>,
+    /// The declared columns that are read, ascending.
+    pub(super) read: Vec<usize>,
     /// None of them empty.
     pub(super) spans: Vec<Span>,
     /// Records before it need not come; in microseconds.
@@ -58,21 +67,31 @@ struct Reading<'a> {
     out: &'a Sender<Result<RecordBatch, DataFusionError>>,
     rows: usize,
     misfits: usize,
+    memory: Option<MemoryReservation>,
+    /// In `mode = "latest"`, from the first record on.
+    latest: Option<Latest>,
 }
 
 /// Blocks until the window is read, an error came, or nobody listens.
-pub(super) fn run(scan: &Scan, rows_max: usize, out: &Sender<Result<RecordBatch, DataFusionError>>) -> Result<()> {
+pub(super) fn run(
+    scan: &Scan,
+    rows_max: usize,
+    memory: MemoryReservation,
+    out: &Sender<Result<RecordBatch, DataFusionError>>,
+) -> Result<()> {
     let reader = scan.client.reader()?;
     let mut partitions = BTreeMap::new();
     for span in &scan.spans {
         partitions.insert(span.partition, Progress { span: *span, next: span.start, done: false, hinted: false });
     }
-    let mut reading = Reading { scan, reader: &reader, partitions, out, rows: 0, misfits: 0 };
+    let (memory, latest) = (Some(memory), None);
+    let mut reading = Reading { scan, reader: &reader, partitions, out, rows: 0, misfits: 0, memory, latest };
     if let Some(since) = scan.since {
         reading.hint(since);
     }
     reading.assign()?;
     reading.poll(rows_max)?;
+    reading.show(rows_max)?;
     if reading.misfits > 0 {
         tracing::warn!(
             source = scan.client.source(),
@@ -158,14 +177,18 @@ impl<'a> Reading<'a> {
     }
 
     fn finished(&self, held: usize) -> bool {
-        let enough =
-            self.scan.limit.is_some_and(|limit| self.rows >= limit || (self.rows + held >= limit && self.all_count()));
+        // What the last record leaves is not known before it.
+        let enough = self.scan.layout.mode != Mode::Latest
+            && self
+                .scan
+                .limit
+                .is_some_and(|limit| self.rows >= limit || (self.rows + held >= limit && self.all_count()));
         enough || self.partitions.values().all(|p| p.done)
     }
 
     /// Each record makes a row, whether it fits or not.
     fn all_count(&self) -> bool {
-        self.scan.layout.on_error != OnError::Skip
+        self.scan.layout.on_error != OnError::Skip && self.scan.layout.decoder.envelope() == Envelope::None
     }
 
     /// The record belongs to the window and was not here before.
@@ -258,7 +281,24 @@ impl<'a> Reading<'a> {
         if messages.is_empty() {
             return Ok(());
         }
-        let mut batch = self.decode(messages)?;
+        match self.scan.layout.mode {
+            Mode::Latest => self.fold(&messages),
+            Mode::Changelog => {
+                let batch = match &self.scan.decoder {
+                    None => self.batch(None, &messages.iter().collect::<Vec<_>>())?,
+                    Some(decoder) => {
+                        let decoded = self.decode(decoder, &messages)?;
+                        let kept = of(&messages, &decoded.kept)?;
+                        self.batch(Some(&decoded), &kept)?
+                    }
+                };
+                self.hand_over(batch);
+                Ok(())
+            }
+        }
+    }
+
+    fn hand_over(&mut self, mut batch: RecordBatch) {
         if let Some(limit) = self.scan.limit {
             batch = batch.slice(0, batch.num_rows().min(limit.saturating_sub(self.rows)));
         }
@@ -267,54 +307,129 @@ impl<'a> Reading<'a> {
             // An error means that nobody listens; the loop sees it.
             let _ = self.out.blocking_send(Ok(batch));
         }
+    }
+
+    /// Into the rows that the topic leaves.
+    fn fold(&mut self, messages: &[BorrowedMessage<'a>]) -> Result<()> {
+        let Some(decoder) = &self.scan.decoder else { return Err(Error::internal("latest rows without a decoder")) };
+        let decoded = self.decode(decoder, messages)?;
+        let kept = of(messages, &decoded.kept)?;
+        let rows = self.batch(Some(&decoded), &kept)?;
+        let key = decoder.key();
+        let mut latest = match (self.latest.take(), self.memory.take()) {
+            (Some(latest), _) => latest,
+            (None, Some(memory)) => {
+                let columns: Vec<ArrayRef> =
+                    key.iter().filter_map(|at| decoded.changed.rows.columns().get(*at).cloned()).collect();
+                Latest::new(SchemaRef::clone(&self.scan.schema), &columns, memory)?
+            }
+            (None, None) => return Err(Error::internal("latest rows without a budget")),
+        };
+        let shows = |column: usize| {
+            let shown = |at: &usize| self.scan.origin(*at) == Some(Origin::After(column));
+            (0..self.scan.projection.len()).filter(shown).collect()
+        };
+        let lost = latest.push(&decoded.changed, rows, key, shows)?;
+        self.latest = Some(latest);
+        if let (Some(first), OnError::Error) = (lost.first(), self.scan.layout.on_error) {
+            let problem = "leaves out a value, and the record that holds it is not in the topic any more";
+            return Err(self.misfit(kept.get(first.row).copied(), None, problem));
+        }
+        self.misfits += lost.len();
         Ok(())
     }
 
-    /// All declared columns are decoded whatever the projection: whether a record fits must not depend on it.
-    fn decode(&mut self, mut messages: Vec<BorrowedMessage<'a>>) -> Result<RecordBatch> {
-        let Layout { decoder, on_error, schema, .. } = self.scan.layout.as_ref();
-        let misfit = if *on_error == OnError::Skip { Misfit::Leave } else { Misfit::Null };
-        let payloads: Vec<Option<&[u8]>> = messages.iter().map(Message::payload).collect();
-        let Decoded { rows, faults } = decoder.decode(&payloads, misfit)?;
-        drop(payloads);
-        if let (OnError::Error, Some(fault)) = (on_error, faults.first()) {
-            let message = messages.get(fault.index);
-            return Err(self.misfit(message, fault.column.as_deref(), fault.problem));
+    /// The rows that the topic left.
+    fn show(&mut self, rows_max: usize) -> Result<()> {
+        let Some(latest) = self.latest.take() else { return Ok(()) };
+        let mut from = 0;
+        while from < latest.len() && self.scan.limit.is_none_or(|limit| self.rows < limit) && !self.out.is_closed() {
+            self.hand_over(latest.rows(from, rows_max)?);
+            from += rows_max;
         }
-        self.misfits += faults.len();
-        if *on_error == OnError::Skip {
-            let mut index = 0;
-            let mut left = faults.iter().map(|f| f.index).peekable();
-            messages.retain(|_| {
-                let keep = left.next_if_eq(&index).is_none();
-                index += 1;
-                keep
-            });
+        Ok(())
+    }
+
+    fn decode(&self, decoder: &Decoder, messages: &[BorrowedMessage<'a>]) -> Result<Decoded> {
+        let on_error = self.scan.layout.on_error;
+        let misfit = if on_error == OnError::Null { Misfit::Null } else { Misfit::Leave };
+        // Only a row that is looked up needs the key it had.
+        let looked_up = self.scan.layout.mode == Mode::Latest && decoder.envelope() == Envelope::Debezium;
+        let records: Vec<Record<'_>> = messages
+            .iter()
+            .map(|message| Record {
+                key: message.key(),
+                value: message.payload(),
+                at_ms: message.timestamp().to_millis(),
+                old_key: if looked_up { old_key(message) } else { None },
+            })
+            .collect();
+        if let Some(registry) = &self.scan.registry {
+            // A thread that may block, of the statement's own runtime.
+            tokio::runtime::Handle::current().block_on(registry.teach(decoder, &records))?;
         }
+        let decoded = decoder.decode(&records, misfit)?;
+        if let (OnError::Error, Some(fault)) = (on_error, decoded.faults.first()) {
+            return Err(self.misfit(messages.get(fault.index), fault.column.as_deref(), fault.problem));
+        }
+        Ok(decoded)
+    }
+
+    /// The asked columns of these records, each a row; all other columns than the declared ones where nothing was decoded.
+    fn batch(&mut self, decoded: Option<&Decoded>, messages: &[&BorrowedMessage<'a>]) -> Result<RecordBatch> {
+        self.misfits += decoded.map_or(0, |decoded| decoded.faults.len());
+        let beyond = || Error::internal("a projection beyond the columns");
         let mut arrays = vec![];
-        for column in &self.scan.projection {
-            let field =
-                schema.fields().get(*column).ok_or_else(|| Error::internal("a projection beyond the columns"))?;
-            arrays.push(match rows.columns().get(*column) {
-                Some(declared) => Arc::clone(declared),
-                None => self.own(field.name(), field.data_type(), &messages)?,
+        for (at, field) in self.scan.schema.fields().iter().enumerate() {
+            let origin = self.scan.origin(at).ok_or_else(beyond)?;
+            let declared = |batch: Option<&RecordBatch>, column: usize| -> Result<ArrayRef> {
+                let place = self.scan.read.binary_search(&column).map_err(|_| beyond())?;
+                batch.and_then(|batch| batch.columns().get(place).cloned()).ok_or_else(beyond)
+            };
+            arrays.push(match origin {
+                Origin::After(column) => declared(decoded.map(|d| &d.changed.rows), column)?,
+                Origin::Before(column) => declared(decoded.and_then(|d| d.before.as_ref()), column)?,
+                Origin::Op => {
+                    let ops = decoded.map(|d| d.changed.ops.as_slice()).unwrap_or_default();
+                    Arc::new(StringArray::from_iter_values(ops.iter().map(|op: &Op| op.name())))
+                }
+                Origin::Unchanged => self.left_out(decoded, messages.len())?,
+                own => self.own(own, field.data_type(), messages)?,
             });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(messages.len()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.scan.schema), arrays, &options)?)
     }
 
+    /// Of each row the columns whose values were left out; NULL where there is none.
+    fn left_out(&self, decoded: Option<&Decoded>, rows: usize) -> Result<ArrayRef> {
+        let mut names = ListBuilder::new(StringBuilder::new());
+        for row in 0..rows {
+            let mut some = false;
+            for unchanged in decoded.iter().flat_map(|decoded| &decoded.changed.unchanged) {
+                if unchanged.rows.value(row) {
+                    let column = self.scan.read.get(unchanged.column).copied();
+                    let field = column.and_then(|column| self.scan.layout.decoder.schema().fields().get(column));
+                    names.values().append_option(field.map(|field| field.name()));
+                    some = true;
+                }
+            }
+            names.append(some);
+        }
+        Ok(Arc::new(names.finish()))
+    }
+
     /// A column that every record has.
-    fn own(&mut self, name: &str, data_type: &DataType, messages: &[BorrowedMessage<'a>]) -> Result<ArrayRef> {
-        Ok(match (name, data_type) {
-            (PARTITION, _) => Arc::new(Int32Array::from_iter_values(messages.iter().map(|m| m.partition()))),
-            (OFFSET, _) => Arc::new(Int64Array::from_iter_values(messages.iter().map(|m| m.offset()))),
-            (TIMESTAMP, _) => {
+    fn own(&mut self, origin: Origin, data_type: &DataType, messages: &[&BorrowedMessage<'a>]) -> Result<ArrayRef> {
+        Ok(match (origin, data_type) {
+            (Origin::Partition, _) => Arc::new(Int32Array::from_iter_values(messages.iter().map(|m| m.partition()))),
+            (Origin::Offset, _) => Arc::new(Int64Array::from_iter_values(messages.iter().map(|m| m.offset()))),
+            (Origin::Timestamp, _) => {
                 let micros = messages.iter().map(|m| m.timestamp().to_millis().and_then(|ms| ms.checked_mul(1000)));
                 Arc::new(TimestampMicrosecondArray::from_iter(micros).with_data_type(data_type.clone()))
             }
-            (KEY, DataType::Binary) => Arc::new(BinaryArray::from_iter(messages.iter().map(Message::key))),
-            (KEY, DataType::Utf8) => {
+            (Origin::Key, DataType::Binary) => Arc::new(BinaryArray::from_iter(messages.iter().map(|m| m.key()))),
+            (Origin::Key, DataType::Utf8) => {
                 let mut keys = StringBuilder::new();
                 for message in messages {
                     match message.key().map(std::str::from_utf8).transpose() {
@@ -341,4 +456,27 @@ impl<'a> Reading<'a> {
         let text = format!("topic \"{}\", partition {partition}, offset {offset}: {what} {problem}", self.scan.topic);
         Error::new(Kind::InvalidText, text)
     }
+}
+
+impl Scan {
+    /// Where a column of what is shown comes from.
+    fn origin(&self, at: usize) -> Option<Origin> {
+        self.projection.get(at).and_then(|column| self.layout.origins.get(*column)).copied()
+    }
+}
+
+/// Those of a decoder's rows.
+fn of<'m, 'a>(messages: &'m [BorrowedMessage<'a>], kept: &[usize]) -> Result<Vec<&'m BorrowedMessage<'a>>> {
+    let message = |index: &usize| messages.get(*index);
+    kept.iter().map(message).collect::<Option<_>>().ok_or_else(|| Error::internal("a row without a record"))
+}
+
+/// The crate panics at a name that is not UTF-8, which Kafka does not forbid.
+fn old_key<'m>(message: &'m BorrowedMessage<'_>) -> Option<&'m [u8]> {
+    let headers = message.headers()?;
+    let header = |at: usize| {
+        let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| headers.get(at)));
+        read.ok().filter(|header| header.key == OLD_KEY).and_then(|header| header.value)
+    };
+    (0..headers.count()).find_map(header)
 }

@@ -7,6 +7,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as PlanResult};
+use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
@@ -16,10 +17,13 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Par
 use futures::TryStreamExt;
 
 use super::client::Client;
-use super::columns::Layout;
+use super::columns::{Layout, Origin};
 use super::read::{self, Scan};
+use super::registry::Registry;
 use super::window::{Bounds, Span};
+use super::{Mode, OnError};
 use crate::error::Error;
+use crate::formats::record::{Decoder, Envelope};
 use crate::scan::{Scanned, scan_by};
 
 /// Batches that are decoded and not yet asked for.
@@ -28,16 +32,11 @@ const AHEAD: usize = 2;
 /// A topic as one statement sees it: each scan reads the same offsets.
 #[derive(Debug)]
 pub(super) struct Provider {
-    client: Arc<Client>,
-    topic: String,
-    layout: Arc<Layout>,
-    window: Vec<Span>,
-}
-
-impl Provider {
-    pub(super) fn new(client: Arc<Client>, topic: String, layout: Arc<Layout>, window: Vec<Span>) -> Self {
-        Self { client, topic, layout, window }
-    }
+    pub(super) client: Arc<Client>,
+    pub(super) topic: String,
+    pub(super) layout: Arc<Layout>,
+    pub(super) registry: Option<Arc<Registry>>,
+    pub(super) window: Vec<Span>,
 }
 
 impl TableProvider for Provider {
@@ -51,7 +50,9 @@ impl TableProvider for Provider {
 
     /// Filters only narrow the window; the FilterExec above stays.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> PlanResult<Vec<TableProviderFilterPushDown>> {
-        let answer = |filter: &&Expr| match Bounds::understood(filter) {
+        // Which record of a key is the last is asked of all records, not of those that a filter leaves.
+        let all = self.layout.mode == Mode::Latest;
+        let answer = |filter: &&Expr| match !all && Bounds::understood(filter) {
             true => TableProviderFilterPushDown::Inexact,
             false => TableProviderFilterPushDown::Unsupported,
         };
@@ -62,6 +63,33 @@ impl TableProvider for Provider {
 }
 
 impl Provider {
+    /// What reads the asked columns, and which declared ones it reads. Where a record that does not fit is an error, what
+    /// is not asked for is not read; else whether it fits must not depend on what is asked.
+    fn decoder(&self, projection: &[usize]) -> (Option<Decoder>, Vec<usize>) {
+        let Layout { decoder, on_error, mode, origins, .. } = self.layout.as_ref();
+        let all = || (0..decoder.schema().fields().len()).collect::<Vec<_>>();
+        if *on_error != OnError::Error || *mode == Mode::Latest {
+            return (Some(decoder.clone()), all());
+        }
+        let declared = |column: &usize| match origins.get(*column) {
+            Some(Origin::After(column) | Origin::Before(column)) => Some(*column),
+            _ => None,
+        };
+        let mut read: Vec<usize> = projection.iter().filter_map(declared).collect();
+        // Which values were left out is asked of all of them.
+        if projection.iter().any(|column| origins.get(*column) == Some(&Origin::Unchanged)) {
+            read = all();
+        }
+        read.sort_unstable();
+        read.dedup();
+        match read.len() {
+            // Each record is a row.
+            0 if decoder.envelope() == Envelope::None => (None, read),
+            count if count == decoder.schema().fields().len() => (Some(decoder.clone()), read),
+            _ => (Some(decoder.only(&read)), read),
+        }
+    }
+
     fn scanned<'a>(
         &'a self,
         _: &'a dyn Session,
@@ -73,17 +101,22 @@ impl Provider {
             let all = || (0..self.layout.schema.fields().len()).collect();
             let projection = projection.cloned().unwrap_or_else(all);
             let schema = Arc::new(self.layout.schema.project(&projection)?);
-            let bounds = Bounds::of(filters);
+            let latest = self.layout.mode == Mode::Latest;
+            let bounds = Bounds::of(if latest { &[] } else { filters });
             let properties = PlanProperties::new(
                 EquivalenceProperties::new(Arc::clone(&schema)),
                 Partitioning::UnknownPartitioning(1),
                 EmissionType::Incremental,
                 Boundedness::Bounded,
             );
+            let (decoder, read) = self.decoder(&projection);
             let scan = Scan {
+                decoder,
+                read,
                 client: Arc::clone(&self.client),
                 topic: self.topic.clone(),
                 layout: Arc::clone(&self.layout),
+                registry: self.registry.clone(),
                 spans: bounds.narrow(&self.window),
                 since: bounds.since,
                 projection,
@@ -156,6 +189,7 @@ impl ExecutionPlan for KafkaExec {
             return Err(Error::internal("KafkaExec has one partition").into());
         }
         let (scan, rows_max) = (Arc::clone(&self.scan), context.session_config().batch_size());
+        let memory = MemoryConsumer::new("KafkaExec").register(context.memory_pool());
         let start = async move {
             let schema = Arc::clone(&scan.schema);
             let mut builder = RecordBatchReceiverStreamBuilder::new(schema, AHEAD);
@@ -165,7 +199,7 @@ impl ExecutionPlan for KafkaExec {
                 let out = builder.tx();
                 builder.spawn_blocking(move || {
                     let _permit = permit;
-                    read::run(&scan, rows_max, &out).map_err(DataFusionError::from)
+                    read::run(&scan, rows_max, memory, &out).map_err(DataFusionError::from)
                 });
             }
             Ok::<_, DataFusionError>(builder.build())
