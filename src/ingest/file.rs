@@ -84,9 +84,6 @@ struct Written {
     /// What becomes of a deleted row where there is one a key.
     #[serde(default)]
     delete: Deletes,
-    /// Columns by which a topic's rows are told apart.
-    #[serde(default)]
-    key: Vec<String>,
     /// Of a topics' source, as its file names them.
     #[serde(default)]
     topics: Vec<String>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, BinaryArray, Int64Array, StringBuilder};
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::{DataType, Field};
 use async_trait::async_trait;
 use tokio::time::sleep;
 
@@ -14,10 +14,11 @@ use super::dead::DeadLetter;
 use super::log::{Changes, Extent, Identity, Log, Marks, Offsets, Seen, offsets_json};
 use super::origin::{Kept, Lag, Origin, Part, Place, Room, Shape, Taken, Wanted};
 use super::resume::{Named, TopicPlace, compare, marks_there, start};
-use super::table::{header, headers_array, least_bytes, micros};
+use super::table::{header, headers_array, least_bytes};
 use crate::error::{Error, Kind, Result};
 use crate::formats::change::Changed;
-use crate::formats::json::{Decoded, Decoder, Fault, Misfit};
+use crate::formats::record::{Decoded, Decoder, Fault, Misfit, OLD_KEY, Record};
+use crate::sources::kafka::Registry;
 
 /// A log that ends before the position may have a leader that does not know its end yet: asked so often.
 const END_LOOKS: u32 = 3;
@@ -28,9 +29,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct Layout {
     topic: String,
     target: String,
-    columns: SchemaRef,
-    key: Vec<usize>,
     decoder: Decoder,
+    /// Where records' schemas are, if they are somewhere else.
+    registry: Option<Arc<Registry>>,
     /// What a row holds at least, whatever the record holds.
     row_bytes: usize,
 }
@@ -39,15 +40,14 @@ impl Layout {
     pub fn new(
         topic: impl Into<String>,
         target: impl Into<String>,
-        columns: SchemaRef,
-        key: Vec<usize>,
         decoder: Decoder,
+        registry: Option<Arc<Registry>>,
     ) -> Self {
         let topic = topic.into();
         // The texts that every row has: where it came from, its place there and what happened.
         let texts = topic.len() + 30;
-        let row_bytes = columns.fields().iter().map(|f| least_bytes(f.data_type())).sum::<usize>() + texts;
-        Self { topic, target: target.into(), columns, key, decoder, row_bytes }
+        let row_bytes = decoder.schema().fields().iter().map(|f| least_bytes(f.data_type())).sum::<usize>() + texts;
+        Self { topic, target: target.into(), decoder, registry, row_bytes }
     }
 
     pub fn topic(&self) -> &str {
@@ -58,8 +58,8 @@ impl Layout {
         Shape {
             name: self.topic.clone(),
             target: self.target.clone(),
-            columns: Arc::clone(&self.columns),
-            key: self.key.clone(),
+            columns: Arc::clone(self.decoder.schema()),
+            key: self.decoder.key().to_vec(),
             beside: vec![
                 Field::new("_key", DataType::Binary, true),
                 Field::new("_headers", DataType::List(header()), true),
@@ -67,30 +67,42 @@ impl Layout {
         }
     }
 
-    /// A row each, and the records that make none.
-    pub(super) fn part(&self, changes: &Changes) -> Result<(Option<Part>, Vec<DeadLetter>)> {
-        let values: Vec<Option<&[u8]>> = changes.iter().map(|c| c.value).collect();
-        let Decoded { rows, faults } = self.decoder.decode(&values, Misfit::Leave)?;
-        let mut faults = faults.into_iter().peekable();
-        let (mut dead, mut kept) = (vec![], vec![]);
-        for (index, record) in changes.iter().enumerate() {
-            match faults.next_if(|fault| fault.index == index) {
-                Some(fault) => dead.push(self.dead(&record, &fault)),
-                None => kept.push(record),
-            }
+    /// What records are to the decoder.
+    fn records<'c>(&self, changes: &'c Changes) -> Vec<Record<'c>> {
+        let record = |c: Seen<'c>| Record {
+            key: c.key,
+            value: c.value,
+            at_ms: c.at_ms,
+            old_key: c.headers.iter().find(|h| h.name == OLD_KEY).and_then(|h| h.value),
+        };
+        changes.iter().map(record).collect()
+    }
+
+    /// Asks for the schemas that these records are written by. A registry that does not answer is an error: to be asked again.
+    async fn learn(&self, changes: &Changes) -> Result<()> {
+        match &self.registry {
+            Some(registry) => registry.teach(&self.decoder, &self.records(changes)).await,
+            None => Ok(()),
         }
-        if kept.len() != rows.num_rows() {
+    }
+
+    /// A row for each that changes something, and the records that make none.
+    pub(super) fn part(&self, changes: &Changes) -> Result<(Option<Part>, Vec<DeadLetter>)> {
+        let Decoded { changed, kept, at_micros, faults, .. } =
+            self.decoder.decode(&self.records(changes), Misfit::Leave)?;
+        let all: Vec<Seen<'_>> = changes.iter().collect();
+        let dead = faults.iter().filter_map(|fault| Some(self.dead(all.get(fault.index)?, fault))).collect();
+        let kept: Vec<&Seen<'_>> = kept.iter().filter_map(|at| all.get(*at)).collect();
+        if kept.len() != changed.ops.len() {
             return Err(Error::internal("a decoder that made other rows than it said"));
         }
         if kept.is_empty() {
             return Ok((None, dead));
         }
-        let ops = kept.iter().map(Seen::op).collect();
-        let changed = Changed { ops, rows, unchanged: vec![], was: None };
-        Ok((Some(self.placed(changed, &kept)?), dead))
+        Ok((Some(self.placed(changed, &kept, at_micros)?), dead))
     }
 
-    fn placed(&self, changed: Changed, records: &[Seen<'_>]) -> Result<Part> {
+    fn placed(&self, changed: Changed, records: &[&Seen<'_>], at_micros: Vec<Option<i64>>) -> Result<Part> {
         let (mut sources, mut positions) = (StringBuilder::new(), StringBuilder::new());
         for record in records {
             // Writing to a text in memory cannot fail.
@@ -106,7 +118,7 @@ impl Layout {
         Ok(Part {
             table: 0,
             changed,
-            at_micros: Int64Array::from_iter(records.iter().map(|c| micros(c.at_ms))),
+            at_micros: Int64Array::from(at_micros),
             positions: positions.finish(),
             sources: sources.finish(),
             beside,
@@ -209,6 +221,7 @@ impl Origin for Records {
     async fn read(&mut self, room: Room) -> Result<Taken> {
         let changes = Room { changes: room.changes.min(room.bytes / self.layout.row_bytes.max(1)).max(1), ..room };
         let changes = self.log.read(changes).await?;
+        self.layout.learn(&changes).await?;
         let (part, dead) = self.layout.part(&changes)?;
         for (partition, next) in changes.next() {
             let known = self.next.entry(*partition).or_insert(*next);

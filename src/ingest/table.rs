@@ -102,7 +102,7 @@ pub(super) fn columns(shape: &Shape, write: Write) -> Result<SchemaRef> {
     }
     if matches!(write, Write::Upsert { .. }) && shape.key.is_empty() {
         let text = format!("\"{}\" has no key by which its rows are told apart", shape.name);
-        let hint = "Give it a primary key, name one in the pipeline's file (`key`), or say `write = \"append\"`.";
+        let hint = "Give it a primary key, or say `write = \"append\"` in the pipeline's file.";
         return Err(Error::new(Kind::InvalidTableDefinition, text).with_hint(hint));
     }
     let keyed = matches!(write, Write::Upsert { .. });

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
-use lakegate::formats::json::{Decoder, Unit};
+use lakegate::formats::record::{Column, Declaration, Decoder, Envelope, Format};
 use lakegate::ingest::log::Offsets;
 use lakegate::ingest::{Commit, Config, DeadLetterCap, Flow, Layout, Position, Records, Target, TopicPlace, Write};
 use lakegate::lake::{self, Lake, Store};
@@ -133,10 +133,15 @@ impl World {
     /// Of nothing but what is durable.
     pub fn origin(&self, chaos: &Arc<Chaos>) -> Records {
         let columns = [("id", DataType::Int64), ("text", DataType::Utf8)];
-        let columns = columns.map(|(name, of)| Field::new(name, of, true)).to_vec();
-        let schema = Arc::new(Schema::new(columns));
-        let decoder = Decoder::new(Arc::clone(&schema), &[Unit::Millis; 2]).unwrap();
-        let layout = Arc::new(Layout::new(TOPIC, TABLE, schema, vec![], decoder));
+        let columns = columns.map(|(name, of)| Column {
+            field: Field::new(name, of, true),
+            path: vec![name.into()],
+            unit: None,
+            encoding: Default::default(),
+            optional: true,
+        });
+        let decoder = Decoder::new(Declaration::new(Format::Json, Envelope::None, columns.to_vec())).unwrap();
+        let layout = Arc::new(Layout::new(TOPIC, TABLE, decoder, None));
         Records::new(Box::new(Scripted::new(&self.topic, chaos)), layout, PIPELINE, "sales")
     }
 

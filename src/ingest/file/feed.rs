@@ -8,7 +8,7 @@ use super::super::records::Layout;
 use super::super::table;
 use super::{Feed, Known, Style, Written};
 use crate::document::{Document, suggest};
-use crate::sources::kafka::{Config as KafkaFile, Topic};
+use crate::sources::kafka::{Config as KafkaFile, Registry, Topic};
 use crate::sources::postgres::Config as PostgresFile;
 
 /// The topics, with the tables that follow them.
@@ -33,7 +33,7 @@ pub(super) fn topics(
             continue;
         };
         let topic = declared.topic.clone().unwrap_or_else(|| table.clone());
-        match layout(&topic, table, declared, written) {
+        match layout(origin.name, &topic, table, kafka, declared, written) {
             Ok(layout) => fed.push((table.clone(), Feed::Topic { kafka: kafka.clone(), layout: Arc::new(layout) })),
             Err((key, what)) => document.fault_at(&[key], format!("topic `{table}`: {what}")),
         }
@@ -44,18 +44,22 @@ pub(super) fn topics(
 /// Where in the file a fault is, and what it is.
 type Misfit = (&'static str, String);
 
-fn layout(topic: &str, table: &str, declared: &Topic, written: &Written) -> Result<Layout, Misfit> {
-    let (columns, decoder) = declared.decoder().map_err(|what| ("topics", what))?;
-    let names: Vec<&str> = columns.fields().iter().map(|f| f.name().as_str()).collect();
-    let place = |name: &String| {
-        let missing = || ("key", format!("there is no column `{name}`; {}", suggest(name, &names)));
-        columns.index_of(name).map_err(|_| missing())
-    };
-    let key = written.key.iter().map(place).collect::<Result<Vec<_>, _>>()?;
-    if key.is_empty() && written.write == Style::Upsert {
-        return Err(("write", "`key` must say by which columns rows are told apart".into()));
+fn layout(
+    source: &str,
+    topic: &str,
+    table: &str,
+    kafka: &KafkaFile,
+    declared: &Topic,
+    written: &Written,
+) -> Result<Layout, Misfit> {
+    let decoder = declared.records(kafka.registry.as_ref()).map_err(|what| ("topics", what))?;
+    if decoder.key().is_empty() && written.write == Style::Upsert {
+        let text =
+            format!("`key_columns` in the file of source `{source}` must say by which columns rows are told apart");
+        return Err(("write", text));
     }
-    let layout = Layout::new(topic, table, columns, key, decoder);
+    let registry = kafka.registry.as_ref().map(|registry| Registry::new(source, registry).map(Arc::new));
+    let layout = Layout::new(topic, table, decoder, registry.transpose().map_err(|what| ("topics", what))?);
     table::columns(&layout.shape(), written.writes()).map_err(|e| ("topics", e.message().to_string()))?;
     Ok(layout)
 }
@@ -68,12 +72,8 @@ pub(super) fn database(
     postgres: &PostgresFile,
     document: &mut Document<'_>,
 ) -> Vec<(String, Feed)> {
-    let refused = [
-        ("topics", !written.topics.is_empty(), "has `tables`, not topics"),
-        ("key", !written.key.is_empty(), "says itself by which columns the rows of its tables are told apart"),
-    ];
-    for (key, _, what) in refused.into_iter().filter(|(_, is, _)| *is) {
-        document.fault_at(&[key], format!("source `{}` {what}", origin.name));
+    if !written.topics.is_empty() {
+        document.fault_at(&["topics"], format!("source `{}` has `tables`, not topics", origin.name));
     }
     let (tables, replication) = (written.tables.clone(), written.replication.clone());
     if let Err(error) = Slot::new(pipeline, origin.name, postgres, tables.clone(), replication.clone()) {

@@ -3,6 +3,7 @@
 use super::*;
 
 const KAFKA: &str = "brokers = 'b:1'\nschema = 'stream'\n[topics.orders]\ntopic = 'orders-v1'\ncolumns = [{ name = 'id', type = 'int8' }]\n\
+                     [topics.keyed]\nkey_columns = ['id']\ncolumns = [{ name = 'id', type = 'int8' }]\n\
                      [topics.odd]\ncolumns = [{ name = '_op', type = 'text' }]";
 
 /// Files below a temporary catalog with a topic source `stream`, a fixture `memory` and so many lakes.
@@ -40,11 +41,9 @@ fn each_fault_is_told_at_its_place() {
         &["1:1: unknown key `orign`; did you mean `origin`?", "1:1: the key `origin` is missing"],
     );
     check(&GOOD.replace("'append'", "'apend'"), &["3:9: `write`: unknown value `apend`; did you mean `append`?"]);
-    let keyless = "3:1: topic `orders`: `key` must say by which columns rows are told apart";
+    let keyless = "3:1: topic `orders`: `key_columns` in the file of source `stream` must say by which columns rows are told apart";
     check(&GOOD.replace("'append'", "'upsert'"), &[keyless]);
-    check(&format!("key = ['id']\n{}", GOOD.replace("'append'", "'upsert'")), &[]);
-    let other = "1:1: topic `orders`: there is no column `di`; did you mean `id`?";
-    check(&format!("key = ['di']\n{}", GOOD.replace("'append'", "'upsert'")), &[other]);
+    check(&GOOD.replace("'append'", "'upsert'").replace("'orders'", "'keyed'"), &[]);
     check(&GOOD.replace("'cdc'", "'cdd'"), &["2:8: `mode`: unknown value `cdd`; did you mean `cdc`?"]);
     check(&format!("{GOOD}[commit]\nage_m = 1"), &["7:1: unknown key `age_m` in [commit]; did you mean `age_ms`?"]);
     check(
