@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, SecondsFormat};
 use lakegate::config::{Config, Fault};
+use lakegate::ingest::origin::Lag;
 use lakegate::ingest::{From, Report};
 use lakegate::policy::file::Draft;
 use lakegate::server::{self, Ingester, Signals};
@@ -115,7 +116,7 @@ pub(crate) async fn ingest_status(config: &Config) -> Result<ExitCode> {
     for report in &reports {
         print!("{}", lines(report));
         sound &=
-            report.position.is_ok() && report.end.is_ok() && report.status.as_ref().is_none_or(|s| s.error.is_none());
+            report.position.is_ok() && report.lag.is_ok() && report.status.as_ref().is_none_or(|s| s.error.is_none());
     }
     if reports.is_empty() {
         println!("there are no pipelines in {}", config.catalog_dir.join("pipelines").display());
@@ -131,20 +132,22 @@ pub(crate) async fn ingest_resume(config: &Config, pipeline: &str, from: From) -
 }
 
 fn lines(report: &Report) -> String {
-    let offsets = |each: Vec<String>| if each.is_empty() { "none".to_string() } else { each.join(" ") };
     let position = match &report.position {
-        Ok(position) => offsets(position.iter().flatten().map(|(p, next)| format!("{p}:{next}")).collect()),
+        Ok(position) => position.clone().unwrap_or_else(|| "none".into()),
         Err(error) => error.clone(),
     };
-    let end = match &report.end {
-        Ok(extent) => offsets(extent.spans.iter().map(|(p, (_, end))| format!("{p}:{end}")).collect()),
+    let lag = match &report.lag {
+        Ok(Lag { records, bytes }) => {
+            let counted = [(records, "records"), (bytes, "bytes")];
+            let said = counted.iter().filter_map(|(n, unit)| n.map(|n| format!("{n} {unit}")));
+            said.collect::<Vec<_>>().join(", ")
+        }
         Err(error) => error.clone(),
     };
-    let lag = report.lag().map_or("unknown".to_string(), |lag| lag.to_string());
     let when = |ms: i64| DateTime::from_timestamp_millis(ms).map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
     let last = report.status.as_ref().and_then(|s| s.committed_ms).and_then(when).unwrap_or("none".into());
     let mut text = format!("{} → {}: {}\n", report.pipeline, report.table, report.state());
-    text += &format!("  position {position}\n  end      {end}\n  lag      {lag} records\n  last commit {last}\n");
+    text += &format!("  position {position}\n  lag      {lag}\n  last commit {last}\n");
     let status = report.status.as_ref();
     for (word, said) in
         [("error", status.and_then(|s| s.error.as_ref())), ("hint", status.and_then(|s| s.hint.as_ref()))]

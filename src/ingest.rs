@@ -1,39 +1,53 @@
 //! From a source to the lake, exactly once: changes are read, cut into batches and committed together with the position
 //! they stand at. It writes as the system: it knows no user, plans no SQL, and leaves the commit itself to `lake`.
 //!
+//! Where changes come from is an [`origin`]'s business: topics (`records` over a [`log`]) or databases. What a batch is worth is
+//! `batch`'s, what the changes of a key come to is `fold`'s, and `apply` writes and commits.
+//!
 //! The one truth is the position in the table's own properties. It moves in the same commit as the rows, is compared by
 //! that commit with what it was when the rows were read, and is where every start begins. The origin's notes (a group's
 //! offsets) are written for tools that show lag and never read.
 
 mod apply;
 mod batch;
-pub mod change;
+mod dead;
 mod fault;
 mod file;
 mod flow;
+mod fold;
+mod index;
 mod kafka;
 mod keep;
+mod key;
 mod lease;
-#[allow(dead_code)]
+pub mod log;
 pub mod origin;
 mod owner;
+mod position;
 pub mod postgres;
+mod records;
 mod resume;
 mod retry;
 mod status;
 mod supervise;
 mod table;
+mod target;
+mod upsert;
 
 use serde::{Deserialize, Serialize};
 
 pub use batch::{Commit, DeadLetterCap};
-pub use file::{Known, Spec, read};
-pub use flow::{Flow, Target};
+pub use dead::{DEAD_LETTERS, DeadLetter, dead_letter_columns};
+pub use file::{Feed, Known, Spec, read};
+pub use flow::Flow;
 pub use keep::keep;
-pub use resume::{From, resume};
+pub use position::Position;
+pub use records::{Layout, Records};
+pub use resume::{From, TopicPlace, resume};
 pub use status::{Report, State, Status, report};
 pub use supervise::{Connections, Pipelines, Read};
-pub use table::{DEAD_LETTERS, DeadLetter, Layout, dead_letter_columns, ensure};
+pub use table::{ensure, prepare};
+pub use target::{Target, Write};
 
 /// `[ingest]` of the configuration: how pipelines are run. What they are stands in `catalog/pipelines/`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,11 +63,21 @@ pub struct Config {
     pub stopped_ms: u64,
     /// How often the origin is asked how far it goes, for lag and for partitions that came.
     pub look_ms: u64,
+    /// Rows of a table with a key whose places are kept in memory, about 40 bytes each; of a larger one the key columns are
+    /// read for each batch.
+    pub index_rows_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { enabled: true, lease_ms: 15_000, retry_ms_max: 60_000, stopped_ms: 30_000, look_ms: 2_000 }
+        Self {
+            enabled: true,
+            lease_ms: 15_000,
+            retry_ms_max: 60_000,
+            stopped_ms: 30_000,
+            look_ms: 2_000,
+            index_rows_max: 10_000_000,
+        }
     }
 }
 

@@ -139,6 +139,7 @@ pub mod metrics {
         // --- ingest
         INGEST_STREAMING = "lakegate_ingest_streaming", Gauge, Count, "1 while a pipeline takes changes in, by pipeline and table";
         INGEST_LAG_RECORDS = "lakegate_ingest_lag_records", Gauge, Count, "changes at the origin that are not committed, by pipeline and table";
+        INGEST_LAG_BYTES = "lakegate_ingest_lag_bytes", Gauge, Bytes, "what the origin has written that is not committed, of a database, by pipeline and table";
         INGEST_LAG_SECONDS = "lakegate_ingest_lag_seconds", Gauge, Seconds, "age of the oldest change read and not committed, 0 when there is none, by pipeline and table";
         INGEST_COMMITS = "lakegate_ingest_commits_total", Counter, Count, "lake commits, by pipeline";
         INGEST_BATCH_ROWS = "lakegate_ingest_batch_rows", Histogram, Count, "rows in one committed batch, by pipeline";

@@ -1,113 +1,212 @@
-//! One batch → files → one commit that also moves the position. It reads nothing from an origin and judges no outcome
-//! beyond what `lake` says of it; whoever calls begins again from the table after an error.
+//! One batch → files → one commit that also moves the position of every table in it. It reads nothing from an origin and
+//! judges no outcome beyond what `lake` says of it; whoever calls begins again from the tables after an error.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, stream};
 
 use super::batch::Batch;
-use super::change::{Identity, Position, offsets_json};
+use super::dead::{DeadLetter, dead_letter_columns, dead_rows};
 use super::fault::{Step, reach};
-use super::flow::Target;
-use super::resume::{POSITION, RANGE_TO};
-use super::table::{self, dead_letter_columns};
+use super::index::Index;
+use super::key::Key;
+use super::origin::{Origin, Part, Place, Shape};
+use super::position::{Found, POSITION, Position, RANGE_TO};
+use super::table::{self, known_by, rows_of_changes};
+use super::target::{Target, Write};
+use super::upsert;
 use crate::error::{Error, Kind, Result};
-use crate::lake::{self, Also, BatchId, Expected, Lease, Outcome, Staged};
+use crate::lake::{self, Action, Also, BatchId, Expected, Lease, Outcome, Staged};
+use crate::metastore::{SwapError, Swapped};
 
-/// What a batch is committed on.
-pub(super) struct Base<'a> {
-    pub(super) table: &'a lake::Table,
-    /// The position as the table's property says it, to the letter; the commit holds only while it says so.
-    pub(super) was: Option<&'a Position>,
-    pub(super) was_text: Option<&'a str>,
-    pub(super) identity: &'a Identity,
+/// One table of the lake that a flow fills, as its last commit left it.
+pub(super) struct Sink {
+    pub(super) shape: Shape,
+    pub(super) table: lake::Table,
+    /// The position as the table's property says it, to the letter; a commit holds only while it says so.
+    pub(super) found: Found,
+    pub(super) index: Index,
+}
+
+/// What a batch is committed with.
+pub(super) struct With<'a> {
+    pub(super) target: &'a Target,
+    pub(super) state: &'a SessionState,
     pub(super) lease: &'a Lease,
+    pub(super) index_rows_max: usize,
 }
 
 /// How a commit ended that did not fail.
 pub(super) enum Applied {
-    Done(Box<Done>),
+    Done,
     /// Nothing happened: the pipeline is another's.
     LeaseLost,
 }
 
-pub(super) struct Done {
-    pub(super) table: lake::Table,
-    pub(super) position: Position,
+/// What is to be committed to one sink, and which keys it takes rows of.
+struct Prepared {
+    sink: usize,
+    position: Position,
+    keys: Vec<Key>,
+    truncated: bool,
 }
 
 /// All of the batch or nothing of it. `said` is put into the metastore by the same transaction.
 pub(super) async fn apply(
-    target: &Target,
-    base: &Base<'_>,
+    with: &With<'_>,
+    sinks: &mut [Sink],
+    origin: &dyn Origin,
     batch: Batch,
-    said: impl FnOnce(&Position) -> (String, Vec<u8>),
+    said: (String, Vec<u8>),
 ) -> Result<Applied> {
+    let target = with.target;
+    let Some(place) = batch.place else { return Err(Error::internal("a batch that comes from nowhere")) };
     let id = BatchId::new();
-    let position = Position {
-        cluster_id: base.identity.cluster_id.clone(),
-        topic: target.layout.topic().to_string(),
-        topic_id: base.identity.topic_id.clone(),
-        partitions: batch.next.clone(),
-        marks: batch.marks(base.was.map(|p| &p.marks)),
-        batch: id.to_string(),
-        sequence: base.table.next_sequence(),
-        epoch: base.lease.epoch,
-    };
-    let summary = summary(target, base, &position);
-    let rows = batch.rows.iter().map(|rows| target.layout.stamped(rows, id)).collect::<Result<Vec<_>>>()?;
-    let mut written = lake::Written::default();
-    if !rows.is_empty() {
-        written = target.lake.write(base.table, id, rows_of(&target.layout.columns, rows)).await?;
+    let mut by_sink: Vec<Vec<&(i64, Part)>> = sinks.iter().map(|_| vec![]).collect();
+    for part in &batch.parts {
+        by_sink.get_mut(part.1.table).ok_or_else(|| Error::internal("a part of no table"))?.push(part);
     }
-    // The property alone would not do: it outlives the rows when somebody sets the table back.
-    let mut expected = vec![Expected::Property { name: POSITION.into(), value: base.was_text.map(str::to_string) }];
-    expected.extend(base.was.map(|p| Expected::StandsOn { batch: p.batch.clone(), sequence: p.sequence }));
-    let main = Staged {
-        properties: HashMap::from([(POSITION.to_string(), position.json())]),
-        summary: summary.clone(),
-        expected,
-        ..Staged::append(base.table.clone(), written, id)
-    };
-    let mut staged = vec![main];
+    let (mut staged, mut prepared) = (vec![], vec![]);
+    for (number, (sink, parts)) in sinks.iter_mut().zip(&by_sink).enumerate() {
+        // Of several tables, those that nothing came for are as far as the checkpoint.
+        if parts.is_empty() && target.table.is_none() {
+            continue;
+        }
+        let own = parts.iter().rev().find_map(|(_, part)| part.place.clone()).unwrap_or_else(|| place.clone());
+        let (one, made) = one(with, sink, number, parts, own, origin, id).await?;
+        staged.push(one);
+        prepared.push(made);
+    }
     if !batch.dead.is_empty() {
-        let table = table::ensure(&target.lake, &target.dead_key(), &dead_letter_columns()).await?;
-        let now = chrono::Utc::now().timestamp_micros();
-        let rows = target.layout.dead_rows(&target.pipeline, &batch.dead, id, now)?;
-        let written = target.lake.write(&table, id, rows_of(&dead_letter_columns(), vec![rows])).await?;
-        staged.push(Staged { summary, ..Staged::append(table, written, id) });
+        staged.push(dead(target, &batch.dead, id).await?);
     }
-    let also = Also { lease: Some(base.lease.clone()), puts: vec![said(&position)] };
+    let also = Also { lease: Some(with.lease.clone()), puts: vec![said, checkpoint(target, &place)] };
+    if staged.is_empty() {
+        return match target.lake.metastore().swap(&[], &also).await {
+            Ok(Swapped::Done) => Ok(Applied::Done),
+            Ok(Swapped::LeaseLost) => Ok(Applied::LeaseLost),
+            Ok(Swapped::Moved) => Err(Error::internal("a swap of nothing that moved")),
+            Err(SwapError::Before(error) | SwapError::Unknown(error)) => Err(error),
+        };
+    }
     match target.lake.commit(staged, &also).await? {
         Outcome::Committed(tables) => {
-            let table = tables.into_iter().next().ok_or_else(|| Error::internal("a commit of no table"))?;
-            Ok(Applied::Done(Box::new(Done { table, position })))
+            for (made, table) in prepared.into_iter().zip(tables) {
+                let Some(sink) = sinks.get_mut(made.sink) else { continue };
+                sink.index.forget(&made.keys);
+                if made.truncated {
+                    sink.index = Index::default();
+                }
+                sink.table = table;
+                sink.found = Found { text: Some(made.position.json()), position: Some(made.position) };
+            }
+            Ok(Applied::Done)
         }
         Outcome::LeaseLost => Ok(Applied::LeaseLost),
         Outcome::Conflict(_) => {
-            let text = format!("table {} was changed while a batch for it was made", target.shown());
+            let text = format!("{} was changed while a batch for it was made", target.whole());
             Err(Error::new(Kind::Conflict, text))
         }
         Outcome::Unknown(_) => {
-            let text = format!("it is not known whether a commit to table {} happened", target.shown());
+            let text = format!("it is not known whether a commit to {} happened", target.whole());
             Err(Error::new(Kind::SourceUnreachable, text))
         }
     }
 }
 
+/// What the batch does to one table.
+async fn one(
+    with: &With<'_>,
+    sink: &mut Sink,
+    number: usize,
+    parts: &[&(i64, Part)],
+    place: Place,
+    origin: &dyn Origin,
+    id: BatchId,
+) -> Result<(Staged, Prepared)> {
+    let (target, table) = (with.target, sink.table.clone());
+    let position = Position { place, batch: id.to_string(), sequence: table.next_sequence(), epoch: with.lease.epoch };
+    let (mut actions, mut keys, mut truncated) = (vec![], vec![], false);
+    match target.write {
+        Write::Append => {
+            let columns = known_by(&table);
+            let rows =
+                parts.iter().map(|(taken, part)| rows_of_changes(part, &sink.shape.beside, &columns, id, *taken));
+            let rows = rows.collect::<Result<Vec<_>>>()?;
+            if let Some(schema) = rows.first().map(RecordBatch::schema) {
+                let written = target.lake.write(&table, id, rows_of(&schema, rows)).await?;
+                actions.push(Action::Append(written));
+            }
+        }
+        Write::Upsert { keeps_deleted } => {
+            let into = upsert::Into {
+                lake: &target.lake,
+                state: with.state,
+                table: &table,
+                shape: &sink.shape,
+                keeps_deleted,
+                index_rows_max: with.index_rows_max,
+            };
+            let parts: Vec<&Part> = parts.iter().map(|(_, part)| part).collect();
+            let made = into.upsert(&mut sink.index, &parts).await?;
+            let mut written = lake::Written::default();
+            if !made.rows.is_empty() {
+                written = target.lake.write(&table, id, rows_of(&made.schema, made.rows)).await?;
+            }
+            if made.truncated {
+                let removed = target.lake.files(&table).await?;
+                actions.push(Action::Overwrite { removed, added: written });
+            } else {
+                if !made.gone.is_empty() {
+                    actions.push(Action::Delete(target.lake.delete(with.state, &table, id, &made.gone).await?));
+                }
+                if written.rows > 0 {
+                    actions.push(Action::Append(written));
+                }
+            }
+            (keys, truncated) = (made.keys, made.truncated);
+        }
+    }
+    // The property alone would not do: it outlives the rows when somebody sets the table back.
+    let mut expected = vec![Expected::Property { name: POSITION.into(), value: sink.found.text.clone() }];
+    expected.extend(
+        sink.found.position.iter().map(|p| Expected::StandsOn { batch: p.batch.clone(), sequence: p.sequence }),
+    );
+    let from = sink.found.place().map(|place| origin.range(place)).unwrap_or_default();
+    let staged = Staged {
+        properties: HashMap::from([(POSITION.to_string(), position.json())]),
+        summary: summary(target, from, origin.range(&position.place), position.epoch),
+        expected,
+        ..Staged::new(table, actions, id)
+    };
+    Ok((staged, Prepared { sink: number, position, keys, truncated }))
+}
+
+async fn dead(target: &Target, dead: &[DeadLetter], id: BatchId) -> Result<Staged> {
+    let table = table::dead_letters(target).await?;
+    let now = chrono::Utc::now().timestamp_micros();
+    let rows = dead_rows(&target.pipeline, dead, id, now)?;
+    let written = target.lake.write(&table, id, rows_of(&dead_letter_columns(), vec![rows])).await?;
+    let summary = HashMap::from([("lakegate.pipeline".to_string(), target.pipeline.clone())]);
+    Ok(Staged { summary, ..Staged::append(table, written, id) })
+}
+
+fn checkpoint(target: &Target, place: &Place) -> (String, Vec<u8>) {
+    (target.checkpoint_name(), serde_json::to_vec(place).expect("a map of texts has a JSON form"))
+}
+
 /// The chain of batches, for those who look into it afterwards.
-fn summary(target: &Target, base: &Base<'_>, to: &Position) -> HashMap<String, String> {
-    let from = base.was.map(|p| offsets_json(&p.partitions)).unwrap_or_default();
+fn summary(target: &Target, from: String, to: String, epoch: i64) -> HashMap<String, String> {
     HashMap::from([
         ("lakegate.pipeline".to_string(), target.pipeline.clone()),
-        ("lakegate.epoch".to_string(), to.epoch.to_string()),
+        ("lakegate.epoch".to_string(), epoch.to_string()),
         ("lakegate.range.from".to_string(), from),
-        (RANGE_TO.to_string(), offsets_json(&to.partitions)),
+        (RANGE_TO.to_string(), to),
     ])
 }
 

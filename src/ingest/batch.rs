@@ -1,12 +1,13 @@
-//! Changes → batches: what is gathered, and when it is cut. Pure; the clock is handed in. In append mode nothing is folded.
+//! Changes → batches: what is gathered, and when it is cut. Pure; the clock is handed in. What the changes of a key come to
+//! is `fold`'s.
 
 use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
+use arrow::array::Array;
 use serde::Deserialize;
 
-use super::change::{Changes, Marks, Offsets};
-use super::table::DeadLetter;
+use super::dead::DeadLetter;
+use super::origin::{Part, Place, Taken};
 
 /// `[commit]` of a pipeline: a batch is cut by whichever comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -40,8 +41,8 @@ impl Default for DeadLetterCap {
     }
 }
 
-/// Of the column that names the batch, in each row.
-const BATCH_ID_BYTES: usize = 16;
+/// Of the columns that say where a row came from, in each row: they are made when it is written.
+const OWN_BYTES: usize = 48;
 
 /// Records after which a new window begins.
 const WINDOW: u64 = 10_000;
@@ -73,68 +74,40 @@ impl Window {
 }
 
 /// What is taken in and not committed yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// Without the column that names the batch: it gets its name when it is written.
-    pub(super) rows: Vec<RecordBatch>,
+    /// With the moment each was taken in, in microseconds.
+    pub(super) parts: Vec<(i64, Part)>,
     pub(super) dead: Vec<DeadLetter>,
-    /// How far the table is once this is committed.
-    pub(super) next: Offsets,
-    pub(super) row_count: usize,
-    marks: Marks,
-    /// The youngest change in it, as the origin dates it.
-    pub(super) newest_ms: Option<i64>,
+    /// How far the origin is once this is committed; `None` before anything was read.
+    pub(super) place: Option<Place>,
+    /// Nothing may be committed here: its last transaction is not whole.
+    pub(super) is_open: bool,
+    /// The oldest and the youngest change in it, as the origin dates them.
+    pub(super) span_ms: Option<(i64, i64)>,
     records: usize,
-    /// What rows and dead letters hold in memory, and will once they have the batch's name.
+    /// What rows and dead letters hold in memory, and will once they are written.
     bytes: usize,
     begun: Option<Instant>,
-    /// The oldest change in it, as the origin dates it.
-    pub(super) oldest_ms: Option<i64>,
 }
 
 impl Batch {
-    pub(super) fn new(from: Offsets) -> Self {
-        Self {
-            rows: vec![],
-            dead: vec![],
-            next: from,
-            row_count: 0,
-            marks: Marks::new(),
-            newest_ms: None,
-            records: 0,
-            bytes: 0,
-            begun: None,
-            oldest_ms: None,
-        }
-    }
-
-    /// Takes in changes with what they became.
-    pub(super) fn add(&mut self, changes: &Changes, rows: RecordBatch, dead: Vec<DeadLetter>, now: Instant) {
-        for (partition, next) in changes.next() {
-            let known = self.next.entry(*partition).or_insert(*next);
-            *known = (*known).max(*next);
-        }
-        if changes.is_empty() {
+    pub(super) fn add(&mut self, taken: Taken, now: Instant, now_micros: i64) {
+        self.is_open = taken.place.is_none();
+        self.place = taken.place.or(self.place.take());
+        if taken.records == 0 && taken.parts.is_empty() {
             return;
         }
         self.begun.get_or_insert(now);
-        self.records += changes.len();
-        self.bytes += rows.get_array_memory_size() + rows.num_rows() * BATCH_ID_BYTES;
-        self.bytes += dead.iter().map(DeadLetter::memory_bytes).sum::<usize>();
-        self.row_count += rows.num_rows();
-        let oldest = changes.iter().filter_map(|c| c.at_ms).min();
-        self.oldest_ms = self.oldest_ms.into_iter().chain(oldest).min();
-        self.newest_ms = self.newest_ms.max(changes.iter().filter_map(|c| c.at_ms).max());
-        self.marks.extend(changes.last().into_iter().map(|c| (c.partition, c.mark())));
-        if rows.num_rows() > 0 {
-            self.rows.push(rows);
-        }
-        self.dead.extend(dead);
-    }
-
-    /// The last change of each partition once this is committed, where it was `before`.
-    pub(super) fn marks(&self, before: Option<&Marks>) -> Marks {
-        before.into_iter().flatten().chain(&self.marks).map(|(partition, mark)| (*partition, *mark)).collect()
+        self.records += taken.records;
+        self.bytes += taken.parts.iter().map(bytes_of).sum::<usize>();
+        self.bytes += taken.dead.iter().map(DeadLetter::memory_bytes).sum::<usize>();
+        self.span_ms = match (self.span_ms, taken.span_ms) {
+            (Some((oldest, newest)), Some((from, to))) => Some((oldest.min(from), newest.max(to))),
+            (known, came) => known.or(came),
+        };
+        self.parts.extend(taken.parts.into_iter().map(|part| (now_micros, part)));
+        self.dead.extend(taken.dead);
     }
 
     pub(super) fn records(&self) -> usize {
@@ -143,11 +116,12 @@ impl Batch {
 
     /// Nothing in it is worth a commit.
     pub(super) fn is_empty(&self) -> bool {
-        self.records == 0
+        self.records == 0 && self.parts.is_empty()
     }
 
+    /// It is to be committed, as soon as its last transaction is whole.
     pub(super) fn is_due(&self, commit: &Commit, now: Instant) -> bool {
-        !self.is_empty() && (self.left(commit, now).is_zero() || self.room(commit, 1) == (0, 0))
+        !self.is_empty() && !self.is_open && (self.left(commit, now).is_zero() || self.room(commit) == (0, 0))
     }
 
     /// Until its age cuts it.
@@ -156,55 +130,68 @@ impl Batch {
         self.begun.map_or(age, |begun| age.saturating_sub(now.saturating_duration_since(begun)))
     }
 
-    /// Records of at least `row_bytes` each, and bytes of them, that may be read at once without going far beyond the
-    /// limits; both nothing once either limit is reached. Half of what is left: a record takes its own bytes and those of
-    /// its columns, however small it is.
-    pub(super) fn room(&self, commit: &Commit, row_bytes: usize) -> (usize, usize) {
+    /// Records and bytes of them that may be read at once without going far beyond the limits; both nothing once either
+    /// limit is reached, but in the midst of a transaction. Half of what is left: a record takes its own bytes and those of
+    /// its columns.
+    pub(super) fn room(&self, commit: &Commit) -> (usize, usize) {
         let (rows, bytes) = (commit.rows_max.saturating_sub(self.records), commit.bytes_max.saturating_sub(self.bytes));
         match rows == 0 || bytes == 0 {
+            true if self.is_open => (commit.rows_max.max(1), (commit.bytes_max / 2).max(1)),
             true => (0, 0),
-            false => (rows.min(bytes / 2 / row_bytes.max(1)).max(1), (bytes / 2).max(1)),
+            false => (rows, (bytes / 2).max(1)),
         }
     }
+}
+
+fn bytes_of(part: &Part) -> usize {
+    let own = [&part.at_micros as &dyn Array, &part.positions, &part.sources];
+    let columns = part.changed.rows.columns().iter().chain(&part.beside).map(|array| array.as_ref());
+    let held: usize = columns.chain(own).map(Array::get_array_memory_size).sum();
+    held + part.changed.ops.len() * OWN_BYTES
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Array, ArrayRef, Decimal128Array};
+    use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray};
     use arrow::datatypes::{Field, Schema};
 
-    use super::super::change::Seen;
-    use super::super::table::Layout;
     use super::*;
-    use crate::formats::json::Decoder;
+    use crate::formats::change::{Changed, Op};
 
-    fn add(batch: &mut Batch, partition: i32, offsets: std::ops::Range<i64>, now: Instant) {
-        let mut changes = Changes::default();
-        for offset in offsets {
-            let value = Some(&b"0123456789"[..]);
-            changes.push(Seen { partition, offset, at_ms: Some(1_000 + offset), value, ..Seen::default() });
-        }
-        batch.add(&changes, wide(changes.len()), vec![], now);
+    fn taken(rows: usize, at_ms: i64) -> Taken {
+        let column: ArrayRef = Arc::new(Decimal128Array::from_iter_values((0..rows).map(|_| 0)));
+        let schema = Schema::new(vec![Field::new("a", column.data_type().clone(), true)]);
+        let rows_of = RecordBatch::try_new(Arc::new(schema), vec![column]).unwrap();
+        let texts = StringArray::from_iter_values((0..rows).map(|_| ""));
+        let part = Part {
+            table: 0,
+            changed: Changed { ops: vec![Op::Insert; rows], rows: rows_of, unchanged: vec![], was: None },
+            at_micros: Int64Array::from_iter_values((0..rows).map(|_| 0)),
+            positions: texts.clone(),
+            sources: texts,
+            beside: vec![],
+            place: None,
+        };
+        let span_ms = Some((at_ms, at_ms + 1));
+        Taken { parts: vec![part], records: rows, span_ms, place: Some(Place::default()), ..Taken::default() }
     }
 
-    /// Rows of 32 bytes, and of 16 more once they carry the batch's name.
-    fn wide(rows: usize) -> RecordBatch {
-        let column = Decimal128Array::from_iter_values((0..rows).map(|_| 0));
-        let columns: Vec<ArrayRef> = vec![Arc::new(column.clone()), Arc::new(column)];
-        let fields = ["a", "b"].map(|name| Field::new(name, columns[0].data_type().clone(), true)).to_vec();
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+    fn batch(rows: usize, now: Instant) -> Batch {
+        let mut batch = Batch::default();
+        if rows > 0 {
+            batch.add(taken(rows, 5), now, 0);
+        }
+        batch
     }
 
     #[test]
     fn a_batch_is_cut_by_age_rows_or_bytes_whichever_comes_first() {
         let begin = Instant::now();
         let later = |ms| begin + Duration::from_millis(ms);
-        let check = |commit: Commit, records: i64, at_ms: u64, due: bool| {
-            let mut batch = Batch::new(Offsets::new());
-            add(&mut batch, 0, 0..records, begin);
-            assert_eq!(batch.is_due(&commit, later(at_ms)), due, "{commit:?} {records} {at_ms}");
+        let check = |commit: Commit, records: usize, at_ms: u64, due: bool| {
+            assert_eq!(batch(records, begin).is_due(&commit, later(at_ms)), due, "{commit:?} {records} {at_ms}");
         };
         let limits = Commit { age_ms: 100, bytes_max: 1 << 20, rows_max: 4 };
         check(limits, 0, 1_000, false);
@@ -214,47 +201,48 @@ mod tests {
         check(limits, 4, 0, true);
         // By what the rows hold in memory, whatever the origin sent for them.
         let narrow = Commit { rows_max: 1_000_000, bytes_max: 48 * 1_000, ..limits };
-        check(narrow, 900, 0, false);
+        check(narrow, 100, 0, false);
         check(narrow, 1_000, 0, true);
     }
 
     #[test]
+    fn a_transaction_is_not_cut_and_goes_on_being_read() {
+        let begin = Instant::now();
+        let limits = Commit { age_ms: 100, bytes_max: 1 << 20, rows_max: 4 };
+        let mut batch = Batch::default();
+        batch.add(Taken { place: None, ..taken(9, 5) }, begin, 0);
+        assert!(!batch.is_due(&limits, begin + Duration::from_secs(9)));
+        assert_ne!(batch.room(&limits), (0, 0));
+        batch.add(taken(1, 5), begin, 0);
+        assert!(batch.is_due(&limits, begin));
+        assert_eq!(batch.room(&limits), (0, 0));
+    }
+
+    #[test]
     fn dead_letters_count_with_all_that_they_hold() {
-        let mut changes = Changes::default();
-        let (key, value) = ([7; 1_000], [8; 5_000]);
-        changes.push(Seen { key: Some(&key), value: Some(&value), ..Seen::default() });
-        let declared = Arc::new(Schema::empty());
-        let layout = Layout::new("t", Arc::clone(&declared), Decoder::new(declared, &[]).unwrap()).unwrap();
-        let (_, dead) = layout.rows(&changes, 0).unwrap();
-        assert_eq!(dead.len(), 1);
-        let mut batch = Batch::new(Offsets::new());
-        batch.add(&changes, wide(0), dead, Instant::now());
+        let dead = DeadLetter {
+            source: "t/0".into(),
+            partition: 0,
+            offset: 0,
+            at_ms: None,
+            class: "malformed",
+            message: String::new(),
+            key: Some(vec![7; 1_000]),
+            headers: vec![],
+            raw: vec![8; 5_000],
+        };
+        let mut batch = Batch::default();
+        batch.add(Taken { dead: vec![dead], records: 1, ..Taken::default() }, Instant::now(), 0);
         assert!((12_000..14_000).contains(&batch.bytes), "{}", batch.bytes);
     }
 
     #[test]
-    fn what_is_read_at_once_is_bounded_by_what_it_becomes() {
-        let mut batch = Batch::new(Offsets::new());
-        let commit = Commit { bytes_max: 1 << 20, ..Commit::default() };
-        assert_eq!(batch.room(&commit, 3_200), (163, 1 << 19));
-        assert_eq!(batch.room(&commit, 1 << 30), (1, 1 << 19), "one goes in, however wide it is");
-        add(&mut batch, 0, 0..20_000, Instant::now());
-        let left = (1 << 20) - batch.bytes;
-        assert_eq!(batch.room(&commit, 64), (left / 128, left / 2));
-        add(&mut batch, 0, 20_000..22_000, Instant::now());
-        assert_eq!(batch.room(&commit, 64), (0, 0));
-    }
-
-    #[test]
-    fn a_position_only_grows_and_the_age_is_that_of_the_first_change() {
+    fn the_age_is_that_of_the_first_change_and_the_span_that_of_all() {
         let begin = Instant::now();
-        let mut batch = Batch::new(Offsets::from([(0, 5), (1, 0)]));
-        assert!(batch.is_empty());
-        add(&mut batch, 0, 5..7, begin);
-        add(&mut batch, 1, 0..3, begin + Duration::from_secs(1));
-        add(&mut batch, 0, 2..3, begin);
-        assert_eq!(batch.next, Offsets::from([(0, 7), (1, 3)]));
-        assert_eq!(batch.oldest_ms, Some(1_000));
+        let mut batch = batch(2, begin);
+        batch.add(taken(3, 1), begin + Duration::from_secs(1), 0);
+        batch.add(taken(1, 9), begin + Duration::from_secs(1), 0);
+        assert_eq!((batch.span_ms, batch.records()), (Some((1, 10)), 6));
         let commit = Commit { age_ms: 1_500, ..Commit::default() };
         assert_eq!(batch.left(&commit, begin + Duration::from_secs(1)), Duration::from_millis(500));
     }

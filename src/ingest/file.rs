@@ -9,11 +9,14 @@ use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::batch::{Commit, DeadLetterCap};
-use super::table::{DEAD_LETTERS, Layout};
+use super::dead::DEAD_LETTERS;
+use super::records::Layout;
+use super::table;
+use super::target::Write;
 use crate::document::{Document, Fault, suggest};
 use crate::sources;
 use crate::sources::iceberg::Config as LakeFile;
-use crate::sources::kafka::Config as KafkaFile;
+use crate::sources::kafka::{Config as KafkaFile, Topic};
 use crate::types::TableName;
 
 /// A source as its file describes it.
@@ -25,25 +28,36 @@ pub struct Known<'a> {
     pub hash: u64,
 }
 
-/// One topic into one table: a pipeline's file and what it leans on.
+/// What a pipeline reads.
+#[derive(Clone, Debug)]
+pub enum Feed {
+    Topic { kafka: KafkaFile, layout: Arc<Layout> },
+}
+
+/// One flow of a pipeline: its file and what it leans on.
 #[derive(Clone, Debug)]
 pub struct Spec {
     pub pipeline: String,
     pub file: String,
     pub origin: String,
-    pub kafka: KafkaFile,
-    /// Its name in Kafka.
-    pub topic: String,
+    pub feed: Feed,
     pub lake: String,
     pub iceberg: LakeFile,
     pub namespace: String,
-    /// As users name it.
+    /// As users name it; without the name of a table where there are several.
     pub table: TableName,
-    pub layout: Arc<Layout>,
+    pub write: Write,
     pub commit: Commit,
     pub dead_letter: DeadLetterCap,
     /// Of everything that is written about it: equal means that it need not be started anew.
     pub hash: u64,
+}
+
+impl Spec {
+    /// The one table that it fills, where it is one.
+    pub fn one_table(&self) -> Option<&str> {
+        Some(self.table.table.as_str()).filter(|table| !table.is_empty())
+    }
 }
 
 /// One file's own shape.
@@ -54,8 +68,13 @@ struct Written {
     // Read for what they refuse: another word is a fault.
     #[serde(rename = "mode")]
     _mode: Mode,
-    #[serde(rename = "write")]
-    _write: Write,
+    write: Style,
+    /// What becomes of a deleted row where there is one a key.
+    #[serde(default)]
+    delete: Deletes,
+    /// Columns by which a topic's rows are told apart.
+    #[serde(default)]
+    key: Vec<String>,
     topics: Vec<String>,
     target: String,
     lake: Option<String>,
@@ -74,11 +93,31 @@ enum Mode {
 }
 
 /// What a change becomes.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Write {
+enum Style {
     /// A row each.
     Append,
+    /// The current rows, one a key.
+    Upsert,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Deletes {
+    #[default]
+    Remove,
+    /// It stays, with `_is_deleted`.
+    Mark,
+}
+
+impl Written {
+    fn writes(&self) -> Write {
+        match self.write {
+            Style::Append => Write::Append,
+            Style::Upsert => Write::Upsert { keeps_deleted: self.delete == Deletes::Mark },
+        }
+    }
 }
 
 /// A file is written by hand; what is larger is something else.
@@ -184,11 +223,10 @@ fn settle(
             continue;
         };
         let topic = declared.topic.clone().unwrap_or_else(|| table.clone());
-        let layout = declared.decoder().and_then(|(columns, decoder)| Layout::new(&topic, columns, decoder));
-        let layout = match layout {
+        let layout = match layout(&topic, table, declared, written) {
             Ok(layout) => Arc::new(layout),
-            Err(what) => {
-                document.fault_at(&["topics"], format!("topic `{table}`: {what}"));
+            Err((key, what)) => {
+                document.fault_at(&[key], format!("topic `{table}`: {what}"));
                 continue;
             }
         };
@@ -209,19 +247,37 @@ fn settle(
             pipeline: name.to_string(),
             file: file.to_string(),
             origin: origin.name.to_string(),
-            kafka: kafka.clone(),
-            topic,
+            feed: Feed::Topic { kafka: kafka.clone(), layout },
             lake: lake.name.to_string(),
             iceberg: iceberg.clone(),
             namespace: namespace.clone(),
             table: full,
-            layout,
+            write: written.writes(),
             commit: written.commit,
             dead_letter: written.dead_letter,
             hash: xxh3_64(format!("{text}\0{}\0{}", origin.hash, lake.hash).as_bytes()),
         });
     }
     specs
+}
+
+/// Where in the file a fault is, and what it is.
+type Misfit = (&'static str, String);
+
+fn layout(topic: &str, table: &str, declared: &Topic, written: &Written) -> Result<Layout, Misfit> {
+    let (columns, decoder) = declared.decoder().map_err(|what| ("topics", what))?;
+    let names: Vec<&str> = columns.fields().iter().map(|f| f.name().as_str()).collect();
+    let place = |name: &String| {
+        let missing = || ("key", format!("there is no column `{name}`; {}", suggest(name, &names)));
+        columns.index_of(name).map_err(|_| missing())
+    };
+    let key = written.key.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+    if key.is_empty() && written.write == Style::Upsert {
+        return Err(("write", "`key` must say by which columns rows are told apart".into()));
+    }
+    let layout = Layout::new(topic, table, columns, key, decoder);
+    table::columns(&layout.shape(), written.writes()).map_err(|e| ("topics", e.message().to_string()))?;
+    Ok(layout)
 }
 
 fn origin<'k>(

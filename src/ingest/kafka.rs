@@ -1,4 +1,4 @@
-//! Partitions of a topic → changes. Partitions are assigned and sought by hand: no group is joined, and the offsets told
+//! Partitions of a topic → records. Partitions are assigned and sought by hand: no group is joined, and the offsets told
 //! to the brokers are for tools that show lag. It decodes nothing and decides nothing about positions.
 
 use std::collections::BTreeMap;
@@ -13,12 +13,13 @@ use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 
-use super::change::{Changes, Extent, Header, Identity, Mark, Marks, Offsets, Origin, Room, Seen};
+use super::log::{Changes, Extent, Header, Identity, Log, Mark, Marks, Offsets, Seen};
+use super::origin::Room;
 use crate::error::{Error, Kind, Result};
 use crate::sources::kafka::{Client, Reader, passes};
 
 /// One topic of one cluster. Connects when it is asked something.
-pub struct Topic {
+pub(super) struct Topic {
     client: Arc<Client>,
     topic: String,
     group: String,
@@ -40,13 +41,8 @@ impl Drop for Held {
 
 impl Topic {
     /// `group`: the name under which lag tools find the offsets.
-    pub fn new(client: Arc<Client>, topic: impl Into<String>, group: impl Into<String>) -> Self {
+    pub(super) fn new(client: Arc<Client>, topic: impl Into<String>, group: impl Into<String>) -> Self {
         Self { client, topic: topic.into(), group: group.into(), reader: None }
-    }
-
-    /// The same topic, not sought yet.
-    pub(super) fn again(&self) -> Self {
-        Self::new(Arc::clone(&self.client), self.topic.clone(), self.group.clone())
     }
 
     fn list(&self, offsets: &Offsets) -> Result<TopicPartitionList> {
@@ -65,7 +61,7 @@ impl Topic {
 }
 
 #[async_trait]
-impl Origin for Topic {
+impl Log for Topic {
     /// The identity last: the ends before it are those of this topic, or of one that is gone by now.
     async fn extent(&mut self) -> Result<Extent> {
         let window = self.client.window(&self.topic).await?;

@@ -9,8 +9,9 @@ use futures::FutureExt;
 use metrics::counter;
 use tokio_util::sync::CancellationToken;
 
-use super::flow::{Flow, Target, wait};
+use super::flow::{Flow, wait};
 use super::status::{State, Status};
+use super::target::Target;
 use crate::error::{Error, Kind};
 use crate::telemetry::metrics as names;
 
@@ -41,7 +42,7 @@ pub async fn keep(mut make: impl FnMut() -> Flow, stop: CancellationToken) {
 /// In the log, in a metric and in `lakegate ingest status`.
 async fn tell(target: &Target, panic: &str) {
     let pipeline = &target.pipeline;
-    tracing::error!(pipeline, table = %target.shown(), panic, "pipeline panicked, it is started again");
+    tracing::error!(pipeline, table = target.label(), panic, "pipeline panicked, it is started again");
     counter!(names::INGEST_RETRIES, "pipeline" => pipeline.clone()).increment(1);
     let error = Error::new(Kind::Internal, "the pipeline panicked and is started again")
         .with_hint("This is a fault of lakegate's; its log says where.");

@@ -8,7 +8,7 @@ use arrow::datatypes::{Field, SchemaRef};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::table::DeadLetter;
+use super::dead::DeadLetter;
 use crate::error::Result;
 use crate::formats::change::Changed;
 

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::flow::Target;
+use super::target::Target;
 use crate::error::{Error, Kind, Result};
 
 /// As the holder of a table's lease notes it in the metastore.
@@ -27,8 +27,8 @@ impl Owner {
         let noted = target.lake.metastore().get(&name(target)).await?;
         let owner = noted.and_then(|json| serde_json::from_slice::<Self>(&json).ok());
         Ok(owner.filter(|owner| owner.pipeline != target.pipeline).map(|owner| {
-            let table = target.shown();
-            let text = format!("table {table} is filled by pipeline \"{}\" of {} already", owner.pipeline, owner.file);
+            let text =
+                format!("{} is filled by pipeline \"{}\" of {} already", target.whole(), owner.pipeline, owner.file);
             let hint = format!("Two pipelines cannot fill one table: remove {} or {}.", owner.file, target.file);
             Error::new(Kind::Config, text).with_hint(hint)
         }))

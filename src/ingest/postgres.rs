@@ -726,7 +726,7 @@ impl Slot {
                 }
             }
         }
-        let (changes, records) = following.follower.take()?;
+        let (changes, dead, records) = following.follower.take()?;
         parts.extend(changes);
         let boundary = following.follower.boundary();
         begun.lsn = boundary.unwrap_or(begun.lsn);
@@ -737,7 +737,7 @@ impl Slot {
         // Marks go with what they are marks for: a commit of this says that these tables lack what is passed over.
         parts.append(&mut begun.first);
         let place = boundary.map(|lsn| self.whole(begun, lsn)).transpose()?;
-        Ok(Taken { parts, records, place, reshaped, ..Taken::default() })
+        Ok(Taken { parts, dead, records, place, reshaped, ..Taken::default() })
     }
 
     /// A message's relation is not the table as it is known. Either what we know is old, or the message is.

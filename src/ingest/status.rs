@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::change::{Extent, Offsets, Origin, Position};
-use super::flow::Target;
-use super::resume::Kept;
+use super::origin::{Lag, Origin};
+use super::position::Found;
+use super::target::Target;
 use crate::error::{Error, Result};
 
 /// Where a pipeline stands.
@@ -50,7 +50,7 @@ impl Status {
 
     /// The name under which the metastore keeps it.
     pub(super) fn name(target: &Target) -> String {
-        format!("ingest.status.{}/{}", target.pipeline, target.key.name)
+        format!("ingest.status.{}/{}", target.pipeline, target.filled())
     }
 
     pub(super) fn enter(&mut self, state: State, error: Option<&Error>) {
@@ -67,8 +67,8 @@ impl Status {
         self.records = records as u64;
     }
 
-    pub(super) fn json(&self, position: Option<&Position>) -> Vec<u8> {
-        let said = Self { epoch: position.map_or(self.epoch, |p| p.epoch), ..self.clone() };
+    pub(super) fn json(&self, epoch: Option<i64>) -> Vec<u8> {
+        let said = Self { epoch: epoch.unwrap_or(self.epoch), ..self.clone() };
         serde_json::to_vec(&said).expect("texts and numbers have a JSON form")
     }
 }
@@ -82,21 +82,13 @@ pub struct Report {
     pub status: Option<Status>,
     /// Somebody holds the lease now.
     pub running: bool,
-    pub position: Result<Option<Offsets>, String>,
-    pub end: Result<Extent, String>,
+    /// How far it is, in the origin's words.
+    pub position: Result<Option<String>, String>,
+    /// How far behind the origin's end.
+    pub lag: Result<Lag, String>,
 }
 
 impl Report {
-    /// Changes in the topic that are not in the table.
-    pub fn lag(&self) -> Option<i64> {
-        let (Ok(position), Ok(extent)) = (&self.position, &self.end) else { return None };
-        let behind = extent.spans.iter().map(|(partition, (first, end))| {
-            let next = position.as_ref().and_then(|p| p.get(partition)).unwrap_or(first);
-            end.saturating_sub(*next).max(0)
-        });
-        Some(behind.sum())
-    }
-
     /// One word.
     pub fn state(&self) -> &'static str {
         match self.status.as_ref().map(|s| s.state) {
@@ -112,22 +104,29 @@ impl Report {
     }
 }
 
-/// Asks table, metastore and origin; what does not answer is told as such.
+/// Asks tables, metastore and origin; what does not answer is told as such.
 pub async fn report(target: &Target, origin: &mut dyn Origin) -> Result<Report> {
     let metastore = target.lake.metastore();
     let noted = metastore.get(&Status::name(target)).await?;
     let lease = metastore.lease(&target.lease_name()).await?;
-    let position = match target.lake.table(&target.key).await {
-        Ok(None) => Ok(None),
-        Ok(Some(table)) => Kept::of(&table, target).map(|k| k.position.map(|p| p.partitions)),
-        Err(error) => Err(error),
+    let place = match &target.table {
+        None => {
+            let kept = metastore.get(&target.checkpoint_name()).await?.filter(|json| !json.is_empty());
+            Ok(kept.and_then(|json| serde_json::from_slice(&json).ok()))
+        }
+        Some(table) => match target.lake.table(&target.key(table)).await {
+            Ok(None) => Ok(None),
+            Ok(Some(table)) => Found::of(&table, target).map(|found| found.place().cloned()),
+            Err(error) => Err(error),
+        },
     };
+    let lag = origin.lag(place.as_ref().ok().and_then(Option::as_ref)).await;
     Ok(Report {
         pipeline: target.pipeline.clone(),
-        table: target.shown().to_string(),
+        table: target.label(),
         status: noted.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
         running: lease.is_some_and(|(_, live)| live),
-        position: position.map_err(|e| e.to_string()),
-        end: origin.extent().await.map_err(|e| e.to_string()),
+        position: place.map(|place| place.map(|place| origin.range(&place))).map_err(|e| e.to_string()),
+        lag: lag.map_err(|e| e.to_string()),
     })
 }

@@ -5,21 +5,26 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::execution::SessionState;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Config;
-use super::file::Spec;
-use super::flow::{Flow, Target};
+use super::file::{Feed, Spec};
+use super::flow::Flow;
 use super::kafka::Topic;
 use super::keep::keep;
+use super::origin::Origin;
+use super::records::Records;
+use super::table::prepare;
+use super::target::Target;
 use crate::document::Fault;
 use crate::error::Result;
 use crate::lake::Lake;
 use crate::metastore::Metastore;
 use crate::shutdown::Shutdown;
-use crate::sources::kafka::Client;
+use crate::sources::kafka::{Client, Config as KafkaFile};
 
 /// Files are looked at this often: an edit has its effect within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -52,30 +57,53 @@ impl Connections {
                 lake
             }
         };
-        let key = lake.key(&spec.namespace, &spec.table.table);
         let (pipeline, file) = (spec.pipeline.clone(), spec.file.clone());
-        Ok(Target { pipeline, file, lake, key, layout: Arc::clone(&spec.layout) })
+        let (namespace, table) = (spec.namespace.clone(), spec.one_table().map(str::to_string));
+        Ok(Target { pipeline, file, lake, namespace, table, write: spec.write })
     }
 
-    pub fn origin(&mut self, spec: &Spec) -> Result<Topic> {
-        let described = format!("{}\0{:?}", spec.origin, spec.kafka);
-        let client = match self.clients.get(&described) {
-            Some(client) => Arc::clone(client),
-            None => {
-                let client = Arc::new(Client::new(&spec.origin, &spec.kafka)?);
-                self.clients.insert(described, Arc::clone(&client));
-                client
+    /// Makes the origin, as often as it is asked: each begins from nothing.
+    pub(crate) fn origin(&mut self, spec: &Spec) -> Result<Make> {
+        let (pipeline, namespace) = (spec.pipeline.clone(), spec.namespace.clone());
+        match &spec.feed {
+            Feed::Topic { kafka, layout } => {
+                let (client, layout) = (self.client(&spec.origin, kafka)?, Arc::clone(layout));
+                Ok(Box::new(move || {
+                    let group = format!("lakegate.{pipeline}");
+                    let log = Topic::new(Arc::clone(&client), layout.topic(), group);
+                    Box::new(Records::new(Box::new(log), Arc::clone(&layout), &pipeline, &namespace))
+                }))
             }
-        };
-        Ok(Topic::new(client, &spec.topic, format!("lakegate.{}", spec.pipeline)))
+        }
+    }
+
+    /// Makes the tables that are absent.
+    async fn tables(&mut self, spec: &Spec) -> Result<()> {
+        let (target, mut origin) = (self.target(spec)?, self.origin(spec)?());
+        prepare(&target, origin.as_mut()).await
+    }
+
+    fn client(&mut self, name: &str, config: &KafkaFile) -> Result<Arc<Client>> {
+        let described = format!("{name}\0{config:?}");
+        if let Some(client) = self.clients.get(&described) {
+            return Ok(Arc::clone(client));
+        }
+        let client = Arc::new(Client::new(name, config)?);
+        self.clients.insert(described, Arc::clone(&client));
+        Ok(client)
     }
 }
+
+/// An origin at its beginning.
+pub(crate) type Make = Box<dyn Fn() -> Box<dyn Origin> + Send + Sync>;
 
 /// Everything that `catalog/pipelines/` describes.
 pub struct Pipelines {
     connections: Connections,
     config: Config,
     read: Read,
+    /// In which the lake's own files are read.
+    state: SessionState,
     specs: Vec<Spec>,
     holder: String,
     running: BTreeMap<(String, String), Running>,
@@ -91,11 +119,16 @@ struct Running {
 
 impl Pipelines {
     /// Reads the files; every fault of every file.
-    pub fn new(config: &Config, metastore: Arc<Metastore>, mut read: Read) -> Result<Self, Vec<Fault>> {
+    pub fn new(
+        config: &Config,
+        metastore: Arc<Metastore>,
+        state: SessionState,
+        mut read: Read,
+    ) -> Result<Self, Vec<Fault>> {
         let specs = read()?;
         let holder = format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple());
         let (connections, config) = (Connections::new(metastore), config.clone());
-        Ok(Self { connections, config, read, specs, holder, running: BTreeMap::new(), told: None })
+        Ok(Self { connections, config, read, state, specs, holder, running: BTreeMap::new(), told: None })
     }
 
     /// Makes the tables that are absent, so that policies may name them before the first change came. What cannot be
@@ -104,11 +137,7 @@ impl Pipelines {
         let specs = self.specs.clone();
         let making = async {
             for spec in &specs {
-                let made = match self.connections.target(spec) {
-                    Ok(target) => target.tables().await.map(|_| ()),
-                    Err(error) => Err(error),
-                };
-                if let Err(error) = made {
+                if let Err(error) = self.connections.tables(spec).await {
                     tracing::warn!(pipeline = spec.pipeline, table = %spec.table, error = ?error, "table not made yet");
                 }
             }
@@ -171,7 +200,7 @@ impl Pipelines {
             }
             match self.start(&spec) {
                 Ok(running) => {
-                    tracing::info!(pipeline = name.0, table = name.1, topic = spec.topic, "pipeline starts");
+                    tracing::info!(pipeline = name.0, table = name.1, origin = spec.origin, "pipeline starts");
                     self.running.insert(name, running);
                 }
                 Err(error) => self.tell(&[Fault { file: spec.file, line: 1, column: 1, text: error.to_string() }]),
@@ -183,9 +212,11 @@ impl Pipelines {
         let (target, origin) = (self.connections.target(spec)?, self.connections.origin(spec)?);
         let (config, holder) = (self.config.clone(), self.holder.clone());
         let (commit, dead_letter) = (spec.commit, spec.dead_letter);
+        let state = self.state.clone();
         let make = move || Flow {
             target: target.clone(),
-            origin: Box::new(origin.again()),
+            origin: origin(),
+            state: state.clone(),
             commit,
             dead_letter,
             config: config.clone(),

@@ -1,57 +1,37 @@
-//! The tables a pipeline fills: their columns, made where they are absent, and changes as their rows. It commits nothing.
-//! Key and headers of a record are kept as they came, so that one without a value says what was deleted.
+//! The tables a pipeline fills: which columns they have, made where they are absent, and changed as their origin's are. It
+//! puts no row into them.
 
-use std::fmt::Write;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BinaryBuilder, FixedSizeBinaryArray, Int32Array, Int64Array, ListArray, RecordBatch,
-    StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryBuilder, FixedSizeBinaryArray, ListArray, RecordBatch, StringArray, StringBuilder, StructArray,
+    TimestampMicrosecondArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 
-use super::change::{Changes, Header, Seen};
+use super::dead::{DEAD_LETTERS, dead_letter_columns};
+use super::log::Header;
+use super::origin::{Origin, Part, SOURCE_ID, Shape};
+use super::target::{Target, Write};
 use crate::error::{Error, Kind, Result};
-use crate::formats::json::{Decoded, Decoder, Fault, Misfit};
 use crate::formats::postgres::OID;
-use crate::lake::{self, BatchId, Columns, Lake, TableKey};
-
-/// The table of dead letters of a namespace. Policies reach tables of this name only by a line that names it.
-pub const DEAD_LETTERS: &str = "__dlq";
+use crate::lake::{
+    self, Action, Alter, BatchId, Columns, FIELD_ID, KEY, Lake, Making, Outcome, Staged, TableKey, field_id,
+};
+use crate::sources::iceberg::{is_uuid, type_property};
+use crate::types::TableName;
 
 const BATCH_ID: &str = "_batch_id";
+/// Of a table that keeps deleted rows.
+pub(super) const DELETED: &str = "_is_deleted";
 const UUID_OID: &str = "2950";
+/// Before what the origin knows a column by: the column's field id, a property of the table.
+const SOURCE: &str = "lakegate.source.";
 
-/// A record that does not fit the columns, whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    partition: i32,
-    offset: i64,
-    at_ms: Option<i64>,
-    class: &'static str,
-    /// Holds nothing of the record.
-    message: String,
-    key: Option<Vec<u8>>,
-    headers: Vec<(String, Option<Vec<u8>>)>,
-    raw: Vec<u8>,
-}
-
-/// What a topic's records become: the declared columns, then those that say where each row came from.
-#[derive(Debug)]
-pub struct Layout {
-    topic: String,
-    declared: SchemaRef,
-    decoder: Decoder,
-    /// Without [`BATCH_ID`].
-    taken: SchemaRef,
-    pub columns: SchemaRef,
-    /// What a row holds at least, whatever the record holds.
-    row_bytes: usize,
-}
-
-/// In the order in which they follow the declared ones. The last two no `*` of a policy reaches.
-fn bronze() -> [Field; 8] {
+/// Behind the origin's columns, in a table of changes.
+fn bronze() -> [Field; 6] {
     [
         moment("_ingested_at", false),
         Field::new("_source", DataType::Utf8, false),
@@ -59,12 +39,10 @@ fn bronze() -> [Field; 8] {
         Field::new("_op", DataType::Utf8, false),
         moment("_source_ts", true),
         Field::new("_position", DataType::Utf8, false),
-        Field::new("_key", DataType::Binary, true),
-        Field::new("_headers", DataType::List(header()), true),
     ]
 }
 
-fn header() -> Arc<Field> {
+pub(super) fn header() -> Arc<Field> {
     Arc::new(Field::new("element", DataType::Struct(header_fields()), false))
 }
 
@@ -73,7 +51,7 @@ fn header_fields() -> Fields {
 }
 
 /// A list a record; NULL for one without headers.
-fn headers_array<'h>(records: impl Iterator<Item = Vec<Header<'h>>>) -> Result<ArrayRef> {
+pub(super) fn headers_array<'h>(records: impl Iterator<Item = Vec<Header<'h>>>) -> Result<ArrayRef> {
     let (mut names, mut values) = (StringBuilder::new(), BinaryBuilder::new());
     let (mut lengths, mut some) = (vec![], vec![]);
     for headers in records {
@@ -90,225 +68,286 @@ fn headers_array<'h>(records: impl Iterator<Item = Vec<Header<'h>>>) -> Result<A
     Ok(Arc::new(ListArray::try_new(header(), offsets, Arc::new(elements), Some(nulls))?))
 }
 
-fn moment(name: &str, nullable: bool) -> Field {
+pub(super) fn moment(name: &str, nullable: bool) -> Field {
     Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), nullable)
 }
 
-fn uuid_field(name: &str) -> Field {
+pub(super) fn uuid_field(name: &str) -> Field {
     Field::new(name, DataType::FixedSizeBinary(16), false)
         .with_metadata([(OID.to_string(), UUID_OID.to_string())].into())
 }
 
-impl Layout {
-    /// Says what is wrong in words for the file's author.
-    pub fn new(topic: impl Into<String>, declared: SchemaRef, decoder: Decoder) -> Result<Self, String> {
-        let bronze = bronze();
-        for field in declared.fields() {
-            if bronze.iter().any(|b| b.name() == field.name()) {
-                return Err(format!("column \"{}\" is every ingested table's own", field.name()));
-            }
-        }
-        let all = declared.fields().iter().map(|f| f.as_ref().clone()).chain(bronze);
-        let columns = Schema::new(all.collect::<Vec<_>>());
-        let topic = topic.into();
-        // The texts that every row has: where it came from, its place there and what happened.
-        let texts = topic.len() + 30;
-        let row_bytes = columns.fields().iter().map(|f| least_bytes(f.data_type())).sum::<usize>() + texts;
-        let taken: Fields = columns.fields().iter().filter(|f| f.name() != BATCH_ID).cloned().collect();
-        Ok(Self {
-            topic,
-            declared,
-            decoder,
-            taken: Arc::new(Schema::new(taken)),
-            columns: Arc::new(columns),
-            row_bytes,
-        })
-    }
-
-    pub(super) fn row_bytes(&self) -> usize {
-        self.row_bytes
-    }
-
-    pub fn topic(&self) -> &str {
-        &self.topic
-    }
-
-    /// One row a change, the batch's name left out, and the changes that make none.
-    pub fn rows(&self, changes: &Changes, now_micros: i64) -> Result<(RecordBatch, Vec<DeadLetter>)> {
-        let values: Vec<Option<&[u8]>> = changes.iter().map(|c| c.value).collect();
-        let Decoded { rows, faults } = self.decoder.decode(&values, Misfit::Leave)?;
-        let mut faults = faults.into_iter().peekable();
-        let (mut dead, mut kept) = (vec![], vec![]);
-        for (index, change) in changes.iter().enumerate() {
-            match faults.next_if(|fault| fault.index == index) {
-                Some(fault) => dead.push(DeadLetter::new(&change, fault)),
-                None => kept.push(change),
-            }
-        }
-        let mut arrays: Vec<ArrayRef> = rows.columns().to_vec();
-        arrays.extend(self.bronze_arrays(&kept, now_micros)?);
-        if rows.num_columns() != self.declared.fields().len() || kept.len() != rows.num_rows() {
-            return Err(Error::internal("a decoder that made other rows than it said"));
-        }
-        Ok((RecordBatch::try_new(Arc::clone(&self.taken), arrays)?, dead))
-    }
-
-    fn bronze_arrays(&self, changes: &[Seen<'_>], now_micros: i64) -> Result<[ArrayRef; 7]> {
-        let (mut sources, mut positions) = (StringBuilder::new(), StringBuilder::new());
-        for change in changes {
-            // Writing to a text in memory cannot fail.
-            let _ = write!(sources, "{}/{}", self.topic, change.partition);
-            sources.append_value("");
-            let _ = write!(positions, "{:019}", change.offset);
-            positions.append_value("");
-        }
-        let now = TimestampMicrosecondArray::from_value(now_micros, changes.len());
-        let ops = StringArray::from_iter_values(changes.iter().map(|c| c.op().name()));
-        let at = TimestampMicrosecondArray::from_iter(changes.iter().map(|c| micros(c.at_ms)));
-        Ok([
-            Arc::new(now.with_timezone("UTC")),
-            Arc::new(sources.finish()),
-            Arc::new(ops),
-            Arc::new(at.with_timezone("UTC")),
-            Arc::new(positions.finish()),
-            Arc::new(BinaryArray::from_iter(changes.iter().map(|c| c.key))),
-            headers_array(changes.iter().map(|c| c.headers.clone()))?,
-        ])
-    }
-
-    /// Rows with the name of the batch that brings them.
-    pub fn stamped(&self, rows: &RecordBatch, batch: BatchId) -> Result<RecordBatch> {
-        let at = self.columns.index_of(BATCH_ID)?;
-        let mut arrays = rows.columns().to_vec();
-        arrays.insert(at.min(arrays.len()), named(batch, rows.num_rows())?);
-        Ok(RecordBatch::try_new(Arc::clone(&self.columns), arrays)?)
-    }
-
-    /// Dead letters as rows of [`dead_letter_columns`].
-    pub fn dead_rows(
-        &self,
-        pipeline: &str,
-        dead: &[DeadLetter],
-        batch: BatchId,
-        now_micros: i64,
-    ) -> Result<RecordBatch> {
-        let source = |d: &DeadLetter| format!("{}/{}", self.topic, d.partition);
-        let text = |of: &dyn Fn(&DeadLetter) -> String| -> ArrayRef {
-            Arc::new(StringArray::from_iter_values(dead.iter().map(of)))
-        };
-        let at = TimestampMicrosecondArray::from_iter(dead.iter().map(|d| micros(d.at_ms)));
-        let now = TimestampMicrosecondArray::from_value(now_micros, dead.len());
-        let arrays: Vec<ArrayRef> = vec![
-            text(&|d| format!("{}/{:019}", source(d), d.offset)),
-            text(&|_| pipeline.to_string()),
-            text(&source),
-            Arc::new(Int32Array::from_iter_values(dead.iter().map(|d| d.partition))),
-            Arc::new(Int64Array::from_iter_values(dead.iter().map(|d| d.offset))),
-            Arc::new(at.with_timezone("UTC")),
-            text(&|d| d.class.to_string()),
-            text(&|d| d.message.clone()),
-            Arc::new(BinaryArray::from_iter(dead.iter().map(|d| d.key.as_deref()))),
-            headers_array(dead.iter().map(DeadLetter::headers))?,
-            Arc::new(BinaryArray::from_iter_values(dead.iter().map(|d| &d.raw))),
-            Arc::new(now.with_timezone("UTC")),
-            named(batch, dead.len())?,
-        ];
-        Ok(RecordBatch::try_new(dead_letter_columns(), arrays)?)
-    }
-}
-
-/// `id` follows from the record's place alone, so that whoever reads one twice can tell.
-pub fn dead_letter_columns() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("id", DataType::Utf8, false),
-        Field::new("pipeline", DataType::Utf8, false),
-        Field::new("source", DataType::Utf8, false),
-        Field::new("source_partition", DataType::Int32, false),
-        Field::new("source_offset", DataType::Int64, false),
-        moment("source_ts", true),
-        Field::new("error_class", DataType::Utf8, false),
-        Field::new("message", DataType::Utf8, false),
-        Field::new("raw_key", DataType::Binary, true),
-        Field::new("raw_headers", DataType::List(header()), true),
-        Field::new("raw", DataType::Binary, false),
-        moment("set_aside_at", false),
-        uuid_field("batch_id"),
-    ]))
-}
-
-impl DeadLetter {
-    fn new(change: &Seen<'_>, fault: Fault) -> Self {
-        let (class, what) = match &fault.column {
-            None => ("malformed", "the record".to_string()),
-            Some(column) => ("misfit", format!("column \"{column}\"")),
-        };
-        Self {
-            partition: change.partition,
-            offset: change.offset,
-            at_ms: change.at_ms,
-            class,
-            message: format!("{what} {}", fault.problem),
-            key: change.key.map(<[u8]>::to_vec),
-            headers: change.headers.iter().map(|h| (h.name.to_string(), h.value.map(<[u8]>::to_vec))).collect(),
-            raw: change.value.unwrap_or_default().to_vec(),
-        }
-    }
-
-    fn headers(&self) -> Vec<Header<'_>> {
-        self.headers.iter().map(|(name, value)| Header { name, value: value.as_deref() }).collect()
-    }
-
-    /// Twice what it holds: once here, once as a row when it is written.
-    pub(super) fn memory_bytes(&self) -> usize {
-        let headers = self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len));
-        let held = self.message.len() + self.key.as_ref().map_or(0, Vec::len) + headers.sum::<usize>() + self.raw.len();
-        2 * (std::mem::size_of::<Self>() + held)
-    }
-}
-
-/// What one value holds in memory at least.
-fn least_bytes(of: &DataType) -> usize {
-    match of {
-        // An offset, and the bytes of the value itself are the record's own.
-        DataType::Utf8 | DataType::Binary | DataType::List(_) => 4,
-        DataType::FixedSizeBinary(bytes) => usize::try_from(*bytes).unwrap_or(0),
-        other => other.primitive_width().unwrap_or(1),
-    }
-}
-
-fn named(batch: BatchId, rows: usize) -> Result<ArrayRef> {
+pub(super) fn named(batch: BatchId, rows: usize) -> Result<ArrayRef> {
     let ids = std::iter::repeat_n(Some(batch.as_bytes()), rows);
     Ok(Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(ids, 16)?))
 }
 
-fn micros(millis: Option<i64>) -> Option<i64> {
+pub(super) fn micros(millis: Option<i64>) -> Option<i64> {
     millis.and_then(|ms| ms.checked_mul(1_000))
 }
 
-/// The table, made if there is none, with its namespace. One whose columns are others is not touched.
-pub async fn ensure(lake: &Lake, key: &TableKey, columns: &SchemaRef) -> Result<lake::Table> {
-    if let Some(table) = lake.table(key).await? {
-        return fits(table, key, columns);
+/// The columns of the table that a shape's changes go to. 42701 for a name that these tables have themselves, 42P16 for rows
+/// to be told apart that nothing tells apart.
+pub(super) fn columns(shape: &Shape, write: Write) -> Result<SchemaRef> {
+    let own: Vec<Field> = match write {
+        Write::Append => bronze().into_iter().chain(shape.beside.iter().cloned()).collect(),
+        Write::Upsert { keeps_deleted: true } => vec![Field::new(DELETED, DataType::Boolean, true)],
+        Write::Upsert { keeps_deleted: false } => vec![],
+    };
+    for field in shape.columns.fields() {
+        if own.iter().any(|b| b.name() == field.name()) {
+            let text = format!("column \"{}\" is every ingested table's own", field.name());
+            return Err(Error::new(Kind::DuplicateColumn, text));
+        }
     }
+    if matches!(write, Write::Upsert { .. }) && shape.key.is_empty() {
+        let text = format!("\"{}\" has no key by which its rows are told apart", shape.name);
+        let hint = "Give it a primary key, name one in the pipeline's file (`key`), or say `write = \"append\"`.";
+        return Err(Error::new(Kind::InvalidTableDefinition, text).with_hint(hint));
+    }
+    let keyed = matches!(write, Write::Upsert { .. });
+    let fields = shape.columns.fields().iter().enumerate().map(|(at, field)| {
+        let place = shape.key.iter().position(|key| *key == at).filter(|_| keyed);
+        let mut metadata = field.metadata().clone();
+        metadata.remove(SOURCE_ID);
+        if let Some(place) = place {
+            metadata.insert(KEY.into(), place.to_string());
+        }
+        // What is deleted has a key and nothing else; a table of changes has its rows too.
+        field.as_ref().clone().with_nullable(place.is_none()).with_metadata(metadata)
+    });
+    Ok(Arc::new(Schema::new(fields.chain(own).collect::<Vec<_>>())))
+}
+
+/// Changes as rows of their table of changes.
+pub(super) fn rows_of_changes(
+    part: &Part,
+    beside: &[Field],
+    table: &Schema,
+    batch: BatchId,
+    now_micros: i64,
+) -> Result<RecordBatch> {
+    let rows = part.changed.ops.len();
+    let now = TimestampMicrosecondArray::from_value(now_micros, rows);
+    let ops = StringArray::from_iter_values(part.changed.ops.iter().map(|op| op.name()));
+    let at = TimestampMicrosecondArray::from_iter(part.at_micros.iter());
+    let own: [ArrayRef; 6] = [
+        Arc::new(now.with_timezone("UTC")),
+        Arc::new(part.sources.clone()),
+        named(batch, rows)?,
+        Arc::new(ops),
+        Arc::new(at.with_timezone("UTC")),
+        Arc::new(part.positions.clone()),
+    ];
+    let fields = bronze().into_iter().chain(beside.iter().cloned()).map(Arc::new);
+    let known: Vec<(FieldRef, ArrayRef)> = fields.zip(own.into_iter().chain(part.beside.iter().cloned())).collect();
+    fitted(&part.changed.rows, &known, table)
+}
+
+/// Columns in the table's order: those of the origin by what it knows them by, those of ours by name, the rest NULL.
+pub(super) fn fitted(rows: &RecordBatch, ours: &[(FieldRef, ArrayRef)], table: &Schema) -> Result<RecordBatch> {
+    let schema = rows.schema();
+    let mut arrays: Vec<ArrayRef> = vec![];
+    for field in table.fields() {
+        let own = ours.iter().find(|(known, _)| known.name() == field.name()).map(|(_, array)| Arc::clone(array));
+        let of_origin = || place_of(field, &schema).and_then(|at| rows.columns().get(at).cloned());
+        let array = own.or_else(of_origin);
+        arrays.push(array.unwrap_or_else(|| arrow::array::new_null_array(field.data_type(), rows.num_rows())));
+    }
+    let fields = table.fields().iter().zip(&arrays);
+    let fields = fields.map(|(f, a)| f.as_ref().clone().with_data_type(a.data_type().clone()).with_nullable(true));
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), arrays)?)
+}
+
+/// Which column of these rows goes into a field of the table, see [`known_by`].
+pub(super) fn place_of(field: &Field, rows: &Schema) -> Option<usize> {
+    let by_source = field.metadata().get(SOURCE_ID);
+    let same = |f: &&FieldRef| by_source.is_some() && f.metadata().get(SOURCE_ID) == by_source;
+    match rows.fields().iter().find(same) {
+        Some(found) => rows.index_of(found.name()).ok(),
+        // A column that its origin knows by something else than its name is no other's that took its name.
+        None => {
+            rows.index_of(field.name()).ok().filter(|at| match (by_source, rows.field(*at).metadata().get(SOURCE_ID)) {
+                (Some(wanted), Some(is)) => wanted == is,
+                _ => true,
+            })
+        }
+    }
+}
+
+/// The table's columns, each with what its origin knows it by ([`SOURCE_ID`]).
+pub(super) fn known_by(table: &lake::Table) -> SchemaRef {
+    let sources: HashMap<&str, &str> =
+        table.properties().iter().filter_map(|(name, id)| Some((id.as_str(), name.strip_prefix(SOURCE)?))).collect();
+    let schema = table.schema();
+    let with = schema.fields().iter().map(|field| {
+        let known = field_id(field).and_then(|id| sources.get(id.to_string().as_str()).map(|s| (*s).to_string()));
+        let mut metadata = field.metadata().clone();
+        metadata.extend(known.map(|source| (SOURCE_ID.to_string(), source)));
+        Arc::new(field.as_ref().clone().with_metadata(metadata))
+    });
+    Arc::new(Schema::new(with.collect::<Vec<_>>()))
+}
+
+/// The table of dead letters, made if there is none.
+pub(super) async fn dead_letters(target: &Target) -> Result<lake::Table> {
+    ensure(&target.lake, &target.key(DEAD_LETTERS), &dead_letter_columns(), Making::default()).await
+}
+
+/// The tables that an origin fills and the one of its dead letters, made where they are absent: policies may name them
+/// before the first change came.
+pub async fn prepare(target: &Target, origin: &mut dyn Origin) -> Result<()> {
+    dead_letters(target).await?;
+    for shape in origin.tables().await? {
+        ensure_for(target, &shape).await?;
+    }
+    Ok(())
+}
+
+/// The table of a shape, made if there is none, with the columns that the shape has now.
+pub(super) async fn ensure_for(target: &Target, shape: &Shape) -> Result<lake::Table> {
+    let (key, columns) = (target.key(&shape.target), columns(shape, target.write)?);
+    let mut making = Making::default();
+    if matches!(target.write, Write::Upsert { .. }) {
+        // Deletes without a search: vectors are of this version.
+        making.properties.insert("format-version".into(), "3".into());
+    }
+    let sources = (1..).zip(shape.columns.fields()).filter_map(|(id, f)| Some(source_property(f, id)?));
+    making.properties.extend(sources);
+    let table = match target.lake.table(&key).await? {
+        Some(table) => table,
+        None => make(&target.lake, &key, &columns, making).await?,
+    };
+    let table = evolve(target, table, shape, &columns).await?;
+    table.writable()?;
+    Ok(table)
+}
+
+/// The table, made if there is none, with its namespace. One whose columns are others is not touched.
+pub async fn ensure(lake: &Lake, key: &TableKey, columns: &SchemaRef, making: Making) -> Result<lake::Table> {
+    match lake.table(key).await? {
+        Some(table) => fits(table, key, columns),
+        None => fits(make(lake, key, columns, making).await?, key, columns),
+    }
+}
+
+async fn make(lake: &Lake, key: &TableKey, columns: &SchemaRef, mut making: Making) -> Result<lake::Table> {
     lake.create_namespace(&key.namespace).await?;
-    let is_uuid = |field: &Field| field.metadata().get(OID).is_some_and(|oid| oid == UUID_OID);
     let wanted = Columns { schema: columns, is_uuid: &is_uuid, all_nullable: false };
-    match lake.create_table(key, &wanted, Default::default(), None).await {
+    // Columns get their ids in their order.
+    let types = (1..).zip(columns.fields()).map(|(id, field)| type_property(id, field));
+    making.properties.extend(types.filter_map(|(name, value)| Some((name, value?))));
+    match lake.create_table(key, &wanted, making, None).await {
         Ok((table, _)) => Ok(table),
         // Another process was first.
-        Err(error) if error.kind() == Kind::DuplicateTable => match lake.table(key).await? {
-            Some(table) => fits(table, key, columns),
-            None => Err(error),
-        },
+        Err(error) if error.kind() == Kind::DuplicateTable => lake.table(key).await?.ok_or(error),
         Err(error) => Err(error),
     }
 }
 
+fn source_property(field: &Field, id: i32) -> Option<(String, String)> {
+    Some((format!("{SOURCE}{}", field.metadata().get(SOURCE_ID)?), id.to_string()))
+}
+
+/// The table with the columns that its origin has now: new ones come at the end, renamed ones stay what they are, wider
+/// types widen, and those that the origin has no more stay with NULLs. 42804 for a change that the lake cannot follow.
+async fn evolve(target: &Target, table: lake::Table, shape: &Shape, columns: &SchemaRef) -> Result<lake::Table> {
+    let have = known_by(&table);
+    let (mut alters, mut came) = (vec![], vec![]);
+    for field in columns.fields() {
+        let source = shape.columns.field_with_name(field.name()).ok();
+        let sought = source.map_or_else(
+            || field.as_ref().clone(),
+            |s| {
+                let id = s.metadata().get(SOURCE_ID).map(|id| (SOURCE_ID.to_string(), id.clone()));
+                Field::new(s.name(), s.data_type().clone(), true).with_metadata(id.into_iter().collect())
+            },
+        );
+        let Some(known) = place_of(&sought, &have).and_then(|at| have.fields().get(at)) else {
+            // What is there has no value in it yet.
+            let mut metadata = field.metadata().clone();
+            metadata.remove(FIELD_ID);
+            alters.push(Alter::Add(field.as_ref().clone().with_nullable(true).with_metadata(metadata)));
+            came.extend(source.and_then(|s| s.metadata().get(SOURCE_ID)).map(|id| (id.clone(), field.name().clone())));
+            continue;
+        };
+        if known.name() != field.name() {
+            alters.push(Alter::Rename { column: known.name().clone(), to: field.name().clone() });
+        }
+        let (is, wanted) = (kept_as(known.data_type()), kept_as(field.data_type()));
+        if is != wanted {
+            if !holds(&wanted, &is) {
+                let to = Field::new(field.name(), wanted.clone(), true).with_metadata(field.metadata().clone());
+                if !widens(&is, &wanted) {
+                    return Err(other_columns(&shown(&table.key), field.name(), &is, &wanted));
+                }
+                alters.push(Alter::Retype { column: field.name().clone(), to });
+            }
+        }
+    }
+    if alters.is_empty() {
+        return Ok(table);
+    }
+    let made_by_us =
+        table.properties().keys().any(|name| name.starts_with(SOURCE) || name == super::position::POSITION);
+    if !made_by_us && table.snapshot_id().is_some() {
+        // Somebody else's table: it gets no column from us.
+        return fits(table, &target.key(&shape.target), columns);
+    }
+    altered(target, table, &alters, came).await
+}
+
+async fn altered(
+    target: &Target,
+    table: lake::Table,
+    alters: &[Alter],
+    came: Vec<(String, String)>,
+) -> Result<lake::Table> {
+    let action = Action::evolve(&table, alters, &is_uuid)?;
+    let mut properties: HashMap<String, String> = HashMap::new();
+    for field in alters.iter().filter_map(Alter::typed) {
+        let Some(id) = action.column_id(field.name()) else { continue };
+        let (name, value) = type_property(id, field);
+        properties.extend(value.map(|value| (name, value)));
+    }
+    for (source, column) in came {
+        properties.extend(action.column_id(&column).map(|id| (format!("{SOURCE}{source}"), id.to_string())));
+    }
+    tracing::info!(pipeline = target.pipeline, table = %shown(&table.key), changes = ?alters, "columns follow their origin");
+    let name = shown(&table.key);
+    let staged = Staged { properties, ..Staged::new(table, vec![action], BatchId::new()) };
+    match target.lake.commit(vec![staged], &Default::default()).await? {
+        Outcome::Committed(tables) => tables.into_iter().next().ok_or_else(|| Error::internal("a commit of no table")),
+        Outcome::Conflict(_) | Outcome::LeaseLost | Outcome::Unknown(_) => {
+            Err(Error::new(Kind::Conflict, format!("table {name} was changed while its columns were")))
+        }
+    }
+}
+
+fn shown(key: &TableKey) -> TableName {
+    TableName::new(&key.namespace, &key.name)
+}
+
+/// A table's column of this type takes each value of that one.
+fn holds(value: &DataType, column: &DataType) -> bool {
+    use DataType as D;
+    match (value, column) {
+        (D::Int32, D::Int64) | (D::Float32, D::Float64) => true,
+        (D::Decimal128(p, s), D::Decimal128(wide, scale)) => s == scale && p <= wide,
+        _ => false,
+    }
+}
+
+/// The format can make the column so wide.
+fn widens(column: &DataType, to: &DataType) -> bool {
+    holds(column, to)
+}
+
 fn fits(table: lake::Table, key: &TableKey, columns: &Schema) -> Result<lake::Table> {
-    let shown = |schema: &Schema| -> Vec<(String, DataType)> {
+    let kinds = |schema: &Schema| -> Vec<(String, DataType)> {
         schema.fields().iter().map(|f| (f.name().clone(), kept_as(f.data_type()))).collect()
     };
-    let (have, want) = (shown(&table.schema()), shown(columns));
+    let (have, want) = (kinds(&table.schema()), kinds(columns));
     let Some(at) = (0..have.len().max(want.len())).find(|i| have.get(*i) != want.get(*i)) else {
         // Before a file is written for it.
         table.writable()?;
@@ -316,15 +355,21 @@ fn fits(table: lake::Table, key: &TableKey, columns: &Schema) -> Result<lake::Ta
     };
     let name =
         |of: &[(String, DataType)]| of.get(at).map_or("none".to_string(), |(n, t)| format!("\"{n}\" of type {t}"));
-    let name_of = crate::types::TableName::new(&key.namespace, &key.name);
-    let text = format!("table {name_of} has other columns than its pipeline");
+    let text = format!("table {} has other columns than its pipeline", shown(key));
     Err(Error::new(Kind::TypeMismatch, text)
         .with_detail(format!("column {}: the table has {}, the pipeline {}", at + 1, name(&have), name(&want)))
         .with_hint("Declare the columns as they were, or drop the table to take its topic in anew."))
 }
 
+fn other_columns(table: &TableName, column: &str, is: &DataType, wanted: &DataType) -> Error {
+    let text = format!("table {table} has other columns than its pipeline");
+    Error::new(Kind::TypeMismatch, text)
+        .with_detail(format!("column \"{column}\": the table has type {is}, its origin {wanted} by now"))
+        .with_hint("Declare the columns as they were, or drop the table to take its origin in anew.")
+}
+
 /// The type in which a lake table keeps a column, without what its fields say beside name and type.
-fn kept_as(of: &DataType) -> DataType {
+pub(super) fn kept_as(of: &DataType) -> DataType {
     let field = |f: &Field| Field::new(f.name(), kept_as(f.data_type()), f.is_nullable());
     match of {
         DataType::Int8 | DataType::Int16 => DataType::Int32,
@@ -334,111 +379,12 @@ fn kept_as(of: &DataType) -> DataType {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use arrow::array::{Array, AsArray};
-    use arrow::datatypes::TimestampMicrosecondType;
-
-    use super::*;
-    use crate::formats::json::Unit;
-
-    fn layout() -> Layout {
-        let declared = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true)]));
-        let decoder = Decoder::new(Arc::clone(&declared), &[Unit::Millis]).unwrap();
-        Layout::new("events", declared, decoder).unwrap()
-    }
-
-    #[test]
-    fn a_change_is_a_row_that_says_where_it_came_from() {
-        let layout = layout();
-        let mut changes = Changes::default();
-        let headers = || vec![Header { name: "h", value: Some(b"1") }, Header { name: "h", value: None }];
-        let seen =
-            |offset, value| Seen { partition: 3, offset, at_ms: Some(2), key: Some(b"k"), value, headers: headers() };
-        changes.push(seen(7, Some(br#"{"id": 1}"#)));
-        changes.push(seen(8, Some(b"secret")));
-        changes.push(seen(9, None));
-        changes.push(seen(10, Some(br#"{"id": "secret"}"#)));
-        let (rows, dead) = layout.rows(&changes, 5).unwrap();
-        let batch = BatchId::new();
-        let rows = layout.stamped(&rows, batch).unwrap();
-        let text = |name: &str| -> Vec<String> {
-            let column = rows.column_by_name(name).unwrap().as_string::<i32>();
-            column.iter().map(|v| v.unwrap().to_string()).collect()
-        };
-        assert_eq!(text("_source"), ["events/3", "events/3"]);
-        assert_eq!(text("_position"), ["0000000000000000007", "0000000000000000009"]);
-        assert_eq!(text("_op"), ["insert", "delete"]);
-        let at = rows.column_by_name("_source_ts").unwrap().as_primitive::<TimestampMicrosecondType>();
-        assert_eq!(at.value(0), 2_000);
-        assert_eq!(rows.column_by_name(BATCH_ID).unwrap().as_fixed_size_binary().value(1), batch.as_bytes());
-        // The deleted one says what it was.
-        assert_eq!(rows.column_by_name("_key").unwrap().as_binary::<i32>().value(1), b"k");
-        let kept = rows.column_by_name("_headers").unwrap().as_list::<i32>().value(1);
-        let (names, values) =
-            (kept.as_struct().column(0).as_string::<i32>(), kept.as_struct().column(1).as_binary::<i32>());
-        assert_eq!((names.value(0), names.value(1), values.value(0), values.is_null(1)), ("h", "h", &b"1"[..], true));
-
-        let told: Vec<_> = dead.iter().map(|d| (d.offset, d.class, d.message.as_str())).collect();
-        let expect = [
-            (8, "malformed", "the record is not valid JSON"),
-            (10, "misfit", "column \"id\" has another type than the column"),
-        ];
-        assert_eq!(told, expect);
-        let rows = layout.dead_rows("p", &dead, batch, 5).unwrap();
-        let ids = rows.column_by_name("id").unwrap().as_string::<i32>();
-        assert_eq!(ids.value(0), "events/3/0000000000000000008");
-        assert_eq!(rows.column_by_name("raw").unwrap().as_binary::<i32>().value(0), b"secret");
-        assert_eq!(rows.column_by_name("raw_key").unwrap().as_binary::<i32>().value(0), b"k");
-        assert_eq!(rows.column_by_name("raw_headers").unwrap().as_list::<i32>().value_length(0), 2);
-    }
-
-    /// Every record is a row or a dead letter, each beside its own place, however they are mixed and cut.
-    #[test]
-    fn many_records_keep_their_places() {
-        let layout = layout();
-        let (mut rows, mut dead, mut expected) = (vec![], vec![], (vec![], vec![]));
-        let mut offset = 0;
-        while offset < 50_000 {
-            let mut changes = Changes::default();
-            for _ in 0..rand::random_range(1..3_000) {
-                let value = match rand::random_range(0..8) {
-                    0 => Some(format!("{{\"id\": \"{offset}\"}}{{")),
-                    1 => Some(format!("{{\"id\": [{offset}]}}")),
-                    2 => None,
-                    _ => Some(format!("{{\"more\": [{{\"id\": 0}}], \"id\": {offset}}}")),
-                };
-                let row = match &value {
-                    Some(text) if text.contains("more") => Some(Some(offset)),
-                    Some(_) => None,
-                    None => Some(None),
-                };
-                match row {
-                    Some(id) => expected.0.push((id, format!("{offset:019}"))),
-                    None => expected.1.push(offset),
-                }
-                let value = value.as_deref().map(str::as_bytes);
-                changes.push(Seen { offset, value, ..Seen::default() });
-                offset += 1;
-            }
-            let (some, letters) = layout.rows(&changes, 5).unwrap();
-            rows.push(some);
-            dead.extend(letters);
-        }
-        let found = rows.iter().flat_map(|rows| {
-            let ids = rows.column(0).as_primitive::<arrow::datatypes::Int64Type>();
-            let places = rows.column_by_name("_position").unwrap().as_string::<i32>();
-            ids.iter().zip(places.iter()).map(|(id, at)| (id, at.unwrap().to_string())).collect::<Vec<_>>()
-        });
-        assert!(found.eq(expected.0));
-        assert_eq!(dead.iter().map(|d| d.offset).collect::<Vec<_>>(), expected.1);
-    }
-
-    #[test]
-    fn a_declared_column_does_not_take_a_bronze_name() {
-        let declared = Arc::new(Schema::new(vec![Field::new("_op", DataType::Utf8, true)]));
-        let decoder = Decoder::new(Arc::clone(&declared), &[Unit::Millis]).unwrap();
-        let told = Layout::new("events", declared, decoder).map(|_| ());
-        assert_eq!(told, Err("column \"_op\" is every ingested table's own".to_string()));
+/// What one value holds in memory at least.
+pub(super) fn least_bytes(of: &DataType) -> usize {
+    match of {
+        // An offset, and the bytes of the value itself are the record's own.
+        DataType::Utf8 | DataType::Binary | DataType::List(_) => 4,
+        DataType::FixedSizeBinary(bytes) => usize::try_from(*bytes).unwrap_or(0),
+        other => other.primitive_width().unwrap_or(1),
     }
 }

@@ -67,7 +67,7 @@ impl Lake {
 
 impl Reading {
     /// Of these data files alone.
-    pub(in crate::lake) fn of_files(self, paths: impl IntoIterator<Item = String>) -> Self {
+    pub fn of_files(self, paths: impl IntoIterator<Item = String>) -> Self {
         Self { only: Some(paths.into_iter().collect()), ..self }
     }
 

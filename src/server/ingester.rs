@@ -115,7 +115,8 @@ pub(super) async fn pipelines(config: &Config, metastore: Arc<Metastore>) -> Res
             specs
         }
     });
-    let mut pipelines = Pipelines::new(&config.ingest, metastore, read).map_err(|faults| refuse(&faults))?;
+    let mut pipelines = Pipelines::new(&config.ingest, metastore, engine::own_state(Arc::default()), read)
+        .map_err(|faults| refuse(&faults))?;
     pipelines.prepare().await;
     Ok(pipelines)
 }
@@ -134,8 +135,8 @@ pub async fn ingest_status(config: &Config) -> Result<Vec<Report>> {
     let mut connections = Connections::new(Arc::new(Metastore::open(&config.metastore).await?));
     let mut reports = vec![];
     for spec in &specs {
-        let (target, mut origin) = (connections.target(spec)?, connections.origin(spec)?);
-        reports.push(ingest::report(&target, &mut origin).await?);
+        let (target, mut origin) = (connections.target(spec)?, connections.origin(spec)?());
+        reports.push(ingest::report(&target, origin.as_mut()).await?);
     }
     Ok(reports)
 }
@@ -146,9 +147,8 @@ pub async fn ingest_resume(config: &Config, pipeline: &str, from: From) -> Resul
     let mut connections = Connections::new(Arc::new(Metastore::open(&config.metastore).await?));
     let mut done = vec![];
     for spec in specs.iter().filter(|s| s.pipeline == pipeline) {
-        let (target, mut origin) = (connections.target(spec)?, connections.origin(spec)?);
-        let position = ingest::resume(&target, &mut origin, from, config.ingest.lease_ms).await?;
-        done.push((spec.table.to_string(), position));
+        let (target, mut origin) = (connections.target(spec)?, connections.origin(spec)?());
+        done.extend(ingest::resume(&target, origin.as_mut(), from, config.ingest.lease_ms).await?);
     }
     match done.is_empty() {
         true => Err(Error::new(Kind::UndefinedObject, format!("there is no pipeline \"{pipeline}\""))),

@@ -22,7 +22,8 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 
-use self::columns::{field_ids, is_uuid, shown_schema, type_property};
+use self::columns::{field_ids, shown_schema};
+pub(crate) use self::columns::{is_uuid, type_property};
 use self::history::History;
 pub use self::maintained::Maintained;
 use super::declared::Declared;

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lakegate::ingest::change::{Offsets, Position};
+use lakegate::ingest::TopicPlace;
+use lakegate::ingest::log::Offsets;
 use lakegate::lake::Lake;
 use lakegate::metastore::{self, Metastore};
 use lakegate::sources::iceberg;
@@ -125,9 +126,9 @@ impl Home {
     }
 
     /// Of the table of that topic.
-    pub async fn position(&self, lake: &Lake, topic: &str) -> Option<Position> {
+    pub async fn position(&self, lake: &Lake, topic: &str) -> Option<TopicPlace> {
         let table = lake.table(&lake.key("sales", topic)).await.unwrap()?;
-        table.properties().get("lakegate.position").map(|text| serde_json::from_str(text).unwrap())
+        table.properties().get("lakegate.position").map(|text| super::world::place(text))
     }
 
     /// Waits until the table is at least there.

@@ -78,7 +78,7 @@ async fn a_table_that_cannot_be_written_is_refused_before_a_file_is() {
     (0..20).for_each(|id| world.topic.send(0, good(id)));
     let target = world.target(&Chaos::none()).await;
     let columns = lakegate::ingest::dead_letter_columns();
-    lakegate::ingest::ensure(&target.lake, &target.dead_key(), &columns).await.unwrap();
+    lakegate::ingest::ensure(&target.lake, &target.dead_key(), &columns, Default::default()).await.unwrap();
     // The table of dead letters, which is written after the other.
     world
         .edit("__dlq", |metadata| {

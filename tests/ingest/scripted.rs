@@ -254,7 +254,7 @@ async fn records_that_retention_took_stop_the_pipeline_until_somebody_says_from_
     let mut flow = world.flow(&Chaos::none(), SMALL).await;
     let from = lakegate::ingest::From::Earliest;
     let position = lakegate::ingest::resume(&flow.target, flow.origin.as_mut(), from, 600).await.unwrap();
-    assert_eq!(position, r#"{"0":20}"#);
+    assert_eq!(position, [("sales.events".to_string(), r#"{"0":20}"#.to_string())]);
     let _ingester = run(flow);
     world.caught_up().await;
     let ids = world.rows("events", "id").await;
@@ -275,8 +275,8 @@ async fn a_table_that_was_set_back_stops_the_pipeline() {
     let lake = world.lake(&Chaos::none()).await;
     let table = lake.table(&lake.key("sales", "events")).await.unwrap().unwrap();
     let text = table.properties()[POSITION].clone();
-    let mut position: lakegate::ingest::change::Position = serde_json::from_str(&text).unwrap();
-    position.partitions.insert(0, 3);
+    let mut position: lakegate::ingest::Position = serde_json::from_str(&text).unwrap();
+    position.place.0["partitions"] = serde_json::json!({"0": 3});
     position.batch = "another".into();
     let batch = lakegate::lake::BatchId::new();
     let staged = lakegate::lake::Staged {
@@ -332,7 +332,7 @@ async fn a_table_with_other_columns_is_left_alone() {
     lake.create_namespace("sales").await.unwrap();
     let field = arrow::datatypes::Field::new("id", arrow::datatypes::DataType::Utf8, true);
     let schema = std::sync::Arc::new(arrow::datatypes::Schema::new(vec![field]));
-    lakegate::ingest::ensure(&lake, &lake.key("sales", "events"), &schema).await.unwrap();
+    lakegate::ingest::ensure(&lake, &lake.key("sales", "events"), &schema, Default::default()).await.unwrap();
     let _ingester = world.start(&Chaos::none(), SMALL).await;
     let (state, error) = state(&world, |state| state != "starting").await;
     assert_eq!(state, "paused");

@@ -31,10 +31,10 @@ async fn refused(world: &World) {
 async fn resumed(world: &World, from: From) -> String {
     world.expire_lease().await;
     let mut flow = world.flow(&Chaos::none(), SMALL).await;
-    let position = resume(&flow.target, flow.origin.as_mut(), from, 600).await.unwrap();
+    let positions = resume(&flow.target, flow.origin.as_mut(), from, 600).await.unwrap();
     let _ingester = run(flow);
     world.caught_up().await;
-    position
+    positions[0].1.clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +75,8 @@ async fn a_table_set_back_before_the_first_batch_stops_the_pipeline_and_comes_ba
     // A row that is not the pipeline's, as an INSERT brings it: the history goes back to the table's first snapshot.
     (0..50).for_each(|id| world.topic.send(0, good(id)));
     let target = world.target(&Chaos::none()).await;
-    let table = lakegate::ingest::ensure(&target.lake, &target.key, &target.layout.columns).await.unwrap();
+    lakegate::ingest::prepare(&target, &mut world.origin(&Chaos::none())).await.unwrap();
+    let table = target.lake.table(&target.key("events")).await.unwrap().unwrap();
     let summary = [("added-by".to_string(), "another".to_string())].into();
     let staged = lakegate::lake::Staged {
         summary,
@@ -116,7 +117,7 @@ async fn an_expired_history_is_no_table_set_back() {
     filled(&world).await;
     let target = world.target(&Chaos::none()).await;
     for _ in 0..2 {
-        let table = target.lake.table(&target.key).await.unwrap().unwrap();
+        let table = target.lake.table(&target.key("events")).await.unwrap().unwrap();
         let summary = [("added-by".to_string(), "another".to_string())].into();
         let staged = lakegate::lake::Staged {
             summary,

@@ -1,11 +1,12 @@
-//! A topic in memory as an origin of changes, and what a table must hold once it is taken in.
+//! A topic in memory as a log of records, and what a table must hold once it is taken in.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use lakegate::error::{Error, Kind, Result};
-use lakegate::ingest::change::{Changes, Extent, Header, Identity, Mark, Marks, Offsets, Origin, Room, Seen};
+use lakegate::ingest::log::{Changes, Extent, Header, Identity, Log, Mark, Marks, Offsets, Seen};
+use lakegate::ingest::origin::Room;
 use rand::Rng;
 use tokio::sync::Notify;
 
@@ -212,7 +213,7 @@ impl Scripted {
 }
 
 #[async_trait]
-impl Origin for Scripted {
+impl Log for Scripted {
     async fn extent(&mut self) -> Result<Extent> {
         self.chaos.origin("extent").await?;
         let state = self.topic.state.lock().unwrap();

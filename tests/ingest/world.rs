@@ -8,8 +8,8 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
 use lakegate::formats::json::{Decoder, Unit};
-use lakegate::ingest::change::{Offsets, Origin};
-use lakegate::ingest::{Commit, Config, DeadLetterCap, Flow, Layout, Target};
+use lakegate::ingest::log::Offsets;
+use lakegate::ingest::{Commit, Config, DeadLetterCap, Flow, Layout, Position, Records, Target, TopicPlace, Write};
 use lakegate::lake::{self, Lake, Store};
 use lakegate::metastore::{self, Metastore};
 use lakegate::sources::Source;
@@ -47,7 +47,7 @@ impl Drop for Ingester {
 }
 
 /// Looking takes the processor from those who are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+pub const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Batches of few records, patience for nothing.
 pub const SMALL: Commit = Commit { age_ms: 5, bytes_max: 1 << 20, rows_max: 7 };
@@ -125,21 +125,27 @@ impl World {
     }
 
     pub async fn target(&self, chaos: &Arc<Chaos>) -> Target {
+        let (pipeline, file) = (PIPELINE.into(), "catalog/pipelines/p.toml".into());
+        let (namespace, table) = ("sales".into(), Some(TABLE.into()));
+        Target { pipeline, file, lake: self.lake(chaos).await, namespace, table, write: Write::Append }
+    }
+
+    /// Of nothing but what is durable.
+    pub fn origin(&self, chaos: &Arc<Chaos>) -> Records {
         let columns = [("id", DataType::Int64), ("text", DataType::Utf8)];
         let columns = columns.map(|(name, of)| Field::new(name, of, true)).to_vec();
         let schema = Arc::new(Schema::new(columns));
         let decoder = Decoder::new(Arc::clone(&schema), &[Unit::Millis; 2]).unwrap();
-        let layout = Arc::new(Layout::new(TOPIC, schema, decoder).unwrap());
-        let lake = self.lake(chaos).await;
-        let key = lake.key("sales", TABLE);
-        Target { pipeline: PIPELINE.into(), file: "catalog/pipelines/p.toml".into(), lake, key, layout }
+        let layout = Arc::new(Layout::new(TOPIC, TABLE, schema, vec![], decoder));
+        Records::new(Box::new(Scripted::new(&self.topic, chaos)), layout, PIPELINE, "sales")
     }
 
     /// Made of nothing but what is durable.
     pub async fn flow(&self, chaos: &Arc<Chaos>, commit: Commit) -> Flow {
         Flow {
             target: self.target(chaos).await,
-            origin: Box::new(Scripted::new(&self.topic, chaos)) as Box<dyn Origin>,
+            origin: Box::new(self.origin(chaos)),
+            state: lakegate::engine::own_state(Arc::default()),
             commit,
             dead_letter: DeadLetterCap { rows_max: u64::MAX, percent_max: 100.0 },
             config: Config { lease_ms: 600, retry_ms_max: 200, stopped_ms: 100, look_ms: 20, ..Config::default() },
@@ -200,8 +206,13 @@ impl World {
 async fn position(lake: &Arc<Lake>) -> Option<Offsets> {
     let table = lake.table(&lake.key("sales", TABLE)).await.unwrap()?;
     let text = table.properties().get(POSITION)?;
-    let position: lakegate::ingest::change::Position = serde_json::from_str(text).unwrap();
-    Some(position.partitions)
+    Some(place(text).partitions)
+}
+
+/// Of a position as its table's property says it.
+pub fn place(position: &str) -> TopicPlace {
+    let position: Position = serde_json::from_str(position).unwrap();
+    serde_json::from_value(serde_json::Value::Object(position.place.0)).unwrap()
 }
 
 pub fn run(flow: Flow) -> Ingester {

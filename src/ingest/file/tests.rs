@@ -39,7 +39,12 @@ fn each_fault_is_told_at_its_place() {
         &GOOD.replace("origin", "orign"),
         &["1:1: unknown key `orign`; did you mean `origin`?", "1:1: the key `origin` is missing"],
     );
-    check(&GOOD.replace("'append'", "'upsert'"), &["3:9: `write`: unknown value `upsert`; there are `append`"]);
+    check(&GOOD.replace("'append'", "'apend'"), &["3:9: `write`: unknown value `apend`; did you mean `append`?"]);
+    let keyless = "3:1: topic `orders`: `key` must say by which columns rows are told apart";
+    check(&GOOD.replace("'append'", "'upsert'"), &[keyless]);
+    check(&format!("key = ['id']\n{}", GOOD.replace("'append'", "'upsert'")), &[]);
+    let other = "1:1: topic `orders`: there is no column `di`; did you mean `id`?";
+    check(&format!("key = ['di']\n{}", GOOD.replace("'append'", "'upsert'")), &[other]);
     check(&GOOD.replace("'cdc'", "'cdd'"), &["2:8: `mode`: unknown value `cdd`; did you mean `cdc`?"]);
     check(&format!("{GOOD}[commit]\nage_m = 1"), &["7:1: unknown key `age_m` in [commit]; did you mean `age_ms`?"]);
     check(
@@ -99,7 +104,8 @@ fn each_fault_of_the_folder_is_told() {
 fn a_spec_holds_names_and_a_hash_that_moves_with_what_it_leans_on() {
     let one = |text: &str| read_with(&["lake"], &[("p.toml", text)]).unwrap().remove(0);
     let spec = one(GOOD);
-    assert_eq!((spec.pipeline.as_str(), spec.topic.as_str()), ("p", "orders-v1"));
+    let Feed::Topic { layout, .. } = &spec.feed;
+    assert_eq!((spec.pipeline.as_str(), layout.topic()), ("p", "orders-v1"));
     assert_eq!((spec.namespace.as_str(), spec.table.to_string()), ("raw", "bronze.orders".to_string()));
     assert_eq!(one(GOOD).hash, spec.hash);
     assert_ne!(one(&format!("{GOOD}[commit]\nage_ms = 1")).hash, spec.hash);

@@ -1,45 +1,26 @@
 //! What is said of a position and an origin that do not belong together, and where a start is where they do.
 
-use std::sync::Arc;
-
-use arrow::datatypes::{DataType, Field, Schema};
-
-use super::super::change::{Identity, Mark};
-use super::super::table::Layout;
+use super::super::log::{Identity, Mark};
 use super::*;
-use crate::formats::json::{Decoder, Unit};
-use crate::lake::{Config, Lake, Store};
-use crate::metastore::{self, Metastore};
 
-async fn target(directory: &std::path::Path) -> Target {
-    let config = metastore::Config { path: directory.join("m.db"), ..Default::default() };
-    let metastore = Arc::new(Metastore::open(&config).await.unwrap());
-    let store = Store::over(Arc::new(object_store::memory::InMemory::new()), vec!["memory:///".into()]);
-    let config =
-        Config { catalog: "c".into(), warehouse: "memory:///w".into(), s3: None, manifest_cache_bytes: 1 << 20 };
-    let lake = Arc::new(Lake::over(&config, store, metastore));
-    let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true)]));
-    let decoder = Decoder::new(Arc::clone(&schema), &[Unit::Millis]).unwrap();
-    let layout = Arc::new(Layout::new("t", schema, decoder).unwrap());
-    let key = lake.key("s", "t");
-    Target { pipeline: "p".into(), file: "p.toml".into(), lake, key, layout }
+fn named() -> Named {
+    Named { pipeline: "p".into(), table: TableName::new("s", "t") }
 }
 
-#[tokio::test]
-async fn a_start_is_where_the_table_ends_or_an_error_that_says_why_not() {
-    let directory = tempfile::tempdir().unwrap();
-    let target = target(directory.path()).await;
+#[test]
+fn a_start_is_where_the_table_ends_or_an_error_that_says_why_not() {
+    let named = named();
     let check = |position: Option<&[(i32, i64)]>, spans: &[(i32, i64, i64)], expect: Result<&[(i32, i64)], &str>| {
-        let position = position.map(|offsets| Position {
+        let position = position.map(|offsets| TopicPlace {
             cluster_id: Some("c1".into()),
             topic: "t".into(),
             partitions: offsets.iter().copied().collect(),
-            ..Position::default()
+            ..TopicPlace::default()
         });
         let spans = spans.iter().map(|(partition, first, end)| (*partition, (*first, *end))).collect();
         let identity = Identity { cluster_id: Some("c1".into()), topic_id: None };
         let extent = Extent { identity, topic: "t".into(), spans };
-        let found = start(&target, position.as_ref(), &extent).map_err(|e| {
+        let found = start(&named, position.as_ref(), &extent).map_err(|e| {
             assert_eq!(e.kind(), Kind::DataGone);
             assert!(e.hint().unwrap().contains("lakegate ingest resume p"));
             e.message().to_string()
@@ -57,19 +38,18 @@ async fn a_start_is_where_the_table_ends_or_an_error_that_says_why_not() {
     check(Some(&[(0, 3), (1, 5)]), &[(0, 0, 9)], Err(fewer));
 }
 
-#[tokio::test]
-async fn a_topic_is_told_by_its_id_and_without_one_by_the_record_at_the_mark() {
-    let directory = tempfile::tempdir().unwrap();
-    let target = target(directory.path()).await;
+#[test]
+fn a_topic_is_told_by_its_id_and_without_one_by_the_record_at_the_mark() {
+    let named = named();
     let id = |id: Option<&str>| id.map(str::to_string);
     let marks = Marks::from([(0, Mark { offset: 4, hash: 1 })]);
     let check =
         |was: Option<&str>, is: Option<&str>, first: i64, found: Option<(i64, u64)>, expect: Result<(), &str>| {
-            let position = Position { topic_id: id(was), marks: marks.clone(), ..Position::default() };
+            let position = TopicPlace { topic_id: id(was), marks: marks.clone(), ..TopicPlace::default() };
             let identity = Identity { cluster_id: None, topic_id: id(is) };
             let extent = Extent { identity, topic: "t".into(), spans: [(0, (first, 9))].into() };
             let found = [(0, found.map(|(offset, hash)| Mark { offset, hash }))].into();
-            let told = compare(&target, &position, &extent, &found).map_err(|e| e.message().to_string());
+            let told = compare(&named, &position, &extent, &found).map_err(|e| e.message().to_string());
             assert_eq!(told, expect.map_err(str::to_string), "{was:?} {is:?} {first} {found:?}");
         };
     let other = Err("topic \"t\" was made anew: partition 0 has another record at offset 4");

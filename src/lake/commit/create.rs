@@ -7,8 +7,8 @@ use std::sync::Arc;
 use datafusion::execution::SendableRecordBatchStream;
 use iceberg::TableCreation;
 use iceberg::spec::{
-    NullOrder, Schema, SortDirection, SortField, SortOrder, TableMetadata, TableMetadataBuilder, Transform,
-    UnboundPartitionSpec,
+    FormatVersion, NullOrder, Schema, SortDirection, SortField, SortOrder, TableMetadata, TableMetadataBuilder,
+    Transform, UnboundPartitionSpec,
 };
 
 use super::super::schema::{Columns, iceberg_schema};
@@ -111,7 +111,7 @@ const OF_OURS: [(&str, &str); 7] = [
 ];
 
 impl Lake {
-    /// Makes a table of format version 2, as `making` says, and fills it, in one commit. 42P07 where the name is taken, 3F000 where the
+    /// Makes a table of format version 2, or as `making` says, and fills it, in one commit. 42P07 where the name is taken, 3F000 where the
     /// namespace is not there. Answers the rows written.
     pub async fn create_table(
         &self,
@@ -208,7 +208,8 @@ impl Lake {
     }
 
     /// The table before it has a file. Its directory is its own for ever: a later table of the same name gets another.
-    fn draft(&self, key: &TableKey, columns: &Columns<'_>, making: Making) -> Result<Table> {
+    fn draft(&self, key: &TableKey, columns: &Columns<'_>, mut making: Making) -> Result<Table> {
+        let version = format_version(making.properties.remove(FORMAT_VERSION).as_deref())?;
         let id = uuid::Uuid::now_v7().simple();
         let location = format!("{}/{}/{}-{id}", self.warehouse, directory(&key.namespace), directory(&key.name));
         let own = OF_OURS.map(|(name, value)| (name.to_string(), value.to_string()));
@@ -222,11 +223,26 @@ impl Lake {
             .partition_spec_opt(partitions)
             .sort_order_opt(order)
             .properties(own.into_iter().chain(making.properties))
+            .format_version(version)
             .build();
         let built = TableMetadataBuilder::from_table_creation(creation).and_then(TableMetadataBuilder::build);
         let metadata: TableMetadata = built.map_err(connect::broken)?.metadata;
         let described = Described { metadata: Arc::new(metadata), beyond: Arc::default() };
         Ok(described.table(key, "", ""))
+    }
+}
+
+/// Other engines' way to say it beside a table's properties; it is none.
+const FORMAT_VERSION: &str = "format-version";
+
+fn format_version(asked: Option<&str>) -> Result<FormatVersion> {
+    match asked {
+        None | Some("2") => Ok(FormatVersion::V2),
+        Some("3") => Ok(FormatVersion::V3),
+        Some(other) => {
+            let text = format!("invalid value for parameter \"{FORMAT_VERSION}\": \"{other}\"");
+            Err(Error::new(Kind::InvalidParameter, text).with_hint("Available values: 2, 3."))
+        }
     }
 }
 

@@ -16,12 +16,12 @@ const UUID_OID: &str = "2950";
 pub(super) const JSON_OID: &str = "114";
 /// Before a field id: the column's type by PostgreSQL's name.
 const TYPE: &str = "lakegate.type.";
-pub(super) fn is_uuid(field: &Field) -> bool {
+pub(crate) fn is_uuid(field: &Field) -> bool {
     field.metadata().get(OID).is_some_and(|oid| oid == UUID_OID)
 }
 
 /// The property for a column of this id and type; its value where the type is not told by Iceberg's.
-pub(super) fn type_property(id: i32, field: &Field) -> (String, Option<String>) {
+pub(crate) fn type_property(id: i32, field: &Field) -> (String, Option<String>) {
     let told = field.metadata().contains_key(OID) || field.metadata().contains_key(TYPMOD);
     let named = postgres::pg_type(field).ok().filter(|_| told && !is_uuid(field));
     (format!("{TYPE}{id}"), named.map(|ty| postgres::type_name(ty.oid, ty.typmod)))

@@ -1,36 +1,19 @@
-//! What comes from an origin: changes, where they stood, and how far the origin goes. It decodes nothing; an origin keeps
-//! its bytes as they came.
+//! What a log is, for an origin that is one: records in partitions, known by their offsets. It decodes nothing; records
+//! keep their bytes as they came.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::origin::Room;
 use crate::error::Result;
+use crate::formats::change::Op;
 
 /// Partition → the offset of the next change to take in: half-open, everything below is in the lake.
 pub type Offsets = BTreeMap<i32, i64>;
-
-/// What happened to a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Op {
-    Insert,
-    /// A record without a value.
-    Delete,
-}
-
-impl Op {
-    /// As `_op` spells it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Op::Insert => "insert",
-            Op::Delete => "delete",
-        }
-    }
-}
 
 /// One change; its bytes stand in [`Changes`].
 #[derive(Clone, Debug)]
@@ -72,6 +55,7 @@ pub struct Header<'a> {
 }
 
 impl Seen<'_> {
+    /// Of a record that is what it holds: without a value its key's row is gone.
     pub fn op(&self) -> Op {
         if self.value.is_some() { Op::Insert } else { Op::Delete }
     }
@@ -150,14 +134,6 @@ impl Changes {
     }
 }
 
-/// How much [`Origin::read`] may bring, and how long it may wait for it.
-#[derive(Clone, Copy, Debug)]
-pub struct Room {
-    pub changes: usize,
-    pub bytes: usize,
-    pub wait: Duration,
-}
-
 /// What a record is known by, so that a topic that was deleted and made anew is told from the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
@@ -177,7 +153,7 @@ pub struct Identity {
     pub topic_id: Option<String>,
 }
 
-/// What an origin has at a moment.
+/// What a log has at a moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
     pub identity: Identity,
@@ -186,12 +162,12 @@ pub struct Extent {
     pub spans: BTreeMap<i32, (i64, i64)>,
 }
 
-/// Where changes come from. One at a time calls it; a call that is dropped may have read ahead, and is followed by
-/// [`Origin::seek`].
+/// Where records come from. One at a time calls it; a call that is dropped may have read ahead, and is followed by
+/// [`Log::seek`].
 ///
 /// Errors of kind `DataGone` say that offsets asked for are not there any more: the caller then asks for the extent.
 #[async_trait]
-pub trait Origin: Send + Sync {
+pub trait Log: Send + Sync {
     async fn extent(&mut self) -> Result<Extent>;
 
     /// As [`Extent::identity`]. Asked after changes were read, it tells whose changes they were.
@@ -201,7 +177,7 @@ pub trait Origin: Send + Sync {
     /// partition is answered for: what does not come in time is an error, to be asked again.
     async fn probe(&mut self, at: &Marks) -> Result<BTreeMap<i32, Option<Mark>>>;
 
-    /// The next [`Origin::read`] begins there. Partitions that are not named are not read.
+    /// The next [`Log::read`] begins there. Partitions that are not named are not read.
     async fn seek(&mut self, from: &Offsets) -> Result<()>;
 
     /// Changes after the last ones, each once, none left out; empty where none came in time.
@@ -209,33 +185,6 @@ pub trait Origin: Send + Sync {
 
     /// Everything below is durable: the origin may forget it, tools may show it. It is never asked for again.
     async fn acknowledge(&mut self, durable: &Offsets) -> Result<()>;
-}
-
-/// How far a table is, as its property says it. It is the one truth: the origin's own notes are never read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cluster_id: Option<String>,
-    pub topic: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub topic_id: Option<String>,
-    pub partitions: Offsets,
-    /// The last change of each partition.
-    #[serde(default)]
-    pub marks: Marks,
-    /// The batch that brought it here.
-    pub batch: String,
-    /// No commit of the table before that batch had this sequence number.
-    #[serde(default)]
-    pub sequence: i64,
-    /// Of the lease under which it was committed.
-    pub epoch: i64,
-}
-
-impl Position {
-    pub fn json(&self) -> String {
-        serde_json::to_string(self).expect("texts and numbers have a JSON form")
-    }
 }
 
 /// As `lakegate.range.from` and `lakegate.range.to` spell it.
@@ -283,22 +232,5 @@ mod tests {
         hashes.dedup();
         assert_eq!(hashes.len(), others.len() + 1);
         assert_eq!(plain.mark(), Seen { partition: 9, ..plain.clone() }.mark());
-    }
-
-    #[test]
-    fn a_position_is_read_as_it_was_written() {
-        let position = Position {
-            cluster_id: None,
-            topic: "t".into(),
-            topic_id: Some("i".into()),
-            partitions: Offsets::from([(0, 12), (10, 0)]),
-            marks: Marks::from([(0, Mark { offset: 11, hash: 7 })]),
-            batch: "b".into(),
-            sequence: 5,
-            epoch: 3,
-        };
-        let text = r#"{"topic":"t","topic_id":"i","partitions":{"0":12,"10":0},"marks":{"0":{"offset":11,"hash":7}},"batch":"b","sequence":5,"epoch":3}"#;
-        assert_eq!(position.json(), text);
-        assert_eq!(serde_json::from_str::<Position>(text).unwrap(), position);
     }
 }

@@ -1,0 +1,290 @@
+//! A log as an origin: its records decoded into changes of one table, and its place judged before anything is read. It
+//! decides neither what a batch is nor what becomes of it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{ArrayRef, BinaryArray, Int64Array, StringBuilder};
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use async_trait::async_trait;
+use tokio::time::sleep;
+
+use super::dead::DeadLetter;
+use super::log::{Changes, Extent, Identity, Log, Marks, Offsets, Seen, offsets_json};
+use super::origin::{Kept, Lag, Origin, Part, Place, Room, Shape, Taken, Wanted};
+use super::resume::{Named, TopicPlace, compare, marks_there, start};
+use super::table::{header, headers_array, least_bytes, micros};
+use crate::error::{Error, Kind, Result};
+use crate::formats::change::Changed;
+use crate::formats::json::{Decoded, Decoder, Fault, Misfit};
+
+/// A log that ends before the position may have a leader that does not know its end yet: asked so often.
+const END_LOOKS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a topic's records are, and which table follows them.
+#[derive(Debug)]
+pub struct Layout {
+    topic: String,
+    target: String,
+    columns: SchemaRef,
+    key: Vec<usize>,
+    decoder: Decoder,
+    /// What a row holds at least, whatever the record holds.
+    row_bytes: usize,
+}
+
+impl Layout {
+    pub fn new(
+        topic: impl Into<String>,
+        target: impl Into<String>,
+        columns: SchemaRef,
+        key: Vec<usize>,
+        decoder: Decoder,
+    ) -> Self {
+        let topic = topic.into();
+        // The texts that every row has: where it came from, its place there and what happened.
+        let texts = topic.len() + 30;
+        let row_bytes = columns.fields().iter().map(|f| least_bytes(f.data_type())).sum::<usize>() + texts;
+        Self { topic, target: target.into(), columns, key, decoder, row_bytes }
+    }
+
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        Shape {
+            name: self.topic.clone(),
+            target: self.target.clone(),
+            columns: Arc::clone(&self.columns),
+            key: self.key.clone(),
+            beside: vec![
+                Field::new("_key", DataType::Binary, true),
+                Field::new("_headers", DataType::List(header()), true),
+            ],
+        }
+    }
+
+    /// A row each, and the records that make none.
+    pub(super) fn part(&self, changes: &Changes) -> Result<(Option<Part>, Vec<DeadLetter>)> {
+        let values: Vec<Option<&[u8]>> = changes.iter().map(|c| c.value).collect();
+        let Decoded { rows, faults } = self.decoder.decode(&values, Misfit::Leave)?;
+        let mut faults = faults.into_iter().peekable();
+        let (mut dead, mut kept) = (vec![], vec![]);
+        for (index, record) in changes.iter().enumerate() {
+            match faults.next_if(|fault| fault.index == index) {
+                Some(fault) => dead.push(self.dead(&record, &fault)),
+                None => kept.push(record),
+            }
+        }
+        if kept.len() != rows.num_rows() {
+            return Err(Error::internal("a decoder that made other rows than it said"));
+        }
+        if kept.is_empty() {
+            return Ok((None, dead));
+        }
+        let ops = kept.iter().map(Seen::op).collect();
+        let changed = Changed { ops, rows, unchanged: vec![], was: None };
+        Ok((Some(self.placed(changed, &kept)?), dead))
+    }
+
+    fn placed(&self, changed: Changed, records: &[Seen<'_>]) -> Result<Part> {
+        let (mut sources, mut positions) = (StringBuilder::new(), StringBuilder::new());
+        for record in records {
+            // Writing to a text in memory cannot fail.
+            let _ = write!(sources, "{}/{}", self.topic, record.partition);
+            sources.append_value("");
+            let _ = write!(positions, "{:019}", record.offset);
+            positions.append_value("");
+        }
+        let beside: Vec<ArrayRef> = vec![
+            Arc::new(BinaryArray::from_iter(records.iter().map(|c| c.key))),
+            headers_array(records.iter().map(|c| c.headers.clone()))?,
+        ];
+        Ok(Part {
+            table: 0,
+            changed,
+            at_micros: Int64Array::from_iter(records.iter().map(|c| micros(c.at_ms))),
+            positions: positions.finish(),
+            sources: sources.finish(),
+            beside,
+            place: None,
+        })
+    }
+
+    fn dead(&self, record: &Seen<'_>, fault: &Fault) -> DeadLetter {
+        let (class, what) = match &fault.column {
+            None => ("malformed", "the record".to_string()),
+            Some(column) => ("misfit", format!("column \"{column}\"")),
+        };
+        DeadLetter::of(record, &self.topic, class, format!("{what} {}", fault.problem))
+    }
+}
+
+/// One topic into one table.
+pub struct Records {
+    log: Box<dyn Log>,
+    layout: Arc<Layout>,
+    named: Named,
+    extent: Extent,
+    next: Offsets,
+    marks: Marks,
+}
+
+impl Records {
+    /// `pipeline` and table are what messages name.
+    pub fn new(log: Box<dyn Log>, layout: Arc<Layout>, pipeline: &str, namespace: &str) -> Self {
+        let table = crate::types::TableName::new(namespace, &layout.target);
+        let named = Named { pipeline: pipeline.into(), table };
+        Self { log, layout, named, extent: Extent::default(), next: Offsets::new(), marks: Marks::new() }
+    }
+
+    /// Where to go on, and whether that can be.
+    async fn sought(&mut self, place: Option<&TopicPlace>) -> Result<(Extent, Offsets)> {
+        for _ in 1..END_LOOKS {
+            let extent = self.log.extent().await?;
+            match start(&self.named, place, &extent) {
+                Ok(from) => return Ok((extent, from)),
+                Err(error) => tracing::debug!(pipeline = self.named.pipeline, error = %error, "looking again"),
+            }
+            sleep(PAUSE).await;
+        }
+        let extent = self.log.extent().await?;
+        let from = start(&self.named, place, &extent)?;
+        Ok((extent, from))
+    }
+
+    /// Another topic under the same name: begun again from the table, which tells what that means.
+    fn same(&self, is: &Identity) -> Result<()> {
+        if self.extent.identity == *is {
+            return Ok(());
+        }
+        let text = format!("topic \"{}\" is not the one any more that was read", self.layout.topic);
+        Err(Error::new(Kind::Conflict, text))
+    }
+
+    fn here(&self) -> TopicPlace {
+        TopicPlace {
+            cluster_id: self.extent.identity.cluster_id.clone(),
+            topic: self.layout.topic.clone(),
+            topic_id: self.extent.identity.topic_id.clone(),
+            partitions: self.next.clone(),
+            marks: self.marks.clone(),
+        }
+    }
+
+    fn at(&self, extent: &Extent, partitions: Offsets) -> TopicPlace {
+        TopicPlace {
+            cluster_id: extent.identity.cluster_id.clone(),
+            topic: extent.topic.clone(),
+            topic_id: extent.identity.topic_id.clone(),
+            partitions,
+            marks: Marks::new(),
+        }
+    }
+}
+
+#[async_trait]
+impl Origin for Records {
+    async fn tables(&mut self) -> Result<Vec<Shape>> {
+        Ok(vec![self.layout.shape()])
+    }
+
+    async fn begin(&mut self, kept: &Kept) -> Result<()> {
+        let place = kept.tables.first().and_then(Option::as_ref);
+        let place = place.map(|place| TopicPlace::of(place, &self.named)).transpose()?;
+        let (extent, from) = self.sought(place.as_ref()).await?;
+        if let Some(place) = &place {
+            let found = self.log.probe(&marks_there(place, &extent)).await?;
+            compare(&self.named, place, &extent, &found)?;
+        }
+        self.log.seek(&from).await?;
+        self.marks = place.map(|place| place.marks).unwrap_or_default();
+        (self.extent, self.next) = (extent, from);
+        Ok(())
+    }
+
+    async fn read(&mut self, room: Room) -> Result<Taken> {
+        let changes = Room { changes: room.changes.min(room.bytes / self.layout.row_bytes.max(1)).max(1), ..room };
+        let changes = self.log.read(changes).await?;
+        let (part, dead) = self.layout.part(&changes)?;
+        for (partition, next) in changes.next() {
+            let known = self.next.entry(*partition).or_insert(*next);
+            *known = (*known).max(*next);
+        }
+        self.marks.extend(changes.last().into_iter().map(|c| (c.partition, c.mark())));
+        let times = || changes.iter().filter_map(|c| c.at_ms);
+        Ok(Taken {
+            parts: part.into_iter().collect(),
+            dead,
+            records: changes.len(),
+            span_ms: times().min().zip(times().max()),
+            place: Some(self.here().place()),
+            reshaped: false,
+        })
+    }
+
+    /// What was read since the beginning is of this topic, if it is still this one.
+    async fn still(&mut self) -> Result<()> {
+        let identity = self.log.identity().await?;
+        self.same(&identity)
+    }
+
+    /// Partitions that came are read from the next start on, which is at once.
+    async fn lag(&mut self, place: Option<&Place>) -> Result<Lag> {
+        let place = place.map(|place| TopicPlace::of(place, &self.named)).transpose()?;
+        let mut extent = self.log.extent().await?;
+        let begun = !self.extent.spans.is_empty();
+        if begun {
+            self.same(&extent.identity)?;
+            if extent.spans.keys().any(|partition| !self.extent.spans.contains_key(partition)) {
+                let text = format!("topic \"{}\" has more partitions than before", extent.topic);
+                return Err(Error::new(Kind::Conflict, text));
+            }
+            // By what was read, not by what is committed: that is in hand already.
+            let here = self.here();
+            if start(&self.named, Some(&here), &extent).is_err() {
+                extent = self.sought(Some(&here)).await?.0;
+            }
+        }
+        let behind = extent.spans.iter().map(|(partition, (first, end))| {
+            let next = place.as_ref().and_then(|p| p.partitions.get(partition)).unwrap_or(first);
+            u64::try_from(end.saturating_sub(*next)).unwrap_or(0)
+        });
+        let records = Some(behind.sum());
+        if begun {
+            self.extent = extent;
+        }
+        Ok(Lag { records, bytes: None })
+    }
+
+    async fn place(&mut self, wanted: Wanted<'_>) -> Result<Place> {
+        let extent = self.log.extent().await?;
+        let earliest = |kept: &Offsets| -> Offsets {
+            let first = |(partition, (first, _)): (&i32, &(i64, i64))| {
+                (*partition, kept.get(partition).copied().unwrap_or(*first))
+            };
+            extent.spans.iter().map(first).collect()
+        };
+        let partitions = match wanted {
+            Wanted::Latest => extent.spans.iter().map(|(partition, (_, end))| (*partition, *end)).collect(),
+            Wanted::Earliest => earliest(&Offsets::new()),
+            Wanted::At(place) => earliest(&TopicPlace::of(place, &self.named)?.partitions),
+            Wanted::Range(text) => earliest(&serde_json::from_str(text).map_err(|e| {
+                Error::new(Kind::InvalidText, "what the history says of the offsets cannot be read").with_source(e)
+            })?),
+        };
+        Ok(self.at(&extent, partitions).place())
+    }
+
+    fn range(&self, place: &Place) -> String {
+        TopicPlace::of(place, &self.named).map(|place| offsets_json(&place.partitions)).unwrap_or_default()
+    }
+
+    async fn acknowledge(&mut self, durable: &Place) -> Result<()> {
+        let durable = TopicPlace::of(durable, &self.named)?;
+        self.log.acknowledge(&durable.partitions).await
+    }
+}
