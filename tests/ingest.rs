@@ -6,6 +6,7 @@ mod chaos;
 pub mod home;
 mod kill;
 mod owners;
+mod postgres;
 mod real;
 mod scripted;
 mod setback;
