@@ -7,6 +7,7 @@ mod histories;
 pub mod home;
 mod kill;
 mod owners;
+mod postgres;
 mod real;
 mod scripted;
 mod setback;

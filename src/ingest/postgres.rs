@@ -46,6 +46,8 @@ use crate::sources::postgres::{Config, Dialer};
 /// How long another connection of ours may take to let go of the slot.
 const SLOT_FREE: Duration = Duration::from_secs(20);
 const SLOT_ASK: Duration = Duration::from_millis(100);
+/// How often it is looked whether there are other tables.
+const LOOK: Duration = Duration::from_secs(10);
 /// From here on the stream sends values in their binary form.
 const BINARY: u32 = 140_000;
 const FILTERS: u32 = 150_000;
@@ -110,6 +112,7 @@ pub struct Slot {
     /// Tables came or went: told with the next read.
     others: bool,
     beat: Option<Instant>,
+    looked: Option<Instant>,
 }
 
 /// What is written about it.
@@ -209,7 +212,7 @@ impl Slot {
 
     fn of(setup: Setup) -> Self {
         let (tables, recopy, state) = (vec![], BTreeSet::new(), State::Idle);
-        Self { setup, tables, recopy, side: None, state, confirmed: 0, others: false, beat: None }
+        Self { setup, tables, recopy, side: None, state, confirmed: 0, others: false, beat: None, looked: None }
     }
 
     /// The same tables by the same slot, not begun.
@@ -278,19 +281,32 @@ impl Slot {
 
     /// The tables as the source has them at this moment.
     async fn look(&mut self) -> Result<Vec<Table>> {
-        // Not a kept connection: what it says must be of now, and a new one is sure to answer.
-        let mut wire = Wire::open(&self.setup.dialer, Session::Plain).await?;
+        self.looked = Some(Instant::now());
+        let kept = self.side.is_some();
+        let mut wire = self.side().await?;
+        let found = match self.look_by(&mut wire).await {
+            // The server was restarted while the connection lay idle.
+            Err(error) if kept && error.kind() == Kind::SourceUnreachable => {
+                wire = self.side().await?;
+                self.look_by(&mut wire).await?
+            }
+            found => found?,
+        };
+        self.side = Some(wire);
+        Ok(found)
+    }
+
+    async fn look_by(&self, wire: &mut Wire) -> Result<Vec<Table>> {
         let scale = |table: &str, column: &str| {
             let (schema, name) = table.split_once('.')?;
             let schema = self.setup.mounted.get(schema).map_or(schema, String::as_str);
             self.setup.numeric_scale.get(&format!("{schema}.{name}.{column}")).copied()
         };
-        let mut found = tables::read(&mut wire, &self.setup.patterns, &self.tables, &scale).await?;
+        let mut found = tables::read(wire, &self.setup.patterns, &self.tables, &scale).await?;
         let version = wire.value("SHOW server_version_num").await.map_err(|t| wire.error(t))?;
         if version.and_then(|v| v.parse::<u32>().ok()).is_some_and(|version| version >= FILTERS) {
-            tables::restrict(&mut wire, &self.setup.publication, &mut found).await?;
+            tables::restrict(wire, &self.setup.publication, &mut found).await?;
         }
-        self.side = Some(wire);
         Ok(found)
     }
 
@@ -311,7 +327,7 @@ impl Slot {
             slot: self.setup.slot.clone(),
             lsn: Lsn(lsn),
             copying,
-            oids: tables.iter().map(|t| (t.full_name(), t.oid)).collect(),
+            tables: tables.iter().filter(|t| !t.gone).map(|t| (t.full_name(), t.known())).collect(),
         };
         standing.place()
     }
@@ -359,8 +375,8 @@ impl Origin for Slot {
         // What each table has: the checkpoint speaks for those that do not say otherwise.
         let has = |(number, (table, own)): (usize, (&Table, &Option<Standing>))| {
             let own = own.as_ref().filter(|own| !own.copying && !self.recopy.contains(&number))?;
-            // Another table of that name.
-            own.oids.get(&table.full_name()).is_none_or(|oid| *oid == table.oid).then_some(())?;
+            let known = own.tables.get(&table.full_name());
+            known.is_none_or(|known| !table.may_be_rewritten_since(*known)).then_some(())?;
             Some(own.lsn.max(checkpoint.as_ref().map(|c| c.lsn).unwrap_or_default()))
         };
         let has: Vec<Option<Lsn>> = self.tables.iter().zip(&own).enumerate().map(has).collect();
@@ -477,7 +493,7 @@ impl Origin for Slot {
             self.beat = Some(Instant::now());
             self.ask("SELECT pg_logical_emit_message(false, 'lakegate', '')::text").await?;
         }
-        if self.setup.patterns.iter().any(|p| p.contains('*')) && matches!(self.state, State::Begun(_)) {
+        if matches!(self.state, State::Begun(_)) && self.looked.is_none_or(|last| last.elapsed() >= LOOK) {
             let found = self.look().await?;
             self.others = self.differ(&found).iter().any(|table| !self.tables.iter().any(|t| t.oid == table.oid));
         }
@@ -726,7 +742,7 @@ impl Slot {
                 }
             }
         }
-        let (changes, records) = following.follower.take()?;
+        let (changes, dead, records) = following.follower.take()?;
         parts.extend(changes);
         let boundary = following.follower.boundary();
         begun.lsn = boundary.unwrap_or(begun.lsn);
@@ -737,7 +753,7 @@ impl Slot {
         // Marks go with what they are marks for: a commit of this says that these tables lack what is passed over.
         parts.append(&mut begun.first);
         let place = boundary.map(|lsn| self.whole(begun, lsn)).transpose()?;
-        Ok(Taken { parts, records, place, reshaped, ..Taken::default() })
+        Ok(Taken { parts, dead, records, place, reshaped, ..Taken::default() })
     }
 
     /// A message's relation is not the table as it is known. Either what we know is old, or the message is.

@@ -11,7 +11,8 @@ use super::rows::{Mapping, Refused, Rows, When};
 use super::tables::Table;
 use super::wal::Portion;
 use super::wire::{Trouble, frame_length, refusal};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::ingest::dead::DeadLetter;
 use crate::ingest::origin::Part;
 
 /// What the messages so far come to.
@@ -23,6 +24,7 @@ pub(super) struct Follower {
     /// For each table: commits that stand before this are in it.
     from: Vec<u64>,
     rows: Vec<Rows>,
+    dead: Vec<DeadLetter>,
     relations: HashMap<u32, (Relation, Known)>,
     portion: Option<Portion>,
     /// What of the portion was not looked at.
@@ -40,6 +42,13 @@ struct Transaction {
     lsn: u64,
     at: i64,
     sequence: u64,
+}
+
+/// A message as it came, and where it stands in the log.
+#[derive(Clone, Copy, Debug)]
+struct Raw<'a> {
+    at: u64,
+    message: &'a [u8],
 }
 
 /// What a relation's number means.
@@ -79,6 +88,7 @@ impl Follower {
             rows: tables.iter().enumerate().map(|(number, table)| Rows::new(number, table)).collect::<Result<_>>()?,
             tables: tables.to_vec(),
             from,
+            dead: vec![],
             relations: HashMap::new(),
             portion: None,
             rest: Bytes::new(),
@@ -95,7 +105,7 @@ impl Follower {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.iter().all(Rows::is_empty)
+        self.dead.is_empty() && self.rows.iter().all(Rows::is_empty)
     }
 
     pub(super) fn feed(&mut self, portion: Portion) {
@@ -103,8 +113,8 @@ impl Follower {
         self.portion = Some(portion);
     }
 
-    /// Changes since the last call, and how many messages they were.
-    pub(super) fn take(&mut self) -> Result<(Vec<Part>, usize)> {
+    /// Changes since the last call, those whose rows cannot be, and how many messages they were.
+    pub(super) fn take(&mut self) -> Result<(Vec<Part>, Vec<DeadLetter>, usize)> {
         let mut parts = vec![];
         for (rows, table) in self.rows.iter_mut().zip(&self.tables) {
             if !rows.is_empty() {
@@ -113,7 +123,7 @@ impl Follower {
             }
         }
         self.bytes = 0;
-        Ok((parts, std::mem::take(&mut self.records)))
+        Ok((parts, std::mem::take(&mut self.dead), std::mem::take(&mut self.records)))
     }
 
     /// Reads the rows of this relation as those of the table that it was before.
@@ -184,9 +194,9 @@ impl Follower {
     fn frame(&mut self, tag: u8, body: &[u8]) -> Result<Option<Relation>> {
         match tag {
             b'd' => match pgoutput::sent(body).map_err(|e| self.garbled(e))? {
-                Sent::Wal { message, .. } => {
+                Sent::Wal { at, message } => {
                     let read = pgoutput::message(message).map_err(|e| self.garbled(e))?;
-                    self.message(read, message.len())
+                    self.message(read, Raw { at, message })
                 }
                 Sent::Keepalive { end } => {
                     if self.transaction.is_none() {
@@ -204,7 +214,7 @@ impl Follower {
         }
     }
 
-    fn message(&mut self, message: Message<'_>, length: usize) -> Result<Option<Relation>> {
+    fn message(&mut self, message: Message<'_>, raw: Raw<'_>) -> Result<Option<Relation>> {
         match message {
             Message::Begin { lsn, at } => {
                 if self.transaction.is_some() {
@@ -220,13 +230,13 @@ impl Follower {
             }
             Message::Relation(relation) => self.relation(relation),
             Message::Insert { relation, new } => {
-                return self.change(relation, length, |rows, _, map, when| rows.insert(map, new, when));
+                return self.change(relation, raw, |rows, _, map, when| rows.insert(map, new, when));
             }
             Message::Update { relation, old, new } => {
-                return self.change(relation, length, |rows, table, map, when| rows.update(table, map, old, new, when));
+                return self.change(relation, raw, |rows, table, map, when| rows.update(table, map, old, new, when));
             }
             Message::Delete { relation, old } => {
-                return self.change(relation, length, |rows, _, map, when| rows.delete(map, old, when));
+                return self.change(relation, raw, |rows, _, map, when| rows.delete(map, old, when));
             }
             Message::Truncate { relations } => {
                 // A relation that is strange now stops the whole message, before a part of it was taken.
@@ -236,7 +246,7 @@ impl Follower {
                     }
                 }
                 for relation in relations {
-                    self.change(relation, length, |rows, _, _, when| rows.truncate(when))?;
+                    self.change(relation, raw, |rows, _, _, when| rows.truncate(when))?;
                 }
             }
             Message::Other => {}
@@ -265,7 +275,7 @@ impl Follower {
     fn change(
         &mut self,
         oid: u32,
-        length: usize,
+        raw: Raw<'_>,
         push: impl FnOnce(&mut Rows, &Table, &Mapping, When) -> Result<(), Refused>,
     ) -> Result<Option<Relation>> {
         if let Some(strange) = self.strange(oid) {
@@ -278,7 +288,7 @@ impl Follower {
         // Counted whether a table takes it or not: its position is the same whenever it is read.
         transaction.sequence += 1;
         self.records += 1;
-        self.bytes += length;
+        self.bytes += raw.message.len();
         let (number, map) = match self.relations.get(&oid) {
             Some((_, Known::Followed(number, map))) => (*number, map),
             // Strange here: the table has the change already.
@@ -295,9 +305,21 @@ impl Follower {
         }
         match push(rows, table, map, When { at, lsn, sequence }) {
             Ok(()) => Ok(None),
+            Err(Refused { error }) if error.kind() == Kind::Internal => Err(error),
+            // The row was taken out again; the message is set aside as it came.
             Err(Refused { error }) => {
-                let hint = "Change the value at the source, or leave the table out of the pipeline.";
-                Err(error.map_message(|text| format!("table {}: {text}", table.full_name())).with_hint(hint))
+                self.dead.push(DeadLetter {
+                    source: format!("{}/{}", self.slot, table.full_name()),
+                    partition: 0,
+                    offset: i64::try_from(raw.at).unwrap_or(i64::MAX),
+                    at_ms: Some(at.div_euclid(1_000)),
+                    class: "misfit",
+                    message: error.message().to_string(),
+                    key: None,
+                    headers: vec![],
+                    raw: raw.message.to_vec(),
+                });
+                Ok(None)
             }
         }
     }

@@ -61,9 +61,33 @@ pub(super) struct Standing {
     /// The table is in the midst of its copy: what is there of it is of no use without the rest.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) copying: bool,
-    /// Name → oid of the tables, so that one that was dropped and made anew under its name is told from the one before.
+    /// By name, as what tables were known: what changed while nobody looked is told by it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) oids: BTreeMap<String, u32>,
+    pub(super) tables: BTreeMap<String, Known>,
+}
+
+/// A table in few digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u32, i16, u32)", into = "(u32, i16, u32)")]
+pub(super) struct Known {
+    /// Another one under the same name is another table.
+    pub(super) oid: u32,
+    /// Columns above this number came later.
+    pub(super) last_column: i16,
+    /// Of the numbers and types of the columns.
+    pub(super) hash: u32,
+}
+
+impl From<(u32, i16, u32)> for Known {
+    fn from((oid, last_column, hash): (u32, i16, u32)) -> Self {
+        Self { oid, last_column, hash }
+    }
+}
+
+impl From<Known> for (u32, i16, u32) {
+    fn from(known: Known) -> Self {
+        (known.oid, known.last_column, known.hash)
+    }
 }
 
 impl Standing {
@@ -92,13 +116,13 @@ mod tests {
             slot: "lakegate_crm".into(),
             lsn: "16/B374D848".parse().unwrap(),
             copying: true,
-            oids: BTreeMap::from([("public.a".into(), 16_400)]),
+            tables: BTreeMap::from([("public.a".into(), Known { oid: 16_400, last_column: 3, hash: 7 })]),
         };
         let place = standing.place().unwrap();
         let text = serde_json::to_string(&place).unwrap();
         assert_eq!(
             text,
-            r#"{"copying":true,"lsn":"16/B374D848","oids":{"public.a":16400},"slot":"lakegate_crm","system_identifier":"7300000000000000000","timeline":1}"#
+            r#"{"copying":true,"lsn":"16/B374D848","slot":"lakegate_crm","system_identifier":"7300000000000000000","tables":{"public.a":[16400,3,7]},"timeline":1}"#
         );
         assert_eq!(Standing::of(&place).unwrap(), standing);
         assert_eq!(standing.lsn.0, 0x16_B374_D848);

@@ -1,6 +1,7 @@
 //! Changes of one table on their way into columns. It knows the table's columns and how a message of the stream is laid out
 //! over them, and nothing of transactions.
 
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, Int64Array, RecordBatch, StringArray, StringBuilder};
@@ -91,7 +92,6 @@ pub(super) struct Rows {
     was_rows: usize,
     /// Rows that are taken out again, in their order.
     poison: Vec<usize>,
-    bytes: usize,
 }
 
 impl Rows {
@@ -108,7 +108,6 @@ impl Rows {
             was: None,
             was_rows: 0,
             poison: vec![],
-            bytes: 0,
         })
     }
 
@@ -184,8 +183,10 @@ impl Rows {
                 left_out.push(true);
             }
             if let Err(error) = push(column, value) {
-                fault.get_or_insert((at, error));
-                // The columns stay of one length; the row itself is taken out again.
+                // Of a deleted row the key is enough. Any other row is taken out again, and the columns stay of one length.
+                if op != Op::Delete || self.key.is_empty() || self.key.contains(&at) {
+                    fault.get_or_insert((at, error));
+                }
                 push(column, Value::Null).map_err(|error| Refused { error })?;
             }
         }
@@ -206,8 +207,9 @@ impl Rows {
         }
         self.ops.push(op);
         self.at.push(when.at);
-        self.positions.append_value(position(when.lsn, when.sequence));
-        self.bytes += 8;
+        // Writing to a text in memory cannot fail.
+        let _ = write_position(&mut self.positions, when.lsn, when.sequence);
+        self.positions.append_value("");
         let Some((at, error)) = fault else { return Ok(()) };
         self.poison.push(row);
         let name = self.schema.fields().get(at).map_or("?", |f| f.name());
@@ -220,7 +222,6 @@ impl Rows {
             return Ok(None);
         }
         let count = self.ops.len();
-        self.bytes = 0;
         let ops = std::mem::take(&mut self.ops);
         let arrays = self.columns.iter_mut().map(Values::finish).collect::<Result<Vec<_>>>()?;
         let mut rows = RecordBatch::try_new(Arc::clone(&self.schema), arrays)?;
@@ -294,19 +295,24 @@ fn values(column: &Column) -> Result<Values> {
 }
 
 /// A total order of all changes of one log, in which texts order as places do: the commit, then the change within it.
-pub(super) fn position(lsn: u64, sequence: u64) -> String {
-    format!("{lsn:016x}{sequence:08x}")
+fn write_position(out: &mut StringBuilder, lsn: u64, sequence: u64) -> fmt::Result {
+    write!(out, "{lsn:016x}{sequence:08x}")
 }
 
 /// Rows of a copy as a part.
 pub(super) fn copied(number: usize, rows: RecordBatch, source: &str, first: When, place: Place) -> Part {
     let count = rows.num_rows();
-    let next = |n: usize| position(first.lsn, first.sequence.saturating_add(u64::try_from(n).unwrap_or(u64::MAX)));
+    let mut positions = StringBuilder::new();
+    for sequence in (first.sequence..).take(count) {
+        // Writing to a text in memory cannot fail.
+        let _ = write_position(&mut positions, first.lsn, sequence);
+        positions.append_value("");
+    }
     Part {
         table: number,
         changed: Changed { ops: vec![Op::Insert; count], rows, unchanged: vec![], was: None },
         at_micros: Int64Array::new(vec![first.at; count].into(), None::<NullBuffer>),
-        positions: StringArray::from_iter_values((0..count).map(next)),
+        positions: positions.finish(),
         sources: StringArray::from_iter_values(std::iter::repeat_n(source, count)),
         beside: vec![],
         place: Some(place),

@@ -1,6 +1,8 @@
 //! What a source must have before it can be followed: the settings and rights, a publication with the tables, a slot of ours;
 //! made where they are absent and may be made, else named with the statement that makes them. It reads no changes.
 
+use std::time::Duration;
+
 use super::place::{Lsn, Standing};
 use super::tables::Table;
 use super::wire::{Session, Trouble, Wire, literal, quoted};
@@ -11,6 +13,9 @@ use crate::sources::postgres::Dialer;
 const NEW_SYNTAX: u32 = 150_000;
 const FAILOVER: u32 = 170_000;
 const VIA_ROOT: u32 = 130_000;
+
+/// A slot is there once all transactions that were under way have ended.
+const SLOT_MADE: Duration = Duration::from_secs(600);
 
 /// Whose log it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,6 +226,7 @@ pub(super) async fn create_slot(
         _ => "(SNAPSHOT 'export')",
     };
     let sql = format!("CREATE_REPLICATION_SLOT {}{kind} LOGICAL pgoutput {options}", quoted(name));
+    wire.be_patient(SLOT_MADE);
     let rows = match wire.query(&sql).await {
         Ok(rows) => rows,
         Err(Trouble::Refused { code, message }) if code == "53400" => {

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use xxhash_rust::xxh3::Xxh3;
 
+use super::place::Known;
 use super::wire::{Row, Wire, literal, quoted};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{copy, field};
@@ -105,15 +107,47 @@ impl Table {
         self.oid == other.oid && self.key == other.key && layout(self) == layout(other)
     }
 
+    /// As a place notes it.
+    pub(super) fn known(&self) -> Known {
+        let last_column = self.columns.iter().map(|c| c.attnum).max().unwrap_or_default();
+        Known { oid: self.oid, last_column, hash: self.hash(last_column) }
+    }
+
+    /// As [`Table::rewritten_since`], by the little that a place says: a column that was dropped is taken for one that had
+    /// another type.
+    pub(super) fn may_be_rewritten_since(&self, before: Known) -> bool {
+        let came = |column: &&Column| column.attnum > before.last_column;
+        self.oid != before.oid
+            || self.hash(before.last_column) != before.hash
+            || self.columns.iter().filter(came).any(Column::has_values)
+    }
+
+    /// Of the columns up to this number.
+    fn hash(&self, last_column: i16) -> u32 {
+        let mut hash = Xxh3::new();
+        for column in self.columns.iter().filter(|c| c.attnum <= last_column) {
+            hash.update(format!("{} {} {};", column.attnum, column.type_oid, column.field.data_type()).as_bytes());
+        }
+        // Its lower half is as good as any.
+        u32::try_from(hash.digest() & u64::from(u32::MAX)).unwrap_or_default()
+    }
+
     /// Rows that were taken over as `before` are not what the source now has: it is another table of the name, a column's type
     /// has changed, which may have computed its values anew, or a column came with values. No message tells of any of it.
     pub(super) fn rewritten_since(&self, before: &Self) -> bool {
         let was = |column: &Column| before.columns.iter().find(|c| c.attnum == column.attnum);
         let rewritten = |column: &Column| match was(column) {
             Some(was) => was.type_oid != column.type_oid || was.typmod != column.typmod && !only_wider(was, column),
-            None => column.computed || column.field.metadata().contains_key(MISSING),
+            None => column.has_values(),
         };
         self.oid != before.oid || self.columns.iter().any(rewritten)
+    }
+}
+
+impl Column {
+    /// It came with values in the rows that were there.
+    fn has_values(&self) -> bool {
+        self.computed || self.field.metadata().contains_key(MISSING)
     }
 }
 

@@ -102,6 +102,11 @@ impl Wire {
         Ok(wire)
     }
 
+    /// For what may have to wait for other sessions.
+    pub(super) fn be_patient(&mut self, read_timeout: Duration) {
+        self.read_timeout = self.read_timeout.max(read_timeout);
+    }
+
     /// All rows of all statements in it.
     pub(super) async fn query(&mut self, sql: &str) -> Result<Vec<Row>, Trouble> {
         self.send_query(sql).await?;

@@ -91,8 +91,8 @@ fn a_recorded_stream_gives_its_rows() {
     assert!(matches!(follower.run(ALL).unwrap(), Pause::Dry));
     // The insert before the change has come, its commit has not.
     assert_eq!(follower.boundary(), None);
-    let (parts, records) = follower.take().unwrap();
-    assert_eq!((parts.len(), records), (2, 11));
+    let (parts, dead, records) = follower.take().unwrap();
+    assert_eq!((parts.len(), dead.len(), records), (2, 0, 11));
     let [people, pairs] = parts.try_into().unwrap();
 
     use Op::*;
@@ -145,7 +145,7 @@ fn a_strange_relation_stops_before_its_change_and_goes_on_as_the_table_is_told()
     now[0].columns.push(column(7, "extra", 23, -1));
     follower.reshape(&now).unwrap();
     assert!(matches!(follower.run(ALL).unwrap(), Pause::Dry));
-    let (parts, _) = follower.take().unwrap();
+    let (parts, ..) = follower.take().unwrap();
     let extra = parts[0].changed.rows.column(6).as_primitive::<Int32Type>();
     assert_eq!(parts[0].changed.ops, [Op::Insert, Op::Truncate]);
     assert_eq!((extra.value(0), extra.is_null(1)), (5, true));
@@ -165,7 +165,7 @@ fn messages_from_before_a_column_came_are_read_as_of_then() {
     let Pause::Strange(relation) = follower.run(ALL).unwrap() else { panic!("people had fewer columns") };
     assert!(follower.settle(&relation));
     assert!(matches!(follower.run(ALL).unwrap(), Pause::Dry));
-    let (parts, _) = follower.take().unwrap();
+    let (parts, ..) = follower.take().unwrap();
     let extra: Vec<_> = parts[0].changed.rows.column(6).as_primitive::<Int32Type>().iter().collect();
     assert_eq!(extra[..2], [Some(5), Some(5)]);
 
@@ -183,9 +183,28 @@ fn a_table_passes_over_what_it_has() {
     let mut follower = follower(&tables(), vec![0x2_4FF1_3B70, 0]);
     follower.feed(Portion::of(frames(&all).freeze()));
     follower.run(ALL).unwrap();
-    let (parts, _) = follower.take().unwrap();
+    let (parts, ..) = follower.take().unwrap();
     assert_eq!(parts[0].changed.ops[..2], [Op::Update, Op::Update]);
     assert_eq!(parts[1].changed.ops.len(), 5);
+}
+
+/// A value that its column cannot hold is set aside with its whole change, and the others come as they are.
+#[test]
+fn a_row_that_cannot_be_is_set_aside() {
+    let mut tables = tables();
+    tables[1].columns[2].field = Field::new("n", DataType::Decimal128(38, 4), true);
+    tables[1].columns[2].read_oid = 1700;
+    let mut follower = follower(&tables, vec![0, 0]);
+    follower.feed(Portion::of(frames(&before_the_change(TEXT)).freeze()));
+    follower.run(ALL).unwrap();
+    let (parts, dead, _) = follower.take().unwrap();
+    // NaN came with an insert and, by identity FULL, with a delete, for which the key is enough.
+    assert_eq!(parts[1].changed.ops, [Op::Insert, Op::Update, Op::Update, Op::Delete]);
+    let told: Vec<_> = dead.iter().map(|d| (d.source.as_str(), d.class, d.raw[0])).collect();
+    assert_eq!(told, [("s/public.pairs", "misfit", b'I')]);
+    assert_eq!(dead[0].message, "column \"n\": NaN and infinity cannot be read");
+    let was = parts[1].changed.was.as_ref().unwrap();
+    assert_eq!(was.column(1).as_string::<i32>().iter().collect::<Vec<_>>(), [None, None, Some("x"), None]);
 }
 
 /// However a stream is cut into reads, it gives the same.
