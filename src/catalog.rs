@@ -8,6 +8,7 @@ pub mod information_schema;
 pub mod jobs;
 pub mod peers;
 pub mod pg_catalog;
+pub mod pipelines;
 pub mod visible;
 
 use std::collections::{BTreeMap, BTreeSet};

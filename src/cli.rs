@@ -96,13 +96,18 @@ pub(crate) struct Ingest {
 pub(crate) enum IngestCommand {
     /// State, position, end, lag, last commit and error of every pipeline. Exit code 1 where one has an error.
     Status,
-    /// Go on in spite of a gap: a topic that was made anew or cut below the position, or a table that was set back.
+    /// Rest: what was read is committed, and the origin keeps what comes.
+    Pause { pipeline: String },
+    /// Go on after a pause; with --from in spite of a gap: a topic that was made anew or cut below the position, a slot that is
+    /// lost, a table that was set back.
     Resume {
         pipeline: String,
         /// Where to go on.
         #[arg(long, value_enum)]
-        from: End,
+        from: Option<End>,
     },
+    /// Take everything in anew: the tables are emptied, a database's are copied again, topics are read from their first record.
+    Resync { pipeline: String },
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

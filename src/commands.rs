@@ -124,6 +124,12 @@ pub(crate) async fn ingest_status(config: &Config) -> Result<ExitCode> {
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+pub(crate) async fn ingest_pause(config: &Config, pipeline: &str, wanted: bool) -> Result<ExitCode> {
+    server::ingest_pause(config, pipeline, wanted).await?;
+    println!("{pipeline}: {}", if wanted { "rests once it has committed what was read" } else { "goes on" });
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(crate) async fn ingest_resume(config: &Config, pipeline: &str, from: From) -> Result<ExitCode> {
     for (table, position) in server::ingest_resume(config, pipeline, from).await? {
         println!("{pipeline}: {table} goes on at {position}");

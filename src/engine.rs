@@ -50,6 +50,7 @@ use serde::{Deserialize, Serialize};
 pub use self::facts::own_state;
 use crate::error::{Error, Kind, Result};
 use crate::jobs::Jobs;
+use crate::pipelines::Board;
 use crate::reflection::results::{self, Results};
 use crate::secret::Secret;
 
@@ -157,6 +158,7 @@ pub(crate) struct Shared {
     pub(crate) results: Option<Results>,
     pub(crate) peers: Arc<peers::Peers>,
     pub(crate) jobs: Jobs,
+    pub(crate) pipelines: Board,
 }
 
 /// One engine a process.
@@ -197,8 +199,8 @@ impl Engine {
             nice: i32::from(config.long_nice),
         });
         let results = config.cache.enabled.then(|| Results::new(&config.cache));
-        let (peers, jobs) = (Arc::default(), Jobs::default());
-        let shared = Shared { config, planner, lanes, runtime, partitions, results, peers, jobs };
+        let (peers, jobs, pipelines) = (Arc::default(), Jobs::default(), Board::default());
+        let shared = Shared { config, planner, lanes, runtime, partitions, results, peers, jobs, pipelines };
         Ok(Arc::new(Self { shared, current, login_key, started_at: micros_now() }))
     }
 
@@ -237,6 +239,11 @@ impl Engine {
     /// What is under way for nobody's statement, and for some.
     pub fn jobs(&self) -> &Jobs {
         &self.shared.jobs
+    }
+
+    /// What `lakegate.pipelines` shows; somebody else fills it.
+    pub fn pipelines(&self) -> &Board {
+        &self.shared.pipelines
     }
 
     /// For work of the server's own over a lake: reads files one after the other.

@@ -11,6 +11,7 @@ pub mod error;
 pub mod glance;
 /// Long work and how far it is.
 pub mod jobs;
+pub mod pipelines;
 /// PostgreSQL's types: oids, names, and how each lies in Arrow.
 pub(crate) mod pgtype;
 /// How a table of ours is scanned, cheap to compile.

@@ -66,17 +66,25 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(Command::Ingest(cli::Ingest { http_listen, command: None })) => {
             commands::ingest(&load()?, http_listen).await
         }
-        Some(Command::Ingest(cli::Ingest { command: Some(IngestCommand::Status), .. })) => {
-            commands::ingest_status(&load()?).await
-        }
-        Some(Command::Ingest(cli::Ingest { command: Some(IngestCommand::Resume { pipeline, from }), .. })) => {
-            let from = match from {
-                cli::End::Earliest => From::Earliest,
-                cli::End::Latest => From::Latest,
-                cli::End::Snapshot => From::Snapshot,
-                cli::End::Property => From::Property,
-            };
-            commands::ingest_resume(&load()?, &pipeline, from).await
+        Some(Command::Ingest(cli::Ingest { command: Some(command), .. })) => {
+            let config = load()?;
+            match command {
+                IngestCommand::Status => commands::ingest_status(&config).await,
+                IngestCommand::Pause { pipeline } => commands::ingest_pause(&config, &pipeline, true).await,
+                IngestCommand::Resume { pipeline, from: None } => {
+                    commands::ingest_pause(&config, &pipeline, false).await
+                }
+                IngestCommand::Resume { pipeline, from: Some(from) } => {
+                    let from = match from {
+                        cli::End::Earliest => From::Earliest,
+                        cli::End::Latest => From::Latest,
+                        cli::End::Snapshot => From::Snapshot,
+                        cli::End::Property => From::Property,
+                    };
+                    commands::ingest_resume(&config, &pipeline, from).await
+                }
+                IngestCommand::Resync { pipeline } => commands::ingest_resume(&config, &pipeline, From::Anew).await,
+            }
         }
         Some(Command::Lake(Lake::Check { table })) => commands::lake_check(&load()?, &table).await,
         Some(Command::Policy(Policy::Check { dir, offline, strict, whole })) => match (dir, offline) {

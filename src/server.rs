@@ -14,6 +14,7 @@ use std::time::Duration;
 use hmac::{Hmac, Mac};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sha2::Sha256;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Fault};
 pub use crate::engine::world::refuse;
@@ -23,6 +24,7 @@ use crate::error::{Error, Kind, Result};
 use crate::jobs::Job;
 use crate::lake::Findings;
 use crate::metastore::Metastore;
+use crate::pipelines::{self, Board};
 use crate::policy::baseline::NewColumns;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
@@ -31,8 +33,8 @@ use crate::types::TableName;
 use crate::wire::{self, http, pg};
 use crate::{engine, sources, telemetry};
 
-pub use ingester::{Ingester, ingest_resume, ingest_status};
-use ingester::{pipelines, specs};
+use ingester::specs;
+pub use ingester::{Ingester, ingest_pause, ingest_resume, ingest_status};
 use keeper::{Keeping, Lakes};
 pub use signals::Signals;
 
@@ -78,7 +80,7 @@ impl Server {
         let threads = pipeline_threads()?;
         // Before the first world: policies may name tables that pipelines make.
         let pipelines = match config.ingest.enabled {
-            true => Some(pipelines(config, Arc::clone(&metastore)).await?),
+            true => Some(ingester::pipelines(config, Arc::clone(&metastore)).await?),
             false => None,
         };
         if config.key.is_none() {
@@ -103,6 +105,10 @@ impl Server {
         if let Some(pipelines) = pipelines {
             behind.spawn_on(threads.handle(), "pipelines", pipelines.run(behind.clone()));
         }
+        behind.spawn(
+            "pipelines' states",
+            states(Arc::clone(&metastore), engine.pipelines().clone(), behind.token().clone()),
+        );
         let keeping =
             Keeping { metastore, lakes: lakes(&engine), state: engine.own_state(), jobs: engine.jobs().clone() };
         behind.spawn_on(threads.handle(), "keeper", keeping.run(behind.token().clone()));
@@ -261,6 +267,23 @@ fn answers(engine: &Arc<Engine>, doors: &Shutdown, metrics: PrometheusHandle) ->
             metrics.render()
         }),
     }
+}
+
+/// Pipelines' states are looked at this often.
+const STATES_EVERY: Duration = Duration::from_secs(1);
+
+/// What whoever runs the pipelines notes of them, this process or another.
+async fn states(metastore: Arc<Metastore>, board: Board, end: CancellationToken) {
+    let looking = async {
+        loop {
+            match metastore.values(pipelines::NOTED).await {
+                Ok(values) => board.put(values),
+                Err(error) => tracing::debug!(%error, "pipelines' states could not be read"),
+            }
+            tokio::time::sleep(STATES_EVERY).await;
+        }
+    };
+    end.run_until_cancelled(looking).await;
 }
 
 /// Sources that do not answer, files that are refused, and what the catalog had to leave out.

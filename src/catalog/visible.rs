@@ -15,6 +15,7 @@ use super::pg_catalog::image;
 use super::pg_catalog::settings::Handle;
 use super::{Body, Catalog};
 use crate::jobs::Jobs;
+use crate::pipelines::Board;
 use crate::policy::{Action, Decision, Policies, SessionPolicy};
 use crate::sources::declared::Kind;
 use crate::types::{EXTENSION_OIDS, ObjectId, TableName};
@@ -57,6 +58,7 @@ pub struct View {
     pub server_started_at: i64,
     pub session_started_at: i64,
     pub jobs: Jobs,
+    pub pipelines: Board,
 }
 
 /// What somebody's rights let be seen of one catalog.
@@ -212,6 +214,7 @@ pub struct Circumstances {
     pub server_started_at: i64,
     pub session_started_at: i64,
     pub jobs: Jobs,
+    pub pipelines: Board,
 }
 
 /// Whether the schema is one of temporary tables.
@@ -251,6 +254,7 @@ impl View {
             pid: about.pid,
             others: about.others,
             jobs: about.jobs,
+            pipelines: about.pipelines,
             path: OnceLock::new(),
             server_started_at: about.server_started_at,
             session_started_at: about.session_started_at,

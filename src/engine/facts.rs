@@ -71,6 +71,7 @@ impl Facts {
             pid: identity.pid,
             others: identity.others.clone(),
             jobs: shared.jobs.clone(),
+            pipelines: shared.pipelines.clone(),
             server_started_at: identity.server_started_at,
             session_started_at: identity.session_started_at,
         };

@@ -18,7 +18,7 @@ use super::statement::table_name;
 use super::temporary::{self, Temporary};
 use super::world::World;
 use crate::catalog::visible::View;
-use crate::catalog::{Body, Catalog, Entry, jobs, pg_catalog};
+use crate::catalog::{Body, Catalog, Entry, jobs, pg_catalog, pipelines};
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{DATASET_DEPTH_MAX, DatasetBody, undefined_table};
 use crate::policy::{Action, Decision, Grant, Past, Sealed, SessionPolicy};
@@ -249,6 +249,12 @@ impl<'a> Resolver<'a> {
         {
             of_now()?;
             return Ok(Some(Sealed::system(name.clone(), jobs::seen_by(view))));
+        }
+        if pipelines::is(name)
+            && let Some((_, view)) = self.session
+        {
+            of_now()?;
+            return Ok(Some(Sealed::system(name.clone(), pipelines::seen_by(view))));
         }
         if let Some(relation) = pg_catalog::relation(name) {
             of_now()?;

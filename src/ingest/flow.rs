@@ -16,9 +16,10 @@ use super::index::Index;
 use super::lease::Held;
 use super::origin::{Kept, Lag, Origin, Place, Room, Shape, Taken};
 use super::owner::Owner;
+use super::pause::is_paused;
 use super::position::Found;
 use super::retry::{Verdict, judge};
-use super::status::{State, Status};
+use super::status::{self, State, Status};
 use super::table::{dead_letters, ensure_for};
 use super::target::Target;
 use crate::error::{Error, Kind, Result};
@@ -74,6 +75,8 @@ struct Progress {
     newest_ms: Option<i64>,
     /// The origin's tables are others than those of the sinks.
     reshaped: bool,
+    /// A person wants it to rest.
+    paused: bool,
 }
 
 impl Flow {
@@ -82,6 +85,18 @@ impl Flow {
         let mut pause = PAUSE;
         let mut status = Status::new(State::Starting);
         while !stop.is_cancelled() {
+            match self.is_paused().await {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.say(&mut status, State::Paused, None).await;
+                    wait(Duration::from_millis(self.config.look_ms), &stop).await;
+                    continue;
+                }
+                Err(error) => {
+                    self.after(Err(Halt::Failed(error)), &mut status, &mut pause, &stop).await;
+                    continue;
+                }
+            }
             let (metastore, name) = (self.target.lake.metastore(), self.target.lease_name());
             let ended = match Held::take(metastore, &name, &self.holder, self.config.lease_ms).await {
                 Err(error) => Err(Halt::Failed(error)),
@@ -177,12 +192,15 @@ impl Flow {
         self.say(status, State::Streaming, None).await;
         loop {
             let now = Instant::now();
-            if self.is_due(&at, now) || (stop.is_cancelled() && !at.batch.is_empty() && !at.batch.is_open) {
+            if self.is_due(&at, now) {
                 self.commit(&mut at, held, status).await?;
                 *pause = PAUSE;
                 continue;
             }
-            if stop.is_cancelled() {
+            if stop.is_cancelled() || (at.paused && !at.batch.is_open) {
+                if !at.batch.is_empty() && !at.batch.is_open {
+                    self.commit(&mut at, held, status).await?;
+                }
                 return Ok(());
             }
             if at.looked_at.elapsed() >= Duration::from_millis(self.config.look_ms) {
@@ -230,6 +248,7 @@ impl Flow {
             lag,
             newest_ms: None,
             reshaped: false,
+            paused: false,
         })
     }
 
@@ -249,6 +268,10 @@ impl Flow {
             });
         }
         Ok(sinks)
+    }
+
+    async fn is_paused(&self) -> Result<bool> {
+        is_paused(self.target.lake.metastore(), &self.target.pipeline).await
     }
 
     /// Where every table is that does not say otherwise.
@@ -294,7 +317,7 @@ impl Flow {
             index_rows_max: self.config.index_rows_max,
         };
         status.committed(records);
-        let said = (Status::name(&self.target), status.json(Some(held.lease.epoch)));
+        let said = (status::name(&self.target), status.json(Some(held.lease.epoch)));
         match apply(&with, &mut at.sinks, self.origin.as_ref(), batch, said).await? {
             Applied::Done => {}
             Applied::LeaseLost => return Err(Halt::Fenced),
@@ -321,6 +344,7 @@ impl Flow {
     /// How far the origin is by now, and whether the tables are still as they were left.
     async fn look(&mut self, at: &mut Progress) -> Result<()> {
         at.looked_at = Instant::now();
+        at.paused = self.is_paused().await?;
         self.look_at_tables(at).await?;
         // Markers alone are no changes that anybody waits for.
         let taken = at.batch.place.as_ref().filter(|_| at.batch.is_empty());
@@ -373,7 +397,7 @@ impl Flow {
     /// For `lakegate ingest status`. It informs; nothing depends on it.
     async fn say(&self, status: &mut Status, state: State, error: Option<&Error>) {
         status.enter(state, error);
-        let (metastore, name) = (self.target.lake.metastore(), Status::name(&self.target));
+        let (metastore, name) = (self.target.lake.metastore(), status::name(&self.target));
         if let Err(error) = metastore.put(&name, &status.json(None)).await {
             tracing::debug!(pipeline = self.target.pipeline, error = %error, "the state was not noted");
         }

@@ -10,7 +10,7 @@ use metrics::counter;
 use tokio_util::sync::CancellationToken;
 
 use super::flow::{Flow, wait};
-use super::status::{State, Status};
+use super::status::{self, State, Status};
 use super::target::Target;
 use crate::error::{Error, Kind};
 use crate::telemetry::metrics as names;
@@ -48,7 +48,7 @@ async fn tell(target: &Target, panic: &str) {
         .with_hint("This is a fault of lakegate's; its log says where.");
     let mut status = Status::new(State::Retrying);
     status.enter(State::Retrying, Some(&error));
-    if let Err(error) = target.lake.metastore().put(&Status::name(target), &status.json(None)).await {
+    if let Err(error) = target.lake.metastore().put(&status::name(target), &status.json(None)).await {
         tracing::debug!(pipeline, error = %error, "the state was not noted");
     }
 }

@@ -139,6 +139,11 @@ pub trait Origin: Send + Sync {
     /// A place in short, for people and for the summaries of snapshots; [`Wanted::Range`] brings it back.
     fn range(&self, place: &Place) -> String;
 
+    /// All is to be taken in anew: what the origin keeps for this pipeline, it need not keep.
+    async fn anew(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Everything below is durable: the origin may forget it, tools may show it. It is never asked for again.
     async fn acknowledge(&mut self, durable: &Place) -> Result<()>;
 }

@@ -78,8 +78,9 @@ impl Found {
         Ok(Self { text, position })
     }
 
+    /// `None` where nothing is taken in, or where all of it is to be taken in anew.
     pub(super) fn place(&self) -> Option<&Place> {
-        self.position.as_ref().map(|position| &position.place)
+        self.position.as_ref().map(|position| &position.place).filter(|place| !place.0.is_empty())
     }
 }
 

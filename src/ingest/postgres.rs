@@ -527,6 +527,11 @@ impl Origin for Slot {
         Standing::of(place).map(|standing| standing.lsn.to_string()).unwrap_or_default()
     }
 
+    /// The slot goes, lost or not; the next beginning makes one.
+    async fn anew(&mut self) -> Result<()> {
+        self.drop_slot().await
+    }
+
     async fn acknowledge(&mut self, durable: &Place) -> Result<()> {
         self.confirmed = self.confirmed.max(Standing::of(durable)?.lsn.0);
         if let State::Begun(begun) = &self.state

@@ -12,7 +12,7 @@ use super::position::{Found, POSITION, Position, RANGE_TO, gone, newest};
 use super::table;
 use super::target::Target;
 use crate::error::{Error, Kind, Result};
-use crate::lake::{self, Also, BatchId, Expected, Outcome, Staged, Written};
+use crate::lake::{self, Action, Also, BatchId, Expected, Outcome, Staged, Written};
 use crate::types::TableName;
 
 /// Where a person wants to go on.
@@ -26,6 +26,8 @@ pub enum From {
     Snapshot,
     /// Where the pipeline was, as the table's property says: what was set back stays away.
     Property,
+    /// At the beginning, with an empty table: a database's tables are copied anew, a topic is read from its first record.
+    Anew,
 }
 
 /// What messages name.
@@ -178,13 +180,25 @@ pub async fn resume(
 }
 
 async fn set(target: &Target, origin: &mut dyn Origin, from: From, held: &Held) -> Result<Vec<(String, String)>> {
+    if from == From::Anew {
+        origin.anew().await?;
+    }
     let (mut staged, mut said) = (vec![], vec![]);
     for shape in origin.tables().await? {
         let table = table::ensure_for(target, &shape).await?;
-        let place = place(target, &table, origin, from).await?;
-        let range = origin.range(&place);
+        let (place, removed) = match from {
+            From::Anew => (Place::default(), target.lake.files(&table).await?),
+            From::Earliest | From::Latest | From::Snapshot | From::Property => {
+                (place(target, &table, origin, from).await?, vec![])
+            }
+        };
+        let range = if from == From::Anew { "the beginning".into() } else { origin.range(&place) };
         said.push((target.shown(&shape.target).to_string(), range.clone()));
-        staged.push(moved(target, table, place, range, held));
+        let mut moved = moved(target, table, place, range, held);
+        if !removed.is_empty() {
+            moved.actions.push(Action::Overwrite { removed, added: Written::default() });
+        }
+        staged.push(moved);
     }
     let also = Also { lease: Some(held.lease.clone()), puts: vec![(target.checkpoint_name(), vec![])] };
     match target.lake.commit(staged, &also).await? {
@@ -216,6 +230,7 @@ fn moved(target: &Target, table: lake::Table, place: Place, range: String, held:
 async fn place(target: &Target, table: &lake::Table, origin: &mut dyn Origin, from: From) -> Result<Place> {
     let shown = target.shown(&table.key.name);
     match from {
+        From::Anew => Ok(Place::default()),
         From::Latest => origin.place(Wanted::Latest).await,
         From::Earliest => origin.place(Wanted::Earliest).await,
         From::Property => match Found::read(table, &shown, &target.pipeline)?.place() {

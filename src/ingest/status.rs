@@ -1,76 +1,15 @@
-//! What is told of each pipeline: the state its holder noted, and how far table and topic are. It changes nothing, and
+//! What is told of each pipeline: the state its holder noted, and how far table and origin are. It changes nothing, and
 //! nothing depends on what is noted here.
-
-use serde::{Deserialize, Serialize};
 
 use super::origin::{Lag, Origin};
 use super::position::Found;
 use super::target::Target;
-use crate::error::{Error, Result};
+use crate::error::Result;
+pub use crate::pipelines::{State, Status};
 
-/// Where a pipeline stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    Starting,
-    Streaming,
-    /// Something is down; it is tried again by itself.
-    Retrying,
-    /// Somebody must change something; then it goes on where it was.
-    Paused,
-    /// Going on would lose or double changes unless somebody says from where.
-    NeedsResync,
-    /// It was told to stop.
-    Stopped,
-}
-
-/// As the holder of the lease notes it in the metastore.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    pub state: State,
-    pub since_ms: i64,
-    #[serde(default)]
-    pub error: Option<String>,
-    #[serde(default)]
-    pub hint: Option<String>,
-    #[serde(default)]
-    pub committed_ms: Option<i64>,
-    /// In the last batch.
-    #[serde(default)]
-    pub records: u64,
-    #[serde(default)]
-    pub epoch: i64,
-}
-
-impl Status {
-    pub(super) fn new(state: State) -> Self {
-        let since_ms = chrono::Utc::now().timestamp_millis();
-        Self { state, since_ms, error: None, hint: None, committed_ms: None, records: 0, epoch: 0 }
-    }
-
-    /// The name under which the metastore keeps it.
-    pub(super) fn name(target: &Target) -> String {
-        format!("ingest.status.{}/{}", target.pipeline, target.filled())
-    }
-
-    pub(super) fn enter(&mut self, state: State, error: Option<&Error>) {
-        if self.state != state {
-            self.since_ms = chrono::Utc::now().timestamp_millis();
-        }
-        self.state = state;
-        self.error = error.map(Error::to_string);
-        self.hint = error.and_then(|e| e.hint().map(str::to_string));
-    }
-
-    pub(super) fn committed(&mut self, records: usize) {
-        self.committed_ms = Some(chrono::Utc::now().timestamp_millis());
-        self.records = records as u64;
-    }
-
-    pub(super) fn json(&self, epoch: Option<i64>) -> Vec<u8> {
-        let said = Self { epoch: epoch.unwrap_or(self.epoch), ..self.clone() };
-        serde_json::to_vec(&said).expect("texts and numbers have a JSON form")
-    }
+/// The name under which the metastore keeps a pipeline's state.
+pub(super) fn name(target: &Target) -> String {
+    crate::pipelines::name(&target.pipeline, &target.filled())
 }
 
 /// What is to be told of one table of a pipeline.
@@ -107,7 +46,7 @@ impl Report {
 /// Asks tables, metastore and origin; what does not answer is told as such.
 pub async fn report(target: &Target, origin: &mut dyn Origin) -> Result<Report> {
     let metastore = target.lake.metastore();
-    let noted = metastore.get(&Status::name(target)).await?;
+    let noted = metastore.get(&name(target)).await?;
     let lease = metastore.lease(&target.lease_name()).await?;
     let place = match &target.table {
         None => {

@@ -141,6 +141,19 @@ pub async fn ingest_status(config: &Config) -> Result<Vec<Report>> {
     Ok(reports)
 }
 
+/// Has a pipeline rest, or go on, whichever process runs it.
+pub async fn ingest_pause(config: &Config, pipeline: &str, wanted: bool) -> Result<()> {
+    let specs = specs(&config.catalog_dir).map_err(|faults| refuse(&faults))?;
+    if !specs.iter().any(|spec| spec.pipeline == pipeline) {
+        return Err(no_pipeline(pipeline));
+    }
+    ingest::pause(&Metastore::open(&config.metastore).await?, pipeline, wanted).await
+}
+
+fn no_pipeline(name: &str) -> Error {
+    Error::new(Kind::UndefinedObject, format!("there is no pipeline \"{name}\""))
+}
+
 /// Sets every table of a stopped pipeline to one of the topic's ends; table and offsets.
 pub async fn ingest_resume(config: &Config, pipeline: &str, from: From) -> Result<Vec<(String, String)>> {
     let specs = specs(&config.catalog_dir).map_err(|faults| refuse(&faults))?;
@@ -151,7 +164,7 @@ pub async fn ingest_resume(config: &Config, pipeline: &str, from: From) -> Resul
         done.extend(ingest::resume(&target, origin.as_mut(), from, config.ingest.lease_ms).await?);
     }
     match done.is_empty() {
-        true => Err(Error::new(Kind::UndefinedObject, format!("there is no pipeline \"{pipeline}\""))),
+        true => Err(no_pipeline(pipeline)),
         false => Ok(done),
     }
 }
