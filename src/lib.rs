@@ -11,9 +11,9 @@ pub mod error;
 pub mod glance;
 /// Long work and how far it is.
 pub mod jobs;
-pub mod pipelines;
 /// PostgreSQL's types: oids, names, and how each lies in Arrow.
 pub(crate) mod pgtype;
+pub mod pipelines;
 /// How a table of ours is scanned, cheap to compile.
 pub(crate) mod scan;
 /// A value that cannot be printed by accident.

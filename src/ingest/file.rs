@@ -70,6 +70,11 @@ impl Spec {
     pub fn one_table(&self) -> Option<&str> {
         Some(self.table.table.as_str()).filter(|table| !table.is_empty())
     }
+
+    /// What it fills, for people.
+    pub(super) fn label(&self) -> String {
+        self.one_table().map_or_else(|| format!("{}.*", self.table.schema), |_| self.table.to_string())
+    }
 }
 
 /// One file's own shape.

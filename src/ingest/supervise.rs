@@ -143,7 +143,7 @@ impl Pipelines {
         let making = async {
             for spec in &specs {
                 if let Err(error) = self.connections.tables(spec).await {
-                    tracing::warn!(pipeline = spec.pipeline, table = %spec.table, error = ?error, "table not made yet");
+                    tracing::warn!(pipeline = spec.pipeline, table = spec.label(), error = ?error, "table not made yet");
                 }
             }
         };
@@ -205,7 +205,7 @@ impl Pipelines {
             }
             match self.start(&spec) {
                 Ok(running) => {
-                    tracing::info!(pipeline = name.0, table = name.1, origin = spec.origin, "pipeline starts");
+                    tracing::info!(pipeline = name.0, table = spec.label(), origin = spec.origin, "pipeline starts");
                     self.running.insert(name, running);
                 }
                 Err(error) => self.tell(&[Fault { file: spec.file, line: 1, column: 1, text: error.to_string() }]),

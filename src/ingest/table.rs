@@ -373,7 +373,10 @@ pub(super) fn kept_as(of: &DataType) -> DataType {
     let field = |f: &Field| Field::new(f.name(), kept_as(f.data_type()), f.is_nullable());
     match of {
         DataType::Int8 | DataType::Int16 => DataType::Int32,
-        DataType::List(element) => DataType::List(Arc::new(field(element))),
+        DataType::List(element) => {
+            let of = kept_as(element.data_type());
+            DataType::List(Arc::new(Field::new("element", of, true)))
+        }
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(|f| field(f)).collect()),
         other => other.clone(),
     }
