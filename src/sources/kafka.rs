@@ -24,7 +24,7 @@ use super::{Pinned, Source, Table};
 use crate::error::{Error, Kind, Result};
 use crate::formats::json::{self, Unit};
 use crate::secret::Secret;
-use crate::types::{TableName, Version};
+use crate::types::{Share, TableName, Version};
 
 /// For `ingest`, which follows topics where this module reads windows of them.
 pub use client::{Client, Reader, passes};
@@ -261,7 +261,9 @@ impl Table for TopicTable {
         let version = Version::Offsets(window.iter().map(|span| (span.partition, span.start, span.end)).collect());
         let provider = Provider::new(Arc::clone(&self.client), self.topic.clone(), Arc::clone(&self.layout), window);
         let (client, topic) = (Arc::clone(&self.client), self.topic.clone());
-        let reads = Arc::new(move |leaf: &dyn ExecutionPlan| KafkaExec::is_over(leaf, &client, &topic));
+        let reads = Arc::new(move |leaf: &dyn ExecutionPlan| {
+            KafkaExec::is_over(leaf, &client, &topic).then_some(Share::WHOLE)
+        });
         Ok(Pinned { version, reads, provider: Arc::new(provider) })
     }
 }

@@ -1,11 +1,13 @@
 //! A PostgreSQL database as a source: its tables and views under mounted names, read by `COPY … TO STDOUT (FORMAT
-//! binary)`. It is only read, and joins, aggregates and whole queries are not sent to it.
+//! binary)`. It is only read. What it is asked besides filters and columns of one table is printed by `sql`.
 //!
 //! Each scan is a statement of its own: two scans of one of our statements may see different moments of the database.
 
 mod connect;
+mod late;
 mod pushdown;
 mod relations;
+mod remote;
 mod scan;
 mod tls;
 
@@ -21,6 +23,8 @@ use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 use connect::Pool;
 use relations::Relations;
+pub(crate) use late::listen;
+pub(crate) use remote::{RemoteTable, RemoteText, remote_sql};
 
 /// `catalog/sources/<name>.toml` with `kind = "postgres"`.
 #[derive(Debug, Clone, Deserialize)]
@@ -47,7 +51,7 @@ pub struct Config {
     #[serde(default = "default_schemas")]
     pub schemas: BTreeMap<String, String>,
     /// Digits after the point of `numeric` columns that were declared without: `"crm.orders.amount" = 4`, by mounted
-    /// names. 10 elsewhere. A value with more digits is an error that names the column, never rounded.
+    /// names. Elsewhere each value keeps its own. A value with more digits is an error that names the column, never rounded.
     #[serde(default)]
     pub numeric_scale: BTreeMap<String, u8>,
     #[serde(default = "default_connections_max")]
@@ -63,6 +67,9 @@ pub struct Config {
     /// The source's own `statement_timeout`; a slow reader counts against it. 0 = none.
     #[serde(default = "default_statement_timeout_ms")]
     pub statement_timeout_ms: u64,
+    /// Whether whole parts of a query are sent there. Without it tables are read by columns and simple filters.
+    #[serde(default = "default_pushdown")]
+    pub pushdown: bool,
 }
 
 /// How the connection is protected.
@@ -97,6 +104,10 @@ fn default_connect_timeout_ms() -> u64 {
 
 fn default_read_timeout_ms() -> u64 {
     30_000
+}
+
+fn default_pushdown() -> bool {
+    true
 }
 
 fn default_statement_timeout_ms() -> u64 {

@@ -16,6 +16,7 @@ use datafusion::physical_plan::streaming::StreamingTableExec;
 
 use super::nodes::each_node;
 use super::*;
+use crate::types::Share;
 use crate::policy::fixture::{EXAMPLE, Tables, id, lowered, objects, policies, session};
 use crate::sql::lower::computing_inside;
 
@@ -45,7 +46,7 @@ fn pins(free: bool) -> Pins {
         } else {
             Arc::new(MemTable::try_new(Arc::clone(&object.schema), vec![vec![]]).unwrap())
         };
-        pins.insert(object.id, Version::Fixed(1), raw, Arc::new(|leaf| leaf.name() == "free leaf"));
+        pins.insert(object.id, Version::Fixed(1), raw, Arc::new(|leaf| (leaf.name() == "free leaf").then_some(Share::WHOLE)));
     }
     pins
 }

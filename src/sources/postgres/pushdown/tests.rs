@@ -9,6 +9,8 @@ fn scope() -> (Schema, Vec<Column>) {
         name: name.into(),
         attnum: 1,
         oid,
+        own_oid: oid,
+        is_typed: true,
         typmod: -1,
         form: Form::Binary,
         text_order,
