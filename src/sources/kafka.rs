@@ -261,9 +261,8 @@ impl Table for TopicTable {
         let version = Version::Offsets(window.iter().map(|span| (span.partition, span.start, span.end)).collect());
         let provider = Provider::new(Arc::clone(&self.client), self.topic.clone(), Arc::clone(&self.layout), window);
         let (client, topic) = (Arc::clone(&self.client), self.topic.clone());
-        let reads = Arc::new(move |leaf: &dyn ExecutionPlan| {
-            KafkaExec::is_over(leaf, &client, &topic).then_some(Share::WHOLE)
-        });
+        let reads =
+            Arc::new(move |leaf: &dyn ExecutionPlan| KafkaExec::is_over(leaf, &client, &topic).then_some(Share::WHOLE));
         Ok(Pinned { version, reads, provider: Arc::new(provider) })
     }
 }

@@ -77,3 +77,40 @@ fn field(type_oid: u32, data_type: DataType) -> Field {
 fn quoted(text: &str) -> Option<String> {
     (!text.contains('\0')).then(|| format!("'{}'", text.replace('\'', "''")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constant_is_a_quoted_text_of_its_type() {
+        let text = |s: &str| ScalarValue::Utf8(Some(s.into()));
+        let cases = [
+            (text("a'b\\"), 25, Some("'a''b\\'::text")),
+            (text("a\0b"), 25, None),
+            (text("x"), 1042, Some("'x'::pg_catalog.\"bpchar\"")),
+            (ScalarValue::Utf8(None), 25, Some("NULL::text")),
+            (ScalarValue::Int32(Some(-5)), 23, Some("'-5'::int4")),
+            (ScalarValue::Boolean(Some(true)), 16, Some("'t'::bool")),
+            (ScalarValue::Float64(Some(f64::NAN)), 701, Some("'NaN'::float8")),
+            (ScalarValue::Decimal128(Some(150), 5, 2), 1700, Some("'1.50'::numeric")),
+            (ScalarValue::Date32(Some(i32::MAX)), 1082, Some("'infinity'::date")),
+            (ScalarValue::Date32(Some(-735_000)), 1082, Some("'0044-08-21 BC'::date")),
+            (ScalarValue::Int32(Some(1)), 4_000_000, None),
+        ];
+        for (value, oid, expected) in cases {
+            assert_eq!(literal(&value, oid).as_deref(), expected, "{value:?} {oid}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_one_array() {
+        let texts: Vec<ScalarValue> = [Some("a"), None, Some("NULL"), Some("\"\\{,'")]
+            .iter()
+            .map(|s| ScalarValue::Utf8(s.map(Into::into)))
+            .collect();
+        let expected = "'{\"a\",NULL,\"NULL\",\"\\\"\\\\{,''\"}'::pg_catalog.\"_text\"";
+        assert_eq!(list(&texts, 25).as_deref(), Some(expected));
+        assert_eq!(list(&[], 23).as_deref(), Some("'{}'::pg_catalog.\"_int4\""));
+    }
+}

@@ -155,9 +155,7 @@ impl Terms<'_> {
         if let Some(keys) = list.expr().downcast_ref::<ScalarFunctionExpr>() {
             let of = |place: usize| -> Option<Vec<ScalarValue>> {
                 let field = |value: &&ScalarValue| match value {
-                    ScalarValue::Struct(row) => {
-                        ScalarValue::try_from_array(row.columns().get(place)?, 0).ok()
-                    }
+                    ScalarValue::Struct(row) => ScalarValue::try_from_array(row.columns().get(place)?, 0).ok(),
                     _ => None,
                 };
                 values.iter().map(field).collect()

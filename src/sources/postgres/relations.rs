@@ -210,7 +210,8 @@ impl Relations {
             Lying::Text => None,
         };
         // what has no type here, or holds values that its type here cannot hold, is a text
-        let typed = field.filter(|field| oid == INET || copy::reads(field.data_type(), oid) || self.is_spelt(field, oid));
+        let typed =
+            field.filter(|field| oid == INET || copy::reads(field.data_type(), oid) || self.is_spelt(field, oid));
         let field = match typed {
             Some(field) => field,
             None => Field::new(&name, DataType::Utf8, nullable),
@@ -244,7 +245,8 @@ impl Relations {
             return Lying::Typed;
         }
         let scale = self.numeric_scale.get(&format!("{}.{}.{column}", table.schema, table.table));
-        match scale.and_then(|scale| i8::try_from(*scale).ok()).filter(|_| typmod < 0) {
+        let scale = scale.filter(|_| typmod < 0 && !misfit.numerics);
+        match scale.and_then(|scale| i8::try_from(*scale).ok()) {
             Some(scale) => Lying::Numeric(DataType::Decimal128(38, scale)),
             // a value's own scale, NaN, the infinities
             None if typmod < 0 || misfit.numerics || field(column, oid, typmod, true).is_none() => {

@@ -393,6 +393,8 @@ fn garbled(scan: &Scan, error: Error) -> Error {
     scan.pool.misfits(&scan.tables, found);
     let text = format!("source \"{}\" holds a value that its column's type cannot hold here", scan.pool.source());
     Error::new(Kind::Conflict, text)
+        // of our own making: it names the column
+        .with_detail(error.message().to_owned())
         .with_hint("From now on such columns are read as they are; run the statement again.")
         .with_source(error)
 }

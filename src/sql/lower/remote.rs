@@ -177,7 +177,7 @@ impl Push<'_> {
             let Some((sql, oid)) = output(out, field.data_type()) else {
                 return Ok(plan);
             };
-            fields.push(Field::clone(field).with_name(format!("c{i}")));
+            fields.push(named(field, i, &fields));
             columns.push(format!("{sql} AS c{i}"));
             oids.push(oid);
             equal.push(oid == out.ty.oid && out.grouped().is_some());
@@ -197,8 +197,9 @@ impl Push<'_> {
         };
         let name = TableReference::bare(format!("remote {}", self.alias()));
         let scan = TableScanBuilder::new(name.clone(), (self.open)(remote)?).build()?;
-        let named = schema.iter().enumerate().map(|(i, (qualifier, field))| {
-            let column = Expr::Column(Column::new(Some(name.clone()), format!("c{i}")));
+        let scanned: Vec<String> = scan.projected_schema.fields().iter().map(|f| f.name().clone()).collect();
+        let named = schema.iter().zip(&scanned).map(|((qualifier, field), scanned)| {
+            let column = Expr::Column(Column::new(Some(name.clone()), scanned));
             column.alias_qualified(qualifier.cloned(), field.name())
         });
         let scan = LogicalPlan::TableScan(scan);
@@ -255,6 +256,16 @@ impl Push<'_> {
             None => select,
         })
     }
+}
+
+/// By its own name, unless another one has that.
+fn named(field: &Field, place: usize, others: &[Field]) -> Field {
+    let taken = |name: &str| others.iter().any(|other| other.name() == name);
+    let mut name = field.name().clone();
+    while taken(&name) {
+        name = format!("{name}_{place}");
+    }
+    field.clone().with_name(name)
 }
 
 /// The expression as the source is asked for it, and the type in which it comes; `None` where it cannot be read back.

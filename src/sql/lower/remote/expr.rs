@@ -360,7 +360,7 @@ fn constant(value: &ScalarValue, beside: &Out) -> Option<Out> {
 }
 
 /// The value whose key this is.
-fn of_key(value: &ScalarValue, key: Option<&str>) -> Option<ScalarValue> {
+pub(super) fn of_key(value: &ScalarValue, key: Option<&str>) -> Option<ScalarValue> {
     Some(match (key, value) {
         (None, value) => value.clone(),
         (Some(_), value) if value.is_null() => value.clone(),
