@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::{DefaultTableSource, provider_as_source};
 use datafusion::logical_expr::logical_plan::TableScan;
 use datafusion::logical_expr::{LogicalPlan, TableSource};
@@ -28,7 +29,21 @@ pub(super) fn federate(plan: LogicalPlan) -> Result<LogicalPlan> {
         let Remote { tables, sql, schema, oids, equal, rows, .. } = text;
         Ok(provider_as_source(one.open(RemoteText { tables, sql, schema, oids, equal, rows })))
     };
-    remote::push(plan, &known, &open)
+    match reads_any(&plan)? {
+        true => remote::push(plan, &known, &open),
+        false => Ok(plan),
+    }
+}
+
+fn reads_any(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        let LogicalPlan::TableScan(scan) = node else { return Ok(TreeNodeRecursion::Continue) };
+        let source = scan.source.downcast_ref::<DefaultTableSource>();
+        found = source.is_some_and(|source| RemoteTable::of(source.table_provider.as_ref()).is_some());
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
 }
 
 fn table(remote: &RemoteTable) -> Result<Table> {

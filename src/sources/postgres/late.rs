@@ -182,3 +182,41 @@ impl Terms<'_> {
 fn is_false(e: &Arc<dyn PhysicalExpr>) -> bool {
     e.downcast_ref::<Literal>().is_some_and(|literal| *literal.value() == ScalarValue::Boolean(Some(false)))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{Field, Schema};
+    use datafusion::physical_expr::expressions::{binary, in_list, lit};
+
+    use super::*;
+
+    #[test]
+    fn only_what_every_kept_row_satisfies_is_said() {
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("id", DataType::Int64, true),
+            Field::new("name", DataType::Utf8, true),
+            Field::new("ci", DataType::Utf8, true),
+        ]));
+        let columns = [(20, true), (25, true), (25, false)].map(|(oid, equal)| Comparable { oid, equal });
+        let column = |i: usize| Arc::new(Column::new("x", i)) as Arc<dyn PhysicalExpr>;
+        let pair = |l, op, r| binary(l, op, r, &schema).unwrap();
+        let among = |i: usize, all: Vec<Arc<dyn PhysicalExpr>>| in_list(column(i), all, &false, &schema).unwrap();
+        let said = |e: &Arc<dyn PhysicalExpr>| Terms { schema: &schema, columns: &columns }.said(e, 0);
+        let ids = among(0, vec![lit(3_i64), lit(3_i64), lit(5_i64)]);
+        let some_ids = "(q.c0 = ANY ('{\"3\",\"5\"}'::pg_catalog.\"_int8\"))";
+        assert_eq!(said(&ids).as_deref(), Some(some_ids));
+        let low = pair(column(0), Operator::GtEq, lit(3_i64));
+        let both = pair(Arc::clone(&low), Operator::And, Arc::clone(&ids));
+        assert_eq!(said(&both), Some(format!("((q.c0 >= '3'::int8) AND {some_ids})")));
+        // the order of texts is not the source's; a half of AND is enough, a half of OR is nothing
+        let text = pair(column(1), Operator::LtEq, lit("m"));
+        assert_eq!(said(&text), None);
+        assert_eq!(said(&pair(Arc::clone(&text), Operator::And, Arc::clone(&ids))).as_deref(), Some(some_ids));
+        assert_eq!(said(&pair(text, Operator::Or, ids)), None);
+        assert_eq!(
+            said(&among(1, vec![lit("a'")])).as_deref(),
+            Some("(q.c1 = ANY ('{\"a''\"}'::pg_catalog.\"_text\"))")
+        );
+        assert_eq!(said(&among(2, vec![lit("a")])), None);
+    }
+}

@@ -230,6 +230,7 @@ impl Push<'_> {
                 compares: column.compares,
                 is_plain: true,
                 is_aggregate: false,
+                is_there: !field.is_nullable(),
             })
         };
         let columns = match &scan.projection {

@@ -33,11 +33,13 @@ pub(super) struct Out {
     pub(super) is_plain: bool,
     /// The call of an aggregate, and nothing made of one.
     pub(super) is_aggregate: bool,
+    /// It is surely not NULL.
+    pub(super) is_there: bool,
 }
 
 impl Out {
     pub(super) fn made(sql: String, ty: Ty) -> Self {
-        Self { sql, ty, key: None, compares: Compares::Equality, is_plain: false, is_aggregate: false }
+        Self { sql, ty, key: None, compares: Compares::Equality, is_plain: false, is_aggregate: false, is_there: false }
     }
 
     pub(super) fn is_made(&self) -> bool {
@@ -158,7 +160,7 @@ impl Scope<'_> {
                 }
                 self.push.asked.borrow_mut().extend(select.tables.iter().copied());
                 let sql = format!("({})", select.text(std::slice::from_ref(&only.sql)));
-                Some(Out { sql, is_plain: false, is_aggregate: false, ..only.clone() })
+                Some(Out { sql, is_plain: false, is_aggregate: false, is_there: false, ..only.clone() })
             }
             _ => None,
         }

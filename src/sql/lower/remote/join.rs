@@ -1,6 +1,7 @@
 //! Joins of two SELECTs, and EXISTS for those that only ask whether there is a match.
 
 use datafusion::common::{DFSchema, JoinType, NullEquality};
+use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::logical_plan::Join;
 
 use super::Push;
@@ -69,6 +70,9 @@ impl Push<'_> {
         let mut select = if nests { select.clone().derived(&self.alias()) } else { select.clone() };
         // the order of what is joined is of no use
         select.order.clear();
+        if may_miss {
+            select.columns.iter_mut().for_each(|out| out.is_there = false);
+        }
         Side { columns: select.columns.clone(), select, is_one }
     }
 
@@ -80,7 +84,11 @@ impl Push<'_> {
         for (l, r) in &join.on {
             all.push(match join.null_equality {
                 NullEquality::NullEqualsNothing => scope.compared(l, " = ", r)?,
-                NullEquality::NullEqualsNull => scope.compared(l, " IS NOT DISTINCT FROM ", r)?,
+                // there it would be asked of each pair of rows, so that it is sent only where it is plain equality
+                NullEquality::NullEqualsNull if is_there(&scope, l) || is_there(&scope, r) => {
+                    scope.compared(l, " = ", r)?
+                }
+                NullEquality::NullEqualsNull => return None,
             });
         }
         if let Some(filter) = &join.filter {
@@ -88,6 +96,10 @@ impl Push<'_> {
         }
         Some(all)
     }
+}
+
+fn is_there(scope: &Scope<'_>, e: &Expr) -> bool {
+    scope.expr(e).is_some_and(|out| out.is_there)
 }
 
 struct Side {

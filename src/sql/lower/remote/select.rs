@@ -267,6 +267,7 @@ impl Push<'_> {
             sql: format!("{alias}.c{i}"),
             is_plain: true,
             is_aggregate: false,
+            is_there: false,
             ..out.clone()
         });
         let columns = columns.collect();
