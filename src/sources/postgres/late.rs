@@ -38,6 +38,7 @@ pub(crate) fn listen(plan: Arc<dyn ExecutionPlan>) -> PlanResult<Arc<dyn Executi
         Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
     })?;
     if joins.is_empty() {
+        // nobody is listened to unless told so
         return Ok(plan);
     }
     let heard = plan.transform_up(|node| {

@@ -135,7 +135,9 @@ pub(super) enum Asked {
 pub(super) struct PostgresExec {
     scan: Arc<Scan>,
     properties: Arc<PlanProperties>,
-    /// Conditions that become known while the query runs.
+    /// Conditions that become known while the query runs, as it was offered them …
+    offered: Vec<Arc<dyn PhysicalExpr>>,
+    /// … and those of them that are waited for.
     late: Vec<Arc<dyn PhysicalExpr>>,
 }
 
@@ -147,7 +149,7 @@ impl PostgresExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { scan: Arc::new(scan), properties: Arc::new(properties), late: vec![] }
+        Self { scan: Arc::new(scan), properties: Arc::new(properties), offered: vec![], late: vec![] }
     }
 
     /// Which of `leaf`'s relations this one of this source is.
@@ -161,15 +163,12 @@ impl PostgresExec {
         &self.scan.statement.sql
     }
 
-    fn with_late(&self, late: Vec<Arc<dyn PhysicalExpr>>) -> Self {
-        Self { scan: Arc::clone(&self.scan), properties: Arc::clone(&self.properties), late }
-    }
-
-    /// Without conditions that come from elsewhere than from these producers; `None` where there are no others.
+    /// Waits for what these producers offered; `None` where they offered nothing.
     pub(super) fn listening(&self, to: &HashSet<u64>) -> Option<Self> {
         let heard = |e: &&Arc<dyn PhysicalExpr>| e.expression_id().is_some_and(|id| to.contains(&id));
-        let late: Vec<_> = self.late.iter().filter(heard).cloned().collect();
-        (late.len() < self.late.len()).then(|| self.with_late(late))
+        let late: Vec<_> = self.offered.iter().filter(heard).cloned().collect();
+        let (scan, properties) = (Arc::clone(&self.scan), Arc::clone(&self.properties));
+        (!late.is_empty()).then(|| Self { scan, properties, offered: self.offered.clone(), late })
     }
 }
 
@@ -196,7 +195,7 @@ impl ExecutionPlan for PostgresExec {
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> PlanResult<TreeNodeRecursion>,
     ) -> PlanResult<TreeNodeRecursion> {
-        for condition in &self.late {
+        for condition in &self.offered {
             if f(condition)? == TreeNodeRecursion::Stop {
                 return Ok(TreeNodeRecursion::Stop);
             }
@@ -214,11 +213,13 @@ impl ExecutionPlan for PostgresExec {
     ) -> PlanResult<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
         let filters = vec![PushedDown::No; result.parent_filters.len()];
         let is_late = |e: &Arc<dyn PhysicalExpr>| e.is::<DynamicFilterPhysicalExpr>();
-        let late = result.parent_filters.iter().map(|of| Arc::clone(&of.filter)).filter(is_late);
-        let late: Vec<_> = self.late.iter().cloned().chain(late).collect();
+        let theirs = result.parent_filters.iter().map(|of| Arc::clone(&of.filter)).filter(is_late);
+        let offered: Vec<_> = self.offered.iter().cloned().chain(theirs).collect();
         let keeps = phase == FilterPushdownPhase::Post && matches!(self.scan.asked, Asked::Types(_));
-        let updated_node =
-            (keeps && late.len() > self.late.len()).then(|| Arc::new(self.with_late(late)) as Arc<dyn ExecutionPlan>);
+        let updated_node = (keeps && offered.len() > self.offered.len()).then(|| {
+            let (scan, properties) = (Arc::clone(&self.scan), Arc::clone(&self.properties));
+            Arc::new(Self { scan, properties, offered, late: vec![] }) as Arc<dyn ExecutionPlan>
+        });
         Ok(FilterPushdownPropagation { filters, updated_node })
     }
 
