@@ -49,6 +49,11 @@ const FIXED: [&str; 17] = [
     "negative substring length not allowed",
 ];
 
+/// Where the source sets no limit of its own.
+const COMPUTE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// A peer that is gone while it should compute is noticed by the kernel.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
 /// The first pause after a failed connect, doubled each time up to the second.
 const BACKOFF_MS: u64 = 200;
 const BACKOFF_MS_MAX: u64 = 10_000;
@@ -63,6 +68,8 @@ pub(super) struct Pool {
     /// Where connections live: the runtime on which the source was made, which outlives every statement.
     home: Handle,
     pub(super) read_timeout: Duration,
+    /// As long as a statement may take there before its first row: what computes is silent meanwhile.
+    pub(super) compute_timeout: Duration,
     connect_timeout: Duration,
     wait: Duration,
     permits: Arc<Semaphore>,
@@ -123,6 +130,7 @@ impl Pool {
         let mut remote = tokio_postgres::Config::new();
         remote.host(&config.host).port(config.port).dbname(&config.database).user(&config.user);
         remote.application_name("lakegate").connect_timeout(connect_timeout);
+        remote.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE / 3).keepalives_retries(3);
         if let Some(password) = password(source, config)? {
             remote.password(password.reveal().as_bytes());
         }
@@ -138,6 +146,10 @@ impl Pool {
             tls,
             settings: format!("{SETTINGS}; SET statement_timeout = {}; {ASSERTION}", config.statement_timeout_ms),
             read_timeout: Duration::from_millis(config.read_timeout_ms),
+            compute_timeout: match config.statement_timeout_ms {
+                0 => COMPUTE_MAX,
+                limit => Duration::from_millis(limit.max(config.read_timeout_ms)),
+            },
             connect_timeout,
             wait: Duration::from_millis(config.connections_wait_ms),
             permits: Arc::new(Semaphore::new(config.connections_max)),

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -287,7 +288,7 @@ impl State {
 impl Rows {
     async fn next(mut self: Box<Self>, rows_max: usize) -> Result<Option<(RecordBatch, State)>> {
         while self.decoder.rows() < rows_max && self.decoder.bytes() < BATCH_BYTES {
-            let Ok(arrived) = timeout(self.pool.read_timeout, self.copy.next()).await else {
+            let Ok(arrived) = timeout(self.scan.patience(), self.copy.next()).await else {
                 return Err(self.pool.silent());
             };
             let Some(messages) = arrived else { return self.end() };
@@ -348,10 +349,17 @@ impl Scan {
             Asked::Types(columns) => columns.iter().map(|column| column.oid).collect(),
         };
         let copy = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
-        let started = timeout(self.pool.read_timeout, lease.client().copy_out(&copy)).await;
+        let started = timeout(self.patience(), lease.client().copy_out(&copy)).await;
         match started {
             Ok(started) => Ok((started.map_err(|e| self.failed(e))?, oids)),
             Err(_) => Err(self.pool.silent()),
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        match &self.asked {
+            Asked::Types(_) => self.pool.compute_timeout,
+            Asked::Columns(_) => self.pool.read_timeout,
         }
     }
 
