@@ -11,6 +11,7 @@ mod copy_in;
 mod cursor;
 mod deep;
 mod facts;
+mod federate;
 mod fingerprint;
 pub mod functions;
 mod held;

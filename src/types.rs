@@ -94,9 +94,20 @@ pub enum Version {
     Live,
 }
 
-/// Tells whether a physical leaf reads one given table and nothing else: by topic, relation or files, never by a tag that
-/// an optimizer could lose. Made by whoever makes the leaf.
-pub type Reads = Arc<dyn Fn(&dyn ExecutionPlan) -> bool + Send + Sync>;
+/// Tells whether a physical leaf reads one given table: by topic, relation or files, never by a tag that an optimizer could
+/// lose. Made by whoever makes the leaf.
+pub type Reads = Arc<dyn Fn(&dyn ExecutionPlan) -> Option<Share> + Send + Sync>;
+
+/// Which of the tables that a leaf reads one is: nearly always the only one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    pub nth: usize,
+    pub of: usize,
+}
+
+impl Share {
+    pub const WHOLE: Self = Self { nth: 0, of: 1 };
+}
 
 /// The versions a statement is pinned to, by object.
 pub type SnapshotVector = BTreeMap<ObjectId, Version>;

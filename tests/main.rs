@@ -19,6 +19,7 @@ mod lake;
 mod oracle;
 mod policy;
 mod postgres_server;
+mod pushed;
 mod sizes;
 mod slt;
 mod sources;

@@ -147,6 +147,10 @@ fn environment(settings: &Settings, value_bytes_max: usize) -> Env {
     }
 }
 
+/// Keys of a join's smaller side that are listed for the other one's scans, and their bytes, for each thread.
+const JOIN_KEYS_MAX: usize = 20_000;
+const JOIN_KEYS_BYTES_MAX: usize = 1 << 20;
+
 /// DataFusion's optimizer and planner without a function: names are `sql`'s, which knows each of its own.
 pub(crate) fn base_state() -> SessionState {
     static BASE: LazyLock<SessionState> = LazyLock::new(|| {
@@ -157,6 +161,9 @@ pub(crate) fn base_state() -> SessionState {
         options.optimizer.enable_unions_to_filter = false;
         // of a CASE with a cast in it, logical and physical plan know differently whether it may be NULL
         options.execution.skip_physical_aggregate_schema_check = true;
+        // keys that a join takes to a database
+        options.optimizer.hash_join_inlist_pushdown_max_distinct_values = JOIN_KEYS_MAX;
+        options.optimizer.hash_join_inlist_pushdown_max_size = JOIN_KEYS_BYTES_MAX;
         SessionStateBuilder::new().with_config(config).build()
     });
     BASE.clone()

@@ -232,9 +232,11 @@ async fn optimize(state: &mut SessionState, guarded: &Guarded, stop: &Stop) -> R
     let plan = plan.and_then(|plan| Optimizer::with_rules(rules).optimize(plan, state, |_, _| {}));
     let plan = plan.map_err(Error::behind_guard)?;
     stop.check()?;
+    let plan = super::federate::federate(plan).map_err(|error| Error::behind_guard(error.into()))?;
     let rows = &mut state.config_mut().options_mut().execution.batch_size;
     *rows = ConfigNonZeroUsize::try_new(limits::rows_per_batch(&plan, rows.get())?)?;
-    state.query_planner().create_physical_plan(&plan, state).await.map_err(Error::behind_guard)
+    let physical = state.query_planner().create_physical_plan(&plan, state).await;
+    physical.and_then(crate::sources::postgres::listen).map_err(Error::behind_guard)
 }
 
 /// The transaction that a statement runs in. By default it is one by itself.

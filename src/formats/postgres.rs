@@ -14,6 +14,7 @@ pub mod copy;
 mod encode;
 pub(crate) mod encodings;
 pub mod input;
+pub(crate) mod literal;
 mod mapping;
 mod nested;
 pub(crate) mod number;

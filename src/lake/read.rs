@@ -34,7 +34,7 @@ use super::{Lake, Table};
 use crate::error::Result;
 use crate::metastore::Pin;
 use crate::scan::{Scanned, scan_by};
-use crate::types::Reads;
+use crate::types::{Reads, Share};
 use reshape::Ids;
 
 /// One table at one snapshot, as a provider. It answers every filter `Inexact`: it may use one, never own it.
@@ -75,13 +75,12 @@ impl Reading {
     pub fn reads(&self) -> Reads {
         let (planned, store) = (Arc::clone(&self.planned), self.lake.store.url().clone());
         Arc::new(move |leaf| {
-            let Some(source) = leaf.downcast_ref::<DataSourceExec>() else { return false };
-            let Some(files) = (source.data_source().as_ref() as &dyn Any).downcast_ref::<FileScanConfig>() else {
-                return false;
-            };
+            let source = leaf.downcast_ref::<DataSourceExec>()?;
+            let files = (source.data_source().as_ref() as &dyn Any).downcast_ref::<FileScanConfig>()?;
             let planned = planned.lock().expect("no panic under the lock");
-            files.object_store_url == store
-                && files.file_groups.iter().flat_map(|g| g.iter()).all(|f| planned.contains(&f.object_meta.location))
+            let mut all = files.file_groups.iter().flat_map(|g| g.iter());
+            let its = files.object_store_url == store && all.all(|f| planned.contains(&f.object_meta.location));
+            its.then_some(Share::WHOLE)
         })
     }
 }

@@ -24,7 +24,7 @@ use super::seal::{Content, Sealed};
 use super::system::SystemTable;
 use super::{Action, Decision, Grant, Object, ObjectKind, Past, Policies, SessionPolicy, verify};
 use crate::error::{Error, Kind, Result};
-use crate::types::{ObjectId, Reads, SnapshotVector, TableName, Version};
+use crate::types::{ObjectId, Reads, Share, SnapshotVector, TableName, Version};
 
 /// Datasets over datasets deeper than this are refused.
 pub const DATASET_DEPTH_MAX: usize = 16;
@@ -102,7 +102,7 @@ impl OpenedObject {
     }
 }
 
-/// A leaf that may stand without a barrier of its own: it reads only this fully granted object.
+/// A leaf that may stand without a barrier of its own: it reads only this fully granted object, and others like it.
 #[derive(Clone)]
 pub(crate) struct Free {
     name: TableName,
@@ -112,7 +112,8 @@ pub(crate) struct Free {
 }
 
 impl Free {
-    pub(crate) fn reads(&self, leaf: &dyn ExecutionPlan) -> bool {
+    /// Which of the leaf's tables this one is.
+    pub(crate) fn reads(&self, leaf: &dyn ExecutionPlan) -> Option<Share> {
         (self.reads)(leaf)
     }
 }
@@ -121,8 +122,8 @@ impl Free {
 pub(crate) enum Scan {
     /// `schema.table` behind a barrier.
     Restricted(String),
-    /// One that is granted in full.
-    Whole(TableName),
+    /// One that is granted in full, or several of one source that it answers for together.
+    Whole(Vec<TableName>),
 }
 
 /// A plan in which nothing is sealed and nothing is raw: all that `engine::run` accepts. Made by [`guard`] alone.
@@ -146,8 +147,14 @@ impl Guarded {
         if let Some(barrier) = verify::barrier(node) {
             return Some(Scan::Restricted(barrier.proof().table.clone()));
         }
-        let whole = self.free.iter().find(|free| node.children().is_empty() && free.reads(node.as_ref()))?;
-        Some(Scan::Whole(whole.name.clone()))
+        let whole = self.free.iter().filter(|free| node.children().is_empty() && free.reads(node.as_ref()).is_some());
+        let mut names: Vec<TableName> = vec![];
+        for free in whole {
+            if !names.contains(&free.name) {
+                names.push(free.name.clone());
+            }
+        }
+        (!names.is_empty()).then_some(Scan::Whole(names))
     }
 
     /// The walk of `verify` over the physical form of this plan.

@@ -3,6 +3,7 @@
 //! through a dataset by somebody without a right to all of it is under that dataset's barrier.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::common::Result;
@@ -18,6 +19,7 @@ use datafusion::physical_plan::filter::FilterExec;
 use super::barrier::{BarrierExec, Below};
 use super::guard::Free;
 use crate::error::Error;
+use crate::types::Share;
 
 /// Fails with XX000 (and an ERROR log by the caller) where a leaf is neither guarded nor free. Scalar subqueries are
 /// children of their node, so nothing hides in expressions.
@@ -39,15 +41,25 @@ fn walk(node: &Arc<dyn ExecutionPlan>, free: &[Free], datasets: &[&str]) -> Resu
         };
     }
     if node.children().is_empty() && !is_constant(node.as_ref()) {
-        let mut known = free.iter().filter(|f| f.reads(node.as_ref())).peekable();
-        if known.peek().is_none() {
+        let known: Vec<(&Free, Share)> = free.iter().filter_map(|f| Some((f, f.reads(node.as_ref())?))).collect();
+        if !is_whole(known.iter().map(|(_, share)| *share)) {
             return Err(Error::internal(format!("raw leaf {} outside a barrier", node.name())).into());
         }
-        if !known.any(|f| are_among(&f.behind, datasets)) {
+        if !is_whole(known.iter().filter(|(f, _)| are_among(&f.behind, datasets)).map(|(_, share)| *share)) {
             return Err(unprotected(node.name()));
         }
     }
     below(datasets)
+}
+
+/// Every table that the leaf reads is among them.
+fn is_whole(shares: impl Iterator<Item = Share>) -> bool {
+    let (mut found, mut of) = (BTreeSet::new(), 1);
+    for share in shares {
+        found.insert(share.nth);
+        of = of.max(share.of);
+    }
+    found.len() == of
 }
 
 fn are_among(behind: &[String], datasets: &[&str]) -> bool {

@@ -27,7 +27,7 @@ use crate::error::{Error, Kind, Result};
 use crate::formats::json;
 use crate::formats::record::{self, Csv, Decimals, Encoding, Envelope, Unit};
 use crate::secret::Secret;
-use crate::types::{TableName, Version};
+use crate::types::{Share, TableName, Version};
 
 /// For `ingest`, which follows topics where this module reads windows of them.
 pub use client::{Client, Reader, passes};
@@ -323,7 +323,8 @@ impl Table for TopicTable {
             window,
         };
         let (client, topic) = (Arc::clone(&self.client), self.topic.clone());
-        let reads = Arc::new(move |leaf: &dyn ExecutionPlan| KafkaExec::is_over(leaf, &client, &topic));
+        let reads =
+            Arc::new(move |leaf: &dyn ExecutionPlan| KafkaExec::is_over(leaf, &client, &topic).then_some(Share::WHOLE));
         Ok(Pinned { version, reads, provider: Arc::new(provider) })
     }
 }

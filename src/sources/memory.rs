@@ -204,7 +204,7 @@ impl Table for MemoryTable {
         Ok(Pinned {
             version: Version::Fixed(self.version),
             // a memory table is never opened without a barrier: no leaf of it stands bare
-            reads: Arc::new(|_| false),
+            reads: Arc::new(|_| None),
             provider: Arc::new(provider),
         })
     }

@@ -1,12 +1,14 @@
 //! A PostgreSQL database as a source: its tables and views under mounted names, read by `COPY … TO STDOUT (FORMAT
-//! binary)`. It is only read, and joins, aggregates and whole queries are not sent to it.
+//! binary)`. It is only read. What it is asked besides filters and columns of one table is printed by `sql`.
 //!
 //! Each scan is a statement of its own: two scans of one of our statements may see different moments of the database.
 
 mod connect;
 mod dial;
+mod late;
 mod pushdown;
 mod relations;
+mod remote;
 mod scan;
 mod tls;
 
@@ -23,6 +25,8 @@ use crate::secret::Secret;
 use connect::Pool;
 pub use dial::{Dialer, Dialled, Socket};
 use relations::Relations;
+pub(crate) use late::listen;
+pub(crate) use remote::{RemoteTable, RemoteText, remote_sql};
 
 /// `catalog/sources/<name>.toml` with `kind = "postgres"`.
 #[derive(Debug, Clone, Deserialize)]
@@ -49,7 +53,7 @@ pub struct Config {
     #[serde(default = "default_schemas")]
     pub schemas: BTreeMap<String, String>,
     /// Digits after the point of `numeric` columns that were declared without: `"crm.orders.amount" = 4`, by mounted
-    /// names. 10 elsewhere. A value with more digits is an error that names the column, never rounded.
+    /// names. Elsewhere each value keeps its own. A value with more digits is an error that names the column, never rounded.
     #[serde(default)]
     pub numeric_scale: BTreeMap<String, u8>,
     #[serde(default = "default_connections_max")]
@@ -65,6 +69,9 @@ pub struct Config {
     /// The source's own `statement_timeout`; a slow reader counts against it. 0 = none.
     #[serde(default = "default_statement_timeout_ms")]
     pub statement_timeout_ms: u64,
+    /// Whether whole parts of a query are sent there. Without it tables are read by columns and simple filters.
+    #[serde(default = "default_pushdown")]
+    pub pushdown: bool,
 }
 
 /// How the connection is protected.
@@ -99,6 +106,10 @@ fn default_connect_timeout_ms() -> u64 {
 
 fn default_read_timeout_ms() -> u64 {
     30_000
+}
+
+fn default_pushdown() -> bool {
+    true
 }
 
 fn default_statement_timeout_ms() -> u64 {

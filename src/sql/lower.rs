@@ -15,6 +15,7 @@ mod numbers;
 mod order;
 mod push;
 mod relation;
+pub(crate) mod remote;
 mod rounds;
 mod rules;
 mod select;

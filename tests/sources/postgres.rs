@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field};
 use datafusion::datasource::MemTable;
@@ -151,8 +151,12 @@ async fn only_what_is_mounted_and_readable_is_there() {
     };
     let mut all = names(source(&server, "")).await;
     all.sort();
-    let expect =
-        ["crm.\"We\"\"ird Name\"(a\"b,SELECT)", "crm.big(id,note)", "crm.events(at,x)", "crm.orders(id,note,shape)"];
+    let expect = [
+        "crm.\"We\"\"ird Name\"(a\"b,SELECT)",
+        "crm.big(id,note)",
+        "crm.events(at,x)",
+        "crm.orders(id,note,shape,path)",
+    ];
     assert_eq!(all, expect);
     let reader: Config = toml::from_str(&format!(
         "host = \"127.0.0.1\"\nport = {}\ndatabase = \"postgres\"\nuser = \"reader\"\nschemas = {{ public = \"crm\" }}\npassword = \"wrong\"",
@@ -315,24 +319,36 @@ async fn a_limit_goes_down_only_where_no_filter_stays_above() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_value_that_would_be_rounded_is_an_error_that_names_the_column() {
+async fn a_numeric_keeps_the_digits_it_has_and_one_that_does_not_fit_is_read_otherwise_from_then_on() {
     let server = Server::start().await;
-    server.run("CREATE TABLE prices (price numeric); INSERT INTO prices VALUES (0.123456789012)").await;
-    let default = context(&table(&source(&server, ""), "crm.prices").await).await;
-    let error = told(query(&default, "SELECT price FROM t").await);
-    assert_eq!(
-        error,
-        ("22003", "column \"price\": a value has more digits after the point than the column's type".to_string())
-    );
+    server.run("CREATE TABLE prices (price numeric); INSERT INTO prices VALUES (0.123456789012), (1.50)").await;
+    let own = table(&source(&server, ""), "crm.prices").await;
+    let told = |texts: &[&str]| vec![texts.iter().map(|text| Some(text.to_string())).collect::<Vec<_>>()];
+    assert_eq!(spelt(&context(&own).await, "SELECT price FROM t").await, told(&["0.123456789012", "1.50"]));
     let finer = source(&server, "numeric_scale = { \"crm.prices.price\" = 12 }");
-    let finer = context(&table(&finer, "crm.prices").await).await;
-    assert_eq!(rows(&finer, "SELECT price FROM t").await, ["0.123456789012"]);
-    let batches = query(&finer, "SELECT price FROM t").await.unwrap();
+    let prices = context(&table(&finer, "crm.prices").await).await;
+    assert_eq!(rows(&prices, "SELECT price FROM t").await, ["0.123456789012", "1.500000000000"]);
+    let batches = query(&prices, "SELECT price FROM t").await.unwrap();
     assert_eq!(batches[0].column(0).data_type(), &DataType::Decimal128(38, 12));
     server.run("INSERT INTO prices VALUES ('NaN')").await;
-    let error = told(query(&finer, "SELECT price FROM t").await);
-    assert_eq!(error, ("22003", "column \"price\": NaN and infinity cannot be read".to_string()));
-    assert_eq!(rows(&finer, "SELECT count(*) FROM t").await, ["2"]);
-    let nan = query(&finer, "SELECT 1 FROM t").await.unwrap();
-    assert_eq!(nan.iter().map(|b| b.column(0).as_primitive::<arrow::datatypes::Int64Type>().len()).sum::<usize>(), 2);
+    let error = query(&prices, "SELECT price FROM t").await.unwrap_err();
+    let text = "source \"crm_db\" holds a value that its column's type cannot hold here";
+    assert_eq!((error.kind().sqlstate(), error.message()), ("40001", text));
+    assert_eq!(error.detail(), Some("column \"price\": NaN and infinity cannot be read"));
+    assert_eq!(rows(&prices, "SELECT count(*) FROM t").await, ["3"]);
+    let again = table(&finer, "crm.prices").await;
+    let all = spelt(&context(&again).await, "SELECT price FROM t").await;
+    assert_eq!(all, told(&["0.123456789012", "1.50", "NaN"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_array_of_another_shape_makes_its_column_a_text() {
+    let server = Server::start().await;
+    server.run("CREATE TABLE grids (grid int4[]); INSERT INTO grids VALUES ('{1,2}'), ('{{1,2},{3,NULL}}')").await;
+    let source = source(&server, "");
+    let grids = context(&table(&source, "crm.grids").await).await;
+    let error = query(&grids, "SELECT grid FROM t").await.unwrap_err();
+    assert_eq!(error.kind().sqlstate(), "40001");
+    let again = context(&table(&source, "crm.grids").await).await;
+    assert_eq!(rows(&again, "SELECT grid FROM t").await, ["{1,2}", "{{1,2},{3,NULL}}"]);
 }

@@ -18,6 +18,7 @@ use super::nodes::each_node;
 use super::*;
 use crate::policy::fixture::{EXAMPLE, Tables, id, lowered, objects, policies, session};
 use crate::sql::lower::computing_inside;
+use crate::types::Share;
 
 fn object(name: &str) -> Arc<Object> {
     Arc::new(objects().objects.into_iter().find(|o| o.id == id(name)).unwrap())
@@ -45,7 +46,12 @@ fn pins(free: bool) -> Pins {
         } else {
             Arc::new(MemTable::try_new(Arc::clone(&object.schema), vec![vec![]]).unwrap())
         };
-        pins.insert(object.id, Version::Fixed(1), raw, Arc::new(|leaf| leaf.name() == "free leaf"));
+        pins.insert(
+            object.id,
+            Version::Fixed(1),
+            raw,
+            Arc::new(|leaf| (leaf.name() == "free leaf").then_some(Share::WHOLE)),
+        );
     }
     pins
 }

@@ -73,6 +73,6 @@ impl Table for InspectedTable {
         let batch = batch.with_schema(Arc::clone(&self.schema))?;
         let provider = Arc::new(MemTable::try_new(Arc::clone(&self.schema), vec![vec![batch]])?);
         // rows of memory stand behind a barrier whoever reads them, so that no leaf of theirs has to be known
-        Ok(Pinned { version: Version::Live, provider, reads: Arc::new(|_| false) })
+        Ok(Pinned { version: Version::Live, provider, reads: Arc::new(|_| None) })
     }
 }

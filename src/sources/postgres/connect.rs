@@ -1,6 +1,7 @@
 //! Connections to one source: a bounded pool, the session's settings, back-off after a failure, and the cancel request
 //! that makes the server quiet when a reader goes away. It knows no table.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -27,6 +28,32 @@ const SETTINGS: &str = "SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET 
     SET default_transaction_read_only = on; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on";
 const ASSERTION: &str = "SELECT current_setting('standard_conforming_strings'), current_setting('client_encoding'), current_setting('search_path')";
 
+/// Messages that hold no value.
+const FIXED: [&str; 17] = [
+    "division by zero",
+    "smallint out of range",
+    "integer out of range",
+    "bigint out of range",
+    "value overflows numeric format",
+    "numeric field overflow",
+    "value out of range: overflow",
+    "value out of range: underflow",
+    "date out of range",
+    "timestamp out of range",
+    "interval out of range",
+    "more than one row returned by a subquery used as an expression",
+    "cannot take logarithm of zero",
+    "cannot take logarithm of a negative number",
+    "cannot take square root of a negative number",
+    "zero raised to a negative power is undefined",
+    "negative substring length not allowed",
+];
+
+/// Where the source sets no limit of its own.
+const COMPUTE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// A peer that is gone while it should compute is noticed by the kernel.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
 /// The first pause after a failed connect, doubled each time up to the second.
 const BACKOFF_MS: u64 = 200;
 const BACKOFF_MS_MAX: u64 = 10_000;
@@ -41,6 +68,8 @@ pub(super) struct Pool {
     /// Where connections live: the runtime on which the source was made, which outlives every statement.
     home: Handle,
     pub(super) read_timeout: Duration,
+    /// As long as a statement may take there before its first row: what computes is silent meanwhile.
+    pub(super) compute_timeout: Duration,
     connect_timeout: Duration,
     wait: Duration,
     permits: Arc<Semaphore>,
@@ -48,6 +77,19 @@ pub(super) struct Pool {
     health: Mutex<Health>,
     /// Cancel requests under way.
     cancels: TaskTracker,
+    pushes: bool,
+    /// By the oids of tables.
+    misfits: Mutex<HashMap<u32, Misfit>>,
+}
+
+/// Which values of a table were met that their columns' types here cannot hold. Such columns are read otherwise from the next
+/// look at the catalogs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Misfit {
+    /// NaN, or more digits than a numeric's declared ones.
+    pub(super) numerics: bool,
+    /// Arrays of several dimensions, or that begin elsewhere than at 1.
+    pub(super) arrays: bool,
 }
 
 /// What the last connect attempts came to. While a source is down one caller at a time tries, after a pause; the others
@@ -88,6 +130,7 @@ impl Pool {
         let mut remote = tokio_postgres::Config::new();
         remote.host(&config.host).port(config.port).dbname(&config.database).user(&config.user);
         remote.application_name("lakegate").connect_timeout(connect_timeout);
+        remote.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE / 3).keepalives_retries(3);
         if let Some(password) = password(source, config)? {
             remote.password(password.reveal().as_bytes());
         }
@@ -103,17 +146,41 @@ impl Pool {
             tls,
             settings: format!("{SETTINGS}; SET statement_timeout = {}; {ASSERTION}", config.statement_timeout_ms),
             read_timeout: Duration::from_millis(config.read_timeout_ms),
+            compute_timeout: match config.statement_timeout_ms {
+                0 => COMPUTE_MAX,
+                limit => Duration::from_millis(limit.max(config.read_timeout_ms)),
+            },
             connect_timeout,
             wait: Duration::from_millis(config.connections_wait_ms),
             permits: Arc::new(Semaphore::new(config.connections_max)),
             idle: Mutex::default(),
             health: Mutex::default(),
             cancels: TaskTracker::new(),
+            pushes: config.pushdown,
+            misfits: Mutex::default(),
         })
     }
 
     pub(super) fn source(&self) -> &str {
         &self.source
+    }
+
+    pub(super) fn misfit(&self, table: u32) -> Misfit {
+        self.misfits.lock().expect("no panic under the lock").get(&table).copied().unwrap_or_default()
+    }
+
+    /// A value of one of these tables does not fit.
+    pub(super) fn misfits(&self, tables: &[u32], found: Misfit) {
+        let mut known = self.misfits.lock().expect("no panic under the lock");
+        for table in tables {
+            let of = known.entry(*table).or_default();
+            *of = Misfit { numerics: of.numerics || found.numerics, arrays: of.arrays || found.arrays };
+        }
+    }
+
+    /// It may be sent whole parts of queries.
+    pub(super) fn pushes(&self) -> bool {
+        self.pushes
     }
 
     /// An idle connection, or a new one.
@@ -162,6 +229,27 @@ impl Pool {
             return unreachable(&self.source).with_source(error);
         }
         Error::new(Kind::SourceFailed, format!("source \"{}\" failed", self.source)).with_source(error)
+    }
+
+    /// As [`Pool::failed`], for a text that computes: where PostgreSQL says of a value no more than that it has none, so is
+    /// its reader told.
+    pub(super) fn computed(&self, error: tokio_postgres::Error) -> Error {
+        let Some(told) = error.as_db_error() else { return self.failed(error) };
+        let kind = match told.code().code() {
+            "22012" => Kind::DivisionByZero,
+            "22003" => Kind::NumericRange,
+            "22008" => Kind::DateRange,
+            "21000" => Kind::Cardinality,
+            "2201E" => Kind::LogArgument,
+            "2201F" => Kind::PowerArgument,
+            "22011" => Kind::Substring,
+            _ => return self.failed(error),
+        };
+        let text = told.message();
+        match FIXED.contains(&text) {
+            true => Error::new(kind, text.to_owned()).with_source(error),
+            false => Error::new(kind, "a value cannot be computed").with_source(error),
+        }
     }
 
     fn idle(&self) -> Option<Connection> {

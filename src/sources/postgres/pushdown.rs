@@ -15,8 +15,10 @@ use crate::error::{Error, Kind, Result};
 use crate::types::TableName;
 
 /// Longer filters and deeper ones are left to us.
-const FILTER_BYTES_MAX: usize = 64 * 1024;
+const FILTER_BYTES_MAX: usize = 8 << 20;
 const DEPTH_MAX: usize = 64;
+/// More constants than this are one array, which the source's parser reads at once.
+const LIST_MAX: usize = 8;
 
 /// SQL for the source, and the same with `?` for every literal: what a plan shows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -177,19 +179,29 @@ impl Scope<'_> {
     fn in_list(&self, expr: &Expr, list: &[Expr], negated: bool) -> Option<Statement> {
         let Expr::Column(column) = expr else { return None };
         let operand = self.operand(&column.name)?;
-        let mut literals = vec![];
+        let (mut literals, mut values) = (vec![], vec![]);
         for item in list {
             let Expr::Literal(value, _) = item else { return None };
             literals.push(literal(operand.data_type, operand.column.oid, value)?);
+            values.push(value.clone());
         }
         if literals.is_empty() {
             return None;
         }
         let quoted = identifier(&operand.column.name).ok()?;
-        let word = if negated { " NOT IN (" } else { " IN (" };
+        let word = match (negated, literals.len() > LIST_MAX) {
+            (false, false) => " IN (",
+            (true, false) => " NOT IN (",
+            (false, true) => " = ANY (",
+            (true, true) => " <> ALL (",
+        };
+        let list = match literals.len() > LIST_MAX {
+            false => literals.join(", "),
+            true => array(&values, operand.column.oid)?,
+        };
         let head = Statement::of(&format!("{quoted}{word}"));
         // How many there were is no one's business either.
-        let list = Statement { sql: literals.join(", "), shape: "?".into() };
+        let list = Statement { sql: list, shape: "?".into() };
         Some(parenthesised(&[&head, &list, &Statement::of(")")]))
     }
 
@@ -217,7 +229,12 @@ fn parenthesised(parts: &[&Statement]) -> Statement {
     whole
 }
 
-/// The one literal encoder: `'…'::type`, of exactly the column's type. `None` for NULL and for values that are not
+/// Of values that [`literal`] has a form for: a varchar is compared as text.
+fn array(values: &[ScalarValue], oid: u32) -> Option<String> {
+    crate::formats::postgres::literal::list(values, if oid == 1043 { 25 } else { oid })
+}
+
+/// The one literal encoder of filters: `'…'::type`, of exactly the column's type. `None` for NULL and for values that are not
 /// spelt or not compared alike on both sides.
 fn literal(column: &DataType, oid: u32, value: &ScalarValue) -> Option<String> {
     let text = match (column, value) {

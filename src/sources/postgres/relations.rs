@@ -1,7 +1,7 @@
 //! What stands in the mounted schemas: tables, views and partitioned parents with their columns, from the source's
 //! catalogs. It reads no rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -14,13 +14,11 @@ mod keys;
 use super::connect::Pool;
 use super::scan::{PostgresExec, Provider};
 use crate::error::{Error, Kind, Result};
-use crate::formats::postgres::{TYPMOD, copy, field};
+use crate::formats::postgres::{OID, TYPMOD, by_oid, copy, field, pg_type};
 use crate::sources::declared::Declared;
 use crate::sources::{Pinned, Table};
 use crate::types::{TableName, Version};
 
-/// Digits after the point of a numeric that declares none, unless the configuration says otherwise.
-const NUMERIC_SCALE: u8 = 10;
 const NUMERIC: u32 = 1700;
 const INET: u32 = 869;
 const TEXT: u32 = 25;
@@ -34,11 +32,11 @@ SELECT n.nspname::text, c.oid, c.relname::text, a.attname::text,
        a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'n'
                                     AND NOT k.convalidated AND a.attnum = ANY (k.conkey)),
        b.oid, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, b.typtype = 'e',
-       format_type(a.atttypid, a.atttypmod),
        CASE WHEN l.collprovider = 'd' THEN d.provider ELSE l.collprovider::text END,
        CASE WHEN l.collprovider = 'd' THEN d.locale ELSE coalesce(l.collcollate, to_jsonb(l)->>'colllocale') END,
        coalesce((to_jsonb(l)->>'collisdeterministic')::bool, true),
-       current_setting('server_encoding') = 'UTF8', a.attnum
+       current_setting('server_encoding') = 'UTF8', a.attnum,
+       CASE WHEN c.reltuples >= 0 AND c.relkind <> 'v' THEN c.reltuples::float8 END
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -52,6 +50,11 @@ CROSS JOIN (SELECT coalesce(to_jsonb(x)->>'datlocprovider', 'c') AS provider,
 WHERE n.nspname = ANY ($1) AND c.relkind IN ('r', 'p', 'v', 'm') AND NOT c.relispartition
 ORDER BY n.nspname, c.relname, a.attnum";
 
+/// Functions that are the server's own and whose results follow their arguments alone, and its aggregates.
+const FUNCTIONS: &str = "
+SELECT p.oid, p.prosrc FROM pg_proc p
+WHERE p.oid < 16384 AND p.pronamespace = 'pg_catalog'::regnamespace AND p.provolatile = 'i' AND p.prokind IN ('f', 'a')";
+
 /// Reads the catalogs of one source.
 #[derive(Debug)]
 pub(super) struct Relations {
@@ -60,7 +63,12 @@ pub(super) struct Relations {
     numeric_scale: BTreeMap<String, u8>,
     /// Columns whose absence was told already.
     told: Mutex<BTreeSet<String>>,
+    /// By the server's version, with which alone they change.
+    functions: Mutex<Option<(i32, Functions)>>,
 }
+
+/// Oid → `prosrc`.
+pub(super) type Functions = Arc<HashMap<u32, String>>;
 
 /// One table or view of the source.
 #[derive(Debug)]
@@ -72,6 +80,9 @@ pub(super) struct Relation {
     pub(super) pool: Arc<Pool>,
     pub(super) oid: u32,
     pub(super) declared: Declared,
+    /// As far as the source has counted them.
+    pub(super) rows: Option<f64>,
+    pub(super) functions: Functions,
 }
 
 /// A column as the source has it, beside the field of the same place.
@@ -82,6 +93,10 @@ pub(super) struct Column {
     pub(super) attnum: i16,
     /// What the row description must say: the type asked for, which is text in all forms but the binary.
     pub(super) oid: u32,
+    /// What the source has, under a domain.
+    pub(super) own_oid: u32,
+    /// The field says this type.
+    pub(super) is_typed: bool,
     pub(super) typmod: i32,
     pub(super) form: Form,
     pub(super) text_order: TextOrder,
@@ -110,18 +125,19 @@ pub(super) enum TextOrder {
 
 impl Relations {
     pub(super) fn new(pool: Arc<Pool>, schemas: BTreeMap<String, String>, numeric_scale: BTreeMap<String, u8>) -> Self {
-        Self { pool, schemas, numeric_scale, told: Mutex::default() }
+        Self { pool, schemas, numeric_scale, told: Mutex::default(), functions: Mutex::default() }
     }
 
     pub(super) async fn read(&self) -> Result<Vec<Arc<dyn Table>>> {
         let remote: Vec<&str> = self.schemas.keys().map(String::as_str).collect();
-        let (rows, mut declared) = loop {
+        let (rows, mut declared, functions) = loop {
             let lease = self.pool.lease().await?;
             match self.pool.within(lease.client().query(COLUMNS, &[&remote])).await {
                 Ok(rows) => {
                     let declared = self.declared(lease.client(), &remote).await?;
+                    let functions = self.functions(lease.client()).await?;
                     lease.finish();
-                    break (rows, declared);
+                    break (rows, declared, functions);
                 }
                 // The server was restarted while the connection lay idle.
                 Err(_) if lease.used && lease.client().is_closed() => lease.discard(),
@@ -135,32 +151,49 @@ impl Relations {
             let of_one = rest.iter().take_while(|row| row.try_get::<_, u32>(1).ok() == Some(oid)).count().max(1);
             let (columns, after) = rest.split_at(of_one);
             rest = after;
-            if let Some(relation) = self.relation(oid, columns, declared.remove(&oid).unwrap_or_default())? {
+            let declared = declared.remove(&oid).unwrap_or_default();
+            if let Some(relation) = self.relation(oid, columns, declared, &functions)? {
                 tables.push(Arc::new(RelationTable(Arc::new(relation))));
             }
         }
         Ok(tables)
     }
 
+    async fn functions(&self, client: &tokio_postgres::Client) -> Result<Functions> {
+        const VERSION: &str = "SELECT current_setting('server_version_num')::int4";
+        let version: i32 = get(&self.pool, &self.pool.within(client.query_one(VERSION, &[])).await?, 0)?;
+        let known = self.functions.lock().expect("no panic under the lock").clone();
+        if let Some((_, functions)) = known.filter(|(of, _)| *of == version) {
+            return Ok(functions);
+        }
+        let rows = self.pool.within(client.query(FUNCTIONS, &[])).await?;
+        let each = rows.iter().map(|row| Ok((get(&self.pool, row, 0)?, get(&self.pool, row, 1)?)));
+        let functions: Functions = Arc::new(each.collect::<Result<_>>()?);
+        *self.functions.lock().expect("no panic under the lock") = Some((version, Arc::clone(&functions)));
+        Ok(functions)
+    }
+
     /// `None` where no column is left.
-    fn relation(&self, oid: u32, rows: &[Row], declared: Declared) -> Result<Option<Relation>> {
+    fn relation(&self, oid: u32, rows: &[Row], declared: Declared, functions: &Functions) -> Result<Option<Relation>> {
         let Some(first) = rows.first() else { return Ok(None) };
         let remote = TableName::new(get::<String>(&self.pool, first, 0)?, get::<String>(&self.pool, first, 2)?);
         let Some(mounted) = self.schemas.get(&remote.schema) else { return Ok(None) };
         let name = TableName::new(mounted, &remote.table);
         let (mut fields, mut columns) = (vec![], vec![]);
         for row in rows {
-            if let Some((field, column)) = self.column(&name, row)? {
+            if let Some((field, column)) = self.column(&name, oid, row)? {
                 fields.push(field);
                 columns.push(column);
             }
         }
         let schema = Arc::new(Schema::new(fields));
-        let relation = Relation { name, remote, schema, columns, pool: Arc::clone(&self.pool), oid, declared };
+        let (pool, functions) = (Arc::clone(&self.pool), Arc::clone(functions));
+        let counted = get(&self.pool, first, 14)?;
+        let relation = Relation { name, remote, schema, columns, pool, oid, declared, rows: counted, functions };
         Ok((!relation.columns.is_empty()).then_some(relation))
     }
 
-    fn column(&self, table: &TableName, row: &Row) -> Result<Option<(Field, Column)>> {
+    fn column(&self, table: &TableName, table_oid: u32, row: &Row) -> Result<Option<(Field, Column)>> {
         let pool = &self.pool;
         let name: String = get(pool, row, 3)?;
         if !get::<bool>(pool, row, 4)? {
@@ -169,36 +202,63 @@ impl Relations {
         }
         let (nullable, oid, typmod): (bool, u32, i32) =
             (!get::<bool>(pool, row, 5)?, get(pool, row, 6)?, get(pool, row, 7)?);
-        let (label, shown): (bool, String) = (get(pool, row, 8)?, get(pool, row, 9)?);
-        // An enum is read as its label: text, whose order is not the enum's, so nothing about it is pushed.
-        let field = if label { field(&name, TEXT, -1, nullable) } else { field(&name, oid, typmod, nullable) };
-        let Some(mut field) = field else {
-            self.tell(table, &name, &shown);
-            return Ok(None);
+        let label: bool = get(pool, row, 8)?;
+        let lying = self.lying(table, &name, (table_oid, oid, typmod), label);
+        let field = match lying {
+            Lying::Typed => field(&name, oid, typmod, nullable),
+            Lying::Numeric(data_type) => Some(numeric(&name, data_type, typmod, nullable)),
+            Lying::Text => None,
         };
-        if oid == NUMERIC && typmod < 0 {
-            let scale = self.numeric_scale.get(&format!("{}.{}.{name}", table.schema, table.table));
-            let scale = i8::try_from(*scale.unwrap_or(&NUMERIC_SCALE)).unwrap_or(i8::MAX);
-            let mut metadata = field.metadata().clone();
-            metadata.insert(TYPMOD.into(), "-1".into());
-            field = Field::new(&name, DataType::Decimal128(38, scale), nullable).with_metadata(metadata);
-        }
+        // what has no type here, or holds values that its type here cannot hold, is a text
+        let typed =
+            field.filter(|field| oid == INET || copy::reads(field.data_type(), oid) || self.is_spelt(field, oid));
+        let field = match typed {
+            Some(field) => field,
+            None => Field::new(&name, DataType::Utf8, nullable),
+        };
         let form = match oid {
             INET => Form::Output,
-            _ if label || !copy::reads(field.data_type(), oid) => Form::Text,
+            _ if !copy::reads(field.data_type(), oid) => Form::Text,
             _ => Form::Binary,
         };
         let asked = if form == Form::Binary { oid } else { TEXT };
-        if !copy::reads(field.data_type(), asked) {
-            self.tell(table, &name, &shown);
-            return Ok(None);
-        }
         let text_order = match oid {
-            25 | 1043 => text_order(get(pool, row, 10)?, get(pool, row, 11)?, get(pool, row, 12)?, get(pool, row, 13)?),
+            25 | 1043 | 1042 => {
+                text_order(get(pool, row, 9)?, get(pool, row, 10)?, get(pool, row, 11)?, get(pool, row, 12)?)
+            }
             _ => TextOrder::Unknown,
         };
-        let column = Column { name, attnum: get(pool, row, 14)?, oid: asked, typmod, form, text_order };
+        let is_typed = pg_type(&field).is_ok_and(|found| found.oid == oid);
+        let attnum = get(pool, row, 13)?;
+        let column = Column { name, attnum, oid: asked, own_oid: oid, is_typed, typmod, form, text_order };
         Ok(Some((field, column)))
+    }
+
+    /// How a column's values lie here.
+    fn lying(&self, table: &TableName, column: &str, (table_oid, oid, typmod): (u32, u32, i32), label: bool) -> Lying {
+        let misfit = self.pool.misfit(table_oid);
+        // an enum is read as its label: text, whose order is not the enum's
+        if label || misfit.arrays && is_array(oid) {
+            return Lying::Text;
+        }
+        if oid != NUMERIC {
+            return Lying::Typed;
+        }
+        let scale = self.numeric_scale.get(&format!("{}.{}.{column}", table.schema, table.table));
+        let scale = scale.filter(|_| typmod < 0 && !misfit.numerics);
+        match scale.and_then(|scale| i8::try_from(*scale).ok()) {
+            Some(scale) => Lying::Numeric(DataType::Decimal128(38, scale)),
+            // a value's own scale, NaN, the infinities
+            None if typmod < 0 || misfit.numerics || field(column, oid, typmod, true).is_none() => {
+                Lying::Numeric(DataType::Binary)
+            }
+            None => Lying::Typed,
+        }
+    }
+
+    /// Types that lie as their texts though the source has binary forms of them.
+    fn is_spelt(&self, field: &Field, oid: u32) -> bool {
+        *field.data_type() == DataType::Utf8 && pg_type(field).is_ok_and(|found| found.oid == oid)
     }
 
     /// Once a process, not at each look.
@@ -208,6 +268,23 @@ impl Relations {
             tracing::warn!(source = self.pool.source(), table = %table, column, reason, "column left out");
         }
     }
+}
+
+/// How a column's values lie.
+enum Lying {
+    /// As the language has the type.
+    Typed,
+    Numeric(DataType),
+    Text,
+}
+
+fn numeric(name: &str, data_type: DataType, typmod: i32, nullable: bool) -> Field {
+    let metadata = [(OID.to_owned(), NUMERIC.to_string()), (TYPMOD.to_owned(), typmod.to_string())];
+    Field::new(name, data_type, nullable).with_metadata(metadata.into())
+}
+
+fn is_array(oid: u32) -> bool {
+    by_oid(oid).is_some_and(|row| row.category == 'A')
 }
 
 /// `provider`: c(libc), b(uiltin), i(cu); an ICU locale is never bytes.
@@ -256,7 +333,7 @@ impl Table for RelationTable {
     /// The row description of each scan is compared with these columns, so there is nothing to ask now.
     async fn pin(&self) -> Result<Pinned> {
         let (pool, oid) = (Arc::clone(&self.0.pool), self.0.oid);
-        let reads = Arc::new(move |leaf: &dyn ExecutionPlan| PostgresExec::is_over(leaf, &pool, oid));
+        let reads = Arc::new(move |leaf: &dyn ExecutionPlan| PostgresExec::share(leaf, &pool, oid));
         Ok(Pinned { version: Version::Live, reads, provider: Arc::new(Provider::new(Arc::clone(&self.0))) })
     }
 }

@@ -1,19 +1,29 @@
 //! One scan: `COPY (SELECT …) TO STDOUT (FORMAT binary)` as a plan and a stream. It decides nothing about filters;
 //! `pushdown` does.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Statistics;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as PlanResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::expressions::DynamicFilterPhysicalExpr;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::filter_pushdown::{
+    ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
+};
+use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::StreamExt;
@@ -21,12 +31,14 @@ use futures::stream::ReadyChunks;
 use tokio::time::timeout;
 use tokio_postgres::{CopyOutStream, Statement as Prepared};
 
-use super::connect::{Lease, Pool};
+use super::connect::{Lease, Misfit, Pool};
+use super::late::{self, Comparable};
 use super::pushdown::{self, Statement};
 use super::relations::{Column, Relation};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::copy::CopyDecoder;
 use crate::scan::{Scanned, scan_by};
+use crate::types::Share;
 
 /// A batch ends at so many bytes of the stream even where its rows are few.
 const BATCH_BYTES: usize = 4 << 20;
@@ -41,6 +53,10 @@ pub(super) struct Provider(Arc<Relation>);
 impl Provider {
     pub(super) fn new(relation: Arc<Relation>) -> Self {
         Self(relation)
+    }
+
+    pub(super) fn relation(&self) -> &Arc<Relation> {
+        &self.0
     }
 }
 
@@ -85,41 +101,75 @@ impl Provider {
             let statement = pushdown::select(&self.0, projection, filters, limit)?;
             let schema = Arc::new(self.0.schema.project(projection)?);
             let columns = projection.iter().filter_map(|i| self.0.columns.get(*i).cloned()).collect();
-            let properties = PlanProperties::new(
-                EquivalenceProperties::new(Arc::clone(&schema)),
-                Partitioning::UnknownPartitioning(1),
-                EmissionType::Incremental,
-                Boundedness::Bounded,
-            );
-            let scan = Scan { pool: Arc::clone(&self.0.pool), oid: self.0.oid, statement, schema, columns };
-            let scan = PostgresExec { scan: Arc::new(scan), properties: Arc::new(properties) };
-            Ok(Arc::new(scan) as Arc<dyn ExecutionPlan>)
+            let (pool, tables) = (Arc::clone(&self.0.pool), vec![self.0.oid]);
+            let asked = Asked::Columns(columns);
+            let scan = Scan { pool, tables, statement, schema, asked, rows: None };
+            Ok(Arc::new(PostgresExec::new(scan)) as Arc<dyn ExecutionPlan>)
         })
     }
 }
 
 /// What is asked, and what must come back.
 #[derive(Debug)]
-struct Scan {
-    pool: Arc<Pool>,
-    /// Of the relation.
-    oid: u32,
-    statement: Statement,
-    schema: SchemaRef,
-    columns: Vec<Column>,
+pub(super) struct Scan {
+    pub(super) pool: Arc<Pool>,
+    /// Oids of the relations that it reads.
+    pub(super) tables: Vec<u32>,
+    pub(super) statement: Statement,
+    pub(super) schema: SchemaRef,
+    pub(super) asked: Asked,
+    /// A guess of how many there are.
+    pub(super) rows: Option<f64>,
 }
 
-/// Rows of one relation, one partition. It connects when its stream is first polled.
+/// How it is known what comes.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// Columns of one relation: the source describes its answer first, and that they are still these is checked.
+    Columns(Vec<Column>),
+    /// The text casts each to the type with this oid.
+    Types(Vec<Comparable>),
+}
+
+/// Rows of one SELECT, one partition. It connects when its stream is first polled.
 #[derive(Debug)]
 pub(super) struct PostgresExec {
     scan: Arc<Scan>,
     properties: Arc<PlanProperties>,
+    /// Conditions that become known while the query runs, as it was offered them …
+    offered: Vec<Arc<dyn PhysicalExpr>>,
+    /// … and those of them that are waited for.
+    late: Vec<Arc<dyn PhysicalExpr>>,
 }
 
 impl PostgresExec {
-    /// `leaf` reads this relation of this source.
-    pub(in crate::sources) fn is_over(leaf: &dyn ExecutionPlan, pool: &Arc<Pool>, oid: u32) -> bool {
-        leaf.downcast_ref::<Self>().is_some_and(|p| Arc::ptr_eq(&p.scan.pool, pool) && p.scan.oid == oid)
+    pub(super) fn new(scan: Scan) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(&scan.schema)),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Self { scan: Arc::new(scan), properties: Arc::new(properties), offered: vec![], late: vec![] }
+    }
+
+    /// Which of `leaf`'s relations this one of this source is.
+    pub(in crate::sources) fn share(leaf: &dyn ExecutionPlan, pool: &Arc<Pool>, oid: u32) -> Option<Share> {
+        let scan = &leaf.downcast_ref::<Self>()?.scan;
+        let nth = scan.tables.iter().position(|table| *table == oid && Arc::ptr_eq(&scan.pool, pool))?;
+        Some(Share { nth, of: scan.tables.len() })
+    }
+
+    pub(super) fn sql(&self) -> &str {
+        &self.scan.statement.sql
+    }
+
+    /// Waits for what these producers offered; `None` where they offered nothing.
+    pub(super) fn listening(&self, to: &HashSet<u64>) -> Option<Self> {
+        let heard = |e: &&Arc<dyn PhysicalExpr>| e.expression_id().is_some_and(|id| to.contains(&id));
+        let late: Vec<_> = self.offered.iter().filter(heard).cloned().collect();
+        let (scan, properties) = (Arc::clone(&self.scan), Arc::clone(&self.properties));
+        (!late.is_empty()).then(|| Self { scan, properties, offered: self.offered.clone(), late })
     }
 }
 
@@ -144,9 +194,44 @@ impl ExecutionPlan for PostgresExec {
 
     fn apply_expressions(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> PlanResult<TreeNodeRecursion>,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> PlanResult<TreeNodeRecursion>,
     ) -> PlanResult<TreeNodeRecursion> {
+        for condition in &self.offered {
+            if f(condition)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
         Ok(TreeNodeRecursion::Continue)
+    }
+
+    /// Keys of a join are kept to be sent, where a text was printed whose columns can be compared; the join looks itself all
+    /// the same.
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        result: ChildPushdownResult,
+        _: &ConfigOptions,
+    ) -> PlanResult<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        let filters = vec![PushedDown::No; result.parent_filters.len()];
+        let is_late = |e: &Arc<dyn PhysicalExpr>| e.is::<DynamicFilterPhysicalExpr>();
+        let theirs = result.parent_filters.iter().map(|of| Arc::clone(&of.filter)).filter(is_late);
+        let offered: Vec<_> = self.offered.iter().cloned().chain(theirs).collect();
+        let keeps = phase == FilterPushdownPhase::Post && matches!(self.scan.asked, Asked::Types(_));
+        let updated_node = (keeps && offered.len() > self.offered.len()).then(|| {
+            let (scan, properties) = (Arc::clone(&self.scan), Arc::clone(&self.properties));
+            Arc::new(Self { scan, properties, offered, late: vec![] }) as Arc<dyn ExecutionPlan>
+        });
+        Ok(FilterPushdownPropagation { filters, updated_node })
+    }
+
+    /// A guess, for the order of joins.
+    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], _: &StatisticsArgs) -> PlanResult<Arc<Statistics>> {
+        let mut known = Statistics::new_unknown(&self.scan.schema);
+        if let Some(rows) = self.scan.rows {
+            // saturates
+            known.num_rows = Precision::Inexact(rows as usize);
+        }
+        Ok(Arc::new(known))
     }
 
     fn replace_children(
@@ -166,7 +251,7 @@ impl ExecutionPlan for PostgresExec {
             return Err(Error::internal("PostgresExec has one partition").into());
         }
         let rows_max = context.session_config().batch_size();
-        let start = State::Start(Arc::clone(&self.scan));
+        let start = State::Start(Arc::clone(&self.scan), self.late.clone());
         let stream = futures::stream::try_unfold(start, move |state| async move {
             state.next(rows_max).await.map_err(DataFusionError::from)
         });
@@ -176,13 +261,14 @@ impl ExecutionPlan for PostgresExec {
 
 /// A stream before, amid and after its rows. Dropped amid them, the lease cancels.
 enum State {
-    Start(Arc<Scan>),
+    Start(Arc<Scan>, Vec<Arc<dyn PhysicalExpr>>),
     Rows(Box<Rows>),
     End,
 }
 
 struct Rows {
     pool: Arc<Pool>,
+    scan: Arc<Scan>,
     copy: Pin<Box<ReadyChunks<CopyOutStream>>>,
     decoder: CopyDecoder,
     lease: Lease,
@@ -191,7 +277,7 @@ struct Rows {
 impl State {
     async fn next(self, rows_max: usize) -> Result<Option<(RecordBatch, State)>> {
         let rows = match self {
-            State::Start(scan) => Box::new(scan.open().await?),
+            State::Start(scan, late) => Box::new(scan.open(&late).await?),
             State::Rows(rows) => rows,
             State::End => return Ok(None),
         };
@@ -202,13 +288,13 @@ impl State {
 impl Rows {
     async fn next(mut self: Box<Self>, rows_max: usize) -> Result<Option<(RecordBatch, State)>> {
         while self.decoder.rows() < rows_max && self.decoder.bytes() < BATCH_BYTES {
-            let Ok(arrived) = timeout(self.pool.read_timeout, self.copy.next()).await else {
+            let Ok(arrived) = timeout(self.scan.patience(), self.copy.next()).await else {
                 return Err(self.pool.silent());
             };
             let Some(messages) = arrived else { return self.end() };
             for message in messages {
-                let bytes = message.map_err(|e| self.pool.failed(e))?;
-                self.decoder.feed(&bytes).map_err(|e| garbled(&self.pool, e))?;
+                let bytes = message.map_err(|e| self.scan.failed(e))?;
+                self.decoder.feed(&bytes).map_err(|e| garbled(&self.scan, e))?;
             }
         }
         let batch = self.decoder.take()?;
@@ -217,7 +303,7 @@ impl Rows {
 
     /// The server said that this is all; the stream itself has to say so too.
     fn end(mut self) -> Result<Option<(RecordBatch, State)>> {
-        self.decoder.finish().map_err(|e| garbled(&self.pool, e))?;
+        self.decoder.finish().map_err(|e| garbled(&self.scan, e))?;
         let batch = self.decoder.take()?;
         self.lease.finish();
         Ok((batch.num_rows() > 0).then_some((batch, State::End)))
@@ -227,14 +313,20 @@ impl Rows {
 impl Scan {
     /// Begins the COPY. A connection that lay idle may be dead without our knowing: then, before any row, the next one
     /// is tried.
-    async fn open(&self) -> Result<Rows> {
+    async fn open(self: &Arc<Self>, late: &[Arc<dyn PhysicalExpr>]) -> Result<Rows> {
+        let sql = &self.statement.sql;
+        let narrowed = match &self.asked {
+            Asked::Types(columns) if !late.is_empty() => late::narrowed(sql, &self.schema, columns, late).await,
+            Asked::Types(_) | Asked::Columns(_) => None,
+        };
+        let sql = narrowed.as_ref().unwrap_or(sql);
         loop {
             let lease = self.pool.lease().await?;
-            match self.start(&lease).await {
+            match self.start(&lease, sql).await {
                 Ok((copy, oids)) => {
                     let decoder = CopyDecoder::new(Arc::clone(&self.schema), &oids)?;
                     let copy = Box::pin(copy.ready_chunks(CHUNK));
-                    return Ok(Rows { pool: Arc::clone(&self.pool), copy, decoder, lease });
+                    return Ok(Rows { pool: Arc::clone(&self.pool), scan: Arc::clone(self), copy, decoder, lease });
                 }
                 Err(_) if lease.used && lease.client().is_closed() => lease.discard(),
                 Err(error) => {
@@ -248,36 +340,70 @@ impl Scan {
         }
     }
 
-    async fn start(&self, lease: &Lease) -> Result<(CopyOutStream, Vec<u32>)> {
-        let sql = &self.statement.sql;
-        let prepared = self.pool.within(lease.client().prepare(sql)).await?;
-        let oids = self.check(&prepared)?;
+    async fn start(&self, lease: &Lease, sql: &str) -> Result<(CopyOutStream, Vec<u32>)> {
+        let oids = match &self.asked {
+            Asked::Columns(columns) => {
+                let prepared = self.pool.within(lease.client().prepare(sql)).await?;
+                check(&prepared, columns)?
+            }
+            Asked::Types(columns) => columns.iter().map(|column| column.oid).collect(),
+        };
         let copy = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
-        Ok((self.pool.within(lease.client().copy_out(&copy)).await?, oids))
+        let started = timeout(self.patience(), lease.client().copy_out(&copy)).await;
+        match started {
+            Ok(started) => Ok((started.map_err(|e| self.failed(e))?, oids)),
+            Err(_) => Err(self.pool.silent()),
+        }
     }
 
-    /// The columns are those that the statement was planned with.
-    fn check(&self, prepared: &Prepared) -> Result<Vec<u32>> {
-        let found = prepared.columns();
-        let same = |(found, column): (&tokio_postgres::Column, &Column)| {
-            let digits = column.oid != NUMERIC || found.type_modifier() == column.typmod;
-            // a column that was dropped and made anew has the name and the type of the old one, and none of its rights
-            let same_column = found.column_id().is_none_or(|id| id == column.attnum);
-            found.type_().oid() == column.oid && digits && same_column
-        };
-        if found.len() != self.columns.len() || !found.iter().zip(&self.columns).all(same) {
-            return Err(Error::new(Kind::CachedPlanChanged, "cached plan must not change result type"));
+    fn patience(&self) -> Duration {
+        match &self.asked {
+            Asked::Types(_) => self.pool.compute_timeout,
+            Asked::Columns(_) => self.pool.read_timeout,
         }
-        Ok(found.iter().map(|c| c.type_().oid()).collect())
+    }
+
+    /// What was printed computes with values that its reader may see, and fails as it would here.
+    fn failed(&self, error: tokio_postgres::Error) -> Error {
+        match &self.asked {
+            Asked::Types(_) => self.pool.computed(error),
+            Asked::Columns(_) => self.pool.failed(error),
+        }
     }
 }
 
-/// A value that does not fit is the reader's to know, a broken stream the source's fault.
-fn garbled(pool: &Pool, error: Error) -> Error {
-    match error.kind() {
-        Kind::InvalidBinary => {
-            Error::new(Kind::SourceFailed, format!("source \"{}\" failed", pool.source())).with_source(error)
-        }
-        _ => error,
+/// The columns are those that the statement was planned with.
+fn check(prepared: &Prepared, columns: &[Column]) -> Result<Vec<u32>> {
+    let found = prepared.columns();
+    let same = |(found, column): (&tokio_postgres::Column, &Column)| {
+        let digits = column.oid != NUMERIC || found.type_modifier() == column.typmod;
+        // a column that was dropped and made anew has the name and the type of the old one, and none of its rights
+        let same_column = found.column_id().is_none_or(|id| id == column.attnum);
+        found.type_().oid() == column.oid && digits && same_column
+    };
+    if found.len() != columns.len() || !found.iter().zip(columns).all(same) {
+        return Err(Error::new(Kind::CachedPlanChanged, "cached plan must not change result type"));
     }
+    Ok(found.iter().map(|c| c.type_().oid()).collect())
+}
+
+/// A broken stream is the source's fault. A value that its column's type here cannot hold is remembered, so that the column is
+/// read otherwise from now on.
+fn garbled(scan: &Scan, error: Error) -> Error {
+    let found = match error.kind() {
+        Kind::InvalidBinary => {
+            let text = format!("source \"{}\" failed", scan.pool.source());
+            return Error::new(Kind::SourceFailed, text).with_source(error);
+        }
+        Kind::NumericRange => Misfit { numerics: true, arrays: false },
+        Kind::Unsupported => Misfit { numerics: false, arrays: true },
+        _ => return error,
+    };
+    scan.pool.misfits(&scan.tables, found);
+    let text = format!("source \"{}\" holds a value that its column's type cannot hold here", scan.pool.source());
+    Error::new(Kind::Conflict, text)
+        // of our own making: it names the column
+        .with_detail(error.message().to_owned())
+        .with_hint("From now on such columns are read as they are; run the statement again.")
+        .with_source(error)
 }

@@ -72,6 +72,13 @@ pub(crate) fn aggregate(
     Ok(aggregate)
 }
 
+/// The row of pg_proc, the arguments' types and the result's, if it is one of PostgreSQL's.
+pub(crate) fn of_udf(udf: &AggregateUDF) -> Option<(&'static Proc, Vec<Ty>, Ty)> {
+    let aggregate = (udf.inner().as_ref() as &dyn std::any::Any).downcast_ref::<Aggregate>()?;
+    let of = &aggregate.of;
+    Some((of.proc, of.arguments.iter().map(|(ty, _)| *ty).collect(), of.result.0))
+}
+
 type Key = (u32, Vec<(Ty, DataType)>, (Ty, DataType));
 
 /// One object for equal calls, so that DataFusion finds them equal at once.

@@ -97,6 +97,23 @@ impl KernelFunction {
     pub(crate) fn call(self, arguments: Vec<Expr>) -> Expr {
         ScalarUDF::new_from_impl(self).call(arguments)
     }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn oid(&self) -> u32 {
+        self.oid
+    }
+
+    /// Of its arguments, as it was resolved.
+    pub(super) fn types(&self) -> &[Ty] {
+        &self.types
+    }
+
+    pub(super) fn result_type(&self) -> Ty {
+        self.result_type
+    }
 }
 
 /// The function of this node, if it is one of PostgreSQL's.

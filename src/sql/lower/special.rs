@@ -84,6 +84,10 @@ impl Special {
         let special = Self { name: op.name(), op, result: Arc::new(result), signature };
         ScalarUDF::new_from_impl(special).call(arguments)
     }
+
+    pub(super) fn result(&self) -> &Field {
+        &self.result
+    }
 }
 
 /// The same value as `to` has it; `ty` is its type, or the type of its elements.

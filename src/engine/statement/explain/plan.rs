@@ -33,6 +33,8 @@ pub(super) struct Node {
     /// `Filter`, `Sort Key` …; lists are shown as such in JSON.
     pub(super) details: Vec<(&'static str, Detail)>,
     pub(super) children: Vec<Child>,
+    /// What its source is asked, for VERBOSE.
+    pub(super) remote: Option<String>,
     /// Whose metrics are its own, unless they are a barrier's.
     pub(super) source: Option<Arc<dyn ExecutionPlan>>,
 }
@@ -104,6 +106,7 @@ impl Node {
             output: vec![],
             details: vec![],
             children: vec![],
+            remote: None,
             source: None,
         }
     }

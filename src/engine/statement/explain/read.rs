@@ -20,6 +20,7 @@ use super::expression::{first_stage, origin, sort_key, text, text_over};
 use super::plan::{Child, Node, Plan, Scanned};
 use crate::policy::Guarded;
 use crate::policy::guard::Scan;
+use crate::sources::postgres::remote_sql;
 use crate::types::TableName;
 
 /// What is not known of a table, as PostgreSQL takes it for one that was never analysed.
@@ -124,8 +125,19 @@ impl Reader<'_> {
     fn scanned(&self, scan: Scan, exec: &Exec) -> Node {
         match scan {
             Scan::Restricted(name) => leaf("PolicyScan", Some(Scanned::Restricted(name))),
-            Scan::Whole(name) => {
-                let mut node = leaf("Seq Scan", Some(Scanned::Table { schema: name.schema, table: name.table }));
+            Scan::Whole(mut names) => {
+                let remote = remote_sql(exec.as_ref()).filter(|_| !self.is_restricted);
+                let table = |name: TableName| Scanned::Table { schema: name.schema, table: name.table };
+                let kind = if remote.is_some() { "Foreign Scan" } else { "Seq Scan" };
+                let mut node = match names.len() {
+                    1 => leaf(kind, names.pop().map(table)),
+                    _ => {
+                        let mut node = leaf(kind, None);
+                        node.list("Relations", Some(names.iter().map(ToString::to_string).collect()));
+                        node
+                    }
+                };
+                node.remote = remote.map(str::to_owned);
                 node.rows = self.known_rows(exec).unwrap_or(node.rows);
                 node.total = TUPLE * node.rows + node.rows * width(&exec.schema()) as f64 / PAGE_BYTES;
                 node

@@ -37,6 +37,9 @@ fn below(node: &Node, indent: usize, options: &Options, lines: &mut Vec<String>)
         };
         lines.push(format!("{blanks}{name}: {shown}"));
     }
+    if let Some(sql) = node.remote.as_ref().filter(|_| options.verbose) {
+        lines.push(format!("{blanks}Remote SQL: {sql}"));
+    }
     for child in &node.children {
         let mut indent = indent;
         if let Some(label) = &child.label {
@@ -154,6 +157,9 @@ fn of_node(
         Detail::One(text) => (*name, quoted(text)),
         Detail::List(texts) => (*name, list(texts)),
     }));
+    if let Some(sql) = node.remote.as_ref().filter(|_| options.verbose) {
+        all.push(("Remote SQL", quoted(sql)));
+    }
     if !node.children.is_empty() {
         let inner = "  ".repeat(level + 2);
         let children = node.children.iter().map(|child| {
