@@ -20,7 +20,7 @@ use object_store::ObjectStoreExt;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::fault::{Step, reach};
-use super::{BatchId, Described, Lake, Table, Weighed, Written, connect};
+use super::{BatchId, Described, Lake, Table, Weighed, Written, catalog, connect};
 use crate::error::Result;
 use crate::metastore::{Also, Pin, Swap, SwapError, Swapped, TableKey};
 use action::Change;
@@ -259,6 +259,8 @@ impl Lake {
         let built = builder.build().map_err(connect::broken)?;
         let (metadata, expired) = (built.metadata, built.expired_metadata_logs);
         let wanted = metadata.properties().get(DELETE_METADATA).is_some_and(|wanted| wanted == "true");
+        // a catalog that makes its own metadata files also deletes them
+        let wanted = wanted && !self.catalog.hands_out();
         let expired = if wanted { expired.into_iter().map(|log| log.metadata_file).collect() } else { vec![] };
         let table = self.put_metadata(&staged.base.key, metadata, Some(&staged.base.location)).await?;
         Ok(Attempt { table, snapshot_id: *snapshot_id, expired })
@@ -267,10 +269,16 @@ impl Lake {
     /// Writes the metadata file that comes after `before`.
     async fn put_metadata(&self, key: &TableKey, metadata: TableMetadata, before: Option<&str>) -> Result<Table> {
         let (location, bytes) = metadata_file(key, &metadata, before)?;
+        let bytes_len = bytes.len() as u64 * 2;
         self.store.write(&location, bytes).await?;
         reach(Step::AfterMetadata);
         // Written by us, so that nothing is in it that the crate does not know.
-        let described = Described { metadata: Arc::new(metadata), beyond: Arc::default() };
+        let described = Arc::new(Described { metadata: Arc::new(metadata), beyond: Arc::default() });
+        if self.catalog.hands_out() {
+            // a draft, which the catalog is about to read
+            let weighed = Weighed { parsed: Arc::clone(&described), bytes: bytes_len };
+            self.cache.put(&location, weighed).await;
+        }
         Ok(described.table(key, &location, &location))
     }
 
@@ -342,13 +350,29 @@ impl Lake {
         Ok(Answer::Unknown)
     }
 
-    /// A table that moved may have moved by us: an earlier send of the same swap, and others' commits on top of it.
+    /// A table that moved may have moved by us: an earlier send of the same swap, and others' commits on top of it. Where
+    /// the catalog keeps no history that reaches from there to here, nobody can tell.
     async fn ours_or_moved(&self, attempt: &Attempt) -> Result<Answer> {
-        let now = self.table(&attempt.table.key).await?;
-        let ours = now.is_some_and(|now| {
-            now.location == attempt.table.location || now.metadata.snapshot_by_id(attempt.snapshot_id).is_some()
-        });
-        Ok(if ours { Answer::Done } else { Answer::Moved })
+        let Some(now) = self.table(&attempt.table.key).await? else { return Ok(Answer::Moved) };
+        let ours = &attempt.table;
+        if now.location == ours.location || now.metadata.snapshot_by_id(attempt.snapshot_id).is_some() {
+            return Ok(Answer::Done);
+        }
+        if now.uuid() != ours.uuid() {
+            return Ok(Answer::Moved);
+        }
+        let adds = ours.metadata.snapshot_by_id(attempt.snapshot_id);
+        let base = match adds {
+            // it changes no rows: as good as done where the table is as it was to be
+            None if catalog::says_the_same(&now.metadata, &ours.metadata)? => return Ok(Answer::Done),
+            None => return Ok(Answer::Moved),
+            Some(snapshot) => snapshot.parent_snapshot_id(),
+        };
+        let reaches = match base {
+            Some(base) => now.main().any(|snapshot| snapshot.snapshot_id() == base),
+            None => now.main().last().is_none_or(|oldest| oldest.parent_snapshot_id().is_none()),
+        };
+        Ok(if reaches { Answer::Moved } else { Answer::Unknown })
     }
 
     /// What cannot be deleted is left for the sweeper: nothing names it.

@@ -15,9 +15,14 @@ async fn target(directory: &std::path::Path) -> Target {
     let config = metastore::Config { path: directory.join("m.db"), ..Default::default() };
     let metastore = Arc::new(Metastore::open(&config).await.unwrap());
     let store = Store::over(Arc::new(object_store::memory::InMemory::new()), vec!["memory:///".into()]);
-    let config =
-        Config { catalog: "c".into(), warehouse: "memory:///w".into(), s3: None, manifest_cache_bytes: 1 << 20 };
-    let lake = Arc::new(Lake::over(&config, store, metastore));
+    let config = Config {
+        catalog: "c".into(),
+        warehouse: "memory:///w".into(),
+        s3: None,
+        at: Default::default(),
+        manifest_cache_bytes: 1 << 20,
+    };
+    let lake = Arc::new(Lake::over(&config, store, metastore).unwrap());
     let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true)]));
     let decoder = Decoder::new(Arc::clone(&schema), &[Unit::Millis]).unwrap();
     let layout = Arc::new(Layout::new("t", schema, decoder).unwrap());

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::Catalog;
 use crate::error::{Error, Result};
@@ -218,7 +219,7 @@ impl Changes {
 
 #[async_trait]
 impl Catalog for Overlay {
-    async fn revision(&self) -> Result<u64> {
+    async fn revision(&self) -> Result<Option<u64>> {
         self.under.revision().await
     }
 
@@ -305,6 +306,14 @@ impl Catalog for Overlay {
         self.under.previous_location(table, location).await
     }
 
+    fn hands_out(&self) -> bool {
+        self.under.hands_out()
+    }
+
+    async fn metadata(&self, name: &TableKey, location: &str) -> Result<Option<Bytes>> {
+        self.under.metadata(name, location).await
+    }
+
     async fn swap(&self, swaps: &[Swap], also: &Also) -> Result<Swapped, SwapError> {
         if also.lease.is_some() || !also.puts.is_empty() {
             return Err(SwapError::Before(Error::internal("a transaction of a session holds no lease")));
@@ -316,6 +325,11 @@ impl Catalog for Overlay {
         let mut changes = self.lock();
         let mut changed = changes.clone();
         if swaps.iter().all(|swap| changed.apply(swap, &below)) {
+            // said now, not at the transaction's end
+            let name = swaps.iter().flat_map(Swap::tables).next().map(|table| table.catalog.as_str());
+            if let Some(refused) = self.under.refusal(&changed.swaps(name.unwrap_or_default())) {
+                return Err(SwapError::Before(refused));
+            }
             *changes = changed;
             return Ok(Swapped::Done);
         }
