@@ -104,7 +104,10 @@ struct Described {
 impl Lake {
     /// Connects nothing: a store that does not answer is found out by the first read.
     pub fn connect(config: &Config, metastore: Arc<Metastore>) -> Result<Self> {
-        let store = Store::connect(&config.warehouse, config.s3.as_ref())?;
+        let store = match &config.at {
+            At::Rest(at) if at.vended_credentials => Store::connect_vended(&config.warehouse, config.s3.as_ref())?,
+            _ => Store::connect(&config.warehouse, config.s3.as_ref())?,
+        };
         Self::over(config, store, metastore)
     }
 

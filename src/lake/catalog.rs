@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use iceberg::spec::TableMetadata;
 
 use super::{Also, TableKey, TableRow};
 use crate::error::{Error, Result};
@@ -73,6 +74,11 @@ pub(super) trait Catalog: fmt::Debug + Send + Sync {
     /// What a location of it holds, of a table or a view, where it hands that out; `None`: it is a file in the store.
     async fn metadata(&self, _name: &TableKey, _location: &str) -> Result<Option<Bytes>> {
         Ok(None)
+    }
+
+    /// A table is about to be made at this location: now is the time to be given keys to it.
+    async fn announce(&self, _table: &TableKey, _metadata: &TableMetadata) -> Result<()> {
+        Ok(())
     }
 
     /// Why these could never be swapped together, whatever the rows.

@@ -333,7 +333,7 @@ impl Lake {
                 Err(SwapError::Before(error)) => return Err(error),
                 Err(SwapError::Unknown(error)) => {
                     unsure = true;
-                    tracing::warn!(%error, "the outcome of a commit is unknown, asking the catalog");
+                    tracing::warn!(error = ?error, "the outcome of a commit is unknown, asking the catalog");
                 }
             }
             let Some(first) = first else { break };

@@ -203,3 +203,40 @@ async fn a_login_that_is_wrong_is_told_without_its_secret() {
     assert_eq!(error.message(), "the lake's catalog denies the login");
     assert!(!format!("{error:?}{lake:?}").contains("wrong-secret"));
 }
+
+/// The lake's own keys open nothing. The first that the catalog gives have run out, and are wrong besides.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tables_files_are_opened_with_the_keys_that_come_with_it() {
+    let server = Server::start().await;
+    let s3 = |variable: &str| super::s3::service(variable);
+    let keys = |secret: &str, until: i64| {
+        serde_json::json!({
+            "s3.access-key-id": s3("ACCESS_KEY"),
+            "s3.secret-access-key": secret,
+            "s3.session-token-expires-at-ms": until.to_string(),
+        })
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let written = file(&server, directory.path(), "vended_credentials = true").replace(
+        &format!("file://{}", directory.path().display()),
+        &format!("s3://{}/vended-{}", s3("BUCKET"), uuid::Uuid::new_v4().simple()),
+    );
+    let written = format!(
+        "{written}\n[s3]\nendpoint = '{}'\nallow_http = true\naccess_key_id = 'nobody'\nsecret_access_key = 'nothing'",
+        s3("ENDPOINT")
+    );
+    let world = World::configured(directory, &written).await;
+    world.writer.create_schema("s").await.unwrap();
+    let (past, later) = (1_000, chrono::Utc::now().timestamp_millis() + 3_600_000);
+    server.kept().keys.extend([keys("wrong", past), keys(&s3("SECRET_KEY"), past), keys(&s3("SECRET_KEY"), later)]);
+    world.create("t", row(1)).await;
+    world.append("t", row(2)).await;
+    assert_eq!(values(&world, "t").await, [1, 2]);
+    // wrong ones, with which nothing opens
+    let theirs = tempfile::tempdir().unwrap();
+    server.kept().keys = [keys("wrong", later)].into();
+    let (lake, _) = open_as(theirs.path(), &written).await;
+    let base = lake.table(&lake.key("s", "t")).await.unwrap().unwrap();
+    let written = lake.write(&base, BatchId::new(), stream(row(3).schema(), vec![row(3)])).await;
+    assert!(written.is_err());
+}

@@ -14,6 +14,8 @@ use iceberg::{TableRequirement, TableUpdate};
 use serde_json::{Value, json};
 
 const PAGE: usize = 2;
+/// More than are sent at once.
+const TOKEN: usize = 40;
 
 /// What happens to the next change.
 #[derive(Clone, Copy, Debug)]
@@ -30,9 +32,10 @@ pub(crate) struct Kept {
     tables: BTreeMap<(Vec<String>, String), (String, TableMetadata)>,
     versions: usize,
     pub(crate) faults: VecDeque<Fault>,
-    /// Answers that the token in force is good for.
-    left: usize,
-    tokens: usize,
+    /// Keys that come with a table: the last ones stay.
+    pub(crate) keys: VecDeque<Value>,
+    /// How many requests each token is still good for.
+    tokens: Vec<usize>,
     /// Method and path of each request that was let in.
     pub(crate) log: Vec<String>,
 }
@@ -125,14 +128,15 @@ impl Kept {
             if !form.contains("client_id=who&client_secret=p%26ss&scope=catalog") {
                 return said(401, "who are you?");
             }
-            (self.tokens, self.left) = (self.tokens + 1, 7);
-            return done(json!({"access_token": format!("t{}", self.tokens), "token_type": "bearer"}));
+            self.tokens.push(TOKEN);
+            return done(json!({"access_token": format!("t{}", self.tokens.len() - 1), "token_type": "bearer"}));
         }
         let bearer = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if bearer != format!("Bearer t{}", self.tokens) || self.left == 0 {
-            return said(401, "the token has run out");
+        let token = bearer.strip_prefix("Bearer t").and_then(|number| number.parse::<usize>().ok());
+        match token.and_then(|number| self.tokens.get_mut(number)) {
+            Some(left) if *left > 0 => *left -= 1,
+            _ => return said(401, "the token has run out"),
         }
-        self.left -= 1;
         self.log.push(format!("{method} {}", uri.path()));
         let query = uri.query().unwrap_or_default();
         let asked = |key: &str| query.split('&').find_map(|p| p.strip_prefix(&format!("{key}="))).map(decoded);
@@ -198,7 +202,15 @@ impl Kept {
                 if headers.get("if-none-match").is_some_and(|known| known.to_str().unwrap() == etag) {
                     return (StatusCode::NOT_MODIFIED, Some(etag), Value::Null);
                 }
-                (StatusCode::OK, Some(etag), json!({"metadata-location": location, "metadata": metadata}))
+                let answer = json!({"metadata-location": location, "metadata": metadata});
+                let mut answer = (StatusCode::OK, Some(etag), answer);
+                answer.2["config"] = self.next_keys();
+                answer
+            }
+            // a table that is announced
+            ("POST", ["namespaces", _, "tables"]) => {
+                assert_eq!(body["stage-create"], true);
+                done(json!({"metadata": {"location": body["location"]}, "config": self.next_keys()}))
             }
             ("POST", ["namespaces", _, "tables", _]) => match self.changed(body) {
                 Ok((key, location, metadata)) => {
@@ -235,6 +247,14 @@ impl Kept {
                 (StatusCode::NO_CONTENT, None, Value::Null)
             }
             _ => said(404, "nothing here"),
+        }
+    }
+
+    fn next_keys(&mut self) -> Value {
+        match self.keys.len() {
+            0 => json!({}),
+            1 => self.keys[0].clone(),
+            _ => self.keys.pop_front().unwrap_or_default(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use iceberg::spec::TableMetadata;
 
 use super::Catalog;
 use crate::error::{Error, Result};
@@ -308,6 +309,10 @@ impl Catalog for Overlay {
 
     fn hands_out(&self) -> bool {
         self.under.hands_out()
+    }
+
+    async fn announce(&self, table: &TableKey, metadata: &TableMetadata) -> Result<()> {
+        self.under.announce(table, metadata).await
     }
 
     async fn metadata(&self, name: &TableKey, location: &str) -> Result<Option<Bytes>> {

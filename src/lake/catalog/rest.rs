@@ -5,6 +5,7 @@
 
 mod client;
 mod difference;
+mod keys;
 mod names;
 mod view;
 
@@ -79,12 +80,13 @@ const KEPT_BYTES_MAX: usize = 64 << 20;
 
 #[derive(Debug)]
 pub(in crate::lake) struct Rest {
-    client: Client,
+    client: Arc<Client>,
     name: String,
     store: Store,
     cache: Parsed,
     metastore: Arc<Metastore>,
     atomic: bool,
+    vended: bool,
     seen: Mutex<Seen>,
     /// Of our own.
     changes: AtomicU64,
@@ -143,12 +145,13 @@ impl Rest {
         metastore: Arc<Metastore>,
     ) -> Result<Self> {
         Ok(Self {
-            client: Client::new(config)?,
+            client: Arc::new(Client::new(config)?),
             name: name.into(),
             store,
             cache: Parsed(cache),
             metastore,
             atomic: config.atomic_transactions,
+            vended: config.vended_credentials,
             seen: Mutex::default(),
             changes: AtomicU64::new(0),
             began: Instant::now(),
@@ -247,7 +250,10 @@ impl Rest {
                 self.seen().newest.remove(key);
                 return Ok(None);
             }
-            (200, _) => self.told(key, &answer)?,
+            (200, _) => {
+                self.keys(shelf, key, &answer).await?;
+                self.told(key, &answer)?
+            }
             _ => return Err(answer.refused(&format!("a look at {}", shown(key)))),
         };
         let (namespace, name) = (key.namespace.clone(), key.name.clone());
@@ -257,15 +263,20 @@ impl Rest {
     /// What an answer says of a table or a view; its location.
     fn told(&self, key: &TableKey, answer: &Answer) -> Result<String> {
         let mut said = answer.json()?;
-        let metadata = said.get_mut("metadata").map(Value::take).filter(Value::is_object).ok_or_else(unreadable)?;
+        let metadata = said.get_mut("metadata").map(Value::take).filter(Value::is_object);
+        let mut metadata = metadata.ok_or_else(unreadable)?;
+        if let Some(properties) = metadata.get_mut("properties").and_then(Value::as_object_mut) {
+            // Nessie's word for whatever was last done to any table
+            properties.retain(|name, _| !name.starts_with("nessie.commit."));
+        }
         let bytes = Bytes::from(serde_json::to_vec(&metadata).map_err(|e| unreadable().with_source(e))?);
         let location = match said.get("metadata-location").and_then(Value::as_str) {
             Some(file) if self.store.path(file).is_ok() => file.to_string(),
             // some name no file, or one name for whatever is newest
-            file => {
+            Some(_) | None => {
                 let mut hash = Xxh3::new();
                 hash.write(&bytes);
-                format!("rest:{:016x}:{}", hash.finish(), file.unwrap_or_default())
+                format!("rest:{:016x}", hash.finish())
             }
         };
         let mut seen = self.seen();
@@ -378,10 +389,10 @@ impl Rest {
 
     /// Of one table.
     async fn asked_for(&self, swap: &Swap) -> Result<Value> {
-        let (table, requirements, updates) = match swap {
+        let (table, requirements, updates, new) = match swap {
             Swap::Insert { table, to } => {
                 let new = self.parsed(table, to).await?;
-                (table, vec![TableRequirement::NotExist], difference::from_nothing(&new)?)
+                (table, vec![TableRequirement::NotExist], difference::from_nothing(&new)?, new)
             }
             Swap::Update { table, from, to } => {
                 let (base, new) = (self.parsed(table, from).await?, self.parsed(table, to).await?);
@@ -390,11 +401,11 @@ impl Rest {
                 }
                 let mut requirements = difference::requirements(&base);
                 requirements.extend(difference::of_refs(&base, &new)?);
-                (table, requirements, difference::updates(&base, &new)?)
+                (table, requirements, difference::updates(&base, &new)?, new)
             }
             Swap::Hold { table, at: Some(at) } => {
                 let base = self.parsed(table, at).await?;
-                (table, difference::requirements(&base), vec![])
+                (table, difference::requirements(&base), vec![], base)
             }
             Swap::InsertView { .. }
             | Swap::Delete { .. }
@@ -403,6 +414,14 @@ impl Rest {
             | Swap::CreateNamespace { .. }
             | Swap::DropNamespace { .. } => return Err(several_at_once()),
         };
+        let mut updates =
+            serde_json::to_value(updates).map_err(|e| Error::internal("updates as JSON").with_source(e))?;
+        for update in updates.as_array_mut().into_iter().flatten() {
+            // not in the specification any more, and some will not do without
+            if update.get("action").is_some_and(|action| action == "add-schema") {
+                update["last-column-id"] = json!(new.last_column_id());
+            }
+        }
         Ok(json!({"identifier": identifier(table), "requirements": requirements, "updates": updates}))
     }
 
@@ -573,6 +592,10 @@ impl Catalog for Rest {
         }
         // a draft, or what was newest once; a name of ours is in no store
         Ok(None)
+    }
+
+    async fn announce(&self, table: &TableKey, metadata: &TableMetadata) -> Result<()> {
+        self.keys_to_new(table, metadata).await
     }
 
     fn refusal(&self, swaps: &[Swap]) -> Option<Error> {

@@ -122,6 +122,7 @@ impl Lake {
     ) -> Result<(Table, u64)> {
         self.free(key).await?;
         let draft = self.draft(key, columns, making)?;
+        self.catalog.announce(key, &draft.metadata).await?;
         let batch = BatchId::new();
         let written = match rows {
             Some(rows) => self.write(&draft, batch, rows).await?,

@@ -51,6 +51,12 @@ struct Token {
     until: Option<Instant>,
 }
 
+enum Body<'a> {
+    Json(Option<&'a str>),
+    /// Of a login.
+    Form(String),
+}
+
 /// What the server's configuration says.
 #[derive(Debug)]
 pub(super) struct Settings {
@@ -182,7 +188,7 @@ impl Client {
     async fn configure(&self) -> Result<Settings> {
         let query: Vec<_> = self.warehouse.iter().map(|w| format!("?warehouse={}", encoded(w))).collect();
         let url = format!("{}/v1/config{}", self.uri, query.concat());
-        let answer = self.send(Method::GET, &url, &[], None, None).await.map_err(Lost::into_error)?;
+        let answer = self.logged_in(Method::GET, &url, &[], None).await.map_err(Lost::into_error)?;
         if !answer.status.is_success() {
             return Err(answer.refused("the catalog's configuration"));
         }
@@ -233,14 +239,32 @@ impl Client {
             headers.push((DELEGATION, HeaderValue::from_static("vended-credentials")));
         }
         let body = request.body.map(|body| body.to_string());
-        let answer = self.send(request.method.clone(), &url, &headers, body.as_deref(), None).await?;
-        // unread: a token that has run out. Once more with a new one.
+        self.logged_in(request.method, &url, &headers, body.as_deref()).await
+    }
+
+    async fn logged_in(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        body: Option<&str>,
+    ) -> Result<Answer, Lost> {
+        let token = self.token().await.map_err(Lost::Before)?;
+        let sent = |token| self.send(method.clone(), url, headers, Body::Json(body), token);
+        let answer = sent(token.clone()).await?;
         let expired = answer.status == StatusCode::UNAUTHORIZED || answer.status.as_u16() == 419;
         if !expired || !matches!(self.login, Login::Credentials { .. }) {
             return Ok(answer);
         }
-        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.send(request.method, &url, &headers, body.as_deref(), None).await
+        // unread, with a token that has run out before its time: once more with a new one
+        {
+            let mut known = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.as_ref().map(|known| &known.value) == token.as_ref() {
+                *known = None;
+            }
+        }
+        let token = self.token().await.map_err(Lost::Before)?;
+        sent(token).await
     }
 
     /// A read: whatever happened to it, nothing has changed.
@@ -253,25 +277,24 @@ impl Client {
         method: Method,
         url: &str,
         headers: &[(HeaderName, HeaderValue)],
-        body: Option<&str>,
-        form: Option<String>,
+        body: Body<'_>,
+        token: Option<Secret<String>>,
     ) -> Result<Answer, Lost> {
-        let is_login = form.is_some();
         let mut all = HeaderMap::new();
         all.insert(ACCEPT, HeaderValue::from_static("application/json"));
         all.extend(headers.iter().cloned());
-        if !is_login && let Some(token) = Box::pin(self.token()).await.map_err(Lost::Before)? {
+        if let Some(token) = token {
             let mut value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
                 .map_err(|_| Lost::Before(Error::new(Kind::Config, "the catalog's token cannot be sent")))?;
             value.set_sensitive(true);
             all.insert(AUTHORIZATION, value);
         }
         let mut request = self.http.request(method, url).headers(all);
-        if let Some(form) = form {
-            request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
-        } else if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
-        }
+        request = match body {
+            Body::Json(None) => request,
+            Body::Json(Some(body)) => request.header(CONTENT_TYPE, "application/json").body(body.to_string()),
+            Body::Form(form) => request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form),
+        };
         // the statement's own threads end with it, and kept connections would
         let home = self.home.clone().unwrap_or_else(Handle::current);
         let sent = tokio_util::task::AbortOnDropHandle::new(home.spawn(within(request)));
@@ -300,7 +323,7 @@ impl Client {
             encoded(scope)
         );
         let url = uri.clone().unwrap_or_else(|| format!("{}/v1/oauth/tokens", self.uri));
-        let answer = self.send(Method::POST, &url, &[], None, Some(form)).await.map_err(Lost::into_error)?;
+        let answer = self.send(Method::POST, &url, &[], Body::Form(form), None).await.map_err(Lost::into_error)?;
         if !answer.status.is_success() {
             return Err(answer.refused("the login"));
         }
@@ -361,10 +384,14 @@ impl Answer {
         let said = String::from_utf8_lossy(&self.body).chars().take(SAID_MAX).collect::<String>();
         let said = format!("{}: {said}", self.status);
         match self.status.as_u16() {
-            401 | 403 | 419 => {
+            // nothing is known of what is there
+            401 | 419 => {
                 let text = format!("the lake's catalog denies {what}");
-                Error::new(Kind::SourceFailed, text).with_hint("Its login is in the source's file.").with_source(said)
+                Error::new(Kind::SourceUnreachable, text)
+                    .with_hint("Its login is in the source's file.")
+                    .with_source(said)
             }
+            403 => Error::new(Kind::SourceFailed, format!("the lake's catalog denies {what}")).with_source(said),
             406 | 501 => {
                 Error::new(Kind::Unsupported, format!("the lake's catalog does not know {what}")).with_source(said)
             }

@@ -37,20 +37,24 @@ impl Rest {
         let (base, draft) = (self.view_metadata(key, from).await, self.draft(to).await);
         let (base, draft) = (base.map_err(SwapError::Before)?, draft.map_err(SwapError::Before)?);
         let (mut version, schema) = current(&draft).map_err(SwapError::Before)?;
-        if let Some(fields) = version.as_object_mut() {
-            // of the schema that was just added
+        let id = version.get("schema-id").cloned().unwrap_or_default();
+        let known = base.get("schemas").and_then(Value::as_array);
+        let known = known.is_some_and(|all| all.iter().any(|each| each.get("schema-id") == Some(&id)));
+        if let (false, Some(fields)) = (known, version.as_object_mut()) {
+            // of the schema that was just added; one that is there is not added again
             fields.insert("schema-id".into(), json!(-1));
         }
         let none = serde_json::Map::new();
         let properties = |of: &Value| of.get("properties").and_then(Value::as_object).unwrap_or(&none).clone();
         let (was, now) = (properties(&base), properties(&draft));
         let gone: Vec<&String> = was.keys().filter(|key| !now.contains_key(*key)).collect();
-        let mut updates = vec![
-            json!({"action": "add-schema", "schema": schema}),
+        let added = (!known).then(|| json!({"action": "add-schema", "schema": schema}));
+        let mut updates: Vec<Value> = added.into_iter().collect();
+        updates.extend([
             json!({"action": "add-view-version", "view-version": version}),
             json!({"action": "set-current-view-version", "view-version-id": -1}),
             json!({"action": "set-properties", "updates": now}),
-        ];
+        ]);
         if !gone.is_empty() {
             updates.push(json!({"action": "remove-properties", "removals": gone}));
         }
