@@ -6,6 +6,7 @@ mod rest;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -79,6 +80,11 @@ pub(super) trait Catalog: fmt::Debug + Send + Sync {
     /// A table is about to be made at this location: now is the time to be given keys to it.
     async fn announce(&self, _table: &TableKey, _metadata: &TableMetadata) -> Result<()> {
         Ok(())
+    }
+
+    /// How long others may read what a table has let go of without our hearing of it.
+    fn unheard(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// Why these could never be swapped together, whatever the rows.

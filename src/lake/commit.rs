@@ -46,6 +46,8 @@ pub enum Expected {
     Property { name: String, value: Option<String> },
     /// A batch that is still in main's history, as [`Table::stands_on`] judges.
     StandsOn { batch: String, sequence: i64 },
+    /// Nobody has changed its rows.
+    Main { snapshot: Option<i64> },
 }
 
 /// What is to be committed to one table.
@@ -118,6 +120,7 @@ impl Staged {
         self.expected.iter().all(|expected| match expected {
             Expected::Property { name, value } => table.properties().get(name) == value.as_ref(),
             Expected::StandsOn { batch, sequence } => table.stands_on(batch, *sequence),
+            Expected::Main { snapshot } => table.snapshot_id() == *snapshot,
         })
     }
 }
@@ -159,6 +162,8 @@ impl Lake {
             prepared.push(self.prepare(staged).await?);
         }
         let mut pause = BACKOFF;
+        // nothing of it is on its way
+        let mut sure = true;
         for attempt in 0..ATTEMPTS {
             let newest = self.newest(&prepared).await?;
             for (each, newer) in prepared.iter().zip(&newest) {
@@ -167,7 +172,7 @@ impl Lake {
                     None => false,
                 };
                 if !holds {
-                    return Ok(nothing_came(&prepared, Outcome::Conflict(newest)));
+                    return Ok(self.nothing_came(&prepared, sure, Outcome::Conflict(newest)).await);
                 }
             }
             for (prepared, newer) in prepared.iter_mut().zip(newest) {
@@ -184,16 +189,26 @@ impl Lake {
                     }
                     return Ok(Outcome::Committed(self.remember(attempts).await));
                 }
-                Answer::LeaseLost => return Ok(nothing_came(&prepared, Outcome::LeaseLost)),
+                Answer::LeaseLost { unsure } => {
+                    sure &= !unsure;
+                    if sure {
+                        self.discard(&attempts).await;
+                    }
+                    return Ok(self.nothing_came(&prepared, sure, Outcome::LeaseLost).await);
+                }
                 Answer::Unknown => return Ok(Outcome::Unknown(prepared[0].staged.batch)),
-                Answer::Moved => {
+                Answer::Moved { unsure } => {
+                    sure &= !unsure;
+                    if !unsure {
+                        self.discard(&attempts).await;
+                    }
                     tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
                     pause = (pause * 2).min(BACKOFF_MAX);
                 }
             }
         }
         let newest = self.newest(&prepared).await?;
-        Ok(nothing_came(&prepared, Outcome::Conflict(newest)))
+        Ok(self.nothing_came(&prepared, sure, Outcome::Conflict(newest)).await)
     }
 
     /// Whether the commit means on `newer` what it meant on its base.
@@ -327,9 +342,15 @@ impl Lake {
                 }
                 Ok(Swapped::Moved) => match first {
                     Some(first) if unsure => return self.ours_or_moved(first).await,
-                    Some(_) | None => return Ok(Answer::Moved),
+                    Some(_) | None => return Ok(Answer::Moved { unsure }),
                 },
-                Ok(Swapped::LeaseLost) => return Ok(Answer::LeaseLost),
+                Ok(Swapped::LeaseLost) => {
+                    let done = match first {
+                        Some(first) if unsure => self.ours_or_moved(first).await? == Answer::Done,
+                        Some(_) | None => false,
+                    };
+                    return Ok(if done { Answer::Done } else { Answer::LeaseLost { unsure } });
+                }
                 Err(SwapError::Before(error)) => return Err(error),
                 Err(SwapError::Unknown(error)) => {
                     unsure = true;
@@ -353,26 +374,49 @@ impl Lake {
     /// A table that moved may have moved by us: an earlier send of the same swap, and others' commits on top of it. Where
     /// the catalog keeps no history that reaches from there to here, nobody can tell.
     async fn ours_or_moved(&self, attempt: &Attempt) -> Result<Answer> {
-        let Some(now) = self.table(&attempt.table.key).await? else { return Ok(Answer::Moved) };
+        let moved = Answer::Moved { unsure: true };
+        let Some(now) = self.table(&attempt.table.key).await? else { return Ok(moved) };
         let ours = &attempt.table;
         if now.location == ours.location || now.metadata.snapshot_by_id(attempt.snapshot_id).is_some() {
             return Ok(Answer::Done);
         }
         if now.uuid() != ours.uuid() {
-            return Ok(Answer::Moved);
+            return Ok(moved);
         }
         let adds = ours.metadata.snapshot_by_id(attempt.snapshot_id);
         let base = match adds {
             // it changes no rows: as good as done where the table is as it was to be
             None if catalog::says_the_same(&now.metadata, &ours.metadata)? => return Ok(Answer::Done),
-            None => return Ok(Answer::Moved),
+            None => return Ok(moved),
             Some(snapshot) => snapshot.parent_snapshot_id(),
         };
         let reaches = match base {
             Some(base) => now.main().any(|snapshot| snapshot.snapshot_id() == base),
             None => now.main().last().is_none_or(|oldest| oldest.parent_snapshot_id().is_none()),
         };
-        Ok(if reaches { Answer::Moved } else { Answer::Unknown })
+        Ok(if reaches { moved } else { Answer::Unknown })
+    }
+
+    /// Files of attempts that are known to have come to nothing, and of which nothing is on its way.
+    pub(super) async fn discard(&self, attempts: &[Attempt]) {
+        for Attempt { table, snapshot_id, .. } in attempts {
+            self.forget(&table.location).await;
+            if let Some(snapshot) = table.metadata.snapshot_by_id(*snapshot_id) {
+                self.forget(snapshot.manifest_list()).await;
+            }
+        }
+    }
+
+    /// Whoever has the files that were to be committed may commit them otherwise, or drop them; what names them goes.
+    async fn nothing_came(&self, prepared: &[Prepared], sure: bool, outcome: Outcome) -> Outcome {
+        if !sure {
+            return outcome;
+        }
+        for manifest in prepared.iter().flat_map(|p| &p.manifests) {
+            self.forget(&manifest.manifest_path).await;
+        }
+        prepared.iter().flat_map(|p| &p.staged.actions).for_each(Action::let_go);
+        outcome
     }
 
     /// What cannot be deleted is left for the sweeper: nothing names it.
@@ -405,18 +449,18 @@ impl Lake {
     }
 }
 
-/// Whoever has the files that were to be committed may commit them otherwise, or drop them.
-fn nothing_came(prepared: &[Prepared], outcome: Outcome) -> Outcome {
-    prepared.iter().flat_map(|p| &p.staged.actions).for_each(Action::let_go);
-    outcome
-}
-
 /// How one swap ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Done,
-    Moved,
-    LeaseLost,
+    /// Others have changed what it stands on. `unsure`: a send of it may still be on its way, so that no file of it may go.
+    Moved {
+        unsure: bool,
+    },
+    /// As above.
+    LeaseLost {
+        unsure: bool,
+    },
     Unknown,
 }
 

@@ -243,6 +243,8 @@ async fn what_is_wrong_with_the_address_is_said_without_the_password() {
     let open = |uri: &str| Lake::connect(&config(uri).lake(), Arc::clone(&metastore));
     let said = open("postgres://i:secret@h/db").unwrap_err();
     assert_eq!(said.message(), "the lake's catalog: `uri` holds a password; put it into `password_env` or `password`");
+    let said = open("postgres://i@h/db?sslmode=require").unwrap_err();
+    assert!(said.message().contains("`uri` asks for TLS"), "{}", said.message());
     assert_eq!(open("postgres://").unwrap_err().kind(), Kind::Config);
     assert_eq!(open("nonsense").unwrap_err().kind(), Kind::Config);
     // nobody listens there
@@ -250,4 +252,29 @@ async fn what_is_wrong_with_the_address_is_said_without_the_password() {
     let error = closed.tables().await.unwrap_err();
     assert_eq!(error.kind(), Kind::SourceUnreachable);
     assert!(!error.message().contains("127.0.0.1") && !format!("{closed:?}{error:?}").contains("hush"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_certificate_of_the_database_is_verified() {
+    let named = || rcgen::generate_simple_self_signed(vec!["localhost".to_string()]).unwrap();
+    let made = named();
+    let mut server = Server::start().await;
+    server.write("server.crt", &made.cert.pem());
+    server.write("server.key", &made.signing_key.serialize_pem());
+    server.write("postgresql.auto.conf", "ssl = on\n");
+    server.stop();
+    server.resume().await;
+    let files = tempfile::tempdir().unwrap();
+    let (ours, other) = (files.path().join("ours.pem"), files.path().join("other.pem"));
+    std::fs::write(&ours, made.cert.pem()).unwrap();
+    std::fs::write(&other, named().cert.pem()).unwrap();
+    for (host, file, opens) in [("localhost", &ours, true), ("localhost", &other, false), ("127.0.0.1", &ours, false)] {
+        let directory = tempfile::tempdir().unwrap();
+        let written = format!("{}\ntls = 'require'\ntls_ca_file = {file:?}", self::file(&server, directory.path()));
+        let (lake, _) = open_as(directory.path(), &written.replace("127.0.0.1", host)).await;
+        assert_eq!(lake.namespaces().await.is_ok(), opens, "{host} {file:?}");
+    }
+    let plain = "SELECT count(*) FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid)
+        WHERE a.application_name = 'lakegate' AND NOT s.ssl";
+    assert_eq!(server.ask(plain).await, "0");
 }

@@ -99,6 +99,24 @@ async fn a_lost_answer_is_looked_up_and_never_doubles_a_row() {
     assert_eq!(values(&world, "made").await, [7]);
 }
 
+/// Others have committed on top of it before anybody could look.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_catalog_shows_no_history_a_lost_answer_stays_unknown() {
+    for forgets in [false, true] {
+        let server = Server::start().await;
+        let world = world(&server, "").await;
+        world.create("t", row(0)).await;
+        server.kept().forgets = forgets;
+        server.kept().faults.push_back(Fault::LostBehind);
+        let outcome = append(&world.lake, "t", 1).await.unwrap();
+        match forgets {
+            false => assert!(matches!(outcome, Outcome::Committed(_))),
+            true => assert!(matches!(outcome, Outcome::Unknown(_))),
+        }
+        assert_eq!(values(&world, "t").await, [0, 1], "{forgets}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_of_two_machines_lose_nothing_though_answers_are_lost() {
     let server = Server::start().await;

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
-use iceberg::spec::{FormatVersion, TableMetadata, TableMetadataBuilder};
+use iceberg::spec::{FormatVersion, Snapshot, TableMetadata, TableMetadataBuilder};
 use iceberg::{TableRequirement, TableUpdate};
 use serde_json::{Value, json};
 
@@ -22,6 +22,8 @@ const TOKEN: usize = 40;
 pub(crate) enum Fault {
     /// It happens, and the answer is lost on the way.
     Lost,
+    /// The same, and somebody else commits on top of it.
+    LostBehind,
     /// It does not happen, and nobody says so.
     Refused,
 }
@@ -32,6 +34,8 @@ pub(crate) struct Kept {
     tables: BTreeMap<(Vec<String>, String), (String, TableMetadata)>,
     versions: usize,
     pub(crate) faults: VecDeque<Fault>,
+    /// It shows the newest snapshot of a table and none before.
+    pub(crate) forgets: bool,
     /// Keys that come with a table: the last ones stay.
     pub(crate) keys: VecDeque<Value>,
     /// How many requests each token is still good for.
@@ -157,6 +161,9 @@ impl Kept {
             return said(500, "perhaps");
         }
         let answer = self.within(method, rest, &asked, headers, &body);
+        if matches!(fault, Some(Fault::LostBehind)) {
+            self.others_commit();
+        }
         match fault {
             Some(_) => said(504, "perhaps"),
             None => answer,
@@ -250,6 +257,36 @@ impl Kept {
         }
     }
 
+    fn told(&self, metadata: TableMetadata) -> TableMetadata {
+        let newest = metadata.current_snapshot_id();
+        let older: Vec<i64> = metadata.snapshots().map(|s| s.snapshot_id()).filter(|id| Some(*id) != newest).collect();
+        match self.forgets && !older.is_empty() {
+            true => metadata.into_builder(None).remove_snapshots(&older).build().unwrap().metadata,
+            false => metadata,
+        }
+    }
+
+    /// On top of whatever each table is: the same files once more.
+    fn others_commit(&mut self) {
+        let mut tables = std::mem::take(&mut self.tables);
+        for (location, metadata) in tables.values_mut() {
+            let Some(on) = metadata.current_snapshot().cloned() else { continue };
+            let snapshot = Snapshot::builder()
+                .with_snapshot_id(on.snapshot_id() / 2 + 1)
+                .with_parent_snapshot_id(Some(on.snapshot_id()))
+                .with_sequence_number(metadata.next_sequence_number())
+                .with_timestamp_ms(metadata.last_updated_ms() + 1)
+                .with_manifest_list(on.manifest_list())
+                .with_summary(on.summary().clone())
+                .with_schema_id(metadata.current_schema_id())
+                .build();
+            let builder = metadata.clone().into_builder(None).set_branch_snapshot(snapshot, "main").unwrap();
+            *metadata = self.told(builder.build().unwrap().metadata);
+            location.push_str(".others");
+        }
+        self.tables = tables;
+    }
+
     fn next_keys(&mut self) -> Value {
         match self.keys.len() {
             0 => json!({}),
@@ -282,6 +319,7 @@ impl Kept {
             Ok(built) => built.metadata,
             Err(error) => return Err(said(400, &error.to_string())),
         };
+        let metadata = self.told(metadata);
         self.versions += 1;
         let location = format!("{}/metadata/{:05}-x.metadata.json", metadata.location(), self.versions);
         Ok((key, location, metadata))

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -305,6 +306,10 @@ impl Catalog for Overlay {
             return Ok(None);
         }
         self.under.previous_location(table, location).await
+    }
+
+    fn unheard(&self) -> Duration {
+        self.under.unheard()
     }
 
     fn hands_out(&self) -> bool {

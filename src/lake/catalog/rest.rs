@@ -68,8 +68,9 @@ pub struct Config {
     pub vended_credentials: bool,
 }
 
-/// What others change is seen at least this often.
-const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// What others make and drop is looked for this often; the rows of a table that is known are as they are at each statement.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+const UNHEARD: Duration = Duration::from_secs(6 * 3600);
 const AT_ONCE: usize = 16;
 /// Of namespaces within each other.
 const LEVELS_MAX: usize = 8;
@@ -374,6 +375,10 @@ impl Rest {
             }
             changes.push(self.asked_for(swap).await.map_err(SwapError::Before)?);
         }
+        let known = self.client.can("POST /v1/{prefix}/transactions/commit", true).await;
+        if !known.map_err(SwapError::Before)? {
+            return Err(SwapError::Before(several_at_once()));
+        }
         let body = json!({"table-changes": changes});
         self.send(Request::post("transactions/commit".into(), &body), "the change of several tables").await
     }
@@ -596,6 +601,11 @@ impl Catalog for Rest {
 
     async fn announce(&self, table: &TableKey, metadata: &TableMetadata) -> Result<()> {
         self.keys_to_new(table, metadata).await
+    }
+
+    /// Whatever other machines read is told nowhere: this long a statement of theirs may last.
+    fn unheard(&self) -> Duration {
+        UNHEARD
     }
 
     fn refusal(&self, swaps: &[Swap]) -> Option<Error> {

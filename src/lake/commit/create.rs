@@ -148,7 +148,9 @@ impl Lake {
                 self.remember(vec![attempt]).await;
                 Ok((table, count))
             }
-            Answer::Moved | Answer::LeaseLost => {
+            Answer::Moved { unsure: true } | Answer::LeaseLost { unsure: true } => Err(taken(key)),
+            Answer::Moved { unsure: false } | Answer::LeaseLost { unsure: false } => {
+                self.discard(&[attempt]).await;
                 loose.iter().for_each(Loose::let_go);
                 Err(taken(key))
             }

@@ -81,6 +81,9 @@ impl Pool {
         if remote.get_hosts().is_empty() {
             return Err(fault("`uri` names no host"));
         }
+        if remote.get_ssl_mode() == SslMode::Require && !config.tls {
+            return Err(fault("`uri` asks for TLS; set `tls = \"require\"`, which also verifies the certificate"));
+        }
         if config.connections_max == 0 || config.timeout_ms == 0 {
             return Err(fault("`connections_max` and `catalog_timeout_ms` must be above 0"));
         }

@@ -46,70 +46,83 @@ pub(super) fn from_nothing(new: &TableMetadata) -> Result<Vec<TableUpdate>> {
         TableUpdate::AssignUuid { uuid: new.uuid() },
         TableUpdate::UpgradeFormatVersion { format_version: new.format_version() },
         TableUpdate::SetLocation { location: new.location().to_string() },
-        TableUpdate::AddSchema { schema: new.current_schema().as_ref().clone() },
-        TableUpdate::SetCurrentSchema { schema_id: LAST },
-        TableUpdate::AddSpec { spec: new.default_partition_spec().as_ref().clone().into_unbound() },
-        TableUpdate::SetDefaultSpec { spec_id: LAST },
-        TableUpdate::AddSortOrder { sort_order: new.default_sort_order().as_ref().clone() },
-        TableUpdate::SetDefaultSortOrder { sort_order_id: LAST.into() },
-        TableUpdate::SetProperties { updates: new.properties().clone() },
     ];
-    snapshots(None, new, &mut updates)?;
+    columns(None, new, &mut updates);
+    updates.push(TableUpdate::SetProperties { updates: new.properties().clone() });
+    updates.extend(came(None, new).into_iter().map(added));
+    names(None, new, &mut updates)?;
     Ok(updates)
 }
 
 /// Nothing where the two say the same, whenever it was said.
 pub(super) fn updates(base: &TableMetadata, new: &TableMetadata) -> Result<Vec<TableUpdate>> {
     let mut updates = vec![];
-    if number(base) < number(new) {
-        updates.push(TableUpdate::UpgradeFormatVersion { format_version: new.format_version() });
-    }
     if base.location() != new.location() {
         updates.push(TableUpdate::SetLocation { location: new.location().to_string() });
     }
-    columns(base, new, &mut updates);
-    snapshots(Some(base), new, &mut updates)?;
+    let mut after = came(Some(base), new);
+    if number(base) < number(new) {
+        // version 3 takes no snapshot without row ids
+        let (before, rest): (Vec<_>, Vec<_>) = after.into_iter().partition(|snapshot| snapshot.row_range().is_none());
+        updates.extend(before.into_iter().map(added));
+        after = rest;
+        updates.push(TableUpdate::UpgradeFormatVersion { format_version: new.format_version() });
+    }
+    columns(Some(base), new, &mut updates);
+    updates.extend(after.into_iter().map(added));
+    names(Some(base), new, &mut updates)?;
     properties(base.properties(), new.properties(), &mut updates);
     Ok(updates)
 }
 
-fn columns(base: &TableMetadata, new: &TableMetadata, updates: &mut Vec<TableUpdate>) {
-    let mut schemas: Vec<_> = new.schemas_iter().filter(|s| base.schema_by_id(s.schema_id()).is_none()).collect();
+/// Columns, partitions and orders, each numbered in the order in which they come.
+fn columns(base: Option<&TableMetadata>, new: &TableMetadata, updates: &mut Vec<TableUpdate>) {
+    let known = |id: i32| base.is_some_and(|base| base.schema_by_id(id).is_some());
+    let mut schemas: Vec<_> = new.schemas_iter().filter(|s| !known(s.schema_id())).collect();
     schemas.sort_by_key(|schema| schema.schema_id());
     let last = schemas.last().map(|schema| schema.schema_id());
     updates.extend(schemas.into_iter().map(|s| TableUpdate::AddSchema { schema: s.as_ref().clone() }));
-    if base.current_schema_id() != new.current_schema_id() {
-        let id = new.current_schema_id();
+    let id = new.current_schema_id();
+    if base.is_none_or(|base| base.current_schema_id() != id) {
         let schema_id = if last == Some(id) { LAST } else { id };
         updates.push(TableUpdate::SetCurrentSchema { schema_id });
     }
-    let mut specs: Vec<_> =
-        new.partition_specs_iter().filter(|s| base.partition_spec_by_id(s.spec_id()).is_none()).collect();
+    let known = |id: i32| base.is_some_and(|base| base.partition_spec_by_id(id).is_some());
+    let mut specs: Vec<_> = new.partition_specs_iter().filter(|s| !known(s.spec_id())).collect();
     specs.sort_by_key(|spec| spec.spec_id());
     let last = specs.last().map(|spec| spec.spec_id());
     updates.extend(specs.into_iter().map(|s| TableUpdate::AddSpec { spec: s.as_ref().clone().into_unbound() }));
-    if base.default_partition_spec_id() != new.default_partition_spec_id() {
-        let id = new.default_partition_spec_id();
+    let id = new.default_partition_spec_id();
+    if base.is_none_or(|base| base.default_partition_spec_id() != id) {
         let spec_id = if last == Some(id) { LAST } else { id };
         updates.push(TableUpdate::SetDefaultSpec { spec_id });
     }
-    let mut orders: Vec<_> = new.sort_orders_iter().filter(|o| base.sort_order_by_id(o.order_id).is_none()).collect();
+    let known = |id: i64| base.is_some_and(|base| base.sort_order_by_id(id).is_some());
+    let mut orders: Vec<_> = new.sort_orders_iter().filter(|o| !known(o.order_id)).collect();
     orders.sort_by_key(|order| order.order_id);
     let last = orders.last().map(|order| order.order_id);
     updates.extend(orders.into_iter().map(|o| TableUpdate::AddSortOrder { sort_order: o.as_ref().clone() }));
-    if base.default_sort_order_id() != new.default_sort_order_id() {
-        let id = new.default_sort_order_id();
+    let id = new.default_sort_order_id();
+    if base.is_none_or(|base| base.default_sort_order_id() != id) {
         let sort_order_id = if last == Some(id) { LAST.into() } else { id };
         updates.push(TableUpdate::SetDefaultSortOrder { sort_order_id });
     }
 }
 
-/// Snapshots that come, names that move, snapshots that go; in this order, since a name needs its snapshot.
-fn snapshots(base: Option<&TableMetadata>, new: &TableMetadata, updates: &mut Vec<TableUpdate>) -> Result<()> {
+/// Snapshots that `base` does not have, the oldest first.
+fn came<'a>(base: Option<&TableMetadata>, new: &'a TableMetadata) -> Vec<&'a SnapshotRef> {
     let known = |id: i64| base.is_some_and(|base| base.snapshot_by_id(id).is_some());
     let mut came: Vec<&SnapshotRef> = new.snapshots().filter(|s| !known(s.snapshot_id())).collect();
     came.sort_by_key(|snapshot| (snapshot.sequence_number(), snapshot.timestamp_ms()));
-    updates.extend(came.into_iter().map(|s| TableUpdate::AddSnapshot { snapshot: s.as_ref().clone() }));
+    came
+}
+
+fn added(snapshot: &SnapshotRef) -> TableUpdate {
+    TableUpdate::AddSnapshot { snapshot: snapshot.as_ref().clone() }
+}
+
+/// Names that move, and snapshots that go; after those that come, since a name needs its snapshot.
+fn names(base: Option<&TableMetadata>, new: &TableMetadata, updates: &mut Vec<TableUpdate>) -> Result<()> {
     let was = base.map(retain::refs).transpose()?.unwrap_or_default();
     let now = retain::refs(new)?;
     for (name, reference) in &now {
@@ -154,5 +167,103 @@ fn number(metadata: &TableMetadata) -> u8 {
         FormatVersion::V1 => 1,
         FormatVersion::V2 => 2,
         FormatVersion::V3 => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use iceberg::spec::{NestedField, PrimitiveType, Type};
+
+    use super::*;
+    use crate::lake::fixture::{lake, rows};
+    use crate::lake::{Action, Also, BatchId, Columns, Lake, Making, Outcome, RefKind, Staged, Table, catalog};
+
+    async fn commit(lake: &Lake, base: &Table, actions: Vec<Action>, properties: &[(&str, &str)]) -> Table {
+        let properties = properties.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let staged = Staged { properties, ..Staged::new(base.clone(), actions, BatchId::new()) };
+        match lake.commit(vec![staged], &Also::default()).await.unwrap() {
+            Outcome::Committed(mut tables) => tables.remove(0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn append(lake: &Lake, base: &Table) -> Action {
+        Action::Append(lake.write(base, BatchId::new(), rows(&[1, 2])).await.unwrap())
+    }
+
+    /// Everything that the lake can do to a table, one commit each.
+    async fn history(lake: &Lake) -> Vec<Arc<TableMetadata>> {
+        let stream = rows(&[1]);
+        let schema = stream.schema();
+        let columns = Columns { schema: &schema, is_uuid: &|_| false, all_nullable: true };
+        let key = lake.key("s", "t");
+        let mut table = lake.create_table(&key, &columns, Making::default(), Some(stream)).await.unwrap().0;
+        let first = table.snapshot_id().unwrap();
+        let mut states = vec![Arc::clone(&table.metadata)];
+        let wide = NestedField::optional(2, "y", Type::Primitive(PrimitiveType::String));
+        for step in 0..10 {
+            let (actions, properties) = match step {
+                0 => (vec![append(lake, &table).await], &[][..]),
+                1 => (vec![], &[("a", "1"), ("b", "2")][..]),
+                2 => (
+                    vec![Action::SetRef { name: "kept".into(), was: None, snapshot: first, kind: RefKind::Tag }],
+                    &[][..],
+                ),
+                3 => (vec![Action::partition_by(&table, &[("x", "bucket[4]")]).unwrap()], &[][..]),
+                4 => {
+                    let now = table.metadata.current_schema().as_ref().clone().into_builder();
+                    let schema = now.with_fields([Arc::new(wide.clone())]).with_schema_id(1).build().unwrap();
+                    (vec![Action::Evolve { schema: Box::new(schema), judges_rows: false }], &[][..])
+                }
+                5 => (vec![Action::Unset(vec!["a".into()])], &[("b", "3")][..]),
+                6 => (vec![Action::RemoveRef { name: "kept".into(), was: first }], &[][..]),
+                7 => (vec![Action::Expire { snapshots: vec![first], refs: vec![] }], &[][..]),
+                8 => (vec![Action::Upgrade], &[][..]),
+                _ => (vec![Action::partition_by(&table, &[]).unwrap()], &[][..]),
+            };
+            table = commit(lake, &table, actions, properties).await;
+            states.push(Arc::clone(&table.metadata));
+        }
+        states
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_makes_the_second_state_of_the_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let states = history(&lake(&directory).await).await;
+        for (from, base) in states.iter().enumerate() {
+            // several commits at once, too
+            for (to, new) in states.iter().enumerate().skip(from) {
+                let asked = updates(base, new).unwrap();
+                assert_eq!(asked.is_empty(), from == to, "{from} → {to}");
+                assert_eq!(catalog::says_the_same(base, new).unwrap(), from == to, "{from} → {to}");
+                let sent: Vec<TableUpdate> = serde_json::from_value(serde_json::to_value(&asked).unwrap()).unwrap();
+                let builder = base.as_ref().clone().into_builder(Some("before".into()));
+                let made = sent.into_iter().try_fold(builder, |builder, update| update.apply(builder)).unwrap();
+                let made = made.build().unwrap().metadata;
+                let left = updates(&made, new).unwrap();
+                assert!(left.is_empty(), "{from} → {to}: {left:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_required_holds_of_the_base_and_of_nothing_after_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let states = history(&lake(&directory).await).await;
+        let holds =
+            |base: &TableMetadata, now: &TableMetadata| requirements(base).iter().all(|r| r.check(Some(now)).is_ok());
+        for base in &states {
+            assert!(holds(base, base));
+        }
+        // rows, columns, partitions; properties and names are others' to change
+        for (from, to) in [(0, 1), (3, 4), (4, 5), (9, 10)] {
+            assert!(!holds(&states[from], &states[to]), "{from} → {to}");
+        }
+        let tagged = of_refs(&states[2], &states[3]).unwrap();
+        assert_eq!(tagged.len(), 1);
+        assert!(tagged[0].check(Some(&states[2])).is_ok() && tagged[0].check(Some(&states[3])).is_err());
     }
 }
