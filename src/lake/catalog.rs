@@ -87,6 +87,16 @@ pub(super) trait Catalog: fmt::Debug + Send + Sync {
         Duration::ZERO
     }
 
+    /// Whether it has branches and a past of its own, so that a table's metadata do not tell of all that needs its files.
+    async fn keeps_more(&self) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Whether of two commits that both stand on a table without a snapshot only one happens.
+    async fn fences_first(&self) -> Result<bool> {
+        Ok(true)
+    }
+
     /// Why these could never be swapped together, whatever the rows.
     fn refusal(&self, _swaps: &[Swap]) -> Option<Error> {
         None

@@ -9,6 +9,7 @@ mod merge;
 mod metadata_file;
 mod snapshot;
 mod summary;
+mod swap;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,11 +21,13 @@ use object_store::ObjectStoreExt;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::fault::{Step, reach};
-use super::{BatchId, Described, Lake, Table, Weighed, Written, catalog, connect};
-use crate::error::Result;
-use crate::metastore::{Also, Pin, Swap, SwapError, Swapped, TableKey};
+use super::{BatchId, Described, Lake, Table, Weighed, Written, connect, shown};
+use crate::error::{Error, Kind, Result};
+use crate::metastore::{Also, Pin, TableKey};
 use action::Change;
 use metadata_file::metadata_file;
+
+pub(super) use swap::Answer;
 
 pub use action::{Action, RefKind};
 pub use create::{Making, SortedBy};
@@ -236,6 +239,20 @@ impl Lake {
         staged.base.changeable()?;
         let metadata = &staged.base.metadata;
         let change = Change::of(&staged.actions, metadata.default_partition_spec_id());
+        // not of a table that is being made: nobody else can have it
+        let adds = !change.is_nothing() || !staged.summary.is_empty();
+        if adds
+            && metadata.current_snapshot_id().is_none()
+            && !staged.base.pointer.is_empty()
+            && !self.catalog.fences_first().await?
+        {
+            staged.actions.iter().for_each(Action::let_go);
+            let text = format!("the first rows of table {} cannot be written safely", shown(&staged.base.key));
+            return Err(Error::new(Kind::Unsupported, text).with_hint(
+                "Its catalog would let another writer's first rows take the place of these. Tables that are made here begin \
+                 with a snapshot; of this one the engine that made it must write the first.",
+            ));
+        }
         let snapshot_id = snapshot::new_id(metadata);
         let manifests = self.new_manifests(metadata, snapshot_id, &change).await?;
         reach(Step::AfterManifest);
@@ -297,106 +314,6 @@ impl Lake {
         Ok(described.table(key, &location, &location))
     }
 
-    async fn swap(&self, prepared: &[Prepared], attempts: &[Attempt], also: &Also) -> Result<Answer> {
-        let swaps: Vec<Swap> = prepared
-            .iter()
-            .zip(attempts)
-            .map(|(p, a)| Swap::Update {
-                table: p.staged.base.key.clone(),
-                from: p.staged.base.pointer.clone(),
-                to: a.table.location.clone(),
-            })
-            .collect();
-        self.swap_until_known(&swaps, also, attempts.first()).await
-    }
-
-    /// Sends the swap; where its answer is lost, asks the catalog what became of it. All rows change in one transaction,
-    /// so the first one speaks for all; where `first` is none, nothing does and a lost answer stays unknown.
-    pub(super) async fn swap_until_known(
-        &self,
-        swaps: &[Swap],
-        also: &Also,
-        first: Option<&Attempt>,
-    ) -> Result<Answer> {
-        let from = match swaps.first() {
-            Some(Swap::Update { from, .. } | Swap::Delete { from, .. } | Swap::Rename { at: from, .. }) => {
-                Some(from.as_str())
-            }
-            Some(
-                Swap::Insert { .. }
-                | Swap::InsertView { .. }
-                | Swap::CreateNamespace { .. }
-                | Swap::DropNamespace { .. }
-                | Swap::Hold { .. },
-            ) => None,
-            None => return Ok(Answer::Done),
-        };
-        let mut pause = BACKOFF;
-        // an earlier send may have arrived
-        let mut unsure = false;
-        for _ in 0..ATTEMPTS {
-            match self.catalog.swap(swaps, also).await {
-                Ok(Swapped::Done) => {
-                    reach(Step::AfterSwap);
-                    return Ok(Answer::Done);
-                }
-                Ok(Swapped::Moved) => match first {
-                    Some(first) if unsure => return self.ours_or_moved(first).await,
-                    Some(_) | None => return Ok(Answer::Moved { unsure }),
-                },
-                Ok(Swapped::LeaseLost) => {
-                    let done = match first {
-                        Some(first) if unsure => self.ours_or_moved(first).await? == Answer::Done,
-                        Some(_) | None => false,
-                    };
-                    return Ok(if done { Answer::Done } else { Answer::LeaseLost { unsure } });
-                }
-                Err(SwapError::Before(error)) => return Err(error),
-                Err(SwapError::Unknown(error)) => {
-                    unsure = true;
-                    tracing::warn!(error = ?error, "the outcome of a commit is unknown, asking the catalog");
-                }
-            }
-            let Some(first) = first else { break };
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(BACKOFF_MAX);
-            match self.catalog.location(&first.table.key).await {
-                Ok(now) if now.as_deref() == Some(first.table.location.as_str()) => return Ok(Answer::Done),
-                // Untouched: the same swap may be sent again.
-                Ok(now) if now.as_deref() == from => (),
-                Ok(_) => return self.ours_or_moved(first).await,
-                Err(error) => tracing::warn!(%error, "the catalog does not answer"),
-            }
-        }
-        Ok(Answer::Unknown)
-    }
-
-    /// A table that moved may have moved by us: an earlier send of the same swap, and others' commits on top of it. Where
-    /// the catalog keeps no history that reaches from there to here, nobody can tell.
-    async fn ours_or_moved(&self, attempt: &Attempt) -> Result<Answer> {
-        let moved = Answer::Moved { unsure: true };
-        let Some(now) = self.table(&attempt.table.key).await? else { return Ok(moved) };
-        let ours = &attempt.table;
-        if now.location == ours.location || now.metadata.snapshot_by_id(attempt.snapshot_id).is_some() {
-            return Ok(Answer::Done);
-        }
-        if now.uuid() != ours.uuid() {
-            return Ok(moved);
-        }
-        let adds = ours.metadata.snapshot_by_id(attempt.snapshot_id);
-        let base = match adds {
-            // it changes no rows: as good as done where the table is as it was to be
-            None if catalog::says_the_same(&now.metadata, &ours.metadata)? => return Ok(Answer::Done),
-            None => return Ok(moved),
-            Some(snapshot) => snapshot.parent_snapshot_id(),
-        };
-        let reaches = match base {
-            Some(base) => now.main().any(|snapshot| snapshot.snapshot_id() == base),
-            None => now.main().last().is_none_or(|oldest| oldest.parent_snapshot_id().is_none()),
-        };
-        Ok(if reaches { moved } else { Answer::Unknown })
-    }
-
     /// Files of attempts that are known to have come to nothing, and of which nothing is on its way.
     pub(super) async fn discard(&self, attempts: &[Attempt]) {
         for Attempt { table, snapshot_id, .. } in attempts {
@@ -447,21 +364,6 @@ impl Lake {
         }
         tables
     }
-}
-
-/// How one swap ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    Done,
-    /// Others have changed what it stands on. `unsure`: a send of it may still be on its way, so that no file of it may go.
-    Moved {
-        unsure: bool,
-    },
-    /// As above.
-    LeaseLost {
-        unsure: bool,
-    },
-    Unknown,
 }
 
 impl Queues {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use lakegate::error::Kind;
-use lakegate::lake::{Also, BatchId, Isolation, Lake, Outcome, Staged};
+use lakegate::lake::{Also, BatchId, Columns, Isolation, Lake, Making, Outcome, Staged};
 use lakegate::sources::Source as _;
 
 use super::oracle::{all_rows, lines};
@@ -117,6 +117,27 @@ async fn where_the_catalog_shows_no_history_a_lost_answer_stays_unknown() {
     }
 }
 
+/// Nessie lets one writer's first snapshot take the place of another's.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_table_is_first_written_where_two_first_commits_would_both_happen() {
+    let server = Server::start().await;
+    let plain = world(&server, "").await;
+    let make = async |lake: &Lake, name: &str| {
+        let schema = row(1).schema();
+        let columns = Columns { schema: &schema, is_uuid: &|_| false, all_nullable: true };
+        lake.create_table(&lake.key("s", name), &columns, Making::default(), None).await.unwrap().0
+    };
+    assert_eq!(make(&plain.lake, "theirs").await.snapshot_id(), None);
+    server.kept().is_nessie = true;
+    let theirs = tempfile::tempdir().unwrap();
+    let (lake, _) = open_as(theirs.path(), &file(&server, plain.directory.path(), "")).await;
+    let refused = append(&lake, "theirs", 1).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Unsupported);
+    assert!(make(&lake, "ours").await.snapshot_id().is_some());
+    assert!(matches!(append(&lake, "ours", 1).await, Ok(Outcome::Committed(_))));
+    assert_eq!(values(&plain, "ours").await, [1]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_of_two_machines_lose_nothing_though_answers_are_lost() {
     let server = Server::start().await;
@@ -222,7 +243,7 @@ async fn a_login_that_is_wrong_is_told_without_its_secret() {
     assert!(!format!("{error:?}{lake:?}").contains("wrong-secret"));
 }
 
-/// The lake's own keys open nothing. The first that the catalog gives have run out, and are wrong besides.
+/// The lake's own keys open nothing. Those that come with the table have run out, and are wrong besides.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tables_files_are_opened_with_the_keys_that_come_with_it() {
     let server = Server::start().await;
@@ -246,7 +267,9 @@ async fn a_tables_files_are_opened_with_the_keys_that_come_with_it() {
     let world = World::configured(directory, &written).await;
     world.writer.create_schema("s").await.unwrap();
     let (past, later) = (1_000, chrono::Utc::now().timestamp_millis() + 3_600_000);
-    server.kept().keys.extend([keys("wrong", past), keys(&s3("SECRET_KEY"), past), keys(&s3("SECRET_KEY"), later)]);
+    // of the table that is announced; of its first description, to be asked for anew; for good
+    let right = s3("SECRET_KEY");
+    server.kept().keys.extend([keys(&right, past), keys("wrong", past), keys(&right, later)]);
     world.create("t", row(1)).await;
     world.append("t", row(2)).await;
     assert_eq!(values(&world, "t").await, [1, 2]);

@@ -316,6 +316,14 @@ impl Catalog for Overlay {
         self.under.hands_out()
     }
 
+    async fn keeps_more(&self) -> Result<bool> {
+        self.under.keeps_more().await
+    }
+
+    async fn fences_first(&self) -> Result<bool> {
+        self.under.fences_first().await
+    }
+
     async fn announce(&self, table: &TableKey, metadata: &TableMetadata) -> Result<()> {
         self.under.announce(table, metadata).await
     }

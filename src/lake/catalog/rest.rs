@@ -3,28 +3,25 @@
 //! draft, and goes. Leases and checkpoints stay in the metastore, since no server keeps them in its transactions: what a
 //! position must be is part of what the table must be.
 
+mod change;
 mod client;
 mod difference;
 mod keys;
 mod names;
+mod seen;
 mod view;
 
-use std::collections::HashMap;
-use std::hash::Hasher;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use iceberg::TableRequirement;
 use iceberg::spec::TableMetadata;
-use object_store::ObjectStoreExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use xxhash_rust::xxh3::Xxh3;
 
 use super::super::cache::{Cache, Weighed};
 use super::super::{Described, Store, metadata, shown};
@@ -34,8 +31,10 @@ use crate::metastore::{
     Also, Metastore, RowKind, Swap, SwapError, Swapped, TableKey, TableRow, schema_in_use, undefined_schema,
 };
 use crate::secret::Secret;
-use client::{Answer, Client, Lost, Request, unreadable};
+use change::several_at_once;
+use client::{Client, Request, unreadable};
 use names::{encoded, joined, levels};
+use seen::Seen;
 
 /// `[rest]` of a lake's file.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -76,8 +75,6 @@ const AT_ONCE: usize = 16;
 const LEVELS_MAX: usize = 8;
 const PAGES_MAX: usize = 10_000;
 const PAGE: &str = "1000";
-/// Of answers that nobody has asked for yet.
-const KEPT_BYTES_MAX: usize = 64 << 20;
 
 #[derive(Debug)]
 pub(in crate::lake) struct Rest {
@@ -96,22 +93,6 @@ pub(in crate::lake) struct Rest {
 
 /// The lake's cache of metadata files.
 struct Parsed(Cache);
-
-/// What the server has told.
-#[derive(Debug, Default)]
-struct Seen {
-    /// The newest of each name, so that it need not be told again.
-    newest: HashMap<TableKey, Newest>,
-    /// Metadata by location, until somebody takes them.
-    answers: HashMap<String, Bytes>,
-    bytes: usize,
-}
-
-#[derive(Clone, Debug)]
-struct Newest {
-    etag: Option<String>,
-    location: String,
-}
 
 /// Something that is kept by name in a namespace.
 #[derive(Clone, Copy)]
@@ -237,60 +218,6 @@ impl Rest {
         Ok(listed.into_iter().filter_map(name).map(key).collect())
     }
 
-    // --- what stands under a name
-
-    /// Asks for a table or a view and keeps what it is told until somebody takes it.
-    async fn look(&self, shelf: Shelf, key: &TableKey) -> Result<Option<TableRow>> {
-        let known = self.seen().newest.get(key).cloned();
-        let mut request = Request::get(self.path(shelf, key).await?);
-        request.known = known.as_ref().and_then(|known| known.etag.as_deref());
-        let answer = self.client.read(request).await?;
-        let location = match (answer.status.as_u16(), known) {
-            (304, Some(known)) => known.location,
-            (404, _) => {
-                self.seen().newest.remove(key);
-                return Ok(None);
-            }
-            (200, _) => {
-                self.keys(shelf, key, &answer).await?;
-                self.told(key, &answer)?
-            }
-            _ => return Err(answer.refused(&format!("a look at {}", shown(key)))),
-        };
-        let (namespace, name) = (key.namespace.clone(), key.name.clone());
-        Ok(Some(TableRow { namespace, name, location, kind: shelf.kind() }))
-    }
-
-    /// What an answer says of a table or a view; its location.
-    fn told(&self, key: &TableKey, answer: &Answer) -> Result<String> {
-        let mut said = answer.json()?;
-        let metadata = said.get_mut("metadata").map(Value::take).filter(Value::is_object);
-        let mut metadata = metadata.ok_or_else(unreadable)?;
-        if let Some(properties) = metadata.get_mut("properties").and_then(Value::as_object_mut) {
-            // Nessie's word for whatever was last done to any table
-            properties.retain(|name, _| !name.starts_with("nessie.commit."));
-        }
-        let bytes = Bytes::from(serde_json::to_vec(&metadata).map_err(|e| unreadable().with_source(e))?);
-        let location = match said.get("metadata-location").and_then(Value::as_str) {
-            Some(file) if self.store.path(file).is_ok() => file.to_string(),
-            // some name no file, or one name for whatever is newest
-            Some(_) | None => {
-                let mut hash = Xxh3::new();
-                hash.write(&bytes);
-                format!("rest:{:016x}", hash.finish())
-            }
-        };
-        let mut seen = self.seen();
-        seen.keep(&location, bytes);
-        let newest = Newest { etag: answer.etag.clone(), location: location.clone() };
-        seen.newest.insert(key.clone(), newest);
-        Ok(location)
-    }
-
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// As the lake reads it, and with the same cache.
     async fn parsed(&self, key: &TableKey, location: &str) -> Result<Arc<TableMetadata>> {
         let read = async {
@@ -303,180 +230,6 @@ impl Rest {
             Ok(Weighed { parsed: Arc::new(described), bytes: bytes.len() as u64 * 2 })
         };
         Ok(Arc::clone(&self.cache.0.get(location, read).await?.metadata))
-    }
-
-    // --- changes
-
-    async fn change(&self, swaps: &[Swap]) -> Result<Swapped, SwapError> {
-        if let Some(refused) = self.refusal(swaps) {
-            return Err(SwapError::Before(refused));
-        }
-        match swaps {
-            [] => Ok(Swapped::Done),
-            [one] => self.one(one).await,
-            several => self.several(several).await,
-        }
-    }
-
-    async fn one(&self, swap: &Swap) -> Result<Swapped, SwapError> {
-        match swap {
-            Swap::Update { table, from, to } => match self.stands(table, from).await? {
-                Some(Shelf::Tables) => self.change_table(table, swap).await,
-                Some(Shelf::Views) => self.replace_view(table, from, to).await,
-                None => Ok(Swapped::Moved),
-            },
-            Swap::Insert { table, .. } => self.change_table(table, swap).await,
-            Swap::InsertView { table, to } => self.create_view(table, to).await,
-            Swap::Delete { table, from } => {
-                let Some(shelf) = self.stands(table, from).await? else { return Ok(Swapped::Moved) };
-                let mut request = Request::delete(self.path(shelf, table).await.map_err(SwapError::Before)?);
-                if matches!(shelf, Shelf::Tables) {
-                    request.query.push(("purgeRequested", "false".into()));
-                }
-                self.send(request, &format!("to drop {}", shown(table))).await
-            }
-            Swap::Rename { table, at, to } => {
-                let Some(shelf) = self.stands(table, at).await? else { return Ok(Swapped::Moved) };
-                let body = json!({"source": identifier(table), "destination": identifier(to)});
-                let request = Request::post(format!("{}/rename", shelf.word()), &body);
-                self.send(request, &format!("to rename {}", shown(table))).await
-            }
-            Swap::Hold { table, at } => {
-                let row = self.row(table).await.map_err(SwapError::Before)?;
-                let stands = row.map(|row| row.location) == *at;
-                Ok(if stands { Swapped::Done } else { Swapped::Moved })
-            }
-            Swap::CreateNamespace { namespace, .. } => {
-                let made = self.create_namespace(namespace).await.map_err(SwapError::Before)?;
-                Ok(if made { Swapped::Done } else { Swapped::Moved })
-            }
-            Swap::DropNamespace { namespace, .. } => match self.drop_namespace(namespace).await {
-                Ok(()) => Ok(Swapped::Done),
-                Err(error) if error.kind() == Kind::UndefinedSchema => Ok(Swapped::Done),
-                Err(error) => Err(SwapError::Before(error)),
-            },
-        }
-    }
-
-    async fn change_table(&self, table: &TableKey, swap: &Swap) -> Result<Swapped, SwapError> {
-        let body = self.asked_for(swap).await.map_err(SwapError::Before)?;
-        let path = self.path(Shelf::Tables, table).await.map_err(SwapError::Before)?;
-        self.send(Request::post(path, &body), &format!("the change of table {}", shown(table))).await
-    }
-
-    /// Only where the server's transactions are what they should be.
-    async fn several(&self, swaps: &[Swap]) -> Result<Swapped, SwapError> {
-        let mut changes = vec![];
-        for swap in swaps {
-            if let Swap::Update { table, from: at, .. } | Swap::Hold { table, at: Some(at) } = swap
-                && self.stands(table, at).await?.is_none()
-            {
-                return Ok(Swapped::Moved);
-            }
-            changes.push(self.asked_for(swap).await.map_err(SwapError::Before)?);
-        }
-        let known = self.client.can("POST /v1/{prefix}/transactions/commit", true).await;
-        if !known.map_err(SwapError::Before)? {
-            return Err(SwapError::Before(several_at_once()));
-        }
-        let body = json!({"table-changes": changes});
-        self.send(Request::post("transactions/commit".into(), &body), "the change of several tables").await
-    }
-
-    /// How things stood a moment ago. Of a table's change the server looks again; a drop or a new name has no condition.
-    async fn stands(&self, table: &TableKey, at: &str) -> Result<Option<Shelf>, SwapError> {
-        let row = self.row(table).await.map_err(SwapError::Before)?;
-        Ok(row.filter(|row| row.location == at).map(|row| match row.kind {
-            RowKind::Table => Shelf::Tables,
-            RowKind::View => Shelf::Views,
-        }))
-    }
-
-    /// Of one table.
-    async fn asked_for(&self, swap: &Swap) -> Result<Value> {
-        let (table, requirements, updates, new) = match swap {
-            Swap::Insert { table, to } => {
-                let new = self.parsed(table, to).await?;
-                (table, vec![TableRequirement::NotExist], difference::from_nothing(&new)?, new)
-            }
-            Swap::Update { table, from, to } => {
-                let (base, new) = (self.parsed(table, from).await?, self.parsed(table, to).await?);
-                if base.uuid() != new.uuid() {
-                    return Err(several_at_once());
-                }
-                let mut requirements = difference::requirements(&base);
-                requirements.extend(difference::of_refs(&base, &new)?);
-                (table, requirements, difference::updates(&base, &new)?, new)
-            }
-            Swap::Hold { table, at: Some(at) } => {
-                let base = self.parsed(table, at).await?;
-                (table, difference::requirements(&base), vec![], base)
-            }
-            Swap::InsertView { .. }
-            | Swap::Delete { .. }
-            | Swap::Rename { .. }
-            | Swap::Hold { at: None, .. }
-            | Swap::CreateNamespace { .. }
-            | Swap::DropNamespace { .. } => return Err(several_at_once()),
-        };
-        let mut updates =
-            serde_json::to_value(updates).map_err(|e| Error::internal("updates as JSON").with_source(e))?;
-        for update in updates.as_array_mut().into_iter().flatten() {
-            // not in the specification any more, and some will not do without
-            if update.get("action").is_some_and(|action| action == "add-schema") {
-                update["last-column-id"] = json!(new.last_column_id());
-            }
-        }
-        Ok(json!({"identifier": identifier(table), "requirements": requirements, "updates": updates}))
-    }
-
-    /// A change, sent once. 409 is a conflict, or ours sent before; what the server does not say is told as unknown.
-    async fn send(&self, request: Request<'_>, what: &str) -> Result<Swapped, SwapError> {
-        let answer = match self.client.ask(request).await {
-            Ok(answer) => answer,
-            Err(Lost::Before(error)) => return Err(SwapError::Before(error)),
-            Err(Lost::Unknown(error)) => return Err(SwapError::Unknown(error)),
-        };
-        self.changes.fetch_add(1, Ordering::Relaxed);
-        match answer.status.as_u16() {
-            200..300 => Ok(Swapped::Done),
-            404 | 409 => Ok(Swapped::Moved),
-            500.. => Err(SwapError::Unknown(answer.refused(what))),
-            _ => Err(SwapError::Before(answer.refused(what))),
-        }
-    }
-
-    /// Drafts that became the server's own metadata. One that stays is the orphan sweeper's.
-    async fn drop_drafts(&self, swaps: &[Swap]) {
-        for swap in swaps {
-            let (Swap::Insert { to, .. } | Swap::InsertView { to, .. } | Swap::Update { to, .. }) = swap else {
-                continue;
-            };
-            let Ok(path) = self.store.path(to) else { continue };
-            if let Err(error) = self.store.objects().delete(&path).await {
-                tracing::debug!(draft = to, %error, "a draft of a table's metadata stays");
-            }
-        }
-    }
-}
-
-impl Seen {
-    fn keep(&mut self, location: &str, bytes: Bytes) {
-        if self.bytes.saturating_add(bytes.len()) > KEPT_BYTES_MAX {
-            // they are asked for again
-            self.answers.clear();
-            self.bytes = 0;
-        }
-        self.bytes = self.bytes.saturating_add(bytes.len());
-        if let Some(before) = self.answers.insert(location.to_string(), bytes) {
-            self.bytes = self.bytes.saturating_sub(before.len());
-        }
-    }
-
-    fn take(&mut self, location: &str) -> Option<Bytes> {
-        let bytes = self.answers.remove(location)?;
-        self.bytes = self.bytes.saturating_sub(bytes.len());
-        Some(bytes)
     }
 }
 
@@ -599,6 +352,15 @@ impl Catalog for Rest {
         Ok(None)
     }
 
+    async fn keeps_more(&self) -> Result<bool> {
+        Ok(self.client.settings().await?.is_nessie)
+    }
+
+    /// Nessie takes "there is no such branch" for nothing said.
+    async fn fences_first(&self) -> Result<bool> {
+        Ok(!self.client.settings().await?.is_nessie)
+    }
+
     async fn announce(&self, table: &TableKey, metadata: &TableMetadata) -> Result<()> {
         self.keys_to_new(table, metadata).await
     }
@@ -642,17 +404,6 @@ impl Catalog for Rest {
 /// Whether two states of a table differ in nothing but when they came to be.
 pub(in crate::lake) fn says_the_same(one: &TableMetadata, other: &TableMetadata) -> Result<bool> {
     Ok(difference::updates(one, other)?.is_empty() && difference::updates(other, one)?.is_empty())
-}
-
-fn identifier(table: &TableKey) -> Value {
-    json!({"namespace": levels(&table.namespace).collect::<Vec<_>>(), "name": table.name})
-}
-
-fn several_at_once() -> Error {
-    Error::new(Kind::Unsupported, "this lake's catalog cannot make several such changes at once").with_hint(
-        "A REST catalog changes one table at a time: commit each change by itself. Where the server's transactions are \
-         atomic, an administrator sets atomic_transactions in [rest] of the source's file.",
-    )
 }
 
 impl std::fmt::Debug for Parsed {

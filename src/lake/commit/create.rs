@@ -131,7 +131,8 @@ impl Lake {
         let (count, loose) = (written.rows, written.loose.clone());
         let mut builder = draft.metadata.as_ref().clone().into_builder(None);
         let mut snapshot_id = 0;
-        if !written.files.is_empty() {
+        // an empty one where the catalog would not keep two first ones apart
+        if !written.files.is_empty() || !self.catalog.fences_first().await? {
             let staged = Staged::append(draft.clone(), written, batch);
             let prepared = self.prepare(staged).await?;
             let snapshot = self.snapshot(&prepared, 0).await?;

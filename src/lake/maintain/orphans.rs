@@ -49,8 +49,7 @@ impl Lake {
             let message = format!("property \"gc.enabled\" of table {} forbids it", shown(key));
             return Err(Error::new(Kind::InvalidDefinition, message));
         }
-        // such a catalog has branches and a past of its own, of which a table's metadata tell nothing
-        if self.store.path(&table.location).is_err() {
+        if self.catalog.keeps_more().await? {
             let message = format!("files of table {} cannot be told from those that nothing refers to", shown(key));
             return Err(Error::new(Kind::Unsupported, message)
                 .with_hint("Its catalog keeps what refers to them: use its own tools."));

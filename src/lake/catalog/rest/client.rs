@@ -63,6 +63,7 @@ pub(super) struct Settings {
     /// Before every path of the catalog's.
     base: String,
     pub(super) separator: Separator,
+    pub(super) is_nessie: bool,
     /// What it can do, where it says so.
     endpoints: Option<Vec<String>>,
 }
@@ -203,7 +204,9 @@ impl Client {
         };
         let prefix = setting("prefix").map(|p| p.trim_matches('/').to_string()).filter(|p| !p.is_empty());
         let base = prefix.map_or(format!("{root}/v1"), |prefix| format!("{root}/v1/{prefix}"));
-        Ok(Settings { base, separator: Separator::of(setting("namespace-separator")), endpoints: said.endpoints })
+        let separator = Separator::of(setting("namespace-separator"));
+        let is_nessie = setting("nessie.is-nessie-catalog").is_some_and(|is| is == "true");
+        Ok(Settings { base, separator, is_nessie, endpoints: said.endpoints })
     }
 
     /// A server may send us to another path of its own and not, with our login, to another host.

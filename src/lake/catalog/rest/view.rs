@@ -59,7 +59,7 @@ impl Rest {
             updates.push(json!({"action": "remove-properties", "removals": gone}));
         }
         let body = json!({
-            "identifier": super::identifier(key),
+            "identifier": super::change::identifier(key),
             "requirements": [{"type": "assert-view-uuid", "uuid": base.get("view-uuid")}],
             "updates": updates,
         });
