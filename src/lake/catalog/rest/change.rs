@@ -7,7 +7,7 @@ use iceberg::TableRequirement;
 use object_store::ObjectStoreExt;
 use serde_json::{Value, json};
 
-use super::client::{Lost, Request};
+use super::client::{Answer, Lost, Request};
 use super::names::levels;
 use super::{Rest, Shelf, difference};
 use crate::error::{Error, Kind, Result};
@@ -70,7 +70,24 @@ impl Rest {
     async fn change_table(&self, table: &TableKey, swap: &Swap) -> Result<Swapped, SwapError> {
         let body = self.asked_for(swap).await.map_err(SwapError::Before)?;
         let path = self.path(Shelf::Tables, table).await.map_err(SwapError::Before)?;
-        self.send(Request::post(path, &body), &format!("the change of table {}", shown(table))).await
+        let what = format!("the change of table {}", shown(table));
+        let (swapped, answer) = self.sent(Request::post(path.clone(), &body), &what).await?;
+        let Swap::Insert { to, .. } = swap else { return Ok(swapped) };
+        if swapped != Swapped::Done {
+            return Ok(swapped);
+        }
+        // some make a table of a version that they know of one that they do not
+        let wanted = self.parsed(table, to).await.map_err(SwapError::Before)?;
+        let made = answer.json().ok().and_then(|said| said.pointer("/metadata/format-version").and_then(Value::as_u64));
+        if made.is_some_and(|made| made != u64::from(difference::number(&wanted))) {
+            self.send(Request::delete(path), &what).await?;
+            let text = format!("this lake's catalog cannot hold table {}", shown(table));
+            let error = Error::new(Kind::Unsupported, text);
+            return Err(SwapError::Before(
+                error.with_hint("It does not know the format version of the table: make one of version 2."),
+            ));
+        }
+        Ok(swapped)
     }
 
     /// Only where the server's transactions are what they should be.
@@ -141,6 +158,10 @@ impl Rest {
 
     /// A change, sent once. 409 is a conflict, or ours sent before; what the server does not say is told as unknown.
     pub(super) async fn send(&self, request: Request<'_>, what: &str) -> Result<Swapped, SwapError> {
+        self.sent(request, what).await.map(|(swapped, _)| swapped)
+    }
+
+    async fn sent(&self, request: Request<'_>, what: &str) -> Result<(Swapped, Answer), SwapError> {
         let answer = match self.client.ask(request).await {
             Ok(answer) => answer,
             Err(Lost::Before(error)) => return Err(SwapError::Before(error)),
@@ -148,8 +169,8 @@ impl Rest {
         };
         self.changes.fetch_add(1, Ordering::Relaxed);
         match answer.status.as_u16() {
-            200..300 => Ok(Swapped::Done),
-            404 | 409 => Ok(Swapped::Moved),
+            200..300 => Ok((Swapped::Done, answer)),
+            404 | 409 => Ok((Swapped::Moved, answer)),
             500.. => Err(SwapError::Unknown(answer.refused(what))),
             _ => Err(SwapError::Before(answer.refused(what))),
         }

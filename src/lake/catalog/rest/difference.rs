@@ -162,7 +162,8 @@ fn properties(base: &HashMap<String, String>, new: &HashMap<String, String>, upd
     }
 }
 
-fn number(metadata: &TableMetadata) -> u8 {
+/// Of the format's version.
+pub(super) fn number(metadata: &TableMetadata) -> u8 {
     match metadata.format_version() {
         FormatVersion::V1 => 1,
         FormatVersion::V2 => 2,

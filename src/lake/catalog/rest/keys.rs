@@ -75,6 +75,8 @@ impl Rest {
         if !self.vended {
             return Ok(());
         }
+        let mut properties = metadata.properties().clone();
+        properties.insert("format-version".into(), super::difference::number(metadata).to_string());
         let body = json!({
             "name": key.name,
             "location": metadata.location(),
@@ -82,7 +84,7 @@ impl Rest {
             "partition-spec": metadata.default_partition_spec().as_ref().clone().into_unbound(),
             "write-order": metadata.default_sort_order(),
             "stage-create": true,
-            "properties": metadata.properties(),
+            "properties": properties,
         });
         let path = format!("{}/tables", self.namespace_path(&key.namespace).await?);
         let answer = self.client.read(Request::post(path, &body)).await?;
