@@ -63,16 +63,14 @@ impl Postgres {
     // --- values
 
     pub(super) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        self.prepared().await?;
         let sql = "SELECT value FROM lakegate_values WHERE name = $1";
-        let rows = self.pool.query(sql, &[(&name, Type::TEXT)]).await?;
+        let rows = self.pool.read(sql, &[(&name, Type::TEXT)]).await?;
         rows.first().map(|row| row.try_get(0).map_err(connect::failed)).transpose()
     }
 
     pub(super) async fn values(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>> {
-        self.prepared().await?;
         let sql = "SELECT name, value FROM lakegate_values WHERE starts_with(name, $1) ORDER BY name COLLATE \"C\"";
-        let rows = self.pool.query(sql, &[(&prefix, Type::TEXT)]).await?;
+        let rows = self.pool.read(sql, &[(&prefix, Type::TEXT)]).await?;
         let pair = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
         rows.iter().map(pair).collect::<Said<_>>().map_err(connect::failed)
     }
@@ -117,9 +115,8 @@ impl Postgres {
     }
 
     pub(super) async fn lease(&self, pipeline: &str) -> Result<Option<(Lease, bool)>> {
-        self.prepared().await?;
         let sql = format!("SELECT epoch, holder, expires_at > {NOW} FROM lakegate_leases WHERE pipeline = $1");
-        let rows = self.pool.query(&sql, &[(&pipeline, Type::TEXT)]).await?;
+        let rows = self.pool.read(&sql, &[(&pipeline, Type::TEXT)]).await?;
         let lease = |row: &Row| {
             let lease = Lease { pipeline: pipeline.into(), epoch: row.try_get(0)?, holder: row.try_get(1)? };
             Ok((lease, row.try_get(2)?))

@@ -9,7 +9,7 @@ use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use lakegate::error::Kind;
 use lakegate::lake::{Also, BatchId, Isolation, Lake, Outcome, Staged};
-use lakegate::sources::ViewText;
+use lakegate::sources::{Source as _, ViewText};
 
 use super::oracle::{all_rows, lines};
 use super::peers::peer;
@@ -80,6 +80,13 @@ async fn rows_of_both_versions_are_read_and_written_and_pyiceberg_agrees() {
         if version == 0 {
             server.run(V0).await;
         }
+        // whoever only looks makes nothing
+        let looking = tempfile::tempdir().unwrap();
+        let (lake, source) = open_as(looking.path(), &file(&server, looking.path())).await;
+        assert!(source.tables().await.unwrap().is_empty() && lake.namespaces().await.unwrap().is_empty());
+        lake.revision().await.unwrap();
+        assert_eq!(lake.metastore().get("x").await.unwrap(), None);
+        assert_eq!(server.ask("SELECT to_regclass('lakegate_values') IS NULL").await, "true");
         let world = world(&server).await;
         world.create("t", row(1)).await;
         world.append("t", row(2)).await;

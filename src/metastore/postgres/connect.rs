@@ -122,15 +122,27 @@ impl Pool {
     /// One statement by itself. Sent again where the server had closed the connection before: such a one must be the same
     /// done twice.
     pub(super) async fn query(self: &Arc<Self>, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+        self.ask(sql, params).await?.map_err(failed)
+    }
+
+    /// As [`Pool::query`]; no row where a table is not there yet, for whoever only looks makes none.
+    pub(super) async fn read(self: &Arc<Self>, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+        match self.ask(sql, params).await? {
+            Err(Failure::Said(error)) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(vec![]),
+            answer => answer.map_err(failed),
+        }
+    }
+
+    async fn ask(self: &Arc<Self>, sql: &str, params: Params<'_>) -> Result<std::result::Result<Vec<Row>, Failure>> {
         loop {
             let lease = self.lease().await?;
             match lease.query(sql, params).await {
                 Ok(rows) => {
                     lease.back();
-                    return Ok(rows);
+                    return Ok(Ok(rows));
                 }
                 Err(_) if lease.used && lease.connection.client.is_closed() => {}
-                Err(failure) => return Err(failed(failure)),
+                Err(failure) => return Ok(Err(failure)),
             }
         }
     }

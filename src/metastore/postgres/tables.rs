@@ -27,6 +27,8 @@ impl From<Failure> for Stop {
     }
 }
 
+/// `iceberg_type`, NULL where there is no such column: then there are tables alone.
+const KIND: &str = "to_jsonb(t) ->> 'iceberg_type'";
 /// Every namespace, with or without tables.
 const NAMESPACES: &str = "SELECT namespace FROM iceberg_namespace_properties WHERE catalog_name = $1
      UNION SELECT table_namespace FROM iceberg_tables WHERE catalog_name = $1 ORDER BY 1";
@@ -36,22 +38,20 @@ const ALONE: &str = "LOCK TABLE iceberg_tables IN SHARE ROW EXCLUSIVE MODE";
 impl Postgres {
     pub(in crate::metastore) async fn tables(&self, catalog: &str) -> Result<Vec<TableRow>> {
         let sql = format!(
-            "SELECT table_namespace, table_name, metadata_location, {} FROM iceberg_tables
+            "SELECT table_namespace, table_name, metadata_location, {KIND} FROM iceberg_tables t
              WHERE catalog_name = $1 AND metadata_location IS NOT NULL
-             ORDER BY table_namespace COLLATE \"C\", table_name COLLATE \"C\"",
-            kind_column(self.prepared().await?)
+             ORDER BY table_namespace COLLATE \"C\", table_name COLLATE \"C\""
         );
-        let rows = self.pool.query(&sql, &[(&catalog, Type::TEXT)]).await?;
+        let rows = self.pool.read(&sql, &[(&catalog, Type::TEXT)]).await?;
         rows.iter().map(row_of).collect()
     }
 
     pub(in crate::metastore) async fn row(&self, table: &TableKey) -> Result<Option<TableRow>> {
         let sql = format!(
-            "SELECT table_namespace, table_name, metadata_location, {} FROM iceberg_tables
-             WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3 AND metadata_location IS NOT NULL",
-            kind_column(self.prepared().await?)
+            "SELECT table_namespace, table_name, metadata_location, {KIND} FROM iceberg_tables t
+             WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3 AND metadata_location IS NOT NULL"
         );
-        let rows = self.pool.query(&sql, &named(table)).await?;
+        let rows = self.pool.read(&sql, &named(table)).await?;
         rows.first().map(row_of).transpose()
     }
 
@@ -60,24 +60,22 @@ impl Postgres {
         table: &TableKey,
         location: &str,
     ) -> Result<Option<String>> {
-        self.prepared().await?;
         let sql = "SELECT previous_metadata_location FROM iceberg_tables
              WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3 AND metadata_location = $4";
         let [catalog, namespace, name] = named(table);
-        let rows = self.pool.query(sql, &[catalog, namespace, name, (&location, Type::TEXT)]).await?;
+        let rows = self.pool.read(sql, &[catalog, namespace, name, (&location, Type::TEXT)]).await?;
         Ok(rows.first().and_then(|row| row.try_get::<_, Option<String>>(0).ok().flatten()))
     }
 
     /// Reckoned where the rows are: it is asked three times a second.
     pub(in crate::metastore) async fn revision(&self, catalog: &str) -> Result<u64> {
         let sql = format!(
-            "SELECT coalesce(sum(hashtextextended(row(table_namespace, table_name, metadata_location, {})::text, 1)), 0)::text,
+            "SELECT coalesce(sum(hashtextextended(row(table_namespace, table_name, metadata_location, {KIND})::text, 1)), 0)::text,
                  (SELECT coalesce(sum(hashtextextended(namespace, 2)), 0)::text
                   FROM (SELECT DISTINCT namespace FROM iceberg_namespace_properties WHERE catalog_name = $1) n)
-             FROM iceberg_tables WHERE catalog_name = $1",
-            kind_column(self.prepared().await?)
+             FROM iceberg_tables t WHERE catalog_name = $1"
         );
-        let rows = self.pool.query(&sql, &[(&catalog, Type::TEXT)]).await?;
+        let rows = self.pool.read(&sql, &[(&catalog, Type::TEXT)]).await?;
         let mut hash = Xxh3::new();
         for at in 0..2 {
             let sum: Option<String> = rows.first().map(|row| row.try_get(at)).transpose().map_err(failed)?;
@@ -88,8 +86,7 @@ impl Postgres {
     }
 
     pub(in crate::metastore) async fn namespaces(&self, catalog: &str) -> Result<Vec<String>> {
-        self.prepared().await?;
-        let rows = self.pool.query(NAMESPACES, &[(&catalog, Type::TEXT)]).await?;
+        let rows = self.pool.read(NAMESPACES, &[(&catalog, Type::TEXT)]).await?;
         rows.iter().map(|row| row.try_get(0).map_err(failed)).collect()
     }
 
@@ -300,11 +297,6 @@ async fn drop_namespace(write: &mut Write, catalog: &str, namespace: &str) -> Re
 
 fn named(table: &TableKey) -> [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] {
     [(&table.catalog, Type::TEXT), (&table.namespace, Type::TEXT), (&table.name, Type::TEXT)]
-}
-
-/// Where the column is missing there are tables alone.
-fn kind_column(typed: bool) -> &'static str {
-    if typed { "iceberg_type" } else { "NULL::text" }
 }
 
 fn row_of(row: &Row) -> Result<TableRow> {
