@@ -34,6 +34,7 @@ use iceberg::spec::{ManifestList, SnapshotRef, TableMetadata};
 use crate::error::{Error, Kind, Result};
 use crate::metastore::Metastore;
 
+pub use catalog::{At, RestConfig};
 pub use change::Verb;
 pub use commit::{Action, Expected, Making, Outcome, RefKind, SortedBy, Staged};
 pub(crate) use commit::{overtaken, unknown_outcome};
@@ -55,7 +56,7 @@ pub use write::{BatchId, Deleted, LiveFile, Rows, Written};
 pub use crate::metastore::{Also, Lease, RowKind, TableKey, TableRow};
 
 use cache::{Cache, Weighed};
-use catalog::{Catalog, Sql};
+use catalog::{Catalog, Rest, Sql};
 use metadata::Beyond;
 
 /// In a snapshot's summary: the batch that it committed.
@@ -66,6 +67,7 @@ pub const BATCH: &str = "lakegate.batch-id";
 pub struct Config {
     /// The catalog's name in the metastore, as other clients configure it.
     pub catalog: String,
+    pub at: At,
     /// `file:///…` or `s3://bucket/…`: where new tables go.
     pub warehouse: String,
     pub s3: Option<S3Config>,
@@ -79,7 +81,7 @@ pub struct Lake {
     catalog: Arc<dyn Catalog>,
     /// The catalog's name.
     name: String,
-    /// For those who keep state of their own beside the tables; the lake itself asks `catalog`.
+    /// Leases, checkpoints and what statements read; the tables' names are asked of `catalog`.
     metastore: Arc<Metastore>,
     warehouse: String,
     store: Store,
@@ -102,19 +104,31 @@ struct Described {
 impl Lake {
     /// Connects nothing: a store that does not answer is found out by the first read.
     pub fn connect(config: &Config, metastore: Arc<Metastore>) -> Result<Self> {
-        let store = Store::connect(&config.warehouse, config.s3.as_ref())?;
-        Ok(Self::over(config, store, metastore))
+        let store = match &config.at {
+            At::Rest(at) if at.vended_credentials => Store::connect_vended(&config.warehouse, config.s3.as_ref())?,
+            _ => Store::connect(&config.warehouse, config.s3.as_ref())?,
+        };
+        Self::over(config, store, metastore)
     }
 
     /// As [`Lake::connect`], over a store of the caller's.
-    pub fn over(config: &Config, store: Store, metastore: Arc<Metastore>) -> Self {
+    pub fn over(config: &Config, store: Store, metastore: Arc<Metastore>) -> Result<Self> {
         let cache = Cache::new(config.manifest_cache_bytes);
         let warehouse = config.warehouse.trim_end_matches('/').to_string();
         let (newest, queues) = (Mutex::default(), commit::Queues::default());
         let name = config.catalog.clone();
-        let catalog = Arc::new(Sql { metastore: Arc::clone(&metastore), name: name.clone() });
+        // leases and checkpoints stand where the tables' rows do, as far as that can be
+        let metastore = match &config.at {
+            At::Postgres(at) => metastore.beside(at)?,
+            At::Metastore | At::Rest(_) | At::Nowhere(_) => metastore,
+        };
+        let catalog: Arc<dyn Catalog> = match &config.at {
+            At::Metastore | At::Postgres(_) => Arc::new(Sql { metastore: Arc::clone(&metastore), name: name.clone() }),
+            At::Rest(at) => Arc::new(Rest::new(at, &name, store.clone(), cache.clone(), Arc::clone(&metastore))?),
+            At::Nowhere(why) => return Err(Error::new(Kind::Config, why)),
+        };
         let home = tokio::runtime::Handle::try_current().ok();
-        Self { catalog, name, metastore, warehouse, store, cache, newest, queues, log: None, home }
+        Ok(Self { catalog, name, metastore, warehouse, store, cache, newest, queues, log: None, home })
     }
 
     pub fn metastore(&self) -> &Arc<Metastore> {
@@ -126,7 +140,7 @@ impl Lake {
     }
 
     /// Moves whenever [`Lake::rows`] or [`Lake::namespaces`] would answer differently.
-    pub async fn revision(&self) -> Result<u64> {
+    pub async fn revision(&self) -> Result<Option<u64>> {
         self.catalog.revision().await
     }
 
@@ -177,7 +191,9 @@ impl Lake {
     /// damaged. 0A000 naming table and column where a column's type cannot be read.
     pub async fn load(&self, key: &TableKey, location: &str) -> Result<Table> {
         // A file elsewhere is not a lost one.
-        self.store.path(location)?;
+        if !self.catalog.hands_out() {
+            self.store.path(location)?;
+        }
         match self.metadata(key, location).await {
             Ok(described) => {
                 self.supersede(key, location).await;
@@ -218,9 +234,17 @@ impl Lake {
         Ok(described.table(key, &previous, location))
     }
 
+    /// A metadata file of a table or a view, from whoever has it.
+    async fn metadata_bytes(&self, key: &TableKey, location: &str) -> Result<bytes::Bytes> {
+        match self.catalog.metadata(key, location).await? {
+            Some(bytes) => Ok(bytes),
+            None => self.store.read(location).await,
+        }
+    }
+
     async fn metadata(&self, key: &TableKey, location: &str) -> Result<Arc<Described>> {
         let read = async {
-            let bytes = self.store.read(location).await?;
+            let bytes = self.metadata_bytes(key, location).await?;
             let (parsed, beyond) = metadata::parse(key, &bytes)?;
             let described = Described { metadata: Arc::new(parsed), beyond: Arc::new(beyond) };
             Ok(Weighed { parsed: Arc::new(described), bytes: bytes.len() as u64 * 2 })

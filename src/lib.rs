@@ -24,6 +24,8 @@ pub mod shutdown;
 pub mod telemetry;
 /// Threads by purpose and their priorities.
 pub mod threads;
+/// Whom a server's certificate must be signed by.
+pub(crate) mod tls;
 /// Newtypes that every floor speaks: table names, object ids, versions.
 pub mod types;
 
@@ -34,7 +36,7 @@ pub mod catalog;
 pub mod formats;
 /// Iceberg: read, write, commit.
 pub mod lake;
-/// The database under the lake and the runtime objects.
+/// The databases under the lake and the runtime objects.
 pub mod metastore;
 /// The seal over every table, and its only key.
 pub mod policy;

@@ -274,6 +274,8 @@ pub struct Change {
     pub rows: SendableRecordBatchStream,
     /// Positions by file. Complete once `rows` have ended.
     pub gone: Arc<Mutex<Gone>>,
+    /// What was not there counts too: it comes to 40001 where others have added rows meanwhile.
+    pub alone: bool,
 }
 
 /// Rows of a table by their places.

@@ -66,6 +66,7 @@ async fn peculiar_tables(dir: &Path) {
         catalog: "lakegate".into(),
         warehouse: format!("file://{}/warehouse", dir.display()),
         s3: None,
+        at: Default::default(),
         manifest_cache_bytes: 1 << 20,
     };
     let lake = Lake::connect(&config, Arc::new(metastore)).unwrap();

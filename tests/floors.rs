@@ -8,8 +8,8 @@ use proc_macro2::{TokenStream, TokenTree};
 use crate::tree;
 
 /// Anyone may use these.
-const GROUND: [&str; 11] =
-    ["document", "error", "glance", "jobs", "pipelines", "scan", "secret", "shutdown", "telemetry", "threads", "types"];
+const GROUND: [&str; 12] =
+    ["document", "error", "glance", "jobs", "pipelines", "scan", "secret", "shutdown", "telemetry", "threads", "tls", "types"];
 
 /// Module → the modules it may name besides the ground and itself.
 const MAY_SEE: [(&str, &[&str]); 16] = [
@@ -73,7 +73,7 @@ const HOMES: [(&str, &[&str]); 18] = [
     ("rdkafka", &["sources", "ingest", "demo"]),
     ("rustix", &["threads"]),
     ("sqlx", &["metastore"]),
-    ("tokio_postgres", &["sources", "demo"]),
+    ("tokio_postgres", &["metastore", "sources", "demo"]),
     ("tokio_rustls", &["wire", "sources"]),
 ];
 

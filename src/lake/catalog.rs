@@ -2,15 +2,35 @@
 //! metadata lie and never opens them; what a commit means, and whether it may be tried again, is `commit`'s.
 
 pub(super) mod overlay;
+mod rest;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use iceberg::spec::TableMetadata;
 
 use super::{Also, TableKey, TableRow};
-use crate::error::Result;
-use crate::metastore::{Metastore, RowKind, Swap, SwapError, Swapped};
+use crate::error::{Error, Result};
+use crate::metastore::{Metastore, PostgresConfig, RowKind, Swap, SwapError, Swapped};
+
+pub use rest::Config as RestConfig;
+pub(super) use rest::{Rest, says_the_same};
+
+/// Where a lake's catalog is.
+#[derive(Clone, Debug, Default)]
+pub enum At {
+    /// In the metastore's own file.
+    #[default]
+    Metastore,
+    /// Iceberg's SQL catalog in PostgreSQL.
+    Postgres(Box<PostgresConfig>),
+    Rest(Box<RestConfig>),
+    /// The file contradicts itself: what is wrong with it.
+    Nowhere(String),
+}
 
 /// A catalog whose entries are names and the location of each table's newest metadata file.
 ///
@@ -21,8 +41,8 @@ use crate::metastore::{Metastore, RowKind, Swap, SwapError, Swapped};
 /// **Cancellation.** A swap that is dropped half-way may have happened.
 #[async_trait]
 pub(super) trait Catalog: fmt::Debug + Send + Sync {
-    /// Moves whenever [`Catalog::tables`] or [`Catalog::namespaces`] would answer differently.
-    async fn revision(&self) -> Result<u64>;
+    /// Moves whenever [`Catalog::tables`] or [`Catalog::namespaces`] would answer differently. `None`: it cannot tell.
+    async fn revision(&self) -> Result<Option<u64>>;
 
     /// Tables and views, in order of name.
     async fn tables(&self) -> Result<Vec<TableRow>>;
@@ -47,10 +67,45 @@ pub(super) trait Catalog: fmt::Debug + Send + Sync {
     /// Where a table's metadata lay before they came to `location`, while they are still there.
     async fn previous_location(&self, table: &TableKey, location: &str) -> Result<Option<String>>;
 
+    /// Locations are names that it gives to what it hands out itself; they need not be paths of the lake's store.
+    fn hands_out(&self) -> bool {
+        false
+    }
+
+    /// What a location of it holds, of a table or a view, where it hands that out; `None`: it is a file in the store.
+    async fn metadata(&self, _name: &TableKey, _location: &str) -> Result<Option<Bytes>> {
+        Ok(None)
+    }
+
+    /// A table is about to be made at this location: now is the time to be given keys to it.
+    async fn announce(&self, _table: &TableKey, _metadata: &TableMetadata) -> Result<()> {
+        Ok(())
+    }
+
+    /// How long others may read what a table has let go of without our hearing of it.
+    fn unheard(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Whether it has branches and a past of its own, so that a table's metadata do not tell of all that needs its files.
+    async fn keeps_more(&self) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Whether of two commits that both stand on a table without a snapshot only one happens.
+    async fn fences_first(&self) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// Why these could never be swapped together, whatever the rows.
+    fn refusal(&self, _swaps: &[Swap]) -> Option<Error> {
+        None
+    }
+
     async fn swap(&self, swaps: &[Swap], also: &Also) -> Result<Swapped, SwapError>;
 }
 
-/// Iceberg's SQL catalog of one name, in the metastore's database.
+/// Iceberg's SQL catalog of one name, in SQLite or PostgreSQL.
 #[derive(Debug)]
 pub(super) struct Sql {
     pub metastore: Arc<Metastore>,
@@ -59,8 +114,8 @@ pub(super) struct Sql {
 
 #[async_trait]
 impl Catalog for Sql {
-    async fn revision(&self) -> Result<u64> {
-        self.metastore.revision(&self.name).await
+    async fn revision(&self) -> Result<Option<u64>> {
+        self.metastore.revision(&self.name).await.map(Some)
     }
 
     async fn tables(&self) -> Result<Vec<TableRow>> {

@@ -15,7 +15,7 @@ use futures::StreamExt;
 use iceberg::spec::FormatVersion;
 
 use super::plan::PlannedFile;
-use super::{Action, BatchId, Lake, LiveFile, Outcome, Rows, Staged, Table, Written};
+use super::{Action, BatchId, Expected, Lake, LiveFile, Outcome, Rows, Staged, Table, Written};
 use crate::error::{Error, Result};
 
 /// What a statement does to rows that are there.
@@ -37,8 +37,8 @@ impl Verb {
 }
 
 impl Lake {
-    /// Adds `rows` to the snapshot of `base` and takes from it what is `gone` when they have ended. `None`: there was
-    /// nothing to do.
+    /// Adds `rows` to the snapshot of `base` and takes from it what is `gone` when they have ended. `alone`: on that snapshot
+    /// and no other, since what was not there counted too. `None`: there was nothing to do.
     pub async fn change(
         self: &Arc<Self>,
         session: &dyn Session,
@@ -46,6 +46,7 @@ impl Lake {
         verb: Verb,
         rows: SendableRecordBatchStream,
         gone: &Mutex<Rows>,
+        alone: bool,
     ) -> Result<Option<Outcome>> {
         let batch = BatchId::new();
         let written = self.write(base, batch, rows).await?;
@@ -57,7 +58,9 @@ impl Lake {
         if actions.is_empty() {
             return Ok(None);
         }
-        self.commit(vec![Staged::new(base.clone(), actions, batch)], &Default::default()).await.map(Some)
+        let expected = if alone { vec![Expected::Main { snapshot: base.snapshot_id() }] } else { vec![] };
+        let staged = Staged { expected, ..Staged::new(base.clone(), actions, batch) };
+        self.commit(vec![staged], &Default::default()).await.map(Some)
     }
 
     async fn taken_away(

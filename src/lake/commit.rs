@@ -9,6 +9,7 @@ mod merge;
 mod metadata_file;
 mod snapshot;
 mod summary;
+mod swap;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,11 +21,13 @@ use object_store::ObjectStoreExt;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::fault::{Step, reach};
-use super::{BatchId, Described, Lake, Table, Weighed, Written, connect};
-use crate::error::Result;
-use crate::metastore::{Also, Pin, Swap, SwapError, Swapped, TableKey};
+use super::{BatchId, Described, Lake, Table, Weighed, Written, connect, shown};
+use crate::error::{Error, Kind, Result};
+use crate::metastore::{Also, Pin, TableKey};
 use action::Change;
 use metadata_file::metadata_file;
+
+pub(super) use swap::Answer;
 
 pub use action::{Action, RefKind};
 pub use create::{Making, SortedBy};
@@ -46,6 +49,8 @@ pub enum Expected {
     Property { name: String, value: Option<String> },
     /// A batch that is still in main's history, as [`Table::stands_on`] judges.
     StandsOn { batch: String, sequence: i64 },
+    /// Nobody has changed its rows.
+    Main { snapshot: Option<i64> },
 }
 
 /// What is to be committed to one table.
@@ -118,6 +123,7 @@ impl Staged {
         self.expected.iter().all(|expected| match expected {
             Expected::Property { name, value } => table.properties().get(name) == value.as_ref(),
             Expected::StandsOn { batch, sequence } => table.stands_on(batch, *sequence),
+            Expected::Main { snapshot } => table.snapshot_id() == *snapshot,
         })
     }
 }
@@ -159,6 +165,8 @@ impl Lake {
             prepared.push(self.prepare(staged).await?);
         }
         let mut pause = BACKOFF;
+        // nothing of it is on its way
+        let mut sure = true;
         for attempt in 0..ATTEMPTS {
             let newest = self.newest(&prepared).await?;
             for (each, newer) in prepared.iter().zip(&newest) {
@@ -167,7 +175,7 @@ impl Lake {
                     None => false,
                 };
                 if !holds {
-                    return Ok(nothing_came(&prepared, Outcome::Conflict(newest)));
+                    return Ok(self.nothing_came(&prepared, sure, Outcome::Conflict(newest)).await);
                 }
             }
             for (prepared, newer) in prepared.iter_mut().zip(newest) {
@@ -184,16 +192,26 @@ impl Lake {
                     }
                     return Ok(Outcome::Committed(self.remember(attempts).await));
                 }
-                Answer::LeaseLost => return Ok(nothing_came(&prepared, Outcome::LeaseLost)),
+                Answer::LeaseLost { unsure } => {
+                    sure &= !unsure;
+                    if sure {
+                        self.discard(&attempts).await;
+                    }
+                    return Ok(self.nothing_came(&prepared, sure, Outcome::LeaseLost).await);
+                }
                 Answer::Unknown => return Ok(Outcome::Unknown(prepared[0].staged.batch)),
-                Answer::Moved => {
+                Answer::Moved { unsure } => {
+                    sure &= !unsure;
+                    if !unsure {
+                        self.discard(&attempts).await;
+                    }
                     tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
                     pause = (pause * 2).min(BACKOFF_MAX);
                 }
             }
         }
         let newest = self.newest(&prepared).await?;
-        Ok(nothing_came(&prepared, Outcome::Conflict(newest)))
+        Ok(self.nothing_came(&prepared, sure, Outcome::Conflict(newest)).await)
     }
 
     /// Whether the commit means on `newer` what it meant on its base.
@@ -221,6 +239,20 @@ impl Lake {
         staged.base.changeable()?;
         let metadata = &staged.base.metadata;
         let change = Change::of(&staged.actions, metadata.default_partition_spec_id());
+        // not of a table that is being made: nobody else can have it
+        let adds = !change.is_nothing() || !staged.summary.is_empty();
+        if adds
+            && metadata.current_snapshot_id().is_none()
+            && !staged.base.pointer.is_empty()
+            && !self.catalog.fences_first().await?
+        {
+            staged.actions.iter().for_each(Action::let_go);
+            let text = format!("the first rows of table {} cannot be written safely", shown(&staged.base.key));
+            return Err(Error::new(Kind::Unsupported, text).with_hint(
+                "Its catalog would let another writer's first rows take the place of these. Tables that are made here begin \
+                 with a snapshot; of this one the engine that made it must write the first.",
+            ));
+        }
         let snapshot_id = snapshot::new_id(metadata);
         let manifests = self.new_manifests(metadata, snapshot_id, &change).await?;
         reach(Step::AfterManifest);
@@ -259,6 +291,8 @@ impl Lake {
         let built = builder.build().map_err(connect::broken)?;
         let (metadata, expired) = (built.metadata, built.expired_metadata_logs);
         let wanted = metadata.properties().get(DELETE_METADATA).is_some_and(|wanted| wanted == "true");
+        // a catalog that makes its own metadata files also deletes them
+        let wanted = wanted && !self.catalog.hands_out();
         let expired = if wanted { expired.into_iter().map(|log| log.metadata_file).collect() } else { vec![] };
         let table = self.put_metadata(&staged.base.key, metadata, Some(&staged.base.location)).await?;
         Ok(Attempt { table, snapshot_id: *snapshot_id, expired })
@@ -267,88 +301,39 @@ impl Lake {
     /// Writes the metadata file that comes after `before`.
     async fn put_metadata(&self, key: &TableKey, metadata: TableMetadata, before: Option<&str>) -> Result<Table> {
         let (location, bytes) = metadata_file(key, &metadata, before)?;
+        let bytes_len = bytes.len() as u64 * 2;
         self.store.write(&location, bytes).await?;
         reach(Step::AfterMetadata);
         // Written by us, so that nothing is in it that the crate does not know.
-        let described = Described { metadata: Arc::new(metadata), beyond: Arc::default() };
+        let described = Arc::new(Described { metadata: Arc::new(metadata), beyond: Arc::default() });
+        if self.catalog.hands_out() {
+            // a draft, which the catalog is about to read
+            let weighed = Weighed { parsed: Arc::clone(&described), bytes: bytes_len };
+            self.cache.put(&location, weighed).await;
+        }
         Ok(described.table(key, &location, &location))
     }
 
-    async fn swap(&self, prepared: &[Prepared], attempts: &[Attempt], also: &Also) -> Result<Answer> {
-        let swaps: Vec<Swap> = prepared
-            .iter()
-            .zip(attempts)
-            .map(|(p, a)| Swap::Update {
-                table: p.staged.base.key.clone(),
-                from: p.staged.base.pointer.clone(),
-                to: a.table.location.clone(),
-            })
-            .collect();
-        self.swap_until_known(&swaps, also, attempts.first()).await
-    }
-
-    /// Sends the swap; where its answer is lost, asks the catalog what became of it. All rows change in one transaction,
-    /// so the first one speaks for all; where `first` is none, nothing does and a lost answer stays unknown.
-    pub(super) async fn swap_until_known(
-        &self,
-        swaps: &[Swap],
-        also: &Also,
-        first: Option<&Attempt>,
-    ) -> Result<Answer> {
-        let from = match swaps.first() {
-            Some(Swap::Update { from, .. } | Swap::Delete { from, .. } | Swap::Rename { at: from, .. }) => {
-                Some(from.as_str())
-            }
-            Some(
-                Swap::Insert { .. }
-                | Swap::InsertView { .. }
-                | Swap::CreateNamespace { .. }
-                | Swap::DropNamespace { .. }
-                | Swap::Hold { .. },
-            ) => None,
-            None => return Ok(Answer::Done),
-        };
-        let mut pause = BACKOFF;
-        // an earlier send may have arrived
-        let mut unsure = false;
-        for _ in 0..ATTEMPTS {
-            match self.catalog.swap(swaps, also).await {
-                Ok(Swapped::Done) => {
-                    reach(Step::AfterSwap);
-                    return Ok(Answer::Done);
-                }
-                Ok(Swapped::Moved) => match first {
-                    Some(first) if unsure => return self.ours_or_moved(first).await,
-                    Some(_) | None => return Ok(Answer::Moved),
-                },
-                Ok(Swapped::LeaseLost) => return Ok(Answer::LeaseLost),
-                Err(SwapError::Before(error)) => return Err(error),
-                Err(SwapError::Unknown(error)) => {
-                    unsure = true;
-                    tracing::warn!(%error, "the outcome of a commit is unknown, asking the catalog");
-                }
-            }
-            let Some(first) = first else { break };
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(BACKOFF_MAX);
-            match self.catalog.location(&first.table.key).await {
-                Ok(now) if now.as_deref() == Some(first.table.location.as_str()) => return Ok(Answer::Done),
-                // Untouched: the same swap may be sent again.
-                Ok(now) if now.as_deref() == from => (),
-                Ok(_) => return self.ours_or_moved(first).await,
-                Err(error) => tracing::warn!(%error, "the catalog does not answer"),
+    /// Files of attempts that are known to have come to nothing, and of which nothing is on its way.
+    pub(super) async fn discard(&self, attempts: &[Attempt]) {
+        for Attempt { table, snapshot_id, .. } in attempts {
+            self.forget(&table.location).await;
+            if let Some(snapshot) = table.metadata.snapshot_by_id(*snapshot_id) {
+                self.forget(snapshot.manifest_list()).await;
             }
         }
-        Ok(Answer::Unknown)
     }
 
-    /// A table that moved may have moved by us: an earlier send of the same swap, and others' commits on top of it.
-    async fn ours_or_moved(&self, attempt: &Attempt) -> Result<Answer> {
-        let now = self.table(&attempt.table.key).await?;
-        let ours = now.is_some_and(|now| {
-            now.location == attempt.table.location || now.metadata.snapshot_by_id(attempt.snapshot_id).is_some()
-        });
-        Ok(if ours { Answer::Done } else { Answer::Moved })
+    /// Whoever has the files that were to be committed may commit them otherwise, or drop them; what names them goes.
+    async fn nothing_came(&self, prepared: &[Prepared], sure: bool, outcome: Outcome) -> Outcome {
+        if !sure {
+            return outcome;
+        }
+        for manifest in prepared.iter().flat_map(|p| &p.manifests) {
+            self.forget(&manifest.manifest_path).await;
+        }
+        prepared.iter().flat_map(|p| &p.staged.actions).for_each(Action::let_go);
+        outcome
     }
 
     /// What cannot be deleted is left for the sweeper: nothing names it.
@@ -379,21 +364,6 @@ impl Lake {
         }
         tables
     }
-}
-
-/// Whoever has the files that were to be committed may commit them otherwise, or drop them.
-fn nothing_came(prepared: &[Prepared], outcome: Outcome) -> Outcome {
-    prepared.iter().flat_map(|p| &p.staged.actions).for_each(Action::let_go);
-    outcome
-}
-
-/// How one swap ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    Done,
-    Moved,
-    LeaseLost,
-    Unknown,
 }
 
 impl Queues {

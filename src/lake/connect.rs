@@ -2,6 +2,7 @@
 //! metastore's swap, not on the store. What is put is there after a power cut, on a local disk too.
 
 mod durable;
+mod vended;
 
 use std::fmt;
 use std::ops::Range;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use datafusion::datasource::object_store::ObjectStoreUrl;
-use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::aws::{AmazonS3Builder, AwsCredentialProvider, S3ConditionalPut};
 use object_store::client::SpawnedReqwestConnector;
 use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig};
@@ -20,6 +21,8 @@ use url::Url;
 
 use crate::error::{Error, Kind, Result};
 use crate::secret::{self, Secret};
+
+pub(super) use vended::{Granted, Keys, Renew, Vended};
 
 /// A server that does not answer is found out within these.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -46,6 +49,22 @@ pub struct S3Config {
     pub secret_access_key_env: Option<String>,
 }
 
+impl S3Config {
+    /// A service that a catalog names.
+    fn named(endpoint: &str, given: Option<&str>) -> Self {
+        Self {
+            endpoint: Some(endpoint.into()),
+            region: given.map_or_else(region, str::to_string),
+            path_style: true,
+            allow_http: endpoint.starts_with("http://"),
+            access_key_id: None,
+            secret_access_key: None,
+            access_key_id_env: None,
+            secret_access_key_env: None,
+        }
+    }
+}
+
 fn region() -> String {
     "us-east-1".into()
 }
@@ -62,6 +81,8 @@ pub struct Store {
     prefixes: Vec<String>,
     /// The name under which DataFusion finds the store: unique to it, never a user's.
     url: ObjectStoreUrl,
+    /// Takes a catalog's keys to parts of it.
+    vended: Option<Arc<Vended>>,
 }
 
 impl Store {
@@ -70,7 +91,7 @@ impl Store {
         if let Some(rest) = warehouse.strip_prefix("s3://") {
             let bucket = rest.split('/').next().filter(|b| !b.is_empty());
             let bucket = bucket.ok_or_else(|| config("the warehouse names no bucket"))?;
-            return Ok(Self::over(amazon(bucket, s3)?, s3_prefixes(bucket)));
+            return Ok(Self::over(amazon(bucket, s3, None)?, s3_prefixes(bucket)));
         }
         if warehouse.starts_with("file:///") || warehouse.starts_with('/') {
             let prefixes = ["file://", "file:", ""].map(String::from).to_vec();
@@ -79,11 +100,23 @@ impl Store {
         Err(config(format!("a warehouse begins with file:/// or s3://, not \"{warehouse}\"")))
     }
 
+    /// As [`Store::connect`]; a catalog will give keys to parts of it.
+    pub(super) fn connect_vended(warehouse: &str, s3: Option<&S3Config>) -> Result<Self> {
+        let store = Self::connect(warehouse, s3)?;
+        let Some(rest) = warehouse.strip_prefix("s3://") else {
+            return Err(config("[rest] vended_credentials: a catalog gives keys to S3 alone"));
+        };
+        let bucket = rest.split('/').next().unwrap_or_default();
+        let vended = Arc::new(Vended::new(Arc::clone(&store.objects), bucket, s3));
+        let objects = Arc::clone(&vended) as Arc<dyn ObjectStore>;
+        Ok(Self { objects, vended: Some(vended), ..store })
+    }
+
     /// Any object store for URIs that begin with one of `prefixes`.
     pub fn over(objects: Arc<dyn ObjectStore>, prefixes: Vec<String>) -> Self {
         let name = format!("lakegate-store://{}", uuid::Uuid::new_v4().simple());
         let url = ObjectStoreUrl::parse(name).expect("a scheme and a host");
-        Self { objects, prefixes, url }
+        Self { objects, prefixes, url, vended: None }
     }
 
     /// The store's own path for a URI of the metadata. Percent signs are part of a name, not an encoding.
@@ -95,6 +128,13 @@ impl Store {
             return Err(outside());
         }
         Path::parse(rest.trim_start_matches('/')).map_err(|e| outside().with_source(e))
+    }
+
+    /// A catalog's keys for a part of it; `renew` brings newer ones.
+    pub(super) fn grant(&self, granted: &Granted, renew: Renew) -> Result<()> {
+        let Some(vended) = &self.vended else { return Ok(()) };
+        let path = self.path(granted.prefix.trim_end_matches('/'))?;
+        vended.grant(&path, granted, renew)
     }
 
     pub fn objects(&self) -> &Arc<dyn ObjectStore> {
@@ -158,7 +198,8 @@ fn s3_prefixes(bucket: &str) -> Vec<String> {
     ["s3", "s3a", "s3n"].iter().map(|scheme| format!("{scheme}://{bucket}/")).collect()
 }
 
-fn amazon(bucket: &str, s3: Option<&S3Config>) -> Result<Arc<dyn ObjectStore>> {
+/// `keys`: in place of those of `s3`.
+fn amazon(bucket: &str, s3: Option<&S3Config>, keys: Option<AwsCredentialProvider>) -> Result<Arc<dyn ObjectStore>> {
     let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
     if let Some(s3) = s3 {
         builder = builder.with_region(&s3.region).with_virtual_hosted_style_request(!s3.path_style);
@@ -174,6 +215,9 @@ fn amazon(bucket: &str, s3: Option<&S3Config>) -> Result<Arc<dyn ObjectStore>> {
         if let Some(key) = given("secret_access_key", &s3.secret_access_key, &s3.secret_access_key_env)? {
             builder = builder.with_secret_access_key(key.reveal());
         }
+    }
+    if let Some(keys) = keys {
+        builder = builder.with_credentials(keys);
     }
     let options =
         ClientOptions::new().with_allow_http(s3.is_some_and(|s3| s3.allow_http)).with_connect_timeout(CONNECT_TIMEOUT);

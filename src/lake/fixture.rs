@@ -18,6 +18,7 @@ pub(super) async fn lake(directory: &tempfile::TempDir) -> Lake {
         catalog: "lakegate".into(),
         warehouse: format!("file://{}/warehouse", directory.path().display()),
         s3: None,
+        at: Default::default(),
         manifest_cache_bytes: 1 << 20,
     };
     let lake = Lake::connect(&config, Arc::new(metastore)).unwrap();

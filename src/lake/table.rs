@@ -104,7 +104,7 @@ impl Table {
         self.main().map(|snapshot| snapshot.snapshot_id())
     }
 
-    fn main(&self) -> impl Iterator<Item = &SnapshotRef> {
+    pub(super) fn main(&self) -> impl Iterator<Item = &SnapshotRef> {
         let mut next = self.metadata.current_snapshot();
         std::iter::from_fn(move || {
             let here = next?;

@@ -154,12 +154,12 @@ impl Transaction {
                     return Ok(());
                 }
                 // whatever moved was read
-                Answer::Moved if self.overlay.is_serializable() => {
+                Answer::Moved { .. } if self.overlay.is_serializable() => {
                     let text = "could not serialize access due to read/write dependencies among transactions";
                     return Err(Error::new(Kind::Conflict, text).with_hint("The transaction might succeed if retried."));
                 }
-                Answer::Moved => changes = self.again(&changes, &done.commits, attempt).await?,
-                Answer::LeaseLost => return Err(Error::internal("a lease that was not asked for")),
+                Answer::Moved { .. } => changes = self.again(&changes, &done.commits, attempt).await?,
+                Answer::LeaseLost { .. } => return Err(Error::internal("a lease that was not asked for")),
                 Answer::Unknown => return Err(unknown_outcome("the transaction")),
             }
             tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;

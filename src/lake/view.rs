@@ -87,7 +87,7 @@ impl View {
 impl Lake {
     /// The view as the metadata file at `location` describes it.
     pub async fn load_view(&self, key: &TableKey, location: &str) -> Result<View> {
-        let bytes = self.store.read(location).await?;
+        let bytes = self.metadata_bytes(key, location).await?;
         if bytes.len() > METADATA_BYTES_MAX {
             return Err(Error::new(Kind::TooLarge, format!("the metadata file of view {} is too large", shown(key))));
         }

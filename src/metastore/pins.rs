@@ -95,8 +95,16 @@ impl Metastore {
         Pin { snapshot, counted }
     }
 
-    /// Tells other processes what statements of this one have been reading for a while.
+    /// Tells other processes what statements of this one have been reading for a while, each where its lake's catalog is.
     pub async fn tell_pins(&self) -> Result<()> {
+        let mut told = self.tell_own().await;
+        for other in self.others() {
+            told = other.tell_own().await.and(told);
+        }
+        told
+    }
+
+    async fn tell_own(&self) -> Result<()> {
         let name = format!("{PREFIX}{}", self.pins.process);
         let (lasting, told) = {
             let counted = lock(&self.pins.counted);

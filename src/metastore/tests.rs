@@ -1,10 +1,20 @@
 //! The rows behave as Iceberg clients expect, and the swap as the lake does.
 
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+
 use super::*;
+use crate::error::Kind;
 
 async fn open(directory: &tempfile::TempDir) -> Metastore {
     let config = Config { path: directory.path().join("catalog.db"), busy_timeout_ms: 5_000 };
     Metastore::open(&config).await.unwrap()
+}
+
+/// As another program opens it.
+async fn raw(directory: &tempfile::TempDir) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(directory.path().join("catalog.db")).create_if_missing(true);
+    options.connect().await.unwrap()
 }
 
 fn key(name: &str) -> TableKey {
@@ -105,8 +115,7 @@ async fn namespaces_come_and_go() {
 #[tokio::test]
 async fn a_catalog_without_types_works() {
     let directory = tempfile::tempdir().unwrap();
-    let options = SqliteConnectOptions::new().filename(directory.path().join("catalog.db")).create_if_missing(true);
-    let mut old = options.connect().await.unwrap();
+    let mut old = raw(&directory).await;
     sqlx::query(
         "CREATE TABLE iceberg_tables (catalog_name VARCHAR(255) NOT NULL, table_namespace VARCHAR(255) NOT NULL,
          table_name VARCHAR(255) NOT NULL, metadata_location VARCHAR(1000), previous_metadata_location VARCHAR(1000),
@@ -119,7 +128,6 @@ async fn a_catalog_without_types_works() {
     assert_eq!(swap(&metastore, &[Swap::Insert { table: key("a"), to: "1".into() }]).await, Swapped::Done);
     assert_eq!(swap(&metastore, &[update("a", "1", "2")]).await, Swapped::Done);
     assert_eq!(metastore.tables("lakegate").await.unwrap()[0].location, "2");
-    assert!(!metastore.typed);
     let refused = metastore.swap(&[Swap::InsertView { table: key("v"), to: "1".into() }], &Also::default()).await;
     let Err(SwapError::Before(error)) = refused else { panic!("{refused:?}") };
     assert_eq!((error.kind(), error.hint().is_some()), (Kind::Unsupported, true));
@@ -130,7 +138,7 @@ async fn views_are_not_tables() {
     let directory = tempfile::tempdir().unwrap();
     let metastore = open(&directory).await;
     sqlx::query("INSERT INTO iceberg_tables VALUES ('lakegate', 'sales', 'v', 'somewhere', NULL, 'VIEW'), ('lakegate', 'sales', 't', 'there', NULL, NULL)")
-        .execute(&metastore.writer)
+        .execute(&mut raw(&directory).await)
         .await
         .unwrap();
     let rows = metastore.tables("lakegate").await.unwrap();

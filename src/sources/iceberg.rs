@@ -4,6 +4,7 @@
 mod alter;
 mod base;
 mod columns;
+mod config;
 mod history;
 mod inspected;
 mod maintained;
@@ -20,59 +21,22 @@ use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
-use serde::Deserialize;
 
 use self::columns::{field_ids, shown_schema};
 pub(crate) use self::columns::{is_uuid, type_property};
+pub use self::config::Config;
 use self::history::History;
 pub use self::maintained::Maintained;
 use super::declared::Declared;
 use super::{Alteration, Base, Isolation, Pinned, Source, Staging, Table, ViewText, Writer};
 use crate::error::{Error, Kind, Result};
-use crate::lake::{self, BatchId, Columns, Lake, Outcome, RowKind, S3Config, Staged, TableKey, TableRow};
+use crate::lake::{self, BatchId, Columns, Lake, Outcome, RowKind, Staged, TableKey, TableRow};
 use crate::types::{AsOf, TableName, Version};
 
 /// Kafka's key and headers, as pipelines name them: no `*` of a policy reaches them.
 const RAW_COLUMNS: [&str; 2] = ["_key", "_headers"];
 /// Metadata files read at once.
 const READ_AHEAD: usize = 16;
-
-/// `catalog/sources/<name>.toml` of kind `iceberg`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// The catalog's name in the metastore, as PyIceberg's `SqlCatalog` is called.
-    #[serde(default = "catalog")]
-    pub catalog: String,
-    /// `file:///…` or `s3://bucket/…`.
-    pub warehouse: String,
-    pub s3: Option<S3Config>,
-    /// Namespace → the schema it is mounted as; a namespace that is not named keeps its own name.
-    #[serde(default)]
-    pub schemas: BTreeMap<String, String>,
-    #[serde(default = "manifest_cache_bytes")]
-    pub manifest_cache_bytes: u64,
-}
-
-fn catalog() -> String {
-    "lakegate".into()
-}
-
-fn manifest_cache_bytes() -> u64 {
-    256 << 20
-}
-
-impl Config {
-    /// What the lake itself needs of it.
-    pub fn lake(&self) -> lake::Config {
-        lake::Config {
-            catalog: self.catalog.clone(),
-            warehouse: self.warehouse.clone(),
-            s3: self.s3.clone(),
-            manifest_cache_bytes: self.manifest_cache_bytes,
-        }
-    }
-}
 
 /// A lake as a source.
 #[derive(Debug)]
@@ -156,7 +120,7 @@ impl Source for Iceberg {
     }
 
     async fn revision(&self) -> Result<Option<u64>> {
-        self.0.lake.revision().await.map(Some).map_err(|e| self.0.named(e))
+        self.0.lake.revision().await.map_err(|e| self.0.named(e))
     }
 
     async fn tables(&self) -> Result<Vec<Arc<dyn Table>>> {

@@ -69,10 +69,11 @@ impl World {
             catalog: "lakegate".into(),
             warehouse: "memory:///warehouse".into(),
             s3: None,
+            at: Default::default(),
             manifest_cache_bytes: 64 << 20,
         };
         let store = Store::over(Arc::new(Faulty::new(&self.objects, chaos)), vec!["memory:///".into()]);
-        Arc::new(Lake::over(&config, store, self.metastore().await))
+        Arc::new(Lake::over(&config, store, self.metastore().await).unwrap())
     }
 
     /// Another program's commit: the table's metadata as JSON, changed, and the catalog's pointer moved to it.

@@ -74,6 +74,7 @@ impl World {
             catalog: "lakegate".into(),
             warehouse: format!("file://{}/warehouse", directory.path().display()),
             s3: None,
+            at: Default::default(),
             manifest_cache_bytes: 1 << 20,
         };
         let lake = Arc::new(Lake::connect(&config, Arc::new(metastore)).unwrap());

@@ -30,7 +30,7 @@ async fn tables(directory: &tempfile::TempDir) -> BTreeMap<String, Arc<dyn Table
     let config: Config = toml::from_str("warehouse = 's3://iceberg-corpus/spark'").unwrap();
     let files = LocalFileSystem::new_with_prefix(recorded().join("warehouse")).unwrap();
     let store = Store::over(Arc::new(files), vec!["s3://iceberg-corpus/spark/".into()]);
-    let lake = Arc::new(Lake::over(&config.lake(), store, Arc::new(metastore)));
+    let lake = Arc::new(Lake::over(&config.lake(), store, Arc::new(metastore)).unwrap());
     let source = Iceberg::new("lake", &config, lake);
     source.tables().await.unwrap().into_iter().map(|t| (t.name().table.clone(), t)).collect()
 }

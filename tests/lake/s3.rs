@@ -12,7 +12,7 @@ use super::peers::peer;
 use super::world::{World, stream, table_name};
 use super::write::every_type;
 
-fn service(variable: &str) -> String {
+pub(super) fn service(variable: &str) -> String {
     let name = format!("LAKEGATE_TEST_S3_{variable}");
     std::env::var(&name).unwrap_or_else(|_| {
         panic!(

@@ -7,6 +7,7 @@ It only says what they saw; the test judges. Rows are spelt as tests/lake/rows.r
     count CATALOG_DB TABLE PROPERTY...  how many rows PyIceberg reads from s.TABLE
     change CATALOG_DB NAME STEP...      add:COLUMN, rename:COLUMN:NAME, drop:COLUMN on NAME, one commit each; row:JSON
                                         appends a row
+    race CATALOG_DB TABLE FROM TO       PyIceberg appends the numbers to s.TABLE, a commit each, however often others come first
     append CATALOG_DB TABLE             PyIceberg appends one row to p.TABLE and prints the time after its commit
     early CATALOG_DB WAREHOUSE          PyIceberg partitions moments around 1970 by year, month, day and hour, a table each
                                         in namespace p, named so; prints how many partitions each has
@@ -27,6 +28,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.transforms import (
@@ -39,7 +41,9 @@ from pyiceberg.types import (
 
 
 def catalog(database, **properties):
-    return SqlCatalog("lakegate", uri=f"sqlite:///{database}", **properties)
+    """Of an SQLite file, or of a database's address."""
+    uri = database if "://" in database else f"sqlite:///{database}"
+    return SqlCatalog("lakegate", uri=uri, **properties)
 
 
 def short_float(value):
@@ -80,6 +84,20 @@ def spell(value, of):
     if isinstance(value, bytes):
         return value.hex().upper()
     return value
+
+
+def race(database, name, first, end):
+    """Appends one row after the other to s.NAME; whoever came first is waited out."""
+    of = catalog(database)
+    for value in range(int(first), int(end)):
+        rows = pa.table({"x": pa.array([value], pa.int64())})
+        while True:
+            try:
+                of.load_table(("s", name)).append(rows)
+                break
+            except CommitFailedException:
+                time.sleep(0.01)
+    print(json.dumps({"appended": int(end) - int(first)}))
 
 
 def count(database, name, *properties):
@@ -322,5 +340,5 @@ def early(database, warehouse):
 
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    commands = {"check": check, "make": make, "append": append, "change": change, "count": count, "early": early}
+    commands = {"check": check, "make": make, "append": append, "change": change, "count": count, "early": early, "race": race}
     commands[command](*arguments)

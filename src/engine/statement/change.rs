@@ -170,7 +170,9 @@ impl Change {
                 temporary.change(&name.table, rows, &gone).await
             }
             (Goal::Lake { .. }, Some(base)) => {
-                let change = sources::Change { how, rows, gone };
+                // ON CONFLICT has asked for keys that were not there
+                let alone = !layout.key.is_empty();
+                let change = sources::Change { how, rows, gone, alone };
                 lanes.run(async move { base.change(&state, change).await }).await
             }
             (goal, _) => Sink::to(session, goal, check).append(rows).await.map(|_| ()),

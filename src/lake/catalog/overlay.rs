@@ -4,8 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use iceberg::spec::TableMetadata;
 
 use super::Catalog;
 use crate::error::{Error, Result};
@@ -218,7 +221,7 @@ impl Changes {
 
 #[async_trait]
 impl Catalog for Overlay {
-    async fn revision(&self) -> Result<u64> {
+    async fn revision(&self) -> Result<Option<u64>> {
         self.under.revision().await
     }
 
@@ -305,6 +308,30 @@ impl Catalog for Overlay {
         self.under.previous_location(table, location).await
     }
 
+    fn unheard(&self) -> Duration {
+        self.under.unheard()
+    }
+
+    fn hands_out(&self) -> bool {
+        self.under.hands_out()
+    }
+
+    async fn keeps_more(&self) -> Result<bool> {
+        self.under.keeps_more().await
+    }
+
+    async fn fences_first(&self) -> Result<bool> {
+        self.under.fences_first().await
+    }
+
+    async fn announce(&self, table: &TableKey, metadata: &TableMetadata) -> Result<()> {
+        self.under.announce(table, metadata).await
+    }
+
+    async fn metadata(&self, name: &TableKey, location: &str) -> Result<Option<Bytes>> {
+        self.under.metadata(name, location).await
+    }
+
     async fn swap(&self, swaps: &[Swap], also: &Also) -> Result<Swapped, SwapError> {
         if also.lease.is_some() || !also.puts.is_empty() {
             return Err(SwapError::Before(Error::internal("a transaction of a session holds no lease")));
@@ -316,6 +343,11 @@ impl Catalog for Overlay {
         let mut changes = self.lock();
         let mut changed = changes.clone();
         if swaps.iter().all(|swap| changed.apply(swap, &below)) {
+            // said now, not at the transaction's end
+            let name = swaps.iter().flat_map(Swap::tables).next().map(|table| table.catalog.as_str());
+            if let Some(refused) = self.under.refusal(&changed.swaps(name.unwrap_or_default())) {
+                return Err(SwapError::Before(refused));
+            }
             *changes = changed;
             return Ok(Swapped::Done);
         }

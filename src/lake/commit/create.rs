@@ -122,6 +122,7 @@ impl Lake {
     ) -> Result<(Table, u64)> {
         self.free(key).await?;
         let draft = self.draft(key, columns, making)?;
+        self.catalog.announce(key, &draft.metadata).await?;
         let batch = BatchId::new();
         let written = match rows {
             Some(rows) => self.write(&draft, batch, rows).await?,
@@ -130,7 +131,8 @@ impl Lake {
         let (count, loose) = (written.rows, written.loose.clone());
         let mut builder = draft.metadata.as_ref().clone().into_builder(None);
         let mut snapshot_id = 0;
-        if !written.files.is_empty() {
+        // an empty one where the catalog would not keep two first ones apart
+        if !written.files.is_empty() || !self.catalog.fences_first().await? {
             let staged = Staged::append(draft.clone(), written, batch);
             let prepared = self.prepare(staged).await?;
             let snapshot = self.snapshot(&prepared, 0).await?;
@@ -147,7 +149,9 @@ impl Lake {
                 self.remember(vec![attempt]).await;
                 Ok((table, count))
             }
-            Answer::Moved | Answer::LeaseLost => {
+            Answer::Moved { unsure: true } | Answer::LeaseLost { unsure: true } => Err(taken(key)),
+            Answer::Moved { unsure: false } | Answer::LeaseLost { unsure: false } => {
+                self.discard(&[attempt]).await;
                 loose.iter().for_each(Loose::let_go);
                 Err(taken(key))
             }

@@ -59,7 +59,7 @@ impl Lake {
             return Ok(0);
         }
         let pinned = self.metastore.pinned(table).await?;
-        let after = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
+        let after = i64::try_from(after.max(self.catalog.unheard()).as_millis()).unwrap_or(i64::MAX);
         let now = chrono::Utc::now().timestamp_millis();
         let mut deleted = 0;
         for (name, garbage) in rows {

@@ -49,6 +49,11 @@ impl Lake {
             let message = format!("property \"gc.enabled\" of table {} forbids it", shown(key));
             return Err(Error::new(Kind::InvalidDefinition, message));
         }
+        if self.catalog.keeps_more().await? {
+            let message = format!("files of table {} cannot be told from those that nothing refers to", shown(key));
+            return Err(Error::new(Kind::Unsupported, message)
+                .with_hint("Its catalog keeps what refers to them: use its own tools."));
+        }
         let directory = table.metadata.location().trim_end_matches('/').to_string();
         let prefix = self.store.path(&directory)?;
         self.alone(&table, &prefix).await?;

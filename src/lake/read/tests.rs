@@ -42,10 +42,11 @@ async fn lake_over(directory: &tempfile::TempDir, files: Arc<dyn ObjectStore>) -
         catalog: "lakegate".into(),
         warehouse: "s3://iceberg-corpus/spark".into(),
         s3: None,
+        at: Default::default(),
         manifest_cache_bytes: 1 << 24,
     };
     let store = Store::over(files, vec!["s3://iceberg-corpus/spark/".into()]);
-    Arc::new(Lake::over(&config, store, Arc::new(metastore)))
+    Arc::new(Lake::over(&config, store, Arc::new(metastore)).unwrap())
 }
 
 fn session(partitions: usize, pushdown: bool) -> SessionContext {

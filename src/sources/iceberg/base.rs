@@ -83,7 +83,9 @@ impl Base for Held {
                 How::Update => Verb::Update,
                 How::Merge => Verb::Merge,
             };
-            let changed = self.source.lake.change(session, &self.table, verb, change.rows, &change.gone).await;
+            let lake = &self.source.lake;
+            let alone = change.alone;
+            let changed = lake.change(session, &self.table, verb, change.rows, &change.gone, alone).await;
             match changed.map_err(|e| self.source.named(e))? {
                 Some(outcome) => committed(outcome, &self.name, "the rows were changed in"),
                 None => Ok(()),
