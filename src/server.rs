@@ -4,7 +4,7 @@ mod ingester;
 mod keeper;
 mod signals;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -107,7 +107,7 @@ impl Server {
         }
         behind.spawn(
             "pipelines' states",
-            states(Arc::clone(&metastore), engine.pipelines().clone(), behind.token().clone()),
+            states(Arc::clone(&metastore), lakes(&engine), engine.pipelines().clone(), behind.token().clone()),
         );
         let keeping =
             Keeping { metastore, lakes: lakes(&engine), state: engine.own_state(), jobs: engine.jobs().clone() };
@@ -273,13 +273,19 @@ fn answers(engine: &Arc<Engine>, doors: &Shutdown, metrics: PrometheusHandle) ->
 const STATES_EVERY: Duration = Duration::from_secs(1);
 
 /// What whoever runs the pipelines notes of them, this process or another.
-async fn states(metastore: Arc<Metastore>, board: Board, end: CancellationToken) {
+async fn states(metastore: Arc<Metastore>, lakes: Lakes, board: Board, end: CancellationToken) {
     let looking = async {
         loop {
-            match metastore.values(pipelines::NOTED).await {
-                Ok(values) => board.put(values),
-                Err(error) => tracing::debug!(%error, "pipelines' states could not be read"),
+            // Where each lake's leases are, which need not be here.
+            let mut noted = BTreeMap::new();
+            let of_lakes = lakes().into_values().map(|kept| Arc::clone(kept.lake.metastore()));
+            for metastore in of_lakes.chain([Arc::clone(&metastore)]) {
+                match metastore.values(pipelines::NOTED).await {
+                    Ok(values) => noted.extend(values),
+                    Err(error) => tracing::debug!(%error, "pipelines' states could not be read"),
+                }
             }
+            board.put(noted.into_iter().collect());
             tokio::time::sleep(STATES_EVERY).await;
         }
     };

@@ -147,7 +147,11 @@ pub async fn ingest_pause(config: &Config, pipeline: &str, wanted: bool) -> Resu
     if !specs.iter().any(|spec| spec.pipeline == pipeline) {
         return Err(no_pipeline(pipeline));
     }
-    ingest::pause(&Metastore::open(&config.metastore).await?, pipeline, wanted).await
+    let mut connections = Connections::new(Arc::new(Metastore::open(&config.metastore).await?));
+    for spec in specs.iter().filter(|spec| spec.pipeline == pipeline) {
+        ingest::pause(connections.target(spec)?.lake.metastore(), pipeline, wanted).await?;
+    }
+    Ok(())
 }
 
 fn no_pipeline(name: &str) -> Error {

@@ -245,7 +245,10 @@ fn mutated_streams_never_panic() {
             let place = random.random_range(0..message.len().clamp(1, 200));
             match random.random_range(0..5) {
                 0 => message.truncate(place),
-                1 => message[place.min(message.len() - 1)] = random.random(),
+                1 => {
+                    let last = message.len() - 1;
+                    message[place.min(last)] = random.random();
+                }
                 2 => message.insert(place.min(message.len()), random.random()),
                 3 => message.extend_from_slice(&random.random::<[u8; 8]>()),
                 _ => drop(messages.remove(at)),
