@@ -5,6 +5,7 @@ mod broker;
 mod chaos;
 mod histories;
 pub mod home;
+mod keyed;
 mod kill;
 mod owners;
 mod postgres;

@@ -91,6 +91,14 @@ impl Home {
         );
     }
 
+    /// A file of the configuration, changed.
+    pub fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.directory.path().join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(path, text.replace(from, to)).unwrap();
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lakegate"));
         command.current_dir(self.directory.path()).args(arguments).env_remove("LAKEGATE_CONFIG");
