@@ -21,7 +21,7 @@ INSERT INTO things SELECT g, g % 3 = 0, g % 11, g % 17 - 5, g::int8 * 4000000000
     g % 12 * interval '10 hours', md5((g % 15)::text)::uuid, (ARRAY['sad', 'ok', 'happy'])[g % 3 + 1]::mood
     FROM generate_series(1, 150) g;
 INSERT INTO things (id) VALUES (900), (901);
-INSERT INTO things (id, f, n, d, ts) VALUES (902, 'NaN', '-Infinity', '0044-03-15 BC', '-infinity'), (903, '-0', 0.000, '9999-12-31', '9999-12-31');
+INSERT INTO things (id, f, n, d, ts) VALUES (902, 'NaN', '-Infinity', '0044-03-15 BC', '-infinity'), (903, '1e300', 77.000, '9999-12-31', '9999-12-31');
 CREATE TABLE parts (id int4 PRIMARY KEY, thing int4, i int4, t text, p numeric(12,2), d date);
 INSERT INTO parts SELECT g, CASE WHEN g % 7 = 0 THEN NULL ELSE g % 170 END, g % 13 - 4, 'text ' || g % 31, (g * 11 % 700) / 100.0,
     date '2024-01-01' + g % 25 FROM generate_series(1, 300) g;
