@@ -3,6 +3,7 @@
 mod ingester;
 mod keeper;
 mod signals;
+mod topics;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -35,6 +36,7 @@ pub use ingester::{Ingester, ingest_resume, ingest_status};
 use ingester::{pipelines, specs};
 use keeper::{Keeping, Lakes};
 pub use signals::Signals;
+pub use topics::{Inferred, topic_infer};
 
 const PIPELINES_NICE: i32 = 5;
 /// What the doors may take beyond their own drain, and the tasks behind them after that.
