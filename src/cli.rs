@@ -19,6 +19,7 @@ Run it:
 Fill the lake:
   lakegate ingest                              the pipelines alone, where `serve` should not run them
   lakegate ingest status                       how far each of them is, and what is wrong
+  lakegate topic infer events.orders           declares a topic as a table, by its registry or its records
 
 Look after the lake:
   lakegate lake check sales.orders             whether its metadata, files and rows agree
@@ -67,9 +68,28 @@ pub(crate) enum Command {
     /// Questions about the lake.
     #[command(subcommand)]
     Lake(Lake),
+    /// Topics as tables.
+    #[command(subcommand)]
+    Topic(Topic),
     /// Questions about policies.
     #[command(subcommand)]
     Policy(Policy),
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Topic {
+    /// Writes a topic's declaration into its source's file: columns by the registry, or as the newest records look.
+    Infer {
+        /// `source.table`, the source by its file's name.
+        #[arg(value_name = "SOURCE.TABLE")]
+        table: String,
+        /// The topic's name in Kafka, where that is not the table's.
+        #[arg(long)]
+        topic: Option<String>,
+        /// Show what would be written.
+        #[arg(long)]
+        print: bool,
+    },
 }
 
 #[derive(Clone, Debug, Subcommand)]

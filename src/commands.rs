@@ -98,6 +98,19 @@ pub(crate) async fn lake_check(config: &Config, table: &str) -> Result<ExitCode>
     Ok(if found.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Appends a topic's declaration to its source's file, or shows it.
+pub(crate) async fn topic_infer(config: &Config, table: &str, topic: Option<&str>, print: bool) -> Result<ExitCode> {
+    let (source, table) = table.split_once('.').context("write `source.table`")?;
+    let inferred = server::topic_infer(config, source, table, topic.unwrap_or(table)).await?;
+    if print {
+        print!("{}", inferred.block);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let file = inferred.write()?;
+    println!("{source}.{table} is declared in {}: read its columns before you rely on them", file.display());
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Pipelines alone, without a door for statements. With an address, health and metrics are shown there.
 pub(crate) async fn ingest(config: &Config, http: Option<SocketAddr>) -> Result<ExitCode> {
     telemetry::init(config.log.format, &config.log.filter)?;

@@ -12,7 +12,7 @@ use lakegate::ingest::From;
 use lakegate::server::{Server, Signals};
 use lakegate::{demo, telemetry};
 
-use cli::{Arguments, Command, IngestCommand, Lake, Policy, User};
+use cli::{Arguments, Command, IngestCommand, Lake, Policy, Topic, User};
 
 /// Gives memory back after a large statement; glibc's arenas keep it.
 #[global_allocator]
@@ -87,6 +87,9 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
             }
         }
         Some(Command::Lake(Lake::Check { table })) => commands::lake_check(&load()?, &table).await,
+        Some(Command::Topic(Topic::Infer { table, topic, print })) => {
+            commands::topic_infer(&load()?, &table, topic.as_deref(), print).await
+        }
         Some(Command::Policy(Policy::Check { dir, offline, strict, whole })) => match (dir, offline) {
             (Some(dir), true) => commands::check_files(&dir, strict),
             (None, true) => commands::check_files(&load()?.policies_dir, strict),

@@ -3,6 +3,7 @@
 mod ingester;
 mod keeper;
 mod signals;
+mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -37,6 +38,7 @@ use ingester::specs;
 pub use ingester::{Ingester, ingest_pause, ingest_resume, ingest_status};
 use keeper::{Keeping, Lakes};
 pub use signals::Signals;
+pub use topics::{Inferred, topic_infer};
 
 const PIPELINES_NICE: i32 = 5;
 /// What the doors may take beyond their own drain, and the tasks behind them after that.

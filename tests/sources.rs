@@ -4,6 +4,7 @@
 mod kafka;
 mod postgres;
 mod postgres_faults;
+mod records;
 
 use std::sync::Arc;
 

@@ -1,16 +1,19 @@
 //! Kafka topics as tables: a window of each topic, its ends fixed once per statement. Reading joins no group and moves
 //! nothing. It does not follow a topic; `ingest` does.
 
+mod bearer;
 mod client;
 mod columns;
 mod connection;
 mod frame;
 mod identity;
+mod infer;
 mod latest;
 mod read;
 mod registry;
 mod scan;
 mod scram;
+mod tail;
 mod window;
 
 use std::collections::BTreeMap;
@@ -33,6 +36,7 @@ use crate::types::{Share, TableName, Version};
 pub use client::{Client, Reader, passes};
 use columns::{KEY, Layout};
 pub use identity::Identity;
+pub use infer::infer;
 pub use record::Format;
 pub use registry::{Config as RegistryConfig, Registry};
 use scan::{KafkaExec, Provider};
@@ -64,6 +68,7 @@ pub struct Config {
     #[serde(default)]
     pub registry: Option<RegistryConfig>,
     /// Table name → topic.
+    #[serde(default)]
     pub topics: BTreeMap<String, Topic>,
 }
 
@@ -72,12 +77,14 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Security {
     pub protocol: Protocol,
-    /// `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`.
+    /// `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER`.
     pub mechanism: Option<String>,
     pub user: Option<String>,
     pub password: Option<Secret<String>>,
     /// The environment variable that holds the password, instead of `password`.
     pub password_env: Option<String>,
+    /// OAUTHBEARER's token, written by whoever renews it and read whenever one is needed.
+    pub token_file: Option<PathBuf>,
     /// PEM certificates that sign the brokers'; the system's where absent.
     pub ca_file: Option<PathBuf>,
 }

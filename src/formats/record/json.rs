@@ -71,15 +71,15 @@ impl<'d> Hand<'d> {
             };
         };
         let text = std::str::from_utf8(value).map_err(|_| NOT_UTF8)?;
-        match envelope {
+        let outcome = match envelope {
             Envelope::Debezium => self.event(text, record, out),
-            Envelope::None => {
-                self.row(&mut Cursor::new(text), out)?;
-                self.rest_of_key(record, out)?;
-                Ok(Some(Happened::of(Op::Insert)))
-            }
+            Envelope::None => self
+                .row(&mut Cursor::new(text), out)
+                .and_then(|()| self.rest_of_key(record, out))
+                .map(|()| Some(Happened::of(Op::Insert))),
             Envelope::Connect => self.flat(text, record, out),
-        }
+        };
+        outcome.map_err(|miss| if miss.column.is_some() && !whole(text) { cursor::MALFORMED.into() } else { miss })
     }
 
     /// The end of its key's row.
@@ -247,12 +247,23 @@ impl<'d> Hand<'d> {
             Pass::Give => {}
         }
         let (Some(sink), Some(how)) = (rows.sink(column), hows.get(column)) else { return Ok(Went::Passed) };
-        let left_out = give(cursor, sink, how, &mut self.scratch, self.placeholder).map_err(of(column))?;
+        let left_out =
+            give(cursor, sink, how, &mut self.scratch, self.placeholder).map_err(|problem| match problem {
+                // Of the record, wherever in it.
+                cursor::MALFORMED => Miss::from(problem),
+                problem => of(column)(problem),
+            })?;
         if left_out {
             rows.left_out(column);
         }
         Ok(Went::Read)
     }
+}
+
+/// What does not fit a column may be a record that is no JSON at all.
+fn whole(text: &str) -> bool {
+    let mut cursor = Cursor::new(text);
+    cursor.value().and_then(|_| cursor.end()).is_ok()
 }
 
 enum Went {

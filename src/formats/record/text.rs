@@ -54,7 +54,7 @@ pub(super) fn document(builder: &mut StringBuilder, given: Given<'_>, how: &How,
         Given::Bool(false) => "false",
         _ => return Err(WRONG_TYPE),
     };
-    let refused = |_| "is not valid JSON";
+    let refused = |_| "holds no valid JSON";
     match normal {
         true => builder.append_value(normal_json(text).map_err(refused)?),
         // What came as part of a record was judged with it.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{IsError, KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::bearer::Bearer;
 use super::connection::Brokers;
 use super::identity::{self, Answer, Identity};
 use super::window::Span;
@@ -40,6 +41,8 @@ pub struct Client {
     shared: Mutex<Option<Shared>>,
     requests: Arc<Semaphore>,
     scans: Arc<Semaphore>,
+    pub(super) scans_max: usize,
+    bearer: Option<Bearer>,
 }
 
 struct Shared {
@@ -57,12 +60,24 @@ impl Drop for Shared {
     }
 }
 
-/// librdkafka's log, as ours. It names brokers, so it is for the operator only.
+/// librdkafka's log, as ours, and the token it asks for. The log names brokers, so it is for the operator only.
 pub struct Logs {
     source: String,
+    bearer: Option<Bearer>,
 }
 
 impl ClientContext for Logs {
+    /// Asked for under OAUTHBEARER alone.
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        let bearer = self.bearer.as_ref().ok_or("`token_file` is not set")?;
+        bearer.token().map_err(|what| {
+            tracing::warn!(source = self.source, what, "no token for the brokers");
+            what.into()
+        })
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         let source = &self.source;
         match level {
@@ -116,6 +131,8 @@ impl Client {
             shared: Mutex::default(),
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             scans: Arc::new(Semaphore::new(config.scans_max)),
+            scans_max: config.scans_max,
+            bearer: config.security.token_file.clone().map(Bearer::new),
         })
     }
 
@@ -162,16 +179,29 @@ impl Client {
 
     /// A consumer of its own for one scan. To be dropped where blocking is allowed.
     pub fn reader(&self) -> Result<Reader> {
-        let logs = Logs { source: self.source.clone() };
-        self.config.create_with_context(logs).map_err(|e| self.failed(e))
+        let reader: Reader = self.config.create_with_context(self.context()).map_err(|e| self.failed(e))?;
+        self.introduced(&reader);
+        Ok(reader)
     }
 
     /// As [`Client::reader`], for one who tells the brokers how far it is under the name of `group`.
     pub fn reader_as(&self, group: &str) -> Result<Reader> {
-        let logs = Logs { source: self.source.clone() };
         let mut config = self.config.clone();
         config.set("group.id", group);
-        config.create_with_context(logs).map_err(|e| self.failed(e))
+        let reader: Reader = config.create_with_context(self.context()).map_err(|e| self.failed(e))?;
+        self.introduced(&reader);
+        Ok(reader)
+    }
+
+    fn context(&self) -> Logs {
+        Logs { source: self.source.clone(), bearer: self.bearer.clone() }
+    }
+
+    /// A new client asks for its token before it can be asked for anything, and asks whoever polls it.
+    fn introduced(&self, reader: &Reader) {
+        if self.bearer.is_some() {
+            reader.poll(Duration::ZERO);
+        }
     }
 
     /// Which topic it is. Brokers before 2.8 give topics no ids; neither is one asked for under a login that is
@@ -319,13 +349,31 @@ fn secure(source: &str, config: &Config, client: &mut ClientConfig) -> Result<Op
     let password =
         secret::given("password", &security.password, &security.password_env).map_err(|what| fault(&what))?;
     if matches!(security.protocol, Protocol::SaslPlaintext | Protocol::SaslSsl) {
-        let (Some(mechanism), Some(user), Some(password)) = (&security.mechanism, &security.user, &password) else {
-            return Err(fault("a SASL protocol needs `mechanism`, `user` and a password"));
-        };
-        client.set("sasl.mechanism", mechanism).set("sasl.username", user).set("sasl.password", password.reveal());
+        let bearer = security.mechanism.as_deref() == Some("OAUTHBEARER");
+        if bearer != security.token_file.is_some() {
+            return Err(fault("mechanism \"OAUTHBEARER\" and `token_file` go together"));
+        }
+        if bearer {
+            client.set("sasl.mechanism", "OAUTHBEARER");
+        } else {
+            login(security, &password, client).map_err(fault)?;
+        }
     }
     if let Some(file) = &security.ca_file {
         client.set("ssl.ca.location", file.to_str().ok_or_else(|| fault("`ca_file` is not valid UTF-8"))?);
     }
     Ok(password)
+}
+
+/// A user and a password.
+fn login(
+    security: &super::Security,
+    password: &Option<Secret<String>>,
+    client: &mut ClientConfig,
+) -> Result<(), &'static str> {
+    let (Some(mechanism), Some(user), Some(password)) = (&security.mechanism, &security.user, password) else {
+        return Err("a SASL protocol needs `mechanism`, `user` and a password");
+    };
+    client.set("sasl.mechanism", mechanism).set("sasl.username", user).set("sasl.password", password.reveal());
+    Ok(())
 }

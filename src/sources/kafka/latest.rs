@@ -1,7 +1,7 @@
 //! The rows that a topic's changes leave, by key: what `mode = "latest"` shows. Batches are held as they came, and of each
 //! key where its row lies among them; a value that the origin left out stays where it was last given. It reads no record.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::interleave;
@@ -23,6 +23,8 @@ struct Entry {
     elsewhere: Vec<(usize, Place)>,
 }
 
+/// Deleted rows that are remembered: between a key's delete and its create stand other changes of one transaction.
+const GONE_MAX: usize = 4_096;
 /// Rows that are held at least before stale ones are thrown out.
 const COMPACT_ROWS_MIN: usize = 65_536;
 
@@ -34,6 +36,9 @@ pub(super) struct Latest {
     /// In the order in which the keys came first; `None` for one that is gone.
     entries: Vec<Option<Entry>>,
     by_key: HashMap<Box<[u8]>, usize>,
+    /// Rows that were deleted of late, by their keys: Debezium deletes a row whose key changes before it creates it anew,
+    /// and the new one may leave out what the old one has.
+    gone: VecDeque<(Box<[u8]>, Entry)>,
     memory: MemoryReservation,
 }
 
@@ -53,6 +58,7 @@ impl Latest {
             held: 0,
             entries: vec![],
             by_key: HashMap::new(),
+            gone: VecDeque::new(),
             memory,
         })
     }
@@ -94,13 +100,18 @@ impl Latest {
                     self.entries.clear();
                 }
                 Op::Delete => {
-                    if let Some(entry) = self.by_key.remove(own).and_then(|slot| self.entries.get_mut(slot)) {
-                        *entry = None;
+                    let entry = self.by_key.remove(own).and_then(|slot| self.entries.get_mut(slot));
+                    if let Some(entry) = entry.and_then(Option::take) {
+                        if self.gone.len() == GONE_MAX {
+                            self.gone.pop_front();
+                        }
+                        self.gone.push_back((own.into(), entry));
                     }
                 }
                 Op::Insert | Op::Update => {
                     let base = old.as_deref().unwrap_or(own);
-                    let base = self.by_key.get(base).and_then(|slot| self.entries.get(*slot)).cloned().flatten();
+                    let left_out = changed.unchanged.iter().any(|unchanged| unchanged.rows.value(row));
+                    let base = if left_out { self.base(base) } else { None };
                     let mut elsewhere = vec![];
                     let mut whole = true;
                     for unchanged in changed.unchanged.iter().filter(|unchanged| unchanged.rows.value(row)) {
@@ -139,6 +150,13 @@ impl Latest {
         Ok(lost)
     }
 
+    /// The row of a key, or the one it had last.
+    fn base(&self, key: &[u8]) -> Option<Entry> {
+        let there = self.by_key.get(key).and_then(|slot| self.entries.get(*slot)).cloned().flatten();
+        let gone = || self.gone.iter().rev().find(|(of, _)| of.as_ref() == key).map(|(_, entry)| entry.clone());
+        there.or_else(gone)
+    }
+
     /// How many rows there are.
     pub(super) fn len(&self) -> usize {
         self.by_key.len()
@@ -150,11 +168,12 @@ impl Latest {
         self.gathered(&entries)
     }
 
-    /// The rows that there are as one batch, and nothing else.
+    /// The rows that there are, and those that are remembered, as one batch.
     fn compact(&mut self) -> Result<()> {
-        let entries: Vec<&Entry> = self.entries.iter().flatten().collect();
-        let whole = self.gathered(&entries)?;
+        let mut entries: Vec<&Entry> = self.entries.iter().flatten().collect();
         let count = entries.len();
+        entries.extend(self.gone.iter().map(|(_, entry)| entry));
+        let whole = self.gathered(&entries)?;
         let mut places = vec![None; self.entries.len()];
         let live = self.entries.iter().enumerate().filter(|(_, entry)| entry.is_some()).map(|(slot, _)| slot);
         for (row, slot) in live.enumerate() {
@@ -171,7 +190,10 @@ impl Latest {
         self.memory.free();
         let keys: usize = self.by_key.keys().map(|key| key.len() + std::mem::size_of::<Entry>() + 64).sum();
         self.grow(whole.get_array_memory_size() + keys)?;
-        self.held = count;
+        for (place, (_, entry)) in self.gone.iter_mut().enumerate() {
+            *entry = Entry { at: (0, count + place), elsewhere: vec![] };
+        }
+        self.held = whole.num_rows();
         self.batches = vec![whole];
         Ok(())
     }
@@ -206,5 +228,76 @@ impl Latest {
 impl Entry {
     fn place(&self, column: usize) -> Place {
         self.elsewhere.iter().find(|(of, _)| *of == column).map_or(self.at, |(_, place)| *place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, StringArray};
+    use arrow::buffer::BooleanBuffer;
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, UnboundedMemoryPool};
+
+    use super::*;
+    use crate::formats::change::Unchanged;
+
+    /// One change: its op, key and text; a text of `?` was left out.
+    fn changed(op: Op, id: i64, text: Option<&str>, was: Option<i64>) -> Changed {
+        let schema = Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("t", DataType::Utf8, true)]);
+        let left_out = text == Some("?");
+        let texts = StringArray::from(vec![text.filter(|_| !left_out)]);
+        let rows = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int64Array::from(vec![id])), Arc::new(texts)]);
+        let key = Schema::new(vec![Field::new("id", DataType::Int64, true)]);
+        let was =
+            was.map(|was| RecordBatch::try_new(Arc::new(key), vec![Arc::new(Int64Array::from(vec![was]))]).unwrap());
+        let unchanged = left_out.then(|| Unchanged { column: 1, rows: BooleanBuffer::new_set(1) });
+        Changed { ops: vec![op], rows: rows.unwrap(), unchanged: unchanged.into_iter().collect(), was }
+    }
+
+    fn latest() -> Latest {
+        let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+        let first = changed(Op::Insert, 0, None, None).rows;
+        Latest::new(first.schema(), &[Arc::clone(first.column(0))], MemoryConsumer::new("t").register(&pool)).unwrap()
+    }
+
+    fn push(latest: &mut Latest, changed: &Changed) -> usize {
+        latest.push(changed, changed.rows.clone(), &[0], |column| vec![column]).unwrap().len()
+    }
+
+    fn shown(latest: &Latest) -> Vec<(i64, Option<String>)> {
+        use arrow::array::{Array, AsArray};
+        let rows = latest.rows(0, 1_000).unwrap();
+        let ids = rows.column(0).as_primitive::<arrow::datatypes::Int64Type>();
+        let texts = rows.column(1).as_string::<i32>();
+        (0..rows.num_rows())
+            .map(|row| (ids.value(row), (!texts.is_null(row)).then(|| texts.value(row).to_owned())))
+            .collect()
+    }
+
+    #[test]
+    fn what_was_left_out_is_what_it_was() {
+        let mut latest = latest();
+        let some = |text: &str| Some(text.to_owned());
+        for change in [
+            changed(Op::Insert, 1, Some("one"), None),
+            changed(Op::Update, 1, Some("?"), None),
+            changed(Op::Insert, 3, Some("three"), None),
+            // A key that changes, as Debezium tells it.
+            changed(Op::Delete, 3, None, None),
+            changed(Op::Insert, 20, Some("?"), Some(3)),
+            // And as an update tells it.
+            changed(Op::Update, 2, Some("?"), Some(1)),
+        ] {
+            assert_eq!(push(&mut latest, &change), 0, "{change:?}");
+            latest.compact().unwrap();
+        }
+        assert_eq!(shown(&latest), [(20, some("three")), (2, some("one"))]);
+        assert_eq!(push(&mut latest, &changed(Op::Update, 7, Some("?"), None)), 1, "there is no row of that key");
+        push(&mut latest, &changed(Op::Truncate, 0, None, None));
+        push(&mut latest, &changed(Op::Insert, 5, Some("five"), None));
+        assert_eq!(shown(&latest), [(5, some("five"))]);
+        assert_eq!(latest.len(), 1);
     }
 }

@@ -31,7 +31,7 @@ const POLL: Duration = Duration::from_millis(100);
 const BATCH_BYTES: usize = 4 << 20;
 
 /// What to read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Scan {
     pub(super) client: Arc<Client>,
     pub(super) topic: String,
@@ -49,6 +49,8 @@ pub(super) struct Scan {
     pub(super) projection: Vec<usize>,
     pub(super) schema: SchemaRef,
     pub(super) limit: Option<usize>,
+    /// Only the last records of each partition, at least so many rows of each where there are.
+    pub(super) last: Option<usize>,
 }
 
 /// How far one partition is.
@@ -58,6 +60,8 @@ struct Progress {
     done: bool,
     /// The start came from the broker's index of timestamps, and no record has confirmed it yet.
     hinted: bool,
+    /// Records that made a row.
+    rows: usize,
 }
 
 struct Reading<'a> {
@@ -80,17 +84,19 @@ pub(super) fn run(
     out: &Sender<Result<RecordBatch, DataFusionError>>,
 ) -> Result<()> {
     let reader = scan.client.reader()?;
-    let mut partitions = BTreeMap::new();
-    for span in &scan.spans {
-        partitions.insert(span.partition, Progress { span: *span, next: span.start, done: false, hinted: false });
-    }
     let (memory, latest) = (Some(memory), None);
+    let partitions = BTreeMap::new();
     let mut reading = Reading { scan, reader: &reader, partitions, out, rows: 0, misfits: 0, memory, latest };
-    if let Some(since) = scan.since {
-        reading.hint(since);
+    let mut spans: Vec<Span> = scan.spans.iter().map(|span| scan.last.map_or(*span, |n| span.end_of(n))).collect();
+    while !spans.is_empty() && !reading.out.is_closed() {
+        reading.begin(&spans);
+        if let Some(since) = scan.since {
+            reading.hint(since);
+        }
+        reading.assign()?;
+        reading.poll(rows_max)?;
+        spans = reading.before(&spans);
     }
-    reading.assign()?;
-    reading.poll(rows_max)?;
     reading.show(rows_max)?;
     if reading.misfits > 0 {
         tracing::warn!(
@@ -104,6 +110,25 @@ pub(super) fn run(
 }
 
 impl<'a> Reading<'a> {
+    fn begin(&mut self, spans: &[Span]) {
+        let progress = |span: &Span| Progress { span: *span, next: span.start, done: false, hinted: false, rows: 0 };
+        self.partitions = spans.iter().map(|span| (span.partition, progress(span))).collect();
+    }
+
+    /// Where the last rows of a partition are wanted and were too few, what stands before: markers of transactions and
+    /// compaction leave holes.
+    fn before(&self, spans: &[Span]) -> Vec<Span> {
+        let Some(last) = self.scan.last else { return vec![] };
+        let earlier = |span: &Span| {
+            let whole = self.scan.spans.iter().find(|whole| whole.partition == span.partition)?;
+            let rows = self.partitions.get(&span.partition)?.rows;
+            let length = (span.end - span.start).saturating_mul(8).max(1_024);
+            let start = whole.start.max(span.start.saturating_sub(length));
+            (rows < last && start < span.start).then_some(Span { start, end: span.start, ..*span })
+        };
+        spans.iter().filter_map(earlier).collect()
+    }
+
     /// Moves starts up to the first record of that moment or later, where the broker knows one inside the window. −1
     /// means that it knows none and is no offset; a failed request is only a hint missed.
     fn hint(&mut self, since: i64) {
@@ -134,7 +159,9 @@ impl<'a> Reading<'a> {
             let added = assignment.add_partition_offset(&self.scan.topic, *partition, Offset::Offset(progress.next));
             added.map_err(|e| self.scan.client.failed(e))?;
         }
-        self.reader.assign(&assignment).map_err(|e| self.scan.client.failed(e))
+        self.reader.assign(&assignment).map_err(|e| self.scan.client.failed(e))?;
+        // What ended in an earlier round was paused.
+        self.reader.resume(&assignment).map_err(|e| self.scan.client.failed(e))
     }
 
     fn poll(&mut self, rows_max: usize) -> Result<()> {
@@ -285,15 +312,28 @@ impl<'a> Reading<'a> {
             Mode::Latest => self.fold(&messages),
             Mode::Changelog => {
                 let batch = match &self.scan.decoder {
-                    None => self.batch(None, &messages.iter().collect::<Vec<_>>())?,
+                    None => {
+                        let all: Vec<_> = messages.iter().collect();
+                        self.count(&all);
+                        self.batch(None, &all)?
+                    }
                     Some(decoder) => {
                         let decoded = self.decode(decoder, &messages)?;
                         let kept = of(&messages, &decoded.kept)?;
+                        self.count(&kept);
                         self.batch(Some(&decoded), &kept)?
                     }
                 };
                 self.hand_over(batch);
                 Ok(())
+            }
+        }
+    }
+
+    fn count(&mut self, messages: &[&BorrowedMessage<'a>]) {
+        for message in messages {
+            if let Some(progress) = self.partitions.get_mut(&message.partition()) {
+                progress.rows += 1;
             }
         }
     }
@@ -352,7 +392,9 @@ impl<'a> Reading<'a> {
 
     fn decode(&self, decoder: &Decoder, messages: &[BorrowedMessage<'a>]) -> Result<Decoded> {
         let on_error = self.scan.layout.on_error;
-        let misfit = if on_error == OnError::Null { Misfit::Null } else { Misfit::Leave };
+        // A row of NULLs has no key that it could be the last of.
+        let nulls = on_error == OnError::Null && self.scan.layout.mode == Mode::Changelog;
+        let misfit = if nulls { Misfit::Null } else { Misfit::Leave };
         // Only a row that is looked up needs the key it had.
         let looked_up = self.scan.layout.mode == Mode::Latest && decoder.envelope() == Envelope::Debezium;
         let records: Vec<Record<'_>> = messages
@@ -460,7 +502,7 @@ impl<'a> Reading<'a> {
 
 impl Scan {
     /// Where a column of what is shown comes from.
-    fn origin(&self, at: usize) -> Option<Origin> {
+    pub(super) fn origin(&self, at: usize) -> Option<Origin> {
         self.projection.get(at).and_then(|column| self.layout.origins.get(*column)).copied()
     }
 }

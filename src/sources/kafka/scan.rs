@@ -10,16 +10,20 @@ use datafusion::error::{DataFusionError, Result as PlanResult};
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
 use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SortOrderPushdownResult,
+};
 use futures::TryStreamExt;
 
 use super::client::Client;
 use super::columns::{Layout, Origin};
 use super::read::{self, Scan};
 use super::registry::Registry;
+use super::tail::TailExec;
 use super::window::{Bounds, Span};
 use super::{Mode, OnError};
 use crate::error::Error;
@@ -48,13 +52,15 @@ impl TableProvider for Provider {
         TableType::Base
     }
 
-    /// Filters only narrow the window; the FilterExec above stays.
+    /// What speaks of partitions and offsets alone is the window itself; other filters narrow it and stay above.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> PlanResult<Vec<TableProviderFilterPushDown>> {
         // Which record of a key is the last is asked of all records, not of those that a filter leaves.
         let all = self.layout.mode == Mode::Latest;
-        let answer = |filter: &&Expr| match !all && Bounds::understood(filter) {
-            true => TableProviderFilterPushDown::Inexact,
-            false => TableProviderFilterPushDown::Unsupported,
+        let answer = |filter: &&Expr| match (Bounds::exact(filter), Bounds::understood(filter)) {
+            _ if all => TableProviderFilterPushDown::Unsupported,
+            (true, _) => TableProviderFilterPushDown::Exact,
+            (false, true) => TableProviderFilterPushDown::Inexact,
+            (false, false) => TableProviderFilterPushDown::Unsupported,
         };
         Ok(filters.iter().map(answer).collect())
     }
@@ -92,7 +98,7 @@ impl Provider {
 
     fn scanned<'a>(
         &'a self,
-        _: &'a dyn Session,
+        state: &'a dyn Session,
         projection: Option<&'a Vec<usize>>,
         filters: &'a [Expr],
         limit: Option<usize>,
@@ -103,52 +109,97 @@ impl Provider {
             let schema = Arc::new(self.layout.schema.project(&projection)?);
             let latest = self.layout.mode == Mode::Latest;
             let bounds = Bounds::of(if latest { &[] } else { filters });
-            let properties = PlanProperties::new(
-                EquivalenceProperties::new(Arc::clone(&schema)),
-                Partitioning::UnknownPartitioning(1),
-                EmissionType::Incremental,
-                Boundedness::Bounded,
-            );
+            let exact = !latest && filters.iter().all(Bounds::exact);
+            // Below a filter that stays above, a limit would cut rows that it wants.
+            let limit = limit.filter(|_| exact || filters.is_empty());
+            let spans = bounds.narrow(&self.window);
+            let lanes = state.config().target_partitions().min(self.client.scans_max / 4);
+            let groups = if latest || limit.is_some() { vec![spans] } else { shares(spans, lanes) };
             let (decoder, read) = self.decoder(&projection);
-            let scan = Scan {
-                decoder,
-                read,
-                client: Arc::clone(&self.client),
-                topic: self.topic.clone(),
-                layout: Arc::clone(&self.layout),
-                registry: self.registry.clone(),
-                spans: bounds.narrow(&self.window),
-                since: bounds.since,
-                projection,
-                schema,
-                // Below a filter that stays above, a limit would cut rows that it wants.
-                limit: limit.filter(|_| filters.is_empty()),
+            let scan = |spans| {
+                Arc::new(Scan {
+                    client: Arc::clone(&self.client),
+                    topic: self.topic.clone(),
+                    layout: Arc::clone(&self.layout),
+                    registry: self.registry.clone(),
+                    decoder: decoder.clone(),
+                    read: read.clone(),
+                    spans,
+                    since: bounds.since,
+                    projection: projection.clone(),
+                    schema: Arc::clone(&schema),
+                    limit,
+                    last: None,
+                })
             };
-            let scan = KafkaExec { scan: Arc::new(scan), properties: Arc::new(properties) };
+            let scan = KafkaExec::new(groups.into_iter().map(scan).collect(), &schema);
             Ok(Arc::new(scan) as Arc<dyn ExecutionPlan>)
         })
     }
 }
 
-/// Records of one topic, one partition of ours for all of Kafka's.
-#[derive(Debug)]
+/// A scan of fewer records has one consumer: a second one costs more than it brings.
+const SHARED_RECORDS_MIN: i64 = 50_000;
+
+/// Spans in groups of about the same size, at most so many.
+fn shares(spans: Vec<Span>, lanes: usize) -> Vec<Vec<Span>> {
+    let all: i64 = spans.iter().map(|span| span.end - span.start).sum();
+    let count = lanes.min(spans.len()).max(1);
+    if all < SHARED_RECORDS_MIN || count == 1 {
+        return vec![spans];
+    }
+    let mut shares = vec![(0, vec![]); count];
+    for span in spans {
+        if let Some((size, share)) = shares.iter_mut().min_by_key(|(size, _)| *size) {
+            *size += span.end - span.start;
+            share.push(span);
+        }
+    }
+    shares.into_iter().map(|(_, share)| share).collect()
+}
+
+/// Records of one topic: each partition of ours reads some of Kafka's, by a consumer of its own.
+#[derive(Clone, Debug)]
 pub(super) struct KafkaExec {
-    scan: Arc<Scan>,
+    scans: Vec<Arc<Scan>>,
     properties: Arc<PlanProperties>,
 }
 
 impl KafkaExec {
+    fn new(scans: Vec<Arc<Scan>>, schema: &SchemaRef) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(schema)),
+            Partitioning::UnknownPartitioning(scans.len()),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Self { scans, properties: Arc::new(properties) }
+    }
+
+    /// The last records of each of Kafka's partitions, at least so many where there are.
+    pub(super) fn last(&self, count: usize) -> Self {
+        let last = |scan: &Arc<Scan>| Arc::new(Scan { last: Some(count), ..scan.as_ref().clone() });
+        Self { scans: self.scans.iter().map(last).collect(), properties: Arc::clone(&self.properties) }
+    }
+
+    fn first(&self) -> Option<&Scan> {
+        self.scans.first().map(Arc::as_ref)
+    }
+
     /// `leaf` reads this topic of this source.
     pub(in crate::sources) fn is_over(leaf: &dyn ExecutionPlan, client: &Arc<Client>, topic: &str) -> bool {
-        leaf.downcast_ref::<Self>().is_some_and(|k| Arc::ptr_eq(&k.scan.client, client) && k.scan.topic == topic)
+        let reads = |scan: &Scan| Arc::ptr_eq(&scan.client, client) && scan.topic == topic;
+        leaf.downcast_ref::<Self>().and_then(Self::first).is_some_and(reads)
     }
 }
 
 impl DisplayAs for KafkaExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        let Scan { client, topic, spans, limit, .. } = self.scan.as_ref();
-        write!(f, "KafkaExec: source={}, topic={topic}, partitions={}", client.source(), spans.len())?;
-        limit.map_or(Ok(()), |limit| write!(f, ", limit={limit}"))
+        let Some(Scan { client, topic, limit, last, .. }) = self.first() else { return Ok(()) };
+        let spans: usize = self.scans.iter().map(|scan| scan.spans.len()).sum();
+        write!(f, "KafkaExec: source={}, topic={topic}, partitions={spans}", client.source())?;
+        limit.map_or(Ok(()), |limit| write!(f, ", limit={limit}"))?;
+        last.map_or(Ok(()), |last| write!(f, ", last={last}"))
     }
 }
 
@@ -184,11 +235,36 @@ impl ExecutionPlan for KafkaExec {
         Ok(self)
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> PlanResult<SendableRecordBatchStream> {
-        if partition != 0 {
-            return Err(Error::internal("KafkaExec has one partition").into());
+    /// Of offsets from the last on; which records are wanted follows from how many rows are.
+    fn try_pushdown_sort(
+        &self,
+        order: &[PhysicalSortExpr],
+    ) -> PlanResult<SortOrderPushdownResult<Arc<dyn ExecutionPlan>>> {
+        let last_first = |key: &PhysicalSortExpr| {
+            let column = key.expr.downcast_ref::<Column>();
+            let offset =
+                |column: &Column| self.first().and_then(|scan| scan.origin(column.index())) == Some(Origin::Offset);
+            key.options.descending && column.is_some_and(offset)
+        };
+        let plain = |scan: &Scan| scan.layout.mode == Mode::Changelog && scan.limit.is_none() && scan.since.is_none();
+        let plain = self.first().is_some_and(|scan| plain(scan) && scan.last.is_none());
+        match (order.first().is_some_and(last_first) && plain, LexOrdering::new(order.to_vec())) {
+            (true, Some(order)) => {
+                // One sort over all, so one consumer.
+                let scans = self.scans.iter().flat_map(|scan| scan.spans.clone()).collect();
+                let Some(first) = self.first() else { return Ok(SortOrderPushdownResult::Unsupported) };
+                let scan = Arc::new(Scan { spans: scans, ..first.clone() });
+                let inner = Arc::new(TailExec::new(order, KafkaExec::new(vec![scan], &first.schema)));
+                Ok(SortOrderPushdownResult::Exact { inner })
+            }
+            _ => Ok(SortOrderPushdownResult::Unsupported),
         }
-        let (scan, rows_max) = (Arc::clone(&self.scan), context.session_config().batch_size());
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> PlanResult<SendableRecordBatchStream> {
+        let scan = self.scans.get(partition).ok_or_else(|| Error::internal("KafkaExec has fewer partitions"))?;
+        let (scan, rows_max) = (Arc::clone(scan), context.session_config().batch_size());
+        let schema = Arc::clone(&scan.schema);
         let memory = MemoryConsumer::new("KafkaExec").register(context.memory_pool());
         let start = async move {
             let schema = Arc::clone(&scan.schema);
@@ -205,6 +281,6 @@ impl ExecutionPlan for KafkaExec {
             Ok::<_, DataFusionError>(builder.build())
         };
         let stream = futures::stream::once(start).try_flatten();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.scan.schema), stream)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
     }
 }

@@ -14,6 +14,14 @@ pub struct Span {
     pub end: i64,
 }
 
+impl Span {
+    /// The last offsets of it, so many.
+    pub(super) fn end_of(self, count: usize) -> Self {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        Self { start: self.start.max(self.end.saturating_sub(count)), ..self }
+    }
+}
+
 /// What filters say about where records lie. Rows outside do not match; rows inside may or may not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bounds {
@@ -38,6 +46,21 @@ impl Bounds {
     /// The filter bounds something.
     pub(super) fn understood(filter: &Expr) -> bool {
         Self::of([filter]) != Self::default()
+    }
+
+    /// The filter is what it bounds: the records inside match, and no others.
+    pub(super) fn exact(filter: &Expr) -> bool {
+        let about =
+            |expr: &Expr| matches!(expr, Expr::Column(column) if [OFFSET, PARTITION].contains(&column.name.as_str()));
+        match filter {
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => Self::exact(left) && Self::exact(right),
+            Expr::BinaryExpr(BinaryExpr { left, right, .. }) => {
+                (about(left) || about(right)) && Self::understood(filter)
+            }
+            Expr::Between(between) => about(&between.expr) && Self::understood(filter),
+            Expr::InList(list) => about(&list.expr) && Self::understood(filter),
+            _ => false,
+        }
     }
 
     /// The part of the window that may match; empty spans are left out.
@@ -166,5 +189,10 @@ mod tests {
         check(col("_timestamp").lt(at(5)), None);
         check(col("_timestamp").gt_eq(at(5)).or(col("_offset").eq(lit(1i64))), None);
         assert!(!Bounds::understood(&col("_timestamp").lt(at(5))));
+        assert!(!Bounds::exact(&col("_timestamp").gt(at(5))));
+        assert!(Bounds::exact(&col("_partition").eq(lit(0i32)).and(col("_offset").gt(lit(3i64)))));
+        assert!(!Bounds::exact(&col("_partition").eq(lit(0i32)).and(col("id").gt(lit(3i64)))));
+        assert!(!Bounds::exact(&col("_offset").eq(col("_partition"))));
+        assert!(!Bounds::exact(&col("_offset").not_eq(lit(3i64))));
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::formats::record::Problem;
 
-const MALFORMED: Problem = "is not valid JSON";
+pub(super) const MALFORMED: Problem = "is not valid JSON";
 /// Objects and arrays within each other, as serde_json allows.
 const DEPTH_MAX: usize = 127;
 

@@ -123,7 +123,7 @@ fn other_types_of_connect() {
     check("text", "{\"wkb\":\"AQE=\",\"srid\":4326}", "0101");
     check("jsonb", "\"{\\\"a\\\":1}\"", "{\"a\": 1}");
     check("jsonb", "{\"a\":\"1\"}", "{\"a\": \"1\"}");
-    check("json", "\"not json\"", "! is not valid JSON");
+    check("json", "\"not json\"", "! holds no valid JSON");
     check("inet", "\"10.0.0.1/8\"", "10.0.0.1/8");
     check("int4range", "\"[1,5)\"", "[1,5)");
     check("numeric(4,1)[]", "[\"1.5\"]", "{1.5}");

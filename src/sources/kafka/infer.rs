@@ -1,0 +1,242 @@
+//! A topic's declaration as it would be written by hand, from its schema in the registry or from its newest records: for
+//! somebody to read and correct. It declares nothing by itself; tables come from files alone.
+
+mod columns;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use serde_json::Value;
+
+use super::client::Client;
+use super::registry::Registry;
+use super::window::Span;
+use super::{Config, passes};
+use crate::error::{Error, Kind, Result};
+use columns::{Columns, Found};
+
+/// Records that are looked at of each partition, its newest.
+const SAMPLE_MAX: i64 = 200;
+
+/// What a topic's records seem to be.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Inferred {
+    format: &'static str,
+    envelope: &'static str,
+    columns: Vec<(String, Found)>,
+    key: Vec<String>,
+    /// Debezium's decimals are numbers in digits.
+    digits: bool,
+}
+
+/// `[topics.…]` for a source's file: the table's declaration.
+pub async fn infer(source: &str, config: &Config, table: &str, topic: &str) -> Result<String> {
+    let client = Arc::new(Client::new(source, config)?);
+    if let Some(registry) = &config.registry {
+        let fault = |what| Error::new(Kind::Config, format!("source \"{source}\": {what}"));
+        let registry = Registry::new(source, registry).map_err(fault)?;
+        if let Some(schema) = registry.latest(topic).await? {
+            let schema = serde_json::from_str(&schema).map_err(|_| {
+                Error::unsupported(format!("reading the columns of topic \"{topic}\" from a schema that is not Avro's"))
+                    .with_hint("Declare them by hand.")
+            })?;
+            return Ok(written(table, topic, &columns::of_avro(&schema)));
+        }
+    }
+    let window = client.window(topic).await?;
+    let name = topic.to_owned();
+    let sampled = tokio::task::spawn_blocking(move || sample(&client, &name, &window)).await;
+    let records = sampled.map_err(|e| Error::internal("a sample of a topic panicked").with_source(e))??;
+    let inferred = of_records(&records).ok_or_else(|| {
+        let text = format!("topic \"{topic}\" has no records in JSON from which its columns could be told");
+        Error::new(Kind::SourceFailed, text)
+            .with_hint("Declare them by hand, or name the registry that has its schema.")
+    })?;
+    Ok(written(table, topic, &inferred))
+}
+
+/// Keys and values.
+type Records = Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>;
+
+fn sample(client: &Client, topic: &str, window: &[Span]) -> Result<Records> {
+    let (begin, reader) = (Instant::now(), client.reader()?);
+    let mut list = TopicPartitionList::new();
+    let mut open = BTreeMap::new();
+    for span in window.iter().filter(|span| span.start < span.end) {
+        let from = span.start.max(span.end - SAMPLE_MAX);
+        list.add_partition_offset(topic, span.partition, Offset::Offset(from)).map_err(|e| client.failed(e))?;
+        open.insert(span.partition, span.end);
+    }
+    reader.assign(&list).map_err(|e| client.failed(e))?;
+    let mut records = vec![];
+    while !open.is_empty() {
+        let left = client.patience().saturating_sub(begin.elapsed());
+        if left.is_zero() {
+            break;
+        }
+        match reader.poll(left) {
+            Some(Ok(message)) => {
+                records.push((message.key().map(<[u8]>::to_vec), message.payload().map(<[u8]>::to_vec)));
+                if open.get(&message.partition()).is_some_and(|end| message.offset() + 1 >= *end) {
+                    open.remove(&message.partition());
+                }
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
+            Some(Err(error)) if error_passes(&error) => {}
+            Some(Err(error)) => return Err(client.failed(error)),
+            None => {}
+        }
+    }
+    Ok(records)
+}
+
+fn error_passes(error: &KafkaError) -> bool {
+    rdkafka::error::KafkaError::rdkafka_error_code(error).is_some_and(passes)
+}
+
+/// `None` where no record is an object of JSON.
+fn of_records(records: &Records) -> Option<Inferred> {
+    let parse = |bytes: &Option<Vec<u8>>| bytes.as_ref().and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
+    let values: Vec<Value> = records.iter().filter_map(|(_, value)| parse(value)).filter(Value::is_object).collect();
+    let first = values.first()?;
+    let framed = |value: &Value| value.get("schema").is_some() && value.get("payload").is_some();
+    let payload = |value: &Value| if framed(value) { value["payload"].clone() } else { value.clone() };
+    let event = |value: &Value| value.get("op").is_some() && value.get("source").is_some();
+    let mut inferred = Inferred { format: "json", ..Inferred::default() };
+    let mut found = Columns::default();
+    for value in &values {
+        let row = payload(value);
+        let schema = value.get("schema").filter(|_| framed(value)).filter(|schema| schema.is_object());
+        if event(&row) {
+            inferred.envelope = "debezium";
+            let rows = [row.get("after"), row.get("before")];
+            match schema {
+                Some(schema) => found.of_connect(columns::field(schema, "after")),
+                None => rows.into_iter().flatten().for_each(|row| found.of_value(row, true)),
+            }
+        } else if let Some(schema) = schema {
+            inferred.envelope = "connect";
+            found.of_connect(Some(schema));
+        } else {
+            let flat = row.get("__deleted").is_some() || row.get("__op").is_some();
+            if flat {
+                inferred.envelope = "connect";
+            }
+            found.of_value(&row, flat);
+        }
+    }
+    inferred.digits = !framed(first) && !inferred.envelope.is_empty() && found.has_digits();
+    inferred.columns = found.finish();
+    let key = records.iter().find_map(|(key, _)| parse(key)).map(|key| payload(&key));
+    let is_column = |name: &&String| inferred.columns.iter().any(|(column, _)| column == *name);
+    inferred.key =
+        key.as_ref().and_then(Value::as_object).map_or(vec![], |key| key.keys().filter(is_column).cloned().collect());
+    (!inferred.columns.is_empty()).then_some(inferred)
+}
+
+fn written(table: &str, topic: &str, inferred: &Inferred) -> String {
+    let text = |text: &str| toml::Value::from(text).to_string();
+    let mut out = String::new();
+    // Writing to a text in memory cannot fail.
+    let _ = writeln!(out, "[topics.{}]", if bare(table) { table.to_owned() } else { text(table) });
+    if topic != table {
+        let _ = writeln!(out, "topic = {}", text(topic));
+    }
+    if inferred.format != "json" {
+        let _ = writeln!(out, "format = {}", text(inferred.format));
+    }
+    if !inferred.envelope.is_empty() {
+        let _ = writeln!(out, "envelope = {}", text(inferred.envelope));
+    }
+    if inferred.digits {
+        let _ = writeln!(out, "decimals = \"string\"");
+    }
+    if !inferred.key.is_empty() {
+        let names: Vec<String> = inferred.key.iter().map(|name| text(name)).collect();
+        let _ = writeln!(out, "key_columns = [{}]", names.join(", "));
+    }
+    out.push_str("columns = [\n");
+    for (name, found) in &inferred.columns {
+        let _ = write!(out, "    {{ name = {}, type = {}", text(name), text(&found.type_name));
+        if found.optional && !inferred.envelope.is_empty() {
+            out.push_str(", optional = true");
+        }
+        out.push_str(" },\n");
+    }
+    out.push_str("]\n");
+    out
+}
+
+fn bare(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(records: &[(&str, &str)]) -> String {
+        let bytes = |text: &str| Some(text.as_bytes().to_vec());
+        let records: Records = records.iter().map(|(key, value)| (bytes(key), bytes(value))).collect();
+        written("t", "t", &of_records(&records).unwrap())
+    }
+
+    /// What is written is a declaration that the source's file takes.
+    fn taken(block: &str) {
+        let text = format!("brokers = \"b:1\"\nschema = \"s\"\n[registry]\nurl = \"http://r\"\n{block}");
+        let config: Config = toml::from_str(&text).unwrap();
+        super::super::Kafka::new("s", config).unwrap();
+    }
+
+    #[test]
+    fn plain_records_tell_their_columns() {
+        let block = of(&[
+            ("x", r#"{"id":1,"at":"2024-01-01T00:00:00Z","n":1,"tags":["a"],"o":{"a":1},"d":"2024-01-01"}"#),
+            ("x", r#"{"id":2,"at":null,"n":1.5,"u":"00112233-4455-6677-8899-aabbccddeeff","b":true}"#),
+        ]);
+        // serde_json's objects are sorted by name.
+        let columns = [("at", "timestamptz"), ("d", "date"), ("id", "int8"), ("n", "numeric"), ("o", "jsonb")];
+        let later = [("tags", "text[]"), ("b", "bool"), ("u", "uuid")];
+        let lines: String =
+            columns.iter().chain(&later).map(|(n, t)| format!("    {{ name = \"{n}\", type = \"{t}\" }},\n")).collect();
+        let expected = format!("[topics.t]\ncolumns = [\n{lines}]\n");
+        assert_eq!(block, expected);
+        taken(&block);
+    }
+
+    #[test]
+    fn events_tell_their_columns_by_their_schema() {
+        let block = of(&[(
+            r#"{"schema":{},"payload":{"id":1}}"#,
+            r#"{"schema":{"type":"struct","fields":[{"field":"after","type":"struct","fields":[
+                {"field":"id","type":"int64","optional":false},
+                {"field":"n","type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2","connect.decimal.precision":"10"}},
+                {"field":"d","type":"int32","name":"io.debezium.time.Date"},
+                {"field":"l","type":"array","items":{"type":"string"}}]}]},
+              "payload":{"op":"c","source":{},"after":{"id":1}}}"#,
+        )]);
+        let expected = "[topics.t]\nenvelope = \"debezium\"\nkey_columns = [\"id\"]\ncolumns = [\n    { name = \"id\", type = \"int8\" },\n    { name = \"n\", type = \"numeric(10,2)\" },\n    { name = \"d\", type = \"date\" },\n    { name = \"l\", type = \"text[]\" },\n]\n";
+        assert_eq!(block, expected);
+        taken(&block);
+    }
+
+    #[test]
+    fn a_schema_of_avro_tells_columns() {
+        let schema = serde_json::json!({"type": "record", "name": "Order", "fields": [
+            {"name": "id", "type": "long"},
+            {"name": "total", "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}]},
+            {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+            {"name": "items", "type": {"type": "array", "items": "string"}},
+            {"name": "place", "type": {"type": "record", "name": "Place", "fields": []}},
+        ]});
+        let block = written("o", "orders", &columns::of_avro(&schema));
+        let expected = "[topics.o]\ntopic = \"orders\"\nformat = \"avro\"\ncolumns = [\n    { name = \"id\", type = \"int8\" },\n    { name = \"total\", type = \"numeric(12,2)\" },\n    { name = \"at\", type = \"timestamptz\" },\n    { name = \"items\", type = \"text[]\" },\n    { name = \"place\", type = \"jsonb\" },\n]\n";
+        assert_eq!(block, expected);
+        taken(&block);
+    }
+}
