@@ -375,7 +375,8 @@ impl Origin for Slot {
         // What each table has: the checkpoint speaks for those that do not say otherwise.
         let has = |(number, (table, own)): (usize, (&Table, &Option<Standing>))| {
             let own = own.as_ref().filter(|own| !own.copying && !self.recopy.contains(&number))?;
-            let known = own.tables.get(&table.full_name());
+            let newer = checkpoint.as_ref().filter(|checkpoint| checkpoint.lsn >= own.lsn);
+            let known = newer.unwrap_or(own).tables.get(&table.full_name());
             known.is_none_or(|known| !table.may_be_rewritten_since(*known)).then_some(())?;
             Some(own.lsn.max(checkpoint.as_ref().map(|c| c.lsn).unwrap_or_default()))
         };
@@ -585,7 +586,7 @@ impl Slot {
 
     /// From here on until its copy, changes of the table are passed over, and its place says so.
     fn wait(&self, begun: &mut Begun, number: usize, has_rows: bool) -> Result<()> {
-        begun.first.push(self.mark(begun, number, has_rows)?);
+        begun.first.push(self.mark(begun, number, has_rows && self.setup.options.copy)?);
         begun.waiting.insert(number);
         self.pass(begun, number, u64::MAX);
         Ok(())
@@ -708,6 +709,7 @@ impl Slot {
         // Tables that have changed, once that is found out.
         let mut others = None;
         let mut recopied = None;
+        let mut fed = false;
         loop {
             match following.follower.run(limit)? {
                 Pause::Full => break,
@@ -722,7 +724,9 @@ impl Slot {
                         break;
                     }
                 },
+                Pause::Dry if fed && Instant::now() >= until => break,
                 Pause::Dry => {
+                    fed = true;
                     if let Some(portion) = following.stream.ready() {
                         following.follower.feed(portion?);
                         continue;

@@ -63,10 +63,10 @@ async fn live(lake: &mut Lake, origin: &Slot, until: Option<u64>, random: &mut S
         assert!(started.elapsed() < PATIENCE, "not caught up: {:?}", slot.progress());
         let taken = slot.read(room(random)).await.unwrap_or_else(|e| panic!("{e:?}"));
         let (place, reshaped) = (taken.place.clone(), taken.reshaped);
-        lake.stage(taken);
         if reshaped {
             lake.reshape(&mut slot).await;
         }
+        lake.stage(taken);
         let Some(place) = place else { continue };
         let lsn = lsn_of(place.0["lsn"].as_str().unwrap());
         let last = until.is_some_and(|until| lsn >= until);
@@ -288,7 +288,8 @@ async fn logins_of_every_kind() {
         "pg_hba.conf",
         "local all all trust\nhostssl all postgres all scram-sha-256\nhost all old all md5\nhost all clear all password\n",
     );
-    server.run("ALTER SYSTEM SET ssl = on; CREATE ROLE clear LOGIN SUPERUSER PASSWORD 'x'").await;
+    server.run("ALTER SYSTEM SET ssl = on").await;
+    server.run("CREATE ROLE clear LOGIN SUPERUSER PASSWORD 'x'").await;
     server.stop();
     server.resume().await;
     let dir = tempfile::TempDir::new().unwrap();
