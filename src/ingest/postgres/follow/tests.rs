@@ -1,3 +1,5 @@
+//! A follower over streams that a server sent, and over mutations of them.
+
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray};
