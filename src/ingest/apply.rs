@@ -77,7 +77,7 @@ pub(super) async fn apply(
         if parts.is_empty() && target.table.is_none() {
             continue;
         }
-        let own = parts.iter().rev().find_map(|(_, part)| part.place.clone()).unwrap_or_else(|| place.clone());
+        let own = parts.last().and_then(|(_, part)| part.place.clone()).unwrap_or_else(|| place.clone());
         let (one, made) = one(with, sink, number, parts, own, origin, id).await?;
         staged.push(one);
         prepared.push(made);

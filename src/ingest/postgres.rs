@@ -375,11 +375,15 @@ impl Origin for Slot {
         // What each table has: the checkpoint speaks for those that do not say otherwise.
         let has = |(number, (table, own)): (usize, (&Table, &Option<Standing>))| {
             let own = own.as_ref().filter(|own| !own.copying && !self.recopy.contains(&number))?;
-            let known = own.tables.get(&table.full_name());
+            let newer = checkpoint.as_ref().filter(|checkpoint| checkpoint.lsn >= own.lsn);
+            let known = newer.unwrap_or(own).tables.get(&table.full_name());
             known.is_none_or(|known| !table.may_be_rewritten_since(*known)).then_some(())?;
             Some(own.lsn.max(checkpoint.as_ref().map(|c| c.lsn).unwrap_or_default()))
         };
         let has: Vec<Option<Lsn>> = self.tables.iter().zip(&own).enumerate().map(has).collect();
+        let there = |n: &usize| self.tables.get(*n).is_some_and(|t| !t.gone);
+        let wanted: Vec<usize> =
+            (0..has.len()).filter(|n| has.get(*n).is_some_and(Option::is_none)).filter(there).collect();
         let least = checkpoint.as_ref().map(|c| c.lsn).or(has.iter().flatten().min().copied());
 
         let (moment, lsn) = match server::slot(&mut wire, &self.setup.slot).await? {
@@ -394,9 +398,9 @@ impl Origin for Slot {
                 return Err(Error::new(Kind::UndefinedObject, text).with_hint(format!("Run on it: {sql}")));
             }
             None => {
-                let moment =
-                    server::create_slot(wire, &self.setup.slot, false, self.setup.options.failover, system.version)
-                        .await?;
+                let (name, failover) = (&self.setup.slot, self.setup.options.failover);
+                let tables = self.numbered(&wanted);
+                let moment = server::create_slot(wire, name, false, failover, system.version, &tables).await?;
                 let at = moment.at;
                 (Some(moment), at)
             }
@@ -434,9 +438,6 @@ impl Origin for Slot {
             binary,
             system,
         };
-        let there = |n: &usize| self.tables.get(*n).is_some_and(|t| !t.gone);
-        let wanted: Vec<usize> =
-            (0..has.len()).filter(|n| has.get(*n).is_some_and(Option::is_none)).filter(there).collect();
         for number in &wanted {
             // Something is there, be it half a copy: its rows are taken away first.
             if own.get(*number).is_some_and(Option::is_some) && self.setup.options.copy {
@@ -446,7 +447,7 @@ impl Origin for Slot {
         if !wanted.is_empty() {
             let moment = match moment {
                 Some(moment) => moment,
-                None => self.moment(begun.system.version).await?,
+                None => self.moment(begun.system.version, &wanted).await?,
             };
             self.copy(&mut begun, moment, &wanted).await?;
         }
@@ -464,7 +465,7 @@ impl Origin for Slot {
         let amid = begun.following.as_ref().is_some_and(|f| f.follower.boundary().is_none());
         if begun.copying.is_none() && !amid && begun.first.is_empty() && !begun.waiting.is_empty() {
             let wanted: Vec<usize> = std::mem::take(&mut begun.waiting).into_iter().collect();
-            let moment = self.moment(begun.system.version).await?;
+            let moment = self.moment(begun.system.version, &wanted).await?;
             self.copy(&mut begun, moment, &wanted).await?;
         }
         let mut taken = match begun.copying.is_some() {
@@ -590,7 +591,7 @@ impl Slot {
 
     /// From here on until its copy, changes of the table are passed over, and its place says so.
     fn wait(&self, begun: &mut Begun, number: usize, has_rows: bool) -> Result<()> {
-        begun.first.push(self.mark(begun, number, has_rows)?);
+        begun.first.push(self.mark(begun, number, has_rows && self.setup.options.copy)?);
         begun.waiting.insert(number);
         self.pass(begun, number, u64::MAX);
         Ok(())
@@ -617,12 +618,12 @@ impl Slot {
     }
 
     /// A moment to copy at, which is after all that was streamed so far.
-    async fn moment(&self, version: u32) -> Result<Exported> {
+    async fn moment(&self, version: u32, wanted: &[usize]) -> Result<Exported> {
         let mut wire = server::replication(&self.setup.dialer).await?;
         let create = self.setup.options.create;
         server::publish(&mut wire, &self.setup.publication, &self.tables, create, version).await?;
         let name = format!("{}_{:08x}", self.setup.slot, rand::random::<u32>());
-        server::create_slot(wire, &name, true, false, version).await
+        server::create_slot(wire, &name, true, false, version, &self.numbered(wanted)).await
     }
 
     /// Begins the copy of tables at this moment; without copies they simply begin there.
@@ -647,6 +648,10 @@ impl Slot {
         }
         begun.copying = Some(Copying { copies, at, moment: now, progress });
         Ok(())
+    }
+
+    fn numbered(&self, wanted: &[usize]) -> Vec<&Table> {
+        wanted.iter().filter_map(|number| self.tables.get(*number)).collect()
     }
 
     fn source_of(&self, table: &Table) -> String {
@@ -713,6 +718,7 @@ impl Slot {
         // Tables that have changed, once that is found out.
         let mut others = None;
         let mut recopied = None;
+        let mut fed = false;
         loop {
             match following.follower.run(limit)? {
                 Pause::Full => break,
@@ -727,7 +733,9 @@ impl Slot {
                         break;
                     }
                 },
+                Pause::Dry if fed && Instant::now() >= until => break,
                 Pause::Dry => {
+                    fed = true;
                     if let Some(portion) = following.stream.ready() {
                         following.follower.feed(portion?);
                         continue;

@@ -81,7 +81,17 @@ impl Copies {
             wires.push(wire);
         }
         let mut work = Work::default();
-        if let Some(wire) = wires.first_mut() {
+        if let Some(wire) = wires.first_mut().filter(|_| !wanted.is_empty()) {
+            let names: Vec<String> = wanted.iter().map(|(_, table)| table.quoted()).collect();
+            let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
+            wire.query(&sql).await.map_err(|t| no_right(wire, t, &names.join(", ")))?;
+            // TRUNCATE takes a table's rows from older moments too. From here on it waits; what came before is seen.
+            let tables: Vec<&Table> = wanted.iter().map(|(_, table)| *table).collect();
+            if files(wire, &tables).await? != moment.files {
+                let text =
+                    format!("a table of source \"{}\" was truncated or rewritten as its copy began", wire.source);
+                return Err(Error::new(Kind::Conflict, text));
+            }
             for (number, table) in wanted {
                 let pieces = pieces(wire, *number, table, version).await?;
                 work.left.push((*number, pieces.len()));
@@ -131,16 +141,31 @@ async fn run(mut wire: Wire, work: &Mutex<Work>, sender: &mpsc::Sender<Result<Co
     }
 }
 
+fn no_right(wire: &Wire, trouble: Trouble, names: &str) -> Error {
+    let lacks = trouble.code() == "42501";
+    let error = wire.error(trouble);
+    match lacks {
+        true => error.with_hint(format!("Its role must be allowed to: GRANT SELECT ON {names} TO …;")),
+        false => error,
+    }
+}
+
+/// In which files the rows of tables lie: others after each TRUNCATE, and after each change that writes all rows anew.
+pub(super) async fn files(wire: &mut Wire, tables: &[&Table]) -> Result<Vec<String>> {
+    let oids: Vec<String> = tables.iter().map(|table| table.oid.to_string()).collect();
+    let sql = format!(
+        "SELECT c.oid, pg_relation_filenode(c.oid) FROM pg_class c WHERE c.relkind = 'r' AND c.oid IN (\
+         SELECT o FROM unnest(ARRAY[{0}]::oid[]) o UNION SELECT p.relid FROM unnest(ARRAY[{0}]::oid[]) o, \
+         pg_partition_tree(o) p) ORDER BY c.oid",
+        oids.join(", ")
+    );
+    let rows = wire.query(&sql).await.map_err(|t| wire.error(t))?;
+    Ok(rows.into_iter().map(|row| row.into_iter().flatten().collect::<Vec<_>>().join(" ")).collect())
+}
+
 /// `false`: nobody reads any more.
 async fn read(wire: &mut Wire, piece: &Piece, sender: &mpsc::Sender<Result<Copied>>) -> Result<bool> {
-    let refused = |wire: &Wire, trouble: Trouble| {
-        let no_right = trouble.code() == "42501";
-        let error = wire.error(trouble);
-        match no_right {
-            true => error.with_hint(format!("Its role must be allowed to: GRANT SELECT ON {} TO …;", piece.name)),
-            false => error,
-        }
-    };
+    let refused = |wire: &Wire, trouble: Trouble| no_right(wire, trouble, &piece.name);
     wire.copy_out(&piece.sql).await.map_err(|t| refused(wire, t))?;
     let mut decoder = CopyDecoder::new(Arc::clone(&piece.schema), &piece.oids)?;
     loop {

@@ -43,6 +43,8 @@ pub(super) struct Exported {
     pub(super) snapshot: String,
     /// Every commit that ends here or before is in it, none after.
     pub(super) at: Lsn,
+    /// Where the rows of the tables lay before ([`super::copy::files`]).
+    pub(super) files: Vec<String>,
 }
 
 /// A connection on which replication is spoken.
@@ -218,7 +220,9 @@ pub(super) async fn create_slot(
     temporary: bool,
     failover: bool,
     version: u32,
+    tables: &[&Table],
 ) -> Result<Exported> {
+    let files = super::copy::files(&mut wire, tables).await?;
     let kind = if temporary { " TEMPORARY" } else { "" };
     let options = match version {
         ..NEW_SYNTAX => "EXPORT_SNAPSHOT",
@@ -248,7 +252,7 @@ pub(super) async fn create_slot(
     match (at, field(2)) {
         (Some(at), Some(snapshot)) => {
             let snapshot = snapshot.to_string();
-            Ok(Exported { _holder: wire, snapshot, at })
+            Ok(Exported { _holder: wire, snapshot, at, files })
         }
         _ => Err(wire.broken("an answer to CREATE_REPLICATION_SLOT")),
     }

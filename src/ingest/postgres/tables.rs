@@ -26,7 +26,7 @@ const TABLES_MAX: usize = 10_000;
 const TABLES: &str = "
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, greatest(c.reltuples, 0)::bigint,
        (SELECT array_to_string((i.indkey::int2[])[0:i.indnkeyatts - 1], ' ') FROM pg_index i
-        WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL
+        WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
           AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END LIMIT 1)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition
@@ -269,8 +269,7 @@ fn table(row: &Row) -> Option<(Table, char, Vec<i16>)> {
 
 /// A published table without an identity refuses its own users' UPDATE and DELETE: it must never come to that.
 fn unfollowable(table: &Table, identity: char, key: &[i16]) -> Option<Error> {
-    let told = identity == 'f' || identity != 'n' && !key.is_empty() || table.partitioned;
-    if told {
+    if identity == 'f' || identity != 'n' && !key.is_empty() {
         return None;
     }
     let text = format!("table {} has nothing by which its changed rows are known", table.full_name());

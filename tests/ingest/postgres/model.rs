@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::{Array, RecordBatch};
+use lakegate::error::Kind;
 use lakegate::formats::change::Op;
 use lakegate::formats::postgres::{self, Style};
 use lakegate::ingest::origin::{Kept, Origin, Part, Place, SOURCE_ID, Shape, Taken};
@@ -44,9 +45,13 @@ pub fn lsn_of(text: &str) -> u64 {
 }
 
 impl Lake {
-    pub async fn begin(&mut self, slot: &mut Slot) {
+    /// `false`: a table was truncated meanwhile, which is tried again.
+    pub async fn begin(&mut self, slot: &mut Slot) -> bool {
         self.reshape(slot).await;
-        slot.begin(&self.kept()).await.unwrap_or_else(|e| panic!("{e:?}"));
+        match slot.begin(&self.kept()).await {
+            Err(error) if error.kind() == Kind::Conflict => false,
+            begun => begun.map(|()| true).unwrap_or_else(|e| panic!("{e:?}")),
+        }
     }
 
     pub async fn reshape(&mut self, slot: &mut Slot) {
@@ -153,9 +158,9 @@ impl Lake {
         for shape in &self.shapes {
             let (schema, name) = shape.name.split_once('.').unwrap();
             let columns: Vec<String> =
-                shape.columns.fields().iter().map(|f| format!("format('%s', \"{}\")", f.name())).collect();
+                shape.columns.fields().iter().map(|f| format!("format('%s', {})", quoted(f.name()))).collect();
             let nulls: Vec<String> =
-                shape.columns.fields().iter().map(|f| format!("\"{}\" IS NULL", f.name())).collect();
+                shape.columns.fields().iter().map(|f| format!("{} IS NULL", quoted(f.name()))).collect();
             let sql = format!(
                 "SET TimeZone = 'UTC'; SET extra_float_digits = 3; SELECT {}, {} FROM \"{schema}\".\"{name}\"",
                 columns.join(", "),
@@ -192,6 +197,10 @@ impl Lake {
             );
         }
     }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn short(value: &Option<String>) -> Option<String> {

@@ -1,3 +1,5 @@
+//! A follower over streams that a server sent, and over mutations of them.
+
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray};
@@ -242,14 +244,12 @@ fn mutated_streams_never_panic() {
         for _ in 0..random.random_range(1..6) {
             let at = random.random_range(0..messages.len());
             let message = &mut messages[at].1;
-            let place = random.random_range(0..message.len().clamp(1, 200));
+            let length = message.len();
+            let place = random.random_range(0..length.clamp(1, 200));
             match random.random_range(0..5) {
                 0 => message.truncate(place),
-                1 => {
-                    let last = message.len() - 1;
-                    message[place.min(last)] = random.random();
-                }
-                2 => message.insert(place.min(message.len()), random.random()),
+                1 => message[place.min(length - 1)] = random.random(),
+                2 => message.insert(place.min(length), random.random()),
                 3 => message.extend_from_slice(&random.random::<[u8; 8]>()),
                 _ => drop(messages.remove(at)),
             }
