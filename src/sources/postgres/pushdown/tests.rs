@@ -59,7 +59,7 @@ fn a_filter_becomes_sql_or_stays_here() {
     check(col("i").in_list(vec![lit(1i32), lit(2i32)], true), Some("(\"i\" NOT IN ('1'::int4, '2'::int4))"));
     check(col("i").in_list(vec![lit(1i32), lit(ScalarValue::Int32(None))], false), None);
     check(col("i").in_list(vec![], false), None);
-    let many = (1..=9).map(|i| lit(i)).collect();
+    let many = (1..=9).map(lit).collect();
     let all = "(\"i\" = ANY ('{\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\"}'::pg_catalog.\"_int4\"))";
     check(col("i").in_list(many, false), Some(all));
     check(col("i").between(lit(1i32), lit(2i32)), Some("((\"i\" >= '1'::int4) AND (\"i\" <= '2'::int4))"));
