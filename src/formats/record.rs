@@ -18,6 +18,7 @@ mod sink;
 #[cfg(test)]
 mod tests;
 mod text;
+mod types;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ pub use self::avro::Ids;
 pub use self::csv::Csv;
 pub use self::given::{Decimals, Encoding, Problem, Unit};
 pub use self::protobuf::Messages;
+pub use self::types::any_numeric;
 use super::change::{Changed, Op};
 use crate::error::{Error, Result};
 use given::How;

@@ -13,7 +13,6 @@ mod read;
 mod registry;
 mod scan;
 mod scram;
-mod tail;
 mod window;
 
 use std::collections::BTreeMap;
@@ -248,13 +247,23 @@ impl Kafka {
         let client = Arc::new(Client::new(&name, &config)?);
         let registry = config.registry.as_ref().map(|registry| Registry::new(&name, registry)).transpose();
         let registry = registry.map_err(&fault)?.map(Arc::new);
-        let mut topics = vec![];
+        let mut topics: Vec<Arc<TopicTable>> = vec![];
         for (table, topic) in &config.topics {
             let layout = Layout::new(topic, config.registry.as_ref())
                 .map_err(|what| fault(format!("table \"{table}\": {what}")))?;
+            let of = topic.topic.clone().unwrap_or_else(|| table.clone());
+            // A topic may be several tables, of which the first bears its name alone.
+            let mut identity = format!("kafka:{name}:{of}");
+            if topic.mode == Mode::Latest {
+                identity.push_str(":latest");
+            }
+            if topics.iter().any(|other| other.identity == identity) {
+                identity = format!("{identity}:{table}");
+            }
             topics.push(Arc::new(TopicTable {
                 name: TableName::new(&config.schema, table),
-                topic: topic.topic.clone().unwrap_or_else(|| table.clone()),
+                topic: of,
+                identity,
                 layout: Arc::new(layout),
                 client: Arc::clone(&client),
                 registry: registry.clone(),
@@ -295,6 +304,7 @@ impl Source for Kafka {
 struct TopicTable {
     name: TableName,
     topic: String,
+    identity: String,
     layout: Arc<Layout>,
     client: Arc<Client>,
     registry: Option<Arc<Registry>>,
@@ -308,7 +318,7 @@ impl Table for TopicTable {
     }
 
     fn identity(&self) -> String {
-        format!("kafka:{}:{}", self.client.source(), self.topic)
+        self.identity.clone()
     }
 
     fn schema(&self) -> SchemaRef {
@@ -329,9 +339,9 @@ impl Table for TopicTable {
             registry: self.registry.clone(),
             window,
         };
-        let (client, topic) = (Arc::clone(&self.client), self.topic.clone());
+        let layout = Arc::clone(&self.layout);
         let reads =
-            Arc::new(move |leaf: &dyn ExecutionPlan| KafkaExec::is_over(leaf, &client, &topic).then_some(Share::WHOLE));
+            Arc::new(move |leaf: &dyn ExecutionPlan| KafkaExec::is_over(leaf, &layout).then_some(Share::WHOLE));
         Ok(Pinned { version, reads, provider: Arc::new(provider) })
     }
 }

@@ -225,10 +225,10 @@ impl Hand<'_> {
         match (op, before, after) {
             (Op::Insert | Op::Update, _, None) => return Err("has no row after its change".into()),
             (Op::Delete | Op::Truncate, _, Some(_)) => return Err("has a row after it was deleted".into()),
-            (Op::Update, Some((of, start)), Some(after)) => {
-                if plan.key_bytes(of, start, self.declared)? != plan.key_bytes(after.0, after.1, self.declared)? {
-                    plan.row(of, 0, &mut start.clone(), out.was(), Take::Key, self.declared)?;
-                }
+            (Op::Update, Some((of, start)), Some(after))
+                if plan.key_bytes(of, start, self.declared)? != plan.key_bytes(after.0, after.1, self.declared)? =>
+            {
+                plan.row(of, 0, &mut start.clone(), out.was(), Take::Key, self.declared)?;
             }
             (Op::Insert, ..) if out.rows.has_left_out() => {
                 if let Some(key) = record.old_key {

@@ -5,13 +5,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::given::{Decimals, How, Unit};
+use super::types::{self, Ty, oid};
 use super::{Column, Declaration, Envelope, Position};
-use crate::pgtype::{self, Ty, oid};
 
 /// How a column's values are written as far as the declaration tells.
 pub(super) fn how(declaration: &Declaration, column: &Column, ty: Ty) -> How {
     let connect = declaration.envelope != Envelope::None;
-    let of = pgtype::element(ty.oid).unwrap_or(ty.oid);
+    let of = types::element(ty.oid).unwrap_or(ty.oid);
     let unit = match of {
         _ if column.unit.is_some() => column.unit,
         oid::TIMESTAMP | oid::TIMESTAMPTZ if !connect => Some(Unit::Millis),

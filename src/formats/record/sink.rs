@@ -9,10 +9,10 @@ use arrow::datatypes::{DataType, Field, i256};
 use num_bigint::BigInt;
 
 use super::given::{Given, How, Problem, Unit};
+use super::types::{self, Ty, oid};
 use super::{decimal, moment, text};
 use crate::error::{Error, Result};
 use crate::formats::postgres::{self, Style, input};
-use crate::pgtype::{self, Ty, oid};
 
 pub(super) const WRONG_TYPE: Problem = "has another type than the column";
 pub(super) const TOO_LARGE: Problem = "is out of the type's range";
@@ -68,7 +68,7 @@ struct List {
 impl Sink {
     /// `None`: records are not read as this type.
     pub(super) fn new(field: &Field) -> Option<Self> {
-        let ty = pgtype::of_field(field).ok()?;
+        let ty = types::of_field(field).ok()?;
         let data_type = field.data_type().clone();
         let kind = match (&data_type, ty.oid) {
             (DataType::Boolean, _) => Kind::Bool(BooleanBuilder::new()),
@@ -87,7 +87,7 @@ impl Sink {
             (DataType::Binary, oid::NUMERIC) => Kind::Numeric(BinaryBuilder::new()),
             (DataType::Utf8, oid::JSON | oid::JSONB) => Kind::Document(StringBuilder::new()),
             (DataType::Utf8, oid::BIT | oid::VARBIT) => Kind::Bits(StringBuilder::new()),
-            (DataType::Utf8, POINT) => Kind::Shape(StringBuilder::new()),
+            (DataType::Utf8, oid::POINT) => Kind::Shape(StringBuilder::new()),
             (DataType::Utf8, _) => Kind::Text(StringBuilder::new()),
             (DataType::Binary, oid::BYTEA) => Kind::Bytes(BinaryBuilder::new()),
             (DataType::Date32, _) => Kind::Date(Date32Builder::new()),
@@ -102,9 +102,9 @@ impl Sink {
             }
             (DataType::FixedSizeBinary(16), oid::UUID) => Kind::Uuid(FixedSizeBinaryBuilder::new(16)),
             (DataType::List(item), _) => {
-                let element = pgtype::element(ty.oid)?;
+                let element = types::element(ty.oid)?;
                 let item_field =
-                    pgtype::field(item.name(), Ty { oid: element, typmod: ty.typmod }, item.data_type().clone());
+                    types::field(item.name(), Ty { oid: element, typmod: ty.typmod }, item.data_type().clone());
                 let list = List {
                     elements: Sink::new(&item_field)?,
                     field: Arc::clone(item),
@@ -367,8 +367,6 @@ impl Sink {
         })
     }
 }
-
-const POINT: u32 = 600;
 
 /// Of values that no schema and no envelope says anything about.
 pub(super) const PLAIN: How = How {

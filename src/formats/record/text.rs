@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::given::{Encoding, Given, How, Problem};
 use super::sink::{TOO_LARGE, WRONG_TYPE};
+use super::types::oid;
 use crate::formats::postgres::input::{normal_json, valid_json};
-use crate::pgtype::oid;
 
 const NUL: Problem = "has a NUL character";
 
@@ -137,7 +137,7 @@ pub(super) fn bytes(text: &str, encoding: Encoding) -> Result<Vec<u8>, Problem> 
         Encoding::Hex => {
             let digits = text.as_bytes();
             let digit = |at: usize| digits.get(at).and_then(|b| char::from(*b).to_digit(16));
-            if digits.len() % 2 != 0 {
+            if !digits.len().is_multiple_of(2) {
                 return Err("is not in hexadecimal digits");
             }
             let byte =

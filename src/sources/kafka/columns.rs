@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::{Format, Key, Mode, OnError, Topic, registry};
 use crate::formats::json;
 use crate::formats::postgres::{by_name, field};
-use crate::formats::record::{self, Column, Declaration, Decoder, Envelope, Unit};
-use crate::pgtype::{self, Ty, oid};
+use crate::formats::record::{self, Column, Declaration, Decoder, Envelope, Unit, any_numeric};
 
 pub(super) const PARTITION: &str = "_partition";
 pub(super) const OFFSET: &str = "_offset";
@@ -16,6 +15,14 @@ pub(super) const TIMESTAMP: &str = "_timestamp";
 pub(super) const KEY: &str = "_key";
 pub(super) const OP: &str = "_op";
 pub(super) const UNCHANGED: &str = "_unchanged";
+
+const BYTEA: u32 = 17;
+const INT8: u32 = 20;
+const INT4: u32 = 23;
+const TEXT: u32 = 25;
+const TEXTS: u32 = 1009;
+const NUMERIC: u32 = 1700;
+const TIMESTAMPTZ: u32 = 1184;
 
 /// Where a column of the table comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,19 +57,19 @@ impl Layout {
         let declared = Declared::new(topic, registry, Numerics::Any)?;
         let (mut fields, mut origins) = (declared.fields, declared.origins);
         let key = match topic.key {
-            Key::Bytea => oid::BYTEA,
-            Key::Text => oid::TEXT,
+            Key::Bytea => BYTEA,
+            Key::Text => TEXT,
         };
         if topic.envelope != Envelope::None && topic.mode == Mode::Changelog {
-            fields.extend(field(OP, oid::TEXT, -1, false));
+            fields.extend(field(OP, TEXT, -1, false));
             origins.push(Origin::Op);
-            fields.extend(pgtype::array(oid::TEXT).and_then(|texts| field(UNCHANGED, texts, -1, true)));
+            fields.extend(field(UNCHANGED, TEXTS, -1, true));
             origins.push(Origin::Unchanged);
         }
         let own = [
-            (PARTITION, oid::INT4, false, Origin::Partition),
-            (OFFSET, oid::INT8, false, Origin::Offset),
-            (TIMESTAMP, oid::TIMESTAMPTZ, true, Origin::Timestamp),
+            (PARTITION, INT4, false, Origin::Partition),
+            (OFFSET, INT8, false, Origin::Offset),
+            (TIMESTAMP, TIMESTAMPTZ, true, Origin::Timestamp),
             (KEY, key, true, Origin::Key),
         ];
         for (name, oid, nullable, origin) in own {
@@ -194,9 +201,7 @@ pub(super) fn declared(topic: &Topic) -> Result<(SchemaRef, json::Decoder), Stri
 fn typed(name: &str, type_name: &str, numerics: Numerics) -> Option<Field> {
     let (type_oid, typmod) = by_name(type_name)?;
     match type_oid {
-        oid::NUMERIC if typmod == -1 && numerics == Numerics::Any => {
-            Some(pgtype::field(name, Ty::NUMERIC, DataType::Binary))
-        }
+        NUMERIC if typmod == -1 && numerics == Numerics::Any => Some(any_numeric(name)),
         _ => field(name, type_oid, typmod, true),
     }
 }

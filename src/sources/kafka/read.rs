@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::*;
+use arrow::compute::{SortColumn, lexsort_to_indices};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers};
@@ -49,8 +51,8 @@ pub(super) struct Scan {
     pub(super) projection: Vec<usize>,
     pub(super) schema: SchemaRef,
     pub(super) limit: Option<usize>,
-    /// Only the last records of each partition, at least so many rows of each where there are.
-    pub(super) last: Option<usize>,
+    /// By offset, the last first.
+    pub(super) order: Option<LexOrdering>,
 }
 
 /// How far one partition is.
@@ -60,8 +62,6 @@ struct Progress {
     done: bool,
     /// The start came from the broker's index of timestamps, and no record has confirmed it yet.
     hinted: bool,
-    /// Records that made a row.
-    rows: usize,
 }
 
 struct Reading<'a> {
@@ -74,7 +74,12 @@ struct Reading<'a> {
     memory: Option<MemoryReservation>,
     /// In `mode = "latest"`, from the first record on.
     latest: Option<Latest>,
+    /// What is held back until it is in order.
+    held: Option<Vec<RecordBatch>>,
 }
+
+/// Offsets of each partition that are read at once where the last ones come first; the ends alone to begin with.
+const DESCENT: std::ops::RangeInclusive<i64> = 256..=32_768;
 
 /// Blocks until the window is read, an error came, or nobody listens.
 pub(super) fn run(
@@ -83,50 +88,75 @@ pub(super) fn run(
     memory: MemoryReservation,
     out: &Sender<Result<RecordBatch, DataFusionError>>,
 ) -> Result<()> {
-    let reader = scan.client.reader()?;
-    let (memory, latest) = (Some(memory), None);
-    let partitions = BTreeMap::new();
-    let mut reading = Reading { scan, reader: &reader, partitions, out, rows: 0, misfits: 0, memory, latest };
-    let mut spans: Vec<Span> = scan.spans.iter().map(|span| scan.last.map_or(*span, |n| span.end_of(n))).collect();
-    while !spans.is_empty() && !reading.out.is_closed() {
-        reading.begin(&spans);
-        if let Some(since) = scan.since {
-            reading.hint(since);
+    let misfits = match &scan.order {
+        Some(order) => descend(scan, order, rows_max, out)?,
+        None => {
+            let reader = scan.client.reader()?;
+            let mut reading = Reading::new(scan, &reader, out);
+            reading.memory = Some(memory);
+            reading.window(&scan.spans, rows_max)?;
+            reading.show(rows_max)?;
+            reading.misfits
         }
-        reading.assign()?;
-        reading.poll(rows_max)?;
-        spans = reading.before(&spans);
-    }
-    reading.show(rows_max)?;
-    if reading.misfits > 0 {
+    };
+    if misfits > 0 {
         tracing::warn!(
             source = scan.client.source(),
             topic = scan.topic,
-            records = reading.misfits,
+            records = misfits,
             "records do not fit the columns"
         );
     }
     Ok(())
 }
 
+/// From the ends on down, some offsets of all partitions at a time: what has a greater offset goes before, and where
+/// nobody listens any more nothing is read. A consumer for each window, so that nothing of an older one comes late.
+fn descend(
+    scan: &Scan,
+    order: &LexOrdering,
+    rows_max: usize,
+    out: &Sender<Result<RecordBatch, DataFusionError>>,
+) -> Result<usize> {
+    let low = scan.spans.iter().map(|span| span.start).min().unwrap_or(0);
+    let mut high = scan.spans.iter().map(|span| span.end).max().unwrap_or(0);
+    let (mut width, mut misfits) = (*DESCENT.start(), 0);
+    while high > low && !out.is_closed() {
+        let from = low.max(high.saturating_sub(width));
+        let part = |span: &Span| Span { start: span.start.max(from), end: span.end.min(high), ..*span };
+        let spans: Vec<Span> = scan.spans.iter().map(part).filter(|span| span.start < span.end).collect();
+        if !spans.is_empty() {
+            let reader = scan.client.reader()?;
+            let mut reading = Reading::new(scan, &reader, out);
+            reading.held = Some(vec![]);
+            reading.window(&spans, rows_max)?;
+            misfits += reading.misfits;
+            let rows = sorted(&scan.schema, &reading.held.take().unwrap_or_default(), order)?;
+            for start in (0..rows.num_rows()).step_by(rows_max.max(1)) {
+                let batch = rows.slice(start, rows_max.min(rows.num_rows() - start));
+                // An error means that nobody listens; the loop sees it.
+                let _ = out.blocking_send(Ok(batch));
+            }
+        }
+        (high, width) = (from, width.saturating_mul(4).min(*DESCENT.end()));
+    }
+    Ok(misfits)
+}
+
 impl<'a> Reading<'a> {
-    fn begin(&mut self, spans: &[Span]) {
-        let progress = |span: &Span| Progress { span: *span, next: span.start, done: false, hinted: false, rows: 0 };
-        self.partitions = spans.iter().map(|span| (span.partition, progress(span))).collect();
+    fn new(scan: &'a Scan, reader: &'a Reader, out: &'a Sender<Result<RecordBatch, DataFusionError>>) -> Self {
+        let partitions = BTreeMap::new();
+        Self { scan, reader, partitions, out, rows: 0, misfits: 0, memory: None, latest: None, held: None }
     }
 
-    /// Where the last rows of a partition are wanted and were too few, what stands before: markers of transactions and
-    /// compaction leave holes.
-    fn before(&self, spans: &[Span]) -> Vec<Span> {
-        let Some(last) = self.scan.last else { return vec![] };
-        let earlier = |span: &Span| {
-            let whole = self.scan.spans.iter().find(|whole| whole.partition == span.partition)?;
-            let rows = self.partitions.get(&span.partition)?.rows;
-            let length = (span.end - span.start).saturating_mul(8).max(1_024);
-            let start = whole.start.max(span.start.saturating_sub(length));
-            (rows < last && start < span.start).then_some(Span { start, end: span.start, ..*span })
-        };
-        spans.iter().filter_map(earlier).collect()
+    fn window(&mut self, spans: &[Span], rows_max: usize) -> Result<()> {
+        let progress = |span: &Span| Progress { span: *span, next: span.start, done: false, hinted: false };
+        self.partitions = spans.iter().map(|span| (span.partition, progress(span))).collect();
+        if let Some(since) = self.scan.since {
+            self.hint(since);
+        }
+        self.assign()?;
+        self.poll(rows_max)
     }
 
     /// Moves starts up to the first record of that moment or later, where the broker knows one inside the window. −1
@@ -159,9 +189,7 @@ impl<'a> Reading<'a> {
             let added = assignment.add_partition_offset(&self.scan.topic, *partition, Offset::Offset(progress.next));
             added.map_err(|e| self.scan.client.failed(e))?;
         }
-        self.reader.assign(&assignment).map_err(|e| self.scan.client.failed(e))?;
-        // What ended in an earlier round was paused.
-        self.reader.resume(&assignment).map_err(|e| self.scan.client.failed(e))
+        self.reader.assign(&assignment).map_err(|e| self.scan.client.failed(e))
     }
 
     fn poll(&mut self, rows_max: usize) -> Result<()> {
@@ -312,15 +340,10 @@ impl<'a> Reading<'a> {
             Mode::Latest => self.fold(&messages),
             Mode::Changelog => {
                 let batch = match &self.scan.decoder {
-                    None => {
-                        let all: Vec<_> = messages.iter().collect();
-                        self.count(&all);
-                        self.batch(None, &all)?
-                    }
+                    None => self.batch(None, &messages.iter().collect::<Vec<_>>())?,
                     Some(decoder) => {
                         let decoded = self.decode(decoder, &messages)?;
                         let kept = of(&messages, &decoded.kept)?;
-                        self.count(&kept);
                         self.batch(Some(&decoded), &kept)?
                     }
                 };
@@ -330,15 +353,11 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn count(&mut self, messages: &[&BorrowedMessage<'a>]) {
-        for message in messages {
-            if let Some(progress) = self.partitions.get_mut(&message.partition()) {
-                progress.rows += 1;
-            }
-        }
-    }
-
     fn hand_over(&mut self, mut batch: RecordBatch) {
+        if let Some(held) = &mut self.held {
+            held.push(batch);
+            return;
+        }
         if let Some(limit) = self.scan.limit {
             batch = batch.slice(0, batch.num_rows().min(limit.saturating_sub(self.rows)));
         }
@@ -505,6 +524,18 @@ impl Scan {
     pub(super) fn origin(&self, at: usize) -> Option<Origin> {
         self.projection.get(at).and_then(|column| self.layout.origins.get(*column)).copied()
     }
+}
+
+/// All of them as one batch, in order.
+fn sorted(schema: &SchemaRef, batches: &[RecordBatch], order: &LexOrdering) -> Result<RecordBatch> {
+    let batch = arrow::compute::concat_batches(schema, batches)?;
+    let column = |key: &PhysicalSortExpr| -> Result<SortColumn> {
+        let values = key.expr.evaluate(&batch)?.into_array(batch.num_rows())?;
+        Ok(SortColumn { values, options: Some(key.options) })
+    };
+    let columns = order.iter().map(column).collect::<Result<Vec<_>>>()?;
+    let indices = lexsort_to_indices(&columns, None)?;
+    Ok(arrow::compute::take_record_batch(&batch, &indices)?)
 }
 
 /// Those of a decoder's rows.

@@ -23,7 +23,6 @@ use super::client::Client;
 use super::columns::{Layout, Origin};
 use super::read::{self, Scan};
 use super::registry::Registry;
-use super::tail::TailExec;
 use super::window::{Bounds, Span};
 use super::{Mode, OnError};
 use crate::error::Error;
@@ -129,10 +128,10 @@ impl Provider {
                     projection: projection.clone(),
                     schema: Arc::clone(&schema),
                     limit,
-                    last: None,
+                    order: None,
                 })
             };
-            let scan = KafkaExec::new(groups.into_iter().map(scan).collect(), &schema);
+            let scan = KafkaExec::new(groups.into_iter().map(scan).collect(), &schema, None);
             Ok(Arc::new(scan) as Arc<dyn ExecutionPlan>)
         })
     }
@@ -166,9 +165,9 @@ pub(super) struct KafkaExec {
 }
 
 impl KafkaExec {
-    fn new(scans: Vec<Arc<Scan>>, schema: &SchemaRef) -> Self {
+    fn new(scans: Vec<Arc<Scan>>, schema: &SchemaRef, order: Option<LexOrdering>) -> Self {
         let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(schema)),
+            EquivalenceProperties::new_with_orderings(Arc::clone(schema), order),
             Partitioning::UnknownPartitioning(scans.len()),
             EmissionType::Incremental,
             Boundedness::Bounded,
@@ -176,30 +175,24 @@ impl KafkaExec {
         Self { scans, properties: Arc::new(properties) }
     }
 
-    /// The last records of each of Kafka's partitions, at least so many where there are.
-    pub(super) fn last(&self, count: usize) -> Self {
-        let last = |scan: &Arc<Scan>| Arc::new(Scan { last: Some(count), ..scan.as_ref().clone() });
-        Self { scans: self.scans.iter().map(last).collect(), properties: Arc::clone(&self.properties) }
-    }
-
     fn first(&self) -> Option<&Scan> {
         self.scans.first().map(Arc::as_ref)
     }
 
-    /// `leaf` reads this topic of this source.
-    pub(in crate::sources) fn is_over(leaf: &dyn ExecutionPlan, client: &Arc<Client>, topic: &str) -> bool {
-        let reads = |scan: &Scan| Arc::ptr_eq(&scan.client, client) && scan.topic == topic;
+    /// `leaf` reads the table of this layout.
+    pub(super) fn is_over(leaf: &dyn ExecutionPlan, layout: &Arc<Layout>) -> bool {
+        let reads = |scan: &Scan| Arc::ptr_eq(&scan.layout, layout);
         leaf.downcast_ref::<Self>().and_then(Self::first).is_some_and(reads)
     }
 }
 
 impl DisplayAs for KafkaExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        let Some(Scan { client, topic, limit, last, .. }) = self.first() else { return Ok(()) };
+        let Some(Scan { client, topic, limit, order, .. }) = self.first() else { return Ok(()) };
         let spans: usize = self.scans.iter().map(|scan| scan.spans.len()).sum();
         write!(f, "KafkaExec: source={}, topic={topic}, partitions={spans}", client.source())?;
         limit.map_or(Ok(()), |limit| write!(f, ", limit={limit}"))?;
-        last.map_or(Ok(()), |last| write!(f, ", last={last}"))
+        order.as_ref().map_or(Ok(()), |order| write!(f, ", order=[{order}]"))
     }
 }
 
@@ -235,7 +228,7 @@ impl ExecutionPlan for KafkaExec {
         Ok(self)
     }
 
-    /// Of offsets from the last on; which records are wanted follows from how many rows are.
+    /// Of offsets from the last on: whoever wants the last rows stops there, and the others are not read.
     fn try_pushdown_sort(
         &self,
         order: &[PhysicalSortExpr],
@@ -247,15 +240,15 @@ impl ExecutionPlan for KafkaExec {
             key.options.descending && column.is_some_and(offset)
         };
         let plain = |scan: &Scan| scan.layout.mode == Mode::Changelog && scan.limit.is_none() && scan.since.is_none();
-        let plain = self.first().is_some_and(|scan| plain(scan) && scan.last.is_none());
+        let plain = self.first().is_some_and(|scan| plain(scan) && scan.order.is_none());
         match (order.first().is_some_and(last_first) && plain, LexOrdering::new(order.to_vec())) {
             (true, Some(order)) => {
-                // One sort over all, so one consumer.
-                let scans = self.scans.iter().flat_map(|scan| scan.spans.clone()).collect();
+                // One order over all, so one consumer.
+                let spans = self.scans.iter().flat_map(|scan| scan.spans.clone()).collect();
                 let Some(first) = self.first() else { return Ok(SortOrderPushdownResult::Unsupported) };
-                let scan = Arc::new(Scan { spans: scans, ..first.clone() });
-                let inner = Arc::new(TailExec::new(order, KafkaExec::new(vec![scan], &first.schema)));
-                Ok(SortOrderPushdownResult::Exact { inner })
+                let scan = Scan { spans, order: Some(order.clone()), ..first.clone() };
+                let inner = KafkaExec::new(vec![Arc::new(scan)], &first.schema, Some(order));
+                Ok(SortOrderPushdownResult::Exact { inner: Arc::new(inner) })
             }
             _ => Ok(SortOrderPushdownResult::Unsupported),
         }

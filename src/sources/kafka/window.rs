@@ -14,14 +14,6 @@ pub struct Span {
     pub end: i64,
 }
 
-impl Span {
-    /// The last offsets of it, so many.
-    pub(super) fn end_of(self, count: usize) -> Self {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        Self { start: self.start.max(self.end.saturating_sub(count)), ..self }
-    }
-}
-
 /// What filters say about where records lie. Rows outside do not match; rows inside may or may not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bounds {
