@@ -53,9 +53,9 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     match arguments.command {
-        Some(Command::Serve) => serve(load()?).await,
+        Some(Command::Serve) => Box::pin(serve(load()?)).await,
         Some(Command::Demo(cli::Demo { data_dir, pg_port, http_port })) => {
-            demo::run(demo::Options { data_dir, pg_port, http_port }, telemetry::install_recorder()?).await?;
+            Box::pin(demo::run(demo::Options { data_dir, pg_port, http_port }, telemetry::install_recorder()?)).await?;
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::DemoGuardian) => {

@@ -212,7 +212,7 @@ pub(super) async fn ensure_for(target: &Target, shape: &Shape) -> Result<lake::T
         // Deletes without a search: vectors are of this version.
         making.properties.insert("format-version".into(), "3".into());
     }
-    let sources = (1..).zip(shape.columns.fields()).filter_map(|(id, f)| Some(source_property(f, id)?));
+    let sources = (1..).zip(shape.columns.fields()).filter_map(|(id, f)| source_property(f, id));
     making.properties.extend(sources);
     let table = match target.lake.table(&key).await? {
         Some(table) => table,
@@ -275,14 +275,13 @@ async fn evolve(target: &Target, table: lake::Table, shape: &Shape, columns: &Sc
             alters.push(Alter::Rename { column: known.name().clone(), to: field.name().clone() });
         }
         let (is, wanted) = (kept_as(known.data_type()), kept_as(field.data_type()));
-        if is != wanted {
-            if !holds(&wanted, &is) {
-                let to = Field::new(field.name(), wanted.clone(), true).with_metadata(field.metadata().clone());
-                if !widens(&is, &wanted) {
-                    return Err(other_columns(&shown(&table.key), field.name(), &is, &wanted));
-                }
-                alters.push(Alter::Retype { column: field.name().clone(), to });
+        if is != wanted && !holds(&wanted, &is) {
+            // The format makes a column so wide as to hold what it held.
+            if !holds(&is, &wanted) {
+                return Err(other_columns(&shown(&table.key), field.name(), &is, &wanted));
             }
+            let to = Field::new(field.name(), wanted, true).with_metadata(field.metadata().clone());
+            alters.push(Alter::Retype { column: field.name().clone(), to });
         }
     }
     if alters.is_empty() {
@@ -336,11 +335,6 @@ fn holds(value: &DataType, column: &DataType) -> bool {
         (D::Decimal128(p, s), D::Decimal128(wide, scale)) => s == scale && p <= wide,
         _ => false,
     }
-}
-
-/// The format can make the column so wide.
-fn widens(column: &DataType, to: &DataType) -> bool {
-    holds(column, to)
 }
 
 fn fits(table: lake::Table, key: &TableKey, columns: &Schema) -> Result<lake::Table> {
