@@ -8,8 +8,20 @@ use proc_macro2::{TokenStream, TokenTree};
 use crate::tree;
 
 /// Anyone may use these.
-const GROUND: [&str; 12] =
-    ["document", "error", "glance", "jobs", "pipelines", "scan", "secret", "shutdown", "telemetry", "threads", "tls", "types"];
+const GROUND: [&str; 12] = [
+    "document",
+    "error",
+    "glance",
+    "jobs",
+    "pipelines",
+    "scan",
+    "secret",
+    "shutdown",
+    "telemetry",
+    "threads",
+    "tls",
+    "types",
+];
 
 /// Module → the modules it may name besides the ground and itself.
 const MAY_SEE: [(&str, &[&str]); 16] = [

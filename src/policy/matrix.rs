@@ -176,6 +176,7 @@ mod tests {
             table("sales.orders", &["status", "region"]),
             table("sales.order_items", &["quantity"]),
             table("crm.customers", &["name", "email", "ssn", "region"]),
+            table("lake_crm.customers", &["name", "email", "ssn", "region"]),
             object("events.order_events", ObjectKind::Table, &text(&events), &["_key"]),
             object(
                 "sales.order_events",
@@ -185,7 +186,7 @@ mod tests {
             ),
             object("reports.revenue_by_region", ObjectKind::Dataset, &text(&["region", "revenue"]), &[]),
         ];
-        let schemas = ["sales", "crm", "events", "reports"].map(String::from).into();
+        let schemas = ["sales", "crm", "lake_crm", "events", "reports"].map(String::from).into();
         Objects { objects, schemas, ..Objects::default() }
     }
 
@@ -203,14 +204,17 @@ mod tests {
             "crm.customers * filter region = 'EU'\ncrm.customers name see\ncrm.customers email mask partial(2, '***', 4)\n\
              crm.customers ssn deny\ncrm.customers region see\nevents.order_events event_id see\n\
              events.order_events event_type see\nevents.order_events _partition see\nevents.order_events _offset see\n\
-             events.order_events _timestamp see\nevents.order_events _key hidden\nreports.revenue_by_region region see\n\
+             events.order_events _timestamp see\nevents.order_events _key hidden\n\
+             lake_crm.customers * filter region = 'EU'\nlake_crm.customers name see\n\
+             lake_crm.customers email mask partial(2, '***', 4)\nlake_crm.customers ssn deny\n\
+             lake_crm.customers region see\nreports.revenue_by_region region see\n\
              reports.revenue_by_region revenue see\nsales.order_events event_id see\nsales.order_events _key hidden\n\
              sales.order_events _headers hidden\nsales.order_items quantity see\nsales.orders * filter region = 'EU'\n\
              sales.orders status see\nsales.orders region see\nsales.products name see\n"
         );
         assert_eq!(
             seen("auditor "),
-            "crm.customers * deny\nevents.order_events * deny\nreports.revenue_by_region * deny\nsales.order_events * deny\nsales.order_items * deny\nsales.orders status see\n\
+            "crm.customers * deny\nevents.order_events * deny\nlake_crm.customers * deny\nreports.revenue_by_region * deny\nsales.order_events * deny\nsales.order_items * deny\nsales.orders status see\n\
              sales.orders region see\nsales.products * deny\n"
         );
         let admin = seen("admin ");

@@ -340,8 +340,7 @@ impl Table for TopicTable {
             window,
         };
         let layout = Arc::clone(&self.layout);
-        let reads =
-            Arc::new(move |leaf: &dyn ExecutionPlan| KafkaExec::is_over(leaf, &layout).then_some(Share::WHOLE));
+        let reads = Arc::new(move |leaf: &dyn ExecutionPlan| KafkaExec::is_over(leaf, &layout).then_some(Share::WHOLE));
         Ok(Pinned { version, reads, provider: Arc::new(provider) })
     }
 }

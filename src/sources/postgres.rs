@@ -24,8 +24,8 @@ use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 use connect::Pool;
 pub use dial::{Dialer, Dialled, Socket};
-use relations::Relations;
 pub(crate) use late::listen;
+use relations::Relations;
 pub(crate) use remote::{RemoteTable, RemoteText, remote_sql};
 
 /// `catalog/sources/<name>.toml` with `kind = "postgres"`.

@@ -62,7 +62,7 @@ fn each_fault_is_told_at_its_place() {
         &["4:1: source `stream` declares no topic `order`; did you mean `orders`?"],
     );
     check(&GOOD.replace("['orders']", "[]"), &["4:1: `topics` names no topic"]);
-    check(&GOOD.replace("'orders'", "'odd'"), &["4:1: topic `odd`: column \"_op\" is every ingested table's own"]);
+    check(&GOOD.replace("'orders'", "'odd'"), &["4:1: topic `odd`: column \"_op\" is every topic's own"]);
     check(
         &GOOD.replace("'orders'", "'orders', 'orders'"),
         &["4:1: bronze.orders is filled by pipeline `p` already (pipelines/p.toml)"],

@@ -187,7 +187,11 @@ impl Follower {
             self.portion = None;
             return Ok(Pause::Dry);
         }
-        Ok(Pause::Full)
+        match self.records < limit.records && self.bytes < limit.bytes {
+            // Portions are whole frames: what does not end here never ends.
+            true => Err(self.garbled(Garbled("a message that was cut"))),
+            false => Ok(Pause::Full),
+        }
     }
 
     /// `Some`: the message was not taken, since its table is not as it was known.

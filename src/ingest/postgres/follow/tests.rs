@@ -239,7 +239,7 @@ fn mutated_streams_never_panic() {
     println!("LAKEGATE_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut refused = 0;
-    for round in 0..4_000 {
+    for round in 0..1_000 {
         let mut messages = messages(if round % 2 == 0 { TEXT } else { BINARY });
         for _ in 0..random.random_range(1..6) {
             let at = random.random_range(0..messages.len());
@@ -273,5 +273,5 @@ fn mutated_streams_never_panic() {
         };
         refused += u32::from(told.is_err());
     }
-    assert!(refused > 1_000, "{refused} of 4000 were refused");
+    assert!(refused > 250, "{refused} of 1000 were refused");
 }
