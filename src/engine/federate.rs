@@ -15,19 +15,19 @@ use crate::sources::postgres::{RemoteTable, RemoteText};
 use crate::sql::lower::remote::{self, Compares, Remote, Table, TableColumn};
 
 pub(super) fn federate(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let found: RefCell<HashMap<usize, RemoteTable>> = RefCell::default();
+    let found: RefCell<HashMap<usize, Vec<RemoteTable>>> = RefCell::default();
     let known = |scan: &TableScan| {
         let provider = &scan.source.downcast_ref::<DefaultTableSource>()?.table_provider;
         let remote = RemoteTable::of(provider.as_ref())?;
         let table = table(&remote).ok()?;
-        found.borrow_mut().insert(table.source, remote);
+        found.borrow_mut().entry(table.source).or_default().push(remote);
         Some(table)
     };
     let open = |text: Remote| -> Result<Arc<dyn TableSource>> {
         let found = found.borrow();
-        let one = found.get(&text.source).ok_or_else(|| Error::internal("a text for a source that nobody named"))?;
+        let of = found.get(&text.source).ok_or_else(|| Error::internal("a text for a source that nobody named"))?;
         let Remote { tables, sql, schema, oids, equal, rows, .. } = text;
-        Ok(provider_as_source(one.open(RemoteText { tables, sql, schema, oids, equal, rows })))
+        Ok(provider_as_source(RemoteTable::open(of, RemoteText { tables, sql, schema, oids, equal, rows })?))
     };
     match reads_any(&plan)? {
         true => remote::push(plan, &known, &open),

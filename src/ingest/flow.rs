@@ -260,7 +260,12 @@ impl Flow {
         for shape in shapes {
             let table = ensure_for(&self.target, &shape).await?;
             sinks.push(match before.next() {
-                Some(sink) => Sink { shape, table, ..sink },
+                Some(sink) => {
+                    // Keys of other columns, or of other types, are other numbers.
+                    let same = sink.table.schema() == table.schema() && sink.shape.key == shape.key;
+                    let index = if same { sink.index } else { Index::default() };
+                    Sink { shape, table, found: sink.found, index }
+                }
                 None => {
                     let found = Found::of(&table, &self.target)?;
                     Sink { shape, table, found, index: Index::default() }
@@ -307,6 +312,13 @@ impl Flow {
         if std::mem::take(&mut at.reshaped) {
             let shapes = self.origin.tables().await?;
             at.sinks = self.sinks(shapes, std::mem::take(&mut at.sinks)).await?;
+        }
+        for sink in &mut at.sinks {
+            // What others did to its rows meanwhile is part of what the batch is put on; what they did to its position is not.
+            let Some(table) = self.target.lake.table(&sink.table.key).await? else { continue };
+            if table.location != sink.table.location && Found::of(&table, &self.target)?.text == sink.found.text {
+                sink.table = table;
+            }
         }
         let batch = std::mem::take(&mut at.batch);
         let (records, dead, span_ms, place) = (batch.records(), batch.dead.len(), batch.span_ms, batch.place.clone());

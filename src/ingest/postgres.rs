@@ -52,6 +52,8 @@ const LOOK: Duration = Duration::from_secs(10);
 const BINARY: u32 = 140_000;
 const FILTERS: u32 = 150_000;
 const NAME_BYTES_MAX: usize = 63;
+/// Behind the LSN of a place in the midst of a copy, in the histories of tables.
+const COPYING: &str = " copying";
 
 /// What a pipeline's file says of a PostgreSQL origin beside its source and its tables.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -349,7 +351,16 @@ impl Origin for Slot {
                 self.state = State::Begun(begun);
             }
         }
-        Ok(self.tables.iter().map(|table| table.shape(self.target(table))).collect())
+        let shapes: Vec<Shape> = self.tables.iter().map(|table| table.shape(self.target(table))).collect();
+        let mut taken = BTreeMap::new();
+        for shape in &shapes {
+            if let Some(other) = taken.insert(&shape.target, &shape.name).filter(|other| **other != shape.name) {
+                let text = format!("tables {other} and {} would both fill \"{}\"", shape.name, shape.target);
+                let hint = "Name them in `tables` of two pipelines with targets of their own.";
+                return Err(Error::new(Kind::DuplicateTable, text).with_hint(hint));
+            }
+        }
+        Ok(shapes)
     }
 
     async fn begin(&mut self, kept: &Kept) -> Result<()> {
@@ -376,8 +387,9 @@ impl Origin for Slot {
         let has = |(number, (table, own)): (usize, (&Table, &Option<Standing>))| {
             let own = own.as_ref().filter(|own| !own.copying && !self.recopy.contains(&number))?;
             let newer = checkpoint.as_ref().filter(|checkpoint| checkpoint.lsn >= own.lsn);
-            let known = newer.unwrap_or(own).tables.get(&table.full_name());
-            known.is_none_or(|known| !table.may_be_rewritten_since(*known)).then_some(())?;
+            // One that the checkpoint does not list was not followed up to it, or is another one of the name.
+            let known = newer.unwrap_or(own).tables.get(&table.full_name())?;
+            (!table.may_be_rewritten_since(*known)).then_some(())?;
             Some(own.lsn.max(checkpoint.as_ref().map(|c| c.lsn).unwrap_or_default()))
         };
         let has: Vec<Option<Lsn>> = self.tables.iter().zip(&own).enumerate().map(has).collect();
@@ -505,9 +517,13 @@ impl Origin for Slot {
     }
 
     async fn place(&mut self, wanted: Wanted<'_>) -> Result<Place> {
+        let mut copying = false;
         let text = match wanted {
             Wanted::At(place) => return Ok(place.clone()),
-            Wanted::Range(text) => text.to_string(),
+            Wanted::Range(text) => {
+                copying = text.ends_with(COPYING);
+                text.trim_end_matches(COPYING).to_string()
+            }
             Wanted::Latest => self.ask("SELECT pg_current_wal_lsn()::text").await?.unwrap_or_default(),
             Wanted::Earliest => {
                 let sql = format!(
@@ -521,11 +537,12 @@ impl Origin for Slot {
         let lsn: Lsn = text.parse().map_err(|what: String| Error::new(Kind::InvalidText, what))?;
         let mut wire = server::replication(&self.setup.dialer).await?;
         let system = server::system(&mut wire).await?;
-        self.standing(&system, lsn.0, false, &self.tables.iter().collect::<Vec<_>>())
+        self.standing(&system, lsn.0, copying, &self.tables.iter().collect::<Vec<_>>())
     }
 
     fn range(&self, place: &Place) -> String {
-        Standing::of(place).map(|standing| standing.lsn.to_string()).unwrap_or_default()
+        let said = |s: Standing| format!("{}{}", s.lsn, if s.copying { COPYING } else { "" });
+        Standing::of(place).map(said).unwrap_or_default()
     }
 
     /// The slot goes, lost or not; the next beginning makes one.
@@ -644,6 +661,7 @@ impl Slot {
             progress.insert(*number, of);
             if !self.setup.options.copy {
                 begun.first.push(self.whole_table(begun, *number, at)?);
+                self.recopy.remove(number);
             }
         }
         begun.copying = Some(Copying { copies, at, moment: now, progress });

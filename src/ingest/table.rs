@@ -264,6 +264,12 @@ async fn evolve(target: &Target, table: lake::Table, shape: &Shape, columns: &Sc
             },
         );
         let Some(known) = place_of(&sought, &have).and_then(|at| have.fields().get(at)) else {
+            // A column that its origin dropped before it made one of the same name.
+            if let Ok(old) = have.field_with_name(field.name())
+                && let Some(id) = old.metadata().get(SOURCE_ID)
+            {
+                alters.push(Alter::Rename { column: field.name().clone(), to: format!("{}_{id}", field.name()) });
+            }
             // What is there has no value in it yet.
             let mut metadata = field.metadata().clone();
             metadata.remove(FIELD_ID);

@@ -110,7 +110,9 @@ impl Into<'_> {
 
 /// The keys that changes changed, one a change.
 fn before(keyer: &Keyer, part: &Part, changes: usize) -> Result<Vec<Option<Key>>> {
-    let Some(was) = &part.changed.was else { return Ok(vec![None; changes]) };
+    // Of another key than the table has by now: its table is taken in anew.
+    let was = part.changed.was.as_ref().filter(|was| was.num_columns() == keyer.columns.len());
+    let Some(was) = was else { return Ok(vec![None; changes]) };
     let keys = keyer.keys(was.columns())?;
     let is_there = |row: usize| was.columns().iter().any(|column| column.is_valid(row));
     Ok(keys.into_iter().enumerate().map(|(row, key)| is_there(row).then_some(key)).collect())

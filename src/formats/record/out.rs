@@ -144,11 +144,11 @@ impl<'d> Out<'d> {
         let taken = arrow::array::UInt64Array::from_iter_values(places.iter().map(|place| *place as u64));
         if has_was {
             was.fill(count);
-            decoded.changed.was = Some(arrow::compute::take_record_batch(&was.finish()?.rows, &taken)?);
+            decoded.changed.was = Some(taken_of(&was.finish()?.rows, &taken)?);
         }
         if let Some(mut before) = before {
             before.fill(count);
-            decoded.before = Some(arrow::compute::take_record_batch(&before.finish()?.rows, &taken)?);
+            decoded.before = Some(taken_of(&before.finish()?.rows, &taken)?);
         }
         if built.rows.num_rows() != decoded.kept.len() {
             return Err(Error::internal("a decoder that made other rows than it said"));
@@ -157,4 +157,11 @@ impl<'d> Out<'d> {
         decoded.changed.unchanged = built.unchanged;
         Ok(decoded)
     }
+}
+
+/// Rows by their places; a batch of no columns has rows all the same.
+fn taken_of(rows: &arrow::array::RecordBatch, places: &dyn arrow::array::Array) -> Result<arrow::array::RecordBatch> {
+    let arrays = arrow::compute::take_arrays(rows.columns(), places, None)?;
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(places.len()));
+    Ok(arrow::array::RecordBatch::try_new_with_options(rows.schema(), arrays, &options)?)
 }

@@ -125,6 +125,7 @@ impl Table {
     /// Of the columns up to this number.
     fn hash(&self, last_column: i16) -> u32 {
         let mut hash = Xxh3::new();
+        hash.update(format!("{:?}", self.key_numbers()).as_bytes());
         for column in self.columns.iter().filter(|c| c.attnum <= last_column) {
             hash.update(format!("{} {} {};", column.attnum, column.type_oid, column.field.data_type()).as_bytes());
         }
@@ -140,7 +141,13 @@ impl Table {
             Some(was) => was.type_oid != column.type_oid || was.typmod != column.typmod && !only_wider(was, column),
             None => column.has_values(),
         };
-        self.oid != before.oid || self.columns.iter().any(rewritten)
+        // By another key its rows are told apart otherwise, and the lake's are told apart by the one before.
+        let other_key = self.key_numbers() != before.key_numbers();
+        self.oid != before.oid || other_key || self.columns.iter().any(rewritten)
+    }
+
+    fn key_numbers(&self) -> Vec<i16> {
+        self.key.iter().filter_map(|at| Some(self.columns.get(*at)?.attnum)).collect()
     }
 }
 

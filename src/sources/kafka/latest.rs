@@ -112,19 +112,17 @@ impl Latest {
                     let base = old.as_deref().unwrap_or(own);
                     let left_out = changed.unchanged.iter().any(|unchanged| unchanged.rows.value(row));
                     let base = if left_out { self.base(base) } else { None };
-                    let mut elsewhere = vec![];
-                    let mut whole = true;
-                    for unchanged in changed.unchanged.iter().filter(|unchanged| unchanged.rows.value(row)) {
-                        for column in column_of(unchanged.column) {
-                            match base.as_ref().map(|base| base.place(column)) {
-                                Some(place) => elsewhere.push((column, place)),
-                                None => whole = false,
-                            }
-                        }
-                    }
-                    if !whole {
+                    // Whether a row is there must not depend on which of its columns are asked for.
+                    if left_out && base.is_none() {
                         lost.push(NoBase { row });
                         continue;
+                    }
+                    let mut elsewhere = vec![];
+                    for (unchanged, base) in
+                        changed.unchanged.iter().filter(|u| u.rows.value(row)).zip(base.iter().cycle())
+                    {
+                        elsewhere
+                            .extend(column_of(unchanged.column).into_iter().map(|column| (column, base.place(column))));
                     }
                     if let (Op::Update, Some(old)) = (op, &old)
                         && let Some(entry) =

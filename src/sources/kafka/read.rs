@@ -535,7 +535,10 @@ fn sorted(schema: &SchemaRef, batches: &[RecordBatch], order: &LexOrdering) -> R
     };
     let columns = order.iter().map(column).collect::<Result<Vec<_>>>()?;
     let indices = lexsort_to_indices(&columns, None)?;
-    Ok(arrow::compute::take_record_batch(&batch, &indices)?)
+    // A batch of no columns has its rows all the same.
+    let arrays = arrow::compute::take_arrays(batch.columns(), &indices, None)?;
+    let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
+    Ok(RecordBatch::try_new_with_options(batch.schema(), arrays, &options)?)
 }
 
 /// Those of a decoder's rows.

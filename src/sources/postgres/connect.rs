@@ -25,7 +25,8 @@ use crate::secret::{self, Secret};
 /// operator or a function; `pushdown` relies on the last line of it.
 const SETTINGS: &str = "SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
     SET IntervalStyle = 'postgres'; SET extra_float_digits = 3; SET bytea_output = 'hex'; \
-    SET default_transaction_read_only = on; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on";
+    SET default_transaction_read_only = on; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; \
+    SET lc_monetary = 'C'; SET array_nulls = on";
 const ASSERTION: &str = "SELECT current_setting('standard_conforming_strings'), current_setting('client_encoding'), current_setting('search_path')";
 
 /// Messages that hold no value.

@@ -11,9 +11,9 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::connect::Pool;
 use super::late::Comparable;
-use super::pushdown::{Statement, identifier};
+use super::pushdown::{Statement, identifier, select};
 use super::relations::{Form, Relation, TextOrder};
-use super::scan::{Asked, PostgresExec, Provider, Scan};
+use super::scan::{Asked, PostgresExec, Probe, Provider, Scan};
 use crate::error::{Error, Result};
 use crate::scan::{Scanned, scan_by};
 
@@ -81,9 +81,18 @@ impl RemoteTable {
         each.collect()
     }
 
-    /// A scan of `sql`, whose columns come in these types.
-    pub(crate) fn open(&self, text: RemoteText) -> Arc<dyn TableProvider> {
-        Arc::new(Answer { pool: Arc::clone(&self.relation.pool), text })
+    /// A scan of a text over tables of one database, all of which are in `of`.
+    pub(crate) fn open(of: &[Self], text: RemoteText) -> Result<Arc<dyn TableProvider>> {
+        let (mut probes, mut pool) = (vec![], None);
+        for oid in &text.tables {
+            let table = of.iter().find(|table| table.oid() == *oid);
+            let relation = &table.ok_or_else(|| Error::internal("a text over a table that nobody named"))?.relation;
+            let all: Vec<usize> = (0..relation.columns.len()).collect();
+            probes.push(Probe { sql: select(relation, &all, &[], None)?.sql, columns: relation.columns.clone() });
+            pool = Some(Arc::clone(&relation.pool));
+        }
+        let pool = pool.ok_or_else(|| Error::internal("a text over no table"))?;
+        Ok(Arc::new(Answer { pool, text, probes: probes.into() }))
     }
 }
 
@@ -111,6 +120,7 @@ pub(crate) fn remote_sql(node: &dyn ExecutionPlan) -> Option<&str> {
 struct Answer {
     pool: Arc<Pool>,
     text: RemoteText,
+    probes: Arc<[Probe]>,
 }
 
 impl TableProvider for Answer {
@@ -150,7 +160,7 @@ impl Answer {
                 // literals of a text are its reader's own
                 statement: Statement { sql: text.sql, shape: "as printed".into() },
                 schema: text.schema,
-                asked: Asked::Types(columns),
+                asked: Asked::Types { columns, probes: Arc::clone(&self.probes) },
                 rows: text.rows,
             };
             Ok(Arc::new(PostgresExec::new(scan)) as Arc<dyn ExecutionPlan>)

@@ -127,8 +127,15 @@ pub(super) struct Scan {
 pub(super) enum Asked {
     /// Columns of one relation: the source describes its answer first, and that they are still these is checked.
     Columns(Vec<Column>),
-    /// The text casts each to the type with this oid.
-    Types(Vec<Comparable>),
+    /// The text casts each to the type with this oid, and reads tables whose columns are as the probes say.
+    Types { columns: Vec<Comparable>, probes: Arc<[Probe]> },
+}
+
+/// A table of a text: a query of its columns, and what they must be.
+#[derive(Debug)]
+pub(super) struct Probe {
+    pub(super) sql: String,
+    pub(super) columns: Vec<Column>,
 }
 
 /// Rows of one SELECT, one partition. It connects when its stream is first polled.
@@ -180,6 +187,12 @@ impl DisplayAs for PostgresExec {
 }
 
 impl ExecutionPlan for PostgresExec {
+    /// The joins that would have told are made anew with it, and tell nobody.
+    fn reset_state(self: Arc<Self>) -> PlanResult<Arc<dyn ExecutionPlan>> {
+        let (scan, properties) = (Arc::clone(&self.scan), Arc::clone(&self.properties));
+        Ok(Arc::new(Self { scan, properties, offered: vec![], late: vec![] }))
+    }
+
     fn name(&self) -> &str {
         "PostgresExec"
     }
@@ -216,7 +229,7 @@ impl ExecutionPlan for PostgresExec {
         let is_late = |e: &Arc<dyn PhysicalExpr>| e.is::<DynamicFilterPhysicalExpr>();
         let theirs = result.parent_filters.iter().map(|of| Arc::clone(&of.filter)).filter(is_late);
         let offered: Vec<_> = self.offered.iter().cloned().chain(theirs).collect();
-        let keeps = phase == FilterPushdownPhase::Post && matches!(self.scan.asked, Asked::Types(_));
+        let keeps = phase == FilterPushdownPhase::Post && matches!(self.scan.asked, Asked::Types { .. });
         let updated_node = (keeps && offered.len() > self.offered.len()).then(|| {
             let (scan, properties) = (Arc::clone(&self.scan), Arc::clone(&self.properties));
             Arc::new(Self { scan, properties, offered, late: vec![] }) as Arc<dyn ExecutionPlan>
@@ -316,8 +329,8 @@ impl Scan {
     async fn open(self: &Arc<Self>, late: &[Arc<dyn PhysicalExpr>]) -> Result<Rows> {
         let sql = &self.statement.sql;
         let narrowed = match &self.asked {
-            Asked::Types(columns) if !late.is_empty() => late::narrowed(sql, &self.schema, columns, late).await,
-            Asked::Types(_) | Asked::Columns(_) => None,
+            Asked::Types { columns, .. } if !late.is_empty() => late::narrowed(sql, &self.schema, columns, late).await,
+            Asked::Types { .. } | Asked::Columns(_) => None,
         };
         let sql = narrowed.as_ref().unwrap_or(sql);
         loop {
@@ -346,7 +359,13 @@ impl Scan {
                 let prepared = self.pool.within(lease.client().prepare(sql)).await?;
                 check(&prepared, columns)?
             }
-            Asked::Types(columns) => columns.iter().map(|column| column.oid).collect(),
+            Asked::Types { columns, probes } => {
+                // The text names columns; rights are those of the columns that had the names when it was planned.
+                for probe in probes.iter() {
+                    check(&self.pool.within(lease.client().prepare(&probe.sql)).await?, &probe.columns)?;
+                }
+                columns.iter().map(|column| column.oid).collect()
+            }
         };
         let copy = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
         let started = timeout(self.patience(), lease.client().copy_out(&copy)).await;
@@ -358,7 +377,7 @@ impl Scan {
 
     fn patience(&self) -> Duration {
         match &self.asked {
-            Asked::Types(_) => self.pool.compute_timeout,
+            Asked::Types { .. } => self.pool.compute_timeout,
             Asked::Columns(_) => self.pool.read_timeout,
         }
     }
@@ -366,7 +385,7 @@ impl Scan {
     /// What was printed computes with values that its reader may see, and fails as it would here.
     fn failed(&self, error: tokio_postgres::Error) -> Error {
         match &self.asked {
-            Asked::Types(_) => self.pool.computed(error),
+            Asked::Types { .. } => self.pool.computed(error),
             Asked::Columns(_) => self.pool.failed(error),
         }
     }

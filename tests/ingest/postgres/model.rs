@@ -45,11 +45,11 @@ pub fn lsn_of(text: &str) -> u64 {
 }
 
 impl Lake {
-    /// `false`: a table was truncated meanwhile, which is tried again.
+    /// `false`: a table was truncated meanwhile, or the source took the locks from us; it is tried again.
     pub async fn begin(&mut self, slot: &mut Slot) -> bool {
         self.reshape(slot).await;
         match slot.begin(&self.kept()).await {
-            Err(error) if error.kind() == Kind::Conflict => false,
+            Err(error) if matches!(error.kind(), Kind::Conflict | Kind::SourceFailed) => false,
             begun => begun.map(|()| true).unwrap_or_else(|e| panic!("{e:?}")),
         }
     }

@@ -95,7 +95,7 @@ impl Scope<'_> {
 
     pub(super) fn expr(&self, e: &Expr) -> Option<Out> {
         let truth = |sql: String| Some(Out::made(sql, Ty::BOOL));
-        let test = |of: &Expr, test: &str| truth(format!("({}) {test}", self.value(of)?.sql));
+        let test = |of: &Expr, test: &str| truth(format!("(({}) {test})", self.value(of)?.sql));
         match e {
             Expr::Column(column) => {
                 let index = self.schema.index_of_column(column).ok()?;
