@@ -116,7 +116,7 @@ impl Statement {
         });
         let mut pins = Pins::default();
         for object in objects {
-            pins.insert(object.id, Version::Fixed(1), raw(object), Arc::new(|_| true));
+            pins.insert(object.id, Version::Fixed(1), raw(object), Arc::new(|_| Some(lakegate::types::Share::WHOLE)));
         }
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         Self { policy, plan, pins, state: state(), runtime }

@@ -76,7 +76,7 @@ fn planned(
     let Decision::Allow(grant) = policy.decide(object.id, Action::Select) else { panic!("granted") };
     let table = MemTable::try_new(Arc::clone(&object.schema), vec![batches]).expect("batches of its schema");
     let mut pins = Pins::default();
-    pins.insert(object.id, Version::Fixed(1), Arc::new(table), Arc::new(|_| true));
+    pins.insert(object.id, Version::Fixed(1), Arc::new(table), Arc::new(|_| Some(lakegate::types::Share::WHOLE)));
     let plan = LogicalPlanBuilder::scan("people", Sealed::object(Arc::clone(&object), &grant), None);
     let plan = plan.and_then(LogicalPlanBuilder::build).expect("a scan");
     let opening = Opening { policy: &policy, pins: &pins, bodies: &HashMap::new() };

@@ -82,13 +82,13 @@ impl Server {
         let threads = pipeline_threads()?;
         // Before the first world: policies may name tables that pipelines make.
         let pipelines = match config.ingest.enabled {
-            true => Some(ingester::pipelines(config, Arc::clone(&metastore)).await?),
+            true => Some(Box::pin(ingester::pipelines(config, Arc::clone(&metastore))).await?),
             false => None,
         };
         if config.key.is_none() {
             tracing::warn!("no key_file: hash masks will differ after a restart");
         }
-        let (builder, world) = first_world(config, Arc::clone(&metastore), Some(&behind)).await?;
+        let (builder, world) = Box::pin(first_world(config, Arc::clone(&metastore), Some(&behind))).await?;
         for warning in builder.warnings() {
             tracing::warn!(%warning, "policy");
         }
@@ -192,7 +192,7 @@ async fn dry(config: &Config) -> Result<(Builder, World, Scratch)> {
         metastore.path = scratch.0.join("metastore.db");
     }
     let metastore = Arc::new(Metastore::open(&metastore).await?);
-    let (builder, world) = first_world(config, metastore, None).await?;
+    let (builder, world) = Box::pin(first_world(config, metastore, None)).await?;
     Ok((builder, world, scratch))
 }
 

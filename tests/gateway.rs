@@ -112,7 +112,7 @@ impl Gateway {
         let dir = tempfile::tempdir().unwrap();
         files.write(dir.path());
         before(dir.path()).await;
-        Self::again(dir).await
+        Box::pin(Self::again(dir)).await
     }
 
     /// Over the files of one that was stopped.
