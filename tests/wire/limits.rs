@@ -235,7 +235,7 @@ async fn when_patience_is_over_running_statements_end_too() {
     assert_eq!(ann.receive().await.map(|(kind, _)| kind), Some(b'T'), "it runs");
     let since = Instant::now();
     assert!(server.stop().await);
-    assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
     assert_eq!(ann.until_ready().await, "E.");
     assert_eq!(ann.code(), "57P01");
 }
