@@ -9,6 +9,8 @@ pub mod jobs;
 pub mod peers;
 pub mod pg_catalog;
 pub mod pipelines;
+pub mod reflection;
+pub mod reflections;
 pub mod visible;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use chrono::{DateTime, SecondsFormat};
 use lakegate::config::{Config, Fault};
 use lakegate::ingest::origin::Lag;
-use lakegate::ingest::{From, Report};
+use lakegate::ingest::{From, Replayed, Report};
 use lakegate::policy::file::Draft;
 use lakegate::server::{self, Ingester, Signals};
 use lakegate::{policy, telemetry};
@@ -146,6 +146,13 @@ pub(crate) async fn ingest_pause(config: &Config, pipeline: &str, wanted: bool) 
 pub(crate) async fn ingest_resume(config: &Config, pipeline: &str, from: From) -> Result<ExitCode> {
     for (table, position) in server::ingest_resume(config, pipeline, from).await? {
         println!("{pipeline}: {table} goes on at {position}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn ingest_replay(config: &Config, pipeline: &str) -> Result<ExitCode> {
+    for (table, Replayed { rows, resolved, left }) in server::ingest_replay(config, pipeline).await? {
+        println!("{pipeline}: {resolved} dead letters became {rows} rows of {table}, {left} still do not fit");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -203,6 +203,10 @@ Try, as admin and then as analyst:
   -- a dataset: a named query that stands in catalog/datasets/
   SELECT * FROM reports.revenue_by_region ORDER BY revenue DESC;
 
+  -- asked of all orders, of which catalog/reflections/ stores sums by day and region; hits are answers from there
+  SELECT region, count(*) AS orders, sum(total) AS ordered FROM sales.orders GROUP BY region ORDER BY region;
+  SELECT count(*) AS reflections, max(state) AS state, sum(rows) AS rows, sum(hits) AS hits FROM lakegate.reflections;
+
   -- how far a pipeline is behind its topic: it commits every ten seconds, see catalog/pipelines/
   SELECT (SELECT count(*) FROM events.order_events) - (SELECT count(*) FROM sales.order_events) AS events_behind,
          now() - max(event_time) AS newest_is_old FROM sales.order_events;

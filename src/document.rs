@@ -81,6 +81,16 @@ impl<'t> Document<'t> {
         self.faults.is_empty()
     }
 
+    /// Whether the file has the key `path`.
+    pub(crate) fn has(&self, path: &[&str]) -> bool {
+        let mut table = Some(self.table.get_ref());
+        path.iter().all(|name| {
+            let found = table.and_then(|t| t.iter().find(|(key, _)| key.get_ref() == name));
+            table = found.and_then(|(_, value)| value.get_ref().as_table());
+            found.is_some()
+        })
+    }
+
     fn locate(&self, path: &[&str]) -> Range<usize> {
         let mut span = 0..0;
         let mut table = Some(self.table.get_ref());

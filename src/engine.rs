@@ -28,13 +28,18 @@ mod parameters;
 mod peers;
 mod pipeline;
 mod planner;
+mod posting;
+mod reflect;
+pub(crate) mod refresh;
 mod remembered;
 mod resolver;
 mod run;
+mod sequences;
 mod session;
 mod settings;
 mod statement;
 mod stop;
+mod stored;
 mod temporary;
 pub mod world;
 
@@ -51,8 +56,10 @@ use serde::{Deserialize, Serialize};
 pub use self::facts::own_state;
 use crate::error::{Error, Kind, Result};
 use crate::jobs::Jobs;
+use crate::lake::Tails;
 use crate::pipelines::Board;
 use crate::reflection::results::{self, Results};
+use crate::refreshes;
 use crate::secret::Secret;
 
 pub use self::copy_in::CopyIn;
@@ -60,6 +67,7 @@ pub use self::kept::{Held, KeptLimits};
 pub use self::limits::Limits;
 pub use self::notice::{Notice, Severity};
 pub use self::peers::Notification;
+pub use self::posting::{Judged, Posted, Posting};
 pub use self::run::Rows;
 pub use self::session::{Adopted, Answer, Prepared, Session, TransactionStatus, Undone, called};
 pub use self::settings::SERVER_VERSION;
@@ -157,9 +165,14 @@ pub(crate) struct Shared {
     pub(crate) partitions: usize,
     /// `None`: switched off for everybody.
     pub(crate) results: Option<Results>,
+    /// How tables grew that reflections are behind.
+    pub(crate) differences: stored::Known,
     pub(crate) peers: Arc<peers::Peers>,
     pub(crate) jobs: Jobs,
     pub(crate) pipelines: Board,
+    sequences: Arc<sequences::Sequences>,
+    pub(crate) reflections: refreshes::Board,
+    pub(crate) tails: Tails,
 }
 
 /// One engine a process.
@@ -201,7 +214,24 @@ impl Engine {
         });
         let results = config.cache.enabled.then(|| Results::new(&config.cache));
         let (peers, jobs, pipelines) = (Arc::default(), Jobs::default(), Board::default());
-        let shared = Shared { config, planner, lanes, runtime, partitions, results, peers, jobs, pipelines };
+        let sequences = Arc::new(sequences::Sequences::new()?);
+        let reflections = refreshes::Board::default();
+        let (differences, tails) = (stored::Known::default(), Tails::default());
+        let shared = Shared {
+            config,
+            planner,
+            lanes,
+            runtime,
+            partitions,
+            results,
+            differences,
+            peers,
+            jobs,
+            pipelines,
+            reflections,
+            sequences,
+            tails,
+        };
         Ok(Arc::new(Self { shared, current, login_key, started_at: micros_now() }))
     }
 
@@ -245,6 +275,11 @@ impl Engine {
     /// What `lakegate.pipelines` shows; somebody else fills it.
     pub fn pipelines(&self) -> &Board {
         &self.shared.pipelines
+    }
+
+    /// What pipelines of this process have taken in, for sessions that want it; they fill it.
+    pub fn tails(&self) -> &Tails {
+        &self.shared.tails
     }
 
     /// For work of the server's own over a lake: reads files one after the other.

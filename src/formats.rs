@@ -1,6 +1,5 @@
 //! Arrow to foreign bytes and back. Total: foreign bytes never panic, they are an `Error`. No module here does I/O.
 
 pub mod change;
-pub mod json;
 pub mod postgres;
 pub mod record;

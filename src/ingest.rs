@@ -1,7 +1,8 @@
 //! From a source to the lake, exactly once: changes are read, cut into batches and committed together with the position
 //! they stand at. It writes as the system: it knows no user, plans no SQL, and leaves the commit itself to `lake`.
 //!
-//! Where changes come from is an [`origin`]'s business: topics (`records` over a [`log`]) or databases. What a batch is worth is
+//! Where changes come from is an [`origin`]'s business: topics (`records` over a [`log`]), databases, or whoever sends rows
+//! (`posts`). What a batch is worth is
 //! `batch`'s, what the changes of a key come to is `fold`'s, and `apply` writes and commits.
 //!
 //! The one truth is the position in the table's own properties. It moves in the same commit as the rows, is compared by
@@ -15,18 +16,23 @@ mod fault;
 mod file;
 mod flow;
 mod fold;
+mod folder;
+mod fresh;
 mod index;
 mod kafka;
 mod keep;
 mod key;
 mod lease;
+mod lines;
 pub mod log;
 pub mod origin;
 mod owner;
 mod pause;
 mod position;
 pub mod postgres;
+mod posts;
 mod records;
+mod replay;
 mod resume;
 mod retry;
 mod status;
@@ -44,7 +50,9 @@ pub use flow::Flow;
 pub use keep::keep;
 pub use pause::pause;
 pub use position::Position;
+pub use posts::Posts;
 pub use records::{Layout, Records};
+pub use replay::{Replayed, replay};
 pub use resume::{From, TopicPlace, resume};
 pub use status::{Report, State, Status, report};
 pub use supervise::{Connections, Pipelines, Read};

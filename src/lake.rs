@@ -8,10 +8,11 @@ mod change;
 mod commit;
 mod connect;
 mod deletes;
+mod difference;
 mod evolve;
 mod fault;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod history;
 mod inspect;
 mod maintain;
@@ -21,6 +22,7 @@ mod plan;
 mod read;
 mod schema;
 mod table;
+mod tail;
 mod transaction;
 mod view;
 mod write;
@@ -39,6 +41,7 @@ pub use change::Verb;
 pub use commit::{Action, Expected, Making, Outcome, RefKind, SortedBy, Staged};
 pub(crate) use commit::{overtaken, unknown_outcome};
 pub use connect::{S3Config, Store};
+pub use difference::Added;
 pub use evolve::Alter;
 pub use fault::{Step, reach, reach_named};
 pub use history::Version as SnapshotVersion;
@@ -47,8 +50,9 @@ pub use maintain::{
     Compacted, Expired, Expiry, Findings, KEEPER_ENABLED, Keeper, Kept, Merged, Orphans, Selection, Wanted,
 };
 pub use read::Reading;
-pub use schema::{Columns, FIELD_ID, KEY, field_id, fields_within};
+pub use schema::{Columns, DEFAULT, FIELD_ID, KEY, field_id, fields_within};
 pub use table::Table;
+pub use tail::{Cut, Freshness, Hot, Looked, Reach, Showing, Stand, Tail, Tailed, Tails};
 pub use transaction::{Isolation, Transaction};
 pub use view::{View, ViewColumn, ViewText};
 pub use write::{BatchId, Deleted, LiveFile, Rows, Written};
@@ -61,6 +65,10 @@ use metadata::Beyond;
 
 /// In a snapshot's summary: the batch that it committed.
 pub const BATCH: &str = "lakegate.batch-id";
+/// The table's property that holds how far a pipeline has filled it; what it says is the pipeline's business.
+pub const POSITION: &str = "lakegate.position";
+/// Before what a pipeline's origin knows a column by: the column's field id, a property of the table from its beginning.
+pub const SOURCE: &str = "lakegate.source.";
 
 /// Where a lake's catalog and files are.
 #[derive(Clone, Debug)]
@@ -129,6 +137,11 @@ impl Lake {
         };
         let home = tokio::runtime::Handle::try_current().ok();
         Ok(Self { catalog, name, metastore, warehouse, store, cache, newest, queues, log: None, home })
+    }
+
+    /// It is what one transaction sees.
+    pub fn is_staged(&self) -> bool {
+        self.log.is_some()
     }
 
     pub fn metastore(&self) -> &Arc<Metastore> {

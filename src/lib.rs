@@ -9,11 +9,14 @@ pub mod document;
 pub mod error;
 /// A cheap look at a folder: whether its files can have changed.
 pub mod glance;
+pub mod inlets;
 /// Long work and how far it is.
 pub mod jobs;
 /// PostgreSQL's types: oids, names, and how each lies in Arrow.
 pub(crate) mod pgtype;
 pub mod pipelines;
+/// How each reflection does.
+pub mod refreshes;
 /// How a table of ours is scanned, cheap to compile.
 pub(crate) mod scan;
 /// A value that cannot be printed by accident.

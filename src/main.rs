@@ -84,6 +84,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
                     commands::ingest_resume(&config, &pipeline, from).await
                 }
                 IngestCommand::Resync { pipeline } => commands::ingest_resume(&config, &pipeline, From::Anew).await,
+                IngestCommand::Replay { pipeline } => commands::ingest_replay(&config, &pipeline).await,
             }
         }
         Some(Command::Lake(Lake::Check { table })) => commands::lake_check(&load()?, &table).await,

@@ -146,6 +146,12 @@ impl Metastore {
     pub async fn put_if_absent(&self, name: &str, value: &[u8]) -> Result<Vec<u8>> {
         on!(self, put_if_absent(name, value))
     }
+
+    /// Replaces the bytes under a name where they are `expected`, or where there are none and none are expected. False where
+    /// they are others.
+    pub async fn exchange(&self, name: &str, expected: Option<&[u8]>, value: &[u8]) -> Result<bool> {
+        on!(self, exchange(name, expected, value))
+    }
 }
 
 #[cfg(test)]

@@ -18,10 +18,12 @@ use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Fault};
+use crate::engine::refresh::Refreshing;
 pub use crate::engine::world::refuse;
 use crate::engine::world::{Builder, Connect, Origin};
 use crate::engine::{Current, Engine, World, known_columns};
 use crate::error::{Error, Kind, Result};
+use crate::inlets::Inlets;
 use crate::jobs::Job;
 use crate::lake::Findings;
 use crate::metastore::Metastore;
@@ -34,8 +36,8 @@ use crate::types::TableName;
 use crate::wire::{self, http, pg};
 use crate::{engine, sources, telemetry};
 
-use ingester::specs;
-pub use ingester::{Ingester, ingest_pause, ingest_resume, ingest_status};
+pub use ingester::{Ingester, ingest_pause, ingest_replay, ingest_resume, ingest_status};
+use ingester::{Part, specs};
 use keeper::{Keeping, Lakes};
 pub use signals::Signals;
 pub use topics::{Inferred, topic_infer};
@@ -81,10 +83,9 @@ impl Server {
         let (doors, behind) = (Shutdown::new(), Shutdown::new());
         let threads = pipeline_threads()?;
         // Before the first world: policies may name tables that pipelines make.
-        let pipelines = match config.ingest.enabled {
-            true => Some(Box::pin(ingester::pipelines(config, Arc::clone(&metastore))).await?),
-            false => None,
-        };
+        let part = if config.ingest.enabled { Part::All } else { Part::Sent };
+        let inlets = Inlets::default();
+        let mut pipelines = Box::pin(ingester::pipelines(config, Arc::clone(&metastore), part, &inlets)).await?;
         if config.key.is_none() {
             tracing::warn!("no key_file: hash masks will differ after a restart");
         }
@@ -100,17 +101,19 @@ impl Server {
         if let Some(address) = config.wire.http_listen {
             let answers = answers(&engine, &doors, metrics.clone());
             let door = http::Door::bind(address, &config.wire, answers, &behind).await?;
+            let door = door.taking(http::Intake { engine: Arc::clone(&engine), inlets });
             http = Some(door.local_addr()?);
             behind.spawn("http door", door.run());
         }
         behind.spawn("catalog and policy", builder.run(current, behind.token().clone()));
-        if let Some(pipelines) = pipelines {
-            behind.spawn_on(threads.handle(), "pipelines", pipelines.run(behind.clone()));
-        }
+        pipelines.show_in(engine.tails().clone());
+        behind.spawn_on(threads.handle(), "pipelines", pipelines.run(behind.clone()));
         behind.spawn(
             "pipelines' states",
             states(Arc::clone(&metastore), lakes(&engine), engine.pipelines().clone(), behind.token().clone()),
         );
+        let refreshing = Refreshing::new(Arc::clone(&engine), Arc::clone(&metastore));
+        behind.spawn_on(threads.handle(), "reflections", refreshing.run(behind.token().clone()));
         let keeping =
             Keeping { metastore, lakes: lakes(&engine), state: engine.own_state(), jobs: engine.jobs().clone() };
         behind.spawn_on(threads.handle(), "keeper", keeping.run(behind.token().clone()));

@@ -180,6 +180,22 @@ pub trait Table: Debug + Send + Sync {
         Err(Error::unsupported("changing rows of this table"))
     }
 
+    /// Whether the tail is one of the table as it is now.
+    async fn holds(&self, _: &Arc<lake::Tail>) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// Numbers that nobody else gets of a column that counts ([`declared::Counter`]), one increment apart: the first, and how
+    /// many it is of, `count` where there are so many. 2200H where there are none left.
+    async fn take(&self, _column: &str, _count: u32) -> Result<(i64, u32)> {
+        Err(Error::unsupported("counting a column of this table"))
+    }
+
+    /// The next number that [`Table::take`] gives.
+    async fn restart(&self, _column: &str, _next: i128) -> Result<()> {
+        Err(Error::unsupported("counting a column of this table"))
+    }
+
     /// What the source says of the table, as tables beside it.
     fn metadata_tables(&self) -> Vec<Arc<dyn Table>> {
         vec![]
@@ -217,6 +233,17 @@ pub trait Table: Debug + Send + Sync {
     /// caller refreshes the catalog and plans again. The provider answers its own filters as `Inexact` at most where it
     /// cannot filter exactly, and may be scanned several times with one answer.
     async fn pin(&self) -> Result<Pinned>;
+
+    /// By which it is known whether a pipeline has taken in changes of it that no commit has. `None` where there is no such
+    /// thing, or where the table is not read as it is now.
+    fn tailed(&self) -> Option<lake::Tailed> {
+        None
+    }
+
+    /// As [`Table::pin`], with those changes: the snapshot is the tail's.
+    async fn pin_with(&self, _: &Arc<lake::Tail>) -> Result<Pinned> {
+        Err(Error::internal(format!("a tail of table {}, which has none", self.name())))
+    }
 }
 
 fn no_versions(name: &TableName) -> Error {
@@ -247,6 +274,11 @@ impl Debug for Pinned {
 #[derive(Clone, Debug)]
 pub enum Alteration {
     Column(lake::Alter),
+    /// What a column is where a row is written without a value for it.
+    Default {
+        column: String,
+        to: Option<String>,
+    },
     /// Properties that the table gets.
     Set(Vec<(String, String)>),
     Unset(Vec<String>),

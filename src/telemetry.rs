@@ -127,6 +127,11 @@ pub mod metrics {
         RESULT_CACHE_HITS = "lakegate_result_cache_hits_total", Counter, Count, "statements answered from the result cache";
         RESULT_CACHE_MISSES = "lakegate_result_cache_misses_total", Counter, Count, "cacheable statements that had to run";
         RESULT_CACHE_BYTES = "lakegate_result_cache_bytes", Gauge, Bytes, "bytes held by the result cache";
+        // --- reflections
+        REFLECTION_REFRESHES = "lakegate_reflection_refreshes_total", Counter, Count, "refreshes of reflections, by outcome: unmoved, same rows, by difference, whole, failed";
+        REFLECTION_ROWS = "lakegate_reflection_rows", Gauge, Count, "rows stored, by reflection";
+        REFLECTION_HITS = "lakegate_reflection_hits_total", Counter, Count, "parts of statements answered, by reflection";
+        REFLECTION_CONSIDERED = "lakegate_reflection_considered_total", Counter, Count, "parts of statements that might have been, by reflection";
         REFLECTIONS_USED = "lakegate_reflections_used_total", Counter, Count, "statements answered from a reflection";
         // --- policy, catalog, sources
         POLICY_GENERATION = "lakegate_policy_generation", Gauge, Count, "generation of the policy in force";

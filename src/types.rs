@@ -88,8 +88,11 @@ pub enum Version {
     Fixed(u64),
     /// An Iceberg snapshot; `None` is a table without one.
     Snapshot(Option<i64>),
-    /// Kafka: partition → (first offset, end offset), half-open.
-    Offsets(Vec<(i32, i64, i64)>),
+    /// The same with what its pipeline had taken in besides; a number stands for one such state and no other of the process.
+    Fresh(Option<i64>, u64),
+    /// Of one topic of Kafka, by the id that no other topic ever has: partition → (first offset, end offset), half-open. A topic
+    /// that is deleted and made anew may have the same name and the same offsets.
+    Offsets { topic_id: String, spans: Vec<(i32, i64, i64)> },
     /// Whatever the source answers when asked; never cached.
     Live,
 }

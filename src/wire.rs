@@ -36,8 +36,9 @@ pub enum Tls {
 pub struct Config {
     /// Addresses of the PostgreSQL door.
     pub listen: Vec<SocketAddr>,
-    /// Address of `/healthz`, `/readyz`, `/metrics`; none by default. `/healthz` answers everybody, the other two, which
-    /// name sources and tables, this machine, `http_networks` and whoever sends `Authorization: Bearer` with the token.
+    /// Address of `/healthz`, `/readyz`, `/metrics` and `/v1/ingest/PIPELINE`; none by default. `/healthz` answers everybody,
+    /// the next two, which name sources and tables, this machine, `http_networks` and whoever sends `Authorization: Bearer`
+    /// with the token, and the last one users with their passwords.
     pub http_listen: Option<SocketAddr>,
     /// Networks or addresses that may read all of it, such as Prometheus's and the orchestrator's.
     pub http_networks: Vec<http::Network>,
@@ -101,7 +102,7 @@ pub struct Config {
     pub http_connections_per_ip_max: usize,
     /// From the connection's first byte to the answer's last; each connection carries one request.
     pub http_request_timeout_ms: u64,
-    /// A request line and its headers. Bodies are refused whatever their size.
+    /// A request line and its headers. Bodies are for pipelines alone, which say how large they may be.
     pub http_header_bytes_max: usize,
 }
 

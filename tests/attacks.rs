@@ -14,6 +14,7 @@ mod new_columns;
 mod oracle;
 mod places;
 mod revocation;
+mod sequences;
 mod statements;
 mod views;
 

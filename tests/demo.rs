@@ -107,6 +107,9 @@ async fn two_users_get_two_correct_answers_of_one_statement() {
 
     let copied = "SELECT count(*) FROM lake_crm.customers";
     until(&admin, copied, |now| now.contains("100000")).await;
+    let pipelines = "SELECT pipeline, state FROM lakegate.pipelines ORDER BY 1";
+    until(&admin, pipelines, |now| now == "customers|streaming\norder_events|streaming\n(2)").await;
+    assert_eq!(simple(&analyst, pipelines).await, "(0)", "its errors name tables");
     // The printed statements are the ones that work.
     for user in [&admin, &analyst] {
         for sql in printed(&demo.greeting) {
@@ -374,7 +377,7 @@ fn printed(greeting: &str) -> Vec<String> {
     let code: Vec<&str> = block.lines().skip(1).filter(|line| !line.trim_start().starts_with("--")).collect();
     let statements =
         code.join("\n").split(';').map(|s| s.trim().to_string()).filter(|s| !s.is_empty()).collect::<Vec<_>>();
-    assert_eq!(statements.len(), 5, "{statements:?}");
+    assert_eq!(statements.len(), 7, "{statements:?}");
     statements
 }
 

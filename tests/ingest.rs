@@ -3,11 +3,15 @@
 
 mod broker;
 mod chaos;
+mod folder;
+mod fresh;
 mod histories;
 pub mod home;
 mod keyed;
 mod kill;
 mod owners;
+mod paused;
+mod posted;
 mod postgres;
 mod real;
 mod scripted;

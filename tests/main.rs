@@ -20,6 +20,7 @@ mod oracle;
 mod policy;
 mod postgres_server;
 mod pushed;
+mod reflections;
 mod sizes;
 mod slt;
 mod sources;

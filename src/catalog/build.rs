@@ -9,7 +9,7 @@ use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use futures::future::join_all;
 
 use super::dataset::Dataset;
-use super::file::{Draft, Fault, SourceFile, position, reserved};
+use super::file::{Draft, Fault, SourceFile, byte_offset, position, reserved};
 use super::visible::{FIRST_OID, oid_from};
 use super::{Body, Catalog, Entry, Mounted};
 use crate::error::{Error, Kind, Result};
@@ -513,11 +513,6 @@ fn last_planned(previous: &Catalog, dataset: &Dataset) -> Option<Planned> {
 
 fn whole_file(file: &str, text: String) -> Fault {
     Fault { file: file.to_string(), line: 1, column: 1, text }
-}
-
-/// Of a character position from 1, as errors have it.
-fn byte_offset(text: &str, position: usize) -> usize {
-    text.char_indices().nth(position.saturating_sub(1)).map_or(text.len(), |(offset, _)| offset)
 }
 
 #[cfg(test)]

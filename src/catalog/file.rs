@@ -1,4 +1,5 @@
-//! catalog/* → [`Draft`]: `sources/*.toml` and `datasets/<schema>.<name>.sql`, every fault with file, line and column.
+//! catalog/* → [`Draft`]: `sources/*.toml`, `datasets/<schema>.<name>.sql` and `reflections/<name>.sql`, every fault with
+//! file, line and column.
 //! It connects to nothing and plans nothing; `pipelines/` is read by the ingester.
 
 mod toml;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::dataset::Dataset;
+use super::reflection::Definition;
 use super::visible::SYSTEM_SCHEMAS;
 use crate::glance::Glance;
 use crate::sources;
@@ -24,6 +26,8 @@ pub struct Draft {
     pub sources: Vec<SourceFile>,
     /// By name.
     pub datasets: Vec<Dataset>,
+    /// By name.
+    pub reflections: Vec<Definition>,
     /// Tables that pipelines will make: schema and name, where `*` stands for any letters.
     pub awaited: Vec<(String, String)>,
     /// Of every file read, names included.
@@ -75,6 +79,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 const FILES_MAX: usize = 10_000;
 /// PostgreSQL's limit of a name.
 const NAME_BYTES_MAX: usize = 63;
+const EXPECTED: &str = "is not expected here; a catalog has `sources/`, `datasets/`, `reflections/` and `pipelines/`";
 /// Names of our own objects: policy lines speak of `lakegate.admin`.
 const RESERVED: &str = "lakegate";
 
@@ -93,10 +98,9 @@ impl Draft {
             match name.as_str() {
                 "sources" => draft.sources = reader.sources(&path),
                 "datasets" => draft.datasets = reader.datasets(&path),
+                "reflections" => draft.reflections = reader.reflections(&path),
                 "pipelines" => draft.awaited = reader.awaited(&path),
-                _ => {
-                    reader.fault(&path, "is not expected here; a catalog has `sources/`, `datasets/` and `pipelines/`")
-                }
+                _ => reader.fault(&path, EXPECTED),
             }
         }
         draft.hash = reader.hash.digest();
@@ -157,6 +161,26 @@ impl Reader {
             }
         }
         datasets
+    }
+
+    fn reflections(&mut self, folder: &Path) -> Vec<Definition> {
+        let mut reflections = vec![];
+        for (name, path) in self.entries(folder, true) {
+            let Some(stem) = name.strip_suffix(".sql") else {
+                self.fault(&path, "is not a reflection; reflections are files `<name>.sql`");
+                continue;
+            };
+            if let Err(expected) = check_name(stem) {
+                self.fault(&path, &format!("`{stem}` cannot name a reflection: {expected}"));
+                continue;
+            }
+            let Some(text) = self.text(&path) else { continue };
+            match reflection(stem, &path.display().to_string(), &text) {
+                Ok(reflection) => reflections.push(reflection),
+                Err(fault) => self.faults.push(fault),
+            }
+        }
+        reflections
     }
 
     /// What is wrong with a pipeline's file is said by those who run it.
@@ -256,7 +280,7 @@ impl Reader {
 }
 
 /// Line and column of a byte offset, both from 1, columns in characters.
-pub(super) fn position(text: &str, offset: usize) -> (u32, u32) {
+pub(crate) fn position(text: &str, offset: usize) -> (u32, u32) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
@@ -290,20 +314,48 @@ fn dataset_name(stem: &str) -> Result<TableName, String> {
 
 /// The owner's line stays in the text, as the comment it is, so that positions in the query are those of the file.
 fn dataset(name: TableName, file: &str, text: &str) -> Result<Dataset, Fault> {
-    let fault = |line, column, text: String| Fault { file: file.to_string(), line, column, text };
-    let first = text.lines().next().unwrap_or_default();
-    let Some(owner) = first.strip_prefix("-- owner:").map(str::trim) else {
-        return Err(fault(1, 1, "the first line of a dataset is `-- owner: NAME`".into()));
-    };
-    if let Err(expected) = check_name(owner) {
-        let column = u32::try_from("-- owner: ".len() + 1).unwrap_or(1);
-        return Err(fault(1, column, format!("`{owner}` cannot be an owner: {expected}")));
-    }
+    let owner = owner(file, text, "a dataset")?;
     let sql = text.trim_end().trim_end_matches(';').trim_end();
     if sql.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with("--")) {
-        return Err(fault(2, 1, "a query is expected below the owner's line".into()));
+        let text = "a query is expected below the owner's line".into();
+        return Err(Fault { file: file.to_string(), line: 2, column: 1, text });
     }
-    Ok(Dataset { name, owner: owner.to_string(), sql: sql.to_string(), file: file.to_string(), kept: None })
+    Ok(Dataset { name, owner, sql: sql.to_string(), file: file.to_string(), kept: None })
+}
+
+/// Of `-- owner: NAME`, the first line.
+fn owner(file: &str, text: &str, of: &str) -> Result<String, Fault> {
+    let fault = |column, text: String| Fault { file: file.to_string(), line: 1, column, text };
+    let first = text.lines().next().unwrap_or_default();
+    let Some(owner) = first.strip_prefix("-- owner:").map(str::trim) else {
+        return Err(fault(1, format!("the first line of {of} is `-- owner: NAME`")));
+    };
+    match check_name(owner) {
+        Ok(()) => Ok(owner.to_string()),
+        Err(expected) => {
+            let column = u32::try_from("-- owner: ".len() + 1).unwrap_or(1);
+            Err(fault(column, format!("`{owner}` cannot be an owner: {expected}")))
+        }
+    }
+}
+
+/// As of a dataset, the owner's line stays in the text.
+fn reflection(name: &str, file: &str, text: &str) -> Result<Definition, Fault> {
+    let owner = owner(file, text, "a reflection")?;
+    let read = Definition::read(&owner, text, Some(file.to_string())).map_err(|error| {
+        let (line, column) = error.position().map_or((1, 1), |at| position(text, byte_offset(text, at)));
+        Fault { file: file.to_string(), line, column, text: error.to_string() }
+    })?;
+    if read.name == name {
+        return Ok(read);
+    }
+    let text = format!("the file is of `{name}`, and what stands in it of `{}`", read.name);
+    Err(Fault { file: file.to_string(), line: 1, column: 1, text })
+}
+
+/// Of a character position from 1, as errors have it.
+pub(crate) fn byte_offset(text: &str, position: usize) -> usize {
+    text.char_indices().nth(position.saturating_sub(1)).map_or(text.len(), |(offset, _)| offset)
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ pub(super) fn fill(table: &str) -> Option<Fill> {
         "routine_privileges" | "role_routine_grants" => routines::routine_privileges,
         "routines" => routines::routines,
         "schemata" => schemata,
+        "sequences" => types::sequences,
         "table_constraints" => constraints::table_constraints,
         "table_privileges" | "role_table_grants" => table_privileges,
         "tables" => tables,

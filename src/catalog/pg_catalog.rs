@@ -10,6 +10,7 @@ pub mod image;
 pub(crate) mod keys;
 mod namespace;
 pub mod rows;
+pub(super) mod sequences;
 pub mod settings;
 mod statistics;
 pub(crate) mod text;
@@ -57,6 +58,7 @@ pub fn relation(name: &TableName) -> Option<Relation> {
 
 fn fill(table: &str) -> Option<Fill> {
     Some(match table {
+        "pg_attrdef" => attribute::pg_attrdef,
         "pg_attribute" => attribute::pg_attribute,
         "pg_auth_members" => access::pg_auth_members,
         "pg_authid" => access::pg_authid,
@@ -75,6 +77,8 @@ fn fill(table: &str) -> Option<Fill> {
         "pg_namespace" => namespace::pg_namespace,
         "pg_rewrite" => class::pg_rewrite,
         "pg_roles" => access::pg_roles,
+        "pg_sequence" => sequences::pg_sequence,
+        "pg_sequences" => sequences::pg_sequences,
         "pg_settings" => settings::pg_settings,
         "pg_shadow" => access::pg_shadow,
         "pg_stat_activity" => activity::pg_stat_activity,
@@ -106,19 +110,10 @@ fn fill(table: &str) -> Option<Fill> {
 const EMPTY: &[(&str, &[&str])] = &[
     ("large objects", &["pg_largeobject", "pg_largeobject_metadata"]),
     ("enums, whose columns are shown as texts", &["pg_enum"]),
-    ("defaults: nothing that has one can be inserted into", &["pg_attrdef", "pg_default_acl"]),
+    ("default privileges", &["pg_default_acl"]),
     ("inheritance and partitions, which are read through their parents", &["pg_inherits", "pg_partitioned_table"]),
     ("rules and triggers", &["pg_rules", "pg_trigger", "pg_event_trigger"]),
-    (
-        "sequences",
-        &[
-            "pg_sequence",
-            "pg_sequences",
-            "pg_statio_all_sequences",
-            "pg_statio_sys_sequences",
-            "pg_statio_user_sequences",
-        ],
-    ),
+    ("statistics of sequences", &["pg_statio_all_sequences", "pg_statio_sys_sequences", "pg_statio_user_sequences"]),
     ("policies as rows: files hold them", &["pg_policies", "pg_policy", "pg_parameter_acl", "pg_init_privs"]),
     ("dependencies on what all databases share", &["pg_shdepend"]),
     (

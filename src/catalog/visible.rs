@@ -5,6 +5,7 @@ mod declared;
 mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -14,10 +15,12 @@ use super::peers::Others;
 use super::pg_catalog::image;
 use super::pg_catalog::settings::Handle;
 use super::{Body, Catalog};
+use crate::error::Result;
 use crate::jobs::Jobs;
 use crate::pipelines::Board;
 use crate::policy::{Action, Decision, Policies, SessionPolicy};
-use crate::sources::declared::Kind;
+use crate::refreshes;
+use crate::sources::declared::{Counter, Kind};
 use crate::types::{EXTENSION_OIDS, ObjectId, TableName};
 
 /// Oids below this are PostgreSQL's own and its extensions'.
@@ -59,6 +62,9 @@ pub struct View {
     pub session_started_at: i64,
     pub jobs: Jobs,
     pub pipelines: Board,
+    /// `None` where nothing is counted: no session is behind the view.
+    pub counts: Option<Arc<dyn Counts>>,
+    pub reflections: refreshes::Board,
 }
 
 /// What somebody's rights let be seen of one catalog.
@@ -74,6 +80,8 @@ pub struct Sight {
     pub creatable: BTreeSet<String>,
     /// By name.
     pub tables: Vec<VisibleTable>,
+    /// Sequences by which columns count, of tables that the session may only fill too: an INSERT asks them.
+    pub counted: Vec<Counted>,
     /// Made when they are first asked for.
     pub(crate) places: OnceLock<Places>,
 }
@@ -135,8 +143,45 @@ pub struct Declared {
     pub comment: Option<String>,
     /// By column number.
     pub comments: Vec<(i16, String)>,
+    /// What a column is where a row gives it no value, by its number, as a text of SQL.
+    pub defaults: Vec<(i16, String)>,
+    pub sequences: Vec<Sequence>,
     /// Oids of what a view reads, for those who may know what it says.
     pub reads: Vec<u32>,
+}
+
+/// What a column counts by.
+#[derive(Debug, Clone)]
+pub struct Sequence {
+    pub oid: u32,
+    /// In the schema of its table.
+    pub name: TableName,
+    pub column: i16,
+    pub counter: Counter,
+}
+
+/// A sequence that a session may name.
+#[derive(Debug, Clone)]
+pub struct Counted {
+    pub oid: u32,
+    pub name: TableName,
+    pub table: TableName,
+    pub column: String,
+    pub counter: Counter,
+    pub may_insert: bool,
+    pub may_update: bool,
+}
+
+/// Numbers of sequences, and which of them this session was given.
+pub trait Counts: fmt::Debug + Send + Sync {
+    /// One that nobody else gets.
+    fn next(&self, counted: &Counted) -> Result<i64>;
+
+    /// What the session was given last, of one sequence or of any; `None` where it was given nothing.
+    fn last(&self, sequence: Option<u32>) -> Option<i64>;
+
+    /// The next number, for everybody.
+    fn restart(&self, counted: &Counted, next: i128) -> Result<()>;
 }
 
 /// A btree index over columns.
@@ -215,6 +260,8 @@ pub struct Circumstances {
     pub session_started_at: i64,
     pub jobs: Jobs,
     pub pipelines: Board,
+    pub counts: Option<Arc<dyn Counts>>,
+    pub reflections: refreshes::Board,
 }
 
 /// Whether the schema is one of temporary tables.
@@ -238,7 +285,8 @@ impl Sight {
         let mut schemas: Vec<(String, u32)> = shown.iter().map(|s| (s.to_string(), oid_of_schema(s))).collect();
         schemas.extend(SYSTEM_SCHEMAS.map(|(name, oid)| (name.to_string(), oid)));
         schemas.sort();
-        Self { is_admin, roles, schemas, creatable, tables, places: OnceLock::new() }
+        let counted = catalog.entries.values().flat_map(|entry| declared::counted(entry, session)).collect();
+        Self { is_admin, roles, schemas, creatable, tables, counted, places: OnceLock::new() }
     }
 }
 
@@ -255,6 +303,8 @@ impl View {
             others: about.others,
             jobs: about.jobs,
             pipelines: about.pipelines,
+            counts: about.counts,
+            reflections: about.reflections,
             path: OnceLock::new(),
             server_started_at: about.server_started_at,
             session_started_at: about.session_started_at,
@@ -349,13 +399,24 @@ impl View {
         let system = || image::relation_by_name(name).map(|r| r.oid);
         let index = || self.places().index_names.get(name).copied();
         let of_system = || image::index_by_name(name).map(|index| index.oid);
-        self.table(name).map(|t| t.oid).or_else(system).or_else(index).or_else(of_system)
+        let sequence = || self.counted.iter().find(|counted| counted.name == *name).map(|counted| counted.oid);
+        self.table(name).map(|t| t.oid).or_else(system).or_else(index).or_else(of_system).or_else(sequence)
     }
 
     pub fn relation_name(&self, oid: u32) -> Option<&TableName> {
         let system = || image::relation_by_oid(oid).map(|r| &r.name);
         let index = || self.index_by_oid(oid).map(|(_, index)| &index.name);
-        self.table_by_oid(oid).map(|t| &t.name).or_else(system).or_else(index)
+        let sequence = || self.counted_by_oid(oid).map(|counted| &counted.name);
+        self.table_by_oid(oid).map(|t| &t.name).or_else(system).or_else(index).or_else(sequence)
+    }
+
+    /// Sequences of columns that are seen, each with the table that it counts for.
+    pub fn sequences(&self) -> impl Iterator<Item = (&VisibleTable, &Sequence)> {
+        self.tables.iter().flat_map(|table| table.declared.sequences.iter().map(move |sequence| (table, sequence)))
+    }
+
+    pub fn counted_by_oid(&self, oid: u32) -> Option<&Counted> {
+        self.counted.iter().find(|counted| counted.oid == oid)
     }
 
     pub fn table_by_oid(&self, oid: u32) -> Option<&VisibleTable> {

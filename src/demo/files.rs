@@ -16,6 +16,7 @@ shipped![
     "catalog/datasets/reports.revenue_by_region.sql",
     "catalog/pipelines/customers.toml",
     "catalog/pipelines/order_events.toml",
+    "catalog/reflections/orders_by_day.sql",
     "catalog/sources/crm.toml",
     "catalog/sources/events.toml",
     "catalog/sources/fixtures.toml.example",

@@ -26,6 +26,9 @@ pub(crate) struct Record {
     lines: BTreeSet<String>,
     target: String,
     cache: &'static str,
+    /// Reflections that answered, and by how much the oldest was behind.
+    reflections: BTreeSet<String>,
+    staleness_ms: i64,
     started: Instant,
     pub(crate) rows: u64,
     has_ended: bool,
@@ -43,6 +46,8 @@ impl Record {
             lines: BTreeSet::new(),
             target: String::new(),
             cache: "no",
+            reflections: BTreeSet::new(),
+            staleness_ms: 0,
             started: Instant::now(),
             rows: 0,
             has_ended: false,
@@ -65,6 +70,8 @@ impl Record {
         self.tables.extend(opened.iter().map(|o| format!("{}:{}", o.name, o.grant.class())));
         self.lines.extend(opened.iter().flat_map(|o| o.grant.fired.iter().map(ToString::to_string)));
         self.cache = ready.cache;
+        self.reflections.extend(ready.used.answering());
+        self.staleness_ms = ready.used.staleness().unwrap_or(0) / 1_000;
         self.generation = generation;
     }
 
@@ -104,6 +111,8 @@ impl Record {
             lines = listed(&self.lines),
             written = self.target,
             cache = self.cache,
+            reflections = listed(&self.reflections),
+            staleness_ms = self.staleness_ms,
             outcome,
             sqlstate,
             rows = self.rows,

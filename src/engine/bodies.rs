@@ -1,12 +1,15 @@
 //! Dataset bodies: planned in a context of their own, over what their owner sees, or, when the catalog is built, over raw
 //! schemas to learn the body's columns. A user's CTE never answers for a name in one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::sql::sqlparser::ast::Query;
 use tokio::runtime::Handle;
 
@@ -17,9 +20,9 @@ use super::limits::Limits;
 use super::pipeline::Told;
 use super::resolver::{Reached, Resolver, Rights};
 use super::{limits, statement};
-use crate::catalog::Catalog;
 use crate::catalog::build::Planned;
 use crate::catalog::dataset::Dataset;
+use crate::catalog::{Catalog, Entry};
 use crate::error::{Error, Kind, Result};
 use crate::pgtype;
 use crate::types::ObjectId;
@@ -33,7 +36,7 @@ pub(crate) fn raw(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
 fn raw_now(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
     let state = state_of_nobody();
     let resolver = Resolver::new(catalog, Rights::Raw, &state, &[], None);
-    let schema = plan(dataset, &resolver, &state)?.columns;
+    let schema = plan(&dataset.sql, &resolver, &state)?.columns;
     let mut names: Vec<&String> = schema.fields().iter().map(|f| f.name()).collect();
     names.sort();
     if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
@@ -43,8 +46,18 @@ fn raw_now(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
     Ok(Planned { schema, reads })
 }
 
+/// A query over tables before any policy, and what it names.
+pub(super) fn over_raw(sql: &str, catalog: &Catalog) -> Result<(Understood, BTreeMap<ObjectId, Entry>)> {
+    on_big_stack(|| {
+        let state = state_of_nobody();
+        let resolver = Resolver::new(catalog, Rights::Raw, &state, &[], None);
+        let understood = plan(sql, &resolver, &state)?;
+        Ok((understood, resolver.reached().entries))
+    })
+}
+
 /// Functions whose answers are a session's have their types, and no session behind them.
-fn state_of_nobody() -> SessionState {
+pub(super) fn state_of_nobody() -> SessionState {
     static STATE: LazyLock<SessionState> = LazyLock::new(|| {
         let mut state = super::facts::base_state();
         for function in super::functions::scalar(&Arc::default()) {
@@ -87,12 +100,74 @@ pub(crate) fn define(sql: &str, facts: &Facts, limits: &Limits, runtime: &Handle
     let name = crate::types::TableName::new("", "");
     let dataset = Dataset { name, owner: String::new(), sql: fixed, file: String::new(), kept: None };
     let inside = Resolver::of_session(facts, &state, runtime).inside(&facts.policy)?;
-    let again = plan(&dataset, &inside, &state)?.columns;
+    let again = plan(&dataset.sql, &inside, &state)?.columns;
     let Planned { schema: raw, reads } = raw_now(&dataset, &facts.world.catalog)?;
     if !same_types(&columns, &again) || !same_types(&columns, &raw) {
         return Err(Error::unsupported("a view whose columns cannot be told from its text"));
     }
     Ok(Definition { sql: dataset.sql, columns, reads, own })
+}
+
+/// A column's default, `sql` as `VALUES (expression)`: with nothing in it left to be looked up, and as its column can be
+/// given it.
+pub(crate) fn default(
+    sql: &str,
+    column: &FieldRef,
+    facts: &Facts,
+    limits: &Limits,
+    runtime: &Handle,
+) -> Result<String> {
+    let state = facts.statement_state(None);
+    let query = read(sql, limits)?;
+    let resolver = Resolver::of_session(facts, &state, runtime);
+    limits::check_expansion(&query, limits, &|name| resolver.columns_of(name))?;
+    let (_, fixed) = language::define(&resolver, &query, sql, &state)?;
+    let told = Told { text: sql.into(), into: vec![Arc::clone(column)], ..Told::default() };
+    language::understand(&resolver, &query, &told, &state)?;
+    let reads = !resolver.reached_own().is_empty() || !resolver.reached().entries.is_empty();
+    match reads {
+        true => Err(Error::unsupported("cannot use subquery in DEFAULT expression")),
+        false => Ok(fixed),
+    }
+}
+
+/// Kept defaults of these columns, to be computed for rows that have nothing yet.
+pub(crate) fn defaults(
+    of: &[(FieldRef, String)],
+    facts: &Facts,
+    runtime: &Handle,
+) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
+    let state = facts.statement_state(None);
+    let each: Vec<String> = of.iter().map(|(_, text)| format!("({text})")).collect();
+    let sql = format!("SELECT {}", each.join(", "));
+    let query = read(&sql, &limits::Limits::default())?;
+    let into = of.iter().map(|(column, _)| Arc::clone(column)).collect();
+    let told = Told { text: sql.as_str().into(), into, ..Told::default() };
+    let resolver = Resolver::of_session(facts, &state, runtime);
+    let plan = language::understand(&resolver, &query, &told, &state)?.plan;
+    let nothing = DFSchema::empty();
+    computed(&plan)?.into_iter().map(|e| Ok(state.create_physical_expr(e, &nothing)?)).collect()
+}
+
+/// The columns of a query that reads nothing, as what they are computed by.
+fn computed(plan: &LogicalPlan) -> Result<Vec<Expr>> {
+    match plan {
+        LogicalPlan::EmptyRelation(_) => Ok(vec![]),
+        LogicalPlan::SubqueryAlias(named) => computed(&named.input),
+        LogicalPlan::Projection(projection) => {
+            let below = computed(&projection.input)?;
+            let schema = projection.input.schema();
+            let over = |e: Expr| match &e {
+                Expr::Column(column) => {
+                    let found = schema.maybe_index_of_column(column).and_then(|at| below.get(at));
+                    Ok(found.map_or_else(|| Transformed::no(e.clone()), |found| Transformed::yes(found.clone())))
+                }
+                _ => Ok(Transformed::no(e)),
+            };
+            projection.expr.iter().map(|e| Ok(e.clone().transform_up(over)?.data.unalias())).collect()
+        }
+        _ => Err(Error::internal("defaults are no expressions")),
+    }
 }
 
 fn same_types(a: &SchemaRef, b: &SchemaRef) -> bool {
@@ -111,11 +186,11 @@ pub(crate) fn read(sql: &str, limits: &Limits) -> Result<Box<Query>> {
 }
 
 /// A body with the rights of `resolver`; what it reaches is noted there.
-fn plan(dataset: &Dataset, resolver: &Resolver<'_>, state: &SessionState) -> Result<Understood> {
+fn plan(sql: &str, resolver: &Resolver<'_>, state: &SessionState) -> Result<Understood> {
     let limits = limits::Limits::default();
-    let query = read(&dataset.sql, &limits)?;
+    let query = read(sql, &limits)?;
     limits::check_expansion(&query, &limits, &|name| resolver.columns_of(name))?;
-    let told = Told { text: dataset.sql.as_str().into(), ..Told::default() };
+    let told = Told { text: sql.into(), ..Told::default() };
     let understood = language::understand(resolver, &query, &told, state)?;
     if understood.parameters.is_empty() {
         return Ok(understood);
@@ -130,6 +205,6 @@ pub(crate) fn reach(
     owner: &crate::policy::SessionPolicy,
 ) -> Result<(LogicalPlan, Reached)> {
     let inner = outer.inside(owner)?;
-    let plan = plan(dataset, &inner, outer.state())?.plan;
+    let plan = plan(&dataset.sql, &inner, outer.state())?.plan;
     Ok((plan, inner.reached()))
 }

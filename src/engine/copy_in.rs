@@ -9,9 +9,11 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
 
 use self::rows::{Rows, Trouble};
@@ -35,8 +37,9 @@ pub(super) struct Target {
     /// Those that the session sees, and all.
     pub(super) shown: SchemaRef,
     pub(super) schema: SchemaRef,
-    /// For each column of `schema` the field that goes into it; `None` is NULL.
+    /// For each column of `schema` the field that goes into it, or the default, behind the fields; `None` is NULL.
     pub(super) order: Vec<Option<usize>>,
+    pub(super) defaults: Vec<Arc<dyn PhysicalExpr>>,
 }
 
 /// Dropping it ends the statement, and nothing is written.
@@ -166,7 +169,12 @@ impl CopyIn {
     }
 
     async fn send(&mut self) -> Result<()> {
-        match self.rows.take()? {
+        let taken = match Handle::current().runtime_flavor() {
+            // a default may wait for a number of a sequence
+            RuntimeFlavor::MultiThread if self.rows.computes() => tokio::task::block_in_place(|| self.rows.take()),
+            _ => self.rows.take(),
+        };
+        match taken? {
             Some(batch) => self.hand_over(Piece::Batch(batch)).await,
             None => Ok(()),
         }

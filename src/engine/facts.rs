@@ -2,6 +2,7 @@
 //! with the session's functions and time zone. The only file that builds such a state.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
@@ -9,13 +10,15 @@ use datafusion::prelude::SessionConfig;
 
 use super::asked::Asked;
 use super::budget::Budget;
-use super::settings::{Settings, SharedSettings};
+use super::sequences::{Counting, Given};
+use super::settings::{Settings, SharedSettings, Versions};
 use super::temporary::{self, Temporary};
 use super::world::World;
 use super::{Shared, functions};
 use crate::catalog::peers::Others;
 use crate::catalog::visible::{Circumstances, Listed, View};
 use crate::error::{Error, Kind, Result};
+use crate::lake::Freshness;
 use crate::policy::{Principal, SessionPolicy};
 use crate::sql::functions::random::Random;
 use crate::sql::kernel::Env;
@@ -31,13 +34,31 @@ pub(crate) struct Facts {
     pub(crate) search_path: Vec<String>,
     /// The version that tables are read at where a statement names no other.
     pub(crate) as_of: Option<AsOf>,
+    /// How fresh tables are that pipelines fill, and how long a statement waits for that.
+    pub(crate) freshness: Freshness,
+    pub(crate) freshness_timeout: Duration,
     pub(crate) settings_version: u64,
     /// Settings that can change a value.
     pub(crate) settings_fingerprint: String,
+    /// The versions at which single tables are read before that.
+    pub(crate) versions: Versions,
+    /// Reflections may answer.
+    pub(crate) uses_reflections: bool,
+    /// How far an answer may be behind.
+    pub(crate) max_staleness_ms: Option<i64>,
     pub(crate) temporary: Temporary,
     pub(crate) asked: Asked,
     pub(crate) temporary_version: u64,
     value_bytes_max: usize,
+}
+
+/// What of a session is nobody else's.
+struct Own {
+    temporary: Temporary,
+    temporary_version: u64,
+    asked: Asked,
+    random: Random,
+    search_path: Vec<String>,
 }
 
 /// What does not change while the session lives.
@@ -54,6 +75,8 @@ pub(crate) struct Identity {
     pub(crate) temporary: Temporary,
     /// By its transaction.
     pub(crate) asked: Asked,
+    /// By sequences.
+    pub(super) given: Given,
 }
 
 /// 28000.
@@ -72,6 +95,12 @@ impl Facts {
             others: identity.others.clone(),
             jobs: shared.jobs.clone(),
             pipelines: shared.pipelines.clone(),
+            counts: Some(Arc::new(Counting {
+                sequences: Arc::clone(&shared.sequences),
+                catalog: Arc::clone(&world.catalog),
+                given: identity.given.clone(),
+            })),
+            reflections: shared.reflections.clone(),
             server_started_at: identity.server_started_at,
             session_started_at: identity.session_started_at,
         };
@@ -79,12 +108,39 @@ impl Facts {
         let mut view = View::new(&world.catalog.database, user, world.sight(&policy), about);
         let temporary_version = identity.temporary.version();
         view.add_own(temporary::SCHEMA, identity.temporary.all());
-        let view = Arc::new(view);
         let settings = kept.lock();
+        let own = Own {
+            temporary: identity.temporary.clone(),
+            temporary_version,
+            asked: identity.asked.clone(),
+            random: identity.random.clone(),
+            search_path: settings.search_path(),
+        };
+        Self::of(world, policy, Arc::new(view), own, &settings, shared)
+    }
+
+    /// For what the server reads for itself: nobody's settings, and nothing of a catalog is shown to anybody. `world` has no
+    /// reflections, or what is stored could be made of itself.
+    pub(crate) fn of_server(world: Arc<World>, policy: SessionPolicy, shared: &Shared) -> Result<Self> {
+        let temporary = Temporary::new(&shared.runtime.memory_pool, shared.config.memory_bytes);
+        let (temporary_version, asked, random) = (temporary.version(), Asked::default(), Random::default());
+        let own = Own { temporary, temporary_version, asked, random, search_path: vec![] };
+        Self::of(world, policy, Arc::default(), own, &Settings::new("", ""), shared)
+    }
+
+    fn of(
+        world: Arc<World>,
+        policy: SessionPolicy,
+        view: Arc<View>,
+        own: Own,
+        settings: &Settings,
+        shared: &Shared,
+    ) -> Result<Self> {
+        let Own { temporary, temporary_version, asked, random, search_path } = own;
         let mut config = base_state().config().clone().with_target_partitions(shared.partitions);
         config.options_mut().execution.time_zone = Some(settings.time_zone().name().to_string());
-        let environment = environment(&settings, shared.config.statement.value_bytes_max);
-        config.options_mut().extensions.insert(Env { random: identity.random.clone(), ..environment });
+        let environment = environment(settings, shared.config.statement.value_bytes_max);
+        config.options_mut().extensions.insert(Env { random, ..environment });
         let mut state = SessionStateBuilder::new_from_existing(base_state())
             .with_config(config)
             .with_runtime_env(Arc::clone(&shared.runtime))
@@ -95,14 +151,19 @@ impl Facts {
         Ok(Self {
             policy,
             view,
-            temporary: identity.temporary.clone(),
-            asked: identity.asked.clone(),
+            temporary,
             temporary_version,
+            asked,
             state,
-            search_path: settings.search_path(),
+            search_path,
             as_of: settings.as_of(),
+            freshness: settings.freshness(),
+            freshness_timeout: settings.freshness_timeout(),
             settings_version: settings.version(),
             settings_fingerprint: settings.fingerprint(),
+            versions: settings.versions(),
+            uses_reflections: settings.uses_reflections(),
+            max_staleness_ms: settings.max_staleness_ms(),
             value_bytes_max: shared.config.statement.value_bytes_max,
             world,
         })

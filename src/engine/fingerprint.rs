@@ -293,8 +293,14 @@ impl Writer<'_> {
                 self.ink.word("snapshot");
                 self.ink.maybe(snapshot.as_ref(), |ink, id| ink.bytes(&id.to_le_bytes()));
             }
-            Version::Offsets(spans) => {
+            Version::Fresh(of, tail) => {
+                self.ink.word("fresh");
+                self.ink.maybe(of.as_ref(), |ink, id| ink.bytes(&id.to_le_bytes()));
+                self.ink.number(*tail);
+            }
+            Version::Offsets { topic_id, spans } => {
                 self.ink.word("offsets");
+                self.ink.word(topic_id);
                 self.ink.count(spans.len());
                 for (partition, first, end) in spans {
                     self.ink.bytes(&partition.to_le_bytes());

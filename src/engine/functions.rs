@@ -7,6 +7,7 @@ mod definitions;
 mod lookup;
 mod peers;
 mod privileges;
+mod sequences;
 mod session;
 
 use std::fmt;
@@ -29,12 +30,13 @@ use crate::pgtype::{self, Ty};
 
 pub(super) use lookup::{object_names, segments};
 
-const FAMILIES: [&[Function]; 6] = [
+const FAMILIES: [&[Function]; 7] = [
     acl::FUNCTIONS,
     definitions::FUNCTIONS,
     lookup::FUNCTIONS,
     peers::FUNCTIONS,
     privileges::FUNCTIONS,
+    sequences::FUNCTIONS,
     session::FUNCTIONS,
 ];
 

@@ -26,6 +26,7 @@ use crate::sql::parse::alter::Alter;
 use crate::sql::parse::change::Change;
 use crate::sql::parse::command::Command;
 use crate::sql::parse::copy::Copy;
+use crate::sql::parse::reflection::Reflection;
 use crate::sql::parse::upkeep::Upkeep;
 use crate::sql::parse::view::View;
 use crate::sql::parse::{Content, Text, too_complex};
@@ -98,6 +99,7 @@ pub(crate) enum Parsed {
     Upkeep(Upkeep),
     Alter(Alter),
     View(Box<View>),
+    Reflection(Reflection),
     /// With a cursor's query, and the text it is listed by.
     Command {
         command: Command,
@@ -148,6 +150,7 @@ pub(crate) fn parse_pieces(sql: &str, limits: &Limits) -> Result<Vec<(String, Pa
             Content::Upkeep(upkeep) => Parsed::Upkeep(upkeep),
             Content::Alter(alter) => Parsed::Alter(alter),
             Content::View(view) => Parsed::View(view),
+            Content::Reflection(reflection) => Parsed::Reflection(reflection),
             Content::Call(call) => Parsed::Tree(measured(Statement::Call(*call), limits)?),
             Content::Command(command, mut query) => {
                 query.as_mut().map_or(Ok(()), |query| measured_inside(query.as_mut(), limits))?;

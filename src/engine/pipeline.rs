@@ -15,25 +15,30 @@ use datafusion::sql::sqlparser::ast::Query;
 use futures::future::try_join_all;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use super::deep::Deep;
 use super::facts::Facts;
 use super::fingerprint::Question;
 use super::language::{self, Understood};
+use super::notice::Notice;
 use super::pace::pace;
 use super::resolver::{Reached, Resolver};
 use super::run::{self, Bounds};
+use super::settings::shown_version;
 use super::statement::{self, Changes, Changing};
 use super::stop::Stop;
+use super::stored::{self, Used};
 use super::{Limits, Shared, checkpoints, held, limits, parameters};
-use crate::catalog::Body;
+use crate::catalog::{Body, Entry};
 use crate::error::{Error, Kind, Result};
+use crate::lake::{Freshness, Tail, Tailed};
 use crate::policy::guard::{OpenedObject, Opening, Pins};
-use crate::policy::{Guarded, guard};
+use crate::policy::{Action, Decision, Guarded, guard};
 use crate::reflection::results::{Answer, Flight, Found, Key};
-use crate::sources::{Base, Pinned};
+use crate::sources::{Base, Pinned, Table};
 use crate::sql::parse::change::Change;
-use crate::types::{ObjectId, Version};
+use crate::types::{ObjectId, SnapshotVector, Version};
 
 /// A query planned over sealed scans, for one world and one set of settings.
 #[derive(Debug)]
@@ -41,6 +46,8 @@ pub(crate) struct Planned {
     pub(crate) facts: Arc<Facts>,
     pub(crate) plan: Arc<Deep<LogicalPlan>>,
     pub(crate) reached: Arc<Deep<Reached>>,
+    /// Stored groups could answer something in it.
+    asks_groups: bool,
     /// Types of `$1 …`.
     pub(crate) parameters: Vec<FieldRef>,
     /// Result columns by PostgreSQL's names.
@@ -56,7 +63,12 @@ pub(crate) struct Ready {
     pub(crate) guarded: Deep<Guarded>,
     /// What the audit line says of the result cache.
     pub(crate) cache: &'static str,
+    pub(crate) used: Used,
+    /// The versions that it sees of the tables that its session may name.
+    pub(crate) saw: Vec<String>,
     pub(crate) changes: Option<Box<Changes>>,
+    /// What its client is to be told besides.
+    pub(crate) notices: Vec<Notice>,
 }
 
 /// Where rows come from.
@@ -137,8 +149,11 @@ fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits, runtime: &Handle) 
         let text = format!("target lists can have at most {} entries", limits.columns_max);
         return Err(Error::new(Kind::TooManyColumns, text));
     }
+    let bodies = reached.bodies.values().map(|body| &body.plan);
+    let asks = std::iter::once(&plan).chain(bodies).map(stored::asks_groups).collect::<Result<Vec<_>>>()?;
+    let asks_groups = asks.contains(&true);
     let (plan, reached) = (Arc::new(Deep::new(plan)), Arc::new(Deep::new(reached)));
-    Ok(Planned { plan, reached, parameters, columns, change, facts })
+    Ok(Planned { plan, reached, asks_groups, parameters, columns, change, facts })
 }
 
 /// bind → pin → guard → substitute → optimize: everything between a planned query and its rows.
@@ -154,16 +169,26 @@ pub(crate) async fn ready(
         Some((object, table)) => Some((object, table.base().await?)),
         None => None,
     };
-    let pins = pin(&planned.reached, base.as_ref(), within).await?;
+    let (pins, reflected, notices) = pin(shared, planned, base.as_ref(), within).await?;
+    let grown = match &planned.change {
+        // rows are changed where they are
+        Some(_) => stored::Grown::new(),
+        None => Box::pin(stored::grown(shared, &planned.facts, &reflected, planned.asks_groups)).await,
+    };
     let base = base.map(|(_, base)| base);
     let changes = planned.change.clone();
     let changes = changes.map(|change| Changes { planned: change, facts: Arc::clone(&planned.facts), base });
     let changes = changes.map(Box::new);
-    let (guarded, key) = guarded(shared, planned, values, pins, caching).await?;
+    let saw = saw(planned, pins.vector());
+    let (guarded, key, mut used) = guarded(shared, planned, values, (pins, grown), caching, within).await?;
+    // what is stored behind its tables is no answer of these versions
+    let key = key.filter(|_| !used.may_be_stale());
     let columns = Arc::clone(&planned.columns);
     let (cache, flight) = match substitute(shared, key).await {
         Some(Found::Stored(answer)) => {
-            return Ok(Ready { rows: Origin::Stored(answer), columns, guarded, cache: "hit", changes });
+            let used = Used::default();
+            let rows = Origin::Stored(answer);
+            return Ok(Ready { rows, columns, guarded, cache: "hit", used, saw, changes, notices });
         }
         Some(Found::Lead(flight)) => ("miss", Some(flight)),
         Some(Found::Alone) => ("miss", None),
@@ -174,6 +199,7 @@ pub(crate) async fn ready(
     let work = move |planning: &Stop, runtime: &tokio::runtime::Handle| {
         let mut state = facts.statement_state(began_at);
         let physical = runtime.block_on(optimize(&mut state, &guarded, planning))?;
+        used.settle();
         guarded.verify(&physical).inspect_err(|e| tracing::error!(error = ?e, "a plan was refused by the walk"))?;
         let physical = pace(held::hold(physical)?, &stop)?;
         limits::check_physical(&physical, &limits)?;
@@ -183,27 +209,58 @@ pub(crate) async fn ready(
             }
             flight => Origin::Plan { physical: Deep::new(physical), state: Box::new(state), flight },
         };
-        Ok(Ready { rows, columns, guarded, cache, changes })
+        Ok(Ready { rows, columns, guarded, cache, used, saw, changes, notices })
     };
     shared.planner.run(work).await
 }
 
-/// bind → guard, and the name under which the result cache may know the answer.
+/// guard → optimize of a query of the server's own, over tables as they were pinned for it: nothing of it is cached, and
+/// nothing that is stored answers it.
+pub(crate) async fn over(shared: &Shared, planned: &Planned, pins: Pins, bounds: &Bounds) -> Result<Ready> {
+    let (facts, columns, stop) = (Arc::clone(&planned.facts), Arc::clone(&planned.columns), bounds.stop());
+    let (plan, reached) = (Arc::clone(&planned.plan), Arc::clone(&planned.reached));
+    let limits = shared.config.statement.clone();
+    let work = move |planning: &Stop, runtime: &tokio::runtime::Handle| {
+        let opening = Opening { policy: &facts.policy, pins: &pins, bodies: &reached.bodies };
+        let guarded = Deep::new(guard(LogicalPlan::clone(&plan), &opening)?);
+        let mut state = facts.statement_state(None);
+        let physical = runtime.block_on(optimize(&mut state, &guarded, planning))?;
+        guarded.verify(&physical).inspect_err(|e| tracing::error!(error = ?e, "a plan was refused by the walk"))?;
+        let physical = pace(held::hold(physical)?, &stop)?;
+        limits::check_physical(&physical, &limits)?;
+        let rows = Origin::Plan { physical: Deep::new(physical), state: Box::new(state), flight: None };
+        let used = Used::default();
+        Ok(Ready { rows, columns, guarded, cache: "no", used, saw: vec![], changes: None, notices: vec![] })
+    };
+    shared.planner.run(work).await
+}
+
+fn saw(planned: &Planned, versions: &SnapshotVector) -> Vec<String> {
+    let shown = |(pin, entry): (_, &Entry)| match planned.facts.policy.decide(entry.object.id, Action::Select) {
+        Decision::Allow(grant) => Some(shown_version(&entry.object.name, versions.get(pin)?, grant.is_full())),
+        Decision::Deny => None,
+    };
+    planned.reached.entries.iter().filter_map(shown).collect()
+}
+
+/// bind → guard, what is stored in the place of what is computed, and the name under which the result cache may know the answer.
 async fn guarded(
     shared: &Shared,
     planned: &Planned,
     values: Vec<ScalarValue>,
-    pins: Pins,
+    (pins, grown): (Pins, stored::Grown),
     caching: Caching,
-) -> Result<(Deep<Guarded>, Option<Key>)> {
+    within: &Within,
+) -> Result<(Deep<Guarded>, Option<Key>, Used)> {
     let facts = Arc::clone(&planned.facts);
     let (plan, reached, parameters) =
         (Arc::clone(&planned.plan), Arc::clone(&planned.reached), planned.parameters.clone());
     let columns = Arc::clone(&planned.columns);
+    let (within, changes) = (within.clone(), planned.change.is_some());
     let work = move |_: &Stop, _: &tokio::runtime::Handle| {
         let plan = parameters::bind(LogicalPlan::clone(&plan), &parameters, values)?;
         let opening = Opening { policy: &facts.policy, pins: &pins, bodies: &reached.bodies };
-        let guarded = Deep::new(guard(plan, &opening)?);
+        let guarded = guard(plan, &opening)?;
         let question = Question {
             guarded: &guarded,
             versions: pins.vector(),
@@ -211,13 +268,19 @@ async fn guarded(
             settings: &facts.settings_fingerprint,
             source_files: facts.world.source_files,
         };
+        // of the plan as it was asked: where its answer comes from makes no other one of it
         let key = if caching == Caching::On { question.key() } else { None };
-        Ok((guarded, key))
+        let (guarded, used) = match changes {
+            // rows are changed where they are
+            true => (guarded, Used::default()),
+            false => stored::with_stored(guarded, &facts, (pins.vector(), &grown), &within)?,
+        };
+        Ok((Deep::new(guarded), key, used))
     };
     shared.planner.run(work).await
 }
 
-/// The guard has judged by now: who gets here may have the answer, wherever it comes from.
+/// The result cache. The guard has judged by now: who gets here may have the answer, wherever it comes from.
 async fn substitute(shared: &Shared, key: Option<Key>) -> Option<Found> {
     match (&shared.results, key) {
         (Some(results), Some(key)) => Some(results.find(key).await),
@@ -273,7 +336,7 @@ impl Within {
     /// The transaction has changed a lake, of which it has a view of its own: what is pinned there is what was before.
     pub(crate) async fn look_again(&self) {
         if let Some(known) = &self.snapshots {
-            known.lock().await.retain(|_, pinned| !matches!(pinned.version, Version::Snapshot(_)));
+            known.lock().await.retain(|_, p| !matches!(p.version, Version::Snapshot(_) | Version::Fresh(_, _)));
         }
     }
 
@@ -292,8 +355,21 @@ impl Within {
     }
 }
 
-/// Iceberg snapshots and Kafka end offsets, once for all scans of the statement.
-async fn pin(reached: &Reached, base: Option<&(ObjectId, Arc<dyn Base>)>, within: &Within) -> Result<Pins> {
+/// Iceberg snapshots, tails and Kafka end offsets, once for all scans of the statement; those tables that reflections are of;
+/// and what its client is to be told.
+async fn pin(
+    shared: &Shared,
+    planned: &Planned,
+    base: Option<&(ObjectId, Arc<dyn Base>)>,
+    within: &Within,
+) -> Result<(Pins, HashMap<ObjectId, Pinned>, Vec<Notice>)> {
+    let facts = &planned.facts;
+    let mut reflected = HashMap::new();
+    let mut note = |object: ObjectId, pinned: &Pinned| {
+        if facts.uses_reflections && !facts.world.reflections.of(object).is_empty() {
+            reflected.insert(object, pinned.clone());
+        }
+    };
     let mut known = match &within.snapshots {
         Some(known) => Some(known.lock().await),
         None => None,
@@ -304,7 +380,7 @@ async fn pin(reached: &Reached, base: Option<&(ObjectId, Arc<dyn Base>)>, within
         pins.insert_target(*object, rows.provider, rows.reads);
     }
     let mut unknown = vec![];
-    for (object, entry) in &reached.entries {
+    for (object, entry) in &planned.reached.entries {
         let Body::Table(table) = &entry.body else { continue };
         let object = *object;
         // what a statement reads of the table that it changes is as old as what it changes
@@ -314,17 +390,70 @@ async fn pin(reached: &Reached, base: Option<&(ObjectId, Arc<dyn Base>)>, within
             continue;
         }
         match known.as_ref().and_then(|known| known.get(&object)).cloned() {
-            Some(pinned) => pins.insert(object, pinned.version, pinned.provider, pinned.reads),
-            None => unknown.push(async move { Ok::<_, Error>((object, table.pin().await?)) }),
+            Some(pinned) => {
+                note(object, &pinned);
+                pins.insert(object, pinned.version, pinned.provider, pinned.reads);
+            }
+            None => unknown.push((object, table)),
         }
     }
+    let tables: Vec<&Arc<dyn Table>> = unknown.iter().map(|(_, table)| *table).collect();
+    let (tails, notices) = tails(shared, facts, &tables).await?;
+    let unknown = unknown.into_iter().map(|(object, table)| {
+        let tail = table.tailed().and_then(|tailed| tails.get(&tailed.table));
+        async move {
+            let pinned = match tail {
+                Some(tail) => table.pin_with(tail).await?,
+                None => table.pin().await?,
+            };
+            Ok::<_, Error>((object, pinned))
+        }
+    });
     for (object, pinned) in try_join_all(unknown).await? {
         if let Some(known) = &mut known {
             known.insert(object, pinned.clone());
         }
+        note(object, &pinned);
         pins.insert(object, pinned.version, pinned.provider, pinned.reads);
     }
-    Ok(pins)
+    Ok((pins, reflected, notices))
+}
+
+/// What pipelines have taken in of these tables beside their last commits, as far as the session wants it.
+async fn tails(
+    shared: &Shared,
+    facts: &Facts,
+    tables: &[&Arc<dyn Table>],
+) -> Result<(HashMap<Uuid, Arc<Tail>>, Vec<Notice>)> {
+    if facts.freshness == Freshness::Committed {
+        return Ok((HashMap::new(), vec![]));
+    }
+    let tailed: Vec<Tailed> = tables.iter().filter_map(|table| table.tailed()).collect();
+    let look = |wanted| shared.tails.look(wanted, &tailed, facts.freshness_timeout);
+    let mut looked = Box::pin(look(&facts.freshness)).await?;
+    // what is kept of an earlier moment knows nothing of what others, or this session, have committed since
+    if matches!(facts.freshness, Freshness::Within(_)) && !hold(tables, &looked.tails).await? {
+        looked = Box::pin(look(&Freshness::Latest)).await?;
+    }
+    // Without their names: some may be behind a dataset.
+    let notice = (!looked.without.is_empty()).then(|| {
+        let text = "tables are read as they were committed last where lakegate.freshness cannot be had";
+        let detail = "The pipeline of one of them does not run in this process, or has not answered in time.";
+        Notice::notice("00000", text).with_detail(detail)
+    });
+    Ok((looked.tails, notice.into_iter().collect()))
+}
+
+async fn hold(tables: &[&Arc<dyn Table>], tails: &HashMap<Uuid, Arc<Tail>>) -> Result<bool> {
+    for table in tables {
+        let tail = table.tailed().and_then(|tailed| tails.get(&tailed.table));
+        if let Some(tail) = tail
+            && !table.holds(tail).await?
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -14,11 +14,12 @@ use tokio::runtime::Handle;
 use super::bodies;
 use super::facts::Facts;
 use super::limits::Limits;
+use super::settings::Versions;
 use super::statement::table_name;
 use super::temporary::{self, Temporary};
 use super::world::World;
 use crate::catalog::visible::View;
-use crate::catalog::{Body, Catalog, Entry, jobs, pg_catalog, pipelines};
+use crate::catalog::{Body, Catalog, Entry, jobs, pg_catalog, pipelines, reflections};
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{DATASET_DEPTH_MAX, DatasetBody, undefined_table};
 use crate::policy::{Action, Decision, Grant, Past, Sealed, SessionPolicy};
@@ -68,6 +69,10 @@ pub(crate) struct Resolver<'a> {
     runtime: Option<&'a Handle>,
     /// The version of every table that has versions and is not asked for at another one.
     as_of: Option<&'a AsOf>,
+    /// Those of single tables, which come before it.
+    versions: Option<&'a Versions>,
+    /// Whose versions those are: they are no way to learn what tables a body reads.
+    asker: Option<&'a SessionPolicy>,
     depth: usize,
     reached: RefCell<Reached>,
     /// The session's own tables and views that names led to.
@@ -86,7 +91,7 @@ impl<'a> Resolver<'a> {
     ) -> Self {
         let (temporary, depth) = (None, 0);
         let (reached, reached_own, own_queries) = (RefCell::default(), RefCell::default(), Cell::new(0));
-        let (runtime, as_of) = (None, None);
+        let (runtime, as_of, versions, asker) = (None, None, None, None);
         Self {
             catalog,
             rights,
@@ -96,6 +101,8 @@ impl<'a> Resolver<'a> {
             temporary,
             runtime,
             as_of,
+            versions,
+            asker,
             depth,
             reached,
             reached_own,
@@ -107,8 +114,9 @@ impl<'a> Resolver<'a> {
     pub(crate) fn of_session(facts: &'a Facts, state: &'a SessionState, runtime: &'a Handle) -> Self {
         let (rights, session) = (Rights::Session(facts.policy.clone()), Some((&facts.world, &facts.view)));
         let resolver = Self::new(&facts.world.catalog, rights, state, &facts.search_path, session);
-        let (runtime, as_of) = (Some(runtime), facts.as_of.as_ref());
-        Self { runtime, as_of, ..resolver.with_own(&facts.temporary) }
+        let (runtime, as_of, versions) = (Some(runtime), facts.as_of.as_ref(), Some(&facts.versions));
+        let asker = Some(&facts.policy);
+        Self { runtime, as_of, versions, asker, ..resolver.with_own(&facts.temporary) }
     }
 
     /// For a statement of the session that these tables are of.
@@ -256,6 +264,12 @@ impl<'a> Resolver<'a> {
             of_now()?;
             return Ok(Some(Sealed::system(name.clone(), pipelines::seen_by(view))));
         }
+        if reflections::is(name)
+            && let (Some((_, view)), Rights::Session(policy)) = (self.session, &self.rights)
+        {
+            of_now()?;
+            return Ok(Some(Sealed::system(name.clone(), reflections::seen_by(view, policy))));
+        }
         if let Some(relation) = pg_catalog::relation(name) {
             of_now()?;
             // without a session nothing is opened, and the rows of nobody are as good as any
@@ -300,6 +314,7 @@ impl<'a> Resolver<'a> {
 
     fn sealed(&self, entry: &Entry, policy: &SessionPolicy, at: Option<&AsOf>) -> Result<Option<Arc<dyn TableSource>>> {
         let Decision::Allow(grant) = policy.decide(entry.object.id, Action::Select) else { return Ok(None) };
+        let at = at.or_else(|| self.asked_for(entry));
         match &entry.body {
             Body::Table(table) if at.is_some() || self.as_of.is_some() && table.keeps_versions() => {
                 return match at.or(self.as_of) {
@@ -314,6 +329,15 @@ impl<'a> Resolver<'a> {
             Body::Dataset(dataset) => self.reach_body(entry, dataset)?,
         }
         Ok(Some(Sealed::object(Arc::clone(&entry.object), &grant)))
+    }
+
+    /// The session's version of a single table that it may select from, in a body too.
+    fn asked_for(&self, entry: &Entry) -> Option<&'a AsOf> {
+        let at = self.versions?.get(&entry.object.name)?;
+        match self.asker?.decide(entry.object.id, Action::Select) {
+            Decision::Allow(_) => Some(at),
+            Decision::Deny => None,
+        }
     }
 
     fn version(
@@ -342,7 +366,7 @@ impl<'a> Resolver<'a> {
         let refused = |e: Error| match e.kind() {
             Kind::SourceUnreachable | Kind::TooComplex => e,
             // asked for by the session itself, but of a table that it need not know
-            Kind::InvalidParameter if self.as_of.is_some() => {
+            Kind::InvalidParameter if self.as_of.is_some() || self.versions.is_some_and(|v| !v.is_empty()) => {
                 let text = format!("what view {} reads has no version as old as that", dataset.name);
                 Error::new(Kind::InvalidParameter, text).with_source(e)
             }

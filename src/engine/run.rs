@@ -71,7 +71,7 @@ impl Bounds {
 
 /// run: accepts only what was guarded, and verified unless its answer is there already.
 pub(crate) fn run(lanes: &Lanes, ready: Ready, bounds: Bounds) -> Result<Rows> {
-    let Ready { rows, columns, guarded, cache: _, changes: _ } = ready;
+    let Ready { rows, columns, guarded, cache: _, used: _, saw: _, changes: _, notices: _ } = ready;
     let opened = guarded.opened().to_vec();
     let stream = match rows {
         Origin::Stored(answer) => answer.stream(),

@@ -91,6 +91,8 @@ pub struct Session {
     /// What became of portals since the front end asked last.
     undone: Vec<Undone>,
     notices: Notices,
+    /// The versions that its last statement saw, as it may be told.
+    saw: String,
     /// Its remembered plans were made under `facts`.
     pub(super) kept: Kept,
     reported: HashMap<&'static str, String>,
@@ -125,6 +127,7 @@ impl Session {
             random: Random::default(),
             temporary: Temporary::new(&engine.shared.runtime.memory_pool, engine.shared.config.memory_bytes),
             asked: Default::default(),
+            given: Default::default(),
         };
         let cursors = Cursors::new(cursors, &engine.shared.runtime.memory_pool);
         Ok(Self {
@@ -140,6 +143,7 @@ impl Session {
             cursors,
             undone: vec![],
             notices: Notices::default(),
+            saw: String::new(),
             kept: Kept::default(),
             reported: HashMap::new(),
             reported_edition: None,
@@ -185,6 +189,11 @@ impl Session {
             }
         }
         changed
+    }
+
+    /// The versions that the last statement saw which read a table.
+    pub(super) fn saw(&self) -> &str {
+        &self.saw
     }
 
     /// What statements said since last asked, in its order.
@@ -436,9 +445,10 @@ impl Session {
             let text = format!("cannot execute {words} in a read-only transaction");
             return Err(Error::new(Kind::ReadOnly, text));
         }
-        if self.settings.lock().as_of().is_some() {
+        let settings = self.settings.lock();
+        if settings.as_of().is_some() || !settings.versions().is_empty() {
             let text = format!("cannot execute {words} while tables are read as they were");
-            let hint = "RESET lakegate.as_of_time and lakegate.as_of_version first.";
+            let hint = "RESET lakegate.as_of_time, lakegate.as_of_version and lakegate.snapshot_vector first.";
             return Err(Error::new(Kind::ReadOnly, text).with_hint(hint));
         }
         Ok(())

@@ -3,33 +3,38 @@
 //! settings, and no setting configures the engine.
 
 mod check;
+mod freshness;
 mod name;
 mod shared;
 mod unit;
+mod vector;
 mod version;
 mod zone;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono_tz::Tz;
 
 pub(crate) use self::name::joined;
 use self::name::{Found, find};
 pub(crate) use self::shared::SharedSettings;
+pub(crate) use self::vector::{Versions, shown as shown_version};
 pub use crate::catalog::pg_catalog::SERVER_VERSION;
 use crate::catalog::pg_catalog::settings::{
     Context, Kind as Values, Setting, reported, setting, settings, unrecognized,
 };
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{DateOrder, DateOutput, DateStyle, IntervalStyle};
+use crate::lake::Freshness;
 use crate::types::AsOf;
 
 /// Of all values that a session set, with their names.
 const BYTES_MAX: usize = 256 << 10;
 /// What a plan, or what was derived for it, depends on.
-const TELLING: [&str; 8] = [
+const TELLING: [&str; 10] = [
     "TimeZone",
     "DateStyle",
     "IntervalStyle",
@@ -38,7 +43,13 @@ const TELLING: [&str; 8] = [
     "search_path",
     version::TIME,
     version::VERSION,
+    freshness::FRESHNESS,
+    freshness::TIMEOUT,
 ];
+/// Where answers may come from.
+const FROM: [&str; 3] = [REFLECTIONS, MAX_STALENESS, vector::VECTOR];
+const REFLECTIONS: &str = "lakegate.reflections";
+const MAX_STALENESS: &str = "lakegate.max_staleness";
 /// Of a transaction, and what a new one has.
 const OF_TRANSACTION: [(&str, &str); 3] = [
     ("transaction_isolation", "default_transaction_isolation"),
@@ -273,6 +284,31 @@ impl Settings {
         version::of(self)
     }
 
+    /// The versions at which single tables are read.
+    pub(crate) fn versions(&self) -> Versions {
+        vector::read(self.value(vector::VECTOR)).unwrap_or_default()
+    }
+
+    /// Reflections may answer.
+    pub(crate) fn uses_reflections(&self) -> bool {
+        self.is_on(REFLECTIONS)
+    }
+
+    /// How old an answer may be; `None`: not at all.
+    pub(crate) fn max_staleness_ms(&self) -> Option<i64> {
+        self.value(MAX_STALENESS).parse().ok().filter(|ms| *ms > 0)
+    }
+
+    /// How fresh tables are read that a pipeline fills.
+    pub(crate) fn freshness(&self) -> Freshness {
+        freshness::of(self.value(freshness::FRESHNESS)).unwrap_or_default()
+    }
+
+    /// How long a statement waits for it.
+    pub(crate) fn freshness_timeout(&self) -> Duration {
+        Duration::from_millis(self.value(freshness::TIMEOUT).parse().unwrap_or(0))
+    }
+
     /// Values that can change what a cached answer holds.
     pub(crate) fn fingerprint(&self) -> String {
         TELLING.map(|name| self.value(name)).join("|")
@@ -367,11 +403,11 @@ impl Settings {
         Ok(())
     }
 
-    fn telling(&self) -> [String; 8] {
-        TELLING.map(|name| self.value(name).to_string())
+    fn telling(&self) -> Vec<String> {
+        TELLING.iter().chain(&FROM).map(|name| self.value(name).to_string()).collect()
     }
 
-    fn changed(&mut self, before: &[String; 8]) {
+    fn changed(&mut self, before: &[String]) {
         self.edition += 1;
         if self.telling() == *before {
             return;

@@ -8,11 +8,13 @@ mod change;
 mod channel;
 mod comment;
 mod copy;
+mod counter;
 mod create_schema;
 mod create_table;
 mod create_table_as;
 mod cursor;
 mod deallocate;
+mod default;
 mod dependents;
 mod discard;
 mod drop;
@@ -23,6 +25,7 @@ mod key;
 mod name;
 mod prepare;
 mod query;
+mod reflection;
 mod set;
 mod show;
 mod sink;
@@ -34,6 +37,8 @@ mod upkeep;
 mod view;
 
 pub(super) use self::change::{Changes, Planned as Changing, goal};
+pub(super) use self::create_table::{partition_field, sort_field};
+pub(super) use self::create_table_as::storable;
 pub(super) use self::name::{Name, ident, table_name};
 pub(super) use self::sink::Still;
 
@@ -232,6 +237,7 @@ pub(crate) fn admit(parsed: Parsed) -> Result<Admitted> {
         Parsed::Upkeep(upkeep) => upkeep::admit(upkeep),
         Parsed::Alter(alter) => alter::admit(alter),
         Parsed::View(view) => view::admit(*view),
+        Parsed::Reflection(statement) => Ok(reflection::admit(statement)),
         Parsed::Command { command, query, text } => match command {
             Command::Transaction(command) => Ok(transaction::admit(command)),
             Command::Setting(command) => Ok(set::admit(command)),

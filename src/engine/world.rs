@@ -15,10 +15,11 @@ use tokio::sync::watch;
 
 use crate::catalog::file::SourceFile;
 use crate::catalog::visible::Sight;
-use crate::catalog::{self, Catalog, Fault};
+use crate::catalog::{self, Catalog, Entry, Fault};
 use crate::error::{Error, Kind, Result};
 use crate::metastore::Metastore;
 use crate::policy::{self, Policies, SessionPolicy};
+use crate::reflection::Reflections;
 use crate::secret::Secret;
 use crate::sources::Source;
 
@@ -33,6 +34,10 @@ pub struct World {
     pub sources: Vec<Arc<dyn Source>>,
     /// What the source files say: an offset means something in one cluster only.
     pub(crate) source_files: u64,
+    /// Stored equals of queries over its tables.
+    pub(crate) reflections: Arc<Reflections>,
+    /// One transaction's own, with what it has changed.
+    pub(crate) is_staged: bool,
     made_of: Arc<staged::MadeOf>,
     /// What those see who are looking now, by user and roles.
     sights: Mutex<HashMap<Rights, Weak<Sight>>>,
@@ -49,9 +54,25 @@ impl World {
             policies: Arc::clone(&self.policies),
             sources: self.sources.clone(),
             source_files: self.source_files,
+            reflections: Arc::clone(&self.reflections),
+            is_staged: self.is_staged,
             made_of: Arc::clone(&self.made_of),
             sights: Mutex::default(),
         }
+    }
+
+    /// For what the server reads for itself: the same tables and `beside`, and nothing that is stored answers for them.
+    pub(crate) fn for_server(&self, beside: Option<Entry>) -> Self {
+        let mut catalog = Arc::clone(&self.catalog);
+        if let Some(entry) = beside {
+            Arc::make_mut(&mut catalog).entries.insert(entry.object.name.clone(), entry);
+        }
+        Self { catalog, reflections: Arc::default(), ..self.again() }
+    }
+
+    /// What outlives the process; `None` for a world that is only looked at.
+    pub(crate) fn metastore(&self) -> Option<&Arc<Metastore>> {
+        self.made_of.origin.metastore.as_ref()
     }
 
     /// What a session sees of the catalog, made once for all that have the same rights.
@@ -116,6 +137,13 @@ impl Current {
     #[cfg(test)]
     pub(super) fn publish_again(&self) {
         self.swap(Arc::new(self.get().again()));
+    }
+
+    /// The same world with these.
+    #[cfg(test)]
+    pub(super) fn reflect(&self, reflections: Reflections) {
+        let reflections = Arc::new(reflections);
+        self.swap(Arc::new(World { reflections, ..self.get().again() }));
     }
 
     fn tell(&self, faults: Vec<Fault>) {

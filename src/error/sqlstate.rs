@@ -58,6 +58,8 @@ kinds! {
     InvalidName = "42602", false;
     TooManyArguments = "54023", false;
     NotInState = "55000", false;
+    GeneratedAlways = "428C9", false;
+    SequenceLimit = "2200H", false;
     InvalidParameter = "22023", false;
     /// A prepared statement's result changed its type.
     CachedPlanChanged = "0A000", false;

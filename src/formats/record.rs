@@ -9,6 +9,7 @@ mod decimal;
 mod envelope;
 mod given;
 mod json;
+mod learnt;
 mod moment;
 mod out;
 mod protobuf;
@@ -94,10 +95,6 @@ pub struct Declaration {
     /// The messages of Protobuf, where no registry has them.
     pub messages: Option<Messages>,
 }
-
-/// Ids that are kept in mind. Beyond, all are forgotten and asked for again: no topic has so many, but bytes that are no
-/// ids look like some.
-const IDS_MAX: usize = 10_000;
 
 /// What Debezium writes unless it is told otherwise.
 pub const PLACEHOLDER: &str = "__debezium_unavailable_value";
@@ -221,7 +218,7 @@ impl Decoder {
         }
         let placeholder = envelope::Placeholder::new(&declaration.placeholder);
         let tree = Tree::new(declaration.columns.iter().map(|column| column.path.as_slice()));
-        let protobuf = protobuf::Schemas::new(declaration.messages.as_ref())?;
+        let protobuf = protobuf::Schemas::new(declaration.messages.as_ref());
         let (schema, avro) = (Arc::new(Schema::new(fields)), avro::Schemas::default());
         let declared = Declared { declaration, schema, hows, tree, placeholder, avro, protobuf };
         Ok(Self { declared: Arc::new(declared), wanted: None, before: false })
@@ -253,7 +250,17 @@ impl Decoder {
         Self { before: true, ..self.clone() }
     }
 
-    /// Ids of schemas that these records are written by and that were not learnt yet, each once.
+    /// What a record comes to depends on what a registry answers.
+    pub fn asks_registry(&self) -> bool {
+        match self.declared.declaration.format {
+            Format::Avro => true,
+            Format::Protobuf => self.declared.declaration.messages.is_none(),
+            Format::Json | Format::Csv | Format::Raw => false,
+        }
+    }
+
+    /// Ids of schemas that these records are written by and that have to be asked for, each once: those that were not learnt
+    /// yet, or so long ago as ones that there are not that there may be by now.
     pub fn unknown(&self, records: &[Record<'_>]) -> Vec<u64> {
         match self.declared.declaration.format {
             Format::Avro => self.declared.avro.unknown(self.declared.declaration.ids, records),
@@ -262,7 +269,7 @@ impl Decoder {
         }
     }
 
-    /// What the registry says of an id. A schema that cannot be read is learnt as one that no record fits.
+    /// What the registry says of an id. A schema that cannot be read is learnt as one that no record fits, for a while.
     pub fn learn(&self, id: u64, schema: &Registered) {
         match self.declared.declaration.format {
             Format::Avro => self.declared.avro.learn(id, schema, &self.declared),
@@ -292,6 +299,13 @@ pub struct Registered {
     /// Schemas that it names, each whole, those that name no other first.
     #[serde(skip)]
     pub references: Vec<(String, String)>,
+}
+
+impl Registered {
+    /// How long its texts are.
+    fn bytes(&self) -> usize {
+        self.schema.len() + self.references.iter().map(|(name, text)| name.len() + text.len()).sum::<usize>()
+    }
 }
 
 /// What a delete or an update of these is called in `_op`.

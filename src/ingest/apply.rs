@@ -33,6 +33,26 @@ pub(super) struct Sink {
     pub(super) index: Index,
 }
 
+impl Sink {
+    /// What others did to its rows meanwhile is part of what a batch is put on; what they did to its position is not, and is
+    /// told by `false`.
+    pub(super) async fn look_again(&mut self, target: &Target) -> Result<bool> {
+        let Some(table) = target.lake.table(&self.table.key).await? else { return Ok(false) };
+        if table.location == self.table.location {
+            return Ok(true);
+        }
+        let is_ours = Found::of(&table, target)?.text == self.found.text;
+        if is_ours {
+            // Keys of other columns, or of other types, are other numbers.
+            if table.schema() != self.table.schema() {
+                self.index = Index::default();
+            }
+            self.table = table;
+        }
+        Ok(is_ours)
+    }
+}
+
 /// What a batch is committed with.
 pub(super) struct With<'a> {
     pub(super) target: &'a Target,
@@ -66,7 +86,7 @@ pub(super) async fn apply(
 ) -> Result<Applied> {
     let target = with.target;
     let Some(place) = batch.place else { return Err(Error::internal("a batch that comes from nowhere")) };
-    let id = BatchId::new();
+    let id = batch.id;
     let mut by_sink: Vec<Vec<&(i64, Part)>> = sinks.iter().map(|_| vec![]).collect();
     for part in &batch.parts {
         by_sink.get_mut(part.1.table).ok_or_else(|| Error::internal("a part of no table"))?.push(part);
@@ -146,7 +166,7 @@ async fn one(
             }
         }
         Write::Upsert { keeps_deleted } => {
-            let into = upsert::Into {
+            let onto = upsert::Onto {
                 lake: &target.lake,
                 state: with.state,
                 table: &table,
@@ -155,7 +175,7 @@ async fn one(
                 index_rows_max: with.index_rows_max,
             };
             let parts: Vec<&Part> = parts.iter().map(|(_, part)| part).collect();
-            let made = into.upsert(&mut sink.index, &parts).await?;
+            let made = onto.upsert(&mut sink.index, &parts).await?;
             let mut written = lake::Written::default();
             if !made.rows.is_empty() {
                 written = target.lake.write(&table, id, rows_of(&made.schema, made.rows)).await?;
@@ -212,7 +232,7 @@ fn summary(target: &Target, from: String, to: String, epoch: i64) -> HashMap<Str
     ])
 }
 
-fn rows_of(columns: &SchemaRef, rows: Vec<RecordBatch>) -> SendableRecordBatchStream {
+pub(super) fn rows_of(columns: &SchemaRef, rows: Vec<RecordBatch>) -> SendableRecordBatchStream {
     // Asked for once more after the last batch, while the file is begun and not finished.
     let end = stream::once(async { reach(Step::MidWrite) }).filter_map(|()| async { None });
     let rows = stream::iter(rows.into_iter().map(Ok)).chain(end);

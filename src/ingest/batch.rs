@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::dead::DeadLetter;
 use super::origin::{Part, Place, Taken};
+use crate::lake::BatchId;
 
 /// `[commit]` of a pipeline: a batch is cut by whichever comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -74,8 +75,10 @@ impl Window {
 }
 
 /// What is taken in and not committed yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Batch {
+    /// Under which it is committed, and read before that.
+    pub(super) id: BatchId,
     /// With the moment each was taken in, in microseconds.
     pub(super) parts: Vec<(i64, Part)>,
     pub(super) dead: Vec<DeadLetter>,
@@ -83,6 +86,10 @@ pub(super) struct Batch {
     pub(super) place: Option<Place>,
     /// Nothing may be committed here: its last transaction is not whole.
     pub(super) is_open: bool,
+    /// So many of the parts are of transactions that are.
+    pub(super) closed: usize,
+    /// What is held beside it, for those who read it before it is committed.
+    pub(super) beside: usize,
     /// The oldest and the youngest change in it, as the origin dates them.
     pub(super) span_ms: Option<(i64, i64)>,
     records: usize,
@@ -91,11 +98,30 @@ pub(super) struct Batch {
     begun: Option<Instant>,
 }
 
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            id: BatchId::new(),
+            parts: vec![],
+            dead: vec![],
+            place: None,
+            is_open: false,
+            closed: 0,
+            beside: 0,
+            span_ms: None,
+            records: 0,
+            bytes: 0,
+            begun: None,
+        }
+    }
+}
+
 impl Batch {
     pub(super) fn add(&mut self, taken: Taken, now: Instant, now_micros: i64) {
         self.is_open = taken.place.is_none();
         self.place = taken.place.or(self.place.take());
         if taken.records == 0 && taken.parts.is_empty() {
+            self.close();
             return;
         }
         self.begun.get_or_insert(now);
@@ -108,6 +134,18 @@ impl Batch {
         };
         self.parts.extend(taken.parts.into_iter().map(|part| (now_micros, part)));
         self.dead.extend(taken.dead);
+        self.close();
+    }
+
+    fn close(&mut self) {
+        if !self.is_open {
+            self.closed = self.parts.len();
+        }
+    }
+
+    /// Of whole transactions, those that came after the first so many parts.
+    pub(super) fn closed_since(&self, seen: usize) -> &[(i64, Part)] {
+        self.parts.get(seen..self.closed).unwrap_or_default()
     }
 
     pub(super) fn records(&self) -> usize {
@@ -134,7 +172,8 @@ impl Batch {
     /// limit is reached, but in the midst of a transaction. Half of what is left: a record takes its own bytes and those of
     /// its columns.
     pub(super) fn room(&self, commit: &Commit) -> (usize, usize) {
-        let (rows, bytes) = (commit.rows_max.saturating_sub(self.records), commit.bytes_max.saturating_sub(self.bytes));
+        let held = self.bytes.saturating_add(self.beside);
+        let (rows, bytes) = (commit.rows_max.saturating_sub(self.records), commit.bytes_max.saturating_sub(held));
         match rows == 0 || bytes == 0 {
             true if self.is_open => (commit.rows_max.max(1), (commit.bytes_max / 2).max(1)),
             true => (0, 0),
@@ -203,6 +242,17 @@ mod tests {
         let narrow = Commit { rows_max: 1_000_000, bytes_max: 48 * 1_000, ..limits };
         check(narrow, 100, 0, false);
         check(narrow, 1_000, 0, true);
+        // With what is held for its readers.
+        let mut read = batch(100, begin);
+        read.beside = narrow.bytes_max;
+        assert!(read.is_due(&narrow, begin));
+    }
+
+    #[test]
+    fn a_read_brings_no_more_than_its_batch_has_left() {
+        let limits = Commit { age_ms: 100, bytes_max: 1 << 20, rows_max: 4 };
+        let (rows, bytes) = batch(3, Instant::now()).room(&limits);
+        assert!(rows == 1 && bytes < limits.bytes_max / 2, "{rows} {bytes}");
     }
 
     #[test]
@@ -213,7 +263,9 @@ mod tests {
         batch.add(Taken { place: None, ..taken(9, 5) }, begin, 0);
         assert!(!batch.is_due(&limits, begin + Duration::from_secs(9)));
         assert_ne!(batch.room(&limits), (0, 0));
+        assert_eq!(batch.closed_since(0).len(), 0, "nobody reads half a transaction");
         batch.add(taken(1, 5), begin, 0);
+        assert_eq!((batch.closed_since(0).len(), batch.closed_since(1).len()), (2, 1));
         assert!(batch.is_due(&limits, begin));
         assert_eq!(batch.room(&limits), (0, 0));
     }

@@ -48,6 +48,19 @@ impl DeadLetter {
         }
     }
 
+    /// The record as it came.
+    pub(super) fn seen(&self) -> Seen<'_> {
+        Seen {
+            partition: self.partition,
+            offset: self.offset,
+            at_ms: self.at_ms,
+            key: self.key.as_deref(),
+            // One without a value has a key, or it would have been no record at all.
+            value: Some(self.raw.as_slice()).filter(|raw| !raw.is_empty() || self.key.is_none()),
+            headers: self.headers(),
+        }
+    }
+
     fn headers(&self) -> Vec<Header<'_>> {
         self.headers.iter().map(|(name, value)| Header { name, value: value.as_deref() }).collect()
     }

@@ -2,6 +2,7 @@
 //! and table are there is found out by running.
 
 mod feed;
+mod own;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,10 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::batch::{Commit, DeadLetterCap};
 use super::dead::DEAD_LETTERS;
+use super::folder;
+use super::lines::Lines;
 use super::postgres::Options;
+use super::posts;
 use super::records::Layout;
 use super::target::Write;
 use crate::document::{Document, Fault, suggest};
@@ -43,6 +47,16 @@ pub enum Feed {
         postgres: PostgresFile,
         tables: Vec<String>,
         replication: Options,
+    },
+    /// Rows that are sent to the HTTP door.
+    Http {
+        http: posts::Config,
+        lines: Arc<Lines>,
+    },
+    /// Files that are put into a folder.
+    Folder {
+        folder: folder::Config,
+        lines: Arc<Lines>,
     },
 }
 
@@ -81,22 +95,22 @@ impl Spec {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
+    /// A source, or a word of [`OWN`].
     origin: String,
-    // Read for what they refuse: another word is a fault.
-    #[serde(rename = "mode")]
-    _mode: Mode,
+    /// How a source is read.
+    mode: Option<Mode>,
     write: Style,
     /// What becomes of a deleted row where there is one a key.
-    #[serde(default)]
-    delete: Deletes,
+    delete: Option<Deletes>,
     /// Of a topics' source, as its file names them.
     #[serde(default)]
     topics: Vec<String>,
     /// Of a database, `schema.table` as it names them; `*` stands for any letters.
     #[serde(default)]
     tables: Vec<String>,
-    #[serde(default)]
-    replication: Options,
+    replication: Option<Options>,
+    http: Option<posts::Config>,
+    folder: Option<folder::Config>,
     target: String,
     lake: Option<String>,
     #[serde(default)]
@@ -106,7 +120,7 @@ struct Written {
 }
 
 /// How the origin is read.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Mode {
     /// Everything there is, then every change as it comes.
@@ -132,16 +146,41 @@ enum Deletes {
     Mark,
 }
 
+/// What is no source's: rows come to the pipeline itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Own {
+    Http,
+    Folder,
+}
+
+const OWN: [(&str, Own); 2] = [("http", Own::Http), ("folder", Own::Folder)];
+
+/// Where rows come from, by the word in the file.
+#[derive(Clone, Copy, Debug)]
+enum Reads<'k> {
+    Source(Known<'k>),
+    Own(Own),
+}
+
 impl Written {
+    fn own(&self) -> Option<Own> {
+        OWN.iter().find(|(word, _)| *word == self.origin).map(|(_, own)| *own)
+    }
+
     /// The key that names what is read.
-    fn names(&self) -> &'static str {
-        if self.tables.is_empty() { "topics" } else { "tables" }
+    fn names(&self) -> &'static [&'static str] {
+        match self.own() {
+            Some(Own::Http) => &["http", "table"],
+            Some(Own::Folder) => &["folder", "table"],
+            None if self.tables.is_empty() => &["topics"],
+            None => &["tables"],
+        }
     }
 
     fn writes(&self) -> Write {
         match self.write {
             Style::Append => Write::Append,
-            Style::Upsert => Write::Upsert { keeps_deleted: self.delete == Deletes::Mark },
+            Style::Upsert => Write::Upsert { keeps_deleted: self.delete == Some(Deletes::Mark) },
         }
     }
 }
@@ -213,6 +252,22 @@ fn judge(written: &Written, document: &mut Document<'_>) {
     if !(0.0..=100.0).contains(&written.dead_letter.percent_max) {
         document.fault_at(&["dead_letter", "percent_max"], "`percent_max` in [dead_letter] is from 0 to 100");
     }
+    if written.delete.is_some() && written.write == Style::Append {
+        let text =
+            "`delete` says what becomes of current rows; with `write = \"append\"` a deletion is a row like any change";
+        document.fault_at(&["delete"], text);
+    }
+    match (written.own(), written.mode) {
+        (Some(_), Some(_)) => {
+            let text =
+                format!("`mode` says how a source is read; to `origin = \"{}\"` it says nothing", written.origin);
+            document.fault_at(&["mode"], text);
+        }
+        // One that could not be read is told of already.
+        (None, None) if document.has(&["mode"]) => {}
+        (None, None) => document.fault_at(&[], "the key `mode` is missing"),
+        (Some(_), None) | (None, Some(Mode::Cdc)) => {}
+    }
 }
 
 /// The names in it, bound to the sources they speak of.
@@ -226,7 +281,7 @@ fn settle(
     document: &mut Document<'_>,
 ) -> Vec<Spec> {
     let (origin, lake) = (origin(written, known, document), lake(written, known, document));
-    let (Some(origin), Some((lake, iceberg))) = (origin, lake) else { return vec![] };
+    let (Some(reads), Some((lake, iceberg))) = (origin, lake) else { return vec![] };
     let mounted = iceberg.schemas.iter().find(|(_, schema)| **schema == written.target);
     let namespace = mounted.map_or(&written.target, |(namespace, _)| namespace);
     if !is_plain(&written.target) {
@@ -237,10 +292,21 @@ fn settle(
             format!("`{}` is a schema of source `{}`; name one of the lake, or a new one", written.target, other.name);
         document.fault_at(&["target"], text);
     }
-    let fed = match origin.config {
-        sources::Config::Kafka(kafka) => feed::topics(written, &origin, kafka, document),
-        sources::Config::Postgres(postgres) => feed::database(name, written, &origin, postgres, document),
-        sources::Config::Iceberg(_) | sources::Config::Memory(_) => vec![],
+    let fed = match reads {
+        Reads::Own(Own::Http) => own::http(name, written, document),
+        Reads::Own(Own::Folder) => own::folder(written, document),
+        Reads::Source(origin) => {
+            own::nothing(written, &origin, document);
+            match origin.config {
+                sources::Config::Kafka(kafka) => feed::topics(written, &origin, kafka, document),
+                sources::Config::Postgres(postgres) => feed::database(name, written, &origin, postgres, document),
+                sources::Config::Iceberg(_) | sources::Config::Memory(_) => vec![],
+            }
+        }
+    };
+    let origin_hash = match reads {
+        Reads::Source(origin) => origin.hash,
+        Reads::Own(_) => 0,
     };
     let mut specs: Vec<Spec> = vec![];
     for (table, feed) in fed {
@@ -251,32 +317,42 @@ fn settle(
         if let Some(other) = specs.iter().chain(others).find(taken) {
             let what = if table.is_empty() { format!("schema {}", written.target) } else { full.to_string() };
             let text = format!("{what} is filled by pipeline `{}` already ({})", other.pipeline, other.file);
-            document.fault_at(&[written.names()], text);
+            document.fault_at(written.names(), text);
             continue;
         }
         if table == DEAD_LETTERS {
-            document.fault_at(&[written.names()], format!("{full} holds the schema's dead letters"));
+            document.fault_at(written.names(), format!("{full} holds the schema's dead letters"));
             continue;
         }
         specs.push(Spec {
             pipeline: name.to_string(),
             file: file.to_string(),
-            origin: origin.name.to_string(),
+            origin: written.origin.clone(),
             feed,
             lake: lake.name.to_string(),
             iceberg: iceberg.clone(),
             namespace: namespace.clone(),
             table: full,
             write: written.writes(),
-            commit: written.commit,
+            commit: own::commit(written, document),
             dead_letter: written.dead_letter,
-            hash: xxh3_64(format!("{text}\0{}\0{}", origin.hash, lake.hash).as_bytes()),
+            hash: xxh3_64(format!("{text}\0{origin_hash}\0{}", lake.hash).as_bytes()),
         });
     }
     specs
 }
 
-fn origin<'k>(written: &Written, known: &'k [Known<'k>], document: &mut Document<'_>) -> Option<Known<'k>> {
+fn origin<'k>(written: &Written, known: &'k [Known<'k>], document: &mut Document<'_>) -> Option<Reads<'k>> {
+    if let Some(own) = written.own() {
+        if known.iter().any(|k| k.name == written.origin) {
+            let text = format!(
+                "`{0}` is a word of pipelines, and source `{0}` has it for a name: call it otherwise",
+                written.origin
+            );
+            document.fault_at(&["origin"], text);
+        }
+        return Some(Reads::Own(own));
+    }
     let feeds = |k: &&Known<'k>| matches!(k.config, sources::Config::Kafka(_) | sources::Config::Postgres(_));
     let found = known.iter().filter(feeds).find(|k| k.name == written.origin).copied();
     if found.is_none() {
@@ -287,7 +363,7 @@ fn origin<'k>(written: &Written, known: &'k [Known<'k>], document: &mut Document
         };
         document.fault_at(&["origin"], text);
     }
-    found
+    found.map(Reads::Source)
 }
 
 fn lake<'k>(

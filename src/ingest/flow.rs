@@ -12,6 +12,7 @@ use super::Config;
 use super::apply::{Applied, Sink, With, apply};
 use super::batch::{Batch, Commit, DeadLetterCap, Window};
 use super::fault::{Step, reach};
+use super::fresh::{By, Fresh};
 use super::index::Index;
 use super::lease::Held;
 use super::origin::{Kept, Lag, Origin, Place, Room, Shape, Taken};
@@ -23,6 +24,7 @@ use super::status::{self, State, Status};
 use super::table::{dead_letters, ensure_for};
 use super::target::Target;
 use crate::error::{Error, Kind, Result};
+use crate::lake::{Stand, Tails};
 use crate::telemetry::metrics as names;
 
 /// Changes decoded at once, and their bytes.
@@ -45,6 +47,8 @@ pub struct Flow {
     pub config: Config,
     /// Who runs it: one name a process.
     pub holder: String,
+    /// Where readers find what it has taken in.
+    pub tails: Tails,
 }
 
 /// Why the loop under a lease ended before it was told to.
@@ -54,6 +58,16 @@ enum Halt {
     Fenced,
     /// Too many records do not fit; in words.
     DeadLetters(String),
+}
+
+impl Halt {
+    /// An error that a new beginning meets again.
+    fn stays(&self) -> bool {
+        match self {
+            Halt::Failed(error) => judge(error.kind()) == Verdict::Stop,
+            Halt::Fenced | Halt::DeadLetters(_) => false,
+        }
+    }
 }
 
 impl From<Error> for Halt {
@@ -68,6 +82,8 @@ struct Progress {
     /// Up to which every table is filled; `None` before the first commit.
     place: Option<Place>,
     batch: Batch,
+    /// The batch as readers see it.
+    fresh: Fresh,
     window: Window,
     committed_at: Instant,
     looked_at: Instant,
@@ -88,7 +104,10 @@ impl Flow {
             match self.is_paused().await {
                 Ok(false) => {}
                 Ok(true) => {
-                    self.say(&mut status, State::Paused, None).await;
+                    // Once: what is noted stays so until it goes on.
+                    if status.state != State::Paused || status.error.is_some() {
+                        self.say(&mut status, State::Paused, None).await;
+                    }
                     wait(Duration::from_millis(self.config.look_ms), &stop).await;
                     continue;
                 }
@@ -111,6 +130,7 @@ impl Flow {
                         Err(error) => Err(Halt::Failed(error)),
                     };
                     self.streaming(false);
+                    self.origin.rest();
                     held.release().await;
                     ended
                 }
@@ -206,17 +226,45 @@ impl Flow {
             if at.looked_at.elapsed() >= Duration::from_millis(self.config.look_ms) {
                 self.look(&mut at).await?;
             }
-            let (changes, bytes) = at.batch.room(&self.commit);
-            let wait = at.batch.left(&self.commit, now).min(WAIT_MAX);
-            let room = Room { changes: changes.min(CHUNK), bytes: bytes.min(CHUNK_BYTES), wait };
-            let taken = tokio::select! {
+            match Box::pin(self.read(&mut at, held, stop, now)).await {
+                Ok(None) => {}
+                Ok(Some(taken)) => self.take_in(&mut at, taken)?,
+                Err(halt) => {
+                    // What comes next stays unreadable; what came before it need not wait for that.
+                    if halt.stays() && !at.batch.is_empty() && !at.batch.is_open {
+                        self.commit(&mut at, held, status).await?;
+                    }
+                    return Err(halt);
+                }
+            }
+        }
+    }
+
+    /// What came in time; whoever asks meanwhile is answered. `None`: it was told to stop.
+    async fn read(
+        &mut self,
+        at: &mut Progress,
+        held: &Held,
+        stop: &CancellationToken,
+        now: Instant,
+    ) -> Result<Option<Taken>, Halt> {
+        let (changes, bytes) = at.batch.room(&self.commit);
+        let wait = at.batch.left(&self.commit, now).min(WAIT_MAX);
+        let room = Room { changes: changes.min(CHUNK), bytes: bytes.min(CHUNK_BYTES), wait };
+        let stand = stand(self.origin.as_ref(), at);
+        let by = By { target: &self.target, state: &self.state, index_rows_max: self.config.index_rows_max };
+        // Reads that never wait leave nobody unanswered.
+        at.fresh.answer(&by, &mut at.sinks, &mut at.batch, &stand).await;
+        let mut read = self.origin.read(room);
+        loop {
+            tokio::select! {
                 biased;
                 () = held.lost() => return Err(Halt::Fenced),
                 // What the read had in hand is not taken in: this was the last one.
-                () = stop.cancelled() => continue,
-                taken = self.origin.read(room) => taken?,
-            };
-            self.take_in(&mut at, taken)?;
+                () = stop.cancelled() => return Ok(None),
+                taken = &mut read => return Ok(Some(taken?)),
+                () = at.fresh.asked() => at.fresh.answer(&by, &mut at.sinks, &mut at.batch, &stand).await,
+            }
         }
     }
 
@@ -238,7 +286,9 @@ impl Flow {
         };
         let now = Instant::now();
         let lag = self.origin.lag(place.as_ref()).await?;
+        let fresh = Fresh::new(&self.tails, &sinks);
         Ok(Progress {
+            fresh,
             sinks,
             place,
             batch: Batch::default(),
@@ -289,7 +339,10 @@ impl Flow {
 
     fn is_due(&self, at: &Progress, now: Instant) -> bool {
         let moved = at.place.is_some() && at.batch.place.is_some() && at.batch.place != at.place;
+        // Columns that came are in the tables before anybody reads a row with them.
+        let reshaped = at.reshaped && !at.batch.is_empty() && !at.batch.is_open;
         at.batch.is_due(&self.commit, now)
+            || reshaped
             || (moved
                 && at.batch.is_empty()
                 && !at.batch.is_open
@@ -309,15 +362,20 @@ impl Flow {
     async fn commit(&mut self, at: &mut Progress, held: &Held, status: &mut Status) -> Result<(), Halt> {
         let begin = Instant::now();
         self.origin.still().await?;
+        let stand = stand(self.origin.as_ref(), at);
+        let by = By { target: &self.target, state: &self.state, index_rows_max: self.config.index_rows_max };
+        match at.reshaped {
+            false => at.fresh.prepare(&by, &mut at.sinks, &mut at.batch, &stand).await,
+            true => at.fresh.forget(),
+        }
         if std::mem::take(&mut at.reshaped) {
             let shapes = self.origin.tables().await?;
             at.sinks = self.sinks(shapes, std::mem::take(&mut at.sinks)).await?;
         }
-        for sink in &mut at.sinks {
-            // What others did to its rows meanwhile is part of what the batch is put on; what they did to its position is not.
-            let Some(table) = self.target.lake.table(&sink.table.key).await? else { continue };
-            if table.location != sink.table.location && Found::of(&table, &self.target)?.text == sink.found.text {
-                sink.table = table;
+        for (number, sink) in at.sinks.iter_mut().enumerate() {
+            if self.target.table.is_some() || at.batch.parts.iter().any(|(_, part)| part.table == number) {
+                // A position that is not ours the commit refuses.
+                sink.look_again(&self.target).await?;
             }
         }
         let batch = std::mem::take(&mut at.batch);
@@ -330,10 +388,17 @@ impl Flow {
         };
         status.committed(records);
         let said = (status::name(&self.target), status.json(Some(held.lease.epoch)));
-        match apply(&with, &mut at.sinks, self.origin.as_ref(), batch, said).await? {
+        // Both are driven: what one waits for may be in the other's hands.
+        let applied = tokio::select! {
+            biased;
+            applied = Box::pin(apply(&with, &mut at.sinks, self.origin.as_ref(), batch, said)) => applied?,
+            never = Box::pin(at.fresh.answer_amid(&self.target)) => match never {},
+        };
+        match applied {
             Applied::Done => {}
             Applied::LeaseLost => return Err(Halt::Fenced),
         }
+        at.fresh.committed(&at.sinks);
         reach(Step::AfterCommit);
         (at.place, at.committed_at) = (place, Instant::now());
         at.newest_ms = span_ms.map(|(_, newest)| newest).or(at.newest_ms);
@@ -413,6 +478,14 @@ impl Flow {
         if let Err(error) = metastore.put(&name, &status.json(None)).await {
             tracing::debug!(pipeline = self.target.pipeline, error = %error, "the state was not noted");
         }
+    }
+}
+
+/// How far the flow is with what it has taken in.
+fn stand(origin: &dyn Origin, at: &Progress) -> Stand {
+    match at.batch.place.as_ref().or(at.place.as_ref()) {
+        None => Stand::Nowhere,
+        Some(place) => origin.stand(place),
     }
 }
 

@@ -50,6 +50,8 @@ pub(super) struct Folded {
     pub(super) gone: Vec<Key>,
     /// In the order of their last changes.
     pub(super) rows: Vec<Row>,
+    /// Rows that came with the batch and went with it again: a change behind the batch may take values from them.
+    pub(super) ended: Vec<Row>,
 }
 
 #[derive(Clone)]
@@ -121,9 +123,12 @@ pub(super) fn fold(parts: &[Keyed<'_>], keeps_deleted: bool) -> Folded {
         }
     }
     let gone = versions.keys().copied().collect();
-    let mut rows: Vec<Row> = versions.into_values().filter(|v| v.is_there).map(|v| v.row).collect();
+    let (rows, ended): (Vec<_>, Vec<_>) = versions.into_values().partition(|version| version.is_there);
+    let mut rows: Vec<Row> = rows.into_iter().map(|version| version.row).collect();
     rows.sort_unstable_by_key(|row| row.at);
-    Folded { truncated, gone, rows }
+    let came = |row: &Row| matches!(row.deleted, None | Some(Source::Batch(_)));
+    let ended = ended.into_iter().map(|version| version.row).filter(came).collect();
+    Folded { truncated, gone, rows, ended }
 }
 
 /// Where the value of a column is that a later change left out.

@@ -117,40 +117,42 @@ impl Index {
         }
     }
 
-    /// Files that came are read, those that went are forgotten.
+    /// Files that came are read, those that went are forgotten. Where they cannot be read, or nobody waits any more, nothing is
+    /// known: half of a file's keys would be taken for all of them.
     async fn follow(&mut self, of: &Of<'_>, live: &HashSet<&str>, rows_max: usize) -> Result<()> {
+        let mut known = std::mem::take(self);
         let mut gone = false;
-        for file in &mut self.files {
+        for file in &mut known.files {
             gone |= file.is_there && !live.contains(file.path.as_ref());
             file.is_there &= live.contains(file.path.as_ref());
         }
         if gone {
-            self.sweep();
+            known.sweep();
         }
-        let came: Vec<&str> = live.iter().copied().filter(|path| !self.numbers.contains_key(*path)).collect();
-        if came.is_empty() {
-            return Ok(());
-        }
+        let came: Vec<&str> = live.iter().copied().filter(|path| !known.numbers.contains_key(*path)).collect();
         for path in &came {
-            let number = u32::try_from(self.files.len()).map_err(|_| Error::internal("a table of 2³² files"))?;
+            let number = u32::try_from(known.files.len()).map_err(|_| Error::internal("a table of 2³² files"))?;
             let path: Arc<str> = Arc::from(*path);
-            self.files.push(File { path: Arc::clone(&path), is_there: true });
-            self.numbers.insert(path, number);
+            known.files.push(File { path: Arc::clone(&path), is_there: true });
+            known.numbers.insert(path, number);
         }
-        let Self { numbers, spots, more, is_too_large, .. } = self;
-        scan(of, came.iter().map(|p| (*p).to_string()), |key, path, position| {
-            let Some(number) = numbers.get(path) else { return Ok(true) };
-            if let Some(before) = spots.insert(key, (*number, position)) {
-                more.entry(key).or_default().push(before);
-            }
-            *is_too_large = spots.len() > rows_max;
-            Ok(!*is_too_large)
-        })
-        .await?;
-        if self.is_too_large {
+        if !came.is_empty() {
+            let Self { numbers, spots, more, is_too_large, .. } = &mut known;
+            scan(of, came.iter().map(|p| (*p).to_string()), |key, path, position| {
+                let Some(number) = numbers.get(path) else { return Ok(true) };
+                if let Some(before) = spots.insert(key, (*number, position)) {
+                    more.entry(key).or_default().push(before);
+                }
+                *is_too_large = spots.len() > rows_max;
+                Ok(!*is_too_large)
+            })
+            .await?;
+        }
+        if known.is_too_large {
             tracing::warn!(table = %of.table.key.name, rows_max, "too many rows to keep where they are; each batch looks them up");
-            *self = Self { is_too_large: true, ..Self::default() };
+            known = Self { is_too_large: true, ..Self::default() };
         }
+        *self = known;
         Ok(())
     }
 
@@ -265,3 +267,6 @@ pub(super) async fn fetch(of: &Of<'_>, rows: &Rows, columns: &[usize]) -> Result
     }
     Ok(fetched)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::dead::DeadLetter;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::formats::change::Changed;
+use crate::lake::Stand;
 
 /// How far along an origin something is, as its origin writes it: offsets by partition, a commit's LSN, a cursor's value.
 /// Only that origin compares two of them.
@@ -92,6 +93,17 @@ pub struct Taken {
     pub reshaped: bool,
 }
 
+/// What dead letters are by now.
+#[derive(Clone, Debug, Default)]
+pub struct Again {
+    /// The rows of those that make some.
+    pub part: Option<Part>,
+    /// Which of the letters are dead no more.
+    pub resolved: Vec<usize>,
+    /// How many of the letters are this origin's.
+    pub own: usize,
+}
+
 /// Where to go on.
 #[derive(Clone, Copy, Debug)]
 pub enum Wanted<'a> {
@@ -139,9 +151,24 @@ pub trait Origin: Send + Sync {
     /// A place in short, for people and for the summaries of snapshots; [`Wanted::Range`] brings it back.
     fn range(&self, place: &Place) -> String;
 
+    /// A place as readers wait for it (`lakegate.freshness`), where they could name one. Nowhere as long as a table is not
+    /// what it was at any place.
+    fn stand(&self, _: &Place) -> Stand {
+        Stand::Unmarked
+    }
+
     /// All is to be taken in anew: what the origin keeps for this pipeline, it need not keep.
     async fn anew(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    /// Nothing is read until the next [`Origin::begin`]: an origin that takes in what is sent to it takes nothing more.
+    fn rest(&mut self) {}
+
+    /// Records of this origin that were set aside, decoded by the columns of now; those of others are left alone. 0A000 where
+    /// the origin sets none aside.
+    async fn again(&mut self, _: &[DeadLetter]) -> Result<Again> {
+        Err(Error::unsupported("taking in again what was set aside of this origin"))
     }
 
     /// Everything below is durable: the origin may forget it, tools may show it. It is never asked for again.

@@ -11,8 +11,8 @@ use crate::error::{Error, Kind, Result};
 use crate::lake::{self, BATCH};
 use crate::types::TableName;
 
-/// The table's property that holds the position. It is the table's own, whatever the pipeline that fills it is called.
-pub(super) const POSITION: &str = "lakegate.position";
+/// It is the table's own, whatever the pipeline that fills it is called.
+pub(super) use crate::lake::POSITION;
 /// In the summaries of a pipeline's snapshots: how far the table is with them.
 pub(super) const RANGE_TO: &str = "lakegate.range.to";
 
@@ -60,8 +60,9 @@ impl Found {
             let text = format!("table {shown} was set back, or its position was changed by another program");
             let detail = "the newest batch in its history and the position do not belong together";
             let hint = format!(
-                "Nothing was taken in since. `lakegate ingest resume {} --from snapshot` takes in again what the table \
-                 lost, `--from property` leaves it out.",
+                "Nothing was taken in since. After `lakegate ingest pause {0}`, `lakegate ingest resume {0} --from snapshot` \
+                 takes in again what the table lost, `--from property` leaves it out, and `lakegate ingest resync {0}` takes \
+                 in everything anew.",
                 target.pipeline
             );
             return Err(Error::new(Kind::DataGone, text).with_detail(detail).with_hint(hint));
@@ -92,8 +93,9 @@ pub(super) fn newest(table: &lake::Table) -> Option<&HashMap<String, String>> {
 /// Going on needs a person's decision.
 pub(super) fn gone(pipeline: &str, text: String) -> Error {
     let hint = format!(
-        "Nothing was taken in since. Go on with `lakegate ingest resume {pipeline} --from earliest` (or latest, or property: where it \
-         was), or drop the table to take the topic in anew."
+        "Nothing was taken in since. After `lakegate ingest pause {pipeline}` go on with `lakegate ingest resume {pipeline} \
+         --from earliest` (or latest, or property: where it was), or with `lakegate ingest resync {pipeline}` to take \
+         everything in anew."
     );
     Error::new(Kind::DataGone, text).with_hint(hint)
 }

@@ -1,6 +1,7 @@
 //! A log as an origin: its records decoded into changes of one table, and its place judged before anything is read. It
 //! decides neither what a batch is nor what becomes of it.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +13,13 @@ use tokio::time::sleep;
 
 use super::dead::DeadLetter;
 use super::log::{Changes, Extent, Identity, Log, Marks, Offsets, Seen, offsets_json};
-use super::origin::{Kept, Lag, Origin, Part, Place, Room, Shape, Taken, Wanted};
+use super::origin::{Again, Kept, Lag, Origin, Part, Place, Room, Shape, Taken, Wanted};
 use super::resume::{Named, TopicPlace, compare, marks_there, start};
 use super::table::{header, headers_array, least_bytes};
 use crate::error::{Error, Kind, Result};
 use crate::formats::change::Changed;
 use crate::formats::record::{Decoded, Decoder, Fault, Misfit, OLD_KEY, Record};
+use crate::lake::{Reach, Stand};
 use crate::sources::kafka::Registry;
 
 /// A log that ends before the position may have a leader that does not know its end yet: asked so often.
@@ -294,6 +296,26 @@ impl Origin for Records {
 
     fn range(&self, place: &Place) -> String {
         TopicPlace::of(place, &self.named).map(|place| offsets_json(&place.partitions)).unwrap_or_default()
+    }
+
+    fn stand(&self, place: &Place) -> Stand {
+        let place = TopicPlace::of(place, &self.named);
+        place.map_or(Stand::Unmarked, |place| Stand::At(Reach::Offsets(place.partitions)))
+    }
+
+    async fn again(&mut self, letters: &[DeadLetter]) -> Result<Again> {
+        let topic = &self.layout.topic;
+        let is_own = |letter: &DeadLetter| letter.source == format!("{topic}/{}", letter.partition);
+        let own: Vec<usize> = (0..letters.len()).filter(|at| letters.get(*at).is_some_and(is_own)).collect();
+        let mut changes = Changes::default();
+        for letter in own.iter().filter_map(|at| letters.get(*at)) {
+            changes.push(letter.seen());
+        }
+        self.layout.learn(&changes).await?;
+        let (part, dead) = self.layout.part(&changes)?;
+        let dead: HashSet<(i32, i64)> = dead.iter().map(|letter| (letter.partition, letter.offset)).collect();
+        let is_resolved = |at: &usize| letters.get(*at).is_some_and(|l| !dead.contains(&(l.partition, l.offset)));
+        Ok(Again { part, own: own.len(), resolved: own.into_iter().filter(is_resolved).collect() })
     }
 
     async fn acknowledge(&mut self, durable: &Place) -> Result<()> {

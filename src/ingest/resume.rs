@@ -171,8 +171,10 @@ pub async fn resume(
 ) -> Result<Vec<(String, String)>> {
     let held = Held::take(target.lake.metastore(), &target.lease_name(), "resume", lease_ms).await?;
     let held = held.ok_or_else(|| {
-        let text = format!("pipeline \"{}\" is running; it goes on by itself or says why not", target.pipeline);
-        Error::new(Kind::Conflict, text)
+        let pipeline = &target.pipeline;
+        let text = format!("pipeline \"{pipeline}\" is running; it goes on by itself or says why not");
+        let hint = format!("Say `lakegate ingest pause {pipeline}` first, and this again once it rests.");
+        Error::new(Kind::Conflict, text).with_hint(hint)
     })?;
     let done = set(target, origin, from, &held).await;
     held.release().await;

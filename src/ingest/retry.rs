@@ -102,6 +102,8 @@ pub(super) fn judge(kind: Kind) -> Verdict {
         | Kind::Windowing
         | Kind::Recursion
         | Kind::InvalidColumnReference
+        | Kind::GeneratedAlways
+        | Kind::SequenceLimit
         | Kind::WrongObjectType
         | Kind::InvalidName
         | Kind::TooManyArguments

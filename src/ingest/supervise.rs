@@ -13,16 +13,20 @@ use tokio_util::sync::CancellationToken;
 use super::Config;
 use super::file::{Feed, Spec};
 use super::flow::Flow;
+use super::folder::Folder;
 use super::kafka::Topic;
 use super::keep::keep;
+use super::lines::Lines;
 use super::origin::Origin;
 use super::postgres::Slot;
+use super::posts::{self, Posts};
 use super::records::Records;
 use super::table::prepare;
-use super::target::Target;
+use super::target::{Target, Write};
 use crate::document::Fault;
 use crate::error::Result;
-use crate::lake::Lake;
+use crate::inlets::Inlets;
+use crate::lake::{Lake, Tails};
 use crate::metastore::Metastore;
 use crate::shutdown::Shutdown;
 use crate::sources::kafka::{Client, Config as KafkaFile};
@@ -79,6 +83,14 @@ impl Connections {
                 let slot = Slot::new(&pipeline, &spec.origin, postgres, tables.clone(), replication.clone())?;
                 Ok(Box::new(move || Box::new(slot.again())))
             }
+            Feed::Http { http, lines } => {
+                let posts = posts(spec, http, lines);
+                Ok(Box::new(move || posts.origin()))
+            }
+            Feed::Folder { folder, lines } => {
+                let folder = Folder::new(&pipeline, folder, lines)?;
+                Ok(Box::new(move || Box::new(folder.again())))
+            }
         }
     }
 
@@ -99,6 +111,15 @@ impl Connections {
     }
 }
 
+/// The way in of a pipeline that rows are sent to.
+fn posts(spec: &Spec, http: &posts::Config, lines: &Arc<Lines>) -> Posts {
+    let replaces = match spec.write {
+        Write::Upsert { .. } => true,
+        Write::Append => false,
+    };
+    Posts::new(&spec.pipeline, spec.table.clone(), Arc::clone(lines), http.clone(), replaces, spec.dead_letter)
+}
+
 /// An origin at its beginning.
 pub(crate) type Make = Box<dyn Fn() -> Box<dyn Origin> + Send + Sync>;
 
@@ -110,7 +131,10 @@ pub struct Pipelines {
     /// In which the lake's own files are read.
     state: SessionState,
     specs: Vec<Spec>,
+    inlets: Inlets,
     holder: String,
+    /// Where readers of this process find what the pipelines have taken in.
+    tails: Tails,
     running: BTreeMap<(String, String), Running>,
     /// The faults that were logged last, so that a broken file is told once.
     told: Option<String>,
@@ -120,20 +144,34 @@ struct Running {
     hash: u64,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    posts: Option<Posts>,
 }
 
 impl Pipelines {
-    /// Reads the files; every fault of every file.
+    /// Reads the files; every fault of every file. Those that take rows in are found in `inlets` while they run.
     pub fn new(
         config: &Config,
         metastore: Arc<Metastore>,
         state: SessionState,
         mut read: Read,
+        inlets: Inlets,
     ) -> Result<Self, Vec<Fault>> {
         let specs = read()?;
         let holder = format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple());
         let (connections, config) = (Connections::new(metastore), config.clone());
-        Ok(Self { connections, config, read, state, specs, holder, running: BTreeMap::new(), told: None })
+        // Known from the first request on: what does not run yet is no pipeline that is not there.
+        for spec in &specs {
+            if let Feed::Http { http, lines } = &spec.feed {
+                inlets.open(&spec.pipeline, Arc::new(posts(spec, http, lines)));
+            }
+        }
+        let (tails, running) = (Tails::default(), BTreeMap::new());
+        Ok(Self { connections, config, read, state, specs, inlets, holder, tails, running, told: None })
+    }
+
+    /// What they take in is shown there.
+    pub fn show_in(&mut self, tails: Tails) {
+        self.tails = tails;
     }
 
     /// Makes the tables that are absent, so that policies may name them before the first change came. What cannot be
@@ -196,7 +234,13 @@ impl Pipelines {
             if let Some(running) = self.running.remove(&name) {
                 tracing::info!(pipeline = name.0, table = name.1, "pipeline ends");
                 running.stop.cancel();
+                let took_rows = running.posts.is_some();
                 ended(&name.0, running).await;
+                // Where it is started anew, its way in stays and says that it does not run.
+                let stays = wanted.get(&name).is_some_and(|spec| matches!(spec.feed, Feed::Http { .. }));
+                if took_rows && !stays {
+                    self.inlets.close(&name.0);
+                }
             }
         }
         for (name, spec) in wanted {
@@ -214,8 +258,17 @@ impl Pipelines {
     }
 
     fn start(&mut self, spec: &Spec) -> Result<Running> {
-        let (target, origin) = (self.connections.target(spec)?, self.connections.origin(spec)?);
-        let (config, holder) = (self.config.clone(), self.holder.clone());
+        let target = self.connections.target(spec)?;
+        let (origin, posts): (Make, _) = match &spec.feed {
+            Feed::Http { http, lines } => {
+                let posts = posts(spec, http, lines);
+                self.inlets.open(&spec.pipeline, Arc::new(posts.clone()));
+                let again = posts.clone();
+                (Box::new(move || again.origin()), Some(posts))
+            }
+            Feed::Topic { .. } | Feed::Database { .. } | Feed::Folder { .. } => (self.connections.origin(spec)?, None),
+        };
+        let (config, holder, tails) = (self.config.clone(), self.holder.clone(), self.tails.clone());
         let (commit, dead_letter) = (spec.commit, spec.dead_letter);
         let state = self.state.clone();
         let make = move || Flow {
@@ -226,9 +279,10 @@ impl Pipelines {
             dead_letter,
             config: config.clone(),
             holder: holder.clone(),
+            tails: tails.clone(),
         };
         let stop = CancellationToken::new();
-        Ok(Running { hash: spec.hash, stop: stop.clone(), task: tokio::spawn(keep(make, stop)) })
+        Ok(Running { hash: spec.hash, stop: stop.clone(), task: tokio::spawn(keep(make, stop)), posts })
     }
 }
 
@@ -238,7 +292,12 @@ fn hashes(specs: &[Spec]) -> Vec<u64> {
 
 /// What panics in a flow is caught there; what panics around it ends no other pipeline.
 async fn ended(pipeline: &str, running: Running) {
-    if let Err(error) = running.task.await
+    let ended = running.task.await;
+    // After its last commit: who waits for that is told of it.
+    if let Some(posts) = &running.posts {
+        posts.close();
+    }
+    if let Err(error) = ended
         && error.is_panic()
     {
         tracing::error!(pipeline, error = %error, "pipeline panicked");

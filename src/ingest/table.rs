@@ -18,7 +18,7 @@ use super::target::{Target, Write};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::OID;
 use crate::lake::{
-    self, Action, Alter, BatchId, Columns, FIELD_ID, KEY, Lake, Making, Outcome, Staged, TableKey, field_id,
+    self, Action, Alter, BatchId, Columns, FIELD_ID, KEY, Lake, Making, Outcome, SOURCE, Staged, TableKey, field_id,
 };
 use crate::sources::iceberg::{is_uuid, type_property};
 use crate::types::TableName;
@@ -27,8 +27,6 @@ const BATCH_ID: &str = "_batch_id";
 /// Of a table that keeps deleted rows.
 pub(super) const DELETED: &str = "_is_deleted";
 const UUID_OID: &str = "2950";
-/// Before what the origin knows a column by: the column's field id, a property of the table.
-const SOURCE: &str = "lakegate.source.";
 
 /// Behind the origin's columns, in a table of changes.
 fn bronze() -> [Field; 6] {
@@ -253,23 +251,23 @@ fn source_property(field: &Field, id: i32) -> Option<(String, String)> {
 /// types widen, and those that the origin has no more stay with NULLs. 42804 for a change that the lake cannot follow.
 async fn evolve(target: &Target, table: lake::Table, shape: &Shape, columns: &SchemaRef) -> Result<lake::Table> {
     let have = known_by(&table);
-    let (mut alters, mut came) = (vec![], vec![]);
-    for field in columns.fields() {
+    let known = |field: &Field| {
         let source = shape.columns.field_with_name(field.name()).ok();
         let sought = source.map_or_else(
-            || field.as_ref().clone(),
+            || field.clone(),
             |s| {
                 let id = s.metadata().get(SOURCE_ID).map(|id| (SOURCE_ID.to_string(), id.clone()));
                 Field::new(s.name(), s.data_type().clone(), true).with_metadata(id.into_iter().collect())
             },
         );
-        let Some(known) = place_of(&sought, &have).and_then(|at| have.fields().get(at)) else {
-            // A column that its origin dropped before it made one of the same name.
-            if let Ok(old) = have.field_with_name(field.name())
-                && let Some(id) = old.metadata().get(SOURCE_ID)
-            {
-                alters.push(Alter::Rename { column: field.name().clone(), to: format!("{}_{id}", field.name()) });
-            }
+        (source, place_of(&sought, &have).and_then(|at| have.fields().get(at)))
+    };
+    let named =
+        columns.fields().iter().map(|field| (known(field).1.map(|known| known.name().as_str()), field.name().as_str()));
+    let (mut alters, mut came) = (renames(&have, &named.collect::<Vec<_>>()), vec![]);
+    for field in columns.fields() {
+        let (source, known) = known(field);
+        let Some(known) = known else {
             // What is there has no value in it yet.
             let mut metadata = field.metadata().clone();
             metadata.remove(FIELD_ID);
@@ -277,9 +275,6 @@ async fn evolve(target: &Target, table: lake::Table, shape: &Shape, columns: &Sc
             came.extend(source.and_then(|s| s.metadata().get(SOURCE_ID)).map(|id| (id.clone(), field.name().clone())));
             continue;
         };
-        if known.name() != field.name() {
-            alters.push(Alter::Rename { column: known.name().clone(), to: field.name().clone() });
-        }
         let (is, wanted) = (kept_as(known.data_type()), kept_as(field.data_type()));
         if is != wanted && !holds(&wanted, &is) {
             // The format makes a column so wide as to hold what it held.
@@ -300,6 +295,32 @@ async fn evolve(target: &Target, table: lake::Table, shape: &Shape, columns: &Sc
         return fits(table, &target.key(&shape.target), columns);
     }
     altered(target, table, &alters, came).await
+}
+
+/// What brings columns from the names that they have to those they are to have; `named` says both, the
+/// former of those that are there. One that its origin has dropped makes room for another of its name.
+fn renames(have: &Schema, named: &[(Option<&str>, &str)]) -> Vec<Alter> {
+    let rename = |column: &str, to: &str| Alter::Rename { column: column.into(), to: to.into() };
+    let stays = |name: &str| named.iter().any(|(is, _)| *is == Some(name));
+    let dropped = have.fields().iter().filter(|field| !stays(field.name()));
+    let mut first: Vec<Alter> = dropped
+        .filter(|field| named.iter().any(|(_, becomes)| becomes == field.name()))
+        .filter_map(|field| {
+            Some(rename(field.name(), &format!("{}_{}", field.name(), field.metadata().get(SOURCE_ID)?)))
+        })
+        .collect();
+    let moved = named.iter().filter_map(|(is, becomes)| Some((is.filter(|is| is != becomes)?, *becomes)));
+    let moved: Vec<(&str, &str)> = moved.collect();
+    let takes_anothers = moved.iter().any(|(_, becomes)| moved.iter().any(|(is, _)| is == becomes));
+    if !takes_anothers {
+        first.extend(moved.iter().map(|(is, becomes)| rename(is, becomes)));
+        return first;
+    }
+    // By way of names that no column has, since two may take each other's.
+    let way = |becomes: &str| format!("{SOURCE}{becomes}");
+    first.extend(moved.iter().map(|(is, becomes)| rename(is, &way(becomes))));
+    first.extend(moved.iter().map(|(_, becomes)| rename(&way(becomes), becomes)));
+    first
 }
 
 async fn altered(
@@ -391,3 +412,6 @@ pub(super) fn least_bytes(of: &DataType) -> usize {
         other => other.primitive_width().unwrap_or(1),
     }
 }
+
+#[cfg(test)]
+mod tests;

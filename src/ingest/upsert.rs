@@ -1,6 +1,7 @@
 //! A batch of changes → what it does to a table of current rows: rows that go by their places, rows that come with every
 //! value they have. It commits nothing.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, new_null_array};
@@ -9,9 +10,9 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::util::display::FormatOptions;
 use datafusion::execution::SessionState;
 
-use super::fold::{Folded, Keyed, Row, Source, fold};
+use super::fold::{Keyed, Row, Source, fold};
 use super::index::{Fetched, Index, Of, Spotted, fetch};
-use super::key::{Key, Keyer};
+use super::key::{ByKey, Key, Keyer};
 use super::origin::{Part, Shape};
 use super::table::{DELETED, fitted, known_by, place_of};
 use crate::error::{Error, Kind, Result};
@@ -29,11 +30,13 @@ pub(super) struct Upsert {
     /// Whose rows those were.
     pub(super) keys: Vec<Key>,
     pub(super) rows: Vec<RecordBatch>,
+    /// After earlier changes: rows that came and went again, for those that take values from them.
+    pub(super) ended: Vec<RecordBatch>,
     pub(super) schema: SchemaRef,
 }
 
 /// Where the batch goes, and who looks things up.
-pub(super) struct Into<'a> {
+pub(super) struct Onto<'a> {
     pub(super) lake: &'a Arc<Lake>,
     pub(super) state: &'a SessionState,
     pub(super) table: &'a lake::Table,
@@ -42,10 +45,41 @@ pub(super) struct Into<'a> {
     pub(super) index_rows_max: usize,
 }
 
-impl Into<'_> {
+/// Rows that earlier changes left, and that no commit has put into the table yet.
+#[derive(Clone, Default)]
+pub(super) struct Earlier<'a> {
+    /// Nothing of the table itself is there any more.
+    pub(super) truncated: bool,
+    /// In the table's columns and types.
+    pub(super) rows: Vec<&'a RecordBatch>,
+    /// Where among them the newest row of a key is. One that was deleted may be: another key may take its values.
+    pub(super) places: Option<&'a ByKey<Place>>,
+}
+
+/// Number of the batch, and of the row in it.
+pub(super) type Place = (usize, usize);
+
+impl Earlier<'_> {
+    fn at(&self, key: Key) -> Option<Place> {
+        self.places.and_then(|places| places.get(&key)).copied()
+    }
+}
+
+impl Onto<'_> {
+    /// What these changes do to the table.
     pub(super) async fn upsert(&self, index: &mut Index, parts: &[&Part]) -> Result<Upsert> {
+        self.upsert_after(index, parts, &Earlier::default()).await
+    }
+
+    /// What they do to the table and to what earlier changes left. What goes of the latter its owner knows by the keys.
+    pub(super) async fn upsert_after(
+        &self,
+        index: &mut Index,
+        parts: &[&Part],
+        earlier: &Earlier<'_>,
+    ) -> Result<Upsert> {
         let columns = known_by(self.table);
-        let keyer = Keyer::new(&columns, self.key_columns(&columns)?)?;
+        let keyer = self.keyer()?;
         let rows = parts.iter().map(|part| self.in_columns(part, &columns)).collect::<Result<Vec<_>>>()?;
         let mut keyed = vec![];
         for (part, rows) in parts.iter().zip(&rows) {
@@ -56,19 +90,35 @@ impl Into<'_> {
         let folded = fold(&keyed, self.keeps_deleted);
         drop(keyed);
         let of = Of { lake: self.lake, state: self.state, table: self.table, keyer: &keyer };
-        let spotted = match folded.truncated {
-            true => Spotted::default(),
-            false => index.find(&of, &folded.gone, self.index_rows_max).await?,
+        // The row that the table has of a key which came since is gone already.
+        let in_table: Cow<'_, [Key]> = match earlier.places {
+            None => Cow::Borrowed(&folded.gone),
+            Some(_) => folded.gone.iter().copied().filter(|key| earlier.at(*key).is_none()).collect(),
         };
-        let looked_up = self.looked_up(&of, &folded, &spotted).await?;
-        let made = Made { columns: &columns, rows: &rows, spotted: &spotted, looked_up: &looked_up };
+        let spotted = match folded.truncated || earlier.truncated {
+            true => Spotted::default(),
+            false => index.find(&of, &in_table, self.index_rows_max).await?,
+        };
+        let ended = if earlier.places.is_some() { folded.ended.as_slice() } else { &[] };
+        let looked_up = self.looked_up(&of, folded.rows.iter().chain(ended), &spotted).await?;
+        let made = Made { columns: &columns, rows: &rows, spotted: &spotted, looked_up: &looked_up, earlier };
+        // one that nobody can make whole is one that nobody can take values from
+        let whole = |row: &&Row| row.left_out.iter().all(|(_, source)| made.is_there(*source));
+        let ended: Vec<Row> = ended.iter().filter(whole).cloned().collect();
         Ok(Upsert {
             truncated: folded.truncated,
             gone: spotted.rows(),
             rows: made.all(&folded.rows, self)?,
+            ended: made.all(&ended, self)?,
             schema: made.schema(),
             keys: folded.gone,
         })
+    }
+
+    /// Of rows in the table's columns.
+    pub(super) fn keyer(&self) -> Result<Keyer> {
+        let columns = known_by(self.table);
+        Keyer::new(&columns, self.key_columns(&columns)?)
     }
 
     fn key_columns(&self, columns: &Schema) -> Result<Vec<usize>> {
@@ -92,9 +142,14 @@ impl Into<'_> {
     }
 
     /// Values that the origin left out and that are in the table.
-    async fn looked_up(&self, of: &Of<'_>, folded: &Folded, spotted: &Spotted) -> Result<Fetched> {
+    async fn looked_up<'r>(
+        &self,
+        of: &Of<'_>,
+        rows: impl Iterator<Item = &'r Row>,
+        spotted: &Spotted,
+    ) -> Result<Fetched> {
         let mut wanted = Rows::new();
-        for row in &folded.rows {
+        for row in rows {
             let sources = row.left_out.iter().map(|(_, source)| source).chain(&row.deleted);
             for source in sources {
                 let Source::Table(key) = source else { continue };
@@ -128,7 +183,7 @@ fn left_out(part: &Part, columns: &Schema) -> Vec<Unchanged> {
     part.changed.unchanged.iter().filter_map(of_table).collect()
 }
 
-fn cast_to(rows: &RecordBatch, columns: &Schema) -> Result<RecordBatch> {
+pub(super) fn cast_to(rows: &RecordBatch, columns: &Schema) -> Result<RecordBatch> {
     let options = arrow::compute::CastOptions { safe: false, format_options: FormatOptions::default() };
     let cast = |(array, field): (&ArrayRef, &FieldRef)| match array.data_type() == field.data_type() {
         true => Ok(Arc::clone(array)),
@@ -150,6 +205,7 @@ struct Made<'a> {
     rows: &'a [RecordBatch],
     spotted: &'a Spotted,
     looked_up: &'a Fetched,
+    earlier: &'a Earlier<'a>,
 }
 
 impl Made<'_> {
@@ -157,21 +213,21 @@ impl Made<'_> {
         nullable(self.columns)
     }
 
-    fn all(&self, rows: &[Row], into: &Into<'_>) -> Result<Vec<RecordBatch>> {
+    fn all(&self, rows: &[Row], onto: &Onto<'_>) -> Result<Vec<RecordBatch>> {
         // A deletion of a row that is nowhere leaves nothing.
         let kept: Vec<&Row> = rows.iter().filter(|row| row.deleted.is_none_or(|from| self.is_there(from))).collect();
-        kept.chunks(CHUNK).map(|rows| self.chunk(rows, into)).collect()
+        kept.chunks(CHUNK).map(|rows| self.chunk(rows, onto)).collect()
     }
 
     fn is_there(&self, source: Source) -> bool {
         match source {
             Source::Batch(_) => true,
-            Source::Table(key) => self.spotted.of(key).is_some(),
+            Source::Table(key) => self.earlier.at(key).is_some() || self.spotted.of(key).is_some(),
             Source::Nowhere => false,
         }
     }
 
-    fn chunk(&self, rows: &[&Row], into: &Into<'_>) -> Result<RecordBatch> {
+    fn chunk(&self, rows: &[&Row], onto: &Onto<'_>) -> Result<RecordBatch> {
         let mut arrays = vec![];
         for (column, field) in self.columns.fields().iter().enumerate() {
             if field.name() == DELETED {
@@ -180,35 +236,39 @@ impl Made<'_> {
             }
             let fetched = self.looked_up.batches.iter().map(|batch| batch.column(column));
             let of_parts = self.rows.iter().map(|rows| rows.column(column));
+            let earlier = self.earlier.rows.iter().map(|rows| rows.column(column));
             let nulls = new_null_array(field.data_type(), 1);
             let sources: Vec<&dyn arrow::array::Array> =
-                of_parts.chain(fetched).chain([&nulls]).map(|array| array.as_ref()).collect();
-            let at = rows.iter().map(|row| self.value(row, column, into)).collect::<Result<Vec<_>>>()?;
+                of_parts.chain(fetched).chain(earlier).chain([&nulls]).map(|array| array.as_ref()).collect();
+            let at = rows.iter().map(|row| self.value(row, column, onto)).collect::<Result<Vec<_>>>()?;
             arrays.push(interleave(&sources, &at)?);
         }
         Ok(RecordBatch::try_new(self.schema(), arrays)?)
     }
 
     /// Which of the arrays of a column has a row's value, and where.
-    fn value(&self, row: &Row, column: usize, into: &Into<'_>) -> Result<(usize, usize)> {
+    fn value(&self, row: &Row, column: usize, onto: &Onto<'_>) -> Result<(usize, usize)> {
         let left_out = row.left_out.iter().find(|(left, _)| *left == column).map(|(_, source)| *source);
         match left_out.or(row.deleted).unwrap_or(Source::Batch(row.at)) {
             Source::Batch(at) => Ok(at),
             Source::Table(key) => {
+                if let Some((batch, row)) = self.earlier.at(key) {
+                    return Ok((self.rows.len() + self.looked_up.batches.len() + batch, row));
+                }
                 let spot = self.spotted.of(key).and_then(|(path, position)| self.looked_up.at(path, position));
-                let (batch, row) = spot.ok_or_else(|| self.unknown(column, into))?;
+                let (batch, row) = spot.ok_or_else(|| self.unknown(column, onto))?;
                 Ok((self.rows.len() + batch, row))
             }
-            Source::Nowhere => Err(self.unknown(column, into)),
+            Source::Nowhere => Err(self.unknown(column, onto)),
         }
     }
 
     /// NULL in its place would be a lie.
-    fn unknown(&self, column: usize, into: &Into<'_>) -> Error {
+    fn unknown(&self, column: usize, onto: &Onto<'_>) -> Error {
         let name = self.columns.fields().get(column).map(|f| f.name().as_str()).unwrap_or_default();
         let text = format!(
             "an unchanged value of column \"{name}\" was not sent, and table {} does not have its row",
-            into.table.key.name
+            onto.table.key.name
         );
         Error::new(Kind::DataGone, text).with_hint("The table has lost rows or was changed by others: take it in anew.")
     }

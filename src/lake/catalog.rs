@@ -103,6 +103,10 @@ pub(super) trait Catalog: fmt::Debug + Send + Sync {
     }
 
     async fn swap(&self, swaps: &[Swap], also: &Also) -> Result<Swapped, SwapError>;
+
+    /// A swap whose answer was lost has happened, as a look has told: what [`Catalog::swap`] does behind its change and not
+    /// within it is done now. May be called for a swap that did it already.
+    async fn settle(&self, _swaps: &[Swap], _also: &Also) {}
 }
 
 /// Iceberg's SQL catalog of one name, in SQLite or PostgreSQL.

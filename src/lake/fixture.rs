@@ -1,4 +1,4 @@
-//! A lake in a directory, for the tests of this room.
+//! A lake in a directory, for the tests of this room and of those that write to it.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
-use super::{Config, Lake};
+use super::{Columns, Config, Lake, Making, Table};
 use crate::metastore::{self, Metastore};
 
 /// With a namespace `s`.
-pub(super) async fn lake(directory: &tempfile::TempDir) -> Lake {
+pub(crate) async fn lake(directory: &tempfile::TempDir) -> Lake {
     let path = directory.path().join("catalog.db");
     let metastore = Metastore::open(&metastore::Config { path, busy_timeout_ms: 5_000 }).await.unwrap();
     let config = Config {
@@ -27,8 +27,15 @@ pub(super) async fn lake(directory: &tempfile::TempDir) -> Lake {
 }
 
 /// Of one column, `x`.
-pub(super) fn rows(values: &[i64]) -> SendableRecordBatchStream {
+pub(crate) fn rows(values: &[i64]) -> SendableRecordBatchStream {
     let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]));
     let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(values.to_vec()))]).unwrap();
     Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter([Ok(batch)])))
+}
+
+/// Of one column, `x`, and no row.
+pub(crate) async fn table(lake: &Lake, name: &str) -> Table {
+    let schema = Schema::new(vec![Field::new("x", DataType::Int64, true)]);
+    let columns = Columns { schema: &schema, is_uuid: &|_| false, all_nullable: true };
+    lake.create_table(&lake.key("s", name), &columns, Making::default(), None).await.unwrap().0
 }

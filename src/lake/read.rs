@@ -4,6 +4,7 @@
 mod adapt;
 mod deletes;
 mod guard;
+mod hot;
 mod live;
 mod reshape;
 mod scan;
@@ -30,11 +31,13 @@ use object_store::path::Path;
 use roaring::RoaringTreemap;
 
 use super::plan::{Condition, PlannedFile};
+use super::tail::Tail;
 use super::{Lake, Table};
 use crate::error::Result;
 use crate::metastore::Pin;
 use crate::scan::{Scanned, scan_by};
 use crate::types::{Reads, Share};
+use hot::HotExec;
 use reshape::Ids;
 
 /// One table at one snapshot, as a provider. It answers every filter `Inexact`: it may use one, never own it.
@@ -51,6 +54,8 @@ pub struct Reading {
     planned: Arc<Mutex<HashSet<Path>>>,
     /// Read alone, where not all are.
     only: Option<HashSet<String>>,
+    /// What is gone of the snapshot, and what came beside it.
+    tail: Option<Arc<Tail>>,
 }
 
 impl Lake {
@@ -61,7 +66,15 @@ impl Lake {
         let ids = Arc::new(Ids::of(&table.metadata, &table.beyond)?);
         let pin = table.snapshot_id().map(|snapshot| Arc::new(self.metastore.pin(table.uuid(), snapshot)));
         let (lake, table, planned) = (Arc::clone(self), table.clone(), Arc::default());
-        Ok(Reading { lake, table, manifests, schema, ids, pin, planned, only: None })
+        Ok(Reading { lake, table, manifests, schema, ids, pin, planned, only: None, tail: None })
+    }
+}
+
+impl Lake {
+    /// As [`Lake::read`], with what the table's pipeline has taken in beside its last commit.
+    pub async fn read_fresh(self: &Arc<Self>, tail: &Arc<Tail>, schema: SchemaRef) -> Result<Reading> {
+        let reading = self.read(&tail.table, schema).await?;
+        Ok(Reading { tail: Some(Arc::clone(tail)), ..reading })
     }
 }
 
@@ -71,10 +84,37 @@ impl Reading {
         Self { only: Some(paths.into_iter().collect()), ..self }
     }
 
-    /// Knows the leaves of its own scans: data source nodes over nothing but files planned here.
+    /// As [`Reading::of_files`], of a reading that others have too.
+    pub fn within(&self, paths: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            lake: Arc::clone(&self.lake),
+            table: self.table.clone(),
+            manifests: self.manifests.clone(),
+            schema: Arc::clone(&self.schema),
+            ids: Arc::clone(&self.ids),
+            pin: self.pin.clone(),
+            planned: Arc::default(),
+            only: Some(paths.into_iter().collect()),
+            tail: None,
+        }
+    }
+
+    pub fn lake(&self) -> &Arc<Lake> {
+        &self.lake
+    }
+
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Knows the leaves of its own scans: data source nodes over nothing but files planned here, and the rows of its tail.
     pub fn reads(&self) -> Reads {
         let (planned, store) = (Arc::clone(&self.planned), self.lake.store.url().clone());
+        let tail = self.tail.clone();
         Arc::new(move |leaf| {
+            if let Some(hot) = (leaf as &dyn Any).downcast_ref::<HotExec>() {
+                return tail.as_ref().filter(|tail| hot.is_of(tail)).map(|_| Share::WHOLE);
+            }
             let source = leaf.downcast_ref::<DataSourceExec>()?;
             let files = (source.data_source().as_ref() as &dyn Any).downcast_ref::<FileScanConfig>()?;
             let planned = planned.lock().expect("no panic under the lock");
@@ -111,7 +151,9 @@ impl Reading {
     ) -> Scanned<'a> {
         Box::pin(async move {
             let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+            let tail = self.tail.as_deref();
             let files = match &self.manifests {
+                Some(_) if tail.is_some_and(|tail| tail.truncated) => vec![],
                 Some(manifests) => {
                     let condition = self.condition(session, filters)?;
                     let mut planned = self.lake.plan(&self.table, manifests, condition.as_ref()).await?;
@@ -135,7 +177,11 @@ impl Reading {
             self.lake.store.register(session.runtime_env());
             // Rows are dropped above, so a limit counts only where nothing is filtered.
             let limit = limit.filter(|_| filters.is_empty());
-            let scans = self.scans(session, &wanted, files, deletes, limit)?;
+            let mut scans = self.scans(session, &wanted, files, deletes, limit)?;
+            if let Some(tail) = self.tail.as_ref().filter(|tail| tail.hot.iter().any(|hot| !hot.is_empty())) {
+                let schema = Arc::new(self.schema.project(&wanted)?);
+                scans.push(Arc::new(HotExec::new(Arc::clone(tail), wanted.clone(), schema)));
+            }
             match <[_; 1]>::try_from(scans) {
                 Ok([only]) => Ok(only),
                 Err(none) if none.is_empty() => {

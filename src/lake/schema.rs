@@ -16,6 +16,8 @@ pub const FIELD_ID: &str = parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
 /// Metadata of a new table's field: its place in the key by which rows are told apart.
 pub const KEY: &str = "lakegate.key";
+/// In a new column's field: what it is where a row is written without a value for it, as a text of SQL.
+pub const DEFAULT: &str = "lakegate.default";
 
 /// Names the format keeps for its own columns.
 const RESERVED: &[&str] =

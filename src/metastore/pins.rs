@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Metastore;
+use super::{Metastore, on};
 use crate::error::Result;
 
 /// A table's identity and one of its snapshots.
@@ -20,6 +20,8 @@ const PREFIX: &str = "lake.pins.";
 const LASTS: Duration = Duration::from_secs(2);
 /// A process that has told nothing for so long is gone.
 const RUNS_OUT_MS: i64 = 120_000;
+/// So long after it ran out a value is taken away.
+const FORGOTTEN_MS: i64 = 3_600_000;
 
 #[derive(Debug)]
 pub(super) struct Pins {
@@ -51,6 +53,7 @@ pub struct Pin {
 
 #[derive(Serialize, Deserialize)]
 struct Told {
+    /// By the clock of the database that it is told in: those of several machines differ.
     until: i64,
     /// A table's identity as text.
     pins: Vec<(String, i64)>,
@@ -115,7 +118,7 @@ impl Metastore {
         };
         let tells = !lasting.is_empty();
         if tells {
-            let told = Told { until: now_ms().saturating_add(RUNS_OUT_MS), pins: lasting };
+            let told = Told { until: on!(self, now_ms())?.saturating_add(RUNS_OUT_MS), pins: lasting };
             self.put(&name, &serde_json::to_vec(&told).unwrap_or_default()).await?;
         } else if told {
             self.remove(&name).await?;
@@ -128,22 +131,20 @@ impl Metastore {
     pub async fn pinned(&self, table: Uuid) -> Result<BTreeSet<i64>> {
         let of_table = |snapshot: &Snapshot| (snapshot.0 == table).then_some(snapshot.1);
         let mut pinned: BTreeSet<i64> = lock(&self.pins.counted).snapshots.keys().filter_map(of_table).collect();
-        let (table, now) = (table.to_string(), now_ms());
+        let (table, now) = (table.to_string(), on!(self, now_ms())?);
         for (name, value) in self.values(PREFIX).await? {
             match serde_json::from_slice::<Told>(&value) {
                 Ok(told) if told.until >= now => {
                     pinned.extend(told.pins.iter().filter(|pin| pin.0 == table).map(|pin| pin.1));
                 }
-                Ok(_) => self.remove(&name).await?,
+                // Its process may be about to tell again, and what it tells must not be taken away.
+                Ok(told) if told.until.saturating_add(FORGOTTEN_MS) < now => self.remove(&name).await?,
+                Ok(_) => {}
                 Err(error) => tracing::warn!(name, %error, "what another process reads cannot be understood"),
             }
         }
         Ok(pinned)
     }
-}
-
-fn now_ms() -> i64 {
-    chrono::Utc::now().timestamp_millis()
 }
 
 #[cfg(test)]

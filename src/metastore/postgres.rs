@@ -96,6 +96,29 @@ impl Postgres {
         row.try_get(0).map_err(connect::failed)
     }
 
+    pub(super) async fn exchange(&self, name: &str, expected: Option<&[u8]>, value: &[u8]) -> Result<bool> {
+        self.prepared().await?;
+        let rows = match expected {
+            None => {
+                let sql =
+                    "INSERT INTO lakegate_values (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING name";
+                self.pool.query(sql, &[(&name, Type::TEXT), (&value, Type::BYTEA)]).await?
+            }
+            Some(old) => {
+                let sql = "UPDATE lakegate_values SET value = $2 WHERE name = $1 AND value = $3 RETURNING name";
+                self.pool.query(sql, &[(&name, Type::TEXT), (&value, Type::BYTEA), (&old, Type::BYTEA)]).await?
+            }
+        };
+        Ok(!rows.is_empty())
+    }
+
+    /// By the database's own clock.
+    pub(super) async fn now_ms(&self) -> Result<i64> {
+        let rows = self.pool.read(&format!("SELECT {NOW}"), &[]).await?;
+        let row = rows.first().ok_or_else(|| Error::internal("a clock without a row"))?;
+        row.try_get(0).map_err(connect::failed)
+    }
+
     // --- leases
 
     pub(super) async fn take_lease(&self, pipeline: &str, holder: &str, ttl_ms: i64) -> Result<Option<Lease>> {

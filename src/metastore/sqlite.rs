@@ -125,12 +125,32 @@ impl Sqlite {
         row.try_get(0).map_err(failed)
     }
 
+    pub(super) async fn exchange(&self, name: &str, expected: Option<&[u8]>, value: &[u8]) -> Result<bool> {
+        let mut write = self.begin().await?;
+        let changed = match expected {
+            None => {
+                sqlx::query("INSERT OR IGNORE INTO lakegate_values (value, name) VALUES (?, ?)").bind(value).bind(name)
+            }
+            Some(expected) => sqlx::query("UPDATE lakegate_values SET value = ? WHERE name = ? AND value = ?")
+                .bind(value)
+                .bind(name)
+                .bind(expected),
+        };
+        let changed = changed.execute(&mut *write).await.map_err(failed)?.rows_affected();
+        write.commit().await.map_err(failed)?;
+        Ok(changed == 1)
+    }
+
     /// On a task of its own: a caller that goes away amid sqlx's `begin_with` would leave the connection in a transaction
     /// that nobody ends, and the database with its one write lock taken. A finished one that nobody wants rolls back.
     async fn begin(&self) -> Result<Write> {
         let writer = self.writer.clone();
         let begun = tokio::spawn(async move { writer.begin_with("BEGIN IMMEDIATE").await });
         begun.await.map_err(|e| unreachable_database().with_source(e))?.map_err(failed)
+    }
+
+    pub(super) async fn now_ms(&self) -> Result<i64> {
+        Ok(now_ms())
     }
 
     // --- leases

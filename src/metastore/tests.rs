@@ -38,6 +38,13 @@ async fn values_are_kept_by_name() {
     metastore.put("policy", b"two").await.unwrap();
     assert_eq!(metastore.put_if_absent("policy", b"three").await.unwrap(), b"two");
     assert_eq!(metastore.put_if_absent("key", b"k").await.unwrap(), b"k");
+    for (expected, value, done) in
+        [(None, "1", true), (None, "2", false), (Some("2"), "3", false), (Some("1"), "4", true)]
+    {
+        let done_now = metastore.exchange("counter", expected.map(str::as_bytes), value.as_bytes()).await.unwrap();
+        assert_eq!(done_now, done, "{expected:?} {value}");
+    }
+    assert_eq!(metastore.get("counter").await.unwrap().as_deref(), Some(&b"4"[..]));
     drop(metastore);
     assert_eq!(open(&directory).await.get("policy").await.unwrap().as_deref(), Some(&b"two"[..]));
 }

@@ -105,10 +105,14 @@ impl OpenedObject {
 /// A leaf that may stand without a barrier of its own: it reads only this fully granted object, and others like it.
 #[derive(Clone)]
 pub(crate) struct Free {
-    name: TableName,
-    reads: Reads,
+    pub(in crate::policy) name: TableName,
+    pub(in crate::policy) reads: Reads,
     /// As of [`super::barrier::Below::Table`].
     pub(crate) behind: Vec<String>,
+    /// What the scans are called that it was opened for.
+    pub(in crate::policy) scan: String,
+    /// A stored table that may be read in the object's place.
+    pub(in crate::policy) stored: Option<Arc<str>>,
 }
 
 impl Free {
@@ -124,9 +128,12 @@ pub(crate) enum Scan {
     Restricted(String),
     /// One that is granted in full, or several of one source that it answers for together.
     Whole(Vec<TableName>),
+    /// What is stored of one that is granted in full, and by whom.
+    Stored(TableName, Arc<str>),
 }
 
-/// A plan in which nothing is sealed and nothing is raw: all that `engine::run` accepts. Made by [`guard`] alone.
+/// A plan in which nothing is sealed and nothing is raw: all that `engine::run` accepts. Made by [`guard`] alone; what is
+/// stored elsewhere is put into one by [`super::stored`].
 pub struct Guarded {
     plan: LogicalPlan,
     opened: Vec<OpenedObject>,
@@ -150,11 +157,23 @@ impl Guarded {
         let whole = self.free.iter().filter(|free| node.children().is_empty() && free.reads(node.as_ref()).is_some());
         let mut names: Vec<TableName> = vec![];
         for free in whole {
+            if let Some(stored) = &free.stored {
+                return Some(Scan::Stored(free.name.clone(), Arc::clone(stored)));
+            }
             if !names.contains(&free.name) {
                 names.push(free.name.clone());
             }
         }
         (!names.is_empty()).then_some(Scan::Whole(names))
+    }
+
+    /// For what is put in the place of its parts.
+    pub(in crate::policy) fn into_parts(self) -> (LogicalPlan, Vec<OpenedObject>, Vec<Free>) {
+        (self.plan, self.opened, self.free)
+    }
+
+    pub(in crate::policy) fn of_parts(plan: LogicalPlan, opened: Vec<OpenedObject>, free: Vec<Free>) -> Self {
+        Self { plan, opened, free }
     }
 
     /// The walk of `verify` over the physical form of this plan.
@@ -345,6 +364,8 @@ impl Walk<'_> {
                 name: object.name.clone(),
                 reads: Arc::clone(reads),
                 behind: behind.clone(),
+                scan: scan_name(pin, &[fingerprint], &behind),
+                stored: None,
             });
             Arc::clone(raw)
         } else {
@@ -390,7 +411,9 @@ impl Walk<'_> {
         });
         let rights = [grant.fingerprint()];
         let provider: Arc<dyn TableProvider> = if grant.is_full() && !raw.is::<MemTable>() {
-            let free = Free { name: object.name.clone(), reads: Arc::clone(reads), behind: vec![] };
+            // nothing is stored of where rows are
+            let (scan, stored) = (String::new(), None);
+            let free = Free { name: object.name.clone(), reads: Arc::clone(reads), behind: vec![], scan, stored };
             self.free.borrow_mut().push(free);
             Arc::clone(raw)
         } else {
@@ -467,9 +490,13 @@ fn scan_of(
     provider: Arc<dyn TableProvider>,
     scan: &TableScan,
 ) -> Result<LogicalPlan> {
-    let rights = xxhash_rust::xxh3::xxh3_64(format!("{grants:?}{through:?}").as_bytes());
-    let inner = TableReference::bare(format!("{id}#{rights:016x}"));
+    let inner = TableReference::bare(scan_name(id, grants, through));
     alias(LogicalPlanBuilder::scan(inner, provider_as_source(provider), None)?.build()?, scan.table_name.clone())
+}
+
+fn scan_name(id: ObjectId, grants: &[u64], through: &[String]) -> String {
+    let rights = xxhash_rust::xxh3::xxh3_64(format!("{grants:?}{through:?}").as_bytes());
+    format!("{id}#{rights:016x}")
 }
 
 /// Byte-equal for a table that is absent and one that is not granted.

@@ -79,6 +79,11 @@ impl Sealed {
         }
     }
 
+    /// One of a table's earlier versions.
+    pub(crate) fn is_past(&self) -> bool {
+        matches!(self.content, Content::Past(..))
+    }
+
     /// A table that the session itself made.
     pub fn own(name: TableName, schema: SchemaRef, rows: Arc<dyn OwnRows>) -> Arc<dyn TableSource> {
         Arc::new(Self { content: Content::Own { name, rows }, schema })

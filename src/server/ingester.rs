@@ -15,7 +15,8 @@ use crate::catalog::file::Draft;
 use crate::config::{Config, Fault};
 use crate::error::{Error, Kind, Result};
 use crate::glance::Glance;
-use crate::ingest::{self, Connections, From, Pipelines, Report, Spec};
+use crate::ingest::{self, Connections, Feed, From, Pipelines, Replayed, Report, Spec};
+use crate::inlets::Inlets;
 use crate::jobs::Jobs;
 use crate::metastore::Metastore;
 use crate::shutdown::Shutdown;
@@ -33,7 +34,7 @@ impl Ingester {
     /// Returns when the pipelines are read and their tables made. `metrics` renders what `/metrics` shows.
     pub async fn start(config: &Config, address: Option<SocketAddr>, metrics: PrometheusHandle) -> Result<Self> {
         let metastore = Arc::new(Metastore::open(&config.metastore).await?);
-        let pipelines = pipelines(config, Arc::clone(&metastore)).await?;
+        let pipelines = pipelines(config, Arc::clone(&metastore), Part::Read, &Inlets::default()).await?;
         let work = Shutdown::new();
         let mut http = None;
         if let Some(address) = address {
@@ -103,20 +104,52 @@ fn lakes(config: &Config, metastore: Arc<Metastore>) -> Lakes {
 
 type Specs = Result<Vec<Spec>, Vec<Fault>>;
 
+/// Which of the pipelines a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    All,
+    /// Those that read something by themselves.
+    Read,
+    /// Those that rows are sent to: they are where the door is.
+    Sent,
+}
+
+impl Part {
+    fn of(self, specs: Specs) -> Specs {
+        let is_sent = |spec: &Spec| match spec.feed {
+            Feed::Http { .. } => true,
+            Feed::Topic { .. } | Feed::Database { .. } | Feed::Folder { .. } => false,
+        };
+        let mut specs = specs?;
+        specs.retain(|spec| match self {
+            Self::All => true,
+            Self::Read => !is_sent(spec),
+            Self::Sent => is_sent(spec),
+        });
+        Ok(specs)
+    }
+}
+
 /// The pipelines of the configuration, their tables made.
-pub(super) async fn pipelines(config: &Config, metastore: Arc<Metastore>) -> Result<Pipelines> {
+pub(super) async fn pipelines(
+    config: &Config,
+    metastore: Arc<Metastore>,
+    part: Part,
+    inlets: &Inlets,
+) -> Result<Pipelines> {
     let catalog_dir = config.catalog_dir.clone();
     let mut known: Option<(Glance, Specs)> = None;
     let read = Box::new(move || match &known {
         Some((glance, specs)) if glance.still_holds() => specs.clone(),
         _ => {
-            let (glance, specs) = (Glance::of(&catalog_dir), specs(&catalog_dir));
+            let (glance, specs) = (Glance::of(&catalog_dir), part.of(specs(&catalog_dir)));
             known = Some((glance, specs.clone()));
             specs
         }
     });
-    let mut pipelines = Pipelines::new(&config.ingest, metastore, engine::own_state(Arc::default()), read)
-        .map_err(|faults| refuse(&faults))?;
+    let state = engine::own_state(Arc::default());
+    let mut pipelines =
+        Pipelines::new(&config.ingest, metastore, state, read, inlets.clone()).map_err(|faults| refuse(&faults))?;
     pipelines.prepare().await;
     Ok(pipelines)
 }
@@ -166,6 +199,27 @@ pub async fn ingest_resume(config: &Config, pipeline: &str, from: From) -> Resul
     for spec in specs.iter().filter(|s| s.pipeline == pipeline) {
         let (target, mut origin) = (connections.target(spec)?, connections.origin(spec)?());
         done.extend(ingest::resume(&target, origin.as_mut(), from, config.ingest.lease_ms).await?);
+    }
+    // Not before: a flow that goes on holds its lease, and the others of the pipeline would be refused.
+    for spec in specs.iter().filter(|s| s.pipeline == pipeline) {
+        ingest::pause(connections.target(spec)?.lake.metastore(), pipeline, false).await?;
+    }
+    match done.is_empty() {
+        true => Err(no_pipeline(pipeline)),
+        false => Ok(done),
+    }
+}
+
+/// Takes in again what a pipeline set aside and what fits its columns by now; table by table.
+pub async fn ingest_replay(config: &Config, pipeline: &str) -> Result<Vec<(String, Replayed)>> {
+    let specs = specs(&config.catalog_dir).map_err(|faults| refuse(&faults))?;
+    let mut connections = Connections::new(Arc::new(Metastore::open(&config.metastore).await?));
+    let state = engine::own_state(Arc::default());
+    let mut done = vec![];
+    for spec in specs.iter().filter(|s| s.pipeline == pipeline) {
+        let (target, mut origin) = (connections.target(spec)?, connections.origin(spec)?());
+        let replayed = Box::pin(ingest::replay(&target, &state, origin.as_mut())).await?;
+        done.push((spec.table.to_string(), replayed));
     }
     match done.is_empty() {
         true => Err(no_pipeline(pipeline)),

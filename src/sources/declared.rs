@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::TableName;
 
 /// Columns stand by name. The empty value says nothing.
@@ -15,6 +17,49 @@ pub struct Declared {
     pub comment: Option<String>,
     /// Column → its comment.
     pub comments: BTreeMap<String, String>,
+    /// Column → what it is in a new row that gives it no value, as a text of SQL.
+    pub defaults: BTreeMap<String, String>,
+    /// Column → how it counts by itself.
+    pub counters: BTreeMap<String, Counter>,
+}
+
+/// A column that gets the next number where a row gives it no value: serial, or an identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counter {
+    /// Of its sequence, which stands in the schema of its table.
+    pub name: String,
+    pub identity: Option<Identity>,
+    pub start: i64,
+    /// Not 0.
+    pub increment: i64,
+    /// What its type holds.
+    pub max: i64,
+}
+
+/// Whether others than the sequence may give it a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Identity {
+    Always,
+    ByDefault,
+}
+
+impl Counter {
+    /// In the field of a new column: this, as JSON.
+    pub const KEY: &'static str = "lakegate.counter";
+
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).expect("words and numbers have a JSON form")
+    }
+
+    /// The least and the greatest number that it gives, as PostgreSQL's sequences have them by default.
+    pub fn range(&self) -> (i64, i64) {
+        if self.increment > 0 { (1, self.max) } else { (-self.max, -1) }
+    }
+
+    /// What is no counter counts nothing: others may have written it.
+    pub fn read(json: &str) -> Option<Self> {
+        serde_json::from_str(json).ok().filter(|counter: &Self| counter.increment != 0)
+    }
 }
 
 /// What the source calls it. All are read alike.
@@ -62,8 +107,15 @@ pub struct Index {
 impl Declared {
     /// Of a table about which its source says nothing.
     pub fn nothing() -> &'static Self {
-        static NOTHING: Declared =
-            Declared { kind: Kind::Table, keys: vec![], indexes: vec![], comment: None, comments: BTreeMap::new() };
+        static NOTHING: Declared = Declared {
+            kind: Kind::Table,
+            keys: vec![],
+            indexes: vec![],
+            comment: None,
+            comments: BTreeMap::new(),
+            defaults: BTreeMap::new(),
+            counters: BTreeMap::new(),
+        };
         &NOTHING
     }
 }

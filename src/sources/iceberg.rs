@@ -5,11 +5,13 @@ mod alter;
 mod base;
 mod columns;
 mod config;
+mod counter;
 mod history;
 mod inspected;
 mod maintained;
 mod places;
 mod staged;
+mod unnamed;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,15 +24,17 @@ use datafusion::catalog::Session;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 
-use self::columns::{field_ids, shown_schema};
+use self::columns::{default_property, field_ids, shown_schema};
 pub(crate) use self::columns::{is_uuid, type_property};
 pub use self::config::Config;
 use self::history::History;
 pub use self::maintained::Maintained;
-use super::declared::Declared;
+pub(crate) use self::unnamed::NAMESPACE as UNNAMED;
+pub use self::unnamed::{Filling, Unnamed};
+use super::declared::{Counter, Declared};
 use super::{Alteration, Base, Isolation, Pinned, Source, Staging, Table, ViewText, Writer};
 use crate::error::{Error, Kind, Result};
-use crate::lake::{self, BatchId, Columns, Lake, Outcome, RowKind, Staged, TableKey, TableRow};
+use crate::lake::{self, BatchId, Columns, DEFAULT, Lake, Outcome, RowKind, Staged, TableKey, TableRow};
 use crate::types::{AsOf, TableName, Version};
 
 /// Kafka's key and headers, as pipelines name them: no `*` of a policy reaches them.
@@ -88,6 +92,8 @@ struct LakeTable {
     history: Arc<History>,
     /// The snapshot that it is read at; `None`: the newest.
     at: Option<i64>,
+    /// A pipeline has.
+    is_filled: bool,
     state: Result<uuid::Uuid, Fault>,
 }
 
@@ -125,8 +131,11 @@ impl Source for Iceberg {
 
     async fn tables(&self) -> Result<Vec<Arc<dyn Table>>> {
         let inner = &self.0;
-        let namespaces = inner.lake.namespaces().await.map_err(|e| inner.named(e))?;
-        let rows = inner.lake.rows().await.map_err(|e| inner.named(e))?;
+        let mut namespaces = inner.lake.namespaces().await.map_err(|e| inner.named(e))?;
+        let mut rows = inner.lake.rows().await.map_err(|e| inner.named(e))?;
+        // what the server keeps for itself has no name here
+        namespaces.retain(|namespace| namespace != UNNAMED);
+        rows.retain(|row| row.namespace != UNNAMED);
         let tables = futures::stream::iter(rows.into_iter().map(|row| Inner::table(Arc::clone(inner), row)));
         let tables: Vec<(String, Known)> = tables.buffered(READ_AHEAD).try_collect().await?;
         let answer = tables.iter().map(|(_, known)| known.shown()).collect();
@@ -201,7 +210,9 @@ impl Inner {
             }
         };
         let (place, raw_columns, declared, history, at) = (vec![], vec![], Declared::default(), Arc::default(), None);
-        let table = LakeTable { source: self, name, key, schema, raw_columns, place, declared, history, at, state };
+        let is_filled = false;
+        let table =
+            LakeTable { source: self, name, key, schema, raw_columns, place, declared, history, at, is_filled, state };
         Ok((location, Known::Table(Arc::new(table))))
     }
 }
@@ -211,7 +222,9 @@ impl LakeTable {
         let (schema, history, state) = (shown_schema(table), Arc::new(History::of(table)), Ok(table.uuid()));
         let (raw_columns, place) = (raw_columns(&schema), base::place(table));
         let declared = base::declared(&name, table);
-        Self { source, name, key, schema, raw_columns, place, declared, history, at: None, state }
+        // It is known as a pipeline's before the first commit, where its origin numbers columns.
+        let is_filled = table.properties().keys().any(|name| name == lake::POSITION || name.starts_with(lake::SOURCE));
+        Self { source, name, key, schema, raw_columns, place, declared, history, at: None, is_filled, state }
     }
 
     fn as_of(&self, asked: &AsOf, named: impl Fn(&str) -> Option<i64>) -> Result<Self> {
@@ -229,6 +242,7 @@ impl LakeTable {
             schema,
             history: Arc::clone(&self.history),
             at: Some(snapshot),
+            is_filled: self.is_filled,
             state: Ok(uuid),
         })
     }
@@ -284,6 +298,14 @@ impl Table for LakeTable {
         base::of(self, self.newest().await?).await
     }
 
+    async fn take(&self, column: &str, count: u32) -> Result<(i64, u32)> {
+        self.counted(column)?.take(count).await
+    }
+
+    async fn restart(&self, column: &str, next: i128) -> Result<()> {
+        self.counted(column)?.restart(next).await
+    }
+
     fn metadata_tables(&self) -> Vec<Arc<dyn Table>> {
         let Ok(uuid) = self.state else { return vec![] };
         let of = (&self.name, &self.key);
@@ -321,6 +343,26 @@ impl Table for LakeTable {
         }
         self.source.pinned(&newest, self.schema()).await
     }
+
+    /// A transaction that changes the lake, or reads it repeatably, sees the lake its own way.
+    fn tailed(&self) -> Option<lake::Tailed> {
+        let table = *self.state.as_ref().ok()?;
+        let is_now = self.at.is_none() && !self.source.lake.is_staged();
+        is_now.then_some(lake::Tailed { table, is_filled: self.is_filled })
+    }
+
+    async fn holds(&self, tail: &Arc<lake::Tail>) -> Result<bool> {
+        Ok(self.newest().await?.location == tail.table.location)
+    }
+
+    async fn pin_with(&self, tail: &Arc<lake::Tail>) -> Result<Pinned> {
+        if self.state.as_ref().ok() != Some(&tail.table.uuid()) || shown_schema(&tail.table) != self.schema {
+            return Err(changed());
+        }
+        let version = Version::Fresh(tail.table.snapshot_id(), tail.number);
+        let reading = self.source.lake.read_fresh(tail, self.schema()).await.map_err(|e| self.source.named(e))?;
+        Ok(Pinned { version, reads: reading.reads(), provider: Arc::new(reading) })
+    }
 }
 
 /// PostgreSQL's own words; the caller looks at the catalog again.
@@ -331,6 +373,10 @@ fn changed() -> Error {
 #[async_trait]
 impl Writer for Inner {
     async fn create_schema(&self, name: &str) -> Result<()> {
+        if self.namespace_of(name) == UNNAMED {
+            let text = format!("unacceptable schema name \"{name}\"");
+            return Err(Error::new(Kind::ReservedName, text).with_detail("The server keeps tables of its own there."));
+        }
         match self.lake.create_namespace(&self.namespace_of(name)).await.map_err(|e| self.named(e))? {
             true => Ok(()),
             false => Err(Error::new(Kind::DuplicateSchema, format!("schema \"{name}\" already exists"))),
@@ -352,6 +398,12 @@ impl Writer for Inner {
         // columns get their ids in their order
         let types = (1..).zip(schema.fields()).map(|(id, field)| type_property(id, field));
         making.properties.extend(types.filter_map(|(name, value)| Some((name, value?))));
+        let default =
+            |(id, field): (i32, &FieldRef)| Some((default_property(id), field.metadata().get(DEFAULT)?.clone()));
+        making.properties.extend((1..).zip(schema.fields()).filter_map(default));
+        let counts =
+            |(id, field): (i32, &FieldRef)| Some((counter::property(id), field.metadata().get(Counter::KEY)?.clone()));
+        making.properties.extend((1..).zip(schema.fields()).filter_map(counts));
         let made = self.lake.create_table(&self.key(name), &columns, making, rows).await;
         made.map(|(_, rows)| rows).map_err(|e| self.named(e))
     }

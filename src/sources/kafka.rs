@@ -26,7 +26,6 @@ use serde::Deserialize;
 
 use super::{Pinned, Source, Table};
 use crate::error::{Error, Kind, Result};
-use crate::formats::json;
 use crate::formats::record::{self, Csv, Decimals, Encoding, Envelope, Unit};
 use crate::secret::Secret;
 use crate::types::{Share, TableName, Version};
@@ -178,11 +177,6 @@ impl Topic {
     pub fn records(&self, registry: Option<&RegistryConfig>) -> Result<record::Decoder, String> {
         columns::records(self, registry)
     }
-
-    /// The declared columns alone, and what reads plain JSON into them. Says what is wrong in words for the file's author.
-    pub fn decoder(&self) -> Result<(SchemaRef, json::Decoder), String> {
-        columns::declared(self)
-    }
 }
 
 /// What becomes of a record whose value does not fit the columns.
@@ -330,8 +324,12 @@ impl Table for TopicTable {
     }
 
     async fn pin(&self) -> Result<Pinned> {
-        let window = self.client.window(&self.topic).await?;
-        let version = Version::Offsets(window.iter().map(|span| (span.partition, span.start, span.end)).collect());
+        let (window, topic_id) = match self.layout.is_fixed() {
+            true => tokio::join!(self.client.window(&self.topic), self.client.topic_id(&self.topic)),
+            false => (self.client.window(&self.topic).await, None),
+        };
+        let window = window?;
+        let version = version(topic_id, &window);
         let provider = Provider {
             client: Arc::clone(&self.client),
             topic: self.topic.clone(),
@@ -345,9 +343,24 @@ impl Table for TopicTable {
     }
 }
 
+/// Without an id one topic cannot be told from another of its name, and no answer about it is kept.
+fn version(topic_id: Option<String>, window: &[Span]) -> Version {
+    let spans = window.iter().map(|span| (span.partition, span.start, span.end)).collect();
+    topic_id.map_or(Version::Live, |topic_id| Version::Offsets { topic_id, spans })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_topic_with_an_id_has_a_version() {
+        let span = Span { partition: 0, start: 3, end: 9 };
+        let spans = vec![(0, 3, 9)];
+        assert_eq!(version(Some("a".into()), &[span]), Version::Offsets { topic_id: "a".into(), spans: spans.clone() });
+        assert_ne!(version(Some("a".into()), &[span]), version(Some("b".into()), &[span]));
+        assert_eq!(version(None, &[span]), Version::Live);
+    }
 
     fn load(text: &str) -> Result<Kafka, String> {
         let config: Config = toml::from_str(text).map_err(|e| e.message().to_string())?;

@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::datasource::MemTable;
 use serde::Deserialize;
 
 use super::{Pinned, Source, Table};
 use crate::error::{Error, Kind, Result};
-use crate::formats::{json, postgres};
+use crate::formats::postgres;
+use crate::formats::record::{Column, Declaration, Decoder, Encoding, Envelope, Format, Misfit, Record};
 use crate::types::{TableName, Version};
 
 /// Fixtures written into a source file.
@@ -46,35 +47,36 @@ pub struct ColumnConfig {
 impl TableConfig {
     /// Says what is wrong in words for the file's author.
     fn rows(&self) -> Result<RecordBatch, String> {
-        let mut fields: Vec<Field> = vec![];
+        let mut columns: Vec<Column> = vec![];
         for column in &self.columns {
-            if fields.iter().any(|f| *f.name() == column.name) {
+            if columns.iter().any(|c| *c.field.name() == column.name) {
                 return Err(format!("column \"{}\" is declared twice", column.name));
             }
             let known = postgres::by_name(&column.kind)
                 .and_then(|(oid, typmod)| postgres::field(&column.name, oid, typmod, true));
-            fields.push(
-                known.ok_or_else(|| format!("column \"{}\" has an unknown type \"{}\"", column.name, column.kind))?,
-            );
+            let unknown = || format!("column \"{}\" has an unknown type \"{}\"", column.name, column.kind);
+            let (field, path) = (known.ok_or_else(unknown)?, vec![column.name.clone()]);
+            columns.push(Column { field, path, unit: None, encoding: Encoding::default(), optional: true });
         }
-        let schema = Arc::new(Schema::new(fields));
         // Values are read as those of a JSON topic are: exactly, or not at all.
-        let units = vec![json::Unit::default(); self.columns.len()];
-        let decoder = json::Decoder::new(schema, &units).map_err(|e| e.message().to_string())?;
+        let declaration = Declaration::new(Format::Json, Envelope::None, columns);
+        let decoder = Decoder::new(declaration).map_err(|e| e.message().to_string())?;
         let mut records = vec![];
         for (row, values) in self.rows.iter().enumerate() {
             if values.len() > self.columns.len() {
                 return Err(format!("row {} has more values than the table has columns", row + 1));
             }
-            let named = self.columns.iter().zip(values);
+            // What is missing is NULL, and said: a record that says nothing would be none of this table's.
+            let values = values.iter().map(value_of).chain(std::iter::repeat(serde_json::Value::Null));
             let record: serde_json::Map<_, _> =
-                named.map(|(column, value)| (column.name.clone(), value_of(value))).collect();
+                self.columns.iter().map(|column| column.name.clone()).zip(values).collect();
             records.push(serde_json::Value::Object(record).to_string().into_bytes());
         }
-        let records: Vec<Option<&[u8]>> = records.iter().map(|r| Some(r.as_slice())).collect();
-        let decoded = decoder.decode(&records, json::Misfit::Leave).map_err(|e| e.message().to_string())?;
+        let records: Vec<Record<'_>> =
+            records.iter().map(|record| Record { value: Some(record), ..Record::default() }).collect();
+        let decoded = decoder.decode(&records, Misfit::Leave).map_err(|e| e.message().to_string())?;
         match decoded.faults.first() {
-            None => Ok(decoded.rows),
+            None => Ok(decoded.changed.rows),
             Some(fault) => {
                 let column = fault.column.as_deref().map(|c| format!(", column \"{c}\"")).unwrap_or_default();
                 Err(format!("row {}{column}: {}", fault.index + 1, fault.problem))

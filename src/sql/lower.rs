@@ -16,6 +16,7 @@ mod order;
 mod push;
 mod relation;
 pub(crate) mod remote;
+pub(crate) mod rollup;
 mod rounds;
 mod rules;
 mod select;

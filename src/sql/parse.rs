@@ -1,7 +1,7 @@
 //! Text to sqlparser's tree. Queries are read by a grammar of our own, which is PostgreSQL's (`lex`, `keyword`, `grammar`):
 //! what it accepts and what it refuses, with its texts and places. So are statements that change rows (`change`), commands to
-//! the session (`command`), COPY and the statements of `upkeep`, `alter` and `view`. Of other statements only the query inside
-//! is; the rest is sqlparser's to read, and `engine`'s to admit. Nothing here resolves a name.
+//! the session (`command`), COPY and the statements of `upkeep`, `alter`, `view` and `reflection`. Of other statements only
+//! the query inside is; the rest is sqlparser's to read, and `engine`'s to admit. Nothing here resolves a name.
 
 pub(crate) mod alter;
 pub(crate) mod change;
@@ -12,6 +12,7 @@ mod grammar;
 pub(crate) mod keyword;
 mod lex;
 mod precedence;
+pub(crate) mod reflection;
 pub(crate) mod upkeep;
 pub(crate) mod view;
 
@@ -29,6 +30,7 @@ use copy::Copy;
 pub(crate) use grammar::bare;
 use grammar::{Parser, UPKEEP, Whole};
 use lex::{Lexeme, Token};
+use reflection::Reflection;
 use upkeep::Upkeep;
 use view::View;
 
@@ -52,6 +54,7 @@ pub(crate) enum Content {
     Upkeep(Upkeep),
     Alter(Alter),
     View(Box<View>),
+    Reflection(Reflection),
     /// Of a procedure.
     Call(Box<Function>),
     /// With the query of a cursor.
@@ -217,10 +220,44 @@ impl<'a> Text<'a> {
                 bytes.iter_mut().take(to).skip(from).filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
                 n = behind;
                 continue;
+            } else if word(&self.tokens, n) == Some("identity") && symbol(&self.tokens, n + 1, '(') {
+                let (from, to, options) = self.identity_options(n + 2);
+                let bytes = source.get_or_insert_with(|| self.text.as_bytes().to_vec());
+                bytes.splice(from..to, options);
             }
             n += 1;
         }
         Ok((layout, source.and_then(|bytes| String::from_utf8(bytes).ok())))
+    }
+
+    /// The options of an identity from a token to the parenthesis behind them: from where to where they stand, and the same
+    /// bytes in the one order in which sqlparser takes them. PostgreSQL takes any (SeqOptList).
+    fn identity_options(&self, first: usize) -> (usize, usize, Vec<u8>) {
+        const ORDER: [&str; 6] = ["increment", "minvalue", "maxvalue", "start", "cache", "cycle"];
+        let rank = |at: usize| ORDER.iter().position(|option| word(&self.tokens, at) == Some(option));
+        let mut options: Vec<(usize, usize)> = vec![];
+        let mut at = first;
+        while self.tokens.get(at).is_some_and(|token| !matches!(token.lexeme, Lexeme::End | Lexeme::Symbol(')'))) {
+            let negated = word(&self.tokens, at) == Some("no");
+            if let Some(rank) = rank(at + usize::from(negated)) {
+                options.push((rank, at));
+                at += usize::from(negated);
+            }
+            at += 1;
+        }
+        let start = |at: usize| self.tokens.get(at).map_or(self.text.len(), |token| token.start);
+        let (from, to) = (options.first().map_or(start(at), |(_, first)| start(*first)), start(at));
+        let ends = options.iter().skip(1).map(|(_, next)| start(*next)).chain([to]);
+        let mut pieces: Vec<_> = options.iter().zip(ends).map(|((rank, at), end)| (*rank, start(*at), end)).collect();
+        pieces.sort_by_key(|(rank, ..)| *rank);
+        let mut bytes = vec![];
+        for (_, from, to) in pieces {
+            bytes.extend_from_slice(self.text.get(from..to).unwrap_or_default().trim_end().as_bytes());
+            bytes.push(b' ');
+        }
+        // what stands behind it stays where it is
+        bytes.resize(to - from, b' ');
+        (from, to, bytes)
     }
 
     /// PARTITIONED BY ( or SORTED BY (, neither of which is a keyword of PostgreSQL's.
@@ -239,6 +276,7 @@ impl<'a> Text<'a> {
             Some("copy") => Some(Content::Copy(Box::new(parser.copy()?))),
             Some("call") => Some(Content::Call(Box::new(parser.call_statement()?))),
             Some(word) if UPKEEP.contains(&word) => Some(Content::Upkeep(parser.upkeep()?)),
+            _ if parser.begins_reflection() => Some(Content::Reflection(parser.reflection()?)),
             _ if grammar::begins_alter(first, word(&self.tokens, at + 1)) => Some(Content::Alter(parser.alter()?)),
             Some("create" | "alter" | "drop") if parser.begins_view() => Some(Content::View(Box::new(parser.view()?))),
             _ if grammar::begins_command(first, word(&self.tokens, at + 1)) => {
@@ -377,6 +415,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>> {
         | Content::Upkeep(_)
         | Content::Alter(_)
         | Content::View(_)
+        | Content::Reflection(_)
         | Content::Call(_)
         | Content::Other(_) => Err(Error::unsupported("a statement that is no query")),
     };

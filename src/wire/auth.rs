@@ -4,6 +4,7 @@
 //! Unknown users walk the same path: the engine gives a mock verifier that no password fits. pgwire does the
 //! cryptography; what it says about a failure never reaches the client.
 
+pub(super) mod basic;
 mod throttle;
 
 use base64::Engine as _;

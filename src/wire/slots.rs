@@ -25,7 +25,8 @@ pub(crate) fn host(ip: IpAddr) -> IpAddr {
 struct Places<K> {
     max: usize,
     each_max: usize,
-    gauge: &'static str,
+    /// That shows how many are taken; `None` for places within others that are shown.
+    gauge: Option<&'static str>,
     counts: Mutex<Counts<K>>,
 }
 
@@ -50,7 +51,7 @@ enum Full {
 }
 
 impl<K: Clone + Eq + Hash> Places<K> {
-    fn new(max: usize, each_max: usize, gauge: &'static str) -> Arc<Self> {
+    fn new(max: usize, each_max: usize, gauge: Option<&'static str>) -> Arc<Self> {
         Arc::new(Self { max, each_max, gauge, counts: Mutex::new(Counts { all: 0, each: HashMap::new() }) })
     }
 
@@ -65,8 +66,14 @@ impl<K: Clone + Eq + Hash> Places<K> {
         }
         counts.all += 1;
         counts.each.insert(key.clone(), of_key + 1);
-        gauge!(self.gauge).set(counts.all as f64);
+        self.show(&counts);
         Ok(Place { places: Arc::clone(self), key })
+    }
+
+    fn show(&self, counts: &Counts<K>) {
+        if let Some(gauge) = self.gauge {
+            gauge!(gauge).set(counts.all as f64);
+        }
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts<K>> {
@@ -86,7 +93,7 @@ impl<K: Clone + Eq + Hash> Drop for Place<K> {
                 count.remove();
             }
         }
-        gauge!(self.places.gauge).set(counts.all as f64);
+        self.places.show(&counts);
     }
 }
 
@@ -119,8 +126,8 @@ pub(crate) struct Connected(#[allow(dead_code, reason = "it is held, not looked 
 impl Slots {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
-            pending: Places::new(limits.pending_max, limits.pending_per_ip_max, CONNECTIONS_PENDING),
-            connected: Places::new(limits.connections_max, limits.connections_per_user_max, CONNECTIONS),
+            pending: Places::new(limits.pending_max, limits.pending_per_ip_max, Some(CONNECTIONS_PENDING)),
+            connected: Places::new(limits.connections_max, limits.connections_per_user_max, Some(CONNECTIONS)),
         }
     }
 
@@ -155,7 +162,12 @@ pub(crate) struct Asking(#[allow(dead_code, reason = "it is held, not looked at"
 
 impl HttpSlots {
     pub(crate) fn new(connections_max: usize, per_ip_max: usize) -> Self {
-        Self(Places::new(connections_max, per_ip_max, HTTP_CONNECTIONS))
+        Self(Places::new(connections_max, per_ip_max, Some(HTTP_CONNECTIONS)))
+    }
+
+    /// Within these, for requests that wait: half, so that the others find a place whatever those wait for.
+    pub(crate) fn half(&self) -> Self {
+        Self(Places::new((self.0.max / 2).max(1), (self.0.each_max / 2).max(1), None))
     }
 
     /// `None` when too many ask already, in all or from this host.
@@ -198,6 +210,17 @@ mod tests {
         let (pending, connected) = (slots.pending.counts(), slots.connected.counts());
         assert_eq!((pending.all, connected.all), (0, 0));
         assert!(pending.each.is_empty() && connected.each.is_empty());
+    }
+
+    #[test]
+    fn requests_that_wait_have_half_of_the_places() {
+        let slots = HttpSlots::new(7, 4).half();
+        let held: Vec<_> = [1, 1, 2].map(|last| slots.enter(ip(last)).unwrap()).into();
+        assert!(slots.enter(ip(2)).is_none(), "three in all");
+        drop(held);
+        let _held = [slots.enter(ip(1)).unwrap(), slots.enter(ip(1)).unwrap()];
+        assert!(slots.enter(ip(1)).is_none(), "two of a host");
+        assert!(HttpSlots::new(1, 1).half().enter(ip(1)).is_some());
     }
 
     #[test]

@@ -19,6 +19,8 @@ const LOOK: Duration = Duration::from_secs(2);
 /// What a connection needs to speak TLS, and what SCRAM binds to.
 pub(crate) struct Certificate {
     pub(crate) acceptor: TlsAcceptor,
+    /// The same for the HTTP door, whose clients ask for another protocol.
+    pub(crate) http: TlsAcceptor,
     pub(crate) mechanisms: Mechanisms,
 }
 
@@ -86,8 +88,11 @@ fn load(certificate: &Path, key: &Path) -> Result<Certificate> {
         .with_single_cert(chain, private)
         .map_err(|e| broken(key, "key").with_source(e))?;
     config.alpn_protocols = vec![b"postgresql".to_vec()];
+    let mut http = config.clone();
+    http.alpn_protocols = vec![b"http/1.1".to_vec()];
     let mechanisms = Mechanisms::bound_to(&chain_pem);
-    Ok(Certificate { acceptor: TlsAcceptor::from(Arc::new(config)), mechanisms })
+    let (acceptor, http) = (TlsAcceptor::from(Arc::new(config)), TlsAcceptor::from(Arc::new(http)));
+    Ok(Certificate { acceptor, http, mechanisms })
 }
 
 fn read(path: &Path, what: &str) -> Result<Vec<u8>> {

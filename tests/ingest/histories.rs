@@ -13,6 +13,7 @@ use lakegate::error::Result;
 use lakegate::formats::change::{Changed, Op, Unchanged};
 use lakegate::ingest::origin::{Kept, Lag, Origin, Part, Place, Room, Shape, Taken, Wanted};
 use lakegate::ingest::{Commit, Flow, Target, Write};
+use lakegate::lake::{Reach, Stand};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -21,11 +22,11 @@ use super::world::{LOOK_EVERY, SMALL, World, rows, run};
 
 /// Histories in one run; more with `LAKEGATE_SEEDS`, one of them with `LAKEGATE_SEED`.
 const SEEDS: u64 = 6;
-const TABLES: [&str; 2] = ["a", "b"];
+pub(super) const TABLES: [&str; 2] = ["a", "b"];
 
 /// A row but for its key: a text, and a large one that is left out where it did not change.
 #[derive(Clone, Debug, PartialEq)]
-struct Row {
+pub(super) struct Row {
     text: Option<String>,
     large: Option<String>,
 }
@@ -37,18 +38,20 @@ enum Change {
     Truncate,
 }
 
-type Model = BTreeMap<i64, Row>;
+pub(super) type Model = BTreeMap<i64, Row>;
 
 /// Transactions, each changes of tables by number.
 #[derive(Default)]
-struct Database {
+pub(super) struct Database {
     transactions: Mutex<Vec<Vec<(usize, Change)>>>,
     models: Mutex<[Model; 2]>,
+    /// After each transaction.
+    states: Mutex<Vec<[Model; 2]>>,
 }
 
 impl Database {
     /// A transaction by chance; what it does is in the models at once.
-    fn run(&self, random: &mut StdRng) {
+    pub(super) fn run(&self, random: &mut StdRng) {
         let mut models = self.models.lock().unwrap();
         let mut transaction = vec![];
         for _ in 0..random.random_range(1..12) {
@@ -56,23 +59,34 @@ impl Database {
             let change = change(&mut models[table], random);
             transaction.push((table, change));
         }
+        // Before anybody can read it.
+        self.states.lock().unwrap().push(models.clone());
         self.transactions.lock().unwrap().push(transaction);
     }
 
-    fn len(&self) -> usize {
+    /// Of a table after so many transactions.
+    pub(super) fn lines_after(&self, transactions: usize, table: usize) -> Vec<String> {
+        match transactions.checked_sub(1) {
+            None => vec![],
+            Some(last) => lines(&self.states.lock().unwrap()[last][table]),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
         self.transactions.lock().unwrap().len()
     }
 
     fn lines(&self, table: usize) -> Vec<String> {
-        let shown = |text: &Option<String>| text.clone().unwrap_or("NULL".into());
-        let models = self.models.lock().unwrap();
-        let mut lines: Vec<String> = models[table]
-            .iter()
-            .map(|(key, row)| format!("{key}|{}|{}", shown(&row.text), shown(&row.large)))
-            .collect();
-        lines.sort();
-        lines
+        lines(&self.models.lock().unwrap()[table])
     }
+}
+
+fn lines(model: &Model) -> Vec<String> {
+    let shown = |text: &Option<String>| text.clone().unwrap_or("NULL".into());
+    let lines = model.iter().map(|(key, row)| format!("{key}|{}|{}", shown(&row.text), shown(&row.large)));
+    let mut lines: Vec<String> = lines.collect();
+    lines.sort();
+    lines
 }
 
 fn change(model: &mut Model, random: &mut StdRng) -> Change {
@@ -240,12 +254,22 @@ impl Origin for Scripted {
         at(place).to_string()
     }
 
+    fn stand(&self, place: &Place) -> Stand {
+        Stand::At(Reach::Lsn(at(place) as u64))
+    }
+
     async fn acknowledge(&mut self, _: &Place) -> Result<()> {
         self.chaos.origin("acknowledge").await
     }
 }
 
-async fn flow(world: &World, database: &Arc<Database>, chaos: &Arc<Chaos>, commit: Commit, rows_max: usize) -> Flow {
+pub(super) async fn flow(
+    world: &World,
+    database: &Arc<Database>,
+    chaos: &Arc<Chaos>,
+    commit: Commit,
+    rows_max: usize,
+) -> Flow {
     let target = Target {
         pipeline: "p".into(),
         file: "p.toml".into(),
@@ -263,7 +287,7 @@ async fn flow(world: &World, database: &Arc<Database>, chaos: &Arc<Chaos>, commi
     flow
 }
 
-async fn caught_up(world: &World, database: &Database) {
+pub(super) async fn caught_up(world: &World, database: &Database) {
     let metastore = world.metastore().await;
     let begin = std::time::Instant::now();
     let mut look = tokio::time::interval(LOOK_EVERY);
@@ -281,7 +305,7 @@ async fn caught_up(world: &World, database: &Database) {
     }
 }
 
-async fn expire(world: &World) {
+pub(super) async fn expire(world: &World) {
     let metastore = world.metastore().await;
     if let Some((lease, _)) = metastore.lease("lakegate/crm/*p").await.unwrap() {
         metastore.release_lease(&lease).await.unwrap();

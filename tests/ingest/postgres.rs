@@ -283,6 +283,167 @@ async fn a_large_transaction_comes_in_pieces_and_an_idle_slot_moves() {
     assert_eq!(slot.place(Wanted::Range("nonsense")).await.unwrap_err().kind(), Kind::InvalidText);
 }
 
+/// Rows of one key are not told apart by another. Whatever the identity, and whether or not the messages say the key, the
+/// table is taken in by its new key from a moment after it changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_changes_amid_the_stream_is_followed() {
+    let server = Server::with(&LOGICAL).await;
+    server
+        .run(
+            "CREATE TABLE d (id int PRIMARY KEY, code text NOT NULL UNIQUE, v text);
+             CREATE TABLE f (id int PRIMARY KEY, code text NOT NULL UNIQUE, v text); ALTER TABLE f REPLICA IDENTITY FULL;
+             CREATE TABLE i (id int NOT NULL UNIQUE, code text NOT NULL UNIQUE, v text);
+             ALTER TABLE i REPLICA IDENTITY USING INDEX i_id_key;
+             INSERT INTO d VALUES (1, 'a', 'one'); INSERT INTO f SELECT * FROM d; INSERT INTO i SELECT * FROM d",
+        )
+        .await;
+    let config = config(&server);
+    let origin = slot(&config, &["public.*"], Options::default());
+    let (mut lake, mut slot, mut random) = (Lake::default(), origin.again(), StdRng::seed_from_u64(1));
+    while !lake.begin(&mut slot).await {}
+    follow(&mut lake, &mut slot, end(&server).await, &mut random).await;
+    for table in ["d", "f", "i"] {
+        server.run(&format!("INSERT INTO {table} VALUES (2, 'b', 'two'); UPDATE {table} SET v = v || '!'")).await;
+    }
+    follow(&mut lake, &mut slot, end(&server).await, &mut random).await;
+    lake.assert_equals(&server, "before").await;
+
+    // One connection follows throughout. By the old key the rows that come would be one row.
+    for table in ["d", "f"] {
+        let key = format!("ALTER TABLE {table} DROP CONSTRAINT {table}_pkey, ADD PRIMARY KEY (code)");
+        server.run(&format!("{key}; INSERT INTO {table} VALUES (1, 'c', 'three'), (1, 'd', 'four')")).await;
+    }
+    server
+        .run("ALTER TABLE i DROP CONSTRAINT i_id_key, REPLICA IDENTITY USING INDEX i_code_key; INSERT INTO i VALUES (1, 'c', 'three'), (1, 'd', 'four')")
+        .await;
+    follow(&mut lake, &mut slot, end(&server).await, &mut random).await;
+    lake.assert_equals(&server, "after").await;
+    for table in ["d", "f", "i"] {
+        server
+            .run(&format!("DELETE FROM {table} WHERE code = 'd'; UPDATE {table} SET code = 'e' WHERE code = 'c'"))
+            .await;
+    }
+    follow(&mut lake, &mut slot, end(&server).await, &mut random).await;
+    lake.assert_equals(&server, "by the new key").await;
+
+    // There and back before anybody looked: the catalog is as it was, and the messages are not.
+    server
+        .run("ALTER TABLE d DROP CONSTRAINT d_pkey, ADD COLUMN n serial PRIMARY KEY; UPDATE d SET v = 'x' || n; ALTER TABLE d DROP CONSTRAINT d_pkey, DROP COLUMN n, ADD PRIMARY KEY (code)")
+        .await;
+    follow(&mut lake, &mut slot, end(&server).await, &mut random).await;
+    lake.assert_equals(&server, "there and back").await;
+
+    // Without a key there is nothing to go by, and that is said.
+    server.run("ALTER TABLE d DROP CONSTRAINT d_pkey; INSERT INTO d VALUES (9, 'z', 'nine')").await;
+    let error = loop {
+        match slot.read(room(&mut random)).await {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), Kind::InvalidTableDefinition, "{error:?}");
+    assert!(error.hint().unwrap_or_default().contains("primary key"), "{error:?}");
+}
+
+/// Until everything up to there is in the lake and no table is in the midst of a copy.
+async fn follow(lake: &mut Lake, slot: &mut Slot, until: u64, random: &mut StdRng) {
+    let started = Instant::now();
+    loop {
+        assert!(started.elapsed() < PATIENCE, "not caught up: {:?}", slot.progress());
+        let taken = slot.read(room(random)).await.unwrap_or_else(|e| panic!("{e:?}"));
+        let place = taken.place.clone();
+        if taken.reshaped {
+            lake.reshape(slot).await;
+        }
+        lake.stage(taken);
+        let Some(place) = place else { continue };
+        lake.commit(&place);
+        if lsn_of(place.0["lsn"].as_str().unwrap()) >= until && lake.is_whole() {
+            return;
+        }
+    }
+}
+
+/// Where nothing is copied, a table whose rows are told apart otherwise cannot be followed, and no change of it is passed over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_changes_stops_a_pipeline_that_copies_nothing() {
+    let server = Server::with(&LOGICAL).await;
+    server.run("CREATE TABLE t (id int PRIMARY KEY, code int NOT NULL)").await;
+    let config = config(&server);
+    let origin = slot(&config, &["public.t"], Options { copy: false, ..Options::default() });
+    let (mut lake, mut slot, mut random) = (Lake::default(), origin.again(), StdRng::seed_from_u64(1));
+    while !lake.begin(&mut slot).await {}
+    server.run("INSERT INTO t VALUES (1, 1)").await;
+    follow(&mut lake, &mut slot, end(&server).await, &mut random).await;
+    server.run("ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (code); INSERT INTO t VALUES (1, 2)").await;
+    let told = |error: lakegate::error::Error| {
+        assert_eq!(error.kind(), Kind::DataGone, "{error:?}");
+        assert!(error.hint().unwrap_or_default().contains("lakegate ingest resync p"), "{error:?}");
+    };
+    loop {
+        match slot.read(room(&mut random)).await {
+            Ok(taken) => assert!(taken.parts.is_empty()),
+            Err(error) => break told(error),
+        }
+    }
+    let mut slot = origin.again();
+    slot.tables().await.unwrap();
+    told(slot.begin(&lake.kept()).await.expect_err("it is another key"));
+}
+
+/// The log is read by the catalog of then: what was written while there was no publication can never be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publication_that_was_gone_for_a_while_needs_a_person() {
+    let server = Server::with(&LOGICAL).await;
+    server.run("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await;
+    let config = config(&server);
+    let origin = slot(&config, &["public.t"], Options::default());
+    let (mut lake, mut slot, mut random) = (Lake::default(), origin.again(), StdRng::seed_from_u64(1));
+    while !lake.begin(&mut slot).await {}
+    follow(&mut lake, &mut slot, end(&server).await, &mut random).await;
+    server.run("DROP PUBLICATION lakegate_p; INSERT INTO t VALUES (2)").await;
+    let error = loop {
+        match slot.read(room(&mut random)).await {
+            Ok(taken) => assert!(taken.parts.is_empty()),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), Kind::DataGone, "{error:?}");
+    assert!(error.hint().unwrap_or_default().contains("lakegate ingest resync p"), "{error:?}");
+    assert!(error.detail().unwrap_or_default().contains("42704"), "{error:?}");
+}
+
+/// It takes the connection and says nothing, or never comes to an end: both are a source that cannot be reached.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_connections_and_does_not_answer_is_not_waited_for() {
+    use tokio::io::AsyncWriteExt;
+    for talks in [false, true] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = tokio::spawn(async move {
+            let mut all = vec![];
+            loop {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                all.push(tokio::spawn(async move {
+                    // A notice, again and again.
+                    while talks && socket.write_all(b"N\0\0\0\x05\0").await.is_ok() {
+                        tokio::task::yield_now().await;
+                    }
+                    std::future::pending::<()>().await;
+                }));
+            }
+        });
+        let text = format!(
+            "host = \"127.0.0.1\"\nport = {port}\ndatabase = \"d\"\nuser = \"u\"\npassword = \"p\"\nconnect_timeout_ms = 300\nread_timeout_ms = 600000\n"
+        );
+        let config: Config = toml::from_str(&text).expect("a source's file");
+        let mut slot = slot(&config, &["public.t"], Options::default());
+        let error = slot.tables().await.expect_err("nobody answers");
+        assert_eq!(error.kind(), Kind::SourceUnreachable, "{error:?}");
+        serving.abort();
+    }
+}
+
 /// TLS with channel binding, and passwords hashed by MD5.
 #[tokio::test(flavor = "multi_thread")]
 async fn logins_of_every_kind() {

@@ -87,7 +87,8 @@ async fn a_topic_made_anew_stops_its_pipeline_and_no_other() {
     assert_eq!(home.compare(&other).await, (0, 0, 200));
     process.terminate();
 
-    // A person decides, and it goes on.
+    // A person decides, and it goes on, though it was told to rest before.
+    assert!(home.run(&["ingest", "pause", "p0"]).status.success());
     let resumed = home.run(&["ingest", "resume", "p0", "--from", "earliest"]);
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
     let process = home.ingest(None);
@@ -131,6 +132,43 @@ async fn a_topic_made_anew_is_told_from_the_one_before_where_no_record_can_tell(
     let new = ids.iter().filter(|id| id.parse::<i64>().is_ok_and(|id| id >= 1_000)).count();
     assert_eq!(new, 0, "rows of the new topic are in the table");
     assert!(process.terminate().success());
+}
+
+/// Of the same name, with the same offsets: an answer about the one is none about the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_is_another_one_to_whoever_keeps_answers() {
+    use lakegate::sources::Source;
+    use lakegate::types::Version;
+    let topic = format!("anew_{}", uuid::Uuid::new_v4().simple());
+    let text = format!(
+        "brokers = \"{}\"\nschema = \"stream\"\n[topics.{topic}]\ncolumns = [{{ name = \"id\", type = \"int8\" }}]",
+        super::home::brokers()
+    );
+    let source = lakegate::sources::kafka::Kafka::new("events", toml::from_str(&text).unwrap()).unwrap();
+    create(&topic).await;
+    send(&producer(None), &topic, 0..30).await;
+    let table = source.tables().await.unwrap().remove(0);
+    let pinned = async || match table.pin().await.unwrap().version {
+        Version::Offsets { topic_id, spans } => (topic_id, spans),
+        other => panic!("{other:?}"),
+    };
+    let before = pinned().await;
+    assert_eq!(pinned().await, before, "nothing came");
+    delete(&topic).await;
+    create(&topic).await;
+    send(&super::home::producer(None), &topic, 100..130).await;
+    let begin = Instant::now();
+    let after = loop {
+        // The brokers may still tell of the old one for a moment.
+        let after = pinned().await;
+        if after.1 == before.1 && after.0 != before.0 {
+            break after;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{before:?} {after:?}");
+        tokio::task::yield_now().await;
+    };
+    assert_ne!(after, before);
+    delete(&topic).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

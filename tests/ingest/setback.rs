@@ -55,6 +55,20 @@ async fn a_table_set_back_under_a_running_pipeline_stops_it_before_the_next_reco
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_that_runs_is_paused_before_a_person_moves_it() {
+    let world = World::new(1);
+    filled(&world).await;
+    let _ingester = world.start(&Chaos::none(), SMALL).await;
+    state(&world, |state| state == "streaming").await;
+    let target = world.target(&Chaos::none()).await;
+    let error = lakegate::ingest::resume(&target, &mut world.origin(&Chaos::none()), From::Latest, 5_000).await;
+    let error = error.expect_err("it runs");
+    assert_eq!(error.kind(), lakegate::error::Kind::Conflict);
+    let hint = error.hint().unwrap_or_default();
+    assert!(hint.contains(&format!("lakegate ingest pause {}", target.pipeline)), "{hint}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_commit_does_not_go_on_top_of_a_table_set_back_since_it_was_looked_at() {
     let world = World::new(1);
     let snapshot = filled(&world).await;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::{DataType, Field};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::catalog::TableProvider;
 use futures::TryStreamExt;
 use lakegate::formats::record::{Column, Declaration, Decoder, Envelope, Format};
 use lakegate::ingest::log::Offsets;
@@ -156,6 +157,7 @@ impl World {
             dead_letter: DeadLetterCap { rows_max: u64::MAX, percent_max: 100.0 },
             config: Config { lease_ms: 600, retry_ms_max: 200, stopped_ms: 100, look_ms: 20, ..Config::default() },
             holder: uuid::Uuid::new_v4().to_string(),
+            tails: Default::default(),
         }
     }
 
@@ -231,8 +233,13 @@ pub async fn rows(lake: &Arc<Lake>, schema: &str, table: &str, columns: &str) ->
     let source = Iceberg::new("lake", &config, Arc::clone(lake));
     let name = lakegate::types::TableName::new(schema, table);
     let Some(found) = source.tables().await.unwrap().into_iter().find(|t| *t.name() == name) else { return vec![] };
+    lines(found.pin().await.unwrap().provider, columns).await
+}
+
+/// Of a table as it was pinned.
+pub async fn lines(provider: Arc<dyn TableProvider>, columns: &str) -> Vec<String> {
     let context = datafusion::prelude::SessionContext::new();
-    context.register_table("t", found.pin().await.unwrap().provider).unwrap();
+    context.register_table("t", provider).unwrap();
     let batches = context.sql(&format!("SELECT {columns} FROM t")).await.unwrap().collect().await.unwrap();
     let options = FormatOptions::default().with_null("NULL");
     let mut lines = vec![];

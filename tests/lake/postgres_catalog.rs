@@ -211,6 +211,40 @@ async fn leases_and_checkpoints_stand_where_the_tables_do() {
     assert_eq!(values(&world).await, [0, 1]);
 }
 
+/// The database's clock is a day ahead of ours: what runs out there runs out for all machines at one moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_statements_read_runs_out_by_the_databases_clock() {
+    let server = Server::start().await;
+    server
+        .run(
+            "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS
+             'SELECT pg_catalog.clock_timestamp() + interval ''1 day''';
+             ALTER ROLE ALL SET search_path = public, pg_catalog",
+        )
+        .await;
+    let world = world(&server).await;
+    world.create("t", row(0)).await;
+    let (_theirs, other) = elsewhere(&server, &world).await;
+    let (ours, theirs) = (world.lake.metastore(), other.metastore());
+    let table = uuid::Uuid::new_v4();
+    let pin = ours.pin(table, 7);
+    // Once it has lasted for a while.
+    while theirs.pinned(table).await.unwrap().is_empty() {
+        ours.tell_pins().await.unwrap();
+    }
+    let told = theirs.values("lake.pins.").await.unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&told[0].1).unwrap();
+    let ahead = told["until"].as_i64().unwrap() - chrono::Utc::now().timestamp_millis();
+    assert!(ahead > 23 * 3_600_000, "{ahead} ms");
+    // One that has run out by that clock and not by ours is nobody's.
+    let until = chrono::Utc::now().timestamp_millis() + 3_600_000;
+    let other = uuid::Uuid::new_v4();
+    let told = serde_json::json!({"until": until, "pins": [[other.to_string(), 9]]});
+    theirs.put("lake.pins.gone", told.to_string().as_bytes()).await.unwrap();
+    assert!(ours.pinned(other).await.unwrap().is_empty());
+    drop(pin);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_over_several_tables_is_whole_for_another_machine() {
     let server = Server::start().await;

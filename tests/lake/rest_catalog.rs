@@ -99,6 +99,55 @@ async fn a_lost_answer_is_looked_up_and_never_doubles_a_row() {
     assert_eq!(values(&world, "made").await, [7]);
 }
 
+/// It is not in the server's transaction, and no commit that has happened may be without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_with_a_commit_is_noted_though_its_answer_is_lost() {
+    let server = Server::start().await;
+    let world = world(&server, "").await;
+    world.create("t", row(0)).await;
+    let lake = &world.lake;
+    let faults = [&[][..], &[Fault::Lost], &[Fault::LostBehind], &[Fault::Refused, Fault::Lost]];
+    for (at, faults) in faults.into_iter().enumerate() {
+        server.kept().faults.extend(faults);
+        let base = lake.table(&lake.key("s", "t")).await.unwrap().unwrap();
+        let batch = BatchId::new();
+        let written = lake.write(&base, batch, stream(row(1).schema(), vec![row(1)])).await.unwrap();
+        let name = format!("beside {at}");
+        let also = Also { lease: None, puts: vec![(name.clone(), b"it".to_vec())] };
+        let done = lake.commit(vec![Staged::append(base, written, batch)], &also).await.unwrap();
+        assert!(matches!(done, Outcome::Committed(_)), "{faults:?}");
+        assert_eq!(lake.metastore().get(&name).await.unwrap().as_deref(), Some(&b"it"[..]), "{faults:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_whose_making_was_not_answered_is_looked_up() {
+    let server = Server::start().await;
+    let world = world(&server, "").await;
+    let lake = &world.lake;
+    server.kept().faults.push_back(Fault::Lost);
+    assert!(lake.create_namespace("made").await.unwrap());
+    assert_eq!(lake.namespaces().await.unwrap(), ["made", "s"]);
+    server.kept().faults.push_back(Fault::Refused);
+    assert_eq!(lake.create_namespace("not_made").await.unwrap_err().kind(), Kind::SourceUnreachable);
+    assert_eq!(lake.namespaces().await.unwrap(), ["made", "s"]);
+    server.kept().faults.push_back(Fault::Refused);
+    assert_eq!(lake.drop_namespace("made").await.unwrap_err().kind(), Kind::SourceUnreachable);
+    server.kept().faults.push_back(Fault::Lost);
+    lake.drop_namespace("made").await.unwrap();
+    assert_eq!(lake.namespaces().await.unwrap(), ["s"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_names_that_does_not_end_is_refused() {
+    let server = Server::start().await;
+    let world = world(&server, "").await;
+    server.kept().endless = true;
+    let error = world.lake.tables().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::TooLarge, "{error:?}");
+    assert!(server.asked("GET /v1/namespaces/s/tables") <= 101);
+}
+
 /// Others have committed on top of it before anybody could look.
 #[tokio::test(flavor = "multi_thread")]
 async fn where_the_catalog_shows_no_history_a_lost_answer_stays_unknown() {

@@ -38,6 +38,8 @@ pub(crate) struct Kept {
     pub(crate) is_nessie: bool,
     /// It shows the newest snapshot of a table and none before.
     pub(crate) forgets: bool,
+    /// Each page of names has another one behind it.
+    pub(crate) endless: bool,
     /// Keys that come with a table: the last ones stay.
     pub(crate) keys: VecDeque<Value>,
     /// How many requests each token is still good for.
@@ -158,7 +160,11 @@ impl Kept {
             ["pre", "fix", rest @ ..] => rest,
             _ => return said(404, "another prefix"),
         };
-        let changes = matches!(rest, ["transactions", ..] | ["namespaces", _, "tables", _]) && method == Method::POST;
+        let changes = match *method {
+            Method::POST => matches!(rest, ["transactions", ..] | ["namespaces"] | ["namespaces", _, "tables", _]),
+            Method::DELETE => matches!(rest, ["namespaces", _]),
+            _ => false,
+        };
         let fault = if changes { self.faults.pop_front() } else { None };
         if matches!(fault, Some(Fault::Refused)) {
             return said(500, "perhaps");
@@ -186,6 +192,16 @@ impl Kept {
             (strings(&of["namespace"]), of["name"].as_str().unwrap().to_string())
         };
         match (method.as_str(), path) {
+            ("GET", ["namespaces", name]) => match self.namespaces.contains(&levels(name)) {
+                true => done(json!({"namespace": levels(name)})),
+                false => said(404, "no such namespace"),
+            },
+            ("GET", ["namespaces", _, "tables"]) if self.endless => {
+                let next = asked("pageToken").and_then(|token| token.parse().ok()).unwrap_or(0) + 1;
+                let names: Vec<Value> =
+                    (0..1_000).map(|at| json!({"namespace": ["s"], "name": format!("t{next}_{at}")})).collect();
+                done(json!({"identifiers": names, "next-page-token": next.to_string()}))
+            }
             ("GET", ["namespaces"]) => {
                 let parent = asked("parent").map(|p| levels(&p)).unwrap_or_default();
                 let below = self.namespaces.iter().filter(|n| n.len() == parent.len() + 1 && n.starts_with(&parent));

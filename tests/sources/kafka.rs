@@ -92,7 +92,11 @@ async fn a_statement_sees_one_window_and_the_next_sees_what_came() {
     broker.send("orders", 0, "{\"id\": 1}").await;
     let orders = table(&broker.source(ORDERS), "stream.orders").await;
     let first = orders.pin().await.unwrap();
-    assert_eq!(first.version, Version::Offsets(vec![(0, 0, 1)]));
+    let spans = |version: Version| match version {
+        Version::Offsets { topic_id, spans } if !topic_id.is_empty() => spans,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(spans(first.version), [(0, 0, 1)]);
     let context = SessionContext::new();
     context.register_table("t", Arc::clone(&first.provider)).unwrap();
     let plan = context.sql("SELECT a.id, b.id FROM t a JOIN t b ON a.id = b.id").await.unwrap();
@@ -103,7 +107,7 @@ async fn a_statement_sees_one_window_and_the_next_sees_what_came() {
     assert_eq!(joined.iter().sum::<usize>(), 1, "what came after the pin is not seen");
     assert_eq!(rows(&context, "SELECT count(*) FROM t").await, ["1"], "nor by a second scan");
     let next = orders.pin().await.unwrap();
-    assert_eq!(next.version, Version::Offsets(vec![(0, 0, 2)]));
+    assert_eq!(spans(next.version), [(0, 0, 2)]);
     let context = super::context(&orders).await;
     assert_eq!(rows(&context, "SELECT id FROM t ORDER BY id").await, ["1", "2"]);
 }

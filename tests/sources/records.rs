@@ -137,6 +137,76 @@ async fn avro_is_read_by_the_schemas_that_its_records_were_written_by() {
     let (state, text) = told(query(&context, "SELECT id FROM t").await);
     assert_eq!(state, "22P02");
     assert!(text.starts_with("topic \"orders\", partition 0, offset 3: the record is written by a schema"), "{text}");
-    let skip = super::context(&table(&broker.source(&declared("skip")), "stream.orders").await).await;
+    let asked_before = asked.load(Ordering::Relaxed);
+    assert_eq!(told(query(&context, "SELECT id FROM t").await).0, "22P02");
+    assert_eq!(asked.load(Ordering::Relaxed), asked_before, "what is not there is not asked for at once again");
+    let orders = table(&broker.source(&declared("skip")), "stream.orders").await;
+    let skip = super::context(&orders).await;
     assert_eq!(rows(&skip, "SELECT count(*) FROM t").await, ["3"]);
+    // The registry may have it by the next time, and then there are four.
+    assert_eq!(orders.pin().await.unwrap().version, lakegate::types::Version::Live);
+}
+
+/// Each question says how long its answer is before it gives more than anybody takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_is_too_long_is_one_that_no_record_fits() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 1024];
+            let read = stream.read(&mut request).await.unwrap_or(0);
+            // Each reference is within the bounds, and all of them are not.
+            let referred = String::from_utf8_lossy(&request[..read]).contains("/subjects/");
+            let schema = if referred { format!("\"{}\"", " ".repeat(3 << 20)) } else { "\"long\"".to_owned() };
+            let references: Vec<serde_json::Value> = match referred {
+                true => vec![],
+                false => (0..200)
+                    .map(|at| serde_json::json!({"name": format!("n{at}"), "subject": "s", "version": at}))
+                    .collect(),
+            };
+            let body = serde_json::json!({"schema": schema, "references": references}).to_string();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+        }
+    });
+    let broker = Broker::start(&[("orders", 1)]);
+    broker.send_bytes("orders", b"\0\0\0\0\x07\x02").await;
+    let source = broker.source(&format!(
+        "registry = {{ url = \"{url}\" }}\n[topics.orders]\nformat = \"avro\"\ncolumns = [{{ name = \"id\", type = \"int8\" }}]"
+    ));
+    let context = context(&table(&source, "stream.orders").await).await;
+    let (state, text) = told(query(&context, "SELECT id FROM t").await);
+    assert_eq!(state, "22P02", "{text}");
+}
+
+/// What a statement may use is what a scan may hold, in whatever order it gives its rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_do_not_fit_into_memory_are_refused_with_the_filter_that_helps() {
+    use datafusion::execution::memory_pool::GreedyMemoryPool;
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+    use datafusion::prelude::{SessionConfig, SessionContext};
+    let broker = Broker::start(&[("orders", 1)]);
+    let value = format!("{{\"note\": \"{}\"}}", "x".repeat(100_000));
+    for _ in 0..40 {
+        broker.send("orders", 0, value.as_str()).await;
+    }
+    let source = broker.source("[topics.orders]\ncolumns = [{ name = \"note\", type = \"text\" }]");
+    let orders = table(&source, "stream.orders").await;
+    let ask = async |bytes: usize, sql: &str| {
+        let pool = std::sync::Arc::new(GreedyMemoryPool::new(bytes));
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().unwrap();
+        let context = SessionContext::new_with_config_rt(SessionConfig::new(), runtime);
+        context.register_table("t", orders.pin().await.unwrap().provider).unwrap();
+        match context.sql(sql).await.unwrap().collect().await {
+            Ok(batches) => Ok(batches.iter().map(|batch| batch.num_rows()).sum::<usize>()),
+            Err(error) => Err(lakegate::error::Error::from(error)),
+        }
+    };
+    for sql in ["SELECT note FROM t", "SELECT note FROM t ORDER BY _offset DESC LIMIT 40"] {
+        assert_eq!(ask(64 << 20, sql).await.unwrap(), 40, "{sql}");
+        let error = ask(1 << 20, sql).await.unwrap_err();
+        assert!(error.hint().unwrap_or_default().contains("_offset"), "{sql}: {error:?}");
+    }
+    assert_eq!(ask(1 << 20, "SELECT note FROM t WHERE _offset >= 38").await.unwrap(), 2);
 }

@@ -149,3 +149,39 @@ fn a_draft_holds_names_owners_and_hashes_that_move_with_the_bytes() {
     assert_eq!(one.sources[0].hash, two.sources[0].hash);
     assert_ne!(one.hash, two.hash);
 }
+
+#[test]
+fn each_fault_of_a_reflection_is_told_at_its_place() {
+    let here = "catalog/reflections/r.sql";
+    let sound = "-- owner: admin\nCREATE REFLECTION r ON s.t USING DISPLAY (a);\n";
+    let draft = read(&[("reflections/r.sql", sound.as_bytes())]).unwrap();
+    assert_eq!((draft.reflections.len(), draft.reflections[0].owner.as_str()), (1, "admin"));
+    for (text, fault) in [
+        ("CREATE REFLECTION r ON s.t USING DISPLAY (a)", "1:1: the first line of a reflection is `-- owner: NAME`"),
+        ("-- owner: X\nCREATE REFLECTION r ON s.t USING DISPLAY (a)", "1:11: `X` cannot be an owner: "),
+        ("-- owner: admin\n", "1:1: a reflection is exactly one statement, CREATE REFLECTION"),
+        ("-- owner: admin\nSELECT 1", "1:1: a reflection is exactly one statement, CREATE REFLECTION"),
+        ("-- owner: admin\nCREATE REFLECTION r ON s.t\n  USING DISPLY (a)", "3:9: syntax error at or near \"DISPLY\""),
+        (
+            "-- owner: admin\nCREATE REFLECTION q ON s.t USING DISPLAY (a)",
+            "1:1: the file is of `r`, and what stands in it of `q`",
+        ),
+        (
+            "-- owner: admin\nCREATE REFLECTION \"R r\" ON s.t USING DISPLAY (a)",
+            "1:1: \"R r\" cannot name a reflection: ",
+        ),
+        (
+            "-- owner: admin\nCREATE REFLECTION r ON s.t USING DISPLAY (a); DROP REFLECTION r",
+            "1:1: a reflection is exactly one statement, CREATE REFLECTION",
+        ),
+    ] {
+        let faults = read(&[("reflections/r.sql", text.as_bytes())]).unwrap_err();
+        assert_eq!(faults.len(), 1, "{text:?} gave {faults:#?}");
+        assert!(faults[0].starts_with(&format!("{here}:{fault}")), "{text:?}: {} is not {fault}", faults[0]);
+    }
+    let faults = read(&[("reflections/a.b.sql", sound.as_bytes()), ("reflections/r.txt", b"")]).unwrap_err();
+    assert!(
+        faults[0].contains("`a.b` cannot name a reflection") && faults[1].contains("is not a reflection"),
+        "{faults:?}"
+    );
+}

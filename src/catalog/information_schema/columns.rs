@@ -7,6 +7,7 @@ use crate::catalog::pg_catalog::rows::{Cell, Rows};
 use crate::catalog::pg_catalog::types::{format_type, numeric_modifier};
 use crate::catalog::visible::{View, system_schema_name};
 use crate::error::Result;
+use crate::sources::declared::{Counter, Identity};
 use crate::types::TableName;
 
 /// UTF-8 has at most four bytes a character.
@@ -33,6 +34,7 @@ pub(super) fn columns(view: &View, rows: &mut Rows<'_>) -> Result<()> {
             ("table_name", &|c: &Of<'_>| (&c.table.table).into()),
             ("column_name", &|c: &Of<'_>| c.attribute.name.into()),
             ("ordinal_position", &|c: &Of<'_>| c.attribute.number.into()),
+            ("column_default", &|c: &Of<'_>| c.attribute.shown_default(view).into()),
             ("is_nullable", &|c: &Of<'_>| yes_or_no(!c.attribute.not_null).into()),
             ("data_type", &|c: &Of<'_>| c.data_type().into()),
             ("character_maximum_length", &|c: &Of<'_>| c.sizes().characters.into()),
@@ -52,7 +54,12 @@ pub(super) fn columns(view: &View, rows: &mut Rows<'_>) -> Result<()> {
             ("udt_name", &|c: &Of<'_>| c.kind.map_or("unknown", |t| t.name).into()),
             ("dtd_identifier", &|c: &Of<'_>| c.attribute.number.to_string().into()),
             ("is_self_referencing", &|_: &Of<'_>| "NO".into()),
-            ("is_identity", &|_: &Of<'_>| "NO".into()),
+            ("is_identity", &|c: &Of<'_>| yes_or_no(!c.attribute.identity().is_empty()).into()),
+            ("identity_generation", &|c: &Of<'_>| c.identity(|_, kind| kind.to_string())),
+            ("identity_start", &|c: &Of<'_>| c.identity(|counter, _| counter.start.to_string())),
+            ("identity_increment", &|c: &Of<'_>| c.identity(|counter, _| counter.increment.to_string())),
+            ("identity_maximum", &|c: &Of<'_>| c.identity(|counter, _| counter.range().1.to_string())),
+            ("identity_minimum", &|c: &Of<'_>| c.identity(|counter, _| counter.range().0.to_string())),
             ("identity_cycle", &|_: &Of<'_>| "NO".into()),
             ("is_generated", &|_: &Of<'_>| "NEVER".into()),
             ("is_updatable", &|c: &Of<'_>| yes_or_no(c.updatable).into()),
@@ -89,6 +96,18 @@ impl<'a> Column<'a> {
 
     fn sizes(&self) -> Sizes {
         self.kind.map(|kind| sizes(kind, self.typmod)).unwrap_or_default()
+    }
+
+    /// Something of the sequence of an identity, by its counter and the word for its kind.
+    fn identity(&self, of: fn(&Counter, &str) -> String) -> Cell {
+        let sequence = self.attribute.sequence.map(|sequence| &sequence.counter);
+        let identity = sequence.and_then(|counter| Some((counter, counter.identity?)));
+        identity
+            .map(|(counter, kind)| match kind {
+                Identity::Always => of(counter, "ALWAYS"),
+                Identity::ByDefault => of(counter, "BY DEFAULT"),
+            })
+            .into()
     }
 
     /// One that is not the default.

@@ -1,12 +1,15 @@
-//! Domains, elements of arrays, character sets and collations.
+//! Domains, elements of arrays, character sets, collations and sequences.
 
 use super::columns::{Sizes, data_type, sizes};
 use super::in_standard;
 use crate::catalog::pg_catalog::attribute::attributes;
 use crate::catalog::pg_catalog::image::{COLLATIONS, collation_name, domains, type_by_oid};
 use crate::catalog::pg_catalog::rows::Rows;
+use crate::catalog::pg_catalog::sequences::type_of;
+use crate::catalog::pg_catalog::types::format_type;
 use crate::catalog::visible::{View, system_schema_name};
 use crate::error::Result;
+use crate::pgtype::oid;
 
 pub(super) fn character_sets(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     rows.push([
@@ -114,6 +117,34 @@ pub(super) fn element_types(view: &View, rows: &mut Rows<'_>) -> Result<()> {
                 ("dtd_identifier", format!("a{}", attribute.number).into()),
             ])?;
         }
+    }
+    Ok(())
+}
+
+/// Those of serial columns: an identity's is a part of its column.
+pub(super) fn sequences(view: &View, rows: &mut Rows<'_>) -> Result<()> {
+    for (table, sequence) in view.sequences().filter(|(_, sequence)| sequence.counter.identity.is_none()) {
+        let (least, most) = sequence.counter.range();
+        let kind = type_of(table, sequence);
+        let bits = match kind {
+            oid::INT2 => 16,
+            oid::INT4 => 32,
+            _ => 64,
+        };
+        rows.push([
+            ("sequence_catalog", (&view.database).into()),
+            ("sequence_schema", (&sequence.name.schema).into()),
+            ("sequence_name", (&sequence.name.table).into()),
+            ("data_type", format_type(kind, None).into()),
+            ("numeric_precision", bits.into()),
+            ("numeric_precision_radix", 2.into()),
+            ("numeric_scale", 0.into()),
+            ("start_value", sequence.counter.start.to_string().into()),
+            ("minimum_value", least.to_string().into()),
+            ("maximum_value", most.to_string().into()),
+            ("increment", sequence.counter.increment.to_string().into()),
+            ("cycle_option", "NO".into()),
+        ])?;
     }
     Ok(())
 }

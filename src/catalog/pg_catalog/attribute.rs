@@ -2,9 +2,11 @@
 
 use super::image::{self, Declared, Type};
 use super::rows::Rows;
-use crate::catalog::visible::{Index, View, VisibleTable};
+use crate::catalog::visible::{Index, Sequence, View, VisibleTable, named_oid};
 use crate::error::Result;
 use crate::formats::postgres::pg_type;
+use crate::sources::declared::{Counter, Identity};
+use crate::types::Identifier;
 
 /// The type shown for a column that no PostgreSQL type stands for; it cannot be selected either.
 const UNKNOWN: u32 = 705;
@@ -20,12 +22,47 @@ pub(crate) struct Attribute<'a> {
     pub(crate) typmod: i32,
     pub(crate) not_null: bool,
     pub(crate) collation: u32,
+    pub(crate) default: Option<&'a str>,
+    pub(crate) sequence: Option<&'a Sequence>,
 }
 
 impl Attribute<'_> {
+    /// As pg_get_expr and information_schema show it to this session.
+    pub(crate) fn shown_default(&self, view: &View) -> Option<String> {
+        match self.sequence {
+            Some(Sequence { counter: Counter { identity: Some(_), .. }, .. }) => None,
+            Some(sequence) => Some(next_of(view, sequence)),
+            None => self.default.map(str::to_owned),
+        }
+    }
+
+    fn has_default(&self) -> bool {
+        match self.sequence {
+            Some(sequence) => sequence.counter.identity.is_none(),
+            None => self.default.is_some(),
+        }
+    }
+
+    /// `a`, `d`; empty for a column that is no identity.
+    pub(crate) fn identity(&self) -> &'static str {
+        match self.sequence.and_then(|sequence| sequence.counter.identity) {
+            Some(Identity::Always) => "a",
+            Some(Identity::ByDefault) => "d",
+            None => "",
+        }
+    }
+
     fn kind(&self) -> Option<&'static Type> {
         image::type_by_oid(self.type_oid)
     }
+}
+
+fn next_of(view: &View, sequence: &Sequence) -> String {
+    let shown = match view.is_on_path(&sequence.name) {
+        true => Identifier(&sequence.name.table).to_string(),
+        false => sequence.name.to_string(),
+    };
+    format!("nextval('{}'::regclass)", shown.replace('\'', "''"))
 }
 
 /// What each table has that stores rows: (name, type, number).
@@ -47,7 +84,10 @@ fn of_table(table: &VisibleTable) -> Vec<Attribute<'_>> {
             let (type_oid, typmod) = pg_type(field).map_or((UNKNOWN, -1), |t| (t.oid, t.typmod));
             let collation = image::type_by_oid(type_oid).map_or(0, |t| t.collation);
             let not_null = !field.is_nullable();
-            Attribute { relation: table.oid, name: field.name(), number, type_oid, typmod, not_null, collation }
+            let default = table.declared.defaults.iter().find(|(of, _)| *of == number).map(|(_, text)| text.as_str());
+            let sequence = table.declared.sequences.iter().find(|sequence| sequence.column == number);
+            let (relation, name) = (table.oid, field.name().as_str());
+            Attribute { relation, name, number, type_oid, typmod, not_null, collation, default, sequence }
         })
         .collect()
 }
@@ -64,6 +104,8 @@ fn of_declared(declared: &Declared) -> Vec<Attribute<'_>> {
             typmod: -1,
             not_null: *not_null,
             collation: *collation,
+            default: None,
+            sequence: None,
         })
         .collect()
 }
@@ -77,6 +119,8 @@ fn hidden<'a>(relation: u32) -> impl Iterator<Item = Attribute<'a>> {
         typmod: -1,
         not_null: true,
         collation: 0,
+        default: None,
+        sequence: None,
     })
 }
 
@@ -84,7 +128,7 @@ fn hidden<'a>(relation: u32) -> impl Iterator<Item = Attribute<'a>> {
 fn of_index<'a>(index: &Index, of: &[Attribute<'a>]) -> Vec<Attribute<'a>> {
     let columns = index.columns.iter().zip(1..).filter_map(|(column, number)| {
         let of = of.iter().find(|attribute| attribute.number == *column)?;
-        Some(Attribute { relation: index.oid, number, not_null: false, ..*of })
+        Some(Attribute { relation: index.oid, number, not_null: false, default: None, sequence: None, ..*of })
     });
     columns.collect()
 }
@@ -123,6 +167,26 @@ pub(super) fn pg_attribute(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     push(rows, &all)
 }
 
+pub(super) fn default_oid(table: &VisibleTable, column: i16) -> u32 {
+    named_oid("default", &format!("{}.{column}", table.oid))
+}
+
+/// Defaults of columns, which `pg_get_expr` shows as they are kept.
+pub(super) fn pg_attrdef(view: &View, rows: &mut Rows<'_>) -> Result<()> {
+    for table in &view.tables {
+        for attribute in of_table(table) {
+            let Some(text) = attribute.shown_default(view) else { continue };
+            rows.push([
+                ("oid", default_oid(table, attribute.number).into()),
+                ("adrelid", table.oid.into()),
+                ("adnum", attribute.number.into()),
+                ("adbin", text.into()),
+            ])?;
+        }
+    }
+    Ok(())
+}
+
 fn push(rows: &mut Rows<'_>, attributes: &[Attribute<'_>]) -> Result<()> {
     type Of<'a> = Attribute<'a>;
     rows.extend(
@@ -141,6 +205,8 @@ fn push(rows: &mut Rows<'_>, attributes: &[Attribute<'_>]) -> Result<()> {
             ("attalign", &|a: &Of<'_>| a.kind().map_or("i", |t| t.align).into()),
             ("attstorage", &|a: &Of<'_>| a.kind().map_or("x", |t| t.storage).into()),
             ("attnotnull", &|a: &Of<'_>| a.not_null.into()),
+            ("atthasdef", &|a: &Of<'_>| a.has_default().into()),
+            ("attidentity", &|a: &Of<'_>| a.identity().into()),
             ("attislocal", &|_: &Of<'_>| true.into()),
             ("attcollation", &|a: &Of<'_>| a.collation.into()),
         ],

@@ -59,34 +59,76 @@ pub(in crate::catalog) fn classes(view: &View) -> impl Iterator<Item = Class<'_>
 struct Row<'a> {
     oid: u32,
     name: &'a str,
+    /// That it is, or belongs to.
     table: &'a VisibleTable,
-    index: Option<&'a Index>,
+    what: What<'a>,
 }
+
+#[derive(Clone, Copy)]
+enum What<'a> {
+    Table,
+    Index(&'a Index),
+    Sequence,
+}
+
+/// last_value, log_cnt, is_called.
+const COLUMNS_OF_SEQUENCE: i16 = 3;
 
 impl Row<'_> {
     fn is_table(&self) -> bool {
-        self.index.is_none() && matches!(self.table.kind, 'r' | 'm')
+        matches!((self.what, self.table.kind), (What::Table, 'r' | 'm'))
+    }
+
+    fn is_relation(&self) -> bool {
+        matches!(self.what, What::Table)
     }
 
     fn columns(&self) -> i16 {
-        let count = self.index.map_or(self.table.schema.fields().len(), |index| index.columns.len());
+        let count = match self.what {
+            What::Table => self.table.schema.fields().len(),
+            What::Index(index) => index.columns.len(),
+            What::Sequence => return COLUMNS_OF_SEQUENCE,
+        };
         i16::try_from(count).unwrap_or(i16::MAX)
+    }
+
+    fn kind(&self) -> char {
+        match self.what {
+            What::Table => self.table.kind,
+            What::Index(_) => 'i',
+            What::Sequence => 'S',
+        }
+    }
+
+    fn access_method(&self) -> u32 {
+        match self.what {
+            What::Table if self.is_table() => HEAP,
+            What::Index(_) => BTREE,
+            What::Table | What::Sequence => 0,
+        }
     }
 }
 
 pub(super) fn pg_class(view: &View, rows: &mut Rows<'_>) -> Result<()> {
-    let tables = view.tables.iter().map(|table| Row { oid: table.oid, name: &table.name.table, table, index: None });
+    let tables =
+        view.tables.iter().map(|table| Row { oid: table.oid, name: &table.name.table, table, what: What::Table });
     let indexes = owned_indexes(view).map(|(table, index)| Row {
         oid: index.oid,
         name: &index.name.table,
         table,
-        index: Some(index),
+        what: What::Index(index),
+    });
+    let sequences = view.sequences().map(|(table, sequence)| Row {
+        oid: sequence.oid,
+        name: &sequence.name.table,
+        table,
+        what: What::Sequence,
     });
     let wanted = |row: &Row<'_>| {
         rows.asked.wants("oid", &row.oid.into())
             && rows.asked.equal.iter().all(|(column, values)| column != "relname" || has_text(values, row.name))
     };
-    let all: Vec<Row<'_>> = tables.chain(indexes).filter(wanted).collect();
+    let all: Vec<Row<'_>> = tables.chain(indexes).chain(sequences).filter(wanted).collect();
     let triggered = triggered(view);
     rows.extend(
         &all,
@@ -94,28 +136,19 @@ pub(super) fn pg_class(view: &View, rows: &mut Rows<'_>) -> Result<()> {
             ("oid", &|r: &Row<'_>| r.oid.into()),
             ("relname", &|r: &Row<'_>| r.name.into()),
             ("relnamespace", &|r: &Row<'_>| view.schema_oid(&r.table.name.schema).unwrap_or(0).into()),
-            ("reltype", &|r: &Row<'_>| r.index.map_or_else(|| row_type(r.oid).0, |_| 0).into()),
+            ("reltype", &|r: &Row<'_>| (if r.is_relation() { row_type(r.oid).0 } else { 0 }).into()),
             ("relowner", &|r: &Row<'_>| view.role_oid(&r.table.owner).into()),
-            ("relam", &|r: &Row<'_>| {
-                (if r.index.is_some() {
-                    BTREE
-                } else if r.is_table() {
-                    HEAP
-                } else {
-                    0
-                })
-                .into()
-            }),
+            ("relam", &|r: &Row<'_>| r.access_method().into()),
             ("reltuples", &|_: &Row<'_>| (-1.0).into()),
-            ("relhasindex", &|r: &Row<'_>| (r.index.is_none() && !r.table.declared.indexes.is_empty()).into()),
+            ("relhasindex", &|r: &Row<'_>| (r.is_relation() && !r.table.declared.indexes.is_empty()).into()),
             ("relpersistence", &|r: &Row<'_>| (if is_temporary(&r.table.name.schema) { 't' } else { 'p' }).into()),
-            ("relkind", &|r: &Row<'_>| (if r.index.is_some() { 'i' } else { r.table.kind }).into()),
+            ("relkind", &|r: &Row<'_>| r.kind().into()),
             ("relnatts", &|r: &Row<'_>| r.columns().into()),
-            ("relhasrules", &|r: &Row<'_>| (r.index.is_none() && r.table.kind != 'r').into()),
+            ("relhasrules", &|r: &Row<'_>| (r.is_relation() && r.table.kind != 'r').into()),
             ("relhastriggers", &|r: &Row<'_>| (r.is_table() && triggered.contains(&r.oid)).into()),
             ("relispopulated", &|_: &Row<'_>| true.into()),
             ("relreplident", &|r: &Row<'_>| (if r.is_table() { 'd' } else { 'n' }).into()),
-            ("relacl", &|r: &Row<'_>| r.index.map_or_else(|| rights(view, r.table), |_| Cell::Null)),
+            ("relacl", &|r: &Row<'_>| if r.is_relation() { rights(view, r.table) } else { Cell::Null }),
         ],
     )
 }
@@ -186,7 +219,8 @@ pub(super) fn pg_matviews(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What a view's rule names, and the view that the rule is of. Clients find by it which views read which tables.
+/// What a view's rule names, and the view that the rule is of; and which column a sequence counts for. Clients find by it
+/// which views read which tables, and what is a serial.
 pub(super) fn pg_depend(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     for class in classes(view).filter(|class| class.kind == 'v') {
         let Some(table) = class.table.filter(|table| !table.declared.reads.is_empty()) else { continue };
@@ -202,6 +236,18 @@ pub(super) fn pg_depend(view: &View, rows: &mut Rows<'_>) -> Result<()> {
                 ("deptype", kind.into()),
             ])?;
         }
+    }
+    for (table, sequence) in view.sequences() {
+        let kind = if sequence.counter.identity.is_some() { 'i' } else { 'a' };
+        rows.push([
+            ("classid", CLASS.into()),
+            ("objid", sequence.oid.into()),
+            ("objsubid", 0.into()),
+            ("refclassid", CLASS.into()),
+            ("refobjid", table.oid.into()),
+            ("refobjsubid", sequence.column.into()),
+            ("deptype", kind.into()),
+        ])?;
     }
     Ok(())
 }

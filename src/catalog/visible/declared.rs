@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 
-use super::{Constraint, Declared, Index, References, VisibleTable, named_oid};
+use super::{Constraint, Counted, Declared, Index, References, Sequence, VisibleTable, named_oid};
 use crate::catalog::pg_catalog::image::default_operator_class;
-use crate::catalog::{Body, Catalog};
+use crate::catalog::{Body, Catalog, Entry};
 use crate::formats::postgres::pg_type;
-use crate::sources::declared::{Declared as Said, KeyKind};
+use crate::policy::{Action, Decision, SessionPolicy};
+use crate::sources::declared::{Counter, Declared as Said, KeyKind};
 use crate::types::TableName;
 
 /// Fills in what the sources of `tables` say.
@@ -74,13 +75,51 @@ fn own(table: &VisibleTable, said: &Said) -> Declared {
         })
     };
     let comments = said.comments.iter().filter_map(|(column, text)| Some((number(table, column)?, text.clone())));
+    let sequence = |(column, counter): (&String, &Counter)| {
+        Some(Sequence {
+            oid: oid("sequence", table, &counter.name),
+            name: TableName::new(&table.name.schema, &counter.name),
+            column: number(table, column)?,
+            counter: counter.clone(),
+        })
+    };
+    let defaults = said.defaults.iter().filter_map(|(column, text)| Some((number(table, column)?, text.clone())));
     Declared {
         indexes: said.indexes.iter().filter_map(index).collect(),
         constraints: said.keys.iter().filter_map(constraint).collect(),
         comment: said.comment.clone(),
         comments: comments.collect(),
+        defaults: defaults.collect(),
+        sequences: said.counters.iter().filter_map(sequence).collect(),
         reads: vec![],
     }
+}
+
+/// Sequences of the table, where the session may fill it or sees the column that counts.
+pub(super) fn counted(entry: &Entry, session: &SessionPolicy) -> Vec<Counted> {
+    let Body::Table(table) = &entry.body else { return vec![] };
+    let counters = &table.declared().counters;
+    if counters.is_empty() {
+        return vec![];
+    }
+    let object = &entry.object;
+    let may = |action| matches!(session.decide(object.id, action), Decision::Allow(_));
+    let (may_insert, may_update) = (may(Action::Insert), may(Action::Update));
+    let sees = |column: &String| match session.decide(object.id, Action::Select) {
+        Decision::Allow(grant) => !grant.hidden.contains(column),
+        Decision::Deny => false,
+    };
+    let seen = counters.iter().filter(|(column, _)| may_insert || sees(column));
+    let of = |(column, counter): (&String, &Counter)| Counted {
+        oid: oid_of("sequence", entry.oid, &counter.name),
+        name: TableName::new(&object.name.schema, &counter.name),
+        table: object.name.clone(),
+        column: column.clone(),
+        counter: counter.clone(),
+        may_insert,
+        may_update,
+    };
+    seen.map(of).collect()
 }
 
 /// Those of the tables that a view names which the session sees.
@@ -127,7 +166,11 @@ fn foreign<'a>(
 }
 
 fn oid(kind: &str, table: &VisibleTable, name: &str) -> u32 {
-    named_oid(kind, &format!("{}:{name}", table.oid))
+    oid_of(kind, table.oid, name)
+}
+
+fn oid_of(kind: &str, table: u32, name: &str) -> u32 {
+    named_oid(kind, &format!("{table}:{name}"))
 }
 
 fn number(table: &VisibleTable, column: &str) -> Option<i16> {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, StringBuilder};
-use arrow::datatypes::{Field, FieldRef, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 
 use super::Target;
@@ -76,9 +76,16 @@ impl Trouble {
 impl Rows {
     pub(super) fn new(into: Target, is_binary: bool, env: Env) -> Self {
         let required = into.schema.fields().iter().zip(&into.order).filter(|(field, _)| !field.is_nullable());
+        let given = into.columns.len();
+        let required = required.filter(|(_, from)| from.is_none_or(|from| from < given));
         let required = required.map(|(field, from)| (field.name().clone(), *from)).collect();
         let columns = into.columns.iter().map(|field| Values::of(field, is_binary)).collect();
         Self { style: env.style(), env, is_binary, columns, numbers: vec![], bytes: 0, required, into }
+    }
+
+    /// Whether some columns are not in the input.
+    pub(super) fn computes(&self) -> bool {
+        !self.into.defaults.is_empty()
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -154,12 +161,18 @@ impl Rows {
             return Ok(None);
         }
         let rows = self.numbers.len();
-        let fields = self.read()?;
+        let mut fields = self.read()?;
         (self.bytes, self.numbers) = (0, vec![]);
-        let columns: Vec<FieldRef> =
+        let mut columns: Vec<FieldRef> =
             self.into.columns.iter().zip(&fields).map(|(f, a)| lying(f, a.data_type().clone())).collect();
-        let schema: SchemaRef = Arc::new(arrow::datatypes::Schema::new(columns));
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+        let nothing = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)?;
+        for default in &self.into.defaults {
+            let values = default.evaluate(&nothing).and_then(|values| values.into_array(rows))?;
+            columns.push(Arc::new(Field::new("default", values.data_type().clone(), true)));
+            fields.push(values);
+        }
+        let schema: SchemaRef = Arc::new(Schema::new(columns));
         let batch = RecordBatch::try_new_with_options(schema, fields, &options)?;
         assign::fit(&batch, &self.into.order, &self.into.schema).map(Some)
     }

@@ -69,6 +69,22 @@ async fn the_first_error_by_row_and_column_is_told_and_nothing_is_written() {
     assert_eq!(ask(&mut session, "SELECT c FROM t WHERE a = 7").await, "2.01");
 }
 
+/// As INSERT does: each row its own, where they are not constant.
+#[tokio::test]
+async fn columns_that_rows_come_without_have_their_defaults() {
+    let shop = Shop::open().await;
+    let mut session = shop.session();
+    let table =
+        "CREATE TEMP TABLE t (a int4, b text NOT NULL DEFAULT upper('x') || 'y', c float8 DEFAULT random(), d int4)";
+    assert_eq!(ask(&mut session, table).await, "CREATE TABLE");
+    session.finish().await.unwrap();
+    assert_eq!(copy(&mut session, "COPY t (a) FROM STDIN", &[b"1\n2\n3\n"]).await, "COPY 3");
+    assert_eq!(ask(&mut session, "SELECT count(DISTINCT c), min(b), max(b), count(d) FROM t").await, "3 Xy Xy 0");
+    session.finish().await.unwrap();
+    let null = copy(&mut session, "COPY t (a, b) FROM STDIN", &[b"4\t\\N\n"]).await;
+    assert!(null.starts_with("23502 null value in column \"b\""), "{null}");
+}
+
 #[tokio::test]
 async fn a_copy_that_is_dropped_or_fails_leaves_nothing() {
     let shop = Shop::open().await;

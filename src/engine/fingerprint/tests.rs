@@ -133,6 +133,7 @@ impl Shop {
         let shared = &self.engine.shared;
         let principal = self.engine.login(user).unwrap();
         let identity = Identity {
+            given: Default::default(),
             principal,
             pid: 1,
             others: Default::default(),
@@ -407,6 +408,10 @@ async fn users_of_one_class_share_and_others_do_not() {
     }
 }
 
+fn offsets(topic_id: &str, spans: Vec<(i32, i64, i64)>) -> Version {
+    Version::Offsets { topic_id: topic_id.into(), spans }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_settings_and_sources_are_part_of_it() {
     let shop = Shop::open(SOURCE, VIEW).await;
@@ -418,12 +423,16 @@ async fn versions_settings_and_sources_are_part_of_it() {
         Version::Snapshot(None),
         Version::Snapshot(Some(0)),
         Version::Snapshot(Some(1)),
-        Version::Offsets(vec![]),
-        Version::Offsets(vec![(0, 0, 10)]),
-        Version::Offsets(vec![(0, 0, 11)]),
-        Version::Offsets(vec![(0, 1, 10)]),
-        Version::Offsets(vec![(1, 0, 10)]),
-        Version::Offsets(vec![(0, 0, 10), (1, 0, 0)]),
+        Version::Fresh(Some(1), 1),
+        Version::Fresh(Some(1), 2),
+        Version::Fresh(None, 2),
+        offsets("t", vec![]),
+        offsets("t", vec![(0, 0, 10)]),
+        offsets("t", vec![(0, 0, 11)]),
+        offsets("t", vec![(0, 1, 10)]),
+        offsets("t", vec![(1, 0, 10)]),
+        offsets("t", vec![(0, 0, 10), (1, 0, 0)]),
+        offsets("made anew", vec![(0, 0, 10)]),
     ] {
         keys.push(shop.key_with("root", ask, &[], |_| version.clone()).await.unwrap().0);
     }

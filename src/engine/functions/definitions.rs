@@ -179,13 +179,12 @@ fn serial_sequence(view: &View, arguments: &[Cell]) -> Result<Cell> {
         return Err(Error::new(Kind::UndefinedTable, format!("relation \"{table}\" does not exist")));
     };
     let bare = view.relation_name(relation).map_or(table.as_str(), |name| &name.table);
-    match attributes(view, relation).iter().any(|attribute| attribute.name == column) {
-        true => Ok(Cell::Null),
-        false => {
-            let text = format!("column \"{column}\" of relation \"{bare}\" does not exist");
-            Err(Error::new(Kind::UndefinedColumn, text))
-        }
-    }
+    let Some(number) = attributes(view, relation).iter().find(|a| a.name == column).map(|a| a.number) else {
+        let text = format!("column \"{column}\" of relation \"{bare}\" does not exist");
+        return Err(Error::new(Kind::UndefinedColumn, text));
+    };
+    let sequences = view.table_by_oid(relation).map_or(&[][..], |table| &table.declared.sequences);
+    Ok(sequences.iter().find(|sequence| sequence.column == number).map(|sequence| sequence.name.to_string()).into())
 }
 
 /// Without a catalog, any object of that oid that has a comment.

@@ -272,6 +272,7 @@ fn what_depends_on_the_session_says_so() {
         let is_pure = pure.iter().any(|prefix| function.name().starts_with(prefix));
         let expect = match function.name() {
             "set_config" | "current_setting" => Volatility::Volatile,
+            "nextval" | "currval" | "lastval" | "setval" => Volatility::Volatile,
             "pg_cancel_backend" | "pg_terminate_backend" | "pg_notify" | "pg_advisory_unlock_all" => {
                 Volatility::Volatile
             }

@@ -144,6 +144,7 @@ impl Shop {
     async fn read(&self, user: &str, sql: &str) -> (usize, usize, usize) {
         let shared = &self.engine.shared;
         let identity = Identity {
+            given: Default::default(),
             principal: self.engine.login(user).unwrap(),
             pid: 1,
             others: Default::default(),

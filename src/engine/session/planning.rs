@@ -7,6 +7,7 @@ use arrow::datatypes::Schema;
 use datafusion::sql::sqlparser::ast::Query;
 
 use super::super::deep::{Deep, on_big_stack};
+use super::super::notice::Notice;
 use super::super::pipeline::{self, Asked, Caching, Planned, Ready, Told, What};
 use super::super::statement::Execution;
 use super::{Prepared, Session};
@@ -47,9 +48,18 @@ impl Session {
             planned = self.planned(execution.prepared).await?;
             ready = self.judged(&planned, execution, caching).await;
         }
-        let ready = ready?;
+        let mut ready = ready?;
+        for notice in std::mem::take(&mut ready.notices) {
+            self.say(notice);
+        }
         within.read(ready.guarded.opened());
         execution.record.judged(&ready, planned.facts.world.policies.generation());
+        self.saw =
+            ready.saw.iter().cloned().chain(ready.used.shown(&planned.facts.policy)).collect::<Vec<_>>().join(", ");
+        if let Some(micros) = ready.used.staleness() {
+            let text = format!("the answer is {} ms behind its tables", micros / 1_000);
+            self.say(Notice::notice("00000", text));
+        }
         Ok(ready)
     }
 

@@ -54,6 +54,10 @@ impl Shop {
         Self { _folder: folder, engine }
     }
 
+    pub(in crate::engine) fn catalog(&self) -> Arc<crate::catalog::Catalog> {
+        Arc::clone(&self.engine.world().catalog)
+    }
+
     pub(in crate::engine) fn session(&self) -> Session {
         let principal = self.engine.login("ann").unwrap();
         self.engine.session(principal, &[("database".into(), "lakegate".into())], 1).unwrap()

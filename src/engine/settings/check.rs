@@ -1,6 +1,6 @@
 //! Which values a setting takes, and how each is kept.
 
-use super::{Settings, unit, version, zone};
+use super::{Settings, freshness, unit, vector, version, zone};
 use crate::catalog::pg_catalog::settings::{Kind as Values, Setting};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{DateOrder, DateOutput, DateStyle, IntervalStyle, encodings};
@@ -77,7 +77,9 @@ fn text(settings: &Settings, setting: &Setting, value: &str) -> Result<String> {
     match setting.name {
         "TimeZone" => zone::check(value),
         "DateStyle" => date_style(settings, setting, value),
+        vector::VECTOR => vector::check(value),
         version::TIME | version::VERSION => version::check(settings, setting, value),
+        freshness::FRESHNESS => freshness::check(setting, value),
         "client_encoding" => encoding(setting, value),
         "search_path" => match identifiers(value) {
             Some(_) => Ok(value.to_string()),

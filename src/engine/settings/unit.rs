@@ -1,5 +1,7 @@
 //! Numbers with units: how a setting's are read and shown (parse_int, parse_real, convert_from_base_unit of guc.c).
 
+use std::time::Duration;
+
 use crate::catalog::pg_catalog::settings::{Kind as Values, Setting};
 use crate::error::{Error, Kind, Result};
 
@@ -115,6 +117,13 @@ fn number(text: &str) -> Option<(f64, &str)> {
         false => digits.parse::<f64>().ok()?,
     };
     Some((if negative { -value } else { value }, rest))
+}
+
+/// How long something may take or be old: a number and a unit of time.
+pub(super) fn age(text: &str) -> Option<Duration> {
+    let (number, unit) = number(text.trim())?;
+    let (_, micros) = TIME.iter().find(|(name, _)| *name == unit.trim())?;
+    Duration::try_from_secs_f64(number * micros / 1_000_000.0).ok()
 }
 
 /// In the largest unit that divides it; 0 and negative numbers have none.

@@ -1,13 +1,16 @@
 //! ALTER TABLE and ALTER SCHEMA. Whoever changes a definition must see the table whole: what is hidden from him would tell of
 //! itself by the answers, and a policy's lines find a table by its name.
 
+use std::sync::Arc;
+
 use datafusion::sql::sqlparser::ast::Ident;
 
 use super::create_table::column_of;
 use super::name::{Name, ident, table_name};
-use super::{Admitted, Execution, Outcome, Statement, Work, comment, dependents, target, view};
+use super::{Admitted, Execution, Outcome, Statement, Work, comment, counter, default, dependents, target, view};
 use crate::catalog::{Body, file};
 use crate::engine::asked::Right;
+use crate::engine::facts::Facts;
 use crate::engine::notice::Notice;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
@@ -108,8 +111,8 @@ impl Statement for AlterTable {
             }
             let mut changes = vec![];
             for change in &self.changes {
-                if let Some(change) = self.change(change, table.schema().as_ref(), session)? {
-                    changes.push(change);
+                if let Some(made) = self.change(change, table.schema().as_ref(), session)? {
+                    changes.push(defaulted(session, &facts, change, table.schema().as_ref(), made).await?);
                 }
             }
             if changes.is_empty() {
@@ -166,7 +169,7 @@ impl AlterTable {
                     session.say(Notice::notice(Kind::DuplicateColumn.sqlstate(), text));
                     return Ok(None);
                 }
-                if let Some(other) = column.other {
+                if let Some(other) = column.other.or(counter::serial(&column.data_type).map(|_| "serial")) {
                     return Err(Error::unsupported(format!("ADD COLUMN … {}", other.to_uppercase())));
                 }
                 Column::Add(column_of(&ident(&column.name), &column.data_type, !column.not_null)?)
@@ -197,13 +200,38 @@ impl AlterTable {
                 let text = format!("column \"{}\" of relation \"{table}\" does not exist", ident(column));
                 return Err(Error::new(Kind::UndefinedColumn, text));
             }
-            Change::Default { set: false, .. } | Change::Owner => return Ok(None),
-            Change::Default { set: true, .. } => return Err(Error::unsupported("ALTER COLUMN … SET DEFAULT")),
+            Change::Default { column, .. } => {
+                return Ok(Some(sources::Alteration::Default { column: ident(column), to: None }));
+            }
+            Change::Owner => return Ok(None),
             Change::Other(words) => return Err(Error::unsupported(format!("ALTER TABLE … {words}"))),
             // not one of several
             Change::Rename(_) | Change::SetSchema(_) => return Err(Error::internal("a name among changes")),
         })))
     }
+}
+
+/// The same with the default that the column is given.
+async fn defaulted(
+    session: &Session,
+    facts: &Arc<Facts>,
+    change: &Change,
+    schema: &arrow::datatypes::Schema,
+    made: sources::Alteration,
+) -> Result<sources::Alteration> {
+    Ok(match (change, made) {
+        (Change::Add { column, .. }, sources::Alteration::Column(Column::Add(field))) => {
+            let Some(expr) = &column.default else { return Ok(sources::Alteration::Column(Column::Add(field))) };
+            let text = default::text(session, facts, &Arc::new(field.clone()), expr).await?;
+            sources::Alteration::Column(Column::Add(default::with(&field, text)))
+        }
+        (Change::Default { to: Some(expr), .. }, sources::Alteration::Default { column, .. }) => {
+            let field = Arc::new(schema.field_with_name(&column)?.clone());
+            let to = default::text(session, facts, &field, expr).await?;
+            sources::Alteration::Default { column, to }
+        }
+        (_, made) => made,
+    })
 }
 
 /// Where files lie is the lake's to say: a table's writer writes with the server's rights.
@@ -227,7 +255,7 @@ fn settable(name: &str) -> Result<()> {
 }
 
 /// 0A000 where the tables lie in different lakes.
-fn same_source(facts: &crate::engine::facts::Facts, name: &TableName, to: &TableName) -> Result<()> {
+fn same_source(facts: &Facts, name: &TableName, to: &TableName) -> Result<()> {
     let source = |schema: &str| {
         let mounted = facts.world.catalog.schemas.get(schema).and_then(Option::as_ref);
         mounted.map(|mounted| mounted.source.name().to_string())

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{self, ColumnDef, ColumnOption};
 
 use super::alter::properties_of;
 use super::name::{Name, ident, table_name};
-use super::{Admitted, Execution, Outcome, Statement, Work, key, refuse, target};
+use super::{Admitted, Execution, Outcome, Statement, Work, counter, default, key, refuse, target};
 use crate::engine::notice::Notice;
 use crate::engine::session::Session;
 use crate::engine::temporary::{OnCommit, Temporary};
@@ -15,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::formats::postgres;
 use crate::lake::{Making, SortedBy};
 use crate::pgtype;
+use crate::types::TableName;
 
 #[derive(Debug)]
 struct CreateTable {
@@ -73,7 +74,7 @@ pub(super) fn making(create: &ast::CreateTable) -> Result<Making> {
 }
 
 /// A column, or a transform of one: `day(at)`, `bucket(16, id)`, `truncate(4, name)`.
-fn partition_field(field: &ast::Expr) -> Result<(String, String)> {
+pub(in crate::engine) fn partition_field(field: &ast::Expr) -> Result<(String, String)> {
     let refused = || Error::unsupported(format!("PARTITIONED BY {field}"));
     let column = |expr: &ast::Expr| match expr {
         ast::Expr::Identifier(name) => Ok(ident(name)),
@@ -100,7 +101,7 @@ fn partition_field(field: &ast::Expr) -> Result<(String, String)> {
     }
 }
 
-fn sort_field(by: &ast::OrderByExpr) -> Result<SortedBy> {
+pub(in crate::engine) fn sort_field(by: &ast::OrderByExpr) -> Result<SortedBy> {
     let ast::Expr::Identifier(column) = &by.expr else {
         return Err(Error::unsupported(format!("SORTED BY {}", by.expr)));
     };
@@ -174,8 +175,12 @@ impl Statement for CreateTable {
         Box::pin(async move {
             let facts = session.facts()?;
             if let Some(on_commit) = self.temporary {
+                if self.columns.iter().any(counter::counts) {
+                    return Err(Error::unsupported("serial and identity columns of a temporary table"));
+                }
                 let created = {
-                    let schema = key::declared(own_schema(&self.columns)?, &self.key)?;
+                    let schema = default::declared(session, &facts, own_schema(&self.columns)?, &self.columns).await?;
+                    let schema = key::declared(schema, &self.key)?;
                     facts.temporary.create(&self.name.table, schema, on_commit, vec![])
                 };
                 if made(created.map(|()| 0), self.if_not_exists)?.is_none() {
@@ -186,7 +191,12 @@ impl Statement for CreateTable {
             let name = target::new_table(&facts, &self.name)?;
             execution.record.target(name.to_string());
             let writer = target::writer_for_create(&facts, &name)?;
-            let schema = key::declared(schema_of(&self.columns)?, &self.key)?;
+            let schema = default::declared(session, &facts, schema_of(&self.columns)?, &self.columns).await?;
+            let taken = |sequence: &str| {
+                facts.view.relation_oid(&TableName::new(&name.schema, sequence)).is_some() || sequence == name.table
+            };
+            let schema = counter::declared(schema, &name.table, &self.columns, taken)?;
+            let schema = key::declared(schema, &self.key)?;
             match made(writer.create_table(&name, schema, self.making.clone(), None).await, self.if_not_exists)? {
                 Some(_) => Outcome::changed("CREATE TABLE", &facts.world),
                 None => {
@@ -198,14 +208,17 @@ impl Statement for CreateTable {
     }
 }
 
-/// CREATE TABLE's columns: the types of our language, NOT NULL; nothing else means anything to Iceberg yet.
+/// CREATE TABLE's columns: the types of our language, NOT NULL; nothing else means anything to Iceberg.
 fn schema_of(columns: &[ColumnDef]) -> Result<SchemaRef> {
     let fields = columns.iter().map(|c| {
         let mut nullable = true;
         for option in &c.options {
             match &option.option {
-                // of the table as a whole
-                ColumnOption::Null | ColumnOption::PrimaryKey(_) => {}
+                // of the table as a whole, or said by another room
+                ColumnOption::Null
+                | ColumnOption::PrimaryKey(_)
+                | ColumnOption::Default(_)
+                | ColumnOption::Generated { .. } => {}
                 ColumnOption::NotNull => nullable = false,
                 other => return Err(Error::unsupported(format!("{other} of a column"))),
             }
@@ -233,7 +246,7 @@ fn own_schema(columns: &[ColumnDef]) -> Result<SchemaRef> {
 
 /// By PostgreSQL's names of types.
 fn column_type(column: &ColumnDef) -> Result<Field> {
-    column_of("x", &column.data_type, true)
+    column_of("x", counter::serial(&column.data_type).as_ref().unwrap_or(&column.data_type), true)
 }
 
 /// A column of this name and type.

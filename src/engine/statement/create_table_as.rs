@@ -118,7 +118,7 @@ impl CreateTableAs {
 
 /// The columns as a table of the lake has them, where it cannot keep one as it is: a numeric without a scale, of which every
 /// value has its own, becomes what CREATE TABLE makes of the type.
-fn storable(columns: &Schema) -> Option<Vec<FieldRef>> {
+pub(in crate::engine) fn storable(columns: &Schema) -> Option<Vec<FieldRef>> {
     let is_bare = |field: &FieldRef| {
         let lies = pgtype::arrow(pgtype::oid::NUMERIC);
         postgres::pg_type(field).is_ok_and(|ty| ty.oid == pgtype::oid::NUMERIC && ty.typmod == -1)

@@ -111,6 +111,10 @@ impl Statement for Explain {
                 Origin::Stored(_) => read::one_row(&ready.columns),
             });
             plan.planning = planning;
+            if self.options.verbose && !plan.is_restricted {
+                let why = ready.used.why_not(&session.facts()?.policy);
+                plan.root.list("Reflections Passed Over", Some(why));
+            }
             if let (Of::Change(change), Some(changes)) = (&self.of, &ready.changes) {
                 let (word, table) = changes.planned.told(&change.shape.verb);
                 plan.root = read::changing(word, table, plan.root);

@@ -35,21 +35,22 @@ impl Statement for Show {
 
     fn describe<'a>(&'a self, session: &'a mut Session, _: Told) -> Work<'a, Described> {
         Box::pin(async move {
-            let columns = Some(self.shown(&session.settings.lock())?.schema());
+            let columns = Some(self.shown(session)?.schema());
             Ok(Described { columns, ..Described::default() })
         })
     }
 
     fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
-            let rows = self.shown(&session.settings.lock())?;
+            let rows = self.shown(session)?;
             Ok(Outcome::Rows(Rows::computed("SHOW", rows, execution.bounds)))
         })
     }
 }
 
 impl Show {
-    fn shown(&self, settings: &Settings) -> Result<RecordBatch> {
+    fn shown(&self, session: &Session) -> Result<RecordBatch> {
+        let settings = session.settings.lock();
         let Some(name) = &self.0 else {
             let all = settings.all();
             let names: ArrayRef = Arc::new(all.iter().map(|(name, _, _)| Some(*name)).collect::<StringArray>());
@@ -58,7 +59,11 @@ impl Show {
             let about: ArrayRef = Arc::new(all.iter().map(|(_, _, about)| Some(*about)).collect::<StringArray>());
             return text_batch(&["name", "setting", "description"], vec![names, values, about]);
         };
-        let value = settings.shown(name)?;
+        let value = match Settings::proper_name(name) {
+            // what is set is what was seen since
+            "lakegate.snapshot_vector" => session.saw().to_owned(),
+            _ => settings.shown(name)?,
+        };
         text_batch(&[Settings::proper_name(name)], vec![Arc::new(StringArray::from(vec![value]))])
     }
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
 use super::change::Goal;
+use super::counter;
 use super::name::Name;
 use super::target;
 use crate::catalog::Entry;
@@ -16,6 +17,7 @@ use crate::engine::lanes::Lanes;
 use crate::engine::session::{Session, policy_changed};
 use crate::engine::temporary::{self, Temporary};
 use crate::error::{Error, Kind, Result};
+use crate::lake::DEFAULT;
 use crate::policy::guard::undefined_table;
 use crate::policy::{Action, Decision, NewRows};
 use crate::sources::{Table, Writer};
@@ -66,6 +68,18 @@ impl Sink {
         };
         let object = Some(entry.object.id);
         Ok(Self { name, schema, shown, to: To::Lake { table, writer, lanes }, object, check })
+    }
+
+    /// What a column of it is where a row has no value for it; `None` is NULL.
+    pub(super) fn default(&self, column: &Field) -> Option<String> {
+        match &self.to {
+            To::Lake { table, .. } => {
+                let declared = table.declared();
+                let counted = declared.counters.get(column.name()).map(|c| counter::default(&self.name.schema, c));
+                counted.or_else(|| declared.defaults.get(column.name()).cloned())
+            }
+            To::Temporary(_) => column.metadata().get(DEFAULT).cloned(),
+        }
     }
 
     /// The table that an INSERT was planned for; `check`: what is asked of its rows.

@@ -22,11 +22,13 @@ use crate::catalog::file::{Draft as CatalogDraft, Folder};
 use crate::catalog::{Catalog, Fault};
 use crate::engine::bodies;
 use crate::engine::known_columns::KnownColumns;
+use crate::engine::reflect::{KeptReflections, reflections};
 use crate::policy::compile::{Objects, Policies};
 use crate::policy::file::Draft as PolicyDraft;
 use crate::policy::judge;
 use crate::policy::narrows::narrows;
 use crate::policy::watch::{INTERVAL, News, watch};
+use crate::reflection::Reflections;
 use crate::shutdown::Shutdown;
 
 /// Files and sources are looked at this often: an edit has its effect within a second.
@@ -44,6 +46,7 @@ pub struct Builder {
     /// Of binding them to the tables, as they were told last.
     told: Vec<Fault>,
     known: KnownColumns,
+    kept_reflections: KeptReflections,
     generation: u64,
     /// A policy that read well and is not in force: tried again when something changes.
     candidate: Option<Candidate>,
@@ -105,6 +108,7 @@ impl Builder {
             let text = format!("what columns restricted tables had cannot be read from the metastore: {error}");
             vec![Fault { file, line: 1, column: 1, text }]
         })?;
+        let kept_reflections = KeptReflections::read(origin.metastore.clone()).await;
         let news = shutdown.map(|s| watch(origin.policies_dir.clone(), INTERVAL, policy.hash(), s));
         let mut builder = Self {
             folder: Arc::new(Mutex::new(Folder::new(&origin.catalog_dir))),
@@ -115,6 +119,7 @@ impl Builder {
             policy_warnings,
             told: vec![],
             known,
+            kept_reflections,
             generation: 0,
             candidate: None,
             tried: None,
@@ -125,14 +130,16 @@ impl Builder {
             news,
         };
         builder.pauses.note(&builder.connected, &[], &builder.resting);
-        let (catalog, mut objects) = builder.assembled(&builder.catalog, &builder.connected, &Catalog::default())?;
+        let parts =
+            builder.assembled(&builder.catalog, &builder.connected, &Catalog::default(), &Default::default())?;
+        let (catalog, mut objects, reflections) = parts;
         objects.in_force = in_force(&builder.origin).await;
         let bound = builder.bound(&builder.policy, objects).await?;
         builder.judged(&bound.policies, None).await?;
         builder.policy_warnings.extend(bound.warnings.clone());
         builder.told = bound.warnings;
         let policy = builder.policy.clone();
-        let world = builder.world(Arc::new(catalog), bound.policies, policy).await;
+        let world = builder.world((Arc::new(catalog), Arc::new(reflections)), bound.policies, policy).await;
         builder.generation += 1;
         builder.remember().await;
         Ok((builder, world))
@@ -215,7 +222,8 @@ impl Builder {
             Ok(Some(bound)) => {
                 self.faults.policy.clear();
                 let policies = Arc::clone(&bound.policies);
-                let next = self.world(Arc::clone(&world.catalog), Arc::clone(&policies), candidate.draft.clone()).await;
+                let same = (Arc::clone(&world.catalog), Arc::clone(&world.reflections));
+                let next = self.world(same, Arc::clone(&policies), candidate.draft.clone()).await;
                 self.in_force(next, Some((candidate, bound)), current).await;
                 if !at_rest && let Err(faults) = self.judged(&policies, Some(&world)).await {
                     self.faults.policy = faults; // it took away, and what it took stays taken
@@ -277,7 +285,9 @@ impl Builder {
             }
         };
         self.pauses.note(&in_force, &self.connected, &self.resting);
-        let changed = tables_differ(&self.connected, &in_force) | self.known.changed().await;
+        let changed = tables_differ(&self.connected, &in_force)
+            | self.known.changed().await
+            | self.kept_reflections.changed().await;
         self.connected = in_force;
         if changed || !self.faults.tables.is_empty() {
             self.rebuild(current).await;
@@ -301,10 +311,11 @@ impl Builder {
         }
     }
 
-    async fn rebuilt(&self, world: &World) -> Result<(Arc<Catalog>, Bound), Vec<Fault>> {
-        let (catalog, mut objects) = self.assembled(&self.catalog, &self.connected, &world.catalog)?;
+    async fn rebuilt(&self, world: &World) -> Result<(Named, Bound), Vec<Fault>> {
+        let parts = self.assembled(&self.catalog, &self.connected, &world.catalog, &world.reflections)?;
+        let (catalog, mut objects, reflections) = parts;
         objects.in_force = self.policy.prints();
-        Ok((Arc::new(catalog), self.bound(&self.policy, objects).await?))
+        Ok(((Arc::new(catalog), Arc::new(reflections)), self.bound(&self.policy, objects).await?))
     }
 
     /// Files that changed; with a policy that changed, both or neither. `true`: they are in force.
@@ -350,8 +361,9 @@ impl Builder {
         trying: &Tried,
         candidate: Option<&Candidate>,
         world: &Arc<World>,
-    ) -> Result<(Arc<Catalog>, Bound), Vec<Fault>> {
-        let (catalog, mut objects) = self.assembled(draft, &trying.connected, &world.catalog)?;
+    ) -> Result<(Named, Bound), Vec<Fault>> {
+        let parts = self.assembled(draft, &trying.connected, &world.catalog, &world.reflections)?;
+        let (catalog, mut objects, reflections) = parts;
         if trying.policy_files_faulty {
             let text = "the catalog's files changed and wait for the policy's, which cannot be read";
             let file = self.origin.catalog_dir.display().to_string();
@@ -363,7 +375,7 @@ impl Builder {
         if candidate.is_some() {
             self.judged(&bound.policies, Some(world)).await?;
         }
-        Ok((Arc::new(catalog), bound))
+        Ok(((Arc::new(catalog), Arc::new(reflections)), bound))
     }
 
     // --- the steps of building
@@ -373,9 +385,13 @@ impl Builder {
         draft: &CatalogDraft,
         connected: &[Connected],
         previous: &Catalog,
-    ) -> Result<(Catalog, Objects), Vec<Fault>> {
+        known: &Reflections,
+    ) -> Result<(Catalog, Objects, Reflections), Vec<Fault>> {
         let plan = |dataset: &Dataset, catalog: &Catalog| bodies::raw(dataset, catalog);
-        assemble(draft, connected, previous, &self.origin.database, &plan)
+        let (mut catalog, objects) = assemble(draft, connected, previous, &self.origin.database, &plan)?;
+        let kept = self.kept_reflections.definitions();
+        let reflections = reflections(&draft.reflections, kept, &mut catalog, known)?;
+        Ok((catalog, objects, reflections))
     }
 
     async fn bound(&self, draft: &PolicyDraft, mut objects: Objects) -> Result<Bound, Vec<Fault>> {
@@ -409,7 +425,7 @@ impl Builder {
     }
 
     /// Of the files in force and what their sources have, but for the policy.
-    async fn world(&mut self, catalog: Arc<Catalog>, policies: Arc<Policies>, policy: PolicyDraft) -> World {
+    async fn world(&mut self, (catalog, reflections): Named, policies: Arc<Policies>, policy: PolicyDraft) -> World {
         // before anybody sees it: a column that comes from now on is new
         self.known.restricted(&policies).await;
         World {
@@ -417,6 +433,8 @@ impl Builder {
             policies,
             sources: self.connected.iter().map(|c| Arc::clone(&c.source)).collect(),
             source_files: source_files(&self.connected),
+            reflections,
+            is_staged: false,
             made_of: Arc::new(MadeOf {
                 origin: Arc::clone(&self.origin),
                 catalog: Arc::clone(&self.catalog),
@@ -470,6 +488,9 @@ impl Tried {
         of(self) == of(other) && !tables_differ(&self.connected, &other.connected)
     }
 }
+
+/// What stands in a world but for its policy.
+type Named = (Arc<Catalog>, Arc<Reflections>);
 
 /// A policy over the objects it was bound to.
 struct Bound {

@@ -53,9 +53,17 @@ impl World {
         let sources = connected.iter().map(|c| Arc::clone(&c.source)).collect();
         if tables_differ(&self.made_of.connected, &connected) {
             let (catalog, policies) = self.bound_to(connected).await?;
-            return Ok(Self { catalog: Arc::new(catalog), policies: Arc::new(policies), sources, ..self.again() });
+            return Ok(Self {
+                catalog: Arc::new(catalog),
+                policies: Arc::new(policies),
+                sources,
+                // they were planned over other columns, which may have had the same names
+                reflections: Arc::default(),
+                is_staged: true,
+                ..self.again()
+            });
         }
-        Ok(Self { catalog: Arc::new(self.catalog.reading(&connected)), sources, ..self.again() })
+        Ok(Self { catalog: Arc::new(self.catalog.reading(&connected)), sources, is_staged: true, ..self.again() })
     }
 
     async fn bound_to(&self, connected: Vec<Connected>) -> Result<(Catalog, Policies)> {

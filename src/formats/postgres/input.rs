@@ -21,7 +21,7 @@ use crate::error::{Error, Kind, Result};
 pub(crate) use array::{DIMENSIONS_MAX, Element, Elements, delimiter, literal, words};
 pub use datetime::{date, time, timestamp, timestamptz, timetz};
 pub use interval::interval;
-pub use json::{normal_json, valid_json};
+pub use json::{normal_json, normal_json_within, valid_json};
 
 /// `name` keeps so many bytes.
 const NAME_BYTES_MAX: usize = 63;

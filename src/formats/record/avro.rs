@@ -7,14 +7,16 @@ mod read;
 mod schema;
 mod shown;
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, RwLock};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
 
 use super::given::{Given, Problem};
+use super::learnt::Learnt;
 use super::out::{Happened, Out};
 use super::rows::{Miss, Rows, Take, of};
 use super::sink::PLAIN;
-use super::{Declared, Envelope, IDS_MAX, Record, Registered, op_of};
+use super::{Declared, Envelope, Record, Registered, op_of};
 use crate::formats::change::Op;
 use crate::formats::record::envelope::{Said, sequence};
 pub(super) use read::Bytes;
@@ -62,26 +64,15 @@ impl Ids {
 
 /// What was learnt of ids.
 #[derive(Debug, Default)]
-pub(super) struct Schemas(RwLock<HashMap<u64, Option<Arc<Plan>>>>);
+pub(super) struct Schemas(Learnt<Plan>);
 
 impl Schemas {
     pub(super) fn unknown(&self, ids: Ids, records: &[Record<'_>]) -> Vec<u64> {
-        let known = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        ids.unknown(records, |id| known.contains_key(&id))
+        ids.unknown(records, self.0.knows(Instant::now()))
     }
 
     pub(super) fn learn(&self, id: u64, registered: &Registered, declared: &Declared) {
-        let plan = Plan::new(registered, declared).ok().map(Arc::new);
-        let mut known = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if known.len() >= IDS_MAX {
-            known.clear();
-        }
-        known.insert(id, plan);
-    }
-
-    fn get(&self, id: u64) -> Option<Arc<Plan>> {
-        let known = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        known.get(&id).cloned().flatten()
+        self.0.learn(id, Plan::new(registered, declared).ok(), registered.bytes(), Instant::now());
     }
 }
 
@@ -259,7 +250,7 @@ fn plan(declared: &Declared, last: &mut Option<(u64, Arc<Plan>)>, id: u64) -> Re
     match last {
         Some((known, plan)) if *known == id => Ok(Arc::clone(plan)),
         _ => {
-            let plan = declared.avro.get(id).ok_or(NO_SCHEMA)?;
+            let plan = declared.avro.0.get(id).ok_or(NO_SCHEMA)?;
             *last = Some((id, Arc::clone(&plan)));
             Ok(plan)
         }

@@ -15,6 +15,8 @@ const NOT_PRECISE: Problem = "is not a decimal in base64; digits are read with d
 const NO_SCALE: Problem = "is a decimal without a scale, and the column has none";
 /// The digits of a decimal in bytes: more of them than any numeric has.
 const BYTES_MAX: usize = 60_000;
+/// Floats of any kind have smaller ones, and whoever writes decimals writes their digits.
+const EXPONENT_MAX: u32 = 5_000;
 
 /// The value times 10^scale in 128 bits.
 pub(super) fn small(given: Given<'_>, how: &How, scale: i8) -> Result<i128, Problem> {
@@ -42,7 +44,10 @@ pub(super) fn small(given: Given<'_>, how: &How, scale: i8) -> Result<i128, Prob
 
 /// The value with the scale it is given with; `scale` where it is given without.
 pub(super) fn any(given: Given<'_>, how: &How, scale: Option<i32>) -> Result<Numeric, Problem> {
-    let parse = |text: &str| Numeric::parse(text).map_err(|_| WRONG_TYPE);
+    let parse = |text: &str| match expands(text) {
+        true => Err(TOO_LARGE),
+        false => Numeric::parse(text).map_err(|_| WRONG_TYPE),
+    };
     match given {
         Given::Digits(text) => parse(text),
         Given::Int(value) => Ok(Numeric::new(value.into(), 0)),
@@ -64,6 +69,12 @@ pub(super) fn any(given: Given<'_>, how: &How, scale: Option<i32>) -> Result<Num
         Given::Scaled { scale, value } => of_bytes(value, scale),
         _ => Err(WRONG_TYPE),
     }
+}
+
+/// Its few bytes stand for more digits than anybody writes so; all of them would be held.
+fn expands(text: &str) -> bool {
+    let exponent = text.split_once(['e', 'E']).map(|(_, exponent)| exponent.trim_start_matches(['+', '-', '0']));
+    exponent.is_some_and(|digits| digits.len() > 4 || digits.parse::<u32>().is_ok_and(|n| n > EXPONENT_MAX))
 }
 
 /// In 256 bits at a column's scale.

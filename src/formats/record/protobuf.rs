@@ -1,14 +1,14 @@
 //! Records in Protobuf, by a descriptor: of a file that the source names, or of a registry by the id before each record.
 //! Fields are found by name; a message or a map is JSON for a json column. It reads through prost-reflect, which is total.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::time::Instant;
 
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMessage, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage, FileDescriptor, MessageDescriptor, ReflectMessage, Value};
 
 use super::avro::Ids;
 use super::given::{Decimals, Given, How, Problem, Unit};
+use super::learnt::Learnt;
 use super::out::{Happened, Out};
 use super::rows::{Miss, Rows, of};
 use super::sink::Sink;
@@ -43,46 +43,30 @@ impl Messages {
     }
 }
 
-/// A file's own message, and what was learnt of ids.
+/// A file's own message, and what was learnt of ids: the messages of each schema's own file, and those within each, by their
+/// places.
 #[derive(Debug, Default)]
 pub(super) struct Schemas {
     file: Option<MessageDescriptor>,
-    known: RwLock<HashMap<u64, Option<Arc<Learnt>>>>,
-}
-
-#[derive(Debug)]
-struct Learnt {
-    /// The messages of the schema's own file, and those within each, by their places.
-    file: prost_reflect::FileDescriptor,
+    learnt: Learnt<FileDescriptor>,
 }
 
 impl Schemas {
-    pub(super) fn new(messages: Option<&Messages>) -> Result<Self> {
-        Ok(Self { file: messages.map(|messages| messages.0.clone()), known: RwLock::default() })
+    pub(super) fn new(messages: Option<&Messages>) -> Self {
+        Self { file: messages.map(|messages| messages.0.clone()), learnt: Learnt::default() }
     }
 
     pub(super) fn unknown(&self, ids: Ids, records: &[Record<'_>]) -> Vec<u64> {
         if self.file.is_some() {
             return vec![];
         }
-        let known = self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let values: Vec<Record<'_>> =
             records.iter().map(|record| Record { value: record.value, ..Record::default() }).collect();
-        ids.unknown(&values, |id| known.contains_key(&id))
+        ids.unknown(&values, self.learnt.knows(Instant::now()))
     }
 
     pub(super) fn learn(&self, id: u64, registered: &Registered) {
-        let learnt = learnt(registered).map(Arc::new);
-        let mut known = self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if known.len() >= super::IDS_MAX {
-            known.clear();
-        }
-        known.insert(id, learnt);
-    }
-
-    fn get(&self, id: u64) -> Option<Arc<Learnt>> {
-        let known = self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        known.get(&id).cloned().flatten()
+        self.learnt.learn(id, learnt(registered), registered.bytes(), Instant::now());
     }
 }
 
@@ -105,7 +89,65 @@ impl protox::file::FileResolver for Texts<'_> {
     }
 }
 
-fn learnt(registered: &Registered) -> Option<Learnt> {
+/// What is nested deeper than that nobody writes, and the parser of such files would go down as deep as its stack is not.
+const NESTED_MAX: usize = 64;
+
+/// Brackets within each other are at most so deep, those in texts and comments left out; `false` too for a text or a comment
+/// that does not end, behind which nothing can be counted.
+fn is_flat(text: &str) -> bool {
+    let mut rest = text.bytes().peekable();
+    // Each kind by itself: a bracket that closes nothing must not take another one's place.
+    let mut open = [0usize; 4];
+    while let Some(byte) = rest.next() {
+        match (byte, rest.peek()) {
+            (b'/', Some(b'/')) => while rest.next().is_some_and(|byte| byte != b'\n') {},
+            (b'/', Some(b'*')) => {
+                rest.next();
+                let mut before = 0;
+                loop {
+                    match rest.next() {
+                        None => return false,
+                        Some(b'/') if before == b'*' => break,
+                        Some(byte) => before = byte,
+                    }
+                }
+            }
+            (quote @ (b'"' | b'\''), _) => loop {
+                match rest.next() {
+                    None | Some(b'\n') => return false,
+                    Some(b'\\') => drop(rest.next()),
+                    Some(byte) if byte == quote => break,
+                    Some(_) => {}
+                }
+            },
+            (bracket, _) => {
+                let [braces, squares, angles, rounds] = &mut open;
+                match bracket {
+                    b'{' => *braces += 1,
+                    b'[' => *squares += 1,
+                    b'<' => *angles += 1,
+                    b'(' => *rounds += 1,
+                    b'}' => *braces = braces.saturating_sub(1),
+                    b']' => *squares = squares.saturating_sub(1),
+                    b'>' => *angles = angles.saturating_sub(1),
+                    b')' => *rounds = rounds.saturating_sub(1),
+                    _ => {}
+                }
+                if open.iter().sum::<usize>() > NESTED_MAX {
+                    return false;
+                }
+            }
+        }
+    }
+    true
+}
+
+fn learnt(registered: &Registered) -> Option<FileDescriptor> {
+    let texts = registered.references.iter().map(|(_, text)| text);
+    if !texts.chain([&registered.schema]).all(|text| is_flat(text)) {
+        return None;
+    }
+
     struct Owned(Registered);
     impl protox::file::FileResolver for Owned {
         fn open_file(&self, name: &str) -> Result<protox::file::File, protox::Error> {
@@ -115,7 +157,7 @@ fn learnt(registered: &Registered) -> Option<Learnt> {
     let mut compiler = protox::Compiler::with_file_resolver(Owned(registered.clone()));
     compiler.include_imports(true).open_file(OWN_NAME).ok()?;
     let pool = DescriptorPool::from_file_descriptor_set(compiler.file_descriptor_set()).ok()?;
-    Some(Learnt { file: pool.get_file_by_name(OWN_NAME)? })
+    pool.get_file_by_name(OWN_NAME)
 }
 
 pub(super) fn decode(declared: &Declared, records: &[Record<'_>], out: &mut Out<'_>) {
@@ -138,8 +180,8 @@ fn row(declared: &Declared, record: &Record<'_>, out: &mut Out<'_>) -> Result<Op
         Some(message) => (message.clone(), value),
         None => {
             let (id, bytes) = declared.declaration.ids.split(value).ok_or(NO_FRAME)?;
-            let learnt = declared.protobuf.get(id).ok_or(NO_SCHEMA)?;
-            named(&learnt.file, bytes)?
+            let file = declared.protobuf.learnt.get(id).ok_or(NO_SCHEMA)?;
+            named(&file, bytes)?
         }
     };
     let message = DynamicMessage::decode(message, bytes).map_err(|_| NO_MESSAGE)?;
@@ -149,7 +191,7 @@ fn row(declared: &Declared, record: &Record<'_>, out: &mut Out<'_>) -> Result<Op
 
 /// Confluent's way to say which message of a file it is: how many places, then the places, each a zigzag number; a zero
 /// alone is the first message.
-fn named<'b>(file: &prost_reflect::FileDescriptor, bytes: &'b [u8]) -> Result<(MessageDescriptor, &'b [u8]), Problem> {
+fn named<'b>(file: &FileDescriptor, bytes: &'b [u8]) -> Result<(MessageDescriptor, &'b [u8]), Problem> {
     let mut bytes = super::avro::Bytes::new(bytes);
     let count = bytes.long()?;
     let mut found: Option<MessageDescriptor> = None;
@@ -293,5 +335,44 @@ fn shown(value: &Value) -> Result<String, Problem> {
         Value::U64(value) => Ok(value.to_string()),
         Value::F32(value) => Ok(serde_json::Value::from(*value).to_string()),
         Value::F64(value) => Ok(serde_json::Value::from(*value).to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learnt_from(schema: &str) -> bool {
+        learnt(&Registered { schema: schema.into(), references: vec![] }).is_some()
+    }
+
+    #[test]
+    fn files_that_are_nested_too_deep_are_not_read() {
+        let nested = |depth: usize| {
+            let (open, close) = ("message a {".repeat(depth), "}".repeat(depth));
+            format!("syntax = \"proto3\"; {open} int64 b = 1; {close}")
+        };
+        assert!(learnt_from(&nested(8)));
+        assert!(!learnt_from(&nested(NESTED_MAX + 1)));
+        // The process would end here.
+        assert!(!learnt_from(&nested(200_000)));
+        assert!(!learnt_from(&format!("option (a) = {};", "{a:".repeat(200_000))));
+        assert!(!learnt_from(&format!("message m {{ int64 a = 1 {}", "[".repeat(200_000))));
+    }
+
+    #[test]
+    fn brackets_in_texts_and_comments_are_none() {
+        let many = "{".repeat(NESTED_MAX + 1);
+        assert!(is_flat(&format!("// {many}\nmessage a {{}}")));
+        assert!(is_flat(&format!("/* {many} **/ message a {{}}")));
+        assert!(is_flat(&format!("option a = \"{many}\\\"{many}\"; option b = '{many}\"';")));
+        assert!(!is_flat(&format!("/* */ {many}")));
+        assert!(!is_flat(&"{>".repeat(NESTED_MAX + 1)));
+        assert!(!is_flat(&format!("option a = \"\"; {many}")));
+        assert!(!is_flat(&format!("option a = \"\\\\\"; {many}")));
+        // What does not end may hide anything.
+        assert!(!is_flat("option a = \"b\n\";"));
+        assert!(!is_flat("/* a"));
+        assert!(!is_flat("/*/ a"));
     }
 }

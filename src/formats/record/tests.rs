@@ -1,6 +1,7 @@
 //! Recordings of Debezium against what was done to the tables, and single values, envelopes and broken bytes.
 
 mod broken;
+mod claims;
 mod recorded;
 mod values;
 

@@ -9,9 +9,13 @@ use serde::Deserialize;
 use super::given::{Encoding, Given, How, Problem};
 use super::sink::{TOO_LARGE, WRONG_TYPE};
 use super::types::oid;
-use crate::formats::postgres::input::{normal_json, valid_json};
+use crate::error::Kind;
+use crate::formats::postgres::input::{normal_json_within, valid_json};
 
 const NUL: Problem = "has a NUL character";
+/// jsonb writes numbers out, so that a few bytes may be very many digits. So much of it is taken, and so much for each byte.
+const NORMAL_LEAST: usize = 65_536;
+const NORMAL_PER_BYTE: usize = 8;
 
 pub(super) fn push(
     builder: &mut StringBuilder,
@@ -56,7 +60,14 @@ pub(super) fn document(builder: &mut StringBuilder, given: Given<'_>, how: &How,
     };
     let refused = |_| "holds no valid JSON";
     match normal {
-        true => builder.append_value(normal_json(text).map_err(refused)?),
+        true => {
+            let most = NORMAL_LEAST.saturating_add(text.len().saturating_mul(NORMAL_PER_BYTE));
+            let normal = normal_json_within(text, most).map_err(|error| match error.kind() {
+                Kind::TooLarge => "is too long as jsonb",
+                _ => refused(error),
+            })?;
+            builder.append_value(normal);
+        }
         // What came as part of a record was judged with it.
         false => {
             if matches!(given, Given::Text(_)) || !how.connect {

@@ -21,6 +21,10 @@ pub(super) fn topics(
     if !written.tables.is_empty() {
         document.fault_at(&["tables"], format!("source `{}` has `topics`, not tables", origin.name));
     }
+    if written.replication.is_some() {
+        let text = format!("[replication] is of a database's log, and source `{}` has topics", origin.name);
+        document.fault_at(&["replication"], text);
+    }
     if written.topics.is_empty() {
         document.fault_at(&["topics"], "`topics` names no topic");
     }
@@ -75,7 +79,7 @@ pub(super) fn database(
     if !written.topics.is_empty() {
         document.fault_at(&["topics"], format!("source `{}` has `tables`, not topics", origin.name));
     }
-    let (tables, replication) = (written.tables.clone(), written.replication.clone());
+    let (tables, replication) = (written.tables.clone(), written.replication.clone().unwrap_or_default());
     if let Err(error) = Slot::new(pipeline, origin.name, postgres, tables.clone(), replication.clone()) {
         let prefix = format!("pipeline \"{pipeline}\": ");
         document.fault_at(&["tables"], error.message().trim_start_matches(&prefix).to_string());

@@ -109,3 +109,69 @@ fn a_spec_holds_names_and_a_hash_that_moves_with_what_it_leans_on() {
     assert_eq!(one(GOOD).hash, spec.hash);
     assert_ne!(one(&format!("{GOOD}[commit]\nage_ms = 1")).hash, spec.hash);
 }
+
+const HTTP: &str = "origin = 'http'\nwrite = 'append'\ntarget = 'bronze'\n[http]\ntable = 'posts'\n\
+                    columns = [{ name = 'id', type = 'int8' }]\n";
+const FOLDER: &str = "origin = 'folder'\nwrite = 'append'\ntarget = 'bronze'\n[folder]\npath = '/in'\nformat = 'csv'\n\
+                      table = 'files'\ncolumns = [{ name = 'id', type = 'int8' }]\n";
+
+/// Faults of one file beside a lake.
+fn faults(text: &str) -> Vec<String> {
+    let faults = read_with(&["lake"], &[("p.toml", text)]).err().unwrap_or_default();
+    faults.into_iter().map(|fault| fault.trim_start_matches("pipelines/p.toml:").to_string()).collect()
+}
+
+#[test]
+fn what_contradicts_how_rows_are_written_is_told() {
+    let check = |text: &str, expect: &[&str]| assert_eq!(faults(text), expect, "{text}");
+    let delete = "6:1: `delete` says what becomes of current rows; with `write = \"append\"` a deletion is a row like any change";
+    check(&format!("{GOOD}delete = 'mark'"), &[delete]);
+    check(&format!("{GOOD}delete = 'remove'"), &[delete]);
+    let keyed = GOOD.replace("'append'", "'upsert'").replace("'orders'", "'keyed'");
+    check(&format!("{keyed}delete = 'mark'"), &[]);
+    let replication = "6:2: [replication] is of a database's log, and source `stream` has topics";
+    check(&format!("{GOOD}[replication]\ncopy = true"), &[replication]);
+    check(&GOOD.replace("mode = 'cdc'\n", ""), &["1:1: the key `mode` is missing"]);
+    let http = "6:2: [http] is of `origin = \"http\"`, not of source `stream`";
+    check(&format!("{GOOD}[http]\ntable = 'a'\ncolumns = []"), &[http]);
+    let folder = "6:2: [folder] is of `origin = \"folder\"`, not of source `stream`";
+    check(&format!("{GOOD}[folder]\npath = '/a'\nformat = 'csv'\ntable = 'a'\ncolumns = []"), &[folder]);
+}
+
+#[test]
+fn rows_that_are_sent_and_files_of_a_folder_declare_their_own_table() {
+    let check = |text: &str, expect: &[&str]| assert_eq!(faults(text), expect, "{text}");
+    check(HTTP, &[]);
+    check(FOLDER, &[]);
+    for (text, own, section) in [(HTTP, "http", "http"), (FOLDER, "folder", "folder")] {
+        let mode = format!("4:1: `mode` says how a source is read; to `origin = \"{own}\"` it says nothing");
+        check(&text.replacen("\n[", "\nmode = 'cdc'\n[", 1), &[&mode]);
+        let topics = format!("4:1: `topics` says nothing to `origin = \"{own}\"`");
+        check(&text.replacen("\n[", "\ntopics = ['orders']\n[", 1), &[&topics]);
+        let keyless = format!("2:1: `key_columns` in [{section}] must say by which columns rows are told apart");
+        check(&text.replace("'append'", "'upsert'"), &[&keyless]);
+        let keyed = format!("{}key_columns = ['id']\n", text.replace("'append'", "'upsert'"));
+        check(&keyed, &[]);
+        let delete = format!("4:1: `delete` says nothing to `origin = \"{own}\"`");
+        check(&keyed.replacen("\n[", "\ndelete = 'mark'\n[", 1), &[&delete]);
+    }
+    check(&HTTP.replace("'posts'", "'my posts'"), &["5:1: `my posts` cannot name a table"]);
+    check(&HTTP.replace("'posts'", "'__dlq'"), &["5:1: bronze.__dlq holds the schema's dead letters"]);
+    check(&HTTP.replace("'id'", "'_op'"), &["6:1: column \"_op\" is every topic's own"]);
+    check(&HTTP.replace("'int8'", "'int9'"), &["6:1: column \"id\" has type \"int9\", which records are not read as"]);
+    check(&format!("{HTTP}keys_max = 0"), &["7:1: `keys_max` in [http] is from 1 to 10000"]);
+    let aside = "7:2: [dead_letter] is of lines that are set aside; say `bad_lines = \"dead_letter\"` in [http]";
+    check(&format!("{HTTP}[dead_letter]\nrows_max = 1"), &[aside]);
+    let needs = "1:1: `origin = \"http\"` needs [http], which says the table and its columns";
+    check(HTTP.split("[http]").next().unwrap(), &[needs]);
+    check(&FOLDER.replace("'/in'", "'in'"), &["5:1: `path` in [folder] is an absolute path, or s3://bucket/prefix"]);
+    let other = format!("{HTTP}[folder]\npath = '/a'\nformat = 'csv'\ntable = 'a'\ncolumns = []");
+    check(&other, &["7:2: [folder] is of `origin = \"folder\"`, not of `origin = \"http\"`"]);
+    let specs = read_with(&["lake"], &[("p.toml", HTTP), ("q.toml", FOLDER)]).unwrap();
+    let ages: Vec<_> = specs.iter().map(|spec| (spec.table.to_string(), spec.commit.age_ms)).collect();
+    assert_eq!(ages, [("bronze.posts".into(), 200), ("bronze.files".into(), 10_000)], "who sends rows waits for them");
+    let named = read_with(&["lake"], &[("p.toml", &format!("{HTTP}[commit]\nage_ms = 7"))]).unwrap();
+    assert_eq!(named[0].commit.age_ms, 7);
+    let twice = read_with(&["lake"], &[("p.toml", HTTP), ("q.toml", HTTP)]).unwrap_err();
+    assert_eq!(twice, ["pipelines/q.toml:5:1: bronze.posts is filled by pipeline `p` already (pipelines/p.toml)"]);
+}

@@ -11,7 +11,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::server::Exported;
 use super::tables::{Column, Table};
-use super::wire::{Session, Trouble, Wire, literal, quoted};
+use super::trouble::Trouble;
+use super::wire::{Session, Wire, literal, quoted};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::copy::CopyDecoder;
 use crate::sources::postgres::Dialer;

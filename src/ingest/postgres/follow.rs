@@ -9,8 +9,9 @@ use super::pgoutput::{self, Garbled, Message, Relation, Sent};
 use super::place::EPOCH_MICROS;
 use super::rows::{Mapping, Refused, Rows, When};
 use super::tables::Table;
+use super::trouble::{Amid, refusal, unreachable};
 use super::wal::Portion;
-use super::wire::{Trouble, frame_length, refusal};
+use super::wire::frame_length;
 use crate::error::{Error, Kind, Result};
 use crate::ingest::dead::DeadLetter;
 use crate::ingest::origin::Part;
@@ -55,7 +56,8 @@ struct Raw<'a> {
 #[derive(Clone, Debug)]
 enum Known {
     Followed(usize, Mapping),
-    /// It has other columns than the table we know, or is not the table of its name.
+    /// It has other columns or another key than the table we know, or is not the table of its name; or it does not say what
+    /// its key is.
     Strange(usize),
     /// Not one of the pipeline's tables.
     Other,
@@ -136,6 +138,12 @@ impl Follower {
         true
     }
 
+    /// The table that this relation is, as far as it says: all but its key, which the stream does not tell.
+    pub(super) fn but_for_its_key(&self, relation: &Relation) -> Option<&Table> {
+        let table = self.number(relation).and_then(|n| self.tables.get(n)).filter(|_| relation.whole)?;
+        Mapping::of(relation, table).map(|_| table)
+    }
+
     /// Which of the tables this relation is or was. What comes of a table that is gone matters to nobody.
     pub(super) fn number(&self, relation: &Relation) -> Option<usize> {
         let named = |table: &Table| table.schema == relation.schema && table.name == relation.name;
@@ -209,12 +217,9 @@ impl Follower {
                     Ok(None)
                 }
             },
-            b'E' => {
-                let Trouble::Refused { code, message } = refusal(body) else { return Ok(None) };
-                Err(super::refused(&self.source, &code, &message))
-            }
+            b'E' => Err(refusal(body).error(&self.source, Amid::Stream)),
             b'N' | b'S' => Ok(None),
-            _ => Err(super::unreachable(&self.source).with_source("the server ended the stream")),
+            _ => Err(unreachable(&self.source).with_source("the server ended the stream")),
         }
     }
 
@@ -262,8 +267,8 @@ impl Follower {
         let number = self.number(&relation);
         let map = number.and_then(|n| self.tables.get(n)).and_then(|table| Mapping::of(&relation, table));
         let known = match (number, map) {
-            (Some(number), Some(map)) => Known::Followed(number, map),
-            (Some(number), None) => Known::Strange(number),
+            (Some(number), Some(map)) if !relation.whole => Known::Followed(number, map),
+            (Some(number), _) => Known::Strange(number),
             (None, _) => Known::Other,
         };
         self.relations.insert(relation.oid, (relation, known));
@@ -329,7 +334,7 @@ impl Follower {
     }
 
     fn garbled(&self, garbled: Garbled) -> Error {
-        super::unreachable(&self.source).with_source(garbled)
+        unreachable(&self.source).with_source(garbled)
     }
 }
 

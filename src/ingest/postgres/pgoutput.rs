@@ -65,11 +65,16 @@ pub(super) struct Relation {
     pub(super) oid: u32,
     pub(super) schema: String,
     pub(super) name: String,
+    /// By what old rows are told: all of their columns (REPLICA IDENTITY FULL). Then each column is marked as the key's, and
+    /// which the key has is not said.
+    pub(super) whole: bool,
     pub(super) columns: Vec<RelationColumn>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RelationColumn {
+    /// Old rows are told by it.
+    pub(super) key: bool,
     pub(super) name: String,
     pub(super) oid: u32,
     pub(super) typmod: i32,
@@ -186,16 +191,16 @@ impl<'a> Tuple<'a> {
 fn relation(rest: &mut &[u8]) -> Read<Relation> {
     let oid = u32(rest)?;
     let (schema, name) = (text(rest)?, text(rest)?);
-    let _identity = byte(rest)?;
+    let whole = byte(rest)? == b'f';
     let mut columns = vec![];
     for _ in 0..u16::from_be_bytes(take(rest)?) {
-        let _flags = byte(rest)?;
+        let key = byte(rest)? & 1 != 0;
         let name = text(rest)?;
-        columns.push(RelationColumn { name, oid: u32(rest)?, typmod: i32::from_be_bytes(take(rest)?) });
+        columns.push(RelationColumn { key, name, oid: u32(rest)?, typmod: i32::from_be_bytes(take(rest)?) });
     }
     // pg_catalog is written as nothing.
     let schema = if schema.is_empty() { "pg_catalog".into() } else { schema };
-    Ok(Relation { oid, schema, name, columns })
+    Ok(Relation { oid, schema, name, whole, columns })
 }
 
 fn old<'a>(letter: u8, rest: &mut &'a [u8]) -> Read<Old<'a>> {

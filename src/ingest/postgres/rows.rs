@@ -37,7 +37,8 @@ impl Mapping {
 
     /// For a message from before the table became what it is. Columns that are gone may be in it and columns that came may
     /// be missing, not both: the one could be the other under a new name, which no message tells. `None` too where a column
-    /// had another type, or came with values that were computed.
+    /// had another type, or came with values that were computed, and where old rows are told by other columns than the key's:
+    /// what the one key tells apart the other may take for one row.
     pub(super) fn of_the_past(relation: &Relation, table: &Table) -> Option<Self> {
         let place = |column: &Column| {
             let is =
@@ -50,7 +51,16 @@ impl Mapping {
         };
         let found = table.columns.iter().map(from).collect::<Option<Vec<_>>>()?;
         let taken = found.iter().filter(|from| **from != From::Before).count();
-        (taken == found.len() || taken == relation.columns.len()).then_some(Self(found))
+        let marked = |at: &usize| {
+            let place = match found.get(*at) {
+                Some(From::At(place)) => relation.columns.get(*place),
+                Some(From::Before) | None => None,
+            };
+            place.is_some_and(|column| column.key)
+        };
+        let of_key = relation.columns.iter().filter(|column| column.key).count();
+        let same_key = relation.whole || of_key == table.key.len() && table.key.iter().all(marked);
+        (same_key && (taken == found.len() || taken == relation.columns.len())).then_some(Self(found))
     }
 
     fn value<'v>(&self, column: usize, values: &[Value<'v>]) -> Option<Value<'v>> {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::place::{Lsn, Standing};
 use super::tables::Table;
-use super::wire::{Session, Trouble, Wire, literal, quoted};
+use super::trouble::Trouble;
+use super::wire::{Session, Wire, literal, quoted};
 use crate::error::{Error, Kind, Result};
 use crate::sources::postgres::Dialer;
 
@@ -85,11 +86,11 @@ pub(super) async fn check_level(wire: &mut Wire) -> Result<()> {
 }
 
 /// What stands in the lake must come from this log, and be a part of it still.
-pub(super) async fn check_places(wire: &mut Wire, system: &System, kept: &[Standing]) -> Result<()> {
+pub(super) async fn check_places(wire: &mut Wire, system: &System, pipeline: &str, kept: &[Standing]) -> Result<()> {
     for standing in kept {
         if standing.system_identifier != system.identifier {
             let text = format!("source \"{}\" is another database cluster than the one that was followed", wire.source);
-            return Err(gone(text, "Point the source at the cluster it was, or take the tables in anew (resync)."));
+            return Err(gone(pipeline, text, "Point the source at the cluster that it was."));
         }
         let diverged = standing.timeline > system.timeline
             || standing.timeline < system.timeline && !on_timeline(wire, system, standing).await?
@@ -100,8 +101,8 @@ pub(super) async fn check_places(wire: &mut Wire, system: &System, kept: &[Stand
                 "the lake has timeline {} up to {}, the source is on timeline {} at {}",
                 standing.timeline, standing.lsn, system.timeline, system.end
             );
-            let hint = "It was restored, or failed over to a server that lacked the last changes: take the tables in anew (resync).";
-            return Err(gone(text, hint).with_detail(detail));
+            let why = "It was restored, or failed over to a server that lacked the last changes.";
+            return Err(gone(pipeline, text, why).with_detail(detail));
         }
     }
     Ok(())
@@ -122,8 +123,17 @@ async fn on_timeline(wire: &mut Wire, system: &System, standing: &Standing) -> R
     Ok(branched.is_some_and(|at| standing.lsn <= at))
 }
 
-pub(super) fn gone(text: String, hint: &str) -> Error {
-    Error::new(Kind::DataGone, text).with_hint(hint)
+/// Changes are lost to the lake.
+pub(super) fn gone(pipeline: &str, text: String, why: &str) -> Error {
+    Error::new(Kind::DataGone, text).with_hint(way_on(pipeline, why))
+}
+
+/// A hint that ends in the command by which a pipeline goes on.
+pub(super) fn way_on(pipeline: &str, why: &str) -> String {
+    let blank = if why.is_empty() { "" } else { " " };
+    format!(
+        "{why}{blank}After `lakegate ingest pause {pipeline}`, `lakegate ingest resync {pipeline}` takes the tables in anew."
+    )
 }
 
 /// Makes the publication, or adds the tables that it lacks.
@@ -137,7 +147,7 @@ pub(super) async fn publish(wire: &mut Wire, name: &str, tables: &[Table], creat
         literal(name)
     );
     let rows = wire.query(&sql).await.map_err(|t| wire.error(t))?;
-    let name = quoted(name);
+    let (plain, name) = (name, quoted(name));
     if all.is_empty() {
         let text = format!("source \"{}\" has none of the pipeline's tables", wire.source);
         return Err(Error::new(Kind::UndefinedTable, text).with_hint("Look at `tables` in the pipeline's file."));
@@ -160,7 +170,7 @@ pub(super) async fn publish(wire: &mut Wire, name: &str, tables: &[Table], creat
         let sql = format!("ALTER PUBLICATION {name} SET (publish_via_partition_root = true)");
         return fault("names partitions and not the tables that they are of", sql);
     }
-    let published = published(wire, &name).await?;
+    let published = published(wire, plain).await?;
     let lacking: Vec<&Table> = all.into_iter().filter(|t| !published.contains(&t.full_name())).collect();
     if lacking.is_empty() {
         return Ok(());
@@ -169,10 +179,9 @@ pub(super) async fn publish(wire: &mut Wire, name: &str, tables: &[Table], creat
     make(wire, &sql, create, "has a publication that lacks some of the tables").await
 }
 
-async fn published(wire: &mut Wire, quoted_name: &str) -> Result<Vec<String>> {
-    let name = quoted_name.trim_matches('"').replace("\"\"", "\"");
+async fn published(wire: &mut Wire, name: &str) -> Result<Vec<String>> {
     let sql =
-        format!("SELECT schemaname || '.' || tablename FROM pg_publication_tables WHERE pubname = {}", literal(&name));
+        format!("SELECT schemaname || '.' || tablename FROM pg_publication_tables WHERE pubname = {}", literal(name));
     let rows = wire.query(&sql).await.map_err(|t| wire.error(t))?;
     Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::place::EPOCH_MICROS;
+use super::trouble::unreachable;
 use super::wire::{Wire, frame_length};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::sources::postgres::Socket;
 
 /// Bytes that may wait to be decoded; one message that is larger waits alone.
@@ -25,6 +26,9 @@ const PORTION_BYTES_MIN: usize = 16 << 10;
 const PORTIONS: usize = AHEAD_BYTES / PORTION_BYTES_MIN + 1;
 /// How often the server is told where we are: well below half of the shortest `wal_sender_timeout` in use.
 const TELL: Duration = Duration::from_secs(5);
+/// Times the read timeout: a server that is asked and says nothing for so long is taken for gone. It is patient, since a server
+/// says nothing while it looks through a transaction that is not for us.
+const SILENCES: u32 = 4;
 
 /// Whole frames of the server's, with the room they take.
 #[derive(Debug)]
@@ -61,6 +65,7 @@ impl Stream {
     pub(super) fn over(wire: Wire, confirmed: u64) -> Self {
         let (sender, portions) = mpsc::channel(PORTIONS);
         let told = Arc::new(Told { confirmed: AtomicU64::new(confirmed), nudge: Notify::new() });
+        let (tell, silence) = (TELL.min(wire.read_timeout()), wire.read_timeout().saturating_mul(SILENCES));
         let (reading, writing) = split(wire.socket);
         let source = wire.source;
         let pump = Pump {
@@ -71,6 +76,9 @@ impl Stream {
             whole: 0,
             room: Arc::new(Semaphore::new(AHEAD_BYTES)),
             told: Arc::clone(&told),
+            tell,
+            silence,
+            heard: Instant::now(),
         };
         let task = AbortOnDropHandle::new(tokio::spawn(pump.run(sender)));
         Self { portions, told, _task: task }
@@ -106,6 +114,10 @@ struct Pump {
     whole: usize,
     room: Arc<Semaphore>,
     told: Arc<Told>,
+    tell: Duration,
+    silence: Duration,
+    /// When the server last said anything, or there was no room to hear it.
+    heard: Instant,
 }
 
 impl Pump {
@@ -117,7 +129,7 @@ impl Pump {
     }
 
     async fn pump(&mut self, sender: &mpsc::Sender<Result<Portion>>) -> Result<()> {
-        let mut tick = interval(TELL);
+        let mut tick = interval(self.tell);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if self.scan()? {
@@ -134,6 +146,7 @@ impl Pump {
                     () = told.nudge.notified() => self.tell().await?,
                     room = room => {
                         let room = room.map_err(|_| Error::internal("the semaphore of a stream is closed"))?;
+                        self.heard = Instant::now();
                         let bytes = self.inbound.split_to(std::mem::take(&mut self.whole)).freeze();
                         if sender.send(Ok(Portion { bytes, _room: room })).await.is_err() {
                             return Ok(());
@@ -141,6 +154,9 @@ impl Pump {
                     }
                 }
                 continue;
+            }
+            if self.heard.elapsed() >= self.silence {
+                return Err(self.broken("the server says nothing, though it is asked"));
             }
             self.reserve()?;
             tokio::select! {
@@ -151,6 +167,7 @@ impl Pump {
                     if read.map_err(|e| self.broken(e))? == 0 {
                         return Err(self.broken("the server ended the stream"));
                     }
+                    self.heard = Instant::now();
                 }
             }
         }
@@ -189,7 +206,8 @@ impl Pump {
             frame.put_u64(confirmed);
         }
         frame.put_i64(chrono::Utc::now().timestamp_micros() - EPOCH_MICROS);
-        frame.put_u8(0);
+        // Whoever says nothing of its own accord is asked to, as a server does whose log does not grow.
+        frame.put_u8(u8::from(self.heard.elapsed() >= self.tell));
         let sent = async {
             self.writing.write_all(&frame).await?;
             self.writing.flush().await
@@ -201,6 +219,9 @@ impl Pump {
     }
 
     fn broken(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-        Error::new(Kind::SourceUnreachable, format!("source \"{}\" cannot be reached", self.source)).with_source(source)
+        unreachable(&self.source).with_source(source)
     }
 }
+
+#[cfg(test)]
+mod tests;

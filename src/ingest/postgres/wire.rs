@@ -10,6 +10,7 @@ use postgres_protocol::message::frontend;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::trouble::{Amid, Trouble, refusal, unreachable};
 use crate::error::{Error, Kind, Result};
 use crate::sources::postgres::{Dialer, Socket};
 
@@ -36,37 +37,12 @@ pub(super) type Frame = (u8, Bytes);
 /// A row of text values.
 pub(super) type Row = Vec<Option<String>>;
 
-/// Why a request came to nothing.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    /// The server's own answer; the conversation goes on.
-    Refused { code: String, message: String },
-    /// The conversation is over.
-    Broken(Error),
-}
-
-impl Trouble {
-    pub(super) fn code(&self) -> &str {
-        match self {
-            Self::Refused { code, .. } => code,
-            Self::Broken(_) => "",
-        }
-    }
-}
-
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Self {
-        Self::Broken(error)
-    }
-}
-
 pub(super) struct Wire {
     pub(super) source: String,
     pub(super) socket: Box<dyn Socket>,
     pub(super) inbound: BytesMut,
     outbound: BytesMut,
     read_timeout: Duration,
-    unreachable: fn(&str) -> Error,
 }
 
 impl fmt::Debug for Wire {
@@ -76,6 +52,7 @@ impl fmt::Debug for Wire {
 }
 
 impl Wire {
+    /// A connection that is logged in.
     pub(super) async fn open(dialer: &Dialer, session: Session) -> Result<Self> {
         let dialled = dialer.dial().await?;
         let mut wire = Self {
@@ -84,7 +61,6 @@ impl Wire {
             inbound: BytesMut::new(),
             outbound: BytesMut::new(),
             read_timeout: dialer.read_timeout,
-            unreachable: |source| Error::new(Kind::SourceUnreachable, format!("source \"{source}\" cannot be reached")),
         };
         let mut parameters = vec![
             ("user", dialer.user.as_str()),
@@ -96,10 +72,28 @@ impl Wire {
             parameters.push(("replication", "database"));
         }
         frontend::startup_message(parameters, &mut wire.outbound).map_err(|e| wire.broken(e))?;
-        wire.flush().await?;
         let login = Login { dialer, private: dialled.private, end_point: dialled.end_point };
-        wire.log_in(login).await.map_err(|trouble| wire.error(trouble))?;
+        // The whole of it has one deadline: each message could come in time, and the login never end.
+        let told = timeout(dialer.connect_timeout, async {
+            wire.flush().await?;
+            wire.log_in(login).await
+        })
+        .await;
+        match told {
+            Ok(told) => told.map_err(|trouble| wire.error(trouble))?,
+            Err(_) => return Err(wire.broken("no login within the connect timeout")),
+        }
         Ok(wire)
+    }
+
+    /// Over a socket on which somebody else has logged in.
+    #[cfg(test)]
+    pub(super) fn of_socket(source: &str, socket: Box<dyn Socket>, read_timeout: Duration) -> Self {
+        Self { source: source.into(), socket, inbound: BytesMut::new(), outbound: BytesMut::new(), read_timeout }
+    }
+
+    pub(super) fn read_timeout(&self) -> Duration {
+        self.read_timeout
     }
 
     /// For what may have to wait for other sessions.
@@ -181,25 +175,13 @@ impl Wire {
         }
     }
 
-    /// A trouble in the words of the source's readers; the server's stay in the log.
+    /// What the server answered to a request, in the words of the source's readers.
     pub(super) fn error(&self, trouble: Trouble) -> Error {
-        let (code, message) = match trouble {
-            Trouble::Broken(error) => return error,
-            Trouble::Refused { code, message } => (code, message),
-        };
-        let said = format!("{code}: {message}");
-        let down = code.starts_with("08") || code.starts_with("57P") || code == "53300";
-        if down {
-            return (self.unreachable)(&self.source).with_source(said);
-        }
-        let login = code.starts_with("28") || code == "3D000";
-        let kind = if login || code == "42501" { Kind::PermissionDenied } else { Kind::SourceFailed };
-        let what = if login { "refuses the login" } else { "failed" };
-        Error::new(kind, format!("source \"{}\" {what}", self.source)).with_source(said)
+        trouble.error(&self.source, Amid::Request)
     }
 
     pub(super) fn broken(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-        (self.unreachable)(&self.source).with_source(source)
+        unreachable(&self.source).with_source(source)
     }
 
     async fn send_query(&mut self, sql: &str) -> Result<()> {
@@ -350,19 +332,6 @@ pub(super) fn frame_length(bytes: &[u8]) -> Result<Option<usize>, &'static str> 
         Ok(length @ 4..=FRAME_MAX) => Ok(Some(length + 1)),
         _ => Err("a message of an impossible length"),
     }
-}
-
-/// The fields of an ErrorResponse that are of use.
-pub(super) fn refusal(body: &[u8]) -> Trouble {
-    let (mut code, mut message) = (String::new(), String::new());
-    for field in body.split(|byte| *byte == 0) {
-        match field.split_first() {
-            Some((b'C', text)) => code = String::from_utf8_lossy(text).into_owned(),
-            Some((b'M', text)) => message = String::from_utf8_lossy(text).into_owned(),
-            _ => {}
-        }
-    }
-    Trouble::Refused { code, message }
 }
 
 fn row(body: &[u8]) -> Option<Row> {

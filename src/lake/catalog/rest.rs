@@ -24,6 +24,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::cache::{Cache, Weighed};
+use super::super::commit::unknown_outcome;
 use super::super::{Described, Store, metadata, shown};
 use super::Catalog;
 use crate::error::{Error, Kind, Result};
@@ -32,7 +33,7 @@ use crate::metastore::{
 };
 use crate::secret::Secret;
 use change::several_at_once;
-use client::{Client, Request, unreadable};
+use client::{Client, Lost, Request, unreadable};
 use names::{encoded, joined, levels};
 use seen::Seen;
 
@@ -73,7 +74,9 @@ const UNHEARD: Duration = Duration::from_secs(6 * 3600);
 const AT_ONCE: usize = 16;
 /// Of namespaces within each other.
 const LEVELS_MAX: usize = 8;
+/// Of one list: a server that always has another page has no end. Each table is looked at, so that more could not be served.
 const PAGES_MAX: usize = 10_000;
+const NAMES_MAX: usize = 100_000;
 const PAGE: &str = "1000";
 
 #[derive(Debug)]
@@ -176,12 +179,39 @@ impl Rest {
                 Some(Value::Array(names)) => all.extend(names),
                 _ => return Err(unreadable()),
             }
+            if all.len() > NAMES_MAX {
+                break;
+            }
             match said.get("next-page-token").and_then(Value::as_str) {
                 Some(next) if !next.is_empty() && next != page => page = next.to_string(),
                 _ => return Ok(Some(all)),
             }
         }
-        Err(Error::new(Kind::TooLarge, "the lake's catalog lists more names than can be taken"))
+        let text = format!("the lake's catalog lists more than {NAMES_MAX} names in one place");
+        Err(Error::new(Kind::TooLarge, text))
+    }
+
+    /// Whether there is a namespace, as the server says it now.
+    async fn has_namespace(&self, namespace: &str) -> Result<bool> {
+        let answer = self.client.read(Request::get(self.namespace_path(namespace).await?)).await?;
+        match answer.status.as_u16() {
+            200..300 => Ok(true),
+            404 => Ok(false),
+            _ => Err(answer.refused(&format!("a look at schema {namespace}"))),
+        }
+    }
+
+    /// What became of a change of a namespace whose answer was lost, as far as a look can tell: `Ok` where it is as it was to
+    /// be, whoever made it so.
+    async fn looked_up(&self, namespace: &str, there: bool, lost: Error) -> Result<()> {
+        match self.has_namespace(namespace).await {
+            Ok(is) if is == there => Ok(()),
+            Ok(_) => Err(lost),
+            Err(error) => {
+                let what = format!("the change of schema {namespace}");
+                Err(unknown_outcome(&what).with_source(error))
+            }
+        }
     }
 
     /// Those right below one, the outermost where that is none.
@@ -284,12 +314,18 @@ impl Catalog for Rest {
 
     async fn create_namespace(&self, namespace: &str) -> Result<bool> {
         let body = json!({"namespace": levels(namespace).collect::<Vec<_>>(), "properties": {}});
-        let answer = self.client.read(Request::post("namespaces".into(), &body)).await?;
+        let what = format!("to make schema {namespace}");
+        let answer = self.client.ask(Request::post("namespaces".into(), &body)).await;
         self.changes.fetch_add(1, Ordering::Relaxed);
-        match answer.status.as_u16() {
-            200..300 => Ok(true),
-            409 => Ok(false),
-            _ => Err(answer.refused(&format!("to make schema {namespace}"))),
+        match answer {
+            Ok(answer) => match answer.status.as_u16() {
+                200..300 => Ok(true),
+                409 => Ok(false),
+                500.. => self.looked_up(namespace, true, answer.refused(&what)).await.map(|()| true),
+                _ => Err(answer.refused(&what)),
+            },
+            Err(Lost::Before(error)) => Err(error),
+            Err(Lost::Unknown(error)) => self.looked_up(namespace, true, error).await.map(|()| true),
         }
     }
 
@@ -303,13 +339,19 @@ impl Catalog for Rest {
             return Err(schema_in_use(namespace));
         }
         let request = Request::delete(self.namespace_path(namespace).await?);
-        let answer = self.client.read(request).await?;
+        let what = format!("to drop schema {namespace}");
+        let answer = self.client.ask(request).await;
         self.changes.fetch_add(1, Ordering::Relaxed);
-        match answer.status.as_u16() {
-            200..300 => Ok(()),
-            404 => Err(undefined_schema(namespace)),
-            409 => Err(schema_in_use(namespace)),
-            _ => Err(answer.refused(&format!("to drop schema {namespace}"))),
+        match answer {
+            Ok(answer) => match answer.status.as_u16() {
+                200..300 => Ok(()),
+                404 => Err(undefined_schema(namespace)),
+                409 => Err(schema_in_use(namespace)),
+                500.. => self.looked_up(namespace, false, answer.refused(&what)).await,
+                _ => Err(answer.refused(&what)),
+            },
+            Err(Lost::Before(error)) => Err(error),
+            Err(Lost::Unknown(error)) => self.looked_up(namespace, false, error).await,
         }
     }
 
@@ -389,15 +431,19 @@ impl Catalog for Rest {
         }
         let swapped = self.change(swaps).await?;
         if swapped == Swapped::Done {
-            self.drop_drafts(swaps).await;
-            for (name, value) in &also.puts {
-                // never before: what they say of the table is not so until then
-                if let Err(error) = self.metastore.put(name, value).await {
-                    tracing::warn!(name, %error, "what goes with a commit was not noted");
-                }
-            }
+            self.settle(swaps, also).await;
         }
         Ok(swapped)
+    }
+
+    async fn settle(&self, swaps: &[Swap], also: &Also) {
+        self.drop_drafts(swaps).await;
+        for (name, value) in &also.puts {
+            // never before: what they say of the table is not so until then
+            if let Err(error) = self.metastore.put(name, value).await {
+                tracing::warn!(name, %error, "what goes with a commit was not noted");
+            }
+        }
     }
 }
 

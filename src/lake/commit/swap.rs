@@ -44,6 +44,22 @@ impl Lake {
         also: &Also,
         first: Option<&Attempt>,
     ) -> Result<Answer> {
+        // an earlier send may have arrived
+        let mut unsure = false;
+        let answer = self.send_until_known(swaps, also, first, &mut unsure).await?;
+        if unsure && answer == Answer::Done {
+            self.catalog.settle(swaps, also).await;
+        }
+        Ok(answer)
+    }
+
+    async fn send_until_known(
+        &self,
+        swaps: &[Swap],
+        also: &Also,
+        first: Option<&Attempt>,
+        unsure: &mut bool,
+    ) -> Result<Answer> {
         let from = match swaps.first() {
             Some(Swap::Update { from, .. } | Swap::Delete { from, .. } | Swap::Rename { at: from, .. }) => {
                 Some(from.as_str())
@@ -58,8 +74,6 @@ impl Lake {
             None => return Ok(Answer::Done),
         };
         let mut pause = BACKOFF;
-        // an earlier send may have arrived
-        let mut unsure = false;
         for _ in 0..ATTEMPTS {
             match self.catalog.swap(swaps, also).await {
                 Ok(Swapped::Done) => {
@@ -67,19 +81,19 @@ impl Lake {
                     return Ok(Answer::Done);
                 }
                 Ok(Swapped::Moved) => match first {
-                    Some(first) if unsure => return self.ours_or_moved(first).await,
-                    Some(_) | None => return Ok(Answer::Moved { unsure }),
+                    Some(first) if *unsure => return self.ours_or_moved(first).await,
+                    Some(_) | None => return Ok(Answer::Moved { unsure: *unsure }),
                 },
                 Ok(Swapped::LeaseLost) => {
                     let done = match first {
-                        Some(first) if unsure => self.ours_or_moved(first).await? == Answer::Done,
+                        Some(first) if *unsure => self.ours_or_moved(first).await? == Answer::Done,
                         Some(_) | None => false,
                     };
-                    return Ok(if done { Answer::Done } else { Answer::LeaseLost { unsure } });
+                    return Ok(if done { Answer::Done } else { Answer::LeaseLost { unsure: *unsure } });
                 }
                 Err(SwapError::Before(error)) => return Err(error),
                 Err(SwapError::Unknown(error)) => {
-                    unsure = true;
+                    *unsure = true;
                     tracing::warn!(error = ?error, "the outcome of a commit is unknown, asking the catalog");
                 }
             }

@@ -59,7 +59,8 @@ struct Part {
 struct Kept {
     prefix: String,
     now: Mutex<Keys>,
-    renew: Renew,
+    /// Asks by the table's name, which may be another one by now.
+    renew: Mutex<Renew>,
 }
 
 impl Keys {
@@ -91,9 +92,11 @@ impl Vended {
         let mut parts = self.parts.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(part) = parts.get(path.as_ref()) {
             *part.keys.now.lock().unwrap_or_else(PoisonError::into_inner) = granted.keys.clone();
+            *part.keys.renew.lock().unwrap_or_else(PoisonError::into_inner) = renew;
             return Ok(());
         }
-        let keys = Kept { prefix: granted.prefix.clone(), now: Mutex::new(granted.keys.clone()), renew };
+        let keys =
+            Kept { prefix: granted.prefix.clone(), now: Mutex::new(granted.keys.clone()), renew: Mutex::new(renew) };
         let keys = Arc::new(keys);
         let s3 = self.s3.clone().or_else(|| {
             // nothing is said of the service here, so that it is the one that the catalog names
@@ -134,7 +137,8 @@ impl CredentialProvider for Kept {
         if now.lasts() {
             return Ok(now.credential);
         }
-        match (self.renew)().await {
+        let renew = Arc::clone(&self.renew.lock().unwrap_or_else(PoisonError::into_inner));
+        match renew().await {
             Ok(granted) => {
                 let ours = granted.into_iter().find(|granted| granted.prefix == self.prefix);
                 let Some(ours) = ours else { return Ok(now.credential) };
@@ -224,5 +228,39 @@ impl fmt::Display for Vended {
 impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kept").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    fn granted(secret: &str, until: i64) -> Granted {
+        let config = [
+            ("s3.access-key-id", "k"),
+            ("s3.secret-access-key", secret),
+            ("s3.endpoint", "http://127.0.0.1:1"),
+            ("client.region", "r"),
+            ("s3.session-token-expires-at-ms", &until.to_string()),
+        ];
+        let config = config.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())).collect();
+        Granted { prefix: "s3://b/t".into(), keys: Keys::of(&config).unwrap() }
+    }
+
+    fn renews(secret: &'static str) -> Renew {
+        Arc::new(move || Box::pin(async move { Ok(vec![granted(secret, i64::MAX)]) }))
+    }
+
+    /// A table that got another name: nobody answers for the old one.
+    #[tokio::test]
+    async fn keys_are_renewed_by_the_name_that_they_came_with_last() {
+        let vended = Vended::new(Arc::new(InMemory::new()), "b", None);
+        let path = Path::from("t");
+        vended.grant(&path, &granted("first", 0), renews("of the old name")).unwrap();
+        vended.grant(&path, &granted("second", 0), renews("of the new name")).unwrap();
+        let keys = Arc::clone(&vended.parts.read().unwrap().get("t").unwrap().keys);
+        assert_eq!(keys.get_credential().await.unwrap().secret_key, "of the new name");
     }
 }

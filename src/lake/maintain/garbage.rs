@@ -1,6 +1,7 @@
 //! Files that were let go of and are not deleted yet. They are written down by the commit that lets go of them, so that no
 //! crash forgets them, and go once nobody can be reading them: when every process has told which snapshots its statements
-//! read ([`Metastore::TOLD_WITHIN`]), and none of the snapshots that held them is among those.
+//! read ([`Metastore::TOLD_WITHIN`]), and none of the snapshots that held them is among those. A table that is dropped with
+//! its files leaves its name in a list, for whoever sweeps what no table asks for any more.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,13 +12,20 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::super::Lake;
+use super::super::commit::unknown;
 use super::super::connect::lost;
 use super::super::fault::reach_named;
-use crate::error::{Error, Result};
+use super::super::{Lake, Table, TableKey};
+use super::properties::Properties;
+use super::reach::{Entries, Lost};
+use super::{ATTEMPTS, PAUSE, busy};
+use crate::error::{Error, Kind, Result};
 #[cfg(doc)]
 use crate::metastore::Metastore;
+use crate::metastore::{Also, Swap, SwapError, Swapped};
 
+/// Before the catalog's name and the identity of a table that was dropped with its files.
+const DROPPED: &str = "lake.dropped.";
 const PREFIX: &str = "lake.garbage.";
 /// Files deleted at once.
 const AT_ONCE: usize = 16;
@@ -70,6 +78,67 @@ impl Lake {
             deleted += self.delete_files(&garbage.files).await?;
             reach_named("after_sweep");
             self.metastore.remove(&name).await?;
+        }
+        Ok(deleted)
+    }
+
+    /// As [`Lake::drop_table`], and its files go as those of an expired snapshot do: [`Lake::sweep_dropped`]. They stay where
+    /// others may need them, or where it is not known whether the table went.
+    pub async fn drop_whole(&self, key: &TableKey) -> Result<()> {
+        for attempt in 0..ATTEMPTS {
+            let table = match self.present(key).await {
+                Ok(table) => table,
+                // nothing tells which files it had
+                Err(error) if error.kind() == Kind::DataGone => return self.drop_table(key).await,
+                Err(error) => return Err(error),
+            };
+            if !Properties(table.properties()).may_delete_files() || self.catalog.keeps_more().await? {
+                return self.drop_table(key).await;
+            }
+            let snapshots = table.metadata.snapshots().map(|snapshot| snapshot.snapshot_id()).collect();
+            let garbage = Garbage::new(snapshots, self.all_of(&table).await?);
+            let listed = (format!("{DROPPED}{}/{}", self.name, table.uuid()), vec![]);
+            let also = Also { lease: None, puts: vec![garbage.row(table.uuid())?, listed] };
+            let delete = Swap::Delete { table: key.clone(), from: table.pointer.clone() };
+            match self.catalog.swap(&[delete], &also).await {
+                Ok(Swapped::Done) => return Ok(()),
+                Ok(Swapped::Moved | Swapped::LeaseLost) => tokio::time::sleep(PAUSE * (attempt + 1)).await,
+                Err(SwapError::Before(error)) => return Err(error),
+                Err(SwapError::Unknown(_)) => match self.catalog.location(key).await {
+                    Ok(None) => return Ok(()),
+                    _ => return Err(unknown(key)),
+                },
+            }
+        }
+        Err(busy(key))
+    }
+
+    /// Every file that a table's metadata name, and they themselves.
+    async fn all_of(&self, table: &Table) -> Result<Vec<String>> {
+        let metadata = &table.metadata;
+        let named = self.named(table, metadata.snapshots().cloned().collect(), Lost::Nothing).await?;
+        let mut files = self.files_of(named.manifests.values(), Entries::All, Lost::Nothing).await?;
+        files.extend(named.lists);
+        files.extend(named.manifests.into_keys());
+        files.extend([table.location.clone(), table.pointer.clone()]);
+        files.extend(metadata.metadata_log().iter().map(|log| log.metadata_file.clone()));
+        files.extend(metadata.statistics_iter().map(|s| s.statistics_path.clone()));
+        files.extend(metadata.partition_statistics_iter().map(|s| s.statistics_path.clone()));
+        // What lies outside of the store is not ours to delete.
+        Ok(files.into_iter().filter(|file| self.store.path(file).is_ok()).collect())
+    }
+
+    /// As [`Lake::sweep`], of all tables that were dropped with their files.
+    pub async fn sweep_dropped(&self, after: Duration) -> Result<u64> {
+        let prefix = format!("{DROPPED}{}/", self.name);
+        let mut deleted = 0;
+        for (name, _) in self.metastore.values(&prefix).await? {
+            let table = name.strip_prefix(&prefix).and_then(|uuid| Uuid::parse_str(uuid).ok());
+            let table = table.ok_or_else(|| Error::internal(format!("{name} is no dropped table")))?;
+            deleted += self.sweep(table, after).await?;
+            if self.garbage(table).await?.is_empty() {
+                self.metastore.remove(&name).await?;
+            }
         }
         Ok(deleted)
     }

@@ -108,7 +108,8 @@ impl Reading {
     pub(in crate::lake) async fn deletes(&self, session: &dyn Session, files: &[PlannedFile]) -> Result<Deletes> {
         let memory = Arc::new(Memory::of(session));
         let mut deletes = Deletes { files: vec![], key_ids: vec![], memory: Arc::clone(&memory) };
-        if files.iter().all(|f| f.deletes.is_nothing()) {
+        let pending = |file: &PlannedFile| self.tail.as_ref()?.gone.get(file.data().file_path());
+        if files.iter().all(|f| f.deletes.is_nothing() && pending(f).is_none()) {
             deletes.files.resize_with(files.len(), FileDeletes::default);
             return Ok(deletes);
         }
@@ -128,6 +129,15 @@ impl Reading {
                     let of_file = entries.iter().filter_map(|e| position_files.get(e.file.file_path()));
                     let parts = of_file.filter_map(|f| f.get(file.data().file_path()));
                     let all = parts.fold(RoaringTreemap::new(), |all, part| all | part);
+                    memory.grow(2 * all.serialized_size())?;
+                    Some(Arc::new(Deleted::new(all)))
+                }
+            };
+            let deleted = match pending(file) {
+                None => deleted,
+                Some(pending) => {
+                    let before = deleted.as_ref().map(|deleted| deleted.positions());
+                    let all = before.map_or_else(|| pending.clone(), |before| before | pending);
                     memory.grow(2 * all.serialized_size())?;
                     Some(Arc::new(Deleted::new(all)))
                 }

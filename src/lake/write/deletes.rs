@@ -47,8 +47,13 @@ impl LiveFile {
         self.0.data().file_path()
     }
 
-    pub(in crate::lake) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.0.data().file_size_in_bytes()
+    }
+
+    /// Those that are deleted count too.
+    pub fn rows(&self) -> u64 {
+        self.0.data().record_count()
     }
 
     /// The delete files that are of this data file alone.

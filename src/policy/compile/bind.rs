@@ -457,8 +457,9 @@ impl<'a> Binder<'a> {
         field: &Field,
     ) {
         let has_column = |at: &usize| column.is_none_or(|c| !self.columns(*at, c).is_empty());
-        let awaited = self.from.unanswered.iter().any(|schema| pattern.schema.matches(schema));
-        if awaited || tables.iter().any(has_column) {
+        let unanswered = self.from.unanswered.iter().any(|schema| pattern.schema.matches(schema));
+        let awaited = self.from.awaited.iter().any(|(schema, _)| pattern.schema.matches(schema));
+        if unanswered || awaited || tables.iter().any(has_column) {
             return;
         }
         let what = match (&pattern.schema, tables.is_empty(), column) {
@@ -475,6 +476,7 @@ impl<'a> Binder<'a> {
     fn check_schema(&mut self, pattern: &Pattern, field: &Field) {
         if let Segment::Exact(schema) = &pattern.schema
             && !self.from.schemas.contains(schema)
+            && !self.from.awaited.iter().any(|(of, _)| of == schema)
         {
             let schemas: Vec<&str> = self.from.schemas.iter().map(String::as_str).collect();
             let what = format!("there is no schema `{schema}`{}", did_you_mean(schema, &schemas));

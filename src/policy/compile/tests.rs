@@ -70,6 +70,31 @@ fn lines_about_a_source_that_has_not_answered_wait_for_it() {
     assert_eq!((said.as_str(), seen[0].as_str()), ("policy.csv:2:24: `later.things` has no column `secret`", "deny"));
 }
 
+/// A pipeline's file names tables that nobody has made yet: what is said of them beforehand binds once they are there.
+#[test]
+fn lines_about_tables_that_a_pipeline_will_make_wait_for_them() {
+    let csv = "p, alice, copies.orders_eu, select, allow\np2, alice, copies.orders_eu, \"owner = 'x'\"\n\
+               p3, alice, copies.*, owner, nullify\n";
+    let awaited = |name: &str| vec![("copies".to_string(), name.to_string())];
+    for name in ["orders_eu", "orders_*", "*"] {
+        let world = Objects { awaited: awaited(name), ..objects() };
+        assert_eq!(bound(csv, &world, &[]).0, "", "{name}");
+    }
+    // what the pipeline does not make is a mistake as ever
+    for name in ["orders", "orders_u*", "*x"] {
+        let (said, _) = bound(csv, &Objects { awaited: awaited(name), ..objects() }, &[]);
+        assert!(said.starts_with("policy.csv:1:11: there is no schema `copies`"), "{name}: {said}");
+    }
+    let mut world = Objects { awaited: awaited("orders_*"), ..objects() };
+    let columns = [("owner", DataType::Utf8), ("amount", DataType::Int64)];
+    world.objects.push(object("copies.orders_eu", ObjectKind::Table, &columns, &[]));
+    let policies = Arc::new(Policies::compile(&draft(csv), &world, &key(), 8).unwrap().0);
+    let alice = session(&policies, "alice");
+    let Decision::Allow(grant) = alice.decide(id("copies.orders_eu"), Action::Select) else { panic!() };
+    assert_eq!(grant.masks.keys().collect::<Vec<_>>(), ["owner"]);
+    assert_eq!(grant.filter.as_ref().unwrap().to_string(), "owner = Utf8(\"x\")");
+}
+
 #[test]
 fn the_set_in_force_outlives_what_it_names() {
     let csv = "p, alice, *, select, allow\np, alice, hr.pay, select, deny\np2, alice, sales.orders, paid\n\

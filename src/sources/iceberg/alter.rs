@@ -7,11 +7,11 @@ use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
 
 use super::base::COMMENT;
-use super::columns::{is_uuid, shown_schema, type_property};
+use super::columns::{default_property, is_uuid, shown_schema, type_property};
 use super::{Inner, changed, identity};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres;
-use crate::lake::{self, Action, Alter, BatchId, Outcome, Staged};
+use crate::lake::{self, Action, Alter, BatchId, DEFAULT, Outcome, Staged};
 use crate::sources::{Alteration, Table};
 
 impl Inner {
@@ -25,6 +25,15 @@ impl Inner {
                 Alteration::Column(alter) => {
                     self.rows_allow(session, &staged.base, alter).await?;
                     alters.push(alter.clone());
+                }
+                Alteration::Default { column, to } => {
+                    let field = staged.base.schema().field_with_name(column).cloned();
+                    let missing = || Error::new(Kind::UndefinedColumn, format!("column \"{column}\" does not exist"));
+                    let id = field.ok().as_ref().and_then(lake::field_id).ok_or_else(missing)?;
+                    match to {
+                        Some(text) => drop(staged.properties.insert(default_property(id), text.clone())),
+                        None => unset.push(default_property(id)),
+                    }
                 }
                 Alteration::Set(properties) => staged.properties.extend(properties.iter().cloned()),
                 Alteration::Unset(names) => unset.extend(names.iter().cloned()),
@@ -43,6 +52,9 @@ impl Inner {
                         staged.properties.insert(name, value);
                     }
                     (name, None) => unset.push(name),
+                }
+                if let Some(text) = field.metadata().get(DEFAULT) {
+                    staged.properties.insert(default_property(id), text.clone());
                 }
             }
             staged.actions.push(evolved);
@@ -94,7 +106,7 @@ impl Inner {
             return fits(table, column, to);
         }
         let (column, probe) = match alter {
-            Alter::Add(field) if !field.is_nullable() => (field.name(), None),
+            Alter::Add(field) if !field.is_nullable() || field.metadata().contains_key(DEFAULT) => (field.name(), None),
             Alter::Require { column, required: true } => (column, Some(column)),
             Alter::Add(_)
             | Alter::Drop(_)
@@ -123,6 +135,11 @@ impl Inner {
                 Some(batch) if speaks(&batch) => break,
                 Some(_) => {}
             }
+        }
+        if matches!(alter, Alter::Add(field) if field.metadata().contains_key(DEFAULT)) {
+            let text = "ADD COLUMN … DEFAULT in a table that has rows";
+            return Err(Error::unsupported(text)
+                .with_hint("Add the column, UPDATE the rows, and then ALTER COLUMN … SET DEFAULT."));
         }
         let text = format!("column \"{column}\" of relation \"{}\" contains null values", table.key.name);
         Err(Error::new(Kind::NotNull, text))

@@ -9,6 +9,8 @@ use futures::future::BoxFuture;
 
 use super::super::declared::{Declared, Index, Key, KeyKind};
 use super::super::{Base, Change, How, Pinned};
+use super::columns::defaults;
+use super::counter::counters;
 use super::{Inner, LakeTable, changed, committed, shown_schema};
 use crate::error::Result;
 use crate::lake::{self, Verb};
@@ -54,6 +56,8 @@ pub(super) fn declared(name: &TableName, table: &lake::Table) -> Declared {
     let mut declared = Declared {
         comment: table.properties().get(COMMENT).cloned(),
         comments: table.documented().map(|(column, text)| (column.to_string(), text.to_string())).collect(),
+        defaults: defaults(table),
+        counters: counters(table),
         ..Declared::default()
     };
     if !columns.is_empty() {

@@ -2,7 +2,7 @@
 //! are kept as properties of the table, by field id. Without one, or where it does not fit the column, Iceberg's type
 //! speaks for itself.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -16,6 +16,8 @@ const UUID_OID: &str = "2950";
 pub(super) const JSON_OID: &str = "114";
 /// Before a field id: the column's type by PostgreSQL's name.
 const TYPE: &str = "lakegate.type.";
+/// Before a field id: the column's default.
+const DEFAULT: &str = "lakegate.default.";
 pub(crate) fn is_uuid(field: &Field) -> bool {
     field.metadata().get(OID).is_some_and(|oid| oid == UUID_OID)
 }
@@ -25,6 +27,20 @@ pub(crate) fn type_property(id: i32, field: &Field) -> (String, Option<String>) 
     let told = field.metadata().contains_key(OID) || field.metadata().contains_key(TYPMOD);
     let named = postgres::pg_type(field).ok().filter(|_| told && !is_uuid(field));
     (format!("{TYPE}{id}"), named.map(|ty| postgres::type_name(ty.oid, ty.typmod)))
+}
+
+/// The property for the default of a column of this id.
+pub(super) fn default_property(id: i32) -> String {
+    format!("{DEFAULT}{id}")
+}
+
+/// Column → its default.
+pub(super) fn defaults(table: &lake::Table) -> BTreeMap<String, String> {
+    let of = |field: &FieldRef| {
+        let text = table.properties().get(&default_property(lake::field_id(field)?))?;
+        Some((field.name().clone(), text.clone()))
+    };
+    table.schema().fields().iter().filter_map(of).collect()
 }
 
 /// The table's columns with the metadata by which PostgreSQL's types are told.

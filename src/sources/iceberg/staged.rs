@@ -51,6 +51,7 @@ impl LakeTable {
             declared: self.declared.clone(),
             history: Arc::clone(&self.history),
             at: self.at,
+            is_filled: self.is_filled,
             state: self.state.clone(),
         }
     }

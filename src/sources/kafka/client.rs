@@ -2,8 +2,8 @@
 //! calls block, so they run on threads of their own, a few at a time. It reads no records.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
 use rdkafka::client::{ClientContext, OAuthToken};
@@ -27,6 +27,8 @@ use crate::secret::{self, Secret};
 const REQUESTS_MAX: usize = 8;
 /// How often the shared client's events are taken away. Without, the errors of an outage would pile up in its queue.
 const DRAIN_EVERY: Duration = Duration::from_secs(1);
+/// So long brokers that do not tell a topic's id are not asked for one.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// A consumer; librdkafka's blocking one.
 pub type Reader = BaseConsumer<Logs>;
@@ -36,6 +38,9 @@ pub struct Client {
     config: ClientConfig,
     /// For what librdkafka's binding does not ask.
     brokers: Option<Brokers>,
+    asked: identity::Kept,
+    /// Since when they are not asked, because they did not answer: no statement shall wait for that again and again.
+    quiet: Mutex<Option<Instant>>,
     connect_timeout: Duration,
     pub(super) read_timeout: Duration,
     shared: Mutex<Option<Shared>>,
@@ -126,6 +131,8 @@ impl Client {
             source: source.into(),
             config: client,
             brokers: Brokers::new(source, config, password),
+            asked: identity::Kept::default(),
+            quiet: Mutex::default(),
             connect_timeout,
             read_timeout: Duration::from_millis(config.read_timeout_ms),
             shared: Mutex::default(),
@@ -218,6 +225,24 @@ impl Client {
                 let cluster_id =
                     self.request(|reader, patience| Ok(reader.client().fetch_cluster_id(patience))).await?;
                 Ok(Identity { cluster_id, topic_id: None })
+            }
+        }
+    }
+
+    /// The id of a topic, by which it is told from one that is made anew under its name. `None` where the brokers give none,
+    /// or cannot be asked.
+    pub(super) async fn topic_id(&self, topic: &str) -> Option<String> {
+        let brokers = self.brokers.as_ref()?;
+        let quiet = *self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        if quiet.is_some_and(|since| since.elapsed() < QUIET) {
+            return None;
+        }
+        match identity::id(brokers, &self.asked, topic).await {
+            Ok(id) => id,
+            Err(error) => {
+                tracing::debug!(source = self.source, topic, error = ?error, "a topic's id is not known");
+                *self.quiet.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                None
             }
         }
     }

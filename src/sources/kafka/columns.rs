@@ -5,9 +5,8 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::{Format, Key, Mode, OnError, Topic, registry};
-use crate::formats::json;
 use crate::formats::postgres::{by_name, field};
-use crate::formats::record::{self, Column, Declaration, Decoder, Envelope, Unit, any_numeric};
+use crate::formats::record::{self, Column, Declaration, Decoder, Envelope, any_numeric};
 
 pub(super) const PARTITION: &str = "_partition";
 pub(super) const OFFSET: &str = "_offset";
@@ -90,6 +89,17 @@ impl Layout {
         }
         let (on_error, mode) = (topic.on_error, topic.mode);
         Ok(Self { schema: Arc::new(Schema::new(fields)), origins, decoder, on_error, mode })
+    }
+}
+
+impl Layout {
+    /// The rows of a window are the same whenever it is read. They are not where records are left out, or made NULLs, because a
+    /// registry does not have their schema: it may have it by the next time.
+    pub(super) fn is_fixed(&self) -> bool {
+        match self.on_error {
+            OnError::Error => true,
+            OnError::Skip | OnError::Null => !self.decoder.asks_registry(),
+        }
     }
 }
 
@@ -177,26 +187,6 @@ pub(super) fn records(topic: &Topic, registry: Option<&registry::Config>) -> Res
     Decoder::new(declared.declaration).map_err(|e| e.message().to_string())
 }
 
-/// The columns that the file declares, and what reads plain JSON into them.
-pub(super) fn declared(topic: &Topic) -> Result<(SchemaRef, json::Decoder), String> {
-    if topic.format != Format::Json || topic.envelope != Envelope::None {
-        return Err("a pipeline reads JSON without an envelope".into());
-    }
-    let declared = Declared::new(topic, None, Numerics::Decimal)?;
-    let unit = |column: &Column| match column.unit {
-        Some(Unit::Seconds) => Ok(json::Unit::Seconds),
-        Some(Unit::Micros) => Ok(json::Unit::Micros),
-        Some(Unit::Millis) | None => Ok(json::Unit::Millis),
-        Some(Unit::Days | Unit::Nanos) => {
-            Err(format!("column \"{}\" has a unit that a pipeline does not read", column.field.name()))
-        }
-    };
-    let units = declared.declaration.columns.iter().map(unit).collect::<Result<Vec<_>, _>>()?;
-    let schema = Arc::new(Schema::new(declared.fields));
-    let decoder = json::Decoder::new(Arc::clone(&schema), &units).map_err(|e| e.message().to_string())?;
-    Ok((schema, decoder))
-}
-
 /// A column's field, by its type as PostgreSQL names it.
 fn typed(name: &str, type_name: &str, numerics: Numerics) -> Option<Field> {
     let (type_oid, typmod) = by_name(type_name)?;
@@ -210,6 +200,22 @@ fn typed(name: &str, type_name: &str, numerics: Numerics) -> Option<Field> {
 mod tests {
     use super::*;
     use crate::formats::postgres::pg_type;
+
+    #[test]
+    fn rows_that_depend_on_a_registry_are_not_fixed() {
+        let check = |topic: &str, expect: bool| {
+            let topic: Topic = toml::from_str(&format!("{topic}\ncolumns = []")).unwrap();
+            let registry: registry::Config = toml::from_str("url = \"http://localhost:1\"").unwrap();
+            let layout = Layout::new(&topic, Some(&registry)).unwrap();
+            assert_eq!(layout.is_fixed(), expect, "{topic:?}");
+        };
+        for on_error in ["error", "skip", "null"] {
+            let strict = on_error == "error";
+            check(&format!("format = \"json\"\non_error = \"{on_error}\""), true);
+            check(&format!("format = \"avro\"\non_error = \"{on_error}\""), strict);
+            check(&format!("format = \"protobuf\"\non_error = \"{on_error}\""), strict);
+        }
+    }
 
     #[test]
     fn types_are_named_as_in_postgres() {

@@ -1,6 +1,8 @@
 //! Which topic a name stands for: the id that brokers since 2.8 give each topic and never give again. librdkafka's Rust
 //! binding does not tell it, so it is asked for directly (Metadata, version 10 to 12). It judges nothing.
 
+use std::sync::PoisonError;
+
 use tokio::time::timeout;
 
 use super::connection::{Brokers, Connection, Failed};
@@ -48,9 +50,59 @@ pub(super) async fn ask(brokers: &Brokers, topic: &str) -> Result<Answer> {
     Err(last.unwrap_or_else(|| brokers.unreachable("no broker is named")))
 }
 
+/// A connection that lies ready for the next question, and the version that is spoken on it.
+pub(super) type Kept = std::sync::Mutex<Option<(Connection, i16)>>;
+
+/// A topic's id, for whoever asks at each statement; `None` where there is none to be had. What the connection says is asked
+/// anew each time: a topic may be another one at any moment.
+pub(super) async fn id(brokers: &Brokers, kept: &Kept, topic: &str) -> Result<Option<String>> {
+    let ready = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some((mut connection, version)) = ready {
+        // Put back only once it has answered: whoever gives up amid an answer leaves the rest of it there.
+        if let Ok(Ok(said)) = timeout(brokers.patience(), metadata(&mut connection, version, topic)).await {
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((connection, version));
+            return Ok(id_in(said));
+        }
+    }
+    let mut last = None;
+    for (host, port) in brokers.addresses() {
+        let asked = async {
+            let mut connection = brokers.connect(host, *port).await?;
+            let refused = |e| brokers.refused(e);
+            let spoken = connection.request(API_VERSIONS, 0, false, &[]).await.map_err(refused)?;
+            let Some(version) = version(Fields::new(&spoken)).map_err(|e| refused(e.into()))? else { return Ok(None) };
+            let said = metadata(&mut connection, version, topic).await.map_err(refused)?;
+            Ok(Some((said, connection, version)))
+        };
+        match timeout(brokers.patience(), asked).await {
+            Ok(Ok(None)) => return Ok(None),
+            Ok(Ok(Some((said, connection, version)))) => {
+                *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((connection, version));
+                return Ok(id_in(said));
+            }
+            Ok(Err(error)) => last = Some(error),
+            Err(_) => last = Some(brokers.unreachable("no answer in time")),
+        }
+    }
+    Err(last.unwrap_or_else(|| brokers.unreachable("no broker is named")))
+}
+
+fn id_in(answer: Answer) -> Option<String> {
+    match answer {
+        Answer::Topic(identity) => identity.topic_id,
+        Answer::NoTopic | Answer::TooOld => None,
+    }
+}
+
 async fn ask_one(connection: &mut Connection, topic: &str) -> Result<Answer, Failed> {
     let spoken = connection.request(API_VERSIONS, 0, false, &[]).await?;
-    let Some(version) = version(Fields::new(&spoken))? else { return Ok(Answer::TooOld) };
+    match version(Fields::new(&spoken))? {
+        Some(version) => metadata(connection, version, topic).await,
+        None => Ok(Answer::TooOld),
+    }
+}
+
+async fn metadata(connection: &mut Connection, version: i16, topic: &str) -> Result<Answer, Failed> {
     let answer = connection.request(METADATA, version, true, &request(topic, version)).await?;
     match topic_in(Fields::new(&answer))? {
         (_, UNKNOWN_TOPIC, _) => Ok(Answer::NoTopic),

@@ -130,6 +130,8 @@ impl Latest {
                     {
                         *entry = None;
                     }
+                    // Given back when the rows are put together.
+                    self.grow(elsewhere.len() * std::mem::size_of::<(usize, Place)>())?;
                     let entry = Some(Entry { at: (batch, row), elsewhere });
                     match self.by_key.get(own).and_then(|slot| self.entries.get_mut(*slot)) {
                         Some(there) => *there = entry,
@@ -171,7 +173,12 @@ impl Latest {
         let mut entries: Vec<&Entry> = self.entries.iter().flatten().collect();
         let count = entries.len();
         entries.extend(self.gone.iter().map(|(_, entry)| entry));
+        // What is put together lies beside what it is made of, for a moment.
+        let before = self.memory.size();
+        let all: usize = self.batches.iter().map(RecordBatch::get_array_memory_size).sum();
+        self.grow(all.saturating_mul(entries.len()) / self.held.max(1))?;
         let whole = self.gathered(&entries)?;
+        self.memory.shrink(self.memory.size().saturating_sub(before));
         let mut places = vec![None; self.entries.len()];
         let live = self.entries.iter().enumerate().filter(|(_, entry)| entry.is_some()).map(|(slot, _)| slot);
         for (row, slot) in live.enumerate() {
@@ -211,7 +218,7 @@ impl Latest {
         Ok(RecordBatch::try_new_with_options(SchemaRef::clone(&self.schema), columns, &options)?)
     }
 
-    fn grow(&mut self, bytes: usize) -> Result<()> {
+    fn grow(&self, bytes: usize) -> Result<()> {
         self.memory.try_grow(bytes).map_err(|error| {
             Error::new(
                 Kind::TooLarge,

@@ -71,7 +71,8 @@ struct Reading<'a> {
     out: &'a Sender<Result<RecordBatch, DataFusionError>>,
     rows: usize,
     misfits: usize,
-    memory: Option<MemoryReservation>,
+    /// What lies here: messages and the batch that is made of them, or batches that are held back.
+    memory: MemoryReservation,
     /// In `mode = "latest"`, from the first record on.
     latest: Option<Latest>,
     /// What is held back until it is in order.
@@ -89,11 +90,10 @@ pub(super) fn run(
     out: &Sender<Result<RecordBatch, DataFusionError>>,
 ) -> Result<()> {
     let misfits = match &scan.order {
-        Some(order) => descend(scan, order, rows_max, out)?,
+        Some(order) => descend(scan, order, rows_max, &memory, out)?,
         None => {
             let reader = scan.client.reader()?;
-            let mut reading = Reading::new(scan, &reader, out);
-            reading.memory = Some(memory);
+            let mut reading = Reading::new(scan, &reader, memory, out);
             reading.window(&scan.spans, rows_max)?;
             reading.show(rows_max)?;
             reading.misfits
@@ -116,6 +116,7 @@ fn descend(
     scan: &Scan,
     order: &LexOrdering,
     rows_max: usize,
+    memory: &MemoryReservation,
     out: &Sender<Result<RecordBatch, DataFusionError>>,
 ) -> Result<usize> {
     let low = scan.spans.iter().map(|span| span.start).min().unwrap_or(0);
@@ -127,11 +128,15 @@ fn descend(
         let spans: Vec<Span> = scan.spans.iter().map(part).filter(|span| span.start < span.end).collect();
         if !spans.is_empty() {
             let reader = scan.client.reader()?;
-            let mut reading = Reading::new(scan, &reader, out);
+            let mut reading = Reading::new(scan, &reader, memory.new_empty(), out);
             reading.held = Some(vec![]);
             reading.window(&spans, rows_max)?;
             misfits += reading.misfits;
-            let rows = sorted(&scan.schema, &reading.held.take().unwrap_or_default(), order)?;
+            let held = reading.held.take().unwrap_or_default();
+            // Once more in their order.
+            reading.grow(held.iter().map(RecordBatch::get_array_memory_size).sum())?;
+            let rows = sorted(&scan.schema, &held, order)?;
+            drop(held);
             for start in (0..rows.num_rows()).step_by(rows_max.max(1)) {
                 let batch = rows.slice(start, rows_max.min(rows.num_rows() - start));
                 // An error means that nobody listens; the loop sees it.
@@ -144,9 +149,27 @@ fn descend(
 }
 
 impl<'a> Reading<'a> {
-    fn new(scan: &'a Scan, reader: &'a Reader, out: &'a Sender<Result<RecordBatch, DataFusionError>>) -> Self {
+    fn new(
+        scan: &'a Scan,
+        reader: &'a Reader,
+        memory: MemoryReservation,
+        out: &'a Sender<Result<RecordBatch, DataFusionError>>,
+    ) -> Self {
         let partitions = BTreeMap::new();
-        Self { scan, reader, partitions, out, rows: 0, misfits: 0, memory: None, latest: None, held: None }
+        Self { scan, reader, partitions, out, rows: 0, misfits: 0, memory, latest: None, held: None }
+    }
+
+    /// Of the statement's memory, on top of what was taken.
+    fn grow(&self, bytes: usize) -> Result<()> {
+        self.memory.try_grow(bytes).map_err(|error| self.too_large(error))
+    }
+
+    fn too_large(&self, error: DataFusionError) -> Error {
+        let text =
+            format!("records of topic \"{}\" do not fit into the memory that a statement may use", self.scan.topic);
+        let hint =
+            "Ask for fewer of them: a condition on _offset, _partition or _timestamp in WHERE narrows what is read.";
+        Error::new(Kind::TooLarge, text).with_hint(hint).with_source(error)
     }
 
     fn window(&mut self, spans: &[Span], rows_max: usize) -> Result<()> {
@@ -339,6 +362,11 @@ impl<'a> Reading<'a> {
         match self.scan.layout.mode {
             Mode::Latest => self.fold(&messages),
             Mode::Changelog => {
+                let bytes: usize = messages.iter().map(|message| message.payload_len() + message.key_len()).sum();
+                if self.held.is_none() {
+                    self.memory.free();
+                }
+                self.grow(bytes)?;
                 let batch = match &self.scan.decoder {
                     None => self.batch(None, &messages.iter().collect::<Vec<_>>())?,
                     Some(decoder) => {
@@ -347,6 +375,9 @@ impl<'a> Reading<'a> {
                         self.batch(Some(&decoded), &kept)?
                     }
                 };
+                self.grow(batch.get_array_memory_size())?;
+                drop(messages);
+                self.memory.shrink(bytes);
                 self.hand_over(batch);
                 Ok(())
             }
@@ -375,14 +406,13 @@ impl<'a> Reading<'a> {
         let kept = of(messages, &decoded.kept)?;
         let rows = self.batch(Some(&decoded), &kept)?;
         let key = decoder.key();
-        let mut latest = match (self.latest.take(), self.memory.take()) {
-            (Some(latest), _) => latest,
-            (None, Some(memory)) => {
+        let mut latest = match self.latest.take() {
+            Some(latest) => latest,
+            None => {
                 let columns: Vec<ArrayRef> =
                     key.iter().filter_map(|at| decoded.changed.rows.columns().get(*at).cloned()).collect();
-                Latest::new(SchemaRef::clone(&self.scan.schema), &columns, memory)?
+                Latest::new(SchemaRef::clone(&self.scan.schema), &columns, self.memory.new_empty())?
             }
-            (None, None) => return Err(Error::internal("latest rows without a budget")),
         };
         let shows = |column: usize| {
             let shown = |at: &usize| self.scan.origin(*at) == Some(Origin::After(column));
@@ -427,7 +457,15 @@ impl<'a> Reading<'a> {
             .collect();
         if let Some(registry) = &self.scan.registry {
             // A thread that may block, of the statement's own runtime.
-            tokio::runtime::Handle::current().block_on(registry.teach(decoder, &records))?;
+            let taught = async {
+                tokio::select! {
+                    biased;
+                    taught = registry.teach(decoder, &records) => taught,
+                    // A registry may be asked for many schemas, each of which may take its time.
+                    () = self.out.closed() => Err(Error::new(Kind::Cancelled, "nobody waits for the records any more")),
+                }
+            };
+            tokio::runtime::Handle::current().block_on(taught)?;
         }
         let decoded = decoder.decode(&records, misfit)?;
         if let (OnError::Error, Some(fault)) = (on_error, decoded.faults.first()) {

@@ -1,5 +1,5 @@
 //! A schema registry: what the ids before records stand for. It asks and decodes nothing; what was learnt is kept by the
-//! decoder, for an id never gets another schema.
+//! decoder, for an id never gets another schema, and one that is not there is not asked for again at once.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::formats::record::{Decoder, Ids, Record, Registered};
 use crate::secret::{self, Secret};
 
-/// An answer that is longer is none.
+/// An answer that is longer is none, and so are all answers about one schema that are longer together.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// Schemas that one names, and those that they name.
 const REFERENCES_MAX: usize = 256;
@@ -58,6 +58,14 @@ struct Answer {
     references: Vec<Reference>,
 }
 
+/// What a registry says to a question that it understood.
+enum Said<T> {
+    This(T),
+    /// It does not have it.
+    Nothing,
+    TooLong,
+}
+
 #[derive(Deserialize)]
 struct Reference {
     name: String,
@@ -81,8 +89,9 @@ impl Registry {
         Ok(Self { source: source.into(), config: config.clone(), password })
     }
 
-    /// Teaches the decoder all schemas that these records are written by. An id that the registry does not have is learnt
-    /// as one that no record fits; a registry that does not answer is an error, to be asked again.
+    /// Teaches the decoder all schemas that these records are written by. An id that the registry does not have, or whose
+    /// schema is too long, is learnt as one that no record fits; a registry that does not answer is an error, to be asked
+    /// again.
     pub async fn teach(&self, decoder: &Decoder, records: &[Record<'_>]) -> Result<()> {
         let unknown = decoder.unknown(records);
         if unknown.is_empty() {
@@ -99,28 +108,34 @@ impl Registry {
     /// The newest schema of a topic's values, for whoever writes a source's file.
     pub async fn latest(&self, topic: &str) -> Result<Option<String>> {
         let client = self.client()?;
-        let answer: Option<Answer> =
-            self.get(&client, &format!("/subjects/{}-value/versions/latest", escaped(topic))).await?;
-        Ok(answer.map(|answer| answer.schema))
+        let path = format!("/subjects/{}-value/versions/latest", escaped(topic));
+        match self.get::<Answer>(&client, &path, &mut { ANSWER_BYTES_MAX }).await? {
+            Said::This(answer) => Ok(Some(answer.schema)),
+            Said::Nothing => Ok(None),
+            Said::TooLong => Err(self.failed("an answer that is too long")),
+        }
     }
 
+    /// `None`: there is none that could be read by.
     async fn schema(&self, client: &reqwest::Client, id: u64) -> Result<Option<Registered>> {
+        let mut left = ANSWER_BYTES_MAX;
         if self.config.ids == Ids::Apicurio {
-            let text = self.text(client, &format!("/ids/globalIds/{id}")).await?;
-            return Ok(text.map(|schema| Registered { schema, references: vec![] }));
+            let text = self.text(client, &format!("/ids/globalIds/{id}"), &mut left).await?;
+            return Ok(self.there(id, text).map(|schema| Registered { schema, references: vec![] }));
         }
-        let answer: Option<Answer> = self.get(client, &format!("/schemas/ids/{id}")).await?;
-        let Some(answer) = answer else { return Ok(None) };
+        let answer = self.get::<Answer>(client, &format!("/schemas/ids/{id}"), &mut left).await?;
+        let Some(answer) = self.there(id, answer) else { return Ok(None) };
         let mut references = vec![];
         let mut open = answer.references;
         // Those that a schema names come after it here, and before it once they are turned round.
         while let Some(next) = open.pop() {
             if references.len() == REFERENCES_MAX {
-                return Err(self.failed("a schema that names too many others"));
+                tracing::warn!(source = self.source, id, "a schema names too many others");
+                return Ok(None);
             }
             let path = format!("/subjects/{}/versions/{}", escaped(&next.subject), next.version);
-            let answer: Option<Answer> = self.get(client, &path).await?;
-            let Some(answer) = answer else { return Ok(None) };
+            let answer = self.get::<Answer>(client, &path, &mut left).await?;
+            let Some(answer) = self.there(id, answer) else { return Ok(None) };
             references.push((next.name, answer.schema));
             open.extend(answer.references);
         }
@@ -128,39 +143,57 @@ impl Registry {
         Ok(Some(Registered { schema: answer.schema, references }))
     }
 
-    async fn get<T: DeserializeOwned>(&self, client: &reqwest::Client, path: &str) -> Result<Option<T>> {
-        let Some(text) = self.text(client, path).await? else { return Ok(None) };
+    fn there<T>(&self, id: u64, said: Said<T>) -> Option<T> {
+        match said {
+            Said::This(answer) => Some(answer),
+            Said::Nothing => None,
+            Said::TooLong => {
+                tracing::warn!(source = self.source, id, bytes_max = ANSWER_BYTES_MAX, "a schema is too long");
+                None
+            }
+        }
+    }
+
+    async fn get<T: DeserializeOwned>(
+        &self,
+        client: &reqwest::Client,
+        path: &str,
+        left: &mut usize,
+    ) -> Result<Said<T>> {
+        let text = match self.text(client, path, left).await? {
+            Said::This(text) => text,
+            Said::Nothing => return Ok(Said::Nothing),
+            Said::TooLong => return Ok(Said::TooLong),
+        };
         serde_json::from_str(&text)
-            .map(Some)
+            .map(Said::This)
             .map_err(|error| self.failed("an answer that cannot be read").with_source(error))
     }
 
-    /// `None`: the registry does not have it.
-    async fn text(&self, client: &reqwest::Client, path: &str) -> Result<Option<String>> {
+    /// Of at most `left` bytes, which are taken off.
+    async fn text(&self, client: &reqwest::Client, path: &str, left: &mut usize) -> Result<Said<String>> {
         let url = format!("{}{path}", self.config.url.trim_end_matches('/'));
         let mut request = client.get(url);
         if let Some(user) = &self.config.user {
             request = request.basic_auth(user, self.password.as_ref().map(Secret::reveal));
         }
         let mut response = request.send().await.map_err(|error| self.unreachable(error))?;
-        if response.status() == reqwest::StatusCode::NOT_FOUND {
-            return Ok(None);
-        }
-        if !response.status().is_success() {
-            let status = response.status();
-            return Err(match status.is_server_error() {
-                true => self.unreachable(format!("status {status}")),
-                false => self.failed("a refusal").with_source(format!("status {status}")),
-            });
+        match response.status().as_u16() {
+            200..300 => {}
+            // Bytes that are no id may be none that the registry could read as a number.
+            400 | 404 | 422 => return Ok(Said::Nothing),
+            429 | 500.. => return Err(self.unreachable(format!("status {}", response.status()))),
+            _ => return Err(self.failed("a refusal").with_source(format!("status {}", response.status()))),
         }
         let mut body = vec![];
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(error))? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(self.failed("an answer that is too long"));
+            match left.checked_sub(chunk.len()) {
+                Some(less) => *left = less,
+                None => return Ok(Said::TooLong),
             }
             body.extend_from_slice(&chunk);
         }
-        String::from_utf8(body).map(Some).map_err(|_| self.failed("an answer that is not valid UTF-8"))
+        String::from_utf8(body).map(Said::This).map_err(|_| self.failed("an answer that is not valid UTF-8"))
     }
 
     fn client(&self) -> Result<reqwest::Client> {

@@ -41,6 +41,16 @@ pub(crate) struct TargetColumn {
     /// Where in the source's schema it is as the session sees it, and as it is.
     pub(crate) shown: Option<usize>,
     pub(crate) raw: usize,
+    /// NULL where it has none.
+    pub(crate) default: Option<ast::Expr>,
+    pub(crate) identity: Option<Identity>,
+}
+
+/// A column that counts, GENERATED … AS IDENTITY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    Always,
+    ByDefault,
 }
 
 impl TargetColumn {

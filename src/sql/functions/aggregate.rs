@@ -35,6 +35,7 @@ mod gather;
 mod key;
 mod logical;
 mod ordered;
+pub(crate) mod parts;
 mod range;
 mod single;
 pub(super) mod state;

@@ -1,6 +1,6 @@
 //! ALTER TABLE, ALTER SCHEMA and COMMENT ON as they are written. What of it the lake has is `engine`'s to say.
 
-use datafusion::sql::sqlparser::ast::{DataType, Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident, ObjectName};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Alter {
@@ -46,10 +46,10 @@ pub(crate) enum Change {
         column: Ident,
         set: bool,
     },
-    /// Whether it gets one or has none any more.
+    /// The one that it gets; `None` where it has none any more.
     Default {
         column: Ident,
-        set: bool,
+        to: Option<Box<Expr>>,
     },
     RenameColumn {
         column: Ident,
@@ -70,6 +70,7 @@ pub(crate) struct NewColumn {
     pub(crate) name: Ident,
     pub(crate) data_type: DataType,
     pub(crate) not_null: bool,
+    pub(crate) default: Option<Expr>,
     /// A constraint that is not this one, by its word.
     pub(crate) other: Option<&'static str>,
 }

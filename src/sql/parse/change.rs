@@ -54,6 +54,16 @@ pub(crate) struct Insert {
     /// None are all, from the left. Where the statement has no source, each has its default.
     pub(crate) columns: Vec<Filled>,
     pub(crate) conflict: Option<Conflict>,
+    pub(crate) overriding: Option<Overriding>,
+}
+
+/// OVERRIDING: whose value an identity column gets where the statement has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overriding {
+    /// Its own, whatever is given.
+    User,
+    /// The one that is given.
+    System,
 }
 
 /// ON CONFLICT.
@@ -112,6 +122,7 @@ pub(crate) enum Then {
     Insert {
         columns: Vec<Filled>,
         values: Option<Range<usize>>,
+        overriding: Option<Overriding>,
     },
 }
 

@@ -3,7 +3,8 @@
 //!
 //! `select` queries and their clauses · `with` CTEs · `from` tables and joins · `expr` operators · `primary` what stands
 //! between them · `change` INSERT, UPDATE, DELETE, MERGE · `command` statements to the session · `copy` COPY · `upkeep`
-//! VACUUM and its like · `alter` ALTER TABLE · `view` views · `call` functions ·
+//! VACUUM and its like · `alter` ALTER TABLE · `view` views · `reflection`
+//! reflections · `call` functions ·
 //! `special` functions with a syntax of their own · `window` OVER · `type_name` types. What the tree has no place for is put
 //! into it as `encoding` says. Nothing here knows what a name means.
 
@@ -15,6 +16,7 @@ mod copy;
 mod expr;
 mod from;
 mod primary;
+mod reflection;
 mod select;
 mod special;
 mod type_name;

@@ -62,10 +62,20 @@ const PASSED_ON: [&str; 3] = ["x-forwarded-for", "x-real-ip", "forwarded"];
 
 impl Access {
     fn admits(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
-        let peer = peer.to_canonical();
-        let is_near = peer.is_loopback() || self.networks.iter().any(|network| network.0.contains(&peer));
         let is_itself = PASSED_ON.iter().all(|name| !headers.contains_key(*name));
-        (is_near && is_itself) || self.is_token(headers)
+        (self.is_near(peer) && is_itself) || self.is_token(headers)
+    }
+
+    /// Whether a password may be said: where nobody between the two reads it, or nobody stands there. A proxy that ends TLS
+    /// is in a listed network.
+    pub(super) fn trusts(&self, is_secret: bool, peer: IpAddr) -> bool {
+        is_secret || self.is_near(peer)
+    }
+
+    /// This machine, or a listed network.
+    fn is_near(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        peer.is_loopback() || self.networks.iter().any(|network| network.0.contains(&peer))
     }
 
     fn is_token(&self, headers: &HeaderMap) -> bool {
@@ -116,6 +126,13 @@ mod tests {
             assert!(!admits(&access(), peer, &[]), "{peer}");
         }
         assert!(!admits(&Access::default(), "10.1.2.3", &[]), "nothing is listed by default");
+    }
+
+    #[test]
+    fn passwords_come_over_tls_or_from_near() {
+        let trusts = |is_secret, peer: &str| access().trusts(is_secret, peer.parse().unwrap());
+        assert!(trusts(true, "8.8.8.8") && trusts(false, "127.0.0.1") && trusts(false, "10.1.2.3"));
+        assert!(!trusts(false, "8.8.8.8") && !trusts(false, "10.2.0.1"));
     }
 
     #[test]

@@ -3,20 +3,21 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, SchemaRef};
 use datafusion::catalog::Session as Planning;
+use datafusion::sql::sqlparser::ast::Expr;
 
 use super::super::name::table_name;
-use super::super::target;
+use super::super::{counter, default, target};
 use crate::engine::facts::Facts;
 use crate::engine::temporary::{self, Temporary};
 use crate::error::{Error, Kind, Result};
-use crate::lake::KEY;
+use crate::lake::{DEFAULT, KEY};
 use crate::pgtype;
 use crate::policy::{Action, Decision, Grant, NewRows, Object, Sealed, raw_name};
-use crate::sources::declared::KeyKind;
+use crate::sources::declared::{self, Declared, KeyKind};
 use crate::sources::{Table, Writer};
-use crate::sql::bind::{Act, Found, StoredAs, Target, TargetColumn, TargetKey};
+use crate::sql::bind::{Act, Found, Identity, StoredAs, Target, TargetColumn, TargetKey};
 use crate::sql::parse::change::{Change, Insert, Then, Verb};
 use crate::types::{ObjectId, TableName};
 
@@ -178,7 +179,9 @@ fn lake_target(
     let column = |field: &FieldRef| {
         let visible = if hidden(field) { None } else { Some(at(field.name())?) };
         let carried = if shown.carries(field.name()) { at(&raw_name(field.name()))? } else { at(field.name())? };
-        Ok(TargetColumn { stored: stored(field)?, named: !hidden(field), shown: visible, raw: carried })
+        let (default, identity) = own_value(&object.name.schema, table.declared(), field)?;
+        let (stored, named) = (stored(field)?, !hidden(field));
+        Ok(TargetColumn { stored, named, shown: visible, raw: carried, default, identity })
     };
     let columns = raw.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
     let keys = table.declared().keys.iter().filter(|key| matches!(key.kind, KeyKind::Primary | KeyKind::Unique));
@@ -193,6 +196,18 @@ fn lake_target(
     Ok(Target { found, columns, place: width - place.len()..width, keys, unread: grant.is_none() })
 }
 
+/// What a column is where a row has no value for it, and whether it is an identity.
+fn own_value(schema: &str, declared: &Declared, field: &Field) -> Result<(Option<Expr>, Option<Identity>)> {
+    let counter = declared.counters.get(field.name());
+    let text = counter.map(|counter| counter::default(schema, counter));
+    let text = text.as_deref().or(declared.defaults.get(field.name()).map(String::as_str));
+    let identity = counter.and_then(|counter| counter.identity).map(|kind| match kind {
+        declared::Identity::Always => Identity::Always,
+        declared::Identity::ByDefault => Identity::ByDefault,
+    });
+    Ok((text.map(default::read).transpose()?, identity))
+}
+
 fn temporary_target(
     facts: &Facts,
     table: &str,
@@ -204,11 +219,10 @@ fn temporary_target(
     let name = TableName::new(temporary::SCHEMA, table);
     let of_key = schema.fields().iter().filter(|field| field.metadata().contains_key(KEY));
     let key: Vec<String> = of_key.map(|field| field.name().clone()).collect();
-    let columns = schema
-        .fields()
-        .iter()
-        .enumerate()
-        .map(|(at, field)| Ok(TargetColumn { stored: stored(field)?, named: true, shown: Some(at), raw: at }));
+    let columns = schema.fields().iter().enumerate().map(|(at, field)| {
+        let default = field.metadata().get(DEFAULT).map(|text| default::read(text)).transpose()?;
+        Ok(TargetColumn { stored: stored(field)?, named: true, shown: Some(at), raw: at, default, identity: None })
+    });
     let target = Target {
         columns: columns.collect::<Result<_>>()?,
         found: Found {

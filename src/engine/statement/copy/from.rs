@@ -12,7 +12,7 @@ use crate::engine::copy_in::{CopyIn, Target};
 use crate::engine::session::Session;
 use crate::engine::statement::name::{Name, ident};
 use crate::engine::statement::sink::Sink;
-use crate::engine::statement::{Admitted, Execution, Outcome, Statement, Work, table_name};
+use crate::engine::statement::{Admitted, Execution, Outcome, Statement, Work, default, table_name};
 use crate::engine::temporary::Temporary;
 use crate::error::{Error, Kind, Result};
 use crate::sql::kernel::Env;
@@ -67,8 +67,17 @@ impl Statement for CopyFrom {
             let layout = options.layout(&names, Some((&self.table.table, &all)))?;
             let state = facts.statement_state(session.transaction.within().began_at());
             let env = state.config_options().extensions.get::<Env>().cloned().unwrap_or_else(Env::plain);
-            let order =
-                schema.fields().iter().map(|field| names.iter().position(|name| name == field.name())).collect();
+            let (mut order, mut left_out) = (vec![], vec![]);
+            for field in schema.fields() {
+                order.push(match names.iter().position(|name| name == field.name()) {
+                    Some(given) => Some(given),
+                    None => sink.default(field).map(|text| {
+                        left_out.push((Arc::clone(field), text));
+                        names.len() + left_out.len() - 1
+                    }),
+                });
+            }
+            let defaults = default::computed(session, &facts, left_out).await?;
             let into = Target {
                 schema_name: sink.name.schema.clone(),
                 table: self.table.table.clone(),
@@ -76,6 +85,7 @@ impl Statement for CopyFrom {
                 shown,
                 schema,
                 order,
+                defaults,
             };
             let row_bytes_max = env.budget.value_bytes_max;
             let still = sink.still(session);

@@ -125,6 +125,12 @@ impl Reader<'_> {
     fn scanned(&self, scan: Scan, exec: &Exec) -> Node {
         match scan {
             Scan::Restricted(name) => leaf("PolicyScan", Some(Scanned::Restricted(name))),
+            Scan::Stored(table, reflection) => {
+                let mut node = self.scanned(Scan::Whole(vec![table]), exec);
+                // beside a barrier nothing is told that follows from how much data there is
+                node.detail("Reflection", (!self.is_restricted).then(|| reflection.to_string()));
+                node
+            }
             Scan::Whole(mut names) => {
                 let remote = remote_sql(exec.as_ref()).filter(|_| !self.is_restricted);
                 let table = |name: TableName| Scanned::Table { schema: name.schema, table: name.table };

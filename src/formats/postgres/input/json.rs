@@ -19,10 +19,18 @@ pub fn valid_json(text: &str) -> Result<()> {
     check(text, Escapes::Kept)
 }
 
+/// What PostgreSQL holds in one jsonb at most.
+const JSONB_BYTES_MAX: usize = 268_435_455;
+
 /// jsonb_in: the text as jsonb prints it.
 pub fn normal_json(text: &str) -> Result<String> {
+    normal_json_within(text, JSONB_BYTES_MAX)
+}
+
+/// As [`normal_json`], for texts of strangers: of so many bytes at most.
+pub fn normal_json_within(text: &str, bytes_max: usize) -> Result<String> {
     check(text, Escapes::Read)?;
-    normal::write(text)
+    normal::write(text, bytes_max)
 }
 
 pub(crate) fn too_deep() -> Error {

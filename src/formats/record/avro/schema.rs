@@ -383,6 +383,7 @@ impl Plan {
         if depth > DEPTH_MAX {
             return Err(DEEP);
         }
+        bytes.value()?;
         let of = self.chosen(of, bytes)?;
         let given = match self.shape(of).ok_or(WRONG_TYPE)? {
             Shape::Null => Given::Null,
@@ -486,6 +487,7 @@ impl Plan {
         if depth > DEPTH_MAX {
             return Err(DEEP);
         }
+        bytes.value()?;
         let of = self.chosen(of, bytes)?;
         match self.shape(of).ok_or(WRONG_TYPE)? {
             Shape::Null | Shape::Union(_) => {}

@@ -11,12 +11,18 @@ use crate::formats::record::given::Problem;
 use crate::formats::record::sink::WRONG_TYPE;
 
 const DEPTH_MAX: usize = 64;
+/// Names of fields stand in a schema once and in JSON as often as their records.
+const SHOWN_BYTES_MAX: usize = 64 << 20;
 
 impl Plan {
     pub(super) fn show(&self, of: usize, bytes: &mut Bytes<'_>, out: &mut String, depth: usize) -> Result<(), Problem> {
         if depth > DEPTH_MAX {
             return Err("has values too deep within each other");
         }
+        if out.len() > SHOWN_BYTES_MAX {
+            return Err("is too long as JSON");
+        }
+        bytes.value()?;
         let of = self.chosen(of, bytes)?;
         // Writing to a text in memory cannot fail.
         match self.shape(of).ok_or(WRONG_TYPE)? {

@@ -70,14 +70,16 @@ impl Rest {
     async fn change_table(&self, table: &TableKey, swap: &Swap) -> Result<Swapped, SwapError> {
         let body = self.asked_for(swap).await.map_err(SwapError::Before)?;
         let path = self.path(Shelf::Tables, table).await.map_err(SwapError::Before)?;
+        // before it is sent: an error behind that would say that nothing was
+        let wanted = if let Swap::Insert { to, .. } = swap {
+            Some(self.parsed(table, to).await.map_err(SwapError::Before)?)
+        } else {
+            None
+        };
         let what = format!("the change of table {}", shown(table));
         let (swapped, answer) = self.sent(Request::post(path.clone(), &body), &what).await?;
-        let Swap::Insert { to, .. } = swap else { return Ok(swapped) };
-        if swapped != Swapped::Done {
-            return Ok(swapped);
-        }
+        let Some(wanted) = wanted.filter(|_| swapped == Swapped::Done) else { return Ok(swapped) };
         // some make a table of a version that they know of one that they do not
-        let wanted = self.parsed(table, to).await.map_err(SwapError::Before)?;
         let made = answer.json().ok().and_then(|said| said.pointer("/metadata/format-version").and_then(Value::as_u64));
         if made.is_some_and(|made| made != u64::from(difference::number(&wanted))) {
             self.send(Request::delete(path), &what).await?;

@@ -1,5 +1,5 @@
 //! Values that are assigned to columns: SET, an INSERT's columns, DEFAULT. A column without a default of its own is NULL
-//! there.
+//! there. What may be a default it does not say.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use datafusion::sql::sqlparser::ast::{Expr as Ast, Query as AstQuery};
 use super::super::Binder;
 use super::super::name::folded;
 use super::super::scope::{Place, Scope};
-use super::{Target, TargetColumn, canonical};
+use super::{Identity, Target, TargetColumn, canonical};
 use crate::error::{Error, Kind, Result};
 use crate::sql::expr::{Expr, Kind as Node, SubqueryKind};
-use crate::sql::parse::change::{Assignment, Change, Filled, is_default};
+use crate::sql::parse::change::{Assignment, Change, Filled, Overriding, is_default};
 
 impl Binder<'_> {
     /// A column by its name, which the statement fills. 42703 where the session does not see it, 42501 where it sees
@@ -67,6 +67,11 @@ impl Binder<'_> {
             let given = scope.at_place(Place::Update, || self.given(ast, assignment, scope))?;
             for (name, value) in assignment.columns.iter().zip(given) {
                 let column = self.assigned_column(name, target, true)?;
+                let identity = target.columns.get(column).and_then(|column| column.identity);
+                if identity == Some(Identity::Always) && value.is_some() {
+                    let name = folded(&name.name);
+                    return Err(always(format!("column \"{name}\" can only be updated to DEFAULT"), &name));
+                }
                 let value = self.value_for(value, target, column)?;
                 if values.insert(column, value).is_some() {
                     twice.get_or_insert_with(|| folded(&name.name));
@@ -129,6 +134,42 @@ impl Binder<'_> {
     pub(super) fn value_for(&self, value: Option<Expr>, target: &Target, column: usize) -> Result<Expr> {
         let column = target.columns.get(column).ok_or_else(|| Error::internal("a target without that column"))?;
         let stored = super::StoredAs { data_type: canonical(&column.stored.data_type), ..column.stored.clone() };
-        self.assigned(value.unwrap_or_else(|| Expr::null(0)), &stored)
+        let value = match (value, &column.default) {
+            (Some(value), _) => value,
+            (None, None) => Expr::null(0),
+            (None, Some(default)) => self.default(default)?,
+        };
+        self.assigned(value, &stored)
     }
+
+    /// What an INSERT gives a column; nothing where it keeps a value of its own (`rewriteTargetListIU`).
+    pub(super) fn inserted(
+        &self,
+        value: Option<Expr>,
+        target: &Target,
+        column: usize,
+        overriding: Option<Overriding>,
+    ) -> Result<Option<Expr>> {
+        let column = target.columns.get(column);
+        match (column.and_then(|column| column.identity), overriding) {
+            (Some(_), Some(Overriding::User)) => Ok(None),
+            (Some(Identity::Always), None) if value.is_some() => {
+                let name = column.map_or("", |column| column.stored.name.as_str());
+                let text = format!("cannot insert a non-DEFAULT value into column \"{name}\"");
+                Err(always(text, name).with_hint("Use OVERRIDING SYSTEM VALUE to override."))
+            }
+            (Some(Identity::Always | Identity::ByDefault) | None, _) => Ok(value),
+        }
+    }
+
+    /// It stands in a text of its own and sees no column.
+    fn default(&self, default: &Ast) -> Result<Expr> {
+        let root = Scope::root();
+        self.without_notes(|| self.expr(default, &Scope::inside(&root))).map_err(Error::without_position)
+    }
+}
+
+fn always(text: String, column: &str) -> Error {
+    let detail = format!("Column \"{column}\" is an identity column defined as GENERATED ALWAYS.");
+    Error::new(Kind::GeneratedAlways, text).with_detail(detail)
 }

@@ -32,9 +32,10 @@ impl Binder<'_> {
         };
         let mut outputs = Outputs::default();
         for (at, column) in target.columns.iter().enumerate() {
-            let from = filled.iter().position(|filled| *filled == at);
-            let given = from.and_then(|from| given.as_ref()?.columns.get(from));
-            let value = self.value_for(given.map(|column| column.expr(0)), target, at)?;
+            let from = filled.iter().position(|filled| *filled == at).filter(|from| !is_all_default(change, *from));
+            let given = from.and_then(|from| given.as_ref()?.columns.get(from)).map(|column| column.expr(0));
+            let given = self.inserted(given, target, at, insert.overriding)?;
+            let value = self.value_for(given, target, at)?;
             outputs.put(self, &column.stored.name, value);
         }
         let row = 0..outputs.0.len();
@@ -81,8 +82,8 @@ impl Binder<'_> {
             Some(StoredAs { data_type: canonical(&column.stored.data_type), ..column.stored.clone() })
         };
         let into: Vec<StoredAs> = filled.iter().filter_map(stored).collect();
-        let nulled = without_defaults(source);
-        let source = nulled.as_ref().unwrap_or(source);
+        let spelt = with_defaults(source, filled, target);
+        let source = spelt.as_ref().unwrap_or(source);
         if let Some(at) = self.excess(source, into.len()) {
             return Err(Error::new(Kind::Syntax, "INSERT has more expressions than target columns").at(at));
         }
@@ -218,16 +219,37 @@ fn row_number() -> Result<Expr> {
     Ok(Expr::new(Node::Window(Box::new(window)), Ty::INT8, 0))
 }
 
-/// The same VALUES with NULL for DEFAULT; `None` where there is none.
-fn without_defaults(source: &ast::Query) -> Option<ast::Query> {
+/// Whether each row of VALUES has DEFAULT there.
+fn is_all_default(change: &Change, at: usize) -> bool {
+    let source = match change.others() {
+        Ok([ast::TableWithJoins { relation: TableFactor::Derived { subquery, .. }, .. }]) => subquery,
+        Ok(_) | Err(_) => return false,
+    };
+    all_default(source, at)
+}
+
+fn all_default(source: &ast::Query, at: usize) -> bool {
+    let SetExpr::Values(values) = source.body.as_ref() else { return false };
+    !values.rows.is_empty() && values.rows.iter().all(|row| row.content.get(at).is_some_and(is_default))
+}
+
+/// The same VALUES with each column's default for DEFAULT; `None` where there is none.
+fn with_defaults(source: &ast::Query, filled: &[usize], target: &Target) -> Option<ast::Query> {
     let SetExpr::Values(values) = source.body.as_ref() else { return None };
     if !values.rows.iter().flat_map(|row| &row.content).any(is_default) {
         return None;
     }
+    let given = source;
     let mut source = source.clone();
     if let SetExpr::Values(values) = source.body.as_mut() {
-        for expr in values.rows.iter_mut().flat_map(|row| &mut row.content).filter(|expr| is_default(expr)) {
-            *expr = Ast::Value(ast::Value::Null.into());
+        for row in &mut values.rows {
+            for (at, expr) in row.content.iter_mut().enumerate().filter(|(_, expr)| is_default(expr)) {
+                // a column of nothing else is computed above them, and a sequence asked once a row
+                let column = filled.get(at).filter(|_| !all_default(given, at));
+                let column = column.and_then(|column| target.columns.get(*column));
+                let default = column.and_then(|column| column.default.clone());
+                *expr = default.unwrap_or_else(|| Ast::Value(ast::Value::Null.into()));
+            }
         }
     }
     Some(source)

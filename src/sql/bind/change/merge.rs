@@ -13,7 +13,7 @@ use super::{Act, Acts, Changed, Layout, Outputs, Scanned, Target, column_at, joi
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::Ty;
 use crate::sql::expr::{Expr, Kind as Node};
-use crate::sql::parse::change::{Assignment, Change, Filled, Then, When};
+use crate::sql::parse::change::{Assignment, Change, Filled, Overriding, Then, When};
 use crate::sql::query::{Column, JoinKind, Relation};
 
 /// What is merged, and how.
@@ -49,6 +49,7 @@ enum Outcome<'a> {
     Insert {
         columns: &'a [Filled],
         values: Option<Range<usize>>,
+        overriding: Option<Overriding>,
     },
     /// The row as it is proposed.
     Propose,
@@ -73,7 +74,9 @@ impl<'a> Branch<'a> {
             Then::Nothing => Outcome::Nothing,
             Then::Delete => Outcome::Delete,
             Then::Update(set) => Outcome::Update(set),
-            Then::Insert { columns, values } => Outcome::Insert { columns, values: values.clone() },
+            Then::Insert { columns, values, overriding } => {
+                Outcome::Insert { columns, values: values.clone(), overriding: *overriding }
+            }
         };
         Ok(Self { matched: when.matched, condition, then })
     }
@@ -293,9 +296,15 @@ impl Binder<'_> {
                     let value = |at| set.get(&at).cloned().map_or_else(|| old(at), Ok);
                     Some(all().map(value).collect::<Result<Vec<_>>>()?)
                 }
-                Outcome::Insert { columns, values } => {
+                Outcome::Insert { columns, values, overriding } => {
                     scope.place.set(Place::Values);
-                    Some(self.merge_row(change, columns, values.clone(), target, &scope)?)
+                    let given =
+                        self.merge_row(change, columns, values.clone(), target, &scope)?.into_iter().enumerate();
+                    let row = given.map(|(at, value)| {
+                        let value = self.inserted(value, target, at, *overriding)?;
+                        self.value_for(value, target, at)
+                    });
+                    Some(row.collect::<Result<Vec<_>>>()?)
                 }
                 Outcome::Propose => proposed.map(|proposed| proposed.row.iter().map(|c| c.expr(0)).collect()),
             })
@@ -303,7 +312,7 @@ impl Binder<'_> {
         branches.iter().map(row).collect()
     }
 
-    /// merge_insert.
+    /// merge_insert: what each column of the target is given.
     fn merge_row(
         &self,
         change: &Change,
@@ -311,7 +320,7 @@ impl Binder<'_> {
         values: Option<Range<usize>>,
         target: &Target,
         scope: &Scope<'_>,
-    ) -> Result<Vec<Expr>> {
+    ) -> Result<Vec<Option<Expr>>> {
         let filled = self.filled(columns, target)?;
         let mut given = vec![None; target.columns.len()];
         if let Some(values) = values {
@@ -332,6 +341,6 @@ impl Binder<'_> {
                 };
             }
         }
-        given.into_iter().enumerate().map(|(at, value)| self.value_for(value, target, at)).collect()
+        Ok(given)
     }
 }

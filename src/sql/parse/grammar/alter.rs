@@ -81,7 +81,7 @@ impl Parser<'_> {
         Ok(Alter::Comment { on, text })
     }
 
-    fn if_exists(&mut self) -> Result<bool> {
+    pub(super) fn if_exists(&mut self) -> Result<bool> {
         let here = self.eat("if");
         if here {
             self.expect("exists")?;
@@ -163,7 +163,7 @@ impl Parser<'_> {
     pub(in crate::sql::parse) fn new_column(&mut self) -> Result<NewColumn> {
         let name = self.column_name()?;
         let data_type = self.type_name()?;
-        let (mut not_null, mut other) = (false, None);
+        let (mut not_null, mut default, mut other) = (false, None, None);
         loop {
             match self.word(0) {
                 Some("not") => {
@@ -173,8 +173,7 @@ impl Parser<'_> {
                 Some("null") => self.advance(),
                 Some("default") => {
                     self.advance();
-                    self.bare_expr()?;
-                    other = Some("default");
+                    default = Some(self.bare_expr()?);
                 }
                 Some("collate") => {
                     self.advance();
@@ -188,7 +187,7 @@ impl Parser<'_> {
                 _ => break,
             }
         }
-        Ok(NewColumn { name, data_type, not_null, other })
+        Ok(NewColumn { name, data_type, not_null, default, other })
     }
 
     fn drop_column(&mut self) -> Result<Change> {
@@ -214,7 +213,7 @@ impl Parser<'_> {
             return Ok(match self.word(0) {
                 Some("default") => {
                     self.advance();
-                    Change::Default { column, set: false }
+                    Change::Default { column, to: None }
                 }
                 Some("not") => {
                     self.expect_words(&["not", "null"])?;
@@ -229,8 +228,8 @@ impl Parser<'_> {
         }
         if self.are(&["set", "default"]) {
             self.expect_words(&["set", "default"])?;
-            self.expr()?;
-            return Ok(Change::Default { column, set: true });
+            let to = Some(Box::new(self.expr()?));
+            return Ok(Change::Default { column, to });
         }
         if self.is("type") || self.are(&["set", "data"]) {
             if self.eat("set") {

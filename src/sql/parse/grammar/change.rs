@@ -8,7 +8,9 @@ use datafusion::sql::sqlparser::ast::{
     Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, With,
 };
 
-use super::super::change::{Arbiter, Assignment, Change, Conflict, Filled, Insert, Shape, Then, Verb, When};
+use super::super::change::{
+    Arbiter, Assignment, Change, Conflict, Filled, Insert, Overriding, Shape, Then, Verb, When,
+};
 use super::from::table;
 use super::select::{bare, empty};
 use super::{Naming, Parser};
@@ -93,7 +95,7 @@ impl Parser<'_> {
         let target = self.qualified_name()?;
         let alias = if self.eat("as") { Some(self.column_name()?) } else { None };
         let mut parts = Parts::new(with, token, Changed { target, at, alias });
-        let mut columns = vec![];
+        let (mut columns, mut overriding) = (vec![], None);
         if self.eat("default") {
             self.expect("values")?;
         } else {
@@ -102,7 +104,7 @@ impl Parser<'_> {
                 columns = self.list(Self::set_target)?;
                 self.expect_symbol(')')?;
             }
-            self.overriding()?;
+            overriding = self.overriding()?;
             if self.word(0) == Some("default") || self.ends() {
                 return Err(self.unexpected());
             }
@@ -116,17 +118,20 @@ impl Parser<'_> {
         }
         let conflict = self.conflict(&mut parts)?;
         let returning = self.returning()?;
-        Ok(parts.finish(Verb::Insert(Insert { columns, conflict }), returning))
+        Ok(parts.finish(Verb::Insert(Insert { columns, conflict, overriding }), returning))
     }
 
-    fn overriding(&mut self) -> Result<()> {
-        if self.eat("overriding") {
-            if !(self.eat("user") || self.eat("system")) {
-                return Err(self.unexpected());
-            }
-            self.expect("value")?;
+    fn overriding(&mut self) -> Result<Option<Overriding>> {
+        if !self.eat("overriding") {
+            return Ok(None);
         }
-        Ok(())
+        let whose = match (self.eat("user"), self.eat("system")) {
+            (true, _) => Overriding::User,
+            (false, true) => Overriding::System,
+            (false, false) => return Err(self.unexpected()),
+        };
+        self.expect("value")?;
+        Ok(Some(whose))
     }
 
     /// opt_on_conflict.
@@ -329,19 +334,19 @@ impl Parser<'_> {
     fn merge_insert(&mut self, parts: &mut Parts) -> Result<Then> {
         if self.eat("default") {
             self.expect("values")?;
-            return Ok(Then::Insert { columns: vec![], values: None });
+            return Ok(Then::Insert { columns: vec![], values: None, overriding: None });
         }
         let mut columns = vec![];
         if self.eat_symbol('(') {
             columns = self.list(Self::set_target)?;
             self.expect_symbol(')')?;
         }
-        self.overriding()?;
+        let overriding = self.overriding()?;
         self.expect("values")?;
         self.expect_symbol('(')?;
         let values = parts.put_all(self.expr_list()?);
         self.expect_symbol(')')?;
-        Ok(Then::Insert { columns, values: Some(values) })
+        Ok(Then::Insert { columns, values: Some(values), overriding })
     }
 }
 

@@ -22,8 +22,8 @@ struct Open<'a> {
     filled: bool,
 }
 
-/// `text` was checked with `Escapes::Read`.
-pub(super) fn write(text: &str) -> Result<String> {
+/// `text` was checked with `Escapes::Read`. 54000 where what is written is longer than `bytes_max`: `1e131071` is 131 072 digits.
+pub(super) fn write(text: &str, bytes_max: usize) -> Result<String> {
     let bytes = text.as_bytes();
     let mut out = String::with_capacity(text.len() + text.len() / 8);
     let mut open: Vec<Open<'_>> = vec![];
@@ -80,6 +80,10 @@ pub(super) fn write(text: &str) -> Result<String> {
                 match byte {
                     b't' | b'f' | b'n' => out.push_str(word),
                     _ => normal_number(word, &mut out)?,
+                }
+                if out.len() > bytes_max {
+                    let text = format!("total size of jsonb exceeds the maximum of {bytes_max} bytes");
+                    return Err(Error::new(Kind::TooLarge, text));
                 }
             }
         }

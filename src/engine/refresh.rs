@@ -1,0 +1,405 @@
+//! What reflections hold, made and kept: a reflection's query is run as the server's own, over tables pinned once, through
+//! the pipeline of every query, and its rows are one commit of a table that nobody can name, with the versions of what they
+//! were made of. Of several processes one refreshes a reflection, by a lease; statements take what is stored now, and wait
+//! for nothing here. What is due `reflection::schedule` decides.
+
+mod rounds;
+mod table;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::FieldRef;
+use datafusion::execution::SendableRecordBatchStream;
+use tokio_util::sync::CancellationToken;
+
+use super::bodies;
+use super::deep::{Deep, on_big_stack};
+use super::facts::Facts;
+use super::limits::Limits;
+use super::pipeline::{self, Asked, Planned, Told, What};
+use super::run::{self, Bounds};
+use super::world::World;
+use super::{Engine, micros_now};
+use crate::catalog::{Body, Entry};
+use crate::error::{Error, Kind, Result};
+use crate::jobs::Job;
+use crate::lake::{Lease, Reading};
+use crate::metastore::Metastore;
+use crate::policy::guard::Pins;
+use crate::policy::own;
+use crate::reflection::made_of::MadeOf;
+use crate::reflection::{Growth, Merge, Reflection, Stored};
+use crate::sources::Pinned;
+use crate::sources::iceberg::{Filling, Maintained, UNNAMED, Unnamed};
+use crate::types::{ObjectId, SnapshotVector, TableName, Version};
+
+pub(crate) use rounds::Refreshing;
+use table::StoredTable;
+
+const LEASE_MS: i64 = 30_000;
+const RENEW_EVERY: Duration = Duration::from_secs(8);
+/// Somebody else may be at it: asked again after this.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// Under this name the metastore keeps what tells this deployment's tables from those of others over the same lake.
+const HOME: &str = "reflection.home";
+
+/// What came of a refresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// Nothing has moved.
+    Unmoved,
+    /// Files are others, rows are not.
+    SameRows,
+    /// So many rows of the query over new ones were added, or merged.
+    ByDifference,
+    Whole,
+}
+
+impl Done {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Unmoved => "unmoved",
+            Self::SameRows => "same rows",
+            Self::ByDifference => "by difference",
+            Self::Whole => "whole",
+        }
+    }
+}
+
+/// The name of this deployment among those that keep tables in one lake.
+pub(crate) async fn home(metastore: &Metastore) -> Result<String> {
+    let new = uuid::Uuid::new_v4().simple().to_string();
+    let home = metastore.put_if_absent(HOME, new.as_bytes()).await?;
+    String::from_utf8(home).map_err(|e| Error::internal("the deployment's name").with_source(e))
+}
+
+/// One reflection in one world.
+#[derive(Clone)]
+pub(crate) struct Task {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) world: Arc<World>,
+    pub(crate) reflection: Arc<Reflection>,
+    pub(crate) home: String,
+}
+
+/// A table that a reflection reads, as one refresh sees it.
+struct Base {
+    id: ObjectId,
+    pinned: Pinned,
+}
+
+impl Task {
+    /// 55000 where there is no lake.
+    pub(crate) fn new(engine: &Arc<Engine>, world: &Arc<World>, reflection: &Arc<Reflection>, home: &str) -> Self {
+        let (engine, world, reflection) = (Arc::clone(engine), Arc::clone(world), Arc::clone(reflection));
+        Self { engine, world, reflection, home: home.to_string() }
+    }
+
+    /// The first lake among those of its tables, else the first of all.
+    pub(crate) fn lake(&self) -> Result<Maintained> {
+        let of_base = |entry: &Entry| {
+            let mounted = self.world.catalog.schemas.get(&entry.object.name.schema)?.as_ref()?;
+            mounted.source.writer()?.maintained()
+        };
+        let first = || self.world.lakes().into_iter().find_map(|writer| writer.maintained());
+        self.bases().into_iter().find_map(of_base).or_else(first).ok_or_else(|| {
+            Error::new(Kind::NotInState, "there is no lake to keep reflections in")
+                .with_hint("A source of kind \"iceberg\" makes one.")
+        })
+    }
+
+    /// The tables that it reads, as far as they are there.
+    pub(crate) fn bases(&self) -> Vec<&Entry> {
+        let ids = &self.reflection.bases;
+        self.world.catalog.entries.values().filter(|entry| ids.contains(&entry.object.id)).collect()
+    }
+
+    fn table_name(&self) -> String {
+        table_name(&self.reflection.name, &self.home)
+    }
+
+    /// What an earlier refresh left, of this very query; nothing where others have changed it.
+    async fn found(&self, lake: &Maintained) -> Result<Option<(Unnamed, MadeOf)>> {
+        let Some(table) = lake.unnamed(&self.table_name()).await? else { return Ok(None) };
+        let made_of = MadeOf::read(table.properties()).filter(|made_of| {
+            made_of.print == self.reflection.upkeep.print
+                && made_of.home == self.home
+                && made_of.name == self.reflection.name
+        });
+        let Some(made_of) = made_of else { return Ok(None) };
+        match table.is_as_left_by(made_of.batch.as_deref()).await? {
+            true => Ok(Some((table, made_of))),
+            false => {
+                tracing::warn!(
+                    reflection = self.reflection.name,
+                    "what is stored was changed by others, it is made again"
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    /// Shows what the last refresh left, as after a restart. Answers its bytes; `None` where there is nothing.
+    pub(crate) async fn load(&self) -> Result<Option<u64>> {
+        let lake = self.lake()?;
+        match self.found(&lake).await? {
+            Some((table, made_of)) => self.show(&table, &made_of).await.map(Some),
+            None => {
+                self.reflection.stored.put(None);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn show(&self, table: &Unnamed, made_of: &MadeOf) -> Result<u64> {
+        let (pinned, (rows, bytes)) = (table.pinned().await?, table.size().await?);
+        let Pinned { provider, reads, version: _ } = pinned;
+        let (bases, as_of) = (made_of.bases.clone(), made_of.as_of);
+        self.reflection.stored.put(Some(Arc::new(Stored { provider, reads, bases, rows, as_of })));
+        Ok(bytes)
+    }
+
+    /// Whether one of its tables is another than what is stored was made of. One that has no versions may be.
+    pub(crate) async fn has_moved(&self, stored: &Stored) -> Result<bool> {
+        let now = versions(&self.pin().await?);
+        Ok(now.values().any(|version| *version == Version::Live) || now != stored.bases)
+    }
+
+    async fn pin(&self) -> Result<Vec<Base>> {
+        let mut bases = vec![];
+        for entry in self.bases() {
+            let Body::Table(table) = &entry.body else { return Err(Error::internal("a reflection over a view")) };
+            bases.push(Base { id: entry.object.id, pinned: table.pin().await? });
+        }
+        match bases.len() == self.reflection.bases.len() {
+            true => Ok(bases),
+            false => Err(Error::new(Kind::UndefinedTable, "a table that the reflection reads is not there")),
+        }
+    }
+
+    /// Once nobody else is at it. Waits for whoever is.
+    pub(crate) async fn run(&self, job: &Job) -> Result<Done> {
+        let lake = self.lake()?;
+        loop {
+            if let Some(done) = self.try_run(&lake, job).await? {
+                return Ok(done);
+            }
+            job.says(format!("reflection {}: waiting for another refresh", self.reflection.name));
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
+
+    /// `None`: somebody else is at it.
+    pub(crate) async fn try_run(&self, lake: &Maintained, job: &Job) -> Result<Option<Done>> {
+        let metastore = lake.lake.metastore();
+        let holder = format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple());
+        let name = format!("reflection.{}", self.table_name());
+        let Some(lease) = metastore.take_lease(&name, &holder, LEASE_MS).await? else { return Ok(None) };
+        let done = tokio::select! {
+            done = Box::pin(self.refresh(lake, &lease, job)) => done,
+            () = lost(metastore, &lease) => Err(crate::lake::overtaken()),
+        };
+        if let Err(error) = metastore.release_lease(&lease).await {
+            tracing::debug!(%error, "a reflection's lease was not let go of");
+        }
+        let word = done.as_ref().map_or("failed", |done| done.word());
+        metrics::counter!(crate::telemetry::metrics::REFLECTION_REFRESHES, "outcome" => word).increment(1);
+        done.map(Some)
+    }
+
+    async fn refresh(&self, lake: &Maintained, lease: &Lease, job: &Job) -> Result<Done> {
+        let name = &self.reflection.name;
+        job.says(format!("reflection {name}: looking at its tables"));
+        let as_of = micros_now();
+        let bases = self.pin().await?;
+        let now = versions(&bases);
+        let found = self.found(lake).await?;
+        let said = |batch| MadeOf {
+            home: self.home.clone(),
+            name: name.clone(),
+            print: self.reflection.upkeep.print,
+            bases: now.clone(),
+            as_of,
+            batch,
+        };
+        if let Some((table, made_of)) = &found {
+            if made_of.bases == now && !now.values().any(|version| *version == Version::Live) {
+                self.show(table, &MadeOf { as_of, ..made_of.clone() }).await?;
+                return Ok(Done::Unmoved);
+            }
+            if let Some(added) = self.added(&bases, made_of).await? {
+                if added.files.is_empty() {
+                    let said = said(made_of.batch.clone());
+                    let table = table.say(said.properties()?, lease.clone()).await?;
+                    self.show(&table, &said).await?;
+                    return Ok(Done::SameRows);
+                }
+                job.says(format!("reflection {name}: computing its new rows"));
+                let bases = bases.iter().map(|base| within(base, &added.files)).collect::<Vec<_>>();
+                let (rows, replaces) = match &self.reflection.upkeep.growth {
+                    Growth::Rows => (self.rows(&self.reflection.query, &bases, None).await?, false),
+                    Growth::Groups(merges) => (self.merged(merges, &bases, table).await?, true),
+                    Growth::Whole => return Err(Error::internal("a difference that nobody asked for")),
+                };
+                self.fill(table.clone(), Filling { rows, replaces, lease: lease.clone() }, said(None)).await?;
+                return Ok(Done::ByDifference);
+            }
+        }
+        job.says(format!("reflection {name}: computing all of it"));
+        let table = match found {
+            Some((table, _)) => table,
+            None => {
+                lake.drop_unnamed(&self.table_name()).await?;
+                let upkeep = &self.reflection.upkeep;
+                lake.make_unnamed(&self.table_name(), &upkeep.columns, upkeep.making.clone()).await?
+            }
+        };
+        let rows = self.rows(&self.reflection.query, &bases, None).await?;
+        self.fill(table, Filling { rows, replaces: true, lease: lease.clone() }, said(None)).await?;
+        Ok(Done::Whole)
+    }
+
+    /// The commit, on threads of a statement's; then what it left is shown.
+    async fn fill(&self, table: Unnamed, filling: Filling, said: MadeOf) -> Result<()> {
+        let written = said.clone();
+        let fill = async move {
+            let mut named = None;
+            let filled = table
+                .fill(filling, |batch| {
+                    named.clone_from(&batch);
+                    MadeOf { batch, ..written }.properties()
+                })
+                .await?;
+            Ok((filled, named))
+        };
+        let (table, batch) = self.engine.shared.lanes.run(Box::pin(fill)).await?;
+        self.show(&table, &MadeOf { batch, ..said }).await?;
+        Ok(())
+    }
+
+    /// What a table has got since, where that is all that happened to it and the stored rows can grow by it.
+    async fn added(&self, bases: &[Base], made_of: &MadeOf) -> Result<Option<crate::lake::Added>> {
+        let grows = match &self.reflection.upkeep.growth {
+            Growth::Rows | Growth::Groups(_) => true,
+            Growth::Whole => false,
+        };
+        let [base] = bases else { return Ok(None) };
+        let (true, Some(Version::Snapshot(since))) = (grows, made_of.bases.get(&base.id)) else { return Ok(None) };
+        match base.pinned.provider.downcast_ref::<Reading>() {
+            Some(reading) => reading.lake().added(reading.table(), *since).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The stored groups and those of the new rows, as one group each.
+    async fn merged(&self, merges: &[Merge], bases: &[Base], table: &Unnamed) -> Result<SendableRecordBatchStream> {
+        let stored = StoredTable::new(TableName::new(UNNAMED, self.table_name()), table).await?;
+        let one = |(merge, field): (&Merge, &FieldRef)| {
+            let column = quoted(field.name());
+            match merge {
+                Merge::Same => column,
+                Merge::Sum => format!("sum({column})"),
+                Merge::Min => format!("min({column})"),
+                Merge::Max => format!("max({column})"),
+            }
+        };
+        let columns = self.reflection.upkeep.columns.fields();
+        let list: Vec<String> = merges.iter().zip(columns.iter()).map(one).collect();
+        let dimensions = merges.iter().filter(|merge| **merge == Merge::Same).count();
+        let groups: Vec<String> = (1..=dimensions).map(|n| n.to_string()).collect();
+        let query = format!(
+            "SELECT {} FROM (SELECT * FROM {} UNION ALL ({})) AS both_parts GROUP BY {}",
+            list.join(", "),
+            stored.name(),
+            self.reflection.query,
+            groups.join(", ")
+        );
+        self.rows(&query, bases, Some(stored)).await
+    }
+
+    /// A query's rows in the columns that are stored, over tables as they are pinned.
+    async fn rows(&self, sql: &str, bases: &[Base], beside: Option<StoredTable>) -> Result<SendableRecordBatchStream> {
+        let shared = &self.engine.shared;
+        let mut pins = Pins::default();
+        for Base { id, pinned } in bases {
+            pins.insert(*id, pinned.version.clone(), Arc::clone(&pinned.provider), Arc::clone(&pinned.reads));
+        }
+        let entry = beside.map(|stored| {
+            let pinned = stored.pinned().clone();
+            let entry = stored.entry();
+            pins.insert(entry.object.id, pinned.version, pinned.provider, pinned.reads);
+            entry
+        });
+        let tables = self.reflection.bases.iter().copied().chain(entry.iter().map(|entry| entry.object.id));
+        let policy = own::server_reading(&self.world.policies, tables);
+        let world = Arc::new(self.world.for_server(entry));
+        let facts = Arc::new(Facts::of_server(world, policy, shared)?);
+        let into = self.reflection.upkeep.columns.fields().to_vec();
+        let planned = self.planned(&facts, sql, into).await?;
+        let bounds = Bounds { cancel: CancellationToken::new(), deadline: None };
+        let ready = pipeline::over(shared, &planned, pins, &bounds).await?;
+        let rows = run::run(&shared.lanes, ready, bounds)?;
+        Ok(rows.into_stream(None, Arc::clone(&self.reflection.upkeep.columns)))
+    }
+
+    async fn planned(&self, facts: &Arc<Facts>, sql: &str, into: Vec<FieldRef>) -> Result<Planned> {
+        let query = on_big_stack(|| bodies::read(sql, &Limits::default()).map(|query| Deep::new(*query)))?;
+        let told = Told { text: sql.into(), into, ..Told::default() };
+        pipeline::plan(&self.engine.shared, facts, Asked { what: What::Query(query), told }).await
+    }
+}
+
+/// What is said of a refresh that failed where it is not known that its reader sees all of its tables: what a value of
+/// theirs comes to may hold the value.
+pub(crate) fn told(error: &Error) -> String {
+    let sqlstate = error.kind().sqlstate();
+    // what no function says of a row
+    let is_of_no_row = ["08", "40", "53", "55", "57", "58", "F0", "HV"].contains(&&sqlstate[..2]);
+    match is_of_no_row || error.kind() == Kind::UndefinedTable {
+        true => error.message().to_string(),
+        false => format!("it could not be computed ({sqlstate}); whoever sees all of its tables is told why"),
+    }
+}
+
+/// Whatever the name is: it may be a keyword.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn table_name(reflection: &str, home: &str) -> String {
+    format!("{reflection}_{}", home.get(..8).unwrap_or(home))
+}
+
+fn versions(bases: &[Base]) -> SnapshotVector {
+    bases.iter().map(|base| (base.id, base.pinned.version.clone())).collect::<BTreeMap<_, _>>()
+}
+
+/// Of a table of the lake these files alone.
+fn within(base: &Base, files: &[String]) -> Base {
+    let pinned = match base.pinned.provider.downcast_ref::<Reading>() {
+        Some(reading) => {
+            let part = reading.within(files.iter().cloned());
+            let (version, reads) = (base.pinned.version.clone(), part.reads());
+            Pinned { version, reads, provider: Arc::new(part) }
+        }
+        None => base.pinned.clone(),
+    };
+    Base { id: base.id, pinned }
+}
+
+/// Ends when the lease is another's.
+async fn lost(metastore: &Metastore, lease: &Lease) {
+    loop {
+        tokio::time::sleep(RENEW_EVERY).await;
+        match metastore.renew_lease(lease, LEASE_MS).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => tracing::warn!(%error, "a reflection's lease was not renewed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! What a pipeline's file says of rows that come to it by themselves, columns and all. It connects to nothing.
+
+use std::sync::Arc;
+
+use super::super::batch::Commit;
+use super::super::folder;
+use super::super::lines::{Lines, declared};
+use super::super::posts::BadLines;
+use super::super::table;
+use super::{Feed, Known, OWN, Own, Style, Written, is_plain};
+use crate::document::Document;
+use crate::formats::record::{Csv, Format};
+use crate::sources::kafka::ColumnConfig;
+
+/// A batch of what somebody waits for is cut after this, unless the file says otherwise.
+const HTTP_AGE_MS: u64 = 200;
+
+fn word(of: Own) -> &'static str {
+    OWN.iter().find(|(_, own)| *own == of).map_or("", |(word, _)| word)
+}
+
+/// As the file says it, with what is usual for its kind.
+pub(super) fn commit(written: &Written, document: &Document<'_>) -> Commit {
+    match written.own() {
+        Some(Own::Http) if !document.has(&["commit", "age_ms"]) => Commit { age_ms: HTTP_AGE_MS, ..written.commit },
+        Some(Own::Http | Own::Folder) | None => written.commit,
+    }
+}
+
+/// Keys of other kinds of pipelines, beside a source.
+pub(super) fn nothing(written: &Written, origin: &Known<'_>, document: &mut Document<'_>) {
+    others(written, None, &format!("source `{}`", origin.name), document);
+}
+
+/// Sections of other kinds than this one.
+fn others(written: &Written, own: Option<Own>, what: &str, document: &mut Document<'_>) {
+    let given = [("http", Own::Http, written.http.is_some()), ("folder", Own::Folder, written.folder.is_some())];
+    for (section, of, _) in given.iter().filter(|(_, of, given)| *given && own != Some(*of)) {
+        document.fault_at(&[section], format!("[{section}] is of `origin = \"{}\"`, not of {what}", word(*of)));
+    }
+}
+
+/// Keys of sources and of other kinds, beside something that is no source.
+fn no_source(written: &Written, own: Own, document: &mut Document<'_>) {
+    others(written, Some(own), &format!("`origin = \"{}\"`", written.origin), document);
+    let given = [
+        ("topics", !written.topics.is_empty()),
+        ("tables", !written.tables.is_empty()),
+        ("replication", written.replication.is_some()),
+        // Only rows come, and none goes.
+        ("delete", written.delete.is_some() && written.write == Style::Upsert),
+    ];
+    for (key, _) in given.iter().filter(|(_, given)| *given) {
+        document.fault_at(&[key], format!("`{key}` says nothing to `origin = \"{}\"`", written.origin));
+    }
+}
+
+/// The table of rows that are sent.
+pub(super) fn http(pipeline: &str, written: &Written, document: &mut Document<'_>) -> Vec<(String, Feed)> {
+    no_source(written, Own::Http, document);
+    let Some(http) = &written.http else {
+        document.fault_at(&[], "`origin = \"http\"` needs [http], which says the table and its columns");
+        return vec![];
+    };
+    for (key, what) in http.faults() {
+        document.fault_at(&["http", key], what);
+    }
+    if http.bad_lines == BadLines::Refuse && document.has(&["dead_letter"]) {
+        let text = "[dead_letter] is of lines that are set aside; say `bad_lines = \"dead_letter\"` in [http]";
+        document.fault_at(&["dead_letter"], text);
+    }
+    let columns = Columns { section: "http", table: &http.table, columns: &http.columns, key: &http.key_columns };
+    let lines = columns.lines(format!("http/{pipeline}"), Format::Json, Csv::default(), written, document);
+    lines.into_iter().map(|lines| (http.table.clone(), Feed::Http { http: http.clone(), lines })).collect()
+}
+
+/// The table of the rows of a folder's files.
+pub(super) fn folder(written: &Written, document: &mut Document<'_>) -> Vec<(String, Feed)> {
+    no_source(written, Own::Folder, document);
+    let Some(folder) = &written.folder else {
+        document.fault_at(&[], "`origin = \"folder\"` needs [folder], which says where it is and what is in it");
+        return vec![];
+    };
+    for (key, what) in folder.faults() {
+        document.fault_at(&["folder", key], what);
+    }
+    let format = match folder.format {
+        folder::Format::Csv => Format::Csv,
+        // Parquet has columns of its own, which go by name.
+        folder::Format::Json | folder::Format::Parquet => Format::Json,
+    };
+    let columns =
+        Columns { section: "folder", table: &folder.table, columns: &folder.columns, key: &folder.key_columns };
+    let lines = columns.lines(folder.path.clone(), format, folder.csv(), written, document);
+    lines.into_iter().map(|lines| (folder.table.clone(), Feed::Folder { folder: folder.clone(), lines })).collect()
+}
+
+/// A table as a section of the file declares it.
+struct Columns<'a> {
+    section: &'static str,
+    table: &'a str,
+    columns: &'a [ColumnConfig],
+    key: &'a [String],
+}
+
+impl Columns<'_> {
+    fn lines(
+        &self,
+        name: String,
+        format: Format,
+        csv: Csv,
+        written: &Written,
+        document: &mut Document<'_>,
+    ) -> Option<Arc<Lines>> {
+        if !is_plain(self.table) {
+            document.fault_at(&[self.section, "table"], format!("`{}` cannot name a table", self.table));
+            return None;
+        }
+        if self.key.is_empty() && written.write == Style::Upsert {
+            let text = format!("`key_columns` in [{}] must say by which columns rows are told apart", self.section);
+            document.fault_at(&["write"], text);
+            return None;
+        }
+        let topic = declared(self.columns, self.key, format, csv);
+        let lines = Lines::new(name, self.table, topic);
+        let lines = lines.map_err(|what| document.fault_at(&[self.section, "columns"], what)).ok()?;
+        // The table can have these columns beside its own.
+        let judged = table::columns(&lines.shape(), written.writes());
+        judged.map_err(|e| document.fault_at(&[self.section, "columns"], e.message())).ok()?;
+        Some(Arc::new(lines))
+    }
+}

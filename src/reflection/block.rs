@@ -1,0 +1,300 @@
+//! A part of a plan read as one block: a table, conditions on its rows, groups and aggregates over them, all written over the
+//! table's own column names. What a plan calls its columns, in which order they stand and how often it renames them is gone.
+//! It compares nothing; `matching` does.
+
+use datafusion::common::Column;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::logical_expr::expr::{AggregateFunction, BinaryExpr, GroupingSet, InList};
+use datafusion::logical_expr::logical_plan::{Aggregate, TableScan};
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
+
+/// Rows of one table.
+#[derive(Debug)]
+pub struct Rows<'a> {
+    pub scan: &'a TableScan,
+    /// The lowest filter's first: they judge first.
+    pub conjuncts: Vec<Expr>,
+    /// What each column is called above, and what it is of the table's columns.
+    pub columns: Vec<(Column, Expr)>,
+}
+
+/// Groups of such rows.
+#[derive(Debug)]
+pub struct Block<'a> {
+    pub rows: Rows<'a>,
+    /// The expressions of GROUP BY; of grouping sets each once, in the order in which the sets name them first.
+    pub by: Vec<Expr>,
+    /// Which of them each set groups by; `None`: all of them, once.
+    pub sets: Option<Vec<Vec<usize>>>,
+    pub calls: Vec<AggregateFunction>,
+}
+
+/// An expression that grows beyond this while names are replaced by what they stand for is left alone.
+const NODES_MAX: usize = 2_000;
+
+/// `None` for a plan of another shape.
+pub fn rows(plan: &LogicalPlan) -> Option<Rows<'_>> {
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            if scan.projection.is_some() || !scan.filters.is_empty() || scan.fetch.is_some() {
+                return None;
+            }
+            let own = |column: Column| {
+                let base = Expr::Column(Column::new_unqualified(&column.name));
+                (column, base)
+            };
+            Some(Rows { scan, conjuncts: vec![], columns: plan.schema().columns().into_iter().map(own).collect() })
+        }
+        LogicalPlan::SubqueryAlias(named) => {
+            let below = rows(&named.input)?;
+            let columns = plan.schema().columns().into_iter().zip(below.columns.into_iter().map(|(_, e)| e)).collect();
+            Some(Rows { columns, ..below })
+        }
+        LogicalPlan::Projection(projection) => {
+            let below = rows(&projection.input)?;
+            let exprs = projection.expr.iter().map(|e| over(e, &below.columns)).collect::<Option<Vec<_>>>()?;
+            let columns = plan.schema().columns().into_iter().zip(exprs).collect();
+            Some(Rows { columns, ..below })
+        }
+        LogicalPlan::Filter(filter) => {
+            let mut below = rows(&filter.input)?;
+            for conjunct in split_conjunction(&filter.predicate) {
+                below.conjuncts.push(over(conjunct, &below.columns)?);
+            }
+            Some(below)
+        }
+        LogicalPlan::Window(_)
+        | LogicalPlan::Aggregate(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Join(_)
+        | LogicalPlan::Repartition(_)
+        | LogicalPlan::Union(_)
+        | LogicalPlan::EmptyRelation(_)
+        | LogicalPlan::Subquery(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Statement(_)
+        | LogicalPlan::Values(_)
+        | LogicalPlan::Explain(_)
+        | LogicalPlan::Analyze(_)
+        | LogicalPlan::Extension(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::Dml(_)
+        | LogicalPlan::Ddl(_)
+        | LogicalPlan::Copy(_)
+        | LogicalPlan::DescribeTable(_)
+        | LogicalPlan::Unnest(_)
+        | LogicalPlan::RecursiveQuery(_) => None,
+    }
+}
+
+/// An aggregation, or DISTINCT; `None` for one over something else than rows of one table, and for any other plan.
+pub fn block(plan: &LogicalPlan) -> Option<Block<'_>> {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => aggregation(aggregate),
+        LogicalPlan::Distinct(Distinct::All(input)) => {
+            let rows = rows(input)?;
+            let by = rows.columns.iter().map(|(_, e)| e.clone()).collect();
+            Some(Block { rows, by, sets: None, calls: vec![] })
+        }
+        _ => None,
+    }
+}
+
+fn aggregation(aggregate: &Aggregate) -> Option<Block<'_>> {
+    let rows = rows(&aggregate.input)?;
+    let (by, sets) = match aggregate.group_expr.as_slice() {
+        [Expr::GroupingSet(GroupingSet::GroupingSets(sets))] => {
+            let mut by: Vec<Expr> = vec![];
+            let mut places = vec![];
+            for set in sets {
+                let mut of_set = vec![];
+                for e in set {
+                    let e = over(e, &rows.columns)?;
+                    let place = by.iter().position(|known| *known == e).unwrap_or(by.len());
+                    if place == by.len() {
+                        by.push(e);
+                    }
+                    of_set.push(place);
+                }
+                places.push(of_set);
+            }
+            (by, Some(places))
+        }
+        plain if plain.iter().any(|e| matches!(e, Expr::GroupingSet(_))) => return None,
+        plain => (plain.iter().map(|e| over(e, &rows.columns)).collect::<Option<Vec<_>>>()?, None),
+    };
+    let calls = aggregate.aggr_expr.iter().map(|e| call(e, &rows.columns)).collect::<Option<Vec<_>>>()?;
+    Some(Block { rows, by, sets, calls })
+}
+
+fn call(expr: &Expr, columns: &[(Column, Expr)]) -> Option<AggregateFunction> {
+    match bare(expr) {
+        Expr::AggregateFunction(call) => {
+            let mut call = call.clone();
+            let params = &mut call.params;
+            params.args = params.args.iter().map(|e| over(e, columns)).collect::<Option<_>>()?;
+            params.filter = match params.filter.take() {
+                Some(filter) => Some(Box::new(over(&filter, columns)?)),
+                None => None,
+            };
+            for sort in &mut params.order_by {
+                sort.expr = over(&sort.expr, columns)?;
+            }
+            Some(call)
+        }
+        _ => None,
+    }
+}
+
+/// What a whole query stores, column by column.
+#[derive(Debug)]
+pub enum Definition<'a> {
+    /// Rows as they are.
+    Display(Rows<'a>),
+    Groups {
+        block: Block<'a>,
+        columns: Vec<Stores>,
+    },
+}
+
+/// A stored column of a query with groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stores {
+    /// That expression of GROUP BY.
+    Dimension(usize),
+    /// That aggregate.
+    Measure(usize),
+    /// What is computed of these; nothing reads it.
+    Other,
+}
+
+/// A reflection's plan. `None` for one of another shape.
+pub fn definition(plan: &LogicalPlan) -> Option<Definition<'_>> {
+    if let Some(rows) = rows(plan) {
+        return Some(Definition::Display(rows));
+    }
+    let (block, columns) = groups(plan)?;
+    // its rows would have to be told apart by their set
+    if block.sets.is_some() {
+        return None;
+    }
+    Some(Definition::Groups { block, columns: columns.into_iter().map(|(_, stores)| stores).collect() })
+}
+
+/// Through what only orders and renames the groups.
+fn groups(plan: &LogicalPlan) -> Option<(Block<'_>, Vec<(Column, Stores)>)> {
+    match plan {
+        LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(Distinct::All(_)) => {
+            let block = block(plan)?;
+            let stores = (0..block.by.len()).map(Stores::Dimension).chain((0..block.calls.len()).map(Stores::Measure));
+            let columns: Vec<_> = plan.schema().columns().into_iter().zip(stores).collect();
+            Some((block, columns))
+        }
+        LogicalPlan::Projection(projection) => {
+            let (block, below) = groups(&projection.input)?;
+            let stores = projection.expr.iter().map(|e| match bare(e) {
+                Expr::Column(column) => {
+                    below.iter().find(|(known, _)| known == column).map_or(Stores::Other, |(_, stores)| *stores)
+                }
+                _ => Stores::Other,
+            });
+            let columns: Vec<_> = plan.schema().columns().into_iter().zip(stores).collect();
+            Some((block, columns))
+        }
+        LogicalPlan::SubqueryAlias(named) => {
+            let (block, below) = groups(&named.input)?;
+            let columns = plan.schema().columns().into_iter().zip(below.into_iter().map(|(_, stores)| stores));
+            Some((block, columns.collect()))
+        }
+        LogicalPlan::Sort(sort) if sort.fetch.is_none() => groups(&sort.input),
+        // a filter or a limit leaves groups out
+        _ => None,
+    }
+}
+
+fn bare(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => bare(&alias.expr),
+        other => other,
+    }
+}
+
+/// `expr` with each column replaced by what it is, in the form in which expressions are compared. `None` where something in
+/// it is no value of the row.
+fn over(expr: &Expr, columns: &[(Column, Expr)]) -> Option<Expr> {
+    let mut lost = false;
+    let mut nodes = 0usize;
+    let replaced = bare(expr).clone().transform_up(|e| {
+        nodes += 1;
+        lost |= nodes > NODES_MAX;
+        Ok(match e {
+            _ if lost => Transformed::no(e),
+            Expr::Column(column) => match columns.iter().find(|(known, _)| *known == column) {
+                Some((_, known)) => {
+                    nodes += size(known);
+                    Transformed::yes(known.clone())
+                }
+                None => {
+                    lost = true;
+                    Transformed::no(Expr::Column(column))
+                }
+            },
+            Expr::Alias(alias) => Transformed::yes(*alias.expr),
+            Expr::OuterReferenceColumn(..)
+            | Expr::ScalarSubquery(_)
+            | Expr::Exists(_)
+            | Expr::InSubquery(_)
+            | Expr::SetComparison(_)
+            | Expr::AggregateFunction(_)
+            | Expr::WindowFunction(_)
+            | Expr::Unnest(_)
+            | Expr::GroupingSet(_) => {
+                lost = true;
+                Transformed::no(e)
+            }
+            other => canonical(other),
+        })
+    });
+    replaced.ok().map(|t| t.data).filter(|_| !lost)
+}
+
+/// A condition that a scan is given, over the table's own column names.
+pub fn condition(expr: &Expr) -> Option<Expr> {
+    let own = expr.column_refs().into_iter().map(|column| {
+        let base = Expr::Column(Column::new_unqualified(&column.name));
+        (column.clone(), base)
+    });
+    over(expr, &own.collect::<Vec<_>>())
+}
+
+fn size(expr: &Expr) -> usize {
+    let mut nodes = 0;
+    // the closure never fails
+    let _ = expr.apply(|_| {
+        nodes += 1;
+        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+    });
+    nodes
+}
+
+/// What can be written in two ways in one: a constant stands on the right, a list in order, and a literal has no metadata.
+fn canonical(expr: Expr) -> Transformed<Expr> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right })
+            if matches!(*left, Expr::Literal(..)) && !matches!(*right, Expr::Literal(..)) =>
+        {
+            match op.swap() {
+                Some(op) => Transformed::yes(Expr::BinaryExpr(BinaryExpr { left: right, op, right: left })),
+                None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
+            }
+        }
+        Expr::InList(InList { expr, mut list, negated }) if list.iter().all(|e| matches!(e, Expr::Literal(..))) => {
+            list.sort_by_cached_key(Expr::to_string);
+            list.dedup();
+            Transformed::yes(Expr::InList(InList { expr, list, negated }))
+        }
+        Expr::Literal(value, Some(_)) => Transformed::yes(Expr::Literal(value, None)),
+        other => Transformed::no(other),
+    }
+}
