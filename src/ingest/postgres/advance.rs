@@ -38,6 +38,10 @@ impl Slot {
                 Err(_) => break,
             };
             match next {
+                // It is another table of its name by now, or its rows are others, and it is copied once more: what is left of
+                // this copy would stand there as that one's.
+                Some(Copied::Rows { table: number, .. } | Copied::Whole { table: number })
+                    if begun.waiting.contains(&number) => {}
                 Some(Copied::Rows { table: number, rows }) => {
                     let Some(table) = self.tables.get(number) else { continue };
                     let place = self.standing(&begun.system, copying.at.0, true, &[table])?;
