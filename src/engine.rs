@@ -23,6 +23,7 @@ mod limits;
 mod machine;
 mod normal;
 mod notice;
+mod once;
 mod pace;
 mod parameters;
 mod peers;

@@ -45,8 +45,9 @@ pub struct Post {
     pub room: OwnedSemaphorePermit,
     /// To be told of the commit until then; `None`: not at all.
     pub until: Option<Instant>,
-    /// Whether these rows may come from this user, in the columns of [`Inlet::columns`].
-    pub check: Check,
+    /// Whether these rows may come from this user, in the columns of [`Inlet::columns`]; `None`: any may. What is checked
+    /// is a row, so that nothing of a body that is checked is set aside to become one later.
+    pub check: Option<Check>,
 }
 
 pub type Check = Box<dyn Fn(&RecordBatch) -> Result<()> + Send + Sync>;

@@ -42,6 +42,14 @@ pub struct Reflection {
     pub upkeep: Upkeep,
 }
 
+impl Reflection {
+    /// Whether a statement can be answered from it. Those over joins, and those that leave out groups, are kept and no more
+    /// yet.
+    pub fn answers(&self) -> bool {
+        self.bases.len() == 1 && block::definition(&self.plan).is_some()
+    }
+}
+
 /// How a reflection is kept.
 #[derive(Clone, Debug)]
 pub struct Upkeep {

@@ -83,7 +83,12 @@ impl Server {
         let (doors, behind) = (Shutdown::new(), Shutdown::new());
         let threads = pipeline_threads()?;
         // Before the first world: policies may name tables that pipelines make.
-        let part = if config.ingest.enabled { Part::All } else { Part::Sent };
+        let part = match (config.ingest.enabled, config.wire.http_listen.is_some()) {
+            (true, true) => Part::All,
+            (true, false) => Part::Read,
+            (false, true) => Part::Sent,
+            (false, false) => Part::None,
+        };
         let inlets = Inlets::default();
         let mut pipelines = Box::pin(ingester::pipelines(config, Arc::clone(&metastore), part, &inlets)).await?;
         if config.key.is_none() {

@@ -21,6 +21,11 @@ impl<T> Deep<T> {
     pub(crate) fn new(tree: T) -> Self {
         Self(Some(tree))
     }
+
+    /// For the planner, whose stack is big.
+    pub(crate) fn into_inner(mut self) -> T {
+        self.0.take().expect("only dropping takes it out")
+    }
 }
 
 impl<T> Deref for Deep<T> {

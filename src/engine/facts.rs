@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::optimizer::Optimizer;
 use datafusion::prelude::SessionConfig;
 
 use super::asked::Asked;
@@ -14,7 +15,7 @@ use super::sequences::{Counting, Given};
 use super::settings::{Settings, SharedSettings, Versions};
 use super::temporary::{self, Temporary};
 use super::world::World;
-use super::{Shared, functions};
+use super::{Shared, functions, once};
 use crate::catalog::peers::Others;
 use crate::catalog::visible::{Circumstances, Listed, View};
 use crate::error::{Error, Kind, Result};
@@ -22,6 +23,7 @@ use crate::lake::Freshness;
 use crate::policy::{Principal, SessionPolicy};
 use crate::sql::functions::random::Random;
 use crate::sql::kernel::Env;
+use crate::sql::lower;
 use crate::types::AsOf;
 
 /// Derived from one world and one version of the session's settings.
@@ -225,7 +227,9 @@ pub(crate) fn base_state() -> SessionState {
         // keys that a join takes to a database
         options.optimizer.hash_join_inlist_pushdown_max_distinct_values = JOIN_KEYS_MAX;
         options.optimizer.hash_join_inlist_pushdown_max_size = JOIN_KEYS_BYTES_MAX;
-        SessionStateBuilder::new().with_config(config).build()
+        let rules = lower::rules(&Optimizer::new().rules);
+        let builder = SessionStateBuilder::new().with_config(config).with_optimizer_rules(rules);
+        builder.with_query_planner(Arc::new(once::Planner)).build()
     });
     BASE.clone()
 }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, TableReference};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{BinaryExpr, InList};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection};
 
@@ -21,10 +20,15 @@ use crate::sql::lower;
 pub(super) fn normal(plan: LogicalPlan) -> Result<LogicalPlan> {
     let tables = tables(&plan)?;
     let plan = plan.transform_up_with_subqueries(|plan| {
-        let plan = plan.map_expressions(|e| e.transform_up(expression))?.data;
+        let plan = plan.map_expressions(|e| e.transform_up(|e| Ok(lower::canonical(e))))?.data;
         Ok(Transformed::yes(match plan {
             LogicalPlan::Filter(filter) => under_names(filter, &tables)?,
             LogicalPlan::Projection(projection) => one_projection(projection)?,
+            // the same rows wherever they are computed: what is volatile has no key
+            LogicalPlan::Extension(other) => match lower::Once::of(other.node.as_ref()) {
+                Some(once) => once.input().clone(),
+                None => LogicalPlan::Extension(other),
+            },
             other => other,
         }))
     })?;
@@ -42,25 +46,6 @@ fn tables(plan: &LogicalPlan) -> Result<HashMap<TableReference, usize>> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(tables)
-}
-
-fn expression(expr: Expr) -> Result<Transformed<Expr>> {
-    Ok(match expr {
-        Expr::BinaryExpr(BinaryExpr { left, op, right })
-            if matches!(*left, Expr::Literal(..)) && !matches!(*right, Expr::Literal(..)) =>
-        {
-            match op.swap() {
-                Some(op) => Transformed::yes(Expr::BinaryExpr(BinaryExpr { left: right, op, right: left })),
-                None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
-            }
-        }
-        Expr::InList(InList { expr, mut list, negated }) if list.iter().all(|e| matches!(e, Expr::Literal(..))) => {
-            list.sort_by_cached_key(Expr::to_string);
-            list.dedup();
-            Transformed::yes(Expr::InList(InList { expr, list, negated }))
-        }
-        other => Transformed::no(other),
-    })
 }
 
 /// A filter over filters, their conjuncts in order. The lower one's come first: they judge first.

@@ -29,10 +29,10 @@ use super::settings::shown_version;
 use super::statement::{self, Changes, Changing};
 use super::stop::Stop;
 use super::stored::{self, Used};
-use super::{Limits, Shared, checkpoints, held, limits, parameters};
+use super::{Limits, Shared, checkpoints, held, limits, once, parameters};
 use crate::catalog::{Body, Entry};
 use crate::error::{Error, Kind, Result};
-use crate::lake::{Freshness, Tail, Tailed};
+use crate::lake::{Freshness, Reach, Tail, Tailed};
 use crate::policy::guard::{OpenedObject, Opening, Pins};
 use crate::policy::{Action, Decision, Guarded, guard};
 use crate::reflection::results::{Answer, Flight, Found, Key};
@@ -46,8 +46,6 @@ pub(crate) struct Planned {
     pub(crate) facts: Arc<Facts>,
     pub(crate) plan: Arc<Deep<LogicalPlan>>,
     pub(crate) reached: Arc<Deep<Reached>>,
-    /// Stored groups could answer something in it.
-    asks_groups: bool,
     /// Types of `$1 …`.
     pub(crate) parameters: Vec<FieldRef>,
     /// Result columns by PostgreSQL's names.
@@ -149,11 +147,8 @@ fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits, runtime: &Handle) 
         let text = format!("target lists can have at most {} entries", limits.columns_max);
         return Err(Error::new(Kind::TooManyColumns, text));
     }
-    let bodies = reached.bodies.values().map(|body| &body.plan);
-    let asks = std::iter::once(&plan).chain(bodies).map(stored::asks_groups).collect::<Result<Vec<_>>>()?;
-    let asks_groups = asks.contains(&true);
     let (plan, reached) = (Arc::new(Deep::new(plan)), Arc::new(Deep::new(reached)));
-    Ok(Planned { plan, reached, asks_groups, parameters, columns, change, facts })
+    Ok(Planned { plan, reached, parameters, columns, change, facts })
 }
 
 /// bind → pin → guard → substitute → optimize: everything between a planned query and its rows.
@@ -170,20 +165,13 @@ pub(crate) async fn ready(
         None => None,
     };
     let (pins, reflected, notices) = pin(shared, planned, base.as_ref(), within).await?;
-    let grown = match &planned.change {
-        // rows are changed where they are
-        Some(_) => stored::Grown::new(),
-        None => Box::pin(stored::grown(shared, &planned.facts, &reflected, planned.asks_groups)).await,
-    };
     let base = base.map(|(_, base)| base);
     let changes = planned.change.clone();
     let changes = changes.map(|change| Changes { planned: change, facts: Arc::clone(&planned.facts), base });
     let changes = changes.map(Box::new);
     let saw = saw(planned, pins.vector());
-    let (guarded, key, mut used) = guarded(shared, planned, values, (pins, grown), caching, within).await?;
-    // what is stored behind its tables is no answer of these versions
-    let key = key.filter(|_| !used.may_be_stale());
-    let columns = Arc::clone(&planned.columns);
+    let (pins, columns) = (Arc::new(pins), Arc::clone(&planned.columns));
+    let Judged { guarded, key, asks_groups } = guarded(shared, planned, values, &pins, caching).await?;
     let (cache, flight) = match substitute(shared, key).await {
         Some(Found::Stored(answer)) => {
             let used = Used::default();
@@ -194,15 +182,24 @@ pub(crate) async fn ready(
         Some(Found::Alone) => ("miss", None),
         None => (if caching == Caching::Off { "off" } else { "no" }, None),
     };
-    let (facts, stop) = (Arc::clone(&planned.facts), bounds.stop());
-    let (limits, began_at) = (shared.config.statement.clone(), within.began_at);
-    let work = move |planning: &Stop, runtime: &tokio::runtime::Handle| {
-        let mut state = facts.statement_state(began_at);
-        let physical = runtime.block_on(optimize(&mut state, &guarded, planning))?;
-        used.settle();
-        guarded.verify(&physical).inspect_err(|e| tracing::error!(error = ?e, "a plan was refused by the walk"))?;
-        let physical = pace(held::hold(physical)?, &stop)?;
-        limits::check_physical(&physical, &limits)?;
+    // rows are changed where they are
+    let grown = match changes.is_none() {
+        true => Some(Box::pin(stored::grown(shared, &planned.facts, &reflected, asks_groups)).await),
+        false => None,
+    };
+    let (facts, within, stop) = (Arc::clone(&planned.facts), within.clone(), bounds.stop());
+    let limits = shared.config.statement.clone();
+    let work = move |planning: &Stop, runtime: &Handle| {
+        let (guarded, mut used) = match grown {
+            Some(grown) => stored::with_stored(guarded.into_inner(), &facts, (pins.vector(), &grown), &within)?,
+            None => (guarded.into_inner(), Used::default()),
+        };
+        let guarded = Deep::new(guarded);
+        let mut state = facts.statement_state(within.began_at);
+        let steps = Steps { planning, runtime, stop: &stop, limits: &limits };
+        let physical = steps.physical(&guarded, &mut state, || used.settle())?;
+        // what is stored behind its tables is no answer of these versions
+        let flight = flight.filter(|_| used.staleness().is_none());
         let rows = match flight {
             None if run::is_one_row(physical.as_ref()) => {
                 Origin::Stored(runtime.block_on(run::at_once(physical, &state))?)
@@ -220,19 +217,42 @@ pub(crate) async fn over(shared: &Shared, planned: &Planned, pins: Pins, bounds:
     let (facts, columns, stop) = (Arc::clone(&planned.facts), Arc::clone(&planned.columns), bounds.stop());
     let (plan, reached) = (Arc::clone(&planned.plan), Arc::clone(&planned.reached));
     let limits = shared.config.statement.clone();
-    let work = move |planning: &Stop, runtime: &tokio::runtime::Handle| {
+    let work = move |planning: &Stop, runtime: &Handle| {
         let opening = Opening { policy: &facts.policy, pins: &pins, bodies: &reached.bodies };
         let guarded = Deep::new(guard(LogicalPlan::clone(&plan), &opening)?);
         let mut state = facts.statement_state(None);
-        let physical = runtime.block_on(optimize(&mut state, &guarded, planning))?;
-        guarded.verify(&physical).inspect_err(|e| tracing::error!(error = ?e, "a plan was refused by the walk"))?;
-        let physical = pace(held::hold(physical)?, &stop)?;
-        limits::check_physical(&physical, &limits)?;
+        let steps = Steps { planning, runtime, stop: &stop, limits: &limits };
+        let physical = steps.physical(&guarded, &mut state, || {})?;
         let rows = Origin::Plan { physical: Deep::new(physical), state: Box::new(state), flight: None };
         let used = Used::default();
         Ok(Ready { rows, columns, guarded, cache: "no", used, saw: vec![], changes: None, notices: vec![] })
     };
     shared.planner.run(work).await
+}
+
+/// What the last steps of every plan need.
+struct Steps<'a> {
+    planning: &'a Stop,
+    runtime: &'a Handle,
+    stop: &'a Stop,
+    limits: &'a Limits,
+}
+
+impl Steps<'_> {
+    /// `scanned`: told when the plan's tables are.
+    fn physical(
+        &self,
+        guarded: &Guarded,
+        state: &mut SessionState,
+        scanned: impl FnOnce(),
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let physical = self.runtime.block_on(optimize(state, guarded, self.planning))?;
+        scanned();
+        guarded.verify(&physical).inspect_err(|e| tracing::error!(error = ?e, "a plan was refused by the walk"))?;
+        let physical = once::together(pace(held::hold(physical)?, self.stop)?)?;
+        limits::check_physical(&physical, self.limits)?;
+        Ok(physical)
+    }
 }
 
 fn saw(planned: &Planned, versions: &SnapshotVector) -> Vec<String> {
@@ -243,21 +263,28 @@ fn saw(planned: &Planned, versions: &SnapshotVector) -> Vec<String> {
     planned.reached.entries.iter().filter_map(shown).collect()
 }
 
-/// bind → guard, what is stored in the place of what is computed, and the name under which the result cache may know the answer.
+/// A plan that the guard has opened.
+struct Judged {
+    guarded: Deep<Guarded>,
+    /// Under which the result cache may know the answer.
+    key: Option<Key>,
+    /// Stored groups may answer a part of it.
+    asks_groups: bool,
+}
+
+/// bind → guard.
 async fn guarded(
     shared: &Shared,
     planned: &Planned,
     values: Vec<ScalarValue>,
-    (pins, grown): (Pins, stored::Grown),
+    pins: &Arc<Pins>,
     caching: Caching,
-    within: &Within,
-) -> Result<(Deep<Guarded>, Option<Key>, Used)> {
-    let facts = Arc::clone(&planned.facts);
+) -> Result<Judged> {
+    let (facts, pins) = (Arc::clone(&planned.facts), Arc::clone(pins));
     let (plan, reached, parameters) =
         (Arc::clone(&planned.plan), Arc::clone(&planned.reached), planned.parameters.clone());
     let columns = Arc::clone(&planned.columns);
-    let (within, changes) = (within.clone(), planned.change.is_some());
-    let work = move |_: &Stop, _: &tokio::runtime::Handle| {
+    let work = move |_: &Stop, _: &Handle| {
         let plan = parameters::bind(LogicalPlan::clone(&plan), &parameters, values)?;
         let opening = Opening { policy: &facts.policy, pins: &pins, bodies: &reached.bodies };
         let guarded = guard(plan, &opening)?;
@@ -268,14 +295,9 @@ async fn guarded(
             settings: &facts.settings_fingerprint,
             source_files: facts.world.source_files,
         };
-        // of the plan as it was asked: where its answer comes from makes no other one of it
         let key = if caching == Caching::On { question.key() } else { None };
-        let (guarded, used) = match changes {
-            // rows are changed where they are
-            true => (guarded, Used::default()),
-            false => stored::with_stored(guarded, &facts, (pins.vector(), &grown), &within)?,
-        };
-        Ok((Deep::new(guarded), key, used))
+        let asks_groups = stored::asks_groups(guarded.plan())?;
+        Ok(Judged { guarded: Deep::new(guarded), key, asks_groups })
     };
     shared.planner.run(work).await
 }
@@ -291,7 +313,7 @@ async fn substitute(shared: &Shared, key: Option<Key>) -> Option<Found> {
 async fn optimize(state: &mut SessionState, guarded: &Guarded, stop: &Stop) -> Result<Arc<dyn ExecutionPlan>> {
     let plan = guarded.plan().clone();
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
-    let rules = checkpoints::between(&crate::sql::lower::rules(&state.optimizer().rules), stop);
+    let rules = checkpoints::between(&state.optimizer().rules, stop);
     let plan = plan.and_then(|plan| Optimizer::with_rules(rules).optimize(plan, state, |_, _| {}));
     let plan = plan.map_err(Error::behind_guard)?;
     stop.check()?;
@@ -397,8 +419,7 @@ async fn pin(
             None => unknown.push((object, table)),
         }
     }
-    let tables: Vec<&Arc<dyn Table>> = unknown.iter().map(|(_, table)| *table).collect();
-    let (tails, notices) = tails(shared, facts, &tables).await?;
+    let (tails, notices) = tails(shared, facts, &unknown).await?;
     let unknown = unknown.into_iter().map(|(object, table)| {
         let tail = table.tailed().and_then(|tailed| tails.get(&tailed.table));
         async move {
@@ -423,12 +444,15 @@ async fn pin(
 async fn tails(
     shared: &Shared,
     facts: &Facts,
-    tables: &[&Arc<dyn Table>],
+    tables: &[(ObjectId, &Arc<dyn Table>)],
 ) -> Result<(HashMap<Uuid, Arc<Tail>>, Vec<Notice>)> {
     if facts.freshness == Freshness::Committed {
         return Ok((HashMap::new(), vec![]));
     }
-    let tailed: Vec<Tailed> = tables.iter().filter_map(|table| table.tailed()).collect();
+    if let Freshness::Reached(reach) = &facts.freshness {
+        may_ask_for(reach, shared, facts, tables)?;
+    }
+    let tailed: Vec<Tailed> = tables.iter().filter_map(|(_, table)| table.tailed()).collect();
     let look = |wanted| shared.tails.look(wanted, &tailed, facts.freshness_timeout);
     let mut looked = Box::pin(look(&facts.freshness)).await?;
     // what is kept of an earlier moment knows nothing of what others, or this session, have committed since
@@ -444,8 +468,26 @@ async fn tails(
     Ok((looked.tails, notice.into_iter().collect()))
 }
 
-async fn hold(tables: &[&Arc<dyn Table>], tails: &HashMap<Uuid, Arc<Tail>>) -> Result<bool> {
-    for table in tables {
+/// 42501 where a topic's place is wanted of a table of which its reader sees a part: whether it is reached, and how far the
+/// topic is instead, says how many rows are hidden from them. A database's place says that of no table.
+fn may_ask_for(reach: &Reach, shared: &Shared, facts: &Facts, tables: &[(ObjectId, &Arc<dyn Table>)]) -> Result<()> {
+    let sees_all = |object: ObjectId| match facts.policy.decide(object, Action::Select) {
+        Decision::Allow(grant) => grant.is_full(),
+        Decision::Deny => false,
+    };
+    let mut filled = tables.iter().filter(|(_, table)| table.tailed().is_some_and(|of| shared.tails.may_be_of(of)));
+    match reach {
+        Reach::Offsets(_) if filled.any(|(object, _)| !sees_all(*object)) => {
+            let text = "an offset in lakegate.freshness is for those who see all rows and columns of each table";
+            let hint = "Set lakegate.freshness to latest, or to an age such as '5 s'.";
+            Err(Error::new(Kind::PermissionDenied, text).with_hint(hint))
+        }
+        Reach::Offsets(_) | Reach::Lsn(_) => Ok(()),
+    }
+}
+
+async fn hold(tables: &[(ObjectId, &Arc<dyn Table>)], tails: &HashMap<Uuid, Arc<Tail>>) -> Result<bool> {
+    for (_, table) in tables {
         let tail = table.tailed().and_then(|tailed| tails.get(&tailed.table));
         if let Some(tail) = tail
             && !table.holds(tail).await?

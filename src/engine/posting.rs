@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
-use arrow::compute::cast;
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::Engine;
+use super::assign::fit;
 use super::audit::Record;
 use super::facts::own_state;
 use crate::catalog::Body;
@@ -31,11 +31,11 @@ pub struct Posting {
     record: Record,
 }
 
-/// What its user may send there.
+/// What each row that its user sends there is held to.
 #[derive(Debug)]
 pub struct Judged {
-    check: Option<NewRows>,
-    /// Of the table.
+    check: NewRows,
+    /// Of the table, each column of which may be NULL.
     schema: SchemaRef,
 }
 
@@ -49,8 +49,8 @@ impl Engine {
     /// 42501 in one sentence, whether there is no such table, whether it is hidden, or whether the right is not there. For
     /// added rows the right to insert; where rows replace others the right to update too, and to see all that is replaced: a
     /// row that takes another's place leaves nothing of it, columns that the pipeline does not name among them.
-    /// Columns that the user does not see are nobody's to fill, as in an INSERT.
-    pub fn may_post(&self, principal: &Principal, posted: &Posted<'_>) -> Result<Judged> {
+    /// Columns that the user does not see are nobody's to fill, as in an INSERT. `None`: each row is theirs to send.
+    pub fn may_post(&self, principal: &Principal, posted: &Posted<'_>) -> Result<Option<Judged>> {
         let world = self.world();
         let denied = || Error::new(Kind::PermissionDenied, "permission denied");
         let entry = world.catalog.entries.get(posted.table).ok_or_else(denied)?;
@@ -76,8 +76,10 @@ impl Engine {
             }
         }
         let state = own_state(Arc::clone(&self.shared.runtime));
+        let nullable = entry.object.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+        let schema = Arc::new(Schema::new(nullable.collect::<Vec<_>>()));
         let check = NewRows::of(&insert, &entry.object, &state)?;
-        Ok(Judged { check, schema: Arc::clone(&entry.object.schema) })
+        Ok(check.map(|check| Judged { check, schema }))
     }
 }
 
@@ -85,17 +87,9 @@ impl Judged {
     /// 42501 where one of these rows is not this user's to write. A column of the table that they do not have is NULL in
     /// them.
     pub fn check(&self, rows: &RecordBatch) -> Result<()> {
-        let Some(check) = &self.check else { return Ok(()) };
-        let mut columns: Vec<ArrayRef> = vec![];
-        for field in self.schema.fields() {
-            columns.push(match rows.column_by_name(field.name()) {
-                Some(column) if column.data_type() == field.data_type() => Arc::clone(column),
-                Some(column) => cast(column, field.data_type())?,
-                None => new_null_array(field.data_type(), rows.num_rows()),
-            });
-        }
-        let fields = self.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
-        check.check(&RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns)?)
+        let order: Vec<_> =
+            self.schema.fields().iter().map(|field| rows.schema().index_of(field.name()).ok()).collect();
+        self.check.check(&fit(rows, &order, &self.schema)?)
     }
 }
 

@@ -54,6 +54,15 @@ impl Known {
     fn now(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Once whoever asks may have been told.
+    fn told<'a>(&'a self, now: MutexGuard<'a, Now>, until: Instant) -> Result<MutexGuard<'a, Now>> {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(late());
+        }
+        Ok(self.told.wait_timeout(now, left).map_or_else(|e| e.into_inner().0, |(now, _)| now))
+    }
 }
 
 impl Sequences {
@@ -85,11 +94,7 @@ impl Sequences {
                 return Err(Error::new(*kind, text));
             }
             if now.is_asked {
-                let left = until.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Err(late());
-                }
-                now = known.told.wait_timeout(now, left).map_or_else(|e| e.into_inner().0, |(now, _)| now);
+                now = known.told(now, until)?;
                 continue;
             }
             now.is_asked = true;
@@ -112,11 +117,20 @@ impl Sequences {
 
     fn restart(&self, table: &Arc<dyn Table>, column: &str, next: i128) -> Result<()> {
         let known = self.of(table.as_ref(), column);
-        let (of, name) = (Arc::clone(table), column.to_owned());
-        self.ask(async move { of.restart(&name, next).await })?;
+        let until = Instant::now() + ANSWER_MAX;
         let mut now = known.now();
-        (now.left, now.size) = (0, 0);
-        Ok(())
+        // a block that is on its way is one of those before
+        while now.is_asked {
+            now = known.told(now, until)?;
+        }
+        now.is_asked = true;
+        drop(now);
+        let (of, name) = (Arc::clone(table), column.to_owned());
+        let done = self.ask(async move { of.restart(&name, next).await });
+        let mut now = known.now();
+        (now.left, now.size, now.is_asked) = (0, 0, false);
+        known.told.notify_all();
+        done
     }
 
     /// Kernels are no futures: the thread waits.

@@ -12,40 +12,38 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::logical_plan::TableScan;
+use metrics::counter;
 use tokio::sync::OnceCell;
 
 use super::Shared;
 use super::facts::Facts;
 use super::pipeline::Within;
+use crate::catalog::reflections;
 use crate::error::Result;
 use crate::lake::{Added, Reading};
 use crate::policy::leaf::{Leaf, leaf};
 use crate::policy::stored::{Copies, Offers, Stand};
-use crate::policy::{Action, Decision, Guarded, SessionPolicy};
+use crate::policy::{Guarded, SessionPolicy};
 use crate::reflection::block::{self, Block, Definition, Stores};
 use crate::reflection::copies::{Copied, Place};
 use crate::reflection::matching::{WhyNot, matched};
 use crate::reflection::{Reflection, Stored};
 use crate::sources::Pinned;
 use crate::sql::lower::rollup::SameSettings;
+use crate::telemetry::metrics::{REFLECTION_CONSIDERED, REFLECTION_HITS, REFLECTIONS_USED};
 use crate::types::{Identifier, ObjectId, Reads, SnapshotVector, Version};
 
 /// What became of a statement's parts.
 #[derive(Debug, Default)]
 pub(crate) struct Used {
-    /// Reflections of the statement's tables: whether each answers a part, or why it does not.
-    considered: BTreeMap<String, (Arc<Reflection>, Result<(), WhyNot>)>,
+    /// Reflections of the statement's tables: when each that answers a part was made, or why it does not.
+    considered: BTreeMap<String, (Arc<Reflection>, Result<i64, WhyNot>)>,
     /// Copies that were offered; that one answers is known when its table is scanned.
     offered: Vec<(Candidate, Arc<AtomicBool>)>,
     staleness: Option<i64>,
 }
 
 impl Used {
-    /// A part of the answer may be of other versions than the statement's.
-    pub(crate) fn may_be_stale(&self) -> bool {
-        self.staleness.is_some() || self.offered.iter().any(|(candidate, _)| candidate.staleness.is_some())
-    }
-
     /// Tables are scanned now.
     pub(super) fn settle(&mut self) {
         for (candidate, taken) in std::mem::take(&mut self.offered) {
@@ -56,9 +54,16 @@ impl Used {
         }
         for (reflection, outcome) in self.considered.values() {
             match outcome {
-                Ok(()) => reflection.uses.hit(),
+                Ok(_) => {
+                    reflection.uses.hit();
+                    counter!(REFLECTION_HITS, "reflection" => reflection.name.clone()).increment(1);
+                }
                 Err(why) => reflection.uses.missed(why.to_string()),
             }
+            counter!(REFLECTION_CONSIDERED, "reflection" => reflection.name.clone()).increment(1);
+        }
+        if self.answering().next().is_some() {
+            counter!(REFLECTIONS_USED).increment(1);
         }
     }
 
@@ -74,17 +79,17 @@ impl Used {
 
     /// Those that answer, and when each was made, for whoever sees all of the tables that they read.
     pub(crate) fn shown(&self, policy: &SessionPolicy) -> Vec<String> {
-        let answering = self.considered.values().filter(|(_, outcome)| outcome.is_ok());
+        let answering =
+            self.considered.values().filter_map(|(reflection, outcome)| Some((reflection, outcome.as_ref().ok()?)));
         let told = answering.filter(|(reflection, _)| sees_all(policy, reflection));
-        let made = |reflection: &Reflection| reflection.stored.get().map_or(0, |stored| stored.as_of);
-        told.map(|(r, _)| format!("{}=reflection:{}", Identifier(&r.name), made(r))).collect()
+        told.map(|(r, made)| format!("{}=reflection:{made}", Identifier(&r.name))).collect()
     }
 
     /// Why others do not, for whoever sees all of the tables that they read.
     pub(crate) fn why_not(&self, policy: &SessionPolicy) -> Vec<String> {
         let told = self.considered.values().filter(|(reflection, _)| sees_all(policy, reflection));
         let why = told.filter_map(|(reflection, outcome)| match outcome {
-            Ok(()) => None,
+            Ok(_) => None,
             Err(why) => Some(format!("{}: {why}", reflection.name)),
         });
         why.collect()
@@ -92,13 +97,13 @@ impl Used {
 
     fn taken(&mut self, candidate: &Candidate) {
         let reflection = &candidate.reflection;
-        self.considered.insert(reflection.name.clone(), (Arc::clone(reflection), Ok(())));
+        self.considered.insert(reflection.name.clone(), (Arc::clone(reflection), Ok(candidate.stored.as_of)));
         self.staleness = self.staleness.max(candidate.staleness);
     }
 
     /// One that answers another part of the statement has been of use.
     fn missed(&mut self, reflection: &Arc<Reflection>, why: WhyNot) {
-        if !matches!(self.considered.get(&reflection.name), Some((_, Ok(())))) {
+        if !matches!(self.considered.get(&reflection.name), Some((_, Ok(_)))) {
             self.considered.insert(reflection.name.clone(), (Arc::clone(reflection), Err(why)));
         }
     }
@@ -461,9 +466,7 @@ impl<'a> Search<'a> {
 }
 
 fn sees_all(policy: &SessionPolicy, reflection: &Reflection) -> bool {
-    let sees =
-        |table: &ObjectId| matches!(policy.decide(*table, Action::Select), Decision::Allow(grant) if grant.is_full());
-    reflection.bases.iter().all(sees)
+    reflections::sees_all(policy, reflection.bases.iter().copied())
 }
 
 fn table_of(scan: &TableScan) -> Option<ObjectId> {

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
-use self::keys::{id, of_body};
+use self::keys::{Id, id, of_body};
 use self::origin::Posted;
 use self::queue::{End, Entered, Load, Memory, Misfit, Queue};
 use super::batch::{DeadLetterCap, Window};
@@ -109,6 +109,21 @@ impl Config {
     }
 }
 
+/// A body, and what it is known by.
+struct Named {
+    id: Id,
+    body: [u8; 4],
+    is_named: bool,
+    user: Arc<str>,
+}
+
+enum Came {
+    Known(Answer),
+    New(Box<Load>),
+}
+
+/// What reading a line takes beside its bytes, at the most: a place for it, for what was read of it, for what is wrong with it.
+const LINE_BYTES: usize = 160;
 /// Bad lines that an answer names.
 const NAMED_MAX: usize = 20;
 /// What a place in `pending_bytes_max` is counted in.
@@ -201,10 +216,24 @@ impl Inlet for Posts {
             return Err(Refusal::KeyMissing);
         }
         let inner = Arc::clone(&self.0);
-        let decoding = tokio::task::spawn_blocking(move || inner.decode(&user, key.as_deref(), &body, room, &check));
-        let decoded =
-            decoding.await.map_err(|e| Refusal::Failed(Error::internal("decoding panicked").with_source(e)))?;
-        self.0.enter(Arc::new(decoded?), until).await
+        let decoding = tokio::task::spawn_blocking(move || {
+            let named = Named {
+                id: key.as_deref().map_or_else(|| *uuid::Uuid::new_v4().as_bytes(), |key| id(&user, key)),
+                body: of_body(&body),
+                is_named: key.is_some(),
+                user: user.into(),
+            };
+            // What is known already, or taken in by nobody here, is not read.
+            match inner.queue().look(&named.id, named.body).settled() {
+                Some(settled) => settled.map(Came::Known),
+                None => inner.decode(named, &body, room, check.as_ref()).map(Came::New),
+            }
+        });
+        let came = decoding.await.map_err(|e| Refusal::Failed(Error::internal("decoding panicked").with_source(e)))?;
+        match came? {
+            Came::Known(answer) => Ok(answer),
+            Came::New(load) => self.0.enter(Arc::from(load), until).await,
+        }
     }
 }
 
@@ -218,10 +247,12 @@ impl Inner {
         Arc::clone(&self.room).try_acquire_many_owned(u32::try_from(units).ok()?).ok()
     }
 
-    /// Room for what a body's rows hold, where that is more than its bytes: columns that its lines leave out are there too.
-    fn grown(&self, mut room: OwnedSemaphorePermit, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+    /// Room for as many bytes, whatever it had.
+    fn fitted(&self, mut room: OwnedSemaphorePermit, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
         let more = units(bytes).saturating_sub(room.num_permits());
         if more == 0 {
+            let surplus = room.num_permits().saturating_sub(units(bytes));
+            drop(room.split(surplus));
             return Ok(room);
         }
         if units(bytes) > units(self.config.pending_bytes_max) {
@@ -233,12 +264,14 @@ impl Inner {
 
     fn decode(
         &self,
-        user: &str,
-        key: Option<&str>,
+        named: Named,
         body: &Bytes,
         room: OwnedSemaphorePermit,
-        check: &Check,
-    ) -> Result<Load, Refusal> {
+        check: Option<&Check>,
+    ) -> Result<Box<Load>, Refusal> {
+        // Before there is anything for each of them: lines may be short, and many.
+        let count = body.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
+        let room = self.fitted(room, body.len().max(count.saturating_mul(LINE_BYTES)))?;
         let all = || body.split(|byte| *byte == b'\n').enumerate();
         let lines: Vec<(usize, &[u8])> = all().filter(|(_, line)| !line.trim_ascii().is_empty()).collect();
         if lines.is_empty() {
@@ -248,7 +281,9 @@ impl Inner {
         let Decoded { changed, kept, faults, .. } = decoded.map_err(Refusal::Failed)?;
         // One body must not pause the pipeline for everybody.
         let pauses = || Window::default().count(lines.len(), faults.len(), &self.dead_letter).is_err();
-        if !faults.is_empty() && (self.config.bad_lines == BadLines::Refuse || pauses()) {
+        // A line set aside is taken in later without its sender: where rows are checked there is none.
+        let refuses = self.config.bad_lines == BadLines::Refuse || check.is_some();
+        if !faults.is_empty() && (refuses || pauses()) {
             let named = faults.iter().take(NAMED_MAX).map(|fault| BadLine {
                 line: lines.get(fault.index).map_or(0, |(number, _)| number + 1),
                 field: fault.column.clone(),
@@ -256,20 +291,23 @@ impl Inner {
             });
             return Err(Refusal::Lines { first: named.collect(), all: faults.len() });
         }
-        check(&changed.rows).map_err(Refusal::Failed)?;
+        if let Some(check) = check {
+            check(&changed.rows).map_err(Refusal::Failed)?;
+        }
         let dead = faults.iter().map(|fault| {
             let (class, message) = dead_words(fault);
             let raw = lines.get(fault.index).map(|(_, line)| line.to_vec()).unwrap_or_default();
             Misfit { line: fault.index, class, message, raw }
         });
         let dead: Vec<Misfit> = dead.collect();
-        let room = self.grown(room, held_bytes(&changed.rows, &dead))?;
-        let is_named = key.is_some();
-        Ok(Load {
-            id: key.map_or_else(|| *uuid::Uuid::new_v4().as_bytes(), |key| id(user, key)),
-            body: of_body(body),
+        // Columns that its lines leave out are there too.
+        let room = self.fitted(room, held_bytes(&changed.rows, &dead).max(body.len()))?;
+        let Named { id, body, is_named, user } = named;
+        Ok(Box::new(Load {
+            id,
+            body,
             is_named,
-            user: user.into(),
+            user,
             at_micros: chrono::Utc::now().timestamp_micros(),
             changed,
             kept,
@@ -278,19 +316,20 @@ impl Inner {
             end: watch::Sender::new(None),
             is_promised: AtomicBool::new(false),
             _room: Some(room),
-        })
+        }))
     }
 
     async fn enter(&self, load: Arc<Load>, until: Option<Instant>) -> Result<Answer, Refusal> {
         // Whoever waits is counted before the lock is let go of.
         let (waiter, again) = {
             let mut queue = self.queue();
-            let (load, again) = match queue.enter(&load) {
-                Entered::New => (load, false),
+            let entered = queue.enter(&load);
+            if let Some(settled) = entered.settled() {
+                return settled;
+            }
+            let (load, again) = match entered {
                 Entered::Joined(other) => (other, true),
-                Entered::Known(answer) => return Ok(answer),
-                Entered::Reused => return Err(Refusal::KeyReused),
-                Entered::Closed => return Err(Refusal::NotRunning),
+                _ => (load, false),
             };
             if until.is_none() {
                 load.is_promised.store(true, Ordering::Relaxed);

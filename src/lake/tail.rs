@@ -162,12 +162,13 @@ impl Tails {
     /// The tails of these tables, as fresh as is wanted, those of one pipeline at one moment. A place that is not reached in
     /// time is 55000 with the place that is; so is an age. Tables that no pipeline fills have none and need none.
     pub async fn look(&self, wanted: &Freshness, tables: &[Tailed], patience: Duration) -> Result<Looked> {
-        let tables: BTreeSet<Uuid> = {
-            let desks = self.0.desks();
-            let filled = tables.iter().filter(|of| of.is_filled || desks.contains_key(&of.table));
-            filled.map(|of| of.table).collect()
-        };
+        let tables = tables.iter().filter(|of| self.may_be_of(**of)).map(|of| of.table).collect();
         self.look_at(wanted, &tables, Instant::now() + patience).await
+    }
+
+    /// Whether some pipeline fills the table, as far as is known here.
+    pub fn may_be_of(&self, of: Tailed) -> bool {
+        of.is_filled || self.0.desks().contains_key(&of.table)
     }
 
     async fn look_at(&self, wanted: &Freshness, tables: &BTreeSet<Uuid>, until: Instant) -> Result<Looked> {

@@ -24,6 +24,7 @@ use super::seal::{Content, Sealed};
 use super::system::SystemTable;
 use super::{Action, Decision, Grant, Object, ObjectKind, Past, Policies, SessionPolicy, verify};
 use crate::error::{Error, Kind, Result};
+use crate::sql::lower;
 use crate::types::{ObjectId, Reads, Share, SnapshotVector, TableName, Version};
 
 /// Datasets over datasets deeper than this are refused.
@@ -449,7 +450,7 @@ impl Walk<'_> {
         let path = outer.path().iter().cloned().chain([object.name.to_string()]).collect();
         let rights = Rights::Through { owner: body.owner.clone(), via, path };
         let before = self.opened.borrow().len();
-        let plan = self.plan(body.plan.clone(), &rights, depth + 1)?;
+        let plan = self.plan(lower::apart(body.plan.clone())?, &rights, depth + 1)?;
         let plan = columns_by_name(plan, object)?;
         let inside: Vec<(ObjectId, Arc<Grant>)> =
             self.opened.borrow().iter().skip(before).map(|o| (o.id, Arc::clone(&o.grant))).collect();

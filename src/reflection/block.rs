@@ -4,10 +4,12 @@
 
 use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::logical_expr::expr::{AggregateFunction, BinaryExpr, GroupingSet, InList};
+use datafusion::logical_expr::expr::{AggregateFunction, GroupingSet};
 use datafusion::logical_expr::logical_plan::{Aggregate, TableScan};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
+
+use crate::sql::lower;
 
 /// Rows of one table.
 #[derive(Debug)]
@@ -253,7 +255,9 @@ fn over(expr: &Expr, columns: &[(Column, Expr)]) -> Option<Expr> {
                 lost = true;
                 Transformed::no(e)
             }
-            other => canonical(other),
+            // what a literal's type is called does not make it another value
+            Expr::Literal(value, Some(_)) => Transformed::yes(Expr::Literal(value, None)),
+            other => lower::canonical(other),
         })
     });
     replaced.ok().map(|t| t.data).filter(|_| !lost)
@@ -276,25 +280,4 @@ fn size(expr: &Expr) -> usize {
         Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
     });
     nodes
-}
-
-/// What can be written in two ways in one: a constant stands on the right, a list in order, and a literal has no metadata.
-fn canonical(expr: Expr) -> Transformed<Expr> {
-    match expr {
-        Expr::BinaryExpr(BinaryExpr { left, op, right })
-            if matches!(*left, Expr::Literal(..)) && !matches!(*right, Expr::Literal(..)) =>
-        {
-            match op.swap() {
-                Some(op) => Transformed::yes(Expr::BinaryExpr(BinaryExpr { left: right, op, right: left })),
-                None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
-            }
-        }
-        Expr::InList(InList { expr, mut list, negated }) if list.iter().all(|e| matches!(e, Expr::Literal(..))) => {
-            list.sort_by_cached_key(Expr::to_string);
-            list.dedup();
-            Transformed::yes(Expr::InList(InList { expr, list, negated }))
-        }
-        Expr::Literal(value, Some(_)) => Transformed::yes(Expr::Literal(value, None)),
-        other => Transformed::no(other),
-    }
 }

@@ -17,7 +17,7 @@ use datafusion::physical_plan::union::UnionExec;
 use super::block::{Rows, condition};
 use super::matching::range::implies;
 use crate::scan::{Scanned, scan_by};
-use crate::sql::lower::rollup;
+use crate::sql::lower::{self, rollup};
 
 /// One place in which rows are stored.
 #[derive(Clone)]
@@ -57,9 +57,11 @@ impl Place {
         Arc::clone(&self.taken)
     }
 
-    /// Whether every row and column that the scan needs is here.
-    fn holds(&self, needed: &[&str], conditions: &[Expr]) -> bool {
-        needed.iter().all(|column| self.columns.contains_key(*column))
+    /// Whether every row and column that the scan needs is here. A condition that can fail would not fail on rows that are
+    /// not.
+    fn holds(&self, needed: &[&str], conditions: &[Expr], can_raise: bool) -> bool {
+        !(can_raise && !self.conditions.is_empty())
+            && needed.iter().all(|column| self.columns.contains_key(*column))
             && self.conditions.iter().all(|wanted| implies(conditions, wanted))
     }
 }
@@ -133,7 +135,8 @@ impl Copied {
             let needed: Vec<&str> =
                 names.chain(filters.iter().flat_map(Expr::column_refs).map(|c| c.name.as_str())).collect();
             let conditions: Vec<Expr> = filters.iter().filter_map(condition).collect();
-            for place in self.places.iter().filter(|place| place.holds(&needed, &conditions)) {
+            let can_raise = filters.iter().any(lower::can_raise);
+            for place in self.places.iter().filter(|place| place.holds(&needed, &conditions, can_raise)) {
                 if let Some(plan) = stored(place, state, (&schema, &wanted), filters, limit).await? {
                     place.taken.store(true, Ordering::Relaxed);
                     let Some(since) = &place.since else { return Ok(plan) };

@@ -112,6 +112,7 @@ pub(super) enum Part {
     Read,
     /// Those that rows are sent to: they are where the door is.
     Sent,
+    None,
 }
 
 impl Part {
@@ -125,6 +126,7 @@ impl Part {
             Self::All => true,
             Self::Read => !is_sent(spec),
             Self::Sent => is_sent(spec),
+            Self::None => false,
         });
         Ok(specs)
     }

@@ -5,6 +5,7 @@
 mod aggregate;
 mod any;
 mod array;
+mod canonical;
 mod compare;
 mod each;
 mod expr;
@@ -12,6 +13,7 @@ mod function;
 mod guard;
 mod narrow;
 mod numbers;
+mod once;
 mod order;
 mod push;
 mod relation;
@@ -30,7 +32,7 @@ mod tests;
 mod unnest;
 mod window;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -44,8 +46,10 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr::create_physical_expr;
 
+pub(crate) use canonical::canonical;
 pub(crate) use function::{can_raise, follows_settings, is_key, is_leakproof, is_total, operator_of};
 pub(crate) use numbers::{SeriesExec, SeriesTable};
+pub(crate) use once::{Mark, Once, apart};
 pub(crate) use rules::rules;
 pub(crate) use special::computed_inside;
 #[cfg(test)]
@@ -76,6 +80,10 @@ pub(crate) fn lower(query: &Query, functions: &SessionFunctions<'_>) -> Result<L
             }
         });
     }
+    query.cte_reads(&mut |cte, columns| {
+        let places = columns.iter().enumerate().filter(|(_, column)| lower.read.contains(&column.id));
+        lower.cte_reads.entry(cte).or_default().extend(places.map(|(place, _)| place));
+    });
     let mut flow = lower.query(query)?;
     flow.plan = guard::one_row_stays(flow.plan)?;
     let columns = query.columns.iter().map(|column| {
@@ -184,6 +192,10 @@ struct Lower<'a> {
     theirs: HashSet<String>,
     /// The columns that some expression of the query reads.
     read: HashSet<ColumnId>,
+    /// Of each common table expression, by their places, the columns that some place reads.
+    cte_reads: HashMap<CteId, BTreeSet<usize>>,
+    /// Those that are computed once.
+    shared: HashMap<CteId, once::Shared>,
 }
 
 impl<'a> Lower<'a> {
@@ -198,6 +210,8 @@ impl<'a> Lower<'a> {
             numbers: HashMap::new(),
             theirs: HashSet::new(),
             read: HashSet::new(),
+            cte_reads: HashMap::new(),
+            shared: HashMap::new(),
         }
     }
 

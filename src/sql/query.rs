@@ -30,6 +30,7 @@ pub(crate) struct Query {
 enum Part<'q> {
     Expr(&'q Expr),
     Table(&'q SourceOf),
+    Cte(CteId, &'q [Column]),
 }
 
 impl Query {
@@ -46,18 +47,31 @@ impl Query {
 
     /// Every table that it reads, in subqueries of expressions too.
     pub(crate) fn tables<'q>(&'q self, found: &mut dyn FnMut(&'q SourceOf)) {
+        self.everywhere(&mut |part| {
+            if let Part::Table(source) = part {
+                found(source);
+            }
+        });
+    }
+
+    /// Every place that reads a common table expression, in subqueries of expressions too.
+    pub(crate) fn cte_reads<'q>(&'q self, found: &mut dyn FnMut(CteId, &'q [Column])) {
+        self.everywhere(&mut |part| {
+            if let Part::Cte(cte, columns) = part {
+                found(cte, columns);
+            }
+        });
+    }
+
+    fn everywhere<'q>(&'q self, visit: &mut dyn FnMut(Part<'q>)) {
         self.each(&mut |part| match part {
-            Part::Table(source) => found(source),
             Part::Expr(expr) => expr.visit(&mut |e| {
                 // what stands in the subquery of a subquery is visited with it
                 if let Kind::Subquery { query, .. } = &e.kind {
-                    query.each(&mut |part| {
-                        if let Part::Table(source) = part {
-                            found(source);
-                        }
-                    });
+                    query.each(visit);
                 }
             }),
+            Part::Table(_) | Part::Cte(..) => visit(part),
         });
     }
 
@@ -93,7 +107,7 @@ impl Relation {
     fn each<'q>(&'q self, visit: &mut dyn FnMut(Part<'q>)) {
         match self {
             Self::Table { source, .. } => visit(Part::Table(source)),
-            Self::Cte { .. } => {}
+            Self::Cte { cte, columns } => visit(Part::Cte(*cte, columns)),
             Self::Subquery { query, .. } => query.each(visit),
             Self::Functions { calls, .. } => calls.iter().for_each(|call| visit(Part::Expr(&call.expr))),
             Self::Join(join) => {

@@ -53,6 +53,8 @@ p2, ann, sales.orders, "region = 'EU'"
 p, dan, sales.orders, select, allow
 p, dan, sales.orders, insert, allow
 p, dan, sales.orders/total, select, deny
+p, ann, sales.loose, insert, allow
+p2, ann, sales.loose, "region = 'EU'"
 p, cid, sales.*, select, allow
 p, fay, sales.stock, select, allow
 p, fay, sales.stock, insert, allow
@@ -283,6 +285,30 @@ async fn bad_lines_are_set_aside_where_the_pipeline_says_so() {
     let dead = "SELECT pipeline, source, error_class, convert_from(raw, 'UTF8') FROM sales.__dlq ORDER BY id";
     let expected = "loose|http/root|misfit|{\"id\": \"one\"}\nloose|http/root|malformed|nonsense\n(2)";
     assert_eq!(simple(&root, dead).await, expected);
+    // A line that is set aside is taken in later as it is: whoever may not send every row sends none that is.
+    let hers = "{\"id\": 7, \"region\": \"EU\"}\n{\"region\": \"US\", \"total\": 12345678901.25}";
+    let (status, body) = Send::to("loose", "ann", "k", hers).status(address).await;
+    assert_eq!((status, body["lines"][0]["line"].as_u64()), (400, Some(2)), "{body}");
+    assert_eq!(simple(&root, dead).await, expected);
+}
+
+/// How far a pipeline is says how many rows there are, hidden ones too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topics_place_is_asked_for_by_those_who_see_all_of_a_table() {
+    let gateway = gateway().await;
+    let address = gateway.server.http.unwrap();
+    running(address).await;
+    assert_eq!(Send::to("orders", "root", "k", TWO).status(address).await, done(2, false));
+    let beyond = "SET lakegate.freshness = 'offset:0:999'; SET lakegate.freshness_timeout = '20 ms'";
+    let mut codes = vec![];
+    for user in ["root", "cid", "ann", "dan"] {
+        let client = gateway.connect(user).await;
+        client.batch_execute(beyond).await.unwrap();
+        let error = client.simple_query("SELECT count(*) FROM sales.orders").await.unwrap_err();
+        codes.push((user, error.code().unwrap().code().to_owned()));
+    }
+    let codes: Vec<_> = codes.iter().map(|(user, code)| (*user, code.as_str())).collect();
+    assert_eq!(codes, [("root", "22023"), ("cid", "22023"), ("ann", "42501"), ("dan", "42501")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

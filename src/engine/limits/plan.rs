@@ -140,12 +140,12 @@ impl Count<'_> {
             | LogicalPlan::SubqueryAlias(_)
             | LogicalPlan::Limit(_)
             | LogicalPlan::Unnest(_)
-            | LogicalPlan::Distinct(Distinct::All(_)) => first(),
+            | LogicalPlan::Distinct(Distinct::All(_))
+            | LogicalPlan::Extension(_) => first(),
             // no query of ours holds one; the guard says so
             LogicalPlan::Statement(_)
             | LogicalPlan::Explain(_)
             | LogicalPlan::Analyze(_)
-            | LogicalPlan::Extension(_)
             | LogicalPlan::Dml(_)
             | LogicalPlan::Ddl(_)
             | LogicalPlan::Copy(_)

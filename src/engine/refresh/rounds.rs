@@ -18,7 +18,7 @@ use crate::reflection::schedule::{Due, Known, due, turns};
 use crate::reflection::{Reflection, Stored};
 use crate::refreshes::{Seen, State};
 use crate::sql::parse::reflection::Refresh;
-use crate::telemetry::metrics::{REFLECTION_CONSIDERED, REFLECTION_HITS, REFLECTION_ROWS};
+use crate::telemetry::metrics::REFLECTION_ROWS;
 use crate::types::{TableName, Version};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -240,7 +240,8 @@ impl Refreshing {
     fn failed(&mut self, name: &str, print: u64, error: &Error) {
         let Some(watched) = self.watched.get_mut(name).filter(|watched| watched.print == print) else { return };
         if watched.error.as_ref().is_none_or(|before| before.whole != error.message()) {
-            tracing::warn!(reflection = name, error = ?error, "a reflection was not refreshed, it is tried again");
+            // a log is read by those who may not read the tables
+            tracing::warn!(reflection = name, error = told(error), "a reflection was not refreshed, it is tried again");
         }
         watched.failures = watched.failures.saturating_add(1);
         watched.failed_at = micros_now();
@@ -282,10 +283,8 @@ impl Refreshing {
     pub(super) fn tell(&self, world: &World) {
         let seen: Vec<Seen> = world.reflections.all().iter().map(|reflection| self.seen(world, reflection)).collect();
         for (reflection, seen) in world.reflections.all().iter().zip(&seen) {
-            let name = || reflection.name.clone();
-            metrics::gauge!(REFLECTION_ROWS, "reflection" => name()).set(seen.rows.unwrap_or(0) as f64);
-            metrics::counter!(REFLECTION_HITS, "reflection" => name()).absolute(reflection.uses.hits());
-            metrics::counter!(REFLECTION_CONSIDERED, "reflection" => name()).absolute(reflection.uses.considered());
+            metrics::gauge!(REFLECTION_ROWS, "reflection" => reflection.name.clone())
+                .set(seen.rows.unwrap_or(0) as f64);
         }
         self.engine.shared.reflections.put(seen);
     }

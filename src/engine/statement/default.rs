@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, Expr, Query, SetExpr, Value, visit_expressions};
+use datafusion::sql::sqlparser::ast::{
+    ColumnDef, ColumnOption, Expr, Query, SetExpr, Value, visit_expressions, visit_expressions_mut,
+};
 
 use super::{counter, ident};
 use crate::engine::bodies;
@@ -40,7 +42,7 @@ pub(super) async fn text(
     if has_query(expr) {
         return Err(Error::unsupported("cannot use subquery in DEFAULT expression"));
     }
-    let (sql, field, facts) = (format!("{BEFORE}{expr}{BEHIND}"), Arc::clone(column), Arc::clone(facts));
+    let (sql, field, facts) = (format!("{BEFORE}{}{BEHIND}", printed(expr)), Arc::clone(column), Arc::clone(facts));
     let shared = &session.engine.shared;
     let limits = shared.config.statement.clone();
     let work = move |_: &_, runtime: &_| bodies::default(&sql, &field, &facts, &limits, runtime);
@@ -61,6 +63,22 @@ fn typed(expr: &Expr, column: &Field) -> Result<Option<String>> {
         oid::INT4 if digits => text.clone(),
         _ => format!("'{}'::{}", text.replace('\'', "''"), postgres::type_name(ty.oid, -1)),
     }))
+}
+
+/// A text that its printing would read as one with quotes doubled already is printed as an escaped one (sqlparser's
+/// `EscapeQuotedString`).
+fn printed(expr: &Expr) -> String {
+    let mut expr = expr.clone();
+    let _ = visit_expressions_mut(&mut expr, |e| {
+        if let Expr::Value(value) = e
+            && let Value::SingleQuotedString(text) = &value.value
+            && (text.contains("''") || text.contains("\\'"))
+        {
+            value.value = Value::EscapedStringLiteral(text.clone());
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    expr.to_string()
 }
 
 fn has_query(expr: &Expr) -> bool {

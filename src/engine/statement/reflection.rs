@@ -8,6 +8,7 @@ use super::{Admitted, Execution, Outcome, Statement, Work, hidden, ident, target
 use crate::catalog::reflection::Definition;
 use crate::catalog::reflections::sees_all;
 use crate::engine::bodies;
+use crate::engine::deep::on_big_stack;
 use crate::engine::facts::Facts;
 use crate::engine::limits::Limits;
 use crate::engine::notice::Notice;
@@ -108,6 +109,15 @@ async fn made(session: &mut Session, facts: &Arc<Facts>, create: &Create) -> Res
     let taken = facts.world.reflections.names().contains(definition.name.as_str());
     let kept = Kept { owner: user, text: definition.text.clone(), enabled: true, refresh: None };
     if !taken && kept.add(metastore, &definition.name).await? {
+        if !on_big_stack(|| reflection.answers()) {
+            let text = format!(
+                "reflection \"{}\" is kept up to date, and no statement is answered from it yet",
+                definition.name
+            );
+            let detail =
+                "It joins tables, or leaves out groups, or is of another kind than rows or groups of one table.";
+            session.say(Notice::notice("00000", text).with_detail(detail));
+        }
         return Ok(true);
     }
     let text = format!("reflection \"{}\" already exists", definition.name);

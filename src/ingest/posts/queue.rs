@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::keys::{Id, Kept, Keys};
 use crate::formats::change::Changed;
-use crate::inlets::Answer;
+use crate::inlets::{Answer, Refusal};
 
 /// How it ended for a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +91,18 @@ pub(super) enum Entered {
     Closed,
 }
 
+impl Entered {
+    /// What its sender is told at once. `None`: the body goes, or is, on its way.
+    pub(super) fn settled(&self) -> Option<Result<Answer, Refusal>> {
+        match self {
+            Self::New | Self::Joined(_) => None,
+            Self::Known(answer) => Some(Ok(*answer)),
+            Self::Reused => Some(Err(Refusal::KeyReused)),
+            Self::Closed => Some(Err(Refusal::NotRunning)),
+        }
+    }
+}
+
 /// How many keys are remembered, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Memory {
@@ -118,20 +130,26 @@ impl Queue {
     }
 
     pub(super) fn enter(&mut self, load: &Arc<Load>) -> Entered {
+        let found = self.look(&load.id, load.body);
+        if matches!(found, Entered::New) {
+            self.waiting.push_back(Arc::clone(load));
+        }
+        found
+    }
+
+    /// What a body would find.
+    pub(super) fn look(&self, id: &Id, body: [u8; 4]) -> Entered {
         if !self.is_open {
             return Entered::Closed;
         }
-        if let Some(kept) = self.keys.get(&load.id) {
-            return if kept.body == load.body { Entered::Known(answer(kept)) } else { Entered::Reused };
+        if let Some(kept) = self.keys.get(id) {
+            return if kept.body == body { Entered::Known(answer(kept)) } else { Entered::Reused };
         }
-        let on_its_way = self.taken.iter().map(|(_, load)| load).chain(&self.waiting).find(|l| l.id == load.id);
+        let on_its_way = self.taken.iter().map(|(_, load)| load).chain(&self.waiting).find(|l| l.id == *id);
         match on_its_way {
-            Some(other) if other.body == load.body => Entered::Joined(Arc::clone(other)),
+            Some(other) if other.body == body => Entered::Joined(Arc::clone(other)),
             Some(_) => Entered::Reused,
-            None => {
-                self.waiting.push_back(Arc::clone(load));
-                Entered::New
-            }
+            None => Entered::New,
         }
     }
 

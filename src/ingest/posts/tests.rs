@@ -25,7 +25,7 @@ fn post(posts: &Posts, key: Option<&str>, body: impl Into<Bytes>, waits: bool) -
         room: posts.room(body.len()).unwrap(),
         body,
         until: waits.then(|| Instant::now() + PATIENCE),
-        check: Box::new(|_| Ok(())),
+        check: None,
     }
 }
 
@@ -122,18 +122,19 @@ async fn one_body_does_not_set_aside_so_much_that_the_pipeline_pauses() {
 
 #[tokio::test]
 async fn a_body_takes_room_for_its_bytes_or_for_what_its_rows_hold() {
-    let posts = posts("body_bytes_max = 8192\npending_bytes_max = 12288", true);
+    let posts = posts("body_bytes_max = 8192\npending_bytes_max = 163840", true);
     let mut origin = begun(&posts, None).await;
     // Of unknown length.
     let short = Post { room: posts.room(8_192).unwrap(), ..post(&posts, None, "{\"id\": 1}", false) };
     posts.take(short).await.unwrap();
-    assert!(posts.room(11 * 1_024).is_some() && posts.room(12 * 1_024).is_none(), "one is held");
+    assert!(posts.room(159 * 1_024).is_some() && posts.room(160 * 1_024).is_none(), "one is held");
     let place = read(origin.as_mut()).await.place.unwrap();
     origin.acknowledge(&place).await.unwrap();
     // Lines of nine bytes are rows of twelve and more.
     let small = || "{\"id\":1}\n".repeat(900);
     posts.take(post(&posts, None, small(), false)).await.unwrap();
-    assert!(posts.room(1_024).is_some() && posts.room(4 * 1_024).is_none());
+    assert!(posts.room(149 * 1_024).is_some() && posts.room(152 * 1_024).is_none());
+    let _other = posts.room(140 * 1_024).unwrap();
     let body = "{\"id\":1}\n".repeat(113);
     let full = posts.take(post(&posts, None, body, false)).await;
     assert!(matches!(full, Err(Refusal::Full)), "{full:?}");
@@ -141,6 +142,39 @@ async fn a_body_takes_room_for_its_bytes_or_for_what_its_rows_hold() {
     let _origin = begun(&narrow, None).await;
     let large = narrow.take(post(&narrow, None, small(), false)).await;
     assert!(matches!(large, Err(Refusal::TooLarge)), "{large:?}");
+    // Many are more than their bytes, before anything is made of them, and give it back.
+    let posts = self::posts("body_bytes_max = 8192\npending_bytes_max = 163840", true);
+    let mut origin = begun(&posts, None).await;
+    let many = posts.take(post(&posts, None, "\n1".repeat(2_000), false)).await;
+    assert!(matches!(many, Err(Refusal::TooLarge)), "{many:?}");
+    assert!(posts.room(160 * 1_024).is_some());
+    assert_eq!(read(origin.as_mut()).await.records, 0);
+}
+
+#[tokio::test]
+async fn a_body_that_is_known_by_its_key_is_not_read() {
+    let posts = posts("bad_lines = 'dead_letter'", false);
+    let mut origin = begun(&posts, None).await;
+    posts.take(post(&posts, Some("k"), "{\"id\": 1}", false)).await.unwrap();
+    let place = read(origin.as_mut()).await.place.unwrap();
+    origin.acknowledge(&place).await.unwrap();
+    let unread = || Some(Box::new(|_: &RecordBatch| -> crate::error::Result<()> { panic!("it is read") }) as Check);
+    let again = Post { check: unread(), ..post(&posts, Some("k"), "{\"id\": 1}", false) };
+    assert_eq!(posts.take(again).await.unwrap(), answer(1, 0, true, true));
+    let other = Post { check: unread(), ..post(&posts, Some("k"), "{\"id\": 2}", false) };
+    assert!(matches!(posts.take(other).await, Err(Refusal::KeyReused)));
+}
+
+/// It would become a row later, without its sender.
+#[tokio::test]
+async fn nothing_is_set_aside_of_a_body_whose_rows_are_checked() {
+    let posts = posts("bad_lines = 'dead_letter'", false);
+    let _origin = begun(&posts, None).await;
+    let lines = || format!("{}nonsense", "{\"id\": 1}\n".repeat(500));
+    let checked = Post { check: Some(Box::new(|_| Ok(()))), ..post(&posts, Some("a"), lines(), false) };
+    let refused = posts.take(checked).await;
+    assert!(matches!(refused, Err(Refusal::Lines { all: 1, .. })), "{refused:?}");
+    assert_eq!(posts.take(post(&posts, Some("b"), lines(), false)).await.unwrap().dead_letters, 1);
 }
 
 #[tokio::test]
@@ -150,10 +184,10 @@ async fn rows_that_are_added_need_a_key_and_rows_that_are_refused_are_not_queued
     let missing = posts.take(post(&posts, None, "{\"id\": 1}", true)).await;
     assert!(matches!(missing, Err(Refusal::KeyMissing)), "{missing:?}");
     let refused = Post {
-        check: Box::new(|rows| {
+        check: Some(Box::new(|rows| {
             assert_eq!(ids(rows), [1]);
             Err(Error::new(Kind::PermissionDenied, "no"))
-        }),
+        })),
         ..post(&posts, Some("k"), "{\"id\": 1}", true)
     };
     assert!(matches!(posts.take(refused).await, Err(Refusal::Failed(_))));

@@ -43,6 +43,8 @@ pub(super) fn allowed(node: LogicalPlan) -> Result<LogicalPlan> {
                 _ => Ok(node),
             }
         }
+        // all that it holds is the plan below it
+        LogicalPlan::Extension(ref other) if lower::Once::of(other.node.as_ref()).is_some() => Ok(node),
         LogicalPlan::Repartition(_)
         | LogicalPlan::Statement(_)
         | LogicalPlan::Explain(_)

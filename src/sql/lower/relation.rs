@@ -80,15 +80,19 @@ impl<'a> Lower<'a> {
             return self.last_round(&rounds, columns);
         }
         let cte: &'a Cte = self.ctes.get(&id).copied().ok_or_else(|| Error::internal("a CTE that nobody wrote"))?;
-        if let Some(step) = &cte.recursive {
-            return self.recursion(cte, &step.step, step.distinct, columns);
+        if let Some(shared) = self.shared.get(&id).cloned() {
+            return shared.place(self, &cte.name, columns);
         }
-        // one read from several places would be shared here; until then it is computed in each
-        let flow = self.query(&cte.query)?;
-        if cte.references > 1 {
-            super::unnest::duplicable(&flow.plan)?;
-        }
-        renamed(flow, &cte.query, columns)
+        let flow = match &cte.recursive {
+            Some(step) => self.recursion(cte, &step.step, step.distinct, columns)?,
+            None => {
+                let flow = self.query(&cte.query)?;
+                renamed(flow, &cte.query, columns)?
+            }
+        };
+        let Some(shared) = self.shared(cte, &flow, columns)? else { return Ok(flow) };
+        self.shared.insert(id, shared.clone());
+        shared.place(self, &cte.name, columns)
     }
 
     fn last_round(&mut self, rounds: &Rounds, columns: &[query::Column]) -> Result<Flow> {

@@ -1,4 +1,4 @@
-//! Passwords that are said as they are, by clients of the HTTP door: the same users, the same verifiers, the same throttle.
+//! Passwords that are said as they are, by clients of the HTTP door: the same users, the same verifiers.
 //! Whether a password may be said on a connection is not decided here.
 
 use std::collections::HashSet;

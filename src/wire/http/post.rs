@@ -2,7 +2,7 @@
 //! them and whether that user may; what becomes of the rows the pipeline says.
 //!
 //! Whoever may not post to a pipeline is told the same as if there were none, and nothing of a body is read before that. A
-//! refused body is read on a little and dropped: a connection that closes over unread bytes takes the answer with it.
+//! refused body is read on a little, piece by piece, and dropped: a connection that closes over unread bytes takes the answer with it.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -25,7 +25,7 @@ use super::access::Access;
 use super::{Carried, Peer};
 use crate::engine::{Engine, Posted, Posting};
 use crate::error::{Error, Kind};
-use crate::inlets::{Answer, BadLine, Inlets, Post, Refusal};
+use crate::inlets::{Answer, BadLine, Check, Inlets, Post, Refusal};
 use crate::telemetry::metrics::LOGIN_FAILURES;
 use crate::wire::auth::basic::{Proven, judge, said};
 use crate::wire::auth::{Throttle, wrong_password};
@@ -137,7 +137,7 @@ pub(super) async fn take(
         None => Err(Turned::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way").after_s(1)),
     };
     if let Some(unread) = body {
-        let dropping = read(unread, DROPPED_BYTES_MAX);
+        let dropping = drop_some(unread);
         let patience = carried.until.saturating_duration_since(Instant::now()).saturating_sub(FOR_THE_ANSWER);
         // One without a place leaves soon.
         let patience = if place.is_some() { patience } else { patience.min(FOR_THE_ANSWER) };
@@ -193,7 +193,7 @@ impl Asked<'_> {
             let unread = body.take().unwrap_or_default();
             let body = self.read(unread, inlet.body_bytes_max()).await?;
             let until = waits.then(|| self.carried.until.checked_sub(FOR_THE_ANSWER).unwrap_or(self.carried.until));
-            let check = Box::new(move |rows: &_| judged.check(rows));
+            let check = judged.map(|judged| Box::new(move |rows: &_| judged.check(rows)) as Check);
             let taken = inlet.take(Post { user, key, body, room, until, check }).await;
             taken.map_err(turned)
         };
@@ -291,6 +291,16 @@ async fn read(body: Body, bytes_max: usize) -> Result<Option<Bytes>, ()> {
         all.extend_from_slice(&piece);
     }
     Ok(Some(all.freeze()))
+}
+
+async fn drop_some(body: Body) {
+    let (mut stream, mut left) = (body.into_data_stream(), DROPPED_BYTES_MAX);
+    while let Some(Ok(piece)) = stream.next().await {
+        match left.checked_sub(piece.len()) {
+            Some(less) => left = less,
+            None => return,
+        }
+    }
 }
 
 fn turned(refusal: Refusal) -> Turned {

@@ -2,6 +2,7 @@
 //! with the scan it filters, and an aggregation in two stages is one. Below a barrier it reads nothing, and where there is
 //! one, no figure depends on how much data there is (policy.md §9). Costs are PostgreSQL's by their kind, not by their number.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
@@ -18,9 +19,11 @@ use datafusion::physical_plan::{ExecutionPlan, InputOrderMode};
 
 use super::expression::{first_stage, origin, sort_key, text, text_over};
 use super::plan::{Child, Node, Plan, Scanned};
+use crate::engine::once::OnceExec;
 use crate::policy::Guarded;
 use crate::policy::guard::Scan;
 use crate::sources::postgres::remote_sql;
+use crate::sql::lower::Mark;
 use crate::types::TableName;
 
 /// What is not known of a table, as PostgreSQL takes it for one that was never analysed.
@@ -36,8 +39,20 @@ type Exec = Arc<dyn ExecutionPlan>;
 
 pub(super) fn plan(physical: &Exec, guarded: &Guarded) -> Plan {
     let is_restricted = has_barrier(physical, guarded);
-    let reader = Reader { guarded, is_restricted, statistics: StatisticsContext::new() };
-    Plan::new(reader.node(physical), is_restricted)
+    let reader = Reader { guarded, is_restricted, statistics: StatisticsContext::new(), shared: RefCell::default() };
+    let mut root = reader.node(physical);
+    // PostgreSQL shows one with the query that it was written in; by then that is not known any more
+    let shared = reader.shared.into_inner().into_iter().map(|(mark, node)| Child {
+        label: Some(format!("CTE {}", mark.name())),
+        relationship: "InitPlan",
+        node: node.unwrap_or_else(|| Node::new("Result")),
+    });
+    let shared: Vec<Child> = shared.collect();
+    let cost: f64 = shared.iter().map(|cte| cte.node.total).sum();
+    root.startup += cost;
+    root.total += cost;
+    root.children.splice(0..0, shared);
+    Plan::new(root, is_restricted)
 }
 
 /// Of a query over no table, which is computed where it is planned.
@@ -62,6 +77,8 @@ struct Reader<'a> {
     guarded: &'a Guarded,
     is_restricted: bool,
     statistics: StatisticsContext,
+    /// What is computed once, in the order in which it is met.
+    shared: RefCell<Vec<(Mark, Option<Node>)>>,
 }
 
 impl Reader<'_> {
@@ -114,12 +131,32 @@ impl Reader<'_> {
             node.detail("Merge Cond", equalities(on));
             return node;
         }
+        if let Some(once) = exec.downcast_ref::<OnceExec>() {
+            return self.read_again(once, exec);
+        }
         if exec.is::<EmptyExec>() {
             let mut node = Node { total: 0.01, ..Node::new("Result") };
             node.detail("One-Time Filter", Some("false".into()));
             return node;
         }
         self.by_name(exec)
+    }
+
+    fn read_again(&self, once: &OnceExec, exec: &Exec) -> Node {
+        let mark = once.mark();
+        let is_known = self.shared.borrow().iter().any(|(known, _)| known == mark);
+        if !is_known {
+            let at = self.shared.borrow().len();
+            self.shared.borrow_mut().push((mark.clone(), None));
+            let node = exec.children().first().map(|input| self.node(input));
+            if let Some((_, place)) = self.shared.borrow_mut().get_mut(at) {
+                *place = node;
+            }
+        }
+        let mut node = leaf("CTE Scan", Some(Scanned::Named(mark.name().to_owned())));
+        node.rows = self.known_rows(exec).unwrap_or(node.rows);
+        node.total = TUPLE * node.rows;
+        node
     }
 
     fn scanned(&self, scan: Scan, exec: &Exec) -> Node {

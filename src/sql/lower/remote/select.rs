@@ -13,6 +13,7 @@ use super::expr::Out;
 use super::literal::type_name;
 use super::{Functions, Push};
 use crate::sql::functions::aggregate;
+use crate::sql::lower::Once;
 
 /// Columns that repeat long expressions more often than this become columns of a derived table.
 const INLINE_BYTES_MAX: usize = 32 << 10;
@@ -130,6 +131,10 @@ impl Push<'_> {
                 None
             }
             (LogicalPlan::SubqueryAlias(_), [Some(input)]) => Some(input.clone()),
+            // there it is computed at each place; nothing that is sent is volatile
+            (LogicalPlan::Extension(other), [Some(input)]) if Once::of(other.node.as_ref()).is_some() => {
+                (!input.is_ordered()).then(|| input.clone())
+            }
             (LogicalPlan::Projection(projection), [Some(input)]) => self.projected(projection, input),
             (LogicalPlan::Filter(filter), [Some(input)]) => {
                 let schema = filter.input.schema();
