@@ -17,7 +17,7 @@ use datafusion::physical_plan::streaming::StreamingTableExec;
 use super::nodes::each_node;
 use super::*;
 use crate::policy::fixture::{EXAMPLE, Tables, id, lowered, objects, policies, session};
-use crate::sql::lower::computing_inside;
+use crate::sql::lower::{Mark, Once, computing_inside};
 use crate::types::Share;
 
 fn object(name: &str) -> Arc<Object> {
@@ -163,6 +163,7 @@ fn every_node(alice: &SessionPolicy) -> Vec<(&'static str, LogicalPlan, usize)> 
             2,
         ),
         ("Subquery", lateral(alice), 2),
+        ("Extension", table().build().map(|plan| LogicalPlanBuilder::from(Once::marked("o", plan))), 1),
     ];
     rows.into_iter().map(|(kind, plan, n)| (kind, plan.and_then(LogicalPlanBuilder::build).unwrap(), n)).collect()
 }
@@ -186,7 +187,7 @@ fn a_sealed_scan_is_opened_in_every_kind_of_node() {
         kinds.insert(kind);
     }
     // one for each kind that `allowed` lets through
-    assert_eq!(kinds.len(), 16, "{kinds:?}");
+    assert_eq!(kinds.len(), 17, "{kinds:?}");
 }
 
 /// A node of somebody's making that keeps a plan where nobody looks.
@@ -452,6 +453,29 @@ fn who_lacks_a_right_to_a_base_of_a_dataset_gets_a_barrier_above_it() {
             Err(error) => assert!(more.contains("orders, select, deny"), "{more}: {error:?}"),
         }
     }
+}
+
+/// By the rights of the one who opens it: what is computed once for a dataset's own places is not for another opening's.
+#[test]
+fn a_body_that_is_opened_twice_shares_nothing() {
+    let policies = policies(&format!("{EXAMPLE}p, ann, reports.*, select, allow\np, ann, crm.customers, select, allow\n"));
+    let (ann, dora) = (session(&policies, "ann"), policies.owner("dora").unwrap());
+    let once = Once::marked("c", sealed(&dora, "crm.customers"));
+    let again = LogicalPlanBuilder::from(once.clone()).alias("again").unwrap().build().unwrap();
+    let inner = LogicalPlanBuilder::from(once).cross_join(again).unwrap().build().unwrap();
+    let twice = LogicalPlanBuilder::from(sealed(&ann, "reports.revenue")).alias("a").unwrap();
+    let twice = twice.cross_join(sealed(&ann, "reports.revenue")).unwrap().build().unwrap();
+    let guarded = open_with(twice, &ann, revenue(&dora, inner)).unwrap();
+    let mut marks: Vec<Mark> = vec![];
+    each_node(guarded.plan(), &mut |node| {
+        if let LogicalPlan::Extension(other) = node {
+            marks.push(Once::of(other.node.as_ref()).unwrap().mark().clone());
+        }
+    })
+    .unwrap();
+    assert_eq!(marks.len(), 4);
+    let others = |mark: &Mark| marks.iter().filter(|other| *other == mark).count();
+    assert!(marks.iter().all(|mark| others(mark) == 2), "{marks:?}");
 }
 
 /// A record's raw columns, which no star covers: a right to all that the body may read is enough.

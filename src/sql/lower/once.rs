@@ -66,6 +66,11 @@ impl Once {
         node.as_any().downcast_ref()
     }
 
+    #[cfg(test)]
+    pub(crate) fn marked(name: &str, input: LogicalPlan) -> LogicalPlan {
+        LogicalPlan::Extension(Extension { node: Arc::new(Self { mark: Mark(Arc::from(name)), input }) })
+    }
+
     pub(crate) fn mark(&self) -> &Mark {
         &self.mark
     }
