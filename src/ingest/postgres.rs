@@ -116,6 +116,8 @@ pub struct Slot {
     tables: Vec<Table>,
     /// Tables of these numbers are copied anew, whatever the lake has of them.
     recopy: BTreeSet<usize>,
+    /// Names of tables that the lake has rows of, of which there was none when it began.
+    left: BTreeSet<String>,
     /// For questions beside the stream.
     side: Option<Wire>,
     state: State,
@@ -214,8 +216,8 @@ impl Slot {
     }
 
     fn of(setup: Setup) -> Self {
-        let (tables, recopy, state) = (vec![], BTreeSet::new(), State::Idle);
-        Self { setup, tables, recopy, side: None, state, confirmed: 0, others: false, beat: None, looked: None }
+        let (tables, recopy, left, state) = (vec![], BTreeSet::new(), BTreeSet::new(), State::Idle);
+        Self { setup, tables, recopy, left, side: None, state, confirmed: 0, others: false, beat: None, looked: None }
     }
 
     /// The same tables by the same slot, not begun.
@@ -257,6 +259,17 @@ impl Slot {
     }
 
     fn standing(&self, system: &System, lsn: u64, copying: bool, tables: &[&Table]) -> Result<Place> {
+        self.standing_beside(system, lsn, copying, tables, BTreeSet::new())
+    }
+
+    fn standing_beside(
+        &self,
+        system: &System,
+        lsn: u64,
+        copying: bool,
+        tables: &[&Table],
+        left: BTreeSet<String>,
+    ) -> Result<Place> {
         let standing = Standing {
             system_identifier: system.identifier.clone(),
             timeline: system.timeline,
@@ -264,13 +277,16 @@ impl Slot {
             lsn: Lsn(lsn),
             copying,
             tables: tables.iter().filter(|t| !t.gone).map(|t| (t.full_name(), t.known())).collect(),
+            left,
         };
         standing.place()
     }
 
     /// Of the whole.
     fn whole(&self, begun: &Begun, lsn: u64) -> Result<Place> {
-        self.standing(&begun.system, lsn, false, &self.tables.iter().collect::<Vec<_>>())
+        let gone = self.tables.iter().filter(|table| table.gone).map(Table::full_name);
+        let left = self.left.iter().cloned().chain(gone).collect();
+        self.standing_beside(&begun.system, lsn, false, &self.tables.iter().collect::<Vec<_>>(), left)
     }
 }
 

@@ -345,6 +345,48 @@ async fn a_key_that_changes_amid_the_stream_is_followed() {
     assert!(error.hint().unwrap_or_default().contains("primary key"), "{error:?}");
 }
 
+/// What the lake has of a name is of no use for another table that takes it, whoever saw the one before, nor for one that was
+/// elsewhere for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_not_there_when_an_ingester_looked_is_taken_in_anew() {
+    let server = Server::with(&LOGICAL).await;
+    server
+        .run("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE o (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+        .await;
+    let config = config(&server);
+    let origin = slot(&config, &["public.*"], Options::default());
+    let (mut lake, mut slot, mut random) = (Lake::default(), origin.again(), StdRng::seed_from_u64(1));
+    while !lake.begin(&mut slot).await {}
+    follow(&mut lake, &mut slot, end(&server).await, &mut random).await;
+    drop(slot);
+
+    // The next one finds none, and the one after it neither.
+    server.run("DROP TABLE t").await;
+    let mut slot = origin.again();
+    for again in [false, true] {
+        if again {
+            slot = origin.again();
+        }
+        while !lake.begin(&mut slot).await {}
+        server.run("INSERT INTO o SELECT count(*) FROM o").await;
+        follow(&mut lake, &mut slot, end(&server).await, &mut random).await;
+    }
+    // A change of another table makes it look again.
+    server.run("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (2)").await;
+    server.run("ALTER TABLE o ADD COLUMN a int; INSERT INTO o VALUES (-1)").await;
+    follow(&mut lake, &mut slot, end(&server).await, &mut random).await;
+    lake.assert_equals(&server, "made anew").await;
+
+    server.run("CREATE SCHEMA away; ALTER TABLE t SET SCHEMA away").await;
+    server.run("ALTER TABLE o ADD COLUMN b int; INSERT INTO o VALUES (-2)").await;
+    follow(&mut lake, &mut slot, end(&server).await, &mut random).await;
+    server.run("INSERT INTO away.t VALUES (3); DELETE FROM away.t WHERE id = 2").await;
+    follow(&mut lake, &mut slot, end(&server).await, &mut random).await;
+    server.run("ALTER TABLE away.t SET SCHEMA public; ALTER TABLE o ADD COLUMN c int; INSERT INTO o VALUES (-3)").await;
+    follow(&mut lake, &mut slot, end(&server).await, &mut random).await;
+    lake.assert_equals(&server, "back again").await;
+}
+
 /// Until everything up to there is in the lake and no table is in the midst of a copy.
 async fn follow(lake: &mut Lake, slot: &mut Slot, until: u64, random: &mut StdRng) {
     let started = Instant::now();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast;
 
 use super::create_table::{admit_name, already_there, made, making, temporary};
@@ -120,9 +120,8 @@ impl CreateTableAs {
 /// value has its own, becomes what CREATE TABLE makes of the type.
 pub(in crate::engine) fn storable(columns: &Schema) -> Option<Vec<FieldRef>> {
     let is_bare = |field: &FieldRef| {
-        let lies = pgtype::arrow(pgtype::oid::NUMERIC);
         postgres::pg_type(field).is_ok_and(|ty| ty.oid == pgtype::oid::NUMERIC && ty.typmod == -1)
-            && lies.as_ref() == Some(field.data_type())
+            && !matches!(field.data_type(), DataType::Decimal128(..))
     };
     let kept = |field: &FieldRef| match is_bare(field) {
         true => postgres::field(field.name(), pgtype::oid::NUMERIC, -1, true).map(Arc::new),

@@ -41,6 +41,9 @@ impl Slot {
             (!table.may_be_rewritten_since(*known)).then_some(())?;
             Some(own.lsn.max(checkpoint.as_ref().map(|c| c.lsn).unwrap_or_default()))
         };
+        let followed = checkpoint.iter().flat_map(|c| c.tables.keys().chain(&c.left));
+        let is_known = |name: &&String| self.tables.iter().any(|table| table.full_name() == **name);
+        self.left = followed.filter(|name| !is_known(name)).cloned().collect();
         let has: Vec<Option<Lsn>> = self.tables.iter().zip(&own).enumerate().map(has).collect();
         let there = |n: &usize| self.tables.get(*n).is_some_and(|t| !t.gone);
         let wanted: Vec<usize> =

@@ -89,15 +89,15 @@ impl Slot {
 
     /// The tables are these from now on. Their numbers stay, those that are new come at the end.
     pub(super) fn know(&mut self, found: Vec<Table>) {
-        for table in &mut self.tables {
-            table.gone = true;
-        }
+        let were_gone: Vec<bool> =
+            self.tables.iter_mut().map(|table| std::mem::replace(&mut table.gone, true)).collect();
         for table in found {
             // By its name, which is the lake's too: one that was renamed is another table, and is copied as such.
             let number = self.tables.iter().position(|t| t.full_name() == table.full_name());
             match number.and_then(|number| Some((number, self.tables.get_mut(number)?))) {
                 Some((number, known)) => {
-                    if table.rewritten_since(known) {
+                    // one that is back may have changed under another name
+                    if table.rewritten_since(known) || were_gone.get(number).is_some_and(|gone| *gone) {
                         self.recopy.insert(number);
                     }
                     *known = table;
@@ -119,7 +119,11 @@ impl Slot {
         }
         let again = std::mem::take(&mut self.recopy);
         for number in (before..self.tables.len()).chain(again.into_iter().filter(|number| *number < before)) {
-            self.wait(begun, number, number < before)?;
+            let has_rows = match self.tables.get(number).map(Table::full_name) {
+                Some(name) if number >= before => self.left.remove(&name),
+                Some(_) | None => number < before,
+            };
+            self.wait(begun, number, has_rows)?;
         }
         Ok(())
     }

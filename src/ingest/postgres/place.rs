@@ -1,7 +1,7 @@
 //! How far along a source's log something is, as it is kept in the lake: which cluster, which slot, where, and whether a table
 //! is in the midst of its copy. It compares two places of one cluster and asks no server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -64,6 +64,10 @@ pub(super) struct Standing {
     /// By name, as what tables were known: what changed while nobody looked is told by it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) tables: BTreeMap<String, Known>,
+    /// Names of tables that were followed and were not there any more. The lake has rows of them, which are not those of a
+    /// table that takes the name.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) left: BTreeSet<String>,
 }
 
 /// A table in few digits.
@@ -117,12 +121,13 @@ mod tests {
             lsn: "16/B374D848".parse().unwrap(),
             copying: true,
             tables: BTreeMap::from([("public.a".into(), Known { oid: 16_400, last_column: 3, hash: 7 })]),
+            left: BTreeSet::from(["public.b".into()]),
         };
         let place = standing.place().unwrap();
         let text = serde_json::to_string(&place).unwrap();
         assert_eq!(
             text,
-            r#"{"copying":true,"lsn":"16/B374D848","slot":"lakegate_crm","system_identifier":"7300000000000000000","tables":{"public.a":[16400,3,7]},"timeline":1}"#
+            r#"{"copying":true,"left":["public.b"],"lsn":"16/B374D848","slot":"lakegate_crm","system_identifier":"7300000000000000000","tables":{"public.a":[16400,3,7]},"timeline":1}"#
         );
         assert_eq!(Standing::of(&place).unwrap(), standing);
         assert_eq!(standing.lsn.0, 0x16_B374_D848);

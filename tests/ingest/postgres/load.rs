@@ -155,8 +155,7 @@ pub async fn change_tables(server: &Server, random: &mut StdRng, round: usize) {
         format!("ALTER TABLE pairs RENAME COLUMN amount TO amount{round}; UPDATE pairs SET a = a WHERE a < 50; ALTER TABLE pairs RENAME amount{round} TO amount"),
         format!("ALTER TABLE people ALTER worth TYPE numeric({}, 3) USING worth * 2", 14 + round),
         format!("CREATE TABLE later{round} (id int PRIMARY KEY, v text); INSERT INTO later{round} SELECT i, 'v' FROM generate_series(1, 200) i"),
-        // A table without a key that is dropped and made anew is not among them: in one run of ten it keeps a row of the one
-        // before, for a reason that is not found yet.
+        "DROP TABLE bag; CREATE TABLE bag (x int, y text); ALTER TABLE bag REPLICA IDENTITY FULL; INSERT INTO bag VALUES (1, 'again')".into(),
         "ALTER TABLE people ADD COLUMN brief int; UPDATE people SET brief = 1 WHERE id % 3 = 0; ALTER TABLE people DROP COLUMN brief".into(),
     ];
     for _ in 0..3 {
