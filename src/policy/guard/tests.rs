@@ -458,7 +458,8 @@ fn who_lacks_a_right_to_a_base_of_a_dataset_gets_a_barrier_above_it() {
 /// By the rights of the one who opens it: what is computed once for a dataset's own places is not for another opening's.
 #[test]
 fn a_body_that_is_opened_twice_shares_nothing() {
-    let policies = policies(&format!("{EXAMPLE}p, ann, reports.*, select, allow\np, ann, crm.customers, select, allow\n"));
+    let policies =
+        policies(&format!("{EXAMPLE}p, ann, reports.*, select, allow\np, ann, crm.customers, select, allow\n"));
     let (ann, dora) = (session(&policies, "ann"), policies.owner("dora").unwrap());
     let once = Once::marked("c", sealed(&dora, "crm.customers"));
     let again = LogicalPlanBuilder::from(once.clone()).alias("again").unwrap().build().unwrap();
