@@ -71,11 +71,33 @@ impl Default for Config {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Principal {
     pub(in crate::policy) user: Arc<str>,
+    /// In whose place it asks: it has the rights that both have.
+    pub(in crate::policy) acts_for: Option<Arc<str>>,
 }
 
 impl Principal {
     pub fn user(&self) -> &str {
         &self.user
+    }
+
+    pub fn acts_for(&self) -> Option<&str> {
+        self.acts_for.as_deref()
+    }
+
+    /// The same, in the place of another user or as one of its roles. Whether it may is asked whenever it asks for something
+    /// ([`Policies::session`]).
+    pub fn acting_for(&self, name: Option<&str>) -> Self {
+        Self { user: Arc::clone(&self.user), acts_for: name.map(Arc::from) }
+    }
+}
+
+/// `svc for ann`.
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.acts_for {
+            Some(other) => write!(f, "{} for {other}", self.user),
+            None => f.write_str(&self.user),
+        }
     }
 }
 

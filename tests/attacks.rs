@@ -2,6 +2,7 @@
 //! worlds that differ only in hidden cells must answer alike, errors included; both must answer like a copy from which
 //! the hidden cells have been removed; and no canary may appear in anything a client reads.
 
+mod acting;
 mod barrier;
 mod catalogs;
 mod datasets;

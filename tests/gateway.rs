@@ -34,6 +34,8 @@ pub struct Files {
     pub policy: String,
     /// name, the TOML of its attributes. Everybody's password is the name.
     pub users: Vec<(String, String)>,
+    /// A user, and one in whose place it may ask.
+    pub may_act_for: Vec<(String, String)>,
     /// `[attributes]` of users.toml.
     pub attributes: String,
     /// More sections of lakegate.toml.
@@ -87,7 +89,10 @@ impl Files {
     fn users_file(&self) -> String {
         let users = self.users.iter().map(|(name, attributes)| {
             let verifier = scram_verifier(name, b"sixteen byte salt", ITERATIONS);
-            format!("[user.{name}]\nscram = \"{verifier}\"\nattributes = {{ {attributes} }}\n")
+            let others = self.may_act_for.iter().filter(|(user, _)| user == name);
+            let others = others.map(|(_, other)| format!("{other:?}")).collect::<Vec<_>>().join(", ");
+            let acting = if others.is_empty() { String::new() } else { format!("may_act_for = [{others}]\n") };
+            format!("[user.{name}]\nscram = \"{verifier}\"\n{acting}attributes = {{ {attributes} }}\n")
         });
         format!("[attributes]\n{}\n{}", self.attributes, users.collect::<String>())
     }

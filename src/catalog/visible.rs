@@ -273,7 +273,7 @@ impl Sight {
     /// What `session` may know of `catalog`. `policies` are those the session was made from.
     pub fn of(catalog: &Catalog, policies: &Arc<Policies>, session: &SessionPolicy) -> Self {
         let is_admin = session.is_admin();
-        let roles = roles(policies, session, session.principal().user());
+        let roles = roles(policies, session, session.current_user());
         let known: BTreeSet<&str> = roles.iter().map(|r| r.name.as_str()).collect();
         let mut tables: Vec<VisibleTable> =
             catalog.entries.values().filter_map(|entry| visible(entry, session, is_admin, &known)).collect();
@@ -489,7 +489,7 @@ fn visible(entry: &super::Entry, session: &SessionPolicy, admin: bool, known: &B
         Body::Table(table) => (letter(table.declared().kind), BOOTSTRAP.0, None),
         // whoever made a view knows what it says; it names tables that others may not know of
         Body::Dataset(dataset) => {
-            let own = dataset.kept.is_some() && dataset.owner == session.principal().user();
+            let own = dataset.kept.is_some() && dataset.owner == session.current_user();
             let text = || match dataset.kept {
                 // as a statement, which PostgreSQL's definitions of views are
                 Some(_) => format!(" {};", dataset.sql),

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::pipeline::Ready;
 use crate::error::Error;
+use crate::policy::Principal;
 use crate::telemetry::metrics as names;
 
 /// The kind of a statement that was refused before it was known what it is.
@@ -17,6 +18,8 @@ pub(crate) const UNREAD: &str = "unread";
 #[derive(Debug)]
 pub(crate) struct Record {
     user: String,
+    /// In whose place; empty for its own.
+    acts_for: String,
     kind: &'static str,
     shape: u64,
     /// Of the policy that it was judged by.
@@ -36,9 +39,10 @@ pub(crate) struct Record {
 
 impl Record {
     /// `generation`: of the policy in force.
-    pub(crate) fn begin(user: &str, generation: u64) -> Self {
+    pub(crate) fn begin(principal: &Principal, generation: u64) -> Self {
         Self {
-            user: user.to_string(),
+            user: principal.user().to_string(),
+            acts_for: principal.acts_for().unwrap_or_default().to_string(),
             kind: UNREAD,
             shape: 0,
             generation,
@@ -104,6 +108,7 @@ impl Record {
         tracing::info!(
             target: "audit",
             user = self.user,
+            acts_for = self.acts_for,
             kind = self.kind,
             statement = format_args!("{:016x}", self.shape),
             generation = self.generation,

@@ -9,7 +9,7 @@ use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::optimizer::Optimizer;
 use datafusion::prelude::SessionConfig;
 
-use super::asked::Asked;
+use super::asked::{Asked, Right};
 use super::budget::Budget;
 use super::sequences::{Counting, Given};
 use super::settings::{Settings, SharedSettings, Versions};
@@ -86,10 +86,22 @@ pub(super) fn gone() -> Error {
     Error::new(Kind::NotAllowedIn, "this user may no longer log in")
 }
 
+/// 42501.
+fn acts_no_more(principal: &Principal) -> Error {
+    let other = principal.acts_for().unwrap_or_default();
+    Error::new(Kind::PermissionDenied, format!("permission denied to set role \"{other}\""))
+        .with_hint("RESET ROLE and RESET SESSION AUTHORIZATION go back to the login's own rights.")
+}
+
 impl Facts {
-    /// 28000 where the user was removed since the login.
+    /// 42501 where it may no longer act for whom it acts; 28000 where the user was removed since the login.
     pub(crate) fn new(world: Arc<World>, identity: &Identity, kept: &SharedSettings, shared: &Shared) -> Result<Self> {
-        let policy = world.policies.session(&identity.principal).ok_or_else(gone)?;
+        let principal = identity.principal.acting_for(kept.lock().acts_for());
+        let policy = match world.policies.session(&principal) {
+            Some(policy) => policy,
+            None if world.policies.session(&identity.principal).is_some() => return Err(acts_no_more(&principal)),
+            None => return Err(gone()),
+        };
         let about = Circumstances {
             settings: kept.handle(),
             cursors: identity.cursors.clone(),
@@ -106,8 +118,7 @@ impl Facts {
             server_started_at: identity.server_started_at,
             session_started_at: identity.session_started_at,
         };
-        let user = policy.principal().user();
-        let mut view = View::new(&world.catalog.database, user, world.sight(&policy), about);
+        let mut view = View::new(&world.catalog.database, policy.current_user(), world.sight(&policy), about);
         let temporary_version = identity.temporary.version();
         view.add_own(temporary::SCHEMA, identity.temporary.all());
         let settings = kept.lock();
@@ -119,6 +130,11 @@ impl Facts {
             search_path: settings.search_path(),
         };
         Self::of(world, policy, Arc::new(view), own, &settings, shared)
+    }
+
+    /// A right that is asked again before others see what was done by it.
+    pub(crate) fn gave(&self, right: Right) {
+        self.asked.given(self.policy.principal(), right);
     }
 
     /// For what the server reads for itself: nobody's settings, and nothing of a catalog is shown to anybody. `world` has no

@@ -41,7 +41,7 @@ pub struct Judged {
 
 impl Engine {
     pub fn posting(&self, principal: &Principal) -> Posting {
-        let mut record = Record::begin(principal.user(), self.world().policies.generation());
+        let mut record = Record::begin(principal, self.world().policies.generation());
         record.kind("post");
         Posting { record }
     }

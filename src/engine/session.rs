@@ -114,6 +114,9 @@ impl Session {
             return Err(Error::new(Kind::UndefinedDatabase, format!("database \"{database}\" does not exist")));
         }
         let mut settings = Settings::new(principal.user(), &engine.shared.config.search_path);
+        if let Some(session) = engine.world().policies.session(&principal) {
+            settings.identify(session.identities().map(str::to_owned).collect());
+        }
         startup::set(startup, &mut settings)?;
         let own = Arc::new(engine.shared.peers.join(pid, principal.user()));
         let cursors = Listed::default();
@@ -324,7 +327,7 @@ impl Session {
 
     /// 42501 where one of these grants is another one now.
     fn still_holds(&self, opened: &[OpenedObject]) -> Result<()> {
-        match self.judges().still_hold(opened, &self.identity.principal) {
+        match self.judges().still_hold(opened, &self.principal()) {
             true => Ok(()),
             false => Err(policy_changed()),
         }
@@ -381,7 +384,10 @@ impl Session {
         }
         match world.policies.session(&self.identity.principal) {
             Some(session) => {
-                self.settings.lock().read_all(session.is_admin());
+                let mut settings = self.settings.lock();
+                settings.read_all(session.is_admin());
+                settings.identify(session.identities().map(str::to_owned).collect());
+                drop(settings);
                 self.known_to = Arc::downgrade(&world);
                 Ok(())
             }
@@ -396,8 +402,9 @@ impl Session {
 
     // --- for statements
 
-    pub(super) fn principal(&self) -> &Principal {
-        &self.identity.principal
+    /// Who asks, and in whose place.
+    pub(super) fn principal(&self) -> Principal {
+        self.identity.principal.acting_for(self.settings.lock().acts_for())
     }
 
     /// Its statements are not each a transaction by itself.
@@ -464,7 +471,7 @@ impl Session {
     // --- one statement
 
     fn record(&self) -> Record {
-        Record::begin(self.identity.principal.user(), self.engine.world().policies.generation())
+        Record::begin(&self.principal(), self.engine.world().policies.generation())
     }
 
     /// What is refused before it runs has a record too; what is not has come to nothing yet.

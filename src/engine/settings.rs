@@ -12,7 +12,7 @@ mod version;
 mod zone;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ const TELLING: [&str; 10] = [
 ];
 /// Where answers may come from.
 const FROM: [&str; 3] = [REFLECTIONS, MAX_STALENESS, vector::VECTOR];
+/// In whose place is asked.
+const WHO: [&str; 2] = ["role", "session_authorization"];
 const REFLECTIONS: &str = "lakegate.reflections";
 const MAX_STALENESS: &str = "lakegate.max_staleness";
 /// Of a transaction, and what a new one has.
@@ -73,6 +75,8 @@ pub(crate) struct Moment {
 pub(crate) struct Settings {
     /// Who logged in.
     user: Arc<str>,
+    /// In whose place it may ask.
+    identities: Arc<BTreeSet<String>>,
     /// May read those that are not for everybody (pg_read_all_settings).
     reads_all: bool,
     /// Set by the session; what is not here is as it started.
@@ -130,6 +134,7 @@ impl Settings {
         let none = Arc::new(Named::new());
         Self {
             user: user.into(),
+            identities: Arc::default(),
             reads_all: false,
             set: Arc::clone(&none),
             local: none,
@@ -145,6 +150,20 @@ impl Settings {
     /// Whoever administrates reads them all.
     pub(crate) fn read_all(&mut self, is_admin: bool) {
         self.reads_all = is_admin;
+    }
+
+    /// Names that `role` and `session_authorization` take besides the session's own.
+    pub(crate) fn identify(&mut self, identities: BTreeSet<String>) {
+        if *self.identities != identities {
+            self.identities = Arc::new(identities);
+        }
+    }
+
+    /// In whose place the session asks: `role` goes before `session_authorization`.
+    pub(crate) fn acts_for(&self) -> Option<&str> {
+        let role = Some(self.value("role")).filter(|role| !matches!(*role, "none" | ""));
+        let name = role.unwrap_or(self.value("session_authorization"));
+        (name != &*self.user).then_some(name)
     }
 
     pub(crate) fn started(&mut self) {
@@ -404,7 +423,7 @@ impl Settings {
     }
 
     fn telling(&self) -> Vec<String> {
-        TELLING.iter().chain(&FROM).map(|name| self.value(name).to_string()).collect()
+        TELLING.iter().chain(&FROM).chain(&WHO).map(|name| self.value(name).to_string()).collect()
     }
 
     fn changed(&mut self, before: &[String]) {

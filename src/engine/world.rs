@@ -18,7 +18,7 @@ use crate::catalog::visible::Sight;
 use crate::catalog::{self, Catalog, Entry, Fault};
 use crate::error::{Error, Kind, Result};
 use crate::metastore::Metastore;
-use crate::policy::{self, Policies, SessionPolicy};
+use crate::policy::{self, Policies, Principal, SessionPolicy};
 use crate::reflection::Reflections;
 use crate::secret::Secret;
 use crate::sources::Source;
@@ -43,8 +43,8 @@ pub struct World {
     sights: Mutex<HashMap<Rights, Weak<Sight>>>,
 }
 
-/// A user, and the roles whose rights the session has.
-type Rights = (String, Vec<Arc<str>>);
+/// Who asks, for whom, and the roles whose rights the session has.
+type Rights = (Principal, Vec<Arc<str>>);
 
 impl World {
     /// The same, to be changed in a part.
@@ -77,7 +77,7 @@ impl World {
 
     /// What a session sees of the catalog, made once for all that have the same rights.
     pub(crate) fn sight(&self, policy: &SessionPolicy) -> Arc<Sight> {
-        let rights = (policy.principal().user().to_owned(), policy.closure().to_vec());
+        let rights = (policy.principal().clone(), policy.closure().to_vec());
         let lock = || self.sights.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(made) = lock().get(&rights).and_then(Weak::upgrade) {
             return made;

@@ -96,7 +96,17 @@ pub(in crate::policy) struct Subject {
 }
 
 /// Decisions already taken; the owner's index where the question was asked through a dataset.
-pub(in crate::policy) type Memo = RwLock<HashMap<(ObjectId, Action, Option<usize>), Decision>>;
+pub(in crate::policy) type Memo = RwLock<HashMap<(ObjectId, Action, Beside), Decision>>;
+
+/// Whose lines count beside the subject's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::policy) enum Beside {
+    Nobody,
+    /// Of the dataset through which it reads.
+    Owner(usize),
+    /// In whose place it asks.
+    Other(usize),
+}
 
 /// By what a line finds its objects. Names are numbers; `*` is [`ANY`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -185,14 +195,19 @@ impl Policies {
     /// For somebody who has proven to be `user`. The engine's `login` is the one caller.
     pub fn principal(&self, user: &str) -> Option<Principal> {
         let subject = self.subjects.get(*self.by_name.get(user)?)?;
-        subject.user.then(|| Principal { user: Arc::clone(&subject.name) })
+        subject.user.then(|| Principal { user: Arc::clone(&subject.name), acts_for: None })
     }
 
-    /// `None` when the user was removed since.
+    /// `None` when the user was removed since, or may no longer act for whom it acts.
     pub fn session(self: &Arc<Self>, principal: &Principal) -> Option<SessionPolicy> {
         let subject = *self.by_name.get(principal.user())?;
         let known = self.subjects.get(subject).is_some_and(|s| s.user);
-        known.then(|| SessionPolicy::new(Arc::clone(self), subject))
+        let session = known.then(|| SessionPolicy::new(Arc::clone(self), subject))?;
+        match principal.acts_for() {
+            None => Some(session),
+            Some(other) if session.may_act_for(other) => session.acting_for(*self.by_name.get(other)?),
+            Some(_) => None,
+        }
     }
 
     /// The rights a dataset is planned with. `None`: no such user or role.

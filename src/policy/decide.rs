@@ -10,7 +10,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, lit};
 
 use super::baseline;
-use super::compile::{ANY, BoundObject, Key, Policies, RuleRef, Subject};
+use super::compile::{ANY, Beside, BoundObject, Key, Policies, RuleRef, Subject};
 use super::file::lines::Permit;
 use super::file::object::{Segment, Target};
 use super::language::{Mask, Typed, Values};
@@ -23,6 +23,8 @@ pub struct SessionPolicy {
     policies: Arc<Policies>,
     subject: usize,
     principal: Principal,
+    /// In whose place it asks: what both may is what it may.
+    other: Option<usize>,
     /// Of the server itself: the tables that it reads. It has no subject, so that no line is about it.
     own: Option<Arc<BTreeSet<ObjectId>>>,
 }
@@ -30,13 +32,45 @@ pub struct SessionPolicy {
 impl SessionPolicy {
     pub(in crate::policy) fn new(policies: Arc<Policies>, subject: usize) -> Self {
         let user = policies.subjects.get(subject).map(|s| Arc::clone(&s.name)).unwrap_or_default();
-        Self { policies, subject, principal: Principal { user }, own: None }
+        Self { policies, subject, principal: Principal { user, acts_for: None }, other: None, own: None }
+    }
+
+    /// The same in the place of that subject.
+    pub(in crate::policy) fn acting_for(self, other: usize) -> Option<Self> {
+        let name = self.policies.subjects.get(other).map(|s| Arc::clone(&s.name))?;
+        let principal = Principal { user: Arc::clone(&self.principal.user), acts_for: Some(name) };
+        Some(Self { principal, other: Some(other), ..self })
+    }
+
+    /// Users that it is told it may act for, and its own roles: as one of them it may less, never more.
+    pub(in crate::policy) fn may_act_for(&self, other: &str) -> bool {
+        self.identities().any(|name| name == other)
+    }
+
+    /// Every name that it may ask under besides its own.
+    pub fn identities(&self) -> impl Iterator<Item = &str> {
+        let all = &self.policies.draft.users.users;
+        let users = all.get(self.principal.user()).into_iter().flat_map(|user| &user.may_act_for);
+        let users = users.map(String::as_str).filter(|name| all.contains_key(*name));
+        let roles = self.subject().map(|s| s.names.as_slice()).unwrap_or_default();
+        let roles = roles.iter().map(AsRef::as_ref).filter(|name| *name != self.principal.user());
+        users.chain(roles)
+    }
+
+    /// That subject by itself.
+    fn other(&self) -> Option<Self> {
+        self.other.map(|subject| Self::new(Arc::clone(&self.policies), subject))
+    }
+
+    /// Whom `current_user` names.
+    pub fn current_user(&self) -> &str {
+        self.principal.acts_for().unwrap_or(self.principal.user())
     }
 
     /// See [`super::own`].
     pub(in crate::policy) fn of_server(policies: Arc<Policies>, user: &str, tables: BTreeSet<ObjectId>) -> Self {
-        let principal = Principal { user: user.into() };
-        Self { policies, subject: usize::MAX, principal, own: Some(Arc::new(tables)) }
+        let principal = Principal { user: user.into(), acts_for: None };
+        Self { policies, subject: usize::MAX, principal, other: None, own: Some(Arc::new(tables)) }
     }
 
     pub(in crate::policy) fn policies(&self) -> &Arc<Policies> {
@@ -56,9 +90,10 @@ impl SessionPolicy {
         self.policies.generation()
     }
 
-    /// The user and every role reached from it, sorted.
+    /// The user, or whoever it acts for, and every role reached from there, sorted.
     pub fn closure(&self) -> &[Arc<str>] {
-        self.subject().map(|s| s.names.as_slice()).unwrap_or_default()
+        let subject = self.policies.subjects.get(self.other.unwrap_or(self.subject));
+        subject.map(|s| s.names.as_slice()).unwrap_or_default()
     }
 
     pub fn decide(&self, object: ObjectId, action: Action) -> Decision {
@@ -68,7 +103,8 @@ impl SessionPolicy {
                 false => Decision::Deny,
             };
         }
-        self.remember((object, action, None), || self.decide_afresh(object, action))
+        let beside = self.other.map_or(Beside::Nobody, Beside::Other);
+        self.remember((object, action, beside), || self.decide_afresh(object, action))
     }
 
     /// A base table inside a dataset: the owner's grant, and whatever lines name the caller on top. Filters of both by
@@ -76,41 +112,52 @@ impl SessionPolicy {
     /// owner has no right or a line denies the caller. `via`: others whose lines count as the caller's do.
     pub fn through(&self, owner: &SessionPolicy, via: &[SessionPolicy], object: ObjectId) -> Decision {
         // the index of an owner of another generation means nothing here
-        if !via.is_empty() || !Arc::ptr_eq(&self.policies, &owner.policies) {
+        if !via.is_empty() || self.other.is_some() || !Arc::ptr_eq(&self.policies, &owner.policies) {
             return self.through_afresh(owner, via, object);
         }
-        let key = (object, Action::Select, Some(owner.subject));
+        let key = (object, Action::Select, Beside::Owner(owner.subject));
         self.remember(key, || self.through_afresh(owner, via, object))
     }
 
     /// `p, X, schema.*, create, allow`.
     pub fn may_create(&self, schema: &str) -> bool {
-        allowed(self.own_permits(|s| &s.creates).filter(|permit| is_about(permit, schema)))
+        self.both(|one| allowed(one.own_permits(|s| &s.creates).filter(|permit| is_about(permit, schema))))
     }
 
     /// `p, X, schema.*, drop, allow`: the schema itself; each table in it is asked about by itself.
     pub fn may_drop_schema(&self, schema: &str) -> bool {
-        allowed(self.own_permits(|s| &s.drops).filter(|permit| is_about(permit, schema)))
+        self.both(|one| allowed(one.own_permits(|s| &s.drops).filter(|permit| is_about(permit, schema))))
     }
 
     /// Some allow line of the closure speaks of tables of `schema`: only then may the session learn that the source behind
     /// it does not answer.
     pub fn may_know(&self, schema: &str) -> bool {
-        let closure = self.subject().map(|s| s.names.as_slice()).unwrap_or_default();
-        self.policies.draft.lines.permits.iter().any(|p| {
-            let ours = closure.iter().any(|name| name.as_ref() == p.subject.text);
-            ours && p.allow && matches!(&p.target, Target::Tables(pattern) if pattern.schema.matches(schema))
+        self.both(|one| {
+            let closure = one.subject().map(|s| s.names.as_slice()).unwrap_or_default();
+            self.policies.draft.lines.permits.iter().any(|p| {
+                let ours = closure.iter().any(|name| name.as_ref() == p.subject.text);
+                ours && p.allow && matches!(&p.target, Target::Tables(pattern) if pattern.schema.matches(schema))
+            })
         })
     }
 
     /// Holds `p, X, lakegate.admin, select, allow`.
     pub fn is_admin(&self) -> bool {
-        allowed(self.own_permits(|s| &s.admins))
+        self.both(|one| allowed(one.own_permits(|s| &s.admins)))
+    }
+
+    /// True of who asks, and of whom it asks for.
+    fn both(&self, is_so: impl Fn(&Self) -> bool) -> bool {
+        is_so(self) && self.other().is_none_or(|other| is_so(&other))
     }
 
     /// As [`SessionPolicy::decide`], remembering nothing: for those who ask about everybody.
     pub(in crate::policy) fn decide_afresh(&self, object: ObjectId, action: Action) -> Decision {
-        match self.by_lines(object, action) {
+        let decision = match self.other() {
+            None => self.by_lines(object, action),
+            Some(other) => self.by_lines_of_both(&other, object, action),
+        };
+        match decision {
             Decision::Allow(_) if !self.may_know_of(object, |table| self.decide_afresh(table, Action::Select)) => {
                 Decision::Deny
             }
@@ -135,6 +182,44 @@ impl SessionPolicy {
         }
     }
 
+    /// What both may: the conditions of both, the strictest mask of both, and no column that one of them does not see.
+    fn by_lines_of_both(&self, other: &Self, object: ObjectId, action: Action) -> Decision {
+        let (Decision::Allow(ours), Decision::Allow(theirs)) =
+            (self.by_lines(object, action), other.by_lines(object, action))
+        else {
+            return Decision::Deny;
+        };
+        let (Some((bound, own)), Some((_, beside))) = (self.gather(object), other.gather(object)) else {
+            return Decision::Deny;
+        };
+        let parts =
+            [Part { gathered: &own, values: self.values() }, Part { gathered: &beside, values: other.values() }];
+        let mut both = match action {
+            Action::Select => match grant(&self.policies, bound, &parts) {
+                Decision::Allow(both) => Arc::unwrap_or_clone(both),
+                Decision::Deny => return Decision::Deny,
+            },
+            Action::Insert | Action::Update => {
+                let mut fired = BTreeSet::new();
+                match filter(&self.policies, &parts, &mut fired) {
+                    Some(filter) => Grant { filter, fired, ..Grant::full() },
+                    None => return Decision::Deny,
+                }
+            }
+            Action::Delete | Action::Create | Action::Drop | Action::Refresh | Action::Maintain => Grant::full(),
+        };
+        for one in [&ours, &theirs] {
+            both.hidden.extend(one.hidden.iter().cloned());
+            both.denied.extend(one.denied.iter().cloned());
+            both.fired.extend(one.fired.iter().cloned());
+        }
+        both.masks.retain(|column, _| !both.hidden.contains(column));
+        match action == Action::Select && bound.schema.fields().iter().all(|f| both.hidden.contains(f.name())) {
+            true => Decision::Deny,
+            false => Decision::Allow(Arc::new(both)),
+        }
+    }
+
     pub(in crate::policy) fn gather(&self, object: ObjectId) -> Option<(&BoundObject, Gathered)> {
         let (at, object) = self.policies.object(object)?;
         Some((object, Gathered::of(&self.policies, self.subject()?, at, object)))
@@ -151,7 +236,8 @@ impl SessionPolicy {
         if !allowed(owners.permits(policies, Action::Select)) {
             return Decision::Deny;
         }
-        let others: Vec<&SessionPolicy> = std::iter::once(self).chain(via).collect();
+        let acted_for = self.other();
+        let others: Vec<&SessionPolicy> = std::iter::once(self).chain(&acted_for).chain(via).collect();
         let Some(gathered) = others.iter().map(|other| Some(other.gather(object)?.1)).collect::<Option<Vec<_>>>()
         else {
             return Decision::Deny;
@@ -167,7 +253,7 @@ impl SessionPolicy {
         grant(policies, bound, &parts)
     }
 
-    fn remember(&self, key: (ObjectId, Action, Option<usize>), ask: impl FnOnce() -> Decision) -> Decision {
+    fn remember(&self, key: (ObjectId, Action, Beside), ask: impl FnOnce() -> Decision) -> Decision {
         let Some(subject) = self.subject() else { return Decision::Deny };
         // a decision is put in whole: a panic elsewhere leaves none half made
         let known = subject.memo.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();

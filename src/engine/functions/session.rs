@@ -13,7 +13,7 @@ const NONE: &[&[super::Argument]] = &[&[]];
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::stable("version", NONE, Returns::Text, version),
     Function::stable("current_user", NONE, NAME, |view, _| Ok((&view.user).into())),
-    Function::stable("session_user", NONE, NAME, |view, _| Ok((&view.user).into())),
+    Function::stable("session_user", NONE, NAME, session_user),
     Function::stable("user", NONE, NAME, |view, _| Ok((&view.user).into())),
     Function::stable("current_role", NONE, NAME, |view, _| Ok((&view.user).into())),
     Function::stable("current_database", NONE, NAME, |view, _| Ok((&view.database).into())),
@@ -47,6 +47,11 @@ fn current_schemas(view: &View, arguments: &[Cell]) -> Result<Cell> {
         true => Cell::texts(view.lookup_path()),
         false => Cell::texts(view.search_path()),
     })
+}
+
+/// Who logged in, or whom SET SESSION AUTHORIZATION named.
+fn session_user(view: &View, _: &[Cell]) -> Result<Cell> {
+    Ok(view.settings.shown("session_authorization").unwrap_or_else(|_| view.user.clone()).into())
 }
 
 fn current_setting(view: &View, arguments: &[Cell]) -> Result<Cell> {

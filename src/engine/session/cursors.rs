@@ -96,7 +96,7 @@ impl Session {
 
     /// The next rows of a cursor for the protocol's Execute; all of them without a limit.
     pub async fn fetch_cursor(&mut self, name: &str, most: Option<usize>, cancel: CancellationToken) -> Result<Rows> {
-        let mut record = Record::begin(self.identity.principal.user(), self.engine.world().policies.generation());
+        let mut record = Record::begin(&self.principal(), self.engine.world().policies.generation());
         record.kind("fetch");
         self.runs(cancel.clone());
         let bounds = Bounds { cancel, deadline: self.deadline() };

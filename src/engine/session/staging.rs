@@ -1,11 +1,10 @@
 //! What a transaction has in hand of the lakes that it changes, or reads repeatably: their staged sources, and the world as
 //! it sees it. Savepoints and the end are the transaction's; what a commit means is the lake's.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Session;
-use crate::engine::asked::Right;
+use crate::engine::asked::{Given, Right};
 use crate::engine::world::World;
 use crate::error::{Error, Result};
 use crate::policy::guard::OpenedObject;
@@ -73,11 +72,11 @@ impl Judges {
     }
 
     /// Rights that were given once.
-    fn still_give(&self, rights: &BTreeSet<Right>, principal: &Principal) -> bool {
-        let Some(session) = self.public.policies.session(principal) else { return false };
-        rights.iter().all(|right| match right {
-            Right::Create(schema) => session.may_create(schema),
-            Right::DropSchema(schema) => session.may_drop_schema(schema),
+    fn still_give(&self, rights: &Given) -> bool {
+        let session = |principal| self.public.policies.session(principal);
+        rights.iter().all(|(principal, right)| match right {
+            Right::Create(schema) => session(principal).is_some_and(|session| session.may_create(schema)),
+            Right::DropSchema(schema) => session(principal).is_some_and(|session| session.may_drop_schema(schema)),
             Right::To(action, object) => {
                 let session = self.of(*object).session(principal);
                 session.is_some_and(|session| matches!(session.decide(*object, *action), Decision::Allow(_)))
@@ -181,7 +180,7 @@ impl Session {
         let Some(staging) = self.staging.take() else { return Ok(()) };
         staging.has_one_catalog()?;
         let Some(changed) = staging.changed().next().cloned() else { return Ok(()) };
-        if !judges.still_give(&asked, &self.identity.principal) {
+        if !judges.still_give(&asked) {
             return Err(super::policy_changed());
         }
         let before = self.engine.world();

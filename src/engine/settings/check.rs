@@ -111,11 +111,11 @@ fn text(settings: &Settings, setting: &Setting, value: &str) -> Result<String> {
     }
 }
 
-/// Nobody becomes somebody else by a setting.
+/// Nobody becomes by it whom the policy does not let them act for.
 fn identity(settings: &Settings, name: &str, value: &str) -> Result<String> {
     let own = value == &*settings.user || name == "role" && value == "none";
     let what = if name == "role" { "role" } else { "session authorization" };
-    match own {
+    match own || settings.identities.contains(value) {
         true => Ok(value.to_string()),
         false => Err(Error::new(Kind::PermissionDenied, format!("permission denied to set {what} \"{value}\""))),
     }

@@ -289,7 +289,7 @@ impl Statement for RenameSchema {
                 let text = format!("permission denied for database {}", facts.world.catalog.database);
                 return Err(Error::new(Kind::PermissionDenied, text));
             }
-            facts.asked.given(Right::Create(self.to.clone()));
+            facts.gave(Right::Create(self.to.clone()));
             if facts.world.catalog.schemas.contains_key(&self.to) {
                 let text = format!("schema \"{}\" already exists", self.to);
                 return Err(Error::new(Kind::DuplicateSchema, text));

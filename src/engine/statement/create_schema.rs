@@ -62,7 +62,7 @@ async fn make(facts: &Facts, schema: &str, if_not_exists: bool) -> Result<bool> 
         let text = format!("permission denied for database {}", facts.world.catalog.database);
         return Err(Error::new(Kind::PermissionDenied, text));
     }
-    facts.asked.given(Right::Create(schema.to_string()));
+    facts.gave(Right::Create(schema.to_string()));
     if facts.world.catalog.schemas.contains_key(schema) {
         return match if_not_exists {
             true => Ok(false),

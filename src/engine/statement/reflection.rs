@@ -94,6 +94,7 @@ impl Statement for AboutReflection {
 
 /// `false`: it is there already, and may.
 async fn made(session: &mut Session, facts: &Arc<Facts>, create: &Create) -> Result<bool> {
+    target::as_oneself(facts)?;
     let metastore = metastore(facts)?;
     let user = session.principal().user().to_owned();
     let definition = Definition::read(&user, &create.text, None)?;
@@ -206,7 +207,7 @@ impl Found {
 }
 
 fn owns(facts: &Facts, owner: &str) -> bool {
-    facts.policy.closure().iter().any(|name| name.as_ref() == owner)
+    facts.policy.principal().acts_for().is_none() && facts.policy.closure().iter().any(|name| name.as_ref() == owner)
 }
 
 fn missing(name: &str) -> Error {

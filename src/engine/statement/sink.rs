@@ -141,7 +141,7 @@ fn insertable(facts: &Facts, entry: &Entry) -> Result<SchemaRef> {
 }
 
 fn still(session: &Session, object: ObjectId) -> Still {
-    let (judges, principal) = (session.judges(), session.principal().clone());
+    let (judges, principal) = (session.judges(), session.principal());
     let engine = Arc::clone(&session.engine);
     // which columns it may fill is what it sees of them
     let rights = move || {

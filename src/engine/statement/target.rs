@@ -52,7 +52,7 @@ fn writer_of_schema(facts: &Facts, schema: &str, may: bool, right: Right) -> Res
     if !may {
         return Err(Error::new(Kind::PermissionDenied, format!("permission denied for schema {schema}")));
     }
-    facts.asked.given(right);
+    facts.gave(right);
     match world::writer(&facts.world.catalog, schema)? {
         Some(writer) => Ok(writer),
         None => Err(not_a_lake(schema)),
@@ -90,7 +90,7 @@ pub(super) fn table<'a>(facts: &'a Facts, name: &Name, action: Action) -> Result
     }
     match facts.policy.decide(entry.object.id, action) {
         Decision::Allow(_) if action == Action::Select => {}
-        Decision::Allow(_) => facts.asked.given(Right::To(action, entry.object.id)),
+        Decision::Allow(_) => facts.gave(Right::To(action, entry.object.id)),
         Decision::Deny if visible => {
             return Err(Error::new(Kind::PermissionDenied, format!("permission denied for table {}", name.table)));
         }
@@ -227,4 +227,16 @@ pub(super) fn undefined_schema(schema: &str) -> Error {
 
 fn not_a_lake(schema: &str) -> Error {
     Error::new(Kind::Unsupported, format!("schema \"{schema}\" is not a lake's: its tables can only be read"))
+}
+
+/// 42501 for a session that acts for another: what is made has one owner, with whose rights it is read later, and the
+/// session's are those that two have together.
+pub(super) fn as_oneself(facts: &Facts) -> Result<()> {
+    match facts.policy.principal().acts_for() {
+        None => Ok(()),
+        Some(other) => {
+            let text = format!("permission denied: nothing is owned by who acts for \"{other}\"");
+            Err(Error::new(Kind::PermissionDenied, text).with_hint("RESET ROLE makes it the login's own."))
+        }
+    }
 }

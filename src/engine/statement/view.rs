@@ -66,7 +66,7 @@ impl<'a> Found<'a> {
         if matches!(facts.policy.decide(entry.object.id, Action::Drop), Decision::Deny) {
             return Err(must_own(&name.table));
         }
-        facts.asked.given(Right::To(Action::Drop, entry.object.id));
+        facts.gave(Right::To(Action::Drop, entry.object.id));
         match world::writer(&facts.world.catalog, &name.schema)? {
             Some(writer) => Ok(Self { entry, view, table, writer }),
             None => Err(must_own(&name.table)),

@@ -1,10 +1,10 @@
 //! users.toml → who can log in, with which verifier and which attributes. It proves no password.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::{Faults, SourceFile, did_you_mean, object};
 use crate::policy::scram;
@@ -57,6 +57,8 @@ pub(in crate::policy) enum Value {
 pub(in crate::policy) struct User {
     pub verifier: Secret<String>,
     pub attributes: BTreeMap<String, Vec<Value>>,
+    /// Users in whose place it may ask.
+    pub may_act_for: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -78,7 +80,7 @@ pub(super) fn read(source: &SourceFile, faults: &mut Faults, warnings: &mut Faul
         }
     };
     let (root, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader { source, text, faults, warnings, read: Users::default() };
+    let mut reader = Reader { source, text, faults, warnings, read: Users::default(), acting: vec![] };
     for error in errors {
         let at = error.span().map_or(0, |s| s.start);
         // the parser's message may quote several lines; the first says it
@@ -94,6 +96,8 @@ struct Reader<'a, 'b> {
     faults: &'b mut Faults,
     warnings: &'b mut Faults,
     read: Users,
+    /// Whom `may_act_for` names, and where.
+    acting: Vec<(Range<usize>, String)>,
 }
 
 type Key<'a> = Spanned<std::borrow::Cow<'a, str>>;
@@ -119,6 +123,13 @@ impl Reader<'_, '_> {
         if let Some(DeValue::Table(users)) = root.get("user").map(Spanned::get_ref) {
             for (name, user) in in_order(users) {
                 self.user(name, user);
+            }
+        }
+        for (at, name) in std::mem::take(&mut self.acting) {
+            if !self.read.users.contains_key(&name) {
+                let (line, column) = place(self.text, at.start);
+                let what = format!("may_act_for: there is no user `{name}`");
+                self.warnings.push(&self.source.name, line, column, what);
             }
         }
     }
@@ -154,7 +165,8 @@ impl Reader<'_, '_> {
         let DeValue::Table(table) = user.get_ref() else {
             return self.fault(user.span(), wrong(name.get_ref(), "a table `[user.NAME]`", user.get_ref()));
         };
-        let mut read = User { verifier: Secret::new(String::new()), attributes: BTreeMap::new() };
+        let mut read =
+            User { verifier: Secret::new(String::new()), attributes: BTreeMap::new(), may_act_for: BTreeSet::new() };
         let keys = ["scram", "attributes", "may_act_for"];
         for (key, value) in in_order(table) {
             match (key.get_ref().as_ref(), value.get_ref()) {
@@ -167,11 +179,7 @@ impl Reader<'_, '_> {
                 ("scram", other) => self.fault(value.span(), wrong("scram", "text", other)),
                 ("attributes", DeValue::Table(attributes)) => read.attributes = self.values(attributes),
                 ("attributes", other) => self.fault(value.span(), wrong("attributes", "a table", other)),
-                ("may_act_for", DeValue::Array(_)) => {
-                    let (line, column) = place(self.text, key.span().start);
-                    let what = "acting for others is not built yet; `may_act_for` has no effect";
-                    self.warnings.push(&self.source.name, line, column, what.into());
-                }
+                ("may_act_for", DeValue::Array(names)) => read.may_act_for = self.others(name.get_ref(), names),
                 ("may_act_for", other) => self.fault(value.span(), wrong("may_act_for", "a list of users", other)),
                 (other, _) => self.fault(key.span(), unknown("key", other, &keys)),
             }
@@ -181,6 +189,27 @@ impl Reader<'_, '_> {
             self.fault(name.span(), what);
         }
         self.read.users.insert(name.get_ref().to_string(), read);
+    }
+
+    /// Names of users; which of them there are is known once all are read.
+    fn others(&mut self, own: &str, names: &DeArray<'_>) -> BTreeSet<String> {
+        let mut read = BTreeSet::new();
+        for name in names.iter() {
+            match name.get_ref() {
+                DeValue::String(text) if text.as_ref() == own => {
+                    self.fault(name.span(), format!("user `{own}` acts for itself without being allowed to"));
+                }
+                DeValue::String(text) => {
+                    if let Err(mistake) = object::parse_subject(text) {
+                        self.fault(name.span(), format!("may_act_for: `{text}`: {}", mistake.text));
+                    }
+                    self.acting.push((name.span(), text.to_string()));
+                    read.insert(text.to_string());
+                }
+                other => self.fault(name.span(), wrong("may_act_for", "a list of users", other)),
+            }
+        }
+        read
     }
 
     fn values(&mut self, table: &DeTable<'_>) -> BTreeMap<String, Vec<Value>> {

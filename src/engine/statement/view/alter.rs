@@ -130,6 +130,7 @@ fn renamed(facts: &Facts, found: &Found<'_>, from: &str, to: &str) -> Result<Vie
 /// To somebody whose rights the session has, who sees no more of anything that the view reads than the session does: what
 /// is given away is read with the rights of who gets it.
 fn given(facts: &Facts, found: &Found<'_>, owner: &Owner) -> Result<ViewText> {
+    target::as_oneself(facts)?;
     let user = facts.policy.principal().user();
     let owner = match owner {
         Owner::Current => user.to_owned(),

@@ -95,6 +95,7 @@ impl Statement for CreateView {
                 }
                 return self.own(&facts, definition, columns);
             }
+            target::as_oneself(&facts)?;
             let name = target::new_table(&facts, &self.name)?;
             execution.record.target(name.to_string());
             let writer = target::writer_for_create(&facts, &name)?;
