@@ -60,7 +60,7 @@ impl Place {
     /// Whether every row and column that the scan needs is here. A condition that can fail would not fail on rows that are
     /// not.
     fn holds(&self, needed: &[&str], conditions: &[Expr], can_raise: bool) -> bool {
-        !(can_raise && !self.conditions.is_empty())
+        (self.conditions.is_empty() || !can_raise)
             && needed.iter().all(|column| self.columns.contains_key(*column))
             && self.conditions.iter().all(|wanted| implies(conditions, wanted))
     }
