@@ -91,16 +91,6 @@ impl Principal {
     }
 }
 
-/// `svc for ann`.
-impl fmt::Display for Principal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.acts_for {
-            Some(other) => write!(f, "{} for {other}", self.user),
-            None => f.write_str(&self.user),
-        }
-    }
-}
-
 /// What one may do to an object (policy.csv, third field of a `p` line).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {

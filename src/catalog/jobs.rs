@@ -63,7 +63,7 @@ impl SystemRows for Jobs {
     }
 
     fn read(&self, columns: &[usize], _: &[Equal]) -> Result<Vec<RecordBatch>> {
-        let is_shown = |job: &Seen| self.0.is_admin || job.user.as_ref() == Some(&self.0.user);
+        let is_shown = |job: &Seen| self.0.is_admin || job.user.as_ref().is_some_and(|user| self.0.is_own(user));
         let jobs: Vec<Seen> = self.0.jobs.all().into_iter().filter(is_shown).collect();
         let texts = |of: &dyn Fn(&Seen) -> String| -> ArrayRef {
             Arc::new(jobs.iter().map(|job| Some(of(job))).collect::<StringArray>())

@@ -82,6 +82,8 @@ pub struct Sight {
     pub tables: Vec<VisibleTable>,
     /// Sequences by which columns count, of tables that the session may only fill too: an INSERT asks them.
     pub counted: Vec<Counted>,
+    /// It acts for another: nothing is its own then, neither what its login's is nor what the other's is.
+    pub acts_for_another: bool,
     /// Made when they are first asked for.
     pub(crate) places: OnceLock<Places>,
 }
@@ -286,7 +288,8 @@ impl Sight {
         schemas.extend(SYSTEM_SCHEMAS.map(|(name, oid)| (name.to_string(), oid)));
         schemas.sort();
         let counted = catalog.entries.values().flat_map(|entry| declared::counted(entry, session)).collect();
-        Self { is_admin, roles, schemas, creatable, tables, counted, places: OnceLock::new() }
+        let acts_for_another = session.principal().acts_for().is_some();
+        Self { is_admin, roles, schemas, creatable, tables, counted, acts_for_another, places: OnceLock::new() }
     }
 }
 
@@ -309,6 +312,11 @@ impl View {
             server_started_at: about.server_started_at,
             session_started_at: about.session_started_at,
         }
+    }
+
+    /// What is `user`'s is the session's own.
+    pub fn is_own(&self, user: &str) -> bool {
+        !self.acts_for_another && self.user == user
     }
 
     /// Tables and views that only this session knows of.
@@ -489,7 +497,7 @@ fn visible(entry: &super::Entry, session: &SessionPolicy, admin: bool, known: &B
         Body::Table(table) => (letter(table.declared().kind), BOOTSTRAP.0, None),
         // whoever made a view knows what it says; it names tables that others may not know of
         Body::Dataset(dataset) => {
-            let own = dataset.kept.is_some() && dataset.owner == session.current_user();
+            let own = dataset.kept.is_some() && session.is_owner(&dataset.owner);
             let text = || match dataset.kept {
                 // as a statement, which PostgreSQL's definitions of views are
                 Some(_) => format!(" {};", dataset.sql),

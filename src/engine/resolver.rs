@@ -375,7 +375,7 @@ impl<'a> Resolver<'a> {
         };
         let world = self.session.map(|(world, _)| world).ok_or_else(|| Error::internal("a body without a session"))?;
         if self.catalog.broken.contains(&entry.object.id) {
-            let may_know = self.session.is_some_and(|(_, view)| view.is_admin || view.user == dataset.owner);
+            let may_know = self.session.is_some_and(|(_, view)| view.is_admin || view.is_own(&dataset.owner));
             let text = format!("view {} cannot be read any more", dataset.name);
             let error = Error::new(Kind::NotInState, text)
                 .with_detail("What it reads was changed or dropped.")

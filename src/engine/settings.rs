@@ -363,7 +363,12 @@ impl Settings {
         if of_transaction {
             self.may_change(setting.name, &value)?;
         }
-        self.put(setting.name.into(), value, local || of_transaction)
+        self.put(setting.name.into(), value, local || of_transaction)?;
+        // a role is one of the identity's before, as SetSessionAuthorization of miscinit.c has it
+        match setting.name == "session_authorization" && self.value("role") != "none" {
+            true => self.put("role".into(), "none".into(), local),
+            false => Ok(()),
+        }
     }
 
     /// As they were when the session began.

@@ -98,6 +98,14 @@ async fn who_acts_for_another_has_what_both_have() {
     simple(&client, "SET SESSION AUTHORIZATION DEFAULT").await;
     assert_eq!(simple(&client, all).await, own);
 
+    // what a role before it was does not outlive it
+    simple(&client, "SET ROLE ann").await;
+    simple(&client, "SET SESSION AUTHORIZATION eve").await;
+    assert_eq!(simple(&client, "SELECT current_user, session_user").await, "eve|eve\n(1)");
+    assert!(simple(&client, all).await.starts_with("ERROR 42P01"));
+    simple(&client, "SET SESSION AUTHORIZATION ann; SET ROLE ann; RESET SESSION AUTHORIZATION").await;
+    assert_eq!(simple(&client, all).await, own);
+
     // as nobody in particular it sees nothing
     simple(&client, "SET ROLE eve").await;
     assert!(simple(&client, all).await.starts_with("ERROR 42P01"));

@@ -2,6 +2,7 @@
 
 use super::Argument::{Int, Text};
 use super::{Argument, Function, Returns};
+use crate::catalog::peers::Peers;
 use crate::catalog::pg_catalog::rows::Cell;
 use crate::catalog::visible::View;
 use crate::error::{Error, Kind, Result};
@@ -18,8 +19,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::volatile("pg_notify", &[&[Text, Text]], Returns::TextOf(oid::VOID), notify).called_on_null(),
 ];
 
+/// Whoever acts for another ends nothing but itself: its login's other sessions may be other people's.
+fn peers(view: &View, pid: i64) -> Option<&dyn Peers> {
+    let may = view.is_admin || !view.acts_for_another || pid == i64::from(view.pid);
+    view.others.get().filter(|_| may)
+}
+
 fn cancel(view: &View, arguments: &[Cell]) -> Result<Cell> {
-    let ([Cell::Int(pid)], Some(peers)) = (arguments, view.others.get()) else { return Ok(false.into()) };
+    let [Cell::Int(pid)] = arguments else { return Ok(false.into()) };
+    let Some(peers) = peers(view, *pid) else { return Ok(false.into()) };
     Ok(peers.cancel(*pid, view.is_admin).into())
 }
 
@@ -30,7 +38,8 @@ fn terminate(view: &View, arguments: &[Cell]) -> Result<Cell> {
     {
         return Err(Error::new(Kind::NumericRange, "\"timeout\" must not be negative"));
     }
-    let ([Cell::Int(pid), ..], Some(peers)) = (arguments, view.others.get()) else { return Ok(false.into()) };
+    let [Cell::Int(pid), ..] = arguments else { return Ok(false.into()) };
+    let Some(peers) = peers(view, *pid) else { return Ok(false.into()) };
     Ok(peers.terminate(*pid, view.is_admin).into())
 }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::Column;
+use datafusion::common::{Column, ScalarValue};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Subquery};
 use datafusion::physical_expr::PhysicalExpr;
@@ -267,17 +267,17 @@ fn type_depth(data_type: &DataType) -> usize {
     }
 }
 
-/// A constant is copied for each row of a batch: a long one takes fewer rows at a time.
+/// A constant is copied for each row of a batch, and some functions make as much of a short one: then fewer rows are taken
+/// at a time.
 pub(crate) fn rows_per_batch(optimized: &LogicalPlan, default: usize) -> Result<usize> {
     let mut bytes = 0usize;
     optimized.apply_with_subqueries(|node| {
         if !matches!(node, LogicalPlan::Values(_)) {
             node.apply_expressions(|expr| {
                 expr.apply(|e| {
-                    if let Expr::Literal(value, _) = e
-                        && value.size() > LONG_CONSTANT_BYTES
-                    {
-                        bytes = bytes.saturating_add(value.size());
+                    let size = made(e);
+                    if size > LONG_CONSTANT_BYTES {
+                        bytes = bytes.saturating_add(size);
                     }
                     Ok(TreeNodeRecursion::Continue)
                 })
@@ -286,6 +286,27 @@ pub(crate) fn rows_per_batch(optimized: &LogicalPlan, default: usize) -> Result<
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(default.min(BATCH_CONSTANT_BYTES / bytes.max(1)).max(1))
+}
+
+/// Bytes of one value, as far as they stand in the plan. A text of which nothing is said is taken for a short one.
+fn made(expr: &Expr) -> usize {
+    const SHORT: usize = 32;
+    match expr {
+        Expr::Literal(value, _) => value.size(),
+        Expr::ScalarFunction(call) => {
+            let times = |at: usize| match call.args.get(at) {
+                Some(Expr::Literal(ScalarValue::Int32(Some(n)), _)) => usize::try_from(*n).unwrap_or(0),
+                _ => 0,
+            };
+            match call.func.name() {
+                "repeat" => call.args.first().map_or(0, made).max(SHORT).saturating_mul(times(1)),
+                "lpad" | "rpad" => times(1),
+                _ => 0,
+            }
+        }
+        Expr::Alias(alias) => made(&alias.expr),
+        _ => 0,
+    }
 }
 
 /// An optimised plan is executed, polled and dropped where stacks are small.
@@ -317,4 +338,34 @@ fn is_deeper(expr: &Arc<dyn PhysicalExpr>, max: usize) -> bool {
         exprs.extend(expr.children().into_iter().map(|child| (Arc::clone(child), depth + 1)));
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::logical_expr::{LogicalPlanBuilder, Volatility, create_udf, lit};
+
+    use super::*;
+
+    #[test]
+    fn what_makes_long_values_takes_fewer_rows_at_a_time() {
+        let function = |name: &str| {
+            let types = vec![DataType::Utf8View, DataType::Int32];
+            let none = Arc::new(|_: &[_]| unreachable!("it is not called"));
+            create_udf(name, types, DataType::Utf8View, Volatility::Immutable, none)
+        };
+        let text = || lit(ScalarValue::Utf8View(Some("x".into())));
+        let rows = |expr: Expr| {
+            let plan = LogicalPlanBuilder::empty(true).project([expr]).unwrap().build().unwrap();
+            rows_per_batch(&plan, 8_192).unwrap()
+        };
+        let [repeat, lpad, other] = ["repeat", "lpad", "left"].map(function);
+        assert_eq!(rows(text()), 8_192);
+        assert_eq!(rows(other.call(vec![text(), lit(1_000_000)])), 8_192);
+        assert_eq!(rows(repeat.call(vec![text(), lit(10)])), 8_192);
+        assert_eq!(rows(lpad.call(vec![text(), lit(1 << 20)])), 64);
+        assert!((1..=1_024).contains(&rows(repeat.call(vec![text(), lit(2_000)]))));
+        let twice = repeat.call(vec![repeat.call(vec![text(), lit(1_000)]), lit(1_000)]);
+        assert!((1..=4).contains(&rows(twice.alias("t"))));
+        assert_eq!(rows(repeat.call(vec![text(), lit(-1)])), 8_192);
+    }
 }

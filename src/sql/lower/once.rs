@@ -114,7 +114,9 @@ impl UserDefinedLogicalNodeCore for Once {
         // `push_down_filter` asks which columns stay above; a condition on none goes below any node, and makes this place
         // one by itself
         let is_apart = |filter: &LogicalPlan| match filter {
-            LogicalPlan::Filter(filter) => filter.predicate.column_refs().is_empty() && *filter.input == self.input,
+            LogicalPlan::Filter(filter) => {
+                filter.predicate.column_refs().is_empty() && is_clone(&filter.input, &self.input)
+            }
             _ => false,
         };
         let mark = if is_apart(&input) {
@@ -214,6 +216,12 @@ impl Lower<'_> {
         let plan = LogicalPlan::Extension(Extension { node: Arc::new(once) });
         Ok(Some(Shared { plan, columns: kept, order }))
     }
+}
+
+/// Clones have their inputs in common; what has none is taken for one.
+fn is_clone(one: &LogicalPlan, other: &LogicalPlan) -> bool {
+    let (one, other) = (one.inputs(), other.inputs());
+    one.len() == other.len() && one.iter().zip(&other).all(|(one, other)| std::ptr::eq(*one, *other))
 }
 
 /// More than rows of tables looked through: those each place reads by itself, with its own conditions pushed into it.
