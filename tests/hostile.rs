@@ -1,7 +1,8 @@
 //! Random hostile statements, sent to a whole server with a second client beside them: deep, wide and doubling ones up to
 //! 100 KB, of a grammar that knows what costs. Whatever they are, the process lives, the client is told an SQLSTATE, and
 //! the other one goes on. `LAKEGATE_HOSTILE` says how many (200 otherwise), `LAKEGATE_SEED` which; with
-//! `LAKEGATE_HOSTILE_SERVER` (a connection string) they go to a server that runs already, and stalls count as faults.
+//! `LAKEGATE_HOSTILE_SERVER` (a connection string) they go to a server that runs already, and stalls count as faults; with
+//! `LAKEGATE_HOSTILE_PID` too (Linux), the most memory that its process held is told for the statements that took most.
 
 mod grammar;
 
@@ -19,6 +20,21 @@ use grammar::Grammar;
 
 const STATEMENTS: usize = 200;
 const STALL_MAX: Duration = Duration::from_secs(1);
+/// How many of the statements that took most memory are told.
+const PEAKS: usize = 10;
+
+/// A server's process on this machine, by its number.
+struct Process(u64);
+
+impl Process {
+    /// The most resident memory since this was last asked (proc(5): `VmHWM`, and 5 to `clear_refs` sets it back).
+    fn peak_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0)).expect("the server lives");
+        std::fs::write(format!("/proc/{}/clear_refs", self.0), "5").expect("one's own process");
+        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).expect("Linux");
+        line.trim().trim_end_matches("kB").trim().parse().expect("a number")
+    }
+}
 
 /// Where the statements go.
 enum Target {
@@ -65,6 +81,8 @@ async fn hostile_statements_end_in_an_answer_or_an_sqlstate() {
     let beside = tokio::spawn(beside(Arc::clone(&target), Arc::clone(&done)));
     let mut grammar = Grammar::new(StdRng::seed_from_u64(seed));
     let mut client = session(&target).await;
+    let process = number("LAKEGATE_HOSTILE_PID").map(Process);
+    let mut peaks: Vec<(u64, usize, String)> = vec![];
     let (mut told, mut slowest): (BTreeMap<String, usize>, _) = (BTreeMap::new(), (Duration::ZERO, String::new()));
     for n in 0..count {
         let sql = grammar.statement();
@@ -77,6 +95,11 @@ async fn hostile_statements_end_in_an_answer_or_an_sqlstate() {
             },
         };
         let took = begin.elapsed();
+        if let Some(process) = &process {
+            peaks.push((process.peak_kib(), n, head(&sql)));
+            peaks.sort_unstable_by_key(|(kib, ..)| std::cmp::Reverse(*kib));
+            peaks.truncate(PEAKS);
+        }
         if took > slowest.0 {
             slowest = (took, head(&sql));
         }
@@ -95,6 +118,9 @@ async fn hostile_statements_end_in_an_answer_or_an_sqlstate() {
     done.store(true, Ordering::Relaxed);
     let stalls = beside.await.unwrap();
     println!("{count} statements: {told:?}; slowest {:?}: {}", slowest.0, slowest.1);
+    for (kib, n, sql) in peaks {
+        println!("{} MiB while statement {n} ran, {sql}", kib >> 10);
+    }
     println!("beside them {} times SELECT 1, p99 {:?}, slowest {:?}", stalls.times, stalls.p99, stalls.slowest);
     assert!(stalls.times > 0);
     if let Target::Running(_) = *target {

@@ -157,3 +157,34 @@ async fn what_would_make_large_values_asks_first() {
     ])
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_constants_are_values_like_others() {
+    let of = |sql: &str| sql.replace("@", "FROM generate_series(1, 3) t(a)");
+    let cases = [
+        ("SELECT sum(length(repeat('x', 100000) || a)) @", "300003\n"),
+        ("SELECT sum(length(concat(repeat('x', 100000), a))) @", "300003\n"),
+        ("SELECT count(*) @ WHERE concat(repeat('x', 100000)) = repeat('x', 100000)", "3\n"),
+        ("SELECT count(*) @ WHERE repeat('x', 100000) || a < repeat('x', 100000) || '2'", "1\n"),
+        ("SELECT length(max(concat(repeat('y', 70000), repeat('z', 70000)))) @ GROUP BY a % 1", "140000\n"),
+        ("SELECT cardinality(string_to_array(repeat('a,', 50000), ',')) + a @ ORDER BY 1 LIMIT 1", "50002\n"),
+        ("SELECT CASE WHEN a > 5 THEN length(format('%s', repeat('x', 900000))) ELSE 7 END @ LIMIT 1", "7\n"),
+    ];
+    let cases: Vec<_> = cases.iter().map(|(sql, rows)| (of(sql), *rows)).collect();
+    check(&cases).await;
+}
+
+/// Planning is a part of a statement: PostgreSQL's `statement_timeout` counts from when the statement came.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_takes_long_to_plan_ends_when_its_own_time_is_up() {
+    let gateway = gateway().await;
+    let client = gateway.connect("eve").await;
+    assert_eq!(simple(&client, "SET statement_timeout = 20").await, "(0)");
+    let sums: Vec<_> = (1..1_000).map(|i| format!("sum(a * {i} + a) OVER (ORDER BY a + {i})")).collect();
+    let error = client.simple_query(&format!("SELECT {} FROM generate_series(1, 3) t(a)", sums.join(", "))).await;
+    let error = error.expect_err("its time is up");
+    let error = error.as_db_error().expect("the server's word");
+    assert_eq!(error.message(), "canceling statement due to statement timeout");
+    assert_eq!(simple(&client, "RESET statement_timeout").await, "(0)");
+    assert_eq!(simple(&client, "SELECT 1").await, "1\n(1)");
+}

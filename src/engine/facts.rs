@@ -196,12 +196,21 @@ impl Facts {
         if let Some(env) = options.extensions.get::<Env>() {
             let now = super::micros_now();
             let value_bytes_max = self.value_bytes_max;
-            let budget = crate::sql::kernel::Budget { value_bytes_max, memory: Some(Arc::new(budget)) };
+            let budget =
+                crate::sql::kernel::Budget { value_bytes_max, memory: Some(Arc::new(budget)), planning: false };
             let env = Env { now: began_at.unwrap_or(now), statement_now: now, budget, ..env.clone() };
             options.extensions.insert(env);
         }
         state.mark_start_execution();
         state
+    }
+}
+
+/// While a plan is made large constants do not become literals of it.
+pub(super) fn set_planning(state: &mut SessionState, planning: bool) {
+    let options = state.config_mut().options_mut();
+    if let Some(env) = options.extensions.get_mut::<Env>() {
+        env.budget.planning = planning;
     }
 }
 
@@ -221,7 +230,7 @@ fn environment(settings: &Settings, value_bytes_max: usize) -> Env {
         extra_float_digits: settings.extra_float_digits(),
         bytea_escape: settings.value("bytea_output") == "escape",
         public_on_path: settings.search_path().iter().any(|schema| schema == "public"),
-        budget: crate::sql::kernel::Budget { value_bytes_max, memory: None },
+        budget: crate::sql::kernel::Budget { value_bytes_max, memory: None, planning: false },
         ..Env::plain()
     }
 }

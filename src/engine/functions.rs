@@ -19,7 +19,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
 use crate::catalog::pg_catalog::rows::{Cell, array};
@@ -27,6 +27,7 @@ use crate::catalog::visible::View;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::OID;
 use crate::pgtype::{self, Ty};
+use crate::sql::lower::name_of;
 
 pub(super) use lookup::{object_names, segments};
 
@@ -150,6 +151,10 @@ impl ScalarUDFImpl for Bound {
 
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
+        Ok(name_of(self.name(), args))
     }
 
     fn return_type(&self, _arguments: &[DataType]) -> DataFusionResult<DataType> {

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::deep::Deep;
-use super::facts::Facts;
+use super::facts::{Facts, set_planning};
 use super::fingerprint::Question;
 use super::language::{self, Understood};
 use super::notice::Notice;
@@ -312,9 +312,11 @@ async fn substitute(shared: &Shared, key: Option<Key>) -> Option<Found> {
 
 async fn optimize(state: &mut SessionState, guarded: &Guarded, stop: &Stop) -> Result<Arc<dyn ExecutionPlan>> {
     let plan = guarded.plan().clone();
+    set_planning(state, true);
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
     let rules = checkpoints::between(&state.optimizer().rules, stop);
     let plan = plan.and_then(|plan| Optimizer::with_rules(rules).optimize(plan, state, |_, _| {}));
+    set_planning(state, false);
     let plan = plan.map_err(Error::behind_guard)?;
     stop.check()?;
     let plan = super::federate::federate(plan).map_err(|error| Error::behind_guard(error.into()))?;

@@ -54,19 +54,20 @@ impl Bounds {
 
     /// `work`, unless the statement is cancelled or its time is up.
     pub(crate) async fn hold<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let late = async {
-            match self.deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(Error::new(Kind::Cancelled, "canceling statement due to user request")),
-            () = late => Err(Error::new(Kind::Cancelled, "canceling statement due to statement timeout")),
-            done = work => done,
+            done = in_time(self.deadline, work) => done,
         }
     }
+}
+
+/// `work`, unless the statement's time is up before.
+pub(crate) async fn in_time<T>(deadline: Option<Instant>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let Some(deadline) = deadline else { return work.await };
+    tokio::time::timeout_at(deadline.into(), work)
+        .await
+        .unwrap_or_else(|_| Err(Error::new(Kind::Cancelled, "canceling statement due to statement timeout")))
 }
 
 /// run: accepts only what was guarded, and verified unless its answer is there already.

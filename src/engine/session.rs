@@ -29,7 +29,7 @@ use super::limits;
 use super::notice::{Notice, Notices};
 use super::peers::{Notification, Own};
 use super::pipeline::Told;
-use super::run::{Bounds, Rows};
+use super::run::{Bounds, Rows, in_time};
 use super::settings::{Settings, SharedSettings};
 use super::statement::{self, Admitted, Execution, Outcome};
 use super::temporary::Temporary;
@@ -216,7 +216,8 @@ impl Session {
             return Ok(vec![sql.to_string()]);
         }
         let record = self.record();
-        let split = self.split_now(sql).await;
+        let deadline = self.deadline();
+        let split = in_time(deadline, self.split_now(sql)).await;
         self.several = split.as_ref().is_ok_and(|statements| statements.len() > 1);
         self.refused(record, sql, split)
     }
@@ -231,7 +232,8 @@ impl Session {
             return Ok(prepared);
         }
         let mut record = self.record();
-        let prepared = self.prepare_now(sql, oids, &mut record).await;
+        let deadline = self.deadline();
+        let prepared = in_time(deadline, self.prepare_now(sql, oids, &mut record)).await;
         self.refused(record, sql, prepared)
     }
 

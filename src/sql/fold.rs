@@ -356,7 +356,8 @@ impl Fold<'_> {
             }
             _ => return Ok(()),
         };
-        if value.data_type() == e.data_type {
+        // a large one is computed again while the plan is made, and held beside it
+        if value.data_type() == e.data_type && value.size() <= kernel::CONSTANT_BYTES_MAX {
             e.kind = Kind::Constant(value);
         }
         Ok(())

@@ -84,7 +84,13 @@ pub(crate) struct Budget {
     pub(crate) value_bytes_max: usize,
     /// `None` where nobody runs a statement.
     pub(crate) memory: Option<Arc<dyn Memory>>,
+    /// While a plan is made: what is larger than [`CONSTANT_BYTES_MAX`] does not become a literal of it.
+    pub(crate) planning: bool,
 }
+
+/// A literal lies in each copy of a plan, and is printed into the names that DataFusion's rules ask for. A larger one is held
+/// aside.
+pub(crate) const CONSTANT_BYTES_MAX: usize = 64 << 10;
 
 /// A statement's share of the memory pool.
 pub(crate) trait Memory: std::fmt::Debug + Send + Sync {
@@ -112,6 +118,14 @@ impl Budget {
         }
         let text = format!("a function would make a value larger than {} bytes", self.value_bytes_max);
         Err(Error::new(Kind::TooLarge, text))
+    }
+
+    /// Whether a value may be a literal. The error is never shown: whoever asks leaves the expression as it is.
+    pub(crate) fn literal(&self, bytes: usize) -> Result<()> {
+        match self.planning && bytes > CONSTANT_BYTES_MAX {
+            true => Err(Error::internal("a constant that is too large for a literal")),
+            false => Ok(()),
+        }
     }
 
     /// A value that was computed while a statement is planned.
@@ -175,7 +189,7 @@ impl Env {
             bytea_escape: false,
             public_on_path: false,
             random: Random::default(),
-            budget: Budget { value_bytes_max: 64 << 20, memory: None },
+            budget: Budget { value_bytes_max: 64 << 20, memory: None, planning: false },
         }
     }
 

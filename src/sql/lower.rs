@@ -47,7 +47,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::create_physical_expr;
 
 pub(crate) use canonical::canonical;
-pub(crate) use function::{can_raise, follows_settings, is_key, is_leakproof, is_total, operator_of};
+pub(crate) use function::{can_raise, follows_settings, is_key, is_leakproof, is_total, name_of, operator_of};
 pub(crate) use numbers::{SeriesExec, SeriesTable};
 pub(crate) use once::{Mark, Once, apart};
 pub(crate) use rules::rules;

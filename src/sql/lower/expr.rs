@@ -35,7 +35,7 @@ impl<'a> Lower<'a> {
         Ok(match &e.kind {
             // nothing typed it: it is a text
             Kind::Unknown(text) => lit(text.as_str()),
-            Kind::Constant(value) => constant(value, &e.data_type)?,
+            Kind::Constant(value) => special::held(constant(value, &e.data_type)?, field("constant")),
             Kind::Parameter(n) => {
                 let id = format!("${n}");
                 Lowered::Placeholder(Placeholder { field: Some(e.field(&id)), id })

@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Result as DataFusionResult, ScalarValue};
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -237,6 +238,10 @@ impl ScalarUDFImpl for KernelFunction {
         &self.signature
     }
 
+    fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
+        Ok(name_of(self.name(), args))
+    }
+
     fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
         Ok(self.result.data_type().clone())
     }
@@ -254,21 +259,49 @@ impl ScalarUDFImpl for KernelFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let env = environment(&args.config_options);
+        let value = self.run(args.args, args.number_rows, env)?;
+        if let ColumnarValue::Scalar(value) = &value {
+            env.budget.literal(value.size())?;
+        }
+        Ok(value)
+    }
+
+    /// Of constants, a value that may not be a literal.
+    fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> DataFusionResult<ExprSimplifyResult> {
+        let constants: Option<Vec<_>> = args.iter().map(super::special::constant).collect();
+        let Some(constants) = constants.filter(|_| self.signature.volatility != Volatility::Volatile) else {
+            return Ok(ExprSimplifyResult::Original(args));
+        };
+        let env = environment(info.config_options());
+        let constants = constants.into_iter().cloned().map(ColumnarValue::Scalar).collect();
+        match self.run(constants, 1, env) {
+            Ok(ColumnarValue::Scalar(value)) if env.budget.literal(value.size()).is_err() => {
+                env.budget.keep(value.size())?;
+                let field = self.result.as_ref().clone();
+                Ok(ExprSimplifyResult::Simplified(super::special::held(Expr::Literal(value, None), field)))
+            }
+            // what fails must fail where it is reached
+            _ => Ok(ExprSimplifyResult::Original(args)),
+        }
+    }
+}
+
+impl KernelFunction {
+    fn run(&self, args: Vec<ColumnarValue>, rows: usize, env: &Env) -> DataFusionResult<ColumnarValue> {
         let data_type = self.result.data_type();
-        let rows = args.number_rows;
         // constants of a branch that no row reaches must not be computed
         if rows == 0 {
             return Ok(ColumnarValue::Array(new_empty_array(data_type)));
         }
-        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let constant = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let null = |arg: &ColumnarValue| matches!(arg, ColumnarValue::Scalar(value) if value.is_null());
-        if self.strict && args.args.iter().any(null) {
+        if self.strict && args.iter().any(null) {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from(data_type)?));
         }
         // a volatile function gives each row a value of its own
         let once = constant && self.signature.volatility != Volatility::Volatile;
-        let kernel_args = arguments(args.args)?;
-        let env = environment(&args.config_options);
+        let kernel_args = arguments(args)?;
         let call = Call {
             args: &kernel_args,
             types: &self.types,
@@ -277,12 +310,19 @@ impl ScalarUDFImpl for KernelFunction {
             result_type: self.result_type,
             env,
         };
-        let array = (self.kernel)(&call)?;
-        if once {
-            env.budget.keep(array.get_array_memory_size())?;
-        }
-        checked(&self.name, array, data_type, call.rows, once)
+        checked(&self.name, (self.kernel)(&call)?, data_type, call.rows, once)
     }
+}
+
+/// What DataFusion calls an expression that nobody named. It asks anew at each level of an expression, so the name of one
+/// inside another is left out: with it, planning a deep expression takes the cube of its depth. Whoever needs two columns
+/// apart names them.
+pub(crate) fn name_of(function: &str, args: &[Expr]) -> String {
+    let shown = args.iter().map(|arg| match arg {
+        Expr::Column(column) => column.flat_name(),
+        _ => "…".to_string(),
+    });
+    format!("{function}({})", shown.collect::<Vec<_>>().join(","))
 }
 
 /// What a kernel reads.

@@ -12,7 +12,7 @@ use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::zip::zip;
 use arrow::compute::{cast, is_not_null, nullif, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Int32Type};
-use datafusion::common::Result as DataFusionResult;
+use datafusion::common::{Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -21,7 +21,7 @@ use super::compare::Comparison;
 use super::{any, array, each, function};
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
-use crate::sql::kernel::{Arg, Call, Env};
+use crate::sql::kernel::{Arg, CONSTANT_BYTES_MAX, Call, Env};
 use crate::sql::numeric::Numeric;
 
 /// One of them, with the type of what it gives.
@@ -76,6 +76,8 @@ pub(super) enum Op {
     Ordinals,
     /// A list of nothing becomes a list of one NULL.
     Padded,
+    /// A constant that is too large for a literal.
+    Held(Arc<ScalarValue>),
 }
 
 impl Special {
@@ -87,6 +89,28 @@ impl Special {
 
     pub(super) fn result(&self) -> &Field {
         &self.result
+    }
+}
+
+/// The same expression, but a large literal is held aside.
+pub(super) fn held(expr: Expr, field: Field) -> Expr {
+    match expr {
+        Expr::Literal(value, _) if value.size() > CONSTANT_BYTES_MAX => {
+            Special::call(Op::Held(Arc::new(value)), field, vec![])
+        }
+        other => other,
+    }
+}
+
+/// The value of an expression that is one for all rows, whoever computes it.
+pub(super) fn constant(expr: &Expr) -> Option<&ScalarValue> {
+    match expr {
+        Expr::Literal(value, _) => Some(value),
+        Expr::ScalarFunction(call) => match of_udf(&call.func).map(|special| &special.op) {
+            Some(Op::Held(value)) => Some(value),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -138,7 +162,8 @@ pub(super) fn can_raise(udf: &ScalarUDF) -> bool {
             | Op::Lie(_)
             | Op::Grouping(_)
             | Op::Ordinals
-            | Op::Padded,
+            | Op::Padded
+            | Op::Held(_),
         ) => false,
         // the session's own functions
         None => true,
@@ -149,7 +174,7 @@ pub(super) fn can_raise(udf: &ScalarUDF) -> bool {
 pub(super) fn is_total(udf: &ScalarUDF) -> bool {
     let Some(special) = of_udf(udf) else { return false };
     match &special.op {
-        Op::Flag | Op::Truth | Op::Coalesce => true,
+        Op::Flag | Op::Truth | Op::Coalesce | Op::Held(_) => true,
         Op::NullIf(comparison)
         | Op::Extreme(comparison)
         | Op::Distinct { comparison, .. }
@@ -212,6 +237,7 @@ impl Op {
             Op::Grouping(_) => "grouping",
             Op::Ordinals => "ordinality",
             Op::Padded => "padded",
+            Op::Held(_) => "constant",
         }
     }
 }
@@ -223,6 +249,10 @@ impl ScalarUDFImpl for Special {
 
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
+        Ok(function::name_of(self.name(), args))
     }
 
     fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
@@ -249,11 +279,18 @@ impl ScalarUDFImpl for Special {
         let once = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if once { 1 } else { args.number_rows };
         let env = function::environment(&args.config_options);
+        if let Op::Held(value) = &self.op {
+            env.budget.literal(value.size())?;
+            return Ok(ColumnarValue::Scalar(value.as_ref().clone()));
+        }
         let arguments = function::arguments(args.args)?;
         let input = Input { args: &arguments, rows, result: &self.result, env, options: &args.config_options };
         let array = input.compute(&self.op)?;
         // a list made of a source's own list may call its element otherwise
         let array = if array.data_type() == data_type { array } else { cast(&array, data_type)? };
+        if once {
+            env.budget.literal(array.get_array_memory_size())?;
+        }
         function::checked(self.name, array, data_type, rows, once)
     }
 }
@@ -370,6 +407,7 @@ impl Input<'_> {
             }
             Op::Ordinals => array::ordinals(self),
             Op::Padded => array::padded(self),
+            Op::Held(value) => Ok(value.to_array()?),
         }
     }
 

@@ -229,3 +229,20 @@ async fn a_with_can_have_many_items() {
         assert_eq!(query.ctes.len(), last + 1);
     }
 }
+
+/// DataFusion names what nobody named, anew at each level of an expression.
+#[tokio::test]
+async fn names_and_plans_do_not_grow_with_what_they_are_of() {
+    let tables = tables().await;
+    let length = |sql: &str| {
+        let (plan, _) = planned(sql, &tables).unwrap();
+        let names = plan.expressions().into_iter().map(|e| e.unalias().schema_name().to_string());
+        names.map(|name| name.len()).max().unwrap()
+    };
+    let deep = format!("SELECT {}a{} AS x FROM t", "abs(".repeat(12), ")".repeat(12));
+    assert!(length(&deep) < 60, "{}", length(&deep));
+    let large = "SELECT concat(repeat('x', 100000), b) AS x FROM t";
+    assert!(length(large) < 60, "{}", length(large));
+    let (plan, _) = planned(large, &tables).unwrap();
+    assert!(plan.display_indent().to_string().len() < 1_000, "a large constant is printed");
+}
