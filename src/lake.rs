@@ -49,7 +49,7 @@ pub use inspect::Inspected;
 pub use maintain::{
     Compacted, Expired, Expiry, Findings, KEEPER_ENABLED, Keeper, Kept, Merged, Orphans, Selection, Wanted,
 };
-pub use read::Reading;
+pub use read::{GuardExec, Reading, grouped, holds_floats};
 pub use schema::{Columns, DEFAULT, FIELD_ID, KEY, field_id, fields_within};
 pub use table::Table;
 pub use tail::{Cut, Freshness, Hot, Looked, Reach, Showing, Stand, Tail, Tailed, Tails};

@@ -2,6 +2,8 @@
 //! here is ever handed to a session: `catalog` seals what it gets.
 
 pub mod declared;
+pub mod files;
+mod guess;
 pub mod iceberg;
 pub mod kafka;
 pub mod memory;
@@ -34,6 +36,7 @@ pub use crate::lake::{Isolation, ViewColumn, ViewText};
 /// What `catalog/sources/<name>.toml` says beside its `kind`.
 #[derive(Debug, Clone)]
 pub enum Config {
+    Files(files::Config),
     Iceberg(self::iceberg::Config),
     Kafka(kafka::Config),
     Memory(memory::Config),
@@ -42,11 +45,12 @@ pub enum Config {
 
 impl Config {
     /// Every word `kind` takes.
-    pub const KINDS: [&str; 4] = ["iceberg", "kafka", "memory", "postgres"];
+    pub const KINDS: [&str; 5] = ["files", "iceberg", "kafka", "memory", "postgres"];
 
     /// The file gives this source the schema, so that nobody else may have it. A lake's schemas are found.
     pub fn declares(&self, schema: &str) -> bool {
         match self {
+            Self::Files(config) => config.schema == schema,
             Self::Iceberg(_) => false,
             Self::Kafka(config) => config.schema == schema,
             Self::Memory(config) => {
@@ -59,6 +63,7 @@ impl Config {
     /// The keys of this kind; `None` where there is no such kind.
     pub fn read<'de, D: Deserializer<'de>>(kind: &str, keys: D) -> Option<Result<Self, D::Error>> {
         Some(match kind {
+            "files" => files::Config::deserialize(keys).map(Self::Files),
             "iceberg" => self::iceberg::Config::deserialize(keys).map(Self::Iceberg),
             "kafka" => kafka::Config::deserialize(keys).map(Self::Kafka),
             "memory" => memory::Config::deserialize(keys).map(Self::Memory),
@@ -72,6 +77,7 @@ impl Config {
 /// keep their catalog in `metastore`.
 pub fn connect(name: &str, config: &Config, metastore: &Arc<Metastore>) -> Result<Arc<dyn Source>> {
     Ok(match config {
+        Config::Files(config) => Arc::new(files::Files::new(name, config)?),
         Config::Iceberg(config) => {
             let lake = Lake::connect(&config.lake(), Arc::clone(metastore))?;
             Arc::new(self::iceberg::Iceberg::new(name, config, Arc::new(lake)))
@@ -146,7 +152,7 @@ pub trait Table: Debug + Send + Sync {
     fn name(&self) -> &TableName;
 
     /// Stable across rename and restart, new after drop and create: `iceberg:<uuid>`, `postgres:<source>:<oid>`,
-    /// `kafka:<source>:<topic>`, `memory:<schema.table>`.
+    /// `files:<source>:<table>`, `kafka:<source>:<topic>`, `memory:<schema.table>`.
     fn identity(&self) -> String;
 
     /// Raw columns with true nullability; Field metadata as `formats::postgres` defines it (oid, typmod).

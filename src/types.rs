@@ -93,6 +93,8 @@ pub enum Version {
     /// Of one topic of Kafka, by the id that no other topic ever has: partition → (first offset, end offset), half-open. A topic
     /// that is deleted and made anew may have the same name and the same offsets.
     Offsets { topic_id: String, spans: Vec<(i32, i64, i64)> },
+    /// Files of a table, by a digest of their names and of what they held.
+    Files(String),
     /// Whatever the source answers when asked; never cached.
     Live,
 }

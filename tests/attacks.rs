@@ -7,6 +7,7 @@ mod barrier;
 mod catalogs;
 mod datasets;
 mod existence;
+mod files;
 mod generated;
 mod governance;
 mod identity;

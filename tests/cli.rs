@@ -64,6 +64,20 @@ fn a_broken_configuration_is_refused_at_once_with_every_place() {
 }
 
 #[test]
+fn a_source_of_files_is_checked_where_it_says_so() {
+    let home = home("");
+    let source = "kind = \"files\"\nschema = \"raw\"\npath = \"/data\"\n[tables.t]\nformat = \"csv\"\nfile = \"*\"\n\
+                  columns = [\n  { name = \"id\", type = \"int9\" },\n]\n";
+    fs::write(home.path().join("catalog/sources/drop.toml"), source).unwrap();
+    let check = || said(&lakegate(home.path(), &["check"], "").stderr);
+    let text = check();
+    assert!(text.contains("drop.toml:6:1: unknown key `file`; did you mean `files`?"), "{text}");
+    fs::write(home.path().join("catalog/sources/drop.toml"), source.replace("file =", "files =")).unwrap();
+    let text = check();
+    assert!(text.contains("drop.toml:7:11: column \"id\" has type \"int9\", which files are not read as"), "{text}");
+}
+
+#[test]
 fn a_missing_configuration_says_how_to_name_one() {
     let empty = tempfile::tempdir().unwrap();
     let output = lakegate(empty.path(), &["serve"], "");

@@ -1,6 +1,8 @@
 //! Sources against the real thing: a private PostgreSQL and librdkafka's own broker. What a policy does with their
 //! tables is not asked here.
 
+mod files;
+mod infer;
 mod kafka;
 mod postgres;
 mod postgres_faults;

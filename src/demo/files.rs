@@ -19,6 +19,7 @@ shipped![
     "catalog/reflections/orders_by_day.sql",
     "catalog/sources/crm.toml",
     "catalog/sources/events.toml",
+    "catalog/sources/files.toml.example",
     "catalog/sources/fixtures.toml.example",
     "catalog/sources/lake.toml",
     "policies/model.conf",

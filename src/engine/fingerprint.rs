@@ -308,6 +308,10 @@ impl Writer<'_> {
                     self.ink.bytes(&end.to_le_bytes());
                 }
             }
+            Version::Files(digest) => {
+                self.ink.word("files");
+                self.ink.word(digest);
+            }
             Version::Live => return None,
         }
         Some(())

@@ -73,6 +73,12 @@ fn recover(error: DataFusionError) -> Result<Error, DataFusionError> {
             arrow::error::ArrowError::ExternalError(boxed) => recover(DataFusionError::External(boxed)),
             other => Err(DataFusionError::ArrowError(Box::new(other), trace)),
         },
+        DataFusionError::ParquetError(inner) => match *inner {
+            parquet::errors::ParquetError::External(boxed) if boxed.is::<Error>() => {
+                recover(DataFusionError::External(boxed))
+            }
+            other => Err(DataFusionError::ParquetError(Box::new(other))),
+        },
         DataFusionError::Shared(shared) => match clone_ours(shared.as_ref()) {
             Some(ours) => Ok(ours),
             None => Err(DataFusionError::Shared(shared)),

@@ -27,9 +27,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 pub use self::avro::Ids;
-pub use self::csv::Csv;
+pub use self::csv::{Csv, csv_fields};
 pub use self::given::{Decimals, Encoding, Problem, Unit};
-pub use self::protobuf::Messages;
+pub use self::protobuf::{Messages, columns as protobuf_columns};
 pub use self::types::any_numeric;
 use super::change::{Changed, Op};
 use crate::error::{Error, Result};
@@ -113,6 +113,11 @@ impl Declaration {
             messages: None,
         }
     }
+}
+
+/// The text of a value in JSON, without what a serializer wrote before it.
+pub fn json_text(value: &[u8]) -> &[u8] {
+    json::unframed(value)
 }
 
 /// One record.

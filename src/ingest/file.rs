@@ -300,7 +300,7 @@ fn settle(
             match origin.config {
                 sources::Config::Kafka(kafka) => feed::topics(written, &origin, kafka, document),
                 sources::Config::Postgres(postgres) => feed::database(name, written, &origin, postgres, document),
-                sources::Config::Iceberg(_) | sources::Config::Memory(_) => vec![],
+                sources::Config::Files(_) | sources::Config::Iceberg(_) | sources::Config::Memory(_) => vec![],
             }
         }
     };

@@ -2,7 +2,6 @@
 //! from its first record to its last. What a file's bytes are says `body`; no file is ever changed or removed.
 
 mod body;
-mod cut;
 mod seen;
 
 use std::collections::VecDeque;

@@ -37,8 +37,10 @@ use crate::error::Result;
 use crate::metastore::Pin;
 use crate::scan::{Scanned, scan_by};
 use crate::types::{Reads, Share};
+pub use guard::GuardExec;
 use hot::HotExec;
 use reshape::Ids;
+pub use scan::{grouped, holds_floats};
 
 /// One table at one snapshot, as a provider. It answers every filter `Inexact`: it may use one, never own it.
 #[derive(Debug)]

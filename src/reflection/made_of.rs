@@ -39,6 +39,7 @@ enum Written {
     Fixed(u64),
     Snapshot(Option<i64>),
     Offsets { topic_id: String, spans: Vec<(i32, i64, i64)> },
+    Files(String),
     Live,
 }
 
@@ -83,6 +84,7 @@ impl From<Version> for Written {
             Version::Fixed(n) => Self::Fixed(n),
             Version::Snapshot(snapshot) => Self::Snapshot(snapshot),
             Version::Offsets { topic_id, spans } => Self::Offsets { topic_id, spans },
+            Version::Files(digest) => Self::Files(digest),
             // what a pipeline holds in memory is nothing to come back to
             Version::Fresh(..) | Version::Live => Self::Live,
         }
@@ -95,6 +97,7 @@ impl From<Written> for Version {
             Written::Fixed(n) => Self::Fixed(n),
             Written::Snapshot(snapshot) => Self::Snapshot(snapshot),
             Written::Offsets { topic_id, spans } => Self::Offsets { topic_id, spans },
+            Written::Files(digest) => Self::Files(digest),
             Written::Live => Self::Live,
         }
     }

@@ -300,6 +300,7 @@ impl Refreshing {
             Version::Snapshot(Some(snapshot)) => format!("{name}={snapshot}"),
             Version::Snapshot(None) => format!("{name}=empty"),
             Version::Offsets { .. } => format!("{name}=offsets"),
+            Version::Files(_) => format!("{name}=files"),
             Version::Fixed(_) | Version::Fresh(..) | Version::Live => format!("{name}=live"),
         };
         let state = match (reflection.enabled, watched.is_running, watched.failures, &stored) {

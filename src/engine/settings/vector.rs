@@ -24,6 +24,9 @@ pub(crate) fn shown(name: &TableName, version: &Version, whole: bool) -> String 
             let spans = spans.iter().map(|(partition, first, end)| format!("{partition}:{first}-{end}"));
             format!("offsets:{}", spans.collect::<Vec<_>>().join(";"))
         }
+        // It tells that files came or went, which is about rows that not everybody sees.
+        Version::Files(_) if !whole => "files".to_owned(),
+        Version::Files(digest) => format!("files:{digest}"),
         Version::Live => "live".to_owned(),
     };
     format!("{name}={version}")

@@ -25,6 +25,14 @@ impl Default for Csv {
     }
 }
 
+/// The fields of one line, NULLs told from texts; `None` where it is none.
+pub fn csv_fields(line: &str, csv: &Csv) -> Option<Vec<Option<String>>> {
+    let byte = |character: char| u8::try_from(character).ok().filter(u8::is_ascii);
+    let mut read = Line { delimiter: byte(csv.delimiter)?, quote: byte(csv.quote)?, fields: vec![] };
+    read.read(line).ok()?;
+    Some(read.fields.into_iter().map(|(quoted, field)| (quoted || field != csv.null).then_some(field)).collect())
+}
+
 const NO_LINE: Problem = "is not one line of CSV";
 
 pub(super) fn decode(declared: &Declared, records: &[Record<'_>], out: &mut Out<'_>) {

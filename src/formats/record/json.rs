@@ -31,6 +31,14 @@ pub(super) fn decode(declared: &Declared, records: &[Record<'_>], out: &mut Out<
     }
 }
 
+/// Confluent's serializer for JSON Schema writes a zero and the schema's id before the text, in which no JSON begins.
+pub(super) fn unframed(bytes: &[u8]) -> &[u8] {
+    match bytes {
+        [0, _, _, _, _, text @ ..] => text,
+        text => text,
+    }
+}
+
 /// What is remembered from one record to the next of a slice.
 struct Hand<'d> {
     declared: &'d Declared,
@@ -70,7 +78,7 @@ impl<'d> Hand<'d> {
                 Envelope::None | Envelope::Connect => self.tombstone(record, out),
             };
         };
-        let text = std::str::from_utf8(value).map_err(|_| NOT_UTF8)?;
+        let text = std::str::from_utf8(unframed(value)).map_err(|_| NOT_UTF8)?;
         let outcome = match envelope {
             Envelope::Debezium => self.event(text, record, out),
             Envelope::None => self
@@ -102,7 +110,7 @@ impl<'d> Hand<'d> {
 
     /// An object of the key's columns, perhaps behind its schema; or, of a key of one column, its value.
     fn key(&mut self, bytes: &[u8], rows: &mut Rows) -> Result<(), Miss> {
-        let text = std::str::from_utf8(bytes).map_err(|_| NOT_UTF8)?;
+        let text = std::str::from_utf8(unframed(bytes)).map_err(|_| NOT_UTF8)?;
         let declared = self.declared;
         let mut cursor = Cursor::new(text);
         let mut known = std::mem::take(&mut self.keys);

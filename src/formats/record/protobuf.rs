@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use prost_reflect::{DescriptorPool, DynamicMessage, FileDescriptor, MessageDescriptor, ReflectMessage, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage, FileDescriptor, Kind, MessageDescriptor, ReflectMessage, Value};
 
 use super::avro::Ids;
 use super::given::{Decimals, Given, How, Problem, Unit};
@@ -158,6 +158,45 @@ fn learnt(registered: &Registered) -> Option<FileDescriptor> {
     compiler.include_imports(true).open_file(OWN_NAME).ok()?;
     let pool = DescriptorPool::from_file_descriptor_set(compiler.file_descriptor_set()).ok()?;
     pool.get_file_by_name(OWN_NAME)
+}
+
+/// The columns that a schema's first message has, by PostgreSQL's names of their types, and the message's name. `None` where
+/// the schema cannot be read. For whoever declares a topic.
+pub fn columns(registered: &Registered) -> Option<(String, Vec<(String, String)>)> {
+    let message = learnt(registered)?.messages().next()?;
+    let columns = message.fields().map(|field| (field.name().to_owned(), type_of(&field)));
+    Some((message.full_name().to_owned(), columns.collect()))
+}
+
+fn type_of(field: &prost_reflect::FieldDescriptor) -> String {
+    let one = match field.kind() {
+        Kind::Double => "float8",
+        Kind::Float => "float4",
+        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => "int4",
+        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 | Kind::Uint32 | Kind::Fixed32 => "int8",
+        Kind::Uint64 | Kind::Fixed64 => "numeric(20,0)",
+        Kind::Bool => "bool",
+        Kind::String | Kind::Enum(_) => "text",
+        Kind::Bytes => "bytea",
+        Kind::Message(message) => match message.full_name() {
+            "google.protobuf.Timestamp" => "timestamptz",
+            "google.protobuf.BoolValue" => "bool",
+            "google.protobuf.DoubleValue" => "float8",
+            "google.protobuf.FloatValue" => "float4",
+            "google.protobuf.Int32Value" => "int4",
+            "google.protobuf.Int64Value" | "google.protobuf.UInt32Value" => "int8",
+            "google.protobuf.UInt64Value" => "numeric(20,0)",
+            "google.protobuf.StringValue" => "text",
+            "google.protobuf.BytesValue" => "bytea",
+            _ => "jsonb",
+        },
+    };
+    // An array's elements are plain values; a map is a document.
+    match (field.is_list(), field.is_map() || one == "jsonb") {
+        (_, true) => "jsonb".to_owned(),
+        (true, false) => format!("{one}[]"),
+        (false, false) => one.to_owned(),
+    }
 }
 
 pub(super) fn decode(declared: &Declared, records: &[Record<'_>], out: &mut Out<'_>) {

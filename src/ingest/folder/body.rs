@@ -19,9 +19,9 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use super::Shape;
-use super::cut::{Cutter, RECORD_BYTES_MAX, Records};
 use crate::error::{Error, Kind};
 use crate::formats::change::{Changed, Op};
+use crate::formats::cut::{Cutter, RECORD_BYTES_MAX, Records};
 use crate::formats::record::{Decoded, Fault};
 use crate::ingest::lines::{Lines, widened};
 

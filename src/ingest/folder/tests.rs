@@ -7,8 +7,8 @@ use arrow::array::{ArrayRef, AsArray, Int32Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use parquet::arrow::ArrowWriter;
 
-use super::cut::RECORD_BYTES_MAX;
 use super::*;
+use crate::formats::cut::RECORD_BYTES_MAX;
 
 struct Dir(tempfile::TempDir);
 

@@ -18,21 +18,21 @@ use datafusion::physical_plan::filter_pushdown::{
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 
-use super::deletes::Memory;
+/// What lives as long as the plan: a scan's deletes are charged to memory until then.
+pub(super) type Kept = Arc<dyn fmt::Debug + Send + Sync>;
 
 /// Passes rows, statistics and, for trusted columns, filters through.
 #[derive(Debug)]
-pub(super) struct GuardExec {
+pub struct GuardExec {
     scan: Arc<dyn ExecutionPlan>,
     /// By column of the scan: its statistics in the files may decide what is read.
     trusted: Vec<bool>,
-    /// What the scan's deletes are charged to while the plan lives.
-    memory: Arc<Memory>,
+    kept: Kept,
 }
 
 impl GuardExec {
-    pub(super) fn new(scan: Arc<dyn ExecutionPlan>, trusted: Vec<bool>, memory: Arc<Memory>) -> Self {
-        Self { scan, trusted, memory }
+    pub fn new(scan: Arc<dyn ExecutionPlan>, trusted: Vec<bool>, kept: Kept) -> Self {
+        Self { scan, trusted, kept }
     }
 }
 
@@ -78,7 +78,7 @@ impl ExecutionPlan for GuardExec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
             (Some(scan), true) => {
-                Ok(Arc::new(Self { scan, trusted: self.trusted.clone(), memory: Arc::clone(&self.memory) }))
+                Ok(Arc::new(Self { scan, trusted: self.trusted.clone(), kept: Arc::clone(&self.kept) }))
             }
             _ => internal_err!("a guard has one child"),
         }

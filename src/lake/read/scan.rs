@@ -36,7 +36,7 @@ use super::guard::GuardExec;
 use super::live::{Checks, LiveExec};
 use super::reshape::Ids;
 use crate::error::{Error, Result};
-use file::grouped;
+pub use file::grouped;
 
 /// What the scan knows of a row besides its columns. No column of the table is called so: those begin with `#`.
 const FILE: &str = "file";
@@ -193,7 +193,7 @@ impl Scan<'_> {
             .build();
         let scan = DataSourceExec::from_data_source(config);
         let trusted = trusted(&scan.schema(), &parts);
-        let mut plan: Arc<dyn ExecutionPlan> = Arc::new(GuardExec::new(scan, trusted, Arc::clone(memory)));
+        let mut plan: Arc<dyn ExecutionPlan> = Arc::new(GuardExec::new(scan, trusted, Arc::<Memory>::clone(memory)));
         if drops {
             let made = plan.schema();
             let key_columns = self.key_ids.iter().map(|ids| {
@@ -342,7 +342,7 @@ fn trusted(scan: &Schema, parts: &[Part]) -> Vec<bool> {
     scan.fields().iter().map(ok).collect()
 }
 
-fn holds_floats(of: &DataType) -> bool {
+pub fn holds_floats(of: &DataType) -> bool {
     match of {
         DataType::Float32 | DataType::Float64 => true,
         DataType::Struct(fields) => fields.iter().any(|f| holds_floats(f.data_type())),

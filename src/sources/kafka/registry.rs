@@ -54,6 +54,11 @@ pub struct Registry {
 #[derive(Deserialize)]
 struct Answer {
     schema: String,
+    /// `AVRO` where it is not said.
+    #[serde(default, rename = "schemaType")]
+    kind: Option<String>,
+    #[serde(default)]
+    version: Option<i64>,
     #[serde(default)]
     references: Vec<Reference>,
 }
@@ -64,6 +69,14 @@ enum Said<T> {
     /// It does not have it.
     Nothing,
     TooLong,
+}
+
+/// The newest schema of a topic's values.
+pub(super) struct Latest {
+    /// The registry's word: `AVRO`, `PROTOBUF`, `JSON`.
+    pub(super) kind: String,
+    pub(super) version: Option<i64>,
+    pub(super) registered: Registered,
 }
 
 #[derive(Deserialize)]
@@ -106,14 +119,20 @@ impl Registry {
     }
 
     /// The newest schema of a topic's values, for whoever writes a source's file.
-    pub async fn latest(&self, topic: &str) -> Result<Option<String>> {
+    pub(super) async fn latest(&self, topic: &str) -> Result<Option<Latest>> {
         let client = self.client()?;
         let path = format!("/subjects/{}-value/versions/latest", escaped(topic));
-        match self.get::<Answer>(&client, &path, &mut { ANSWER_BYTES_MAX }).await? {
-            Said::This(answer) => Ok(Some(answer.schema)),
-            Said::Nothing => Ok(None),
-            Said::TooLong => Err(self.failed("an answer that is too long")),
-        }
+        let mut left = ANSWER_BYTES_MAX;
+        let answer = match self.get::<Answer>(&client, &path, &mut left).await? {
+            Said::This(answer) => answer,
+            Said::Nothing => return Ok(None),
+            Said::TooLong => return Err(self.failed("an answer that is too long")),
+        };
+        let Answer { schema, kind, version, references } = answer;
+        let references = self.referenced(&client, 0, references, &mut left).await?;
+        let references = references.ok_or_else(|| self.failed("a schema whose references it does not have"))?;
+        let kind = kind.unwrap_or_else(|| "AVRO".to_owned());
+        Ok(Some(Latest { kind, version, registered: Registered { schema, references } }))
     }
 
     /// `None`: there is none that could be read by.
@@ -125,8 +144,19 @@ impl Registry {
         }
         let answer = self.get::<Answer>(client, &format!("/schemas/ids/{id}"), &mut left).await?;
         let Some(answer) = self.there(id, answer) else { return Ok(None) };
+        let references = self.referenced(client, id, answer.references, &mut left).await?;
+        Ok(references.map(|references| Registered { schema: answer.schema, references }))
+    }
+
+    /// The texts that a schema names, those that name no other first. `None` where one is not to be had.
+    async fn referenced(
+        &self,
+        client: &reqwest::Client,
+        id: u64,
+        mut open: Vec<Reference>,
+        left: &mut usize,
+    ) -> Result<Option<Vec<(String, String)>>> {
         let mut references = vec![];
-        let mut open = answer.references;
         // Those that a schema names come after it here, and before it once they are turned round.
         while let Some(next) = open.pop() {
             if references.len() == REFERENCES_MAX {
@@ -134,13 +164,13 @@ impl Registry {
                 return Ok(None);
             }
             let path = format!("/subjects/{}/versions/{}", escaped(&next.subject), next.version);
-            let answer = self.get::<Answer>(client, &path, &mut left).await?;
+            let answer = self.get::<Answer>(client, &path, left).await?;
             let Some(answer) = self.there(id, answer) else { return Ok(None) };
             references.push((next.name, answer.schema));
             open.extend(answer.references);
         }
         references.reverse();
-        Ok(Some(Registered { schema: answer.schema, references }))
+        Ok(Some(references))
     }
 
     fn there<T>(&self, id: u64, said: Said<T>) -> Option<T> {

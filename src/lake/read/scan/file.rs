@@ -89,7 +89,7 @@ fn without(deleted: &Deleted, rows: usize) -> RowSelection {
 }
 
 /// Files spread over the session's partitions: by bytes, and through the middle of large files.
-pub(super) fn grouped(session: &dyn Session, parts: Vec<PartitionedFile>) -> Vec<FileGroup> {
+pub fn grouped(session: &dyn Session, parts: Vec<PartitionedFile>) -> Vec<FileGroup> {
     let target = session.config().target_partitions().clamp(1, 1024);
     let mut groups: Vec<Vec<PartitionedFile>> = vec![vec![]; target.min(parts.len().max(1))];
     let count = groups.len();

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Inferred;
+use crate::sources::guess;
 
 /// A column that was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,6 +11,8 @@ pub(super) struct Found {
     pub(super) type_name: String,
     /// Not every row has it.
     pub(super) optional: bool,
+    /// In how many records it was, and of how many, where that was not all.
+    pub(super) seen: Option<(usize, usize)>,
 }
 
 /// Columns in the order in which they were met.
@@ -30,7 +33,7 @@ impl Columns {
         for (name, value) in row.iter().filter(|(name, _)| !name.starts_with("__")) {
             let text = value.as_str().unwrap_or_default();
             self.digits |= text.contains('.') && text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'.'));
-            self.add(name, type_of(value, connect));
+            self.add(name, guess::of_json(value, connect));
         }
     }
 
@@ -48,7 +51,7 @@ impl Columns {
     fn add(&mut self, name: &str, found: Option<String>) {
         match self.found.iter_mut().find(|(known, ..)| known == name) {
             Some((_, known, count)) => {
-                *known = both(known.take(), found);
+                *known = guess::both(known.take(), found);
                 *count += 1;
             }
             None => self.found.push((name.to_owned(), found, 1)),
@@ -62,64 +65,13 @@ impl Columns {
     pub(super) fn finish(self) -> Vec<(String, Found)> {
         let rows = self.rows;
         let column = |(name, found, count): (String, Option<String>, usize)| {
-            (name, Found { type_name: found.unwrap_or("text".into()), optional: count < rows })
+            let optional = count < rows;
+            (
+                name,
+                Found { type_name: found.unwrap_or("text".into()), optional, seen: optional.then_some((count, rows)) },
+            )
         };
         self.found.into_iter().map(column).collect()
-    }
-}
-
-fn both(one: Option<String>, other: Option<String>) -> Option<String> {
-    match (one, other) {
-        (None, known) | (known, None) => known,
-        (Some(one), Some(other)) if one == other => Some(one),
-        (Some(one), Some(other)) => {
-            let numbers = |name: &str| matches!(name, "int8" | "numeric");
-            let texts = |name: &str| matches!(name, "text" | "date" | "timestamptz" | "timestamp" | "uuid");
-            Some(
-                match (one.as_str(), other.as_str()) {
-                    (a, b) if numbers(a) && numbers(b) => "numeric",
-                    (a, b) if texts(a) && texts(b) => "text",
-                    _ => "jsonb",
-                }
-                .into(),
-            )
-        }
-    }
-}
-
-/// `None` for null, which tells nothing.
-fn type_of(value: &Value, connect: bool) -> Option<String> {
-    let name = match value {
-        Value::Null => return None,
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_i64() => "int8",
-        Value::Number(_) => "numeric",
-        Value::String(text) => type_of_text(text),
-        Value::Object(object) if connect && object.len() == 2 && object.contains_key("scale") => "numeric",
-        Value::Object(_) => "jsonb",
-        Value::Array(elements) => {
-            let inner = elements.iter().map(|element| type_of(element, connect)).fold(None, both);
-            return Some(match inner.as_deref() {
-                None | Some("jsonb") => "jsonb".into(),
-                Some(inner) if inner.ends_with("[]") => "jsonb".into(),
-                Some(inner) => format!("{inner}[]"),
-            });
-        }
-    };
-    Some(name.into())
-}
-
-fn type_of_text(text: &str) -> &'static str {
-    let shape: String = text.chars().take(40).map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
-    let clock = |rest: &str| rest.trim_start_matches(['9', '.', ':']).to_owned();
-    match shape.as_str() {
-        "9999-99-99" => "date",
-        _ if uuid::Uuid::try_parse(text).is_ok() && text.len() == 36 => "uuid",
-        _ => match shape.strip_prefix("9999-99-99T99:99:99").map(clock).as_deref() {
-            Some("Z" | "+99:99" | "-99:99") => "timestamptz",
-            Some("") => "timestamp",
-            _ => "text",
-        },
     }
 }
 
@@ -203,7 +155,7 @@ pub(super) fn of_avro(schema: &Value) -> Inferred {
     }
     for field in row {
         if let (Some(name), Some(of)) = (field.get("name").and_then(Value::as_str), field.get("type")) {
-            let found = Found { type_name: avro(of), optional: false };
+            let found = Found { type_name: avro(of), optional: false, seen: None };
             inferred.columns.push((name.to_owned(), found));
         }
     }
@@ -250,5 +202,66 @@ fn avro(of: &Value) -> String {
             "array" => array(of.get("items").map(avro)),
             _ => "jsonb".into(),
         },
+    }
+}
+
+/// A schema of JSON Schema: of a row, or of Debezium's event.
+pub(super) fn of_json_schema(schema: &Value) -> Inferred {
+    let mut inferred = Inferred { format: "json", ..Inferred::default() };
+    let properties = |of: &Value| meant(schema, of).get("properties").and_then(Value::as_object).cloned();
+    let mut row = properties(schema).unwrap_or_default();
+    if let (Some(before), true) = (row.get("before").and_then(properties), row.contains_key("op")) {
+        inferred.envelope = "debezium";
+        row = before;
+    }
+    for (name, of) in row {
+        inferred.columns.push((name, Found { type_name: json_schema(schema, &of), optional: false, seen: None }));
+    }
+    inferred
+}
+
+/// Of alternatives the one that is not null, and what a reference within the schema names.
+fn meant<'s>(schema: &'s Value, of: &'s Value) -> &'s Value {
+    let mut of = of;
+    // References may go in a circle.
+    for _ in 0..8 {
+        let is_null = |of: &&Value| of.get("type").and_then(Value::as_str) == Some("null");
+        let several = of.get("oneOf").or_else(|| of.get("anyOf")).and_then(Value::as_array);
+        let named = of.get("$ref").and_then(Value::as_str).and_then(|path| schema.pointer(path.strip_prefix('#')?));
+        match (named, several.and_then(|several| several.iter().find(|one| !is_null(one)))) {
+            (Some(next), _) | (None, Some(next)) => of = next,
+            (None, None) => break,
+        }
+    }
+    of
+}
+
+fn json_schema(schema: &Value, of: &Value) -> String {
+    let of = meant(schema, of);
+    let text = |key: &str| of.get(key).and_then(Value::as_str).unwrap_or_default();
+    if let Some(named) = named(text("title"), None, None) {
+        return named;
+    }
+    let mut kinds = match of.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
+        Some(Value::String(kind)) => vec![kind.as_str()],
+        _ => vec![],
+    };
+    kinds.retain(|kind| *kind != "null");
+    match (kinds.as_slice(), text("connect.type"), text("format")) {
+        (["integer"], "int8" | "int16", _) => "int2".into(),
+        (["integer"], "int32", _) => "int4".into(),
+        (["integer"], ..) => "int8".into(),
+        (["number"], "float32", _) => "float4".into(),
+        (["number"], "float64", _) => "float8".into(),
+        (["number"] | ["integer", "number"] | ["number", "integer"], ..) => "numeric".into(),
+        (["boolean"], ..) => "bool".into(),
+        (["string"], "bytes", _) => "bytea".into(),
+        (["string"], _, "date-time") => "timestamptz".into(),
+        (["string"], _, "date") => "date".into(),
+        (["string"], _, "uuid") => "uuid".into(),
+        (["string"], ..) => "text".into(),
+        (["array"], ..) => array(of.get("items").map(|items| json_schema(schema, items))),
+        _ => "jsonb".into(),
     }
 }

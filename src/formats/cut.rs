@@ -2,7 +2,7 @@
 
 /// A file's bytes as they come, cut where records end.
 #[derive(Debug)]
-pub(super) struct Cutter {
+pub(crate) struct Cutter {
     /// In which line ends are no ends.
     quote: Option<u8>,
     bytes: Vec<u8>,
@@ -16,47 +16,47 @@ pub(super) struct Cutter {
 
 /// Records that were cut, in their order.
 #[derive(Debug, Default)]
-pub(super) struct Records {
+pub(crate) struct Records {
     bytes: Vec<u8>,
     /// Where each ends in `bytes`, and the number of its line.
     ends: Vec<(usize, u64)>,
 }
 
 /// A record that is larger is not read: something else is in the file.
-pub(super) const RECORD_BYTES_MAX: usize = 16 << 20;
+pub(crate) const RECORD_BYTES_MAX: usize = 16 << 20;
 
 impl Records {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().map(|(end, _)| *end));
         starts.zip(&self.ends).map(|(start, (end, _))| self.bytes.get(start..*end).unwrap_or_default())
     }
 
-    pub(super) fn get(&self, at: usize) -> Option<&[u8]> {
+    pub(crate) fn get(&self, at: usize) -> Option<&[u8]> {
         let start = at.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).map(|(end, _)| *end))?;
         self.bytes.get(start..self.ends.get(at)?.0)
     }
 
     /// Of the record's first line, from 1.
-    pub(super) fn line(&self, at: usize) -> u64 {
+    pub(crate) fn line(&self, at: usize) -> u64 {
         self.ends.get(at).map_or(0, |(_, line)| *line)
     }
 }
 
 impl Cutter {
     /// `at`: of the first byte that will be fed, in its file.
-    pub(super) fn new(quote: Option<u8>, at: u64) -> Self {
+    pub(crate) fn new(quote: Option<u8>, at: u64) -> Self {
         Self { quote, bytes: vec![], start: 0, looked: 0, is_quoted: false, at }
     }
 
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
         self.bytes.drain(..self.start);
         self.looked -= self.start;
         self.start = 0;
@@ -64,13 +64,13 @@ impl Cutter {
     }
 
     /// Behind the last record that was cut.
-    pub(super) fn at(&self) -> u64 {
+    pub(crate) fn at(&self) -> u64 {
         self.at
     }
 
     /// The next record moves to `records`; `line` is its number, and then that of the line behind it. Blank ones are
     /// passed. False where its end did not come yet; `is_last`: the file's end is one.
-    pub(super) fn cut(&mut self, records: &mut Records, line: &mut u64, is_last: bool) -> bool {
+    pub(crate) fn cut(&mut self, records: &mut Records, line: &mut u64, is_last: bool) -> bool {
         loop {
             let Some(end) = self.end() else {
                 if !is_last || self.start == self.bytes.len() {
@@ -113,7 +113,7 @@ impl Cutter {
     }
 
     /// What was fed and is no whole record.
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.bytes.len() - self.start
     }
 }
