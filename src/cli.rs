@@ -126,6 +126,8 @@ pub(crate) enum IngestCommand {
         #[arg(long, value_enum)]
         from: Option<End>,
     },
+    /// Have a pipeline that reads a table at times look at it now.
+    Run { pipeline: String },
     /// Take everything in anew: the tables are emptied, a database's are copied again, topics are read from their first record.
     Resync { pipeline: String },
     /// Take in again what was set aside and fits the columns by now; the rest stays in __dlq. The pipeline may run meanwhile.

@@ -138,20 +138,26 @@ pub(crate) async fn ingest_status(config: &Config) -> Result<ExitCode> {
 }
 
 pub(crate) async fn ingest_pause(config: &Config, pipeline: &str, wanted: bool) -> Result<ExitCode> {
-    server::ingest_pause(config, pipeline, wanted).await?;
+    server::ingest_operations(config).await?.pause(pipeline, wanted).await?;
     println!("{pipeline}: {}", if wanted { "rests once it has committed what was read" } else { "goes on" });
     Ok(ExitCode::SUCCESS)
 }
 
+pub(crate) async fn ingest_run(config: &Config, pipeline: &str) -> Result<ExitCode> {
+    server::ingest_operations(config).await?.pull(pipeline).await?;
+    println!("{pipeline}: looks at its table now");
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(crate) async fn ingest_resume(config: &Config, pipeline: &str, from: From) -> Result<ExitCode> {
-    for (table, position) in server::ingest_resume(config, pipeline, from).await? {
+    for (table, position) in server::ingest_operations(config).await?.resume(pipeline, from).await? {
         println!("{pipeline}: {table} goes on at {position}");
     }
     Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) async fn ingest_replay(config: &Config, pipeline: &str) -> Result<ExitCode> {
-    for (table, Replayed { rows, resolved, left }) in server::ingest_replay(config, pipeline).await? {
+    for (table, Replayed { rows, resolved, left }) in server::ingest_operations(config).await?.replay(pipeline).await? {
         println!("{pipeline}: {resolved} dead letters became {rows} rows of {table}, {left} still do not fit");
     }
     Ok(ExitCode::SUCCESS)

@@ -91,6 +91,11 @@ impl<'t> Document<'t> {
         })
     }
 
+    /// Line and column of the key `path`, as faults give them.
+    pub(crate) fn place_of(&self, path: &[&str]) -> (u32, u32) {
+        self.line_and_column(self.locate(path).start)
+    }
+
     fn locate(&self, path: &[&str]) -> Range<usize> {
         let mut span = 0..0;
         let mut table = Some(self.table.get_ref());
@@ -105,11 +110,15 @@ impl<'t> Document<'t> {
     }
 
     fn fault(&mut self, span: Range<usize>, text: String) {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let (line, column) = self.line_and_column(span.start);
+        self.faults.push(Fault { file: self.file.clone(), line, column, text });
+    }
+
+    fn line_and_column(&self, at: usize) -> (u32, u32) {
+        let before = self.text.get(..at).unwrap_or(self.text);
         let line = u32::try_from(before.matches('\n').count()).map_or(u32::MAX, |n| n + 1);
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
-        let column = u32::try_from(column).map_or(u32::MAX, |n| n + 1);
-        self.faults.push(Fault { file: self.file.clone(), line, column, text });
+        (line, u32::try_from(column).map_or(u32::MAX, |n| n + 1))
     }
 }
 

@@ -41,6 +41,7 @@ mod settings;
 mod statement;
 mod stop;
 mod stored;
+pub mod table_reads;
 mod temporary;
 pub mod world;
 
@@ -58,7 +59,7 @@ pub use self::facts::own_state;
 use crate::error::{Error, Kind, Result};
 use crate::jobs::Jobs;
 use crate::lake::Tails;
-use crate::pipelines::Board;
+use crate::pipelines::{Board, Operator};
 use crate::reflection::results::{self, Results};
 use crate::refreshes;
 use crate::secret::Secret;
@@ -171,6 +172,7 @@ pub(crate) struct Shared {
     pub(crate) peers: Arc<peers::Peers>,
     pub(crate) jobs: Jobs,
     pub(crate) pipelines: Board,
+    pub(crate) operator: Operator,
     sequences: Arc<sequences::Sequences>,
     pub(crate) reflections: refreshes::Board,
     pub(crate) tails: Tails,
@@ -229,6 +231,7 @@ impl Engine {
             peers,
             jobs,
             pipelines,
+            operator: Operator::default(),
             reflections,
             sequences,
             tails,
@@ -276,6 +279,11 @@ impl Engine {
     /// What `lakegate.pipelines` shows; somebody else fills it.
     pub fn pipelines(&self) -> &Board {
         &self.shared.pipelines
+    }
+
+    /// Who has pipelines do what a person wants.
+    pub fn operator(&self) -> &Operator {
+        &self.shared.operator
     }
 
     /// What pipelines of this process have taken in, for sessions that want it; they fill it.

@@ -1,8 +1,8 @@
 //! From a source to the lake, exactly once: changes are read, cut into batches and committed together with the position
 //! they stand at. It writes as the system: it knows no user, plans no SQL, and leaves the commit itself to `lake`.
 //!
-//! Where changes come from is an [`origin`]'s business: topics (`records` over a [`log`]), databases, or whoever sends rows
-//! (`posts`). What a batch is worth is
+//! Where changes come from is an [`origin`]'s business: topics (`records` over a [`log`]), databases, tables that lakegate can
+//! read ([`pulled`]), or whoever sends rows (`posts`). What a batch is worth is
 //! `batch`'s, what the changes of a key come to is `fold`'s, and `apply` writes and commits.
 //!
 //! The one truth is the position in the table's own properties. It moves in the same commit as the rows, is compared by
@@ -31,6 +31,7 @@ mod pause;
 mod position;
 pub mod postgres;
 mod posts;
+pub mod pulled;
 mod records;
 mod replay;
 mod resume;
@@ -43,17 +44,18 @@ mod upsert;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::pipelines::{From, Replayed};
 pub use batch::{Commit, DeadLetterCap};
 pub use dead::{DEAD_LETTERS, DeadLetter, dead_letter_columns};
 pub use file::{Feed, Known, Spec, read};
 pub use flow::Flow;
 pub use keep::keep;
-pub use pause::pause;
+pub use pause::{pause, pull};
 pub use position::Position;
 pub use posts::Posts;
 pub use records::{Layout, Records};
-pub use replay::{Replayed, replay};
-pub use resume::{From, TopicPlace, resume};
+pub use replay::replay;
+pub use resume::{TopicPlace, resume};
 pub use status::{Report, State, Status, report};
 pub use supervise::{Connections, Pipelines, Read};
 pub use table::{ensure, prepare};

@@ -23,6 +23,7 @@ pub(crate) mod scan;
 pub mod secret;
 /// One token down, one "all done" up.
 pub mod shutdown;
+pub mod table_reads;
 /// Tracing set-up and the name of every metric.
 pub mod telemetry;
 /// Threads by purpose and their priorities.

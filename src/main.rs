@@ -83,6 +83,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
                     };
                     commands::ingest_resume(&config, &pipeline, from).await
                 }
+                IngestCommand::Run { pipeline } => commands::ingest_run(&config, &pipeline).await,
                 IngestCommand::Resync { pipeline } => commands::ingest_resume(&config, &pipeline, From::Anew).await,
                 IngestCommand::Replay { pipeline } => commands::ingest_replay(&config, &pipeline).await,
             }

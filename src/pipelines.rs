@@ -1,10 +1,12 @@
-//! How each pipeline does, as its holder notes it in the metastore and as `lakegate.pipelines` shows it. It runs none.
+//! How each pipeline does, as its holder notes it in the metastore and as `lakegate.pipelines` shows it; and what a person may have
+//! one do, whoever asks. It runs none.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// Before a pipeline's name and what it fills: its state in the metastore.
 pub const NOTED: &str = "ingest.status.";
@@ -12,6 +14,64 @@ pub const NOTED: &str = "ingest.status.";
 /// The name under which the metastore keeps a pipeline's state.
 pub(crate) fn name(pipeline: &str, filled: &str) -> String {
     format!("{NOTED}{pipeline}/{filled}")
+}
+
+/// Where a person wants a pipeline to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// With everything the origin still has. What is in the table already comes again.
+    Earliest,
+    /// With what comes from now on.
+    Latest,
+    /// Where the rows in the table end, as its history says: what was set back is taken in again.
+    Snapshot,
+    /// Where the pipeline was, as the table's property says: what was set back stays away.
+    Property,
+    /// At the beginning, with an empty table: a database's tables are copied anew, a topic is read from its first record.
+    Anew,
+}
+
+impl From {
+    /// All but the last empty nothing.
+    pub const WORDS: [(&str, Self); 4] = [
+        ("earliest", Self::Earliest),
+        ("latest", Self::Latest),
+        ("snapshot", Self::Snapshot),
+        ("property", Self::Property),
+    ];
+}
+
+/// What came of a table's dead letters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Rows that are in the table by now.
+    pub rows: u64,
+    /// Dead letters that are none any more; a record may have made no row.
+    pub resolved: u64,
+    /// Those that still do not fit.
+    pub left: u64,
+}
+
+/// What a person may have a pipeline do, whichever process runs it. 42704 for one that no file describes. Who may is judged
+/// before.
+#[async_trait]
+pub trait Operate: Send + Sync {
+    /// Has it rest, or go on.
+    async fn pause(&self, pipeline: &str, wanted: bool) -> Result<()>;
+
+    /// Has one that reads a table at times look at it now.
+    async fn pull(&self, pipeline: &str) -> Result<()>;
+
+    /// Sets each table of one that rests to where it is to go on, and has it go on: the tables, and where they are now.
+    async fn resume(&self, pipeline: &str, from: From) -> Result<Vec<(String, String)>>;
+
+    /// Takes in again what was set aside and fits by now; table by table.
+    async fn replay(&self, pipeline: &str) -> Result<Vec<(String, Replayed)>>;
+}
+
+/// 42704, in the same words whether it is not there or not for whoever asks.
+pub fn no_pipeline(name: &str) -> Error {
+    Error::new(crate::error::Kind::UndefinedObject, format!("pipeline \"{name}\" does not exist"))
 }
 
 /// Where a pipeline stands.
@@ -91,6 +151,30 @@ impl Status {
 /// The states of all pipelines, as they were noted a moment ago. Clones are one and the same.
 #[derive(Clone, Debug, Default)]
 pub struct Board(Arc<Mutex<Arc<Vec<Noted>>>>);
+
+/// Who has pipelines do what a person wants, once there is somebody. Clones are one and the same.
+#[derive(Clone, Default)]
+pub struct Operator(Arc<std::sync::OnceLock<Arc<dyn Operate>>>);
+
+/// Whoever it is stays out: sessions are printed to logs.
+impl std::fmt::Debug for Operator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Operator")
+    }
+}
+
+impl Operator {
+    /// The first one stays.
+    pub fn open(&self, operate: Arc<dyn Operate>) {
+        if self.0.set(operate).is_err() {
+            tracing::debug!("pipelines are operated already");
+        }
+    }
+
+    pub fn get(&self) -> Option<&Arc<dyn Operate>> {
+        self.0.get()
+    }
+}
 
 /// One line of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

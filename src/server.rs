@@ -17,12 +17,15 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
 
+use crate::catalog::Body;
 use crate::config::{Config, Fault};
 use crate::engine::refresh::Refreshing;
+use crate::engine::table_reads::Reader;
 pub use crate::engine::world::refuse;
 use crate::engine::world::{Builder, Connect, Origin};
 use crate::engine::{Current, Engine, World, known_columns};
 use crate::error::{Error, Kind, Result};
+use crate::ingest::{Feed, Spec};
 use crate::inlets::Inlets;
 use crate::jobs::Job;
 use crate::lake::Findings;
@@ -31,13 +34,14 @@ use crate::pipelines::{self, Board};
 use crate::policy::baseline::NewColumns;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
+use crate::table_reads::TableReads;
 use crate::threads::Threads;
 use crate::types::TableName;
 use crate::wire::{self, http, pg};
 use crate::{engine, sources, telemetry};
 
-pub use ingester::{Ingester, ingest_pause, ingest_replay, ingest_resume, ingest_status};
-use ingester::{Part, specs};
+pub use ingester::{Ingester, ingest_operations, ingest_status};
+use ingester::{Operations, Part, specs};
 use keeper::{Keeping, Lakes};
 pub use signals::Signals;
 pub use topics::{Inferred, topic_infer};
@@ -89,8 +93,9 @@ impl Server {
             (false, true) => Part::Sent,
             (false, false) => Part::None,
         };
-        let inlets = Inlets::default();
-        let mut pipelines = Box::pin(ingester::pipelines(config, Arc::clone(&metastore), part, &inlets)).await?;
+        let (inlets, reads) = (Inlets::default(), TableReads::default());
+        let mut pipelines =
+            Box::pin(ingester::pipelines(config, Arc::clone(&metastore), part, &inlets, &reads)).await?;
         if config.key.is_none() {
             tracing::warn!("no key_file: hash masks will differ after a restart");
         }
@@ -99,6 +104,8 @@ impl Server {
             tracing::warn!(%warning, "policy");
         }
         let (current, engine) = over(config, world)?;
+        reads.open(Arc::new(Reader::new(Arc::clone(&engine))));
+        engine.operator().open(Arc::new(Operations::new(config, Arc::clone(&metastore), reads)));
 
         let pg_door = pg::Door::bind(&config.wire, Arc::clone(&engine), &doors).await?;
         let pg = pg_door.local_addr()?;
@@ -145,7 +152,7 @@ pub async fn check(config: &Config) -> Result<Report> {
     let pipelines = specs(&config.catalog_dir).map_err(|faults| refuse(&faults))?;
     let (builder, world, _scratch) = dry(config).await?;
     let report = Report {
-        warnings: [builder.warnings(), &world.catalog.left_out].concat(),
+        warnings: [builder.warnings(), &world.catalog.left_out, &unread(&pipelines, &world)].concat(),
         sources_down: builder.sources_down().iter().map(ToString::to_string).collect(),
         tables: world.catalog.entries.len(),
         users: world.policies.users().len(),
@@ -156,6 +163,22 @@ pub async fn check(config: &Config) -> Result<Report> {
     let anywhere = wire::Config { listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))], ..config.wire.clone() };
     pg::Door::bind(&anywhere, engine, &Shutdown::new()).await?;
     Ok(report)
+}
+
+/// Tables that pipelines would read and that are not there, as far as sources answer.
+fn unread(pipelines: &[Spec], world: &World) -> Vec<Fault> {
+    let fault = |spec: &Spec| {
+        let Feed::Table(pull) = &spec.feed else { return None };
+        let what = match world.catalog.entries.get(&pull.table).map(|entry| &entry.body) {
+            Some(Body::Table(_)) => return None,
+            Some(Body::Dataset(_)) => "is a dataset or a view, and pipelines read tables",
+            None => "is not there",
+        };
+        let text = format!("{} {what}; pipeline `{}` waits for a table of this name", pull.table, spec.pipeline);
+        let (line, column) = pull.at;
+        Some(Fault { file: spec.file.clone(), line, column, text })
+    };
+    pipelines.iter().filter_map(fault).collect()
 }
 
 /// The world that `serve` would begin with, for the commands that explain policies.

@@ -8,7 +8,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use crate::tree;
 
 /// Anyone may use these.
-const GROUND: [&str; 14] = [
+const GROUND: [&str; 15] = [
     "document",
     "error",
     "glance",
@@ -19,6 +19,7 @@ const GROUND: [&str; 14] = [
     "scan",
     "secret",
     "shutdown",
+    "table_reads",
     "telemetry",
     "threads",
     "tls",
@@ -91,8 +92,8 @@ const HOMES: [(&str, &[&str]); 18] = [
     ("tokio_rustls", &["wire", "sources"]),
 ];
 
-/// The server's own right to read is made in the one and used in the other.
-const SERVER_READING: [&str; 2] = ["src/policy/own.rs", "src/engine/refresh.rs"];
+/// The server's own right to read is made in the first and used in the others.
+const SERVER_READING: [&str; 3] = ["src/policy/own.rs", "src/engine/refresh.rs", "src/engine/table_reads.rs"];
 
 /// DataFusion's own door, with all its statements behind it: named in one file.
 const SESSION_CONTEXT: &str = "src/engine/facts.rs";

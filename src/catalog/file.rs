@@ -193,8 +193,10 @@ impl Reader {
             let Ok(file) = text.parse::<::toml::Table>() else { continue };
             let Some(schema) = file.get("target").and_then(|t| t.as_str()) else { continue };
             let listed = ["topics", "tables"].iter().filter_map(|key| file.get(*key)?.as_array());
-            for name in listed.flatten().filter_map(|name| name.as_str()) {
-                // `schema.table` of a database: the table keeps its name.
+            let read = file.get("table").and_then(|t| t.as_table());
+            let read = read.and_then(|read| read.get("to").or_else(|| read.get("name")));
+            for name in listed.flatten().chain(read).filter_map(|name| name.as_str()) {
+                // `schema.table`: the table keeps its name.
                 let name = name.rsplit_once('.').map_or(name, |(_, table)| table);
                 awaited.push((schema.to_string(), name.to_string()));
             }

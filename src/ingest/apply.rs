@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, stream};
@@ -17,7 +17,7 @@ use super::index::Index;
 use super::key::Key;
 use super::origin::{Origin, Part, Place, Shape};
 use super::position::{Found, POSITION, Position, RANGE_TO};
-use super::table::{self, known_by, rows_of_changes};
+use super::table::{self, fitted, known_by, rows_of_changes};
 use super::target::{Target, Write};
 use super::upsert;
 use crate::error::{Error, Kind, Result};
@@ -63,7 +63,8 @@ pub(super) struct With<'a> {
 
 /// How a commit ended that did not fail.
 pub(super) enum Applied {
-    Done,
+    /// With so many records.
+    Done(usize),
     /// Nothing happened: the pipeline is another's.
     LeaseLost,
 }
@@ -74,19 +75,22 @@ struct Prepared {
     position: Position,
     keys: Vec<Key>,
     truncated: bool,
+    /// Where all of the table was replaced, by so many.
+    whole: Option<usize>,
 }
 
-/// All of the batch or nothing of it. `said` is put into the metastore by the same transaction.
+/// All of the batch or nothing of it. What `said` makes of the number of its records is put into the metastore by the same
+/// transaction.
 pub(super) async fn apply(
     with: &With<'_>,
     sinks: &mut [Sink],
     origin: &dyn Origin,
     batch: Batch,
-    said: (String, Vec<u8>),
+    said: impl Fn(usize) -> (String, Vec<u8>),
 ) -> Result<Applied> {
     let target = with.target;
-    let Some(place) = batch.place else { return Err(Error::internal("a batch that comes from nowhere")) };
-    let id = batch.id;
+    let Some(place) = batch.place.clone() else { return Err(Error::internal("a batch that comes from nowhere")) };
+    let (id, mut records) = (batch.id, batch.records());
     let mut by_sink: Vec<Vec<&(i64, Part)>> = sinks.iter().map(|_| vec![]).collect();
     for part in &batch.parts {
         by_sink.get_mut(part.1.table).ok_or_else(|| Error::internal("a part of no table"))?.push(part);
@@ -94,21 +98,24 @@ pub(super) async fn apply(
     let (mut staged, mut prepared) = (vec![], vec![]);
     for (number, (sink, parts)) in sinks.iter_mut().zip(&by_sink).enumerate() {
         // Of several tables, those that nothing came for are as far as the checkpoint.
-        if parts.is_empty() && target.table.is_none() {
+        let is_whole = batch.whole == Some(number);
+        if parts.is_empty() && target.table.is_none() && !is_whole {
             continue;
         }
         let own = parts.last().and_then(|(_, part)| part.place.clone()).unwrap_or_else(|| place.clone());
-        let (one, made) = one(with, sink, number, parts, own, origin, id).await?;
+        let what = if is_whole { What::Whole } else { What::Changes(parts) };
+        let (one, made) = one(with, sink, number, what, own, origin, id).await?;
+        records = made.whole.unwrap_or(records);
         staged.push(one);
         prepared.push(made);
     }
     if !batch.dead.is_empty() {
         staged.push(dead(target, &batch.dead, id).await?);
     }
-    let also = Also { lease: Some(with.lease.clone()), puts: vec![said, checkpoint(target, &place)] };
+    let also = Also { lease: Some(with.lease.clone()), puts: vec![said(records), checkpoint(target, &place)] };
     if staged.is_empty() {
         return match target.lake.metastore().swap(&[], &also).await {
-            Ok(Swapped::Done) => Ok(Applied::Done),
+            Ok(Swapped::Done) => Ok(Applied::Done(records)),
             Ok(Swapped::LeaseLost) => Ok(Applied::LeaseLost),
             Ok(Swapped::Moved) => Err(Error::internal("a swap of nothing that moved")),
             Err(SwapError::Before(error) | SwapError::Unknown(error)) => Err(error),
@@ -125,7 +132,7 @@ pub(super) async fn apply(
                 sink.table = table;
                 sink.found = Found { text: Some(made.position.json()), position: Some(made.position) };
             }
-            Ok(Applied::Done)
+            Ok(Applied::Done(records))
         }
         Outcome::LeaseLost => Ok(Applied::LeaseLost),
         Outcome::Conflict(_) => {
@@ -139,20 +146,41 @@ pub(super) async fn apply(
     }
 }
 
+/// What a batch has for one table.
+enum What<'b> {
+    Changes(&'b [&'b (i64, Part)]),
+    /// Every row there is now, in the place of all of before.
+    Whole,
+}
+
 /// What the batch does to one table.
 async fn one(
     with: &With<'_>,
     sink: &mut Sink,
     number: usize,
-    parts: &[&(i64, Part)],
+    what: What<'_>,
     place: Place,
     origin: &dyn Origin,
     id: BatchId,
 ) -> Result<(Staged, Prepared)> {
     let (target, table) = (with.target, sink.table.clone());
     let position = Position { place, batch: id.to_string(), sequence: table.next_sequence(), epoch: with.lease.epoch };
-    let (mut actions, mut keys, mut truncated) = (vec![], vec![], false);
+    let (mut actions, mut keys, mut truncated, mut whole) = (vec![], vec![], false, None);
+    let parts = match what {
+        What::Changes(parts) => parts,
+        What::Whole => {
+            let written = target.lake.write(&table, id, whole_rows(origin, &sink.shape, &table).await?).await?;
+            whole = Some(usize::try_from(written.rows).unwrap_or(usize::MAX));
+            let removed = target.lake.files(&table).await?;
+            if written.rows > 0 || !removed.is_empty() {
+                actions.push(Action::Overwrite { removed, added: written });
+            }
+            &[]
+        }
+    };
     match target.write {
+        // Its rows come whole.
+        Write::Replace => {}
         Write::Append => {
             let columns = known_by(&table);
             let rows =
@@ -206,7 +234,21 @@ async fn one(
         expected,
         ..Staged::new(table, actions, id)
     };
-    Ok((staged, Prepared { sink: number, position, keys, truncated }))
+    Ok((staged, Prepared { sink: number, position, keys, truncated, whole }))
+}
+
+/// All rows that a table of the origin has now, in the columns of the lake's.
+async fn whole_rows(origin: &dyn Origin, shape: &Shape, table: &lake::Table) -> Result<SendableRecordBatchStream> {
+    let (columns, known) = (known_by(table), Arc::clone(&shape.columns));
+    let fields = columns.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let rows = origin.whole().await?.map(move |batch| {
+        let batch = batch?;
+        let batch = RecordBatch::try_new(Arc::clone(&known), batch.columns().to_vec())?;
+        Ok(fitted(&batch, &[], &columns).and_then(|rows| upsert::cast_to(&rows, &columns))?)
+    });
+    let end = stream::once(async { reach(Step::MidWrite) }).filter_map(|()| async { None });
+    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows.chain(end))))
 }
 
 async fn dead(target: &Target, dead: &[DeadLetter], id: BatchId) -> Result<Staged> {

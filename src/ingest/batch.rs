@@ -84,6 +84,8 @@ pub(super) struct Batch {
     pub(super) dead: Vec<DeadLetter>,
     /// How far the origin is once this is committed; `None` before anything was read.
     pub(super) place: Option<Place>,
+    /// All rows of this table are to be replaced.
+    pub(super) whole: Option<usize>,
     /// Nothing may be committed here: its last transaction is not whole.
     pub(super) is_open: bool,
     /// So many of the parts are of transactions that are.
@@ -105,6 +107,7 @@ impl Default for Batch {
             parts: vec![],
             dead: vec![],
             place: None,
+            whole: None,
             is_open: false,
             closed: 0,
             beside: 0,
@@ -124,6 +127,7 @@ impl Batch {
             self.close();
             return;
         }
+        self.whole = taken.whole.or(self.whole);
         self.begun.get_or_insert(now);
         self.records += taken.records;
         self.bytes += taken.parts.iter().map(bytes_of).sum::<usize>();
@@ -159,7 +163,8 @@ impl Batch {
 
     /// It is to be committed, as soon as its last transaction is whole.
     pub(super) fn is_due(&self, commit: &Commit, now: Instant) -> bool {
-        !self.is_empty() && !self.is_open && (self.left(commit, now).is_zero() || self.room(commit) == (0, 0))
+        let is_cut = self.whole.is_some() || self.left(commit, now).is_zero() || self.room(commit) == (0, 0);
+        !self.is_empty() && !self.is_open && is_cut
     }
 
     /// Until its age cuts it.

@@ -17,6 +17,7 @@ use super::folder;
 use super::lines::Lines;
 use super::postgres::Options;
 use super::posts;
+use super::pulled::{self, Pull};
 use super::records::Layout;
 use super::target::Write;
 use crate::document::{Document, Fault, suggest};
@@ -58,6 +59,8 @@ pub enum Feed {
         folder: folder::Config,
         lines: Arc<Lines>,
     },
+    /// A table that lakegate can read, looked at on a schedule.
+    Table(Pull),
 }
 
 /// One flow of a pipeline: its file and what it leans on.
@@ -111,6 +114,7 @@ struct Written {
     replication: Option<Options>,
     http: Option<posts::Config>,
     folder: Option<folder::Config>,
+    table: Option<pulled::Config>,
     target: String,
     lake: Option<String>,
     #[serde(default)]
@@ -125,6 +129,10 @@ struct Written {
 enum Mode {
     /// Everything there is, then every change as it comes.
     Cdc,
+    /// Everything there is, again and again.
+    FullRefresh,
+    /// Everything there is, then what came since by a column that only grows.
+    Incremental,
 }
 
 /// What a change becomes.
@@ -135,6 +143,8 @@ enum Style {
     Append,
     /// The current rows, one a key.
     Upsert,
+    /// Nothing: all rows are replaced at once.
+    Replace,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -151,9 +161,10 @@ enum Deletes {
 enum Own {
     Http,
     Folder,
+    Table,
 }
 
-const OWN: [(&str, Own); 2] = [("http", Own::Http), ("folder", Own::Folder)];
+const OWN: [(&str, Own); 3] = [("http", Own::Http), ("folder", Own::Folder), ("table", Own::Table)];
 
 /// Where rows come from, by the word in the file.
 #[derive(Clone, Copy, Debug)]
@@ -172,6 +183,7 @@ impl Written {
         match self.own() {
             Some(Own::Http) => &["http", "table"],
             Some(Own::Folder) => &["folder", "table"],
+            Some(Own::Table) => &["table", "to"],
             None if self.tables.is_empty() => &["topics"],
             None => &["tables"],
         }
@@ -180,6 +192,7 @@ impl Written {
     fn writes(&self) -> Write {
         match self.write {
             Style::Append => Write::Append,
+            Style::Replace => Write::Replace,
             Style::Upsert => Write::Upsert { keeps_deleted: self.delete == Some(Deletes::Mark) },
         }
     }
@@ -252,21 +265,34 @@ fn judge(written: &Written, document: &mut Document<'_>) {
     if !(0.0..=100.0).contains(&written.dead_letter.percent_max) {
         document.fault_at(&["dead_letter", "percent_max"], "`percent_max` in [dead_letter] is from 0 to 100");
     }
-    if written.delete.is_some() && written.write == Style::Append {
+    if written.delete.is_some() && written.write != Style::Upsert {
         let text =
             "`delete` says what becomes of current rows; with `write = \"append\"` a deletion is a row like any change";
         document.fault_at(&["delete"], text);
     }
+    if (written.write == Style::Replace) != (written.mode == Some(Mode::FullRefresh)) {
+        let text = "`write = \"replace\"` and `mode = \"full_refresh\"` go with each other: all rows are replaced";
+        document.fault_at(&[if written.write == Style::Replace { "write" } else { "mode" }], text);
+    }
     match (written.own(), written.mode) {
-        (Some(_), Some(_)) => {
+        (Some(Own::Table), Some(Mode::FullRefresh | Mode::Incremental)) => {}
+        (Some(Own::Table), Some(Mode::Cdc)) => {
+            let text = "`origin = \"table\"` is read at times: `mode` is \"full_refresh\" or \"incremental\"";
+            document.fault_at(&["mode"], text);
+        }
+        (None, Some(Mode::FullRefresh | Mode::Incremental)) => {
+            let text = "tables are read at times by `origin = \"table\"`, which names them in [table]; to a source `mode` is \"cdc\"";
+            document.fault_at(&["mode"], text);
+        }
+        (Some(Own::Http | Own::Folder), Some(_)) => {
             let text =
                 format!("`mode` says how a source is read; to `origin = \"{}\"` it says nothing", written.origin);
             document.fault_at(&["mode"], text);
         }
         // One that could not be read is told of already.
-        (None, None) if document.has(&["mode"]) => {}
-        (None, None) => document.fault_at(&[], "the key `mode` is missing"),
-        (Some(_), None) | (None, Some(Mode::Cdc)) => {}
+        (None | Some(Own::Table), None) if document.has(&["mode"]) => {}
+        (None | Some(Own::Table), None) => document.fault_at(&[], "the key `mode` is missing"),
+        (Some(Own::Http | Own::Folder), None) | (None, Some(Mode::Cdc)) => {}
     }
 }
 
@@ -295,6 +321,7 @@ fn settle(
     let fed = match reads {
         Reads::Own(Own::Http) => own::http(name, written, document),
         Reads::Own(Own::Folder) => own::folder(written, document),
+        Reads::Own(Own::Table) => own::table(written, document),
         Reads::Source(origin) => {
             own::nothing(written, &origin, document);
             match origin.config {

@@ -17,7 +17,7 @@ use super::index::Index;
 use super::lease::Held;
 use super::origin::{Kept, Lag, Origin, Place, Room, Shape, Taken};
 use super::owner::Owner;
-use super::pause::is_paused;
+use super::pause::{is_paused, pull_wished};
 use super::position::Found;
 use super::retry::{Verdict, judge};
 use super::status::{self, State, Status};
@@ -379,25 +379,30 @@ impl Flow {
             }
         }
         let batch = std::mem::take(&mut at.batch);
-        let (records, dead, span_ms, place) = (batch.records(), batch.dead.len(), batch.span_ms, batch.place.clone());
+        let (dead, span_ms, place) = (batch.dead.len(), batch.span_ms, batch.place.clone());
         let with = With {
             target: &self.target,
             state: &self.state,
             lease: &held.lease,
             index_rows_max: self.config.index_rows_max,
         };
-        status.committed(records);
-        let said = (status::name(&self.target), status.json(Some(held.lease.epoch)));
+        let (name, before) = (status::name(&self.target), status.clone());
+        let said = |records| {
+            let mut said = before.clone();
+            said.committed(records);
+            (name.clone(), said.json(Some(held.lease.epoch)))
+        };
         // Both are driven: what one waits for may be in the other's hands.
         let applied = tokio::select! {
             biased;
             applied = Box::pin(apply(&with, &mut at.sinks, self.origin.as_ref(), batch, said)) => applied?,
             never = Box::pin(at.fresh.answer_amid(&self.target)) => match never {},
         };
-        match applied {
-            Applied::Done => {}
+        let records = match applied {
+            Applied::Done(records) => records,
             Applied::LeaseLost => return Err(Halt::Fenced),
-        }
+        };
+        status.committed(records);
         at.fresh.committed(&at.sinks);
         reach(Step::AfterCommit);
         (at.place, at.committed_at) = (place, Instant::now());
@@ -422,6 +427,9 @@ impl Flow {
     async fn look(&mut self, at: &mut Progress) -> Result<()> {
         at.looked_at = Instant::now();
         at.paused = self.is_paused().await?;
+        if let Some(wish) = pull_wished(self.target.lake.metastore(), &self.target.pipeline).await? {
+            self.origin.asked(&wish);
+        }
         self.look_at_tables(at).await?;
         // Markers alone are no changes that anybody waits for.
         let taken = at.batch.place.as_ref().filter(|_| at.batch.is_empty());

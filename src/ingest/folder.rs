@@ -430,6 +430,7 @@ impl Folder {
             records: piece.records.max(usize::from(is_last)),
             span_ms: Some((ms, ms)),
             place: Some(self.here()),
+            whole: None,
             reshaped: false,
         }
     }

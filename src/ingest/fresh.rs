@@ -212,6 +212,8 @@ impl Growing {
         self.shown = None;
         match by.target.write {
             Write::Append => self.append(sink, &came, batch.id)?,
+            // It has no changes, and so none that came.
+            Write::Replace => {}
             Write::Upsert { keeps_deleted } => {
                 let parts: Vec<&Part> = came.iter().map(|(_, part)| part).collect();
                 self.upsert(by, sink, &parts, keeps_deleted).await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::datatypes::{Field, SchemaRef};
 use async_trait::async_trait;
+use datafusion::execution::SendableRecordBatchStream;
 use serde::{Deserialize, Serialize};
 
 use super::dead::DeadLetter;
@@ -88,6 +89,9 @@ pub struct Taken {
     /// How far the origin is once all this is taken in. `None` where that is in the midst of a transaction: nothing may be
     /// committed here.
     pub place: Option<Place>,
+    /// The number of a table whose rows are all to be replaced, by those that [`Origin::whole`] gives; a batch holds nothing
+    /// besides.
+    pub whole: Option<usize>,
     /// A table has other columns from here on, or there are more tables: [`Origin::tables`] is asked again before anything
     /// of it is committed. Parts from before keep their columns; they are told by [`SOURCE_ID`] or name.
     pub reshaped: bool,
@@ -122,6 +126,9 @@ pub struct Lag {
     pub records: Option<u64>,
     pub bytes: Option<u64>,
 }
+
+/// Takes what a read brought.
+pub type Each<'a> = &'a mut (dyn FnMut(Part) -> Result<()> + Send);
 
 /// Where changes come from. One at a time calls it; a call that is dropped may have read ahead, and is followed by
 /// [`Origin::begin`].
@@ -162,6 +169,14 @@ pub trait Origin: Send + Sync {
         Ok(())
     }
 
+    /// All rows of the table that the last read said is to be replaced. 0A000 where an origin says no such thing.
+    async fn whole(&self) -> Result<SendableRecordBatchStream> {
+        Err(Error::unsupported("all rows of a table of this origin at once"))
+    }
+
+    /// Somebody wants it to be looked at now; equal wishes are one. For origins that look by themselves at times.
+    fn asked(&mut self, _wish: &str) {}
+
     /// Nothing is read until the next [`Origin::begin`]: an origin that takes in what is sent to it takes nothing more.
     fn rest(&mut self) {}
 
@@ -169,6 +184,18 @@ pub trait Origin: Send + Sync {
     /// the origin sets none aside.
     async fn again(&mut self, _: &[DeadLetter]) -> Result<Again> {
         Err(Error::unsupported("taking in again what was set aside of this origin"))
+    }
+
+    /// What the origin still has from the first of these letters on up to a place, in its order, the letters among it; each read
+    /// is given to `each`. Answers which of the letters the origin has no more, or what came behind them. Another
+    /// [`Origin::read`] follows a [`Origin::begin`].
+    async fn again_up_to(&mut self, _: &[DeadLetter], _: &Place, _each: Each<'_>) -> Result<Vec<usize>> {
+        Err(Error::unsupported("reading again what came from this origin"))
+    }
+
+    /// Whether [`Origin::again_up_to`] can be asked.
+    fn keeps_what_came(&self) -> bool {
+        false
     }
 
     /// Everything below is durable: the origin may forget it, tools may show it. It is never asked for again.

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, BinaryArray, Int64Array, StringBuilder};
 use arrow::datatypes::{DataType, Field};
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::dead::DeadLetter;
 use super::log::{Changes, Extent, Identity, Log, Marks, Offsets, Seen, offsets_json};
-use super::origin::{Again, Kept, Lag, Origin, Part, Place, Room, Shape, Taken, Wanted};
+use super::origin::{Again, Each, Kept, Lag, Origin, Part, Place, Room, Shape, Taken, Wanted};
 use super::resume::{Named, TopicPlace, compare, marks_there, start};
 use super::table::{header, headers_array, least_bytes};
 use crate::error::{Error, Kind, Result};
@@ -24,6 +24,9 @@ use crate::sources::kafka::Registry;
 
 /// A log that ends before the position may have a leader that does not know its end yet: asked so often.
 const END_LOOKS: u32 = 3;
+/// Of a read of what was read before.
+const AGAIN_ROOM: Room = Room { changes: 8_192, bytes: 4 << 20, wait: Duration::from_secs(1) };
+const AGAIN_IDLE_MAX: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a topic's records are, and which table follows them.
@@ -170,6 +173,10 @@ impl Records {
         Ok((extent, from))
     }
 
+    fn is_own(&self, letter: &DeadLetter) -> bool {
+        letter.source == format!("{}/{}", self.layout.topic, letter.partition)
+    }
+
     /// Another topic under the same name: begun again from the table, which tells what that means.
     fn same(&self, is: &Identity) -> Result<()> {
         if self.extent.identity == *is {
@@ -237,6 +244,7 @@ impl Origin for Records {
             records: changes.len(),
             span_ms: times().min().zip(times().max()),
             place: Some(self.here().place()),
+            whole: None,
             reshaped: false,
         })
     }
@@ -304,9 +312,8 @@ impl Origin for Records {
     }
 
     async fn again(&mut self, letters: &[DeadLetter]) -> Result<Again> {
-        let topic = &self.layout.topic;
-        let is_own = |letter: &DeadLetter| letter.source == format!("{topic}/{}", letter.partition);
-        let own: Vec<usize> = (0..letters.len()).filter(|at| letters.get(*at).is_some_and(is_own)).collect();
+        let own: Vec<usize> =
+            (0..letters.len()).filter(|at| letters.get(*at).is_some_and(|l| self.is_own(l))).collect();
         let mut changes = Changes::default();
         for letter in own.iter().filter_map(|at| letters.get(*at)) {
             changes.push(letter.seen());
@@ -316,6 +323,53 @@ impl Origin for Records {
         let dead: HashSet<(i32, i64)> = dead.iter().map(|letter| (letter.partition, letter.offset)).collect();
         let is_resolved = |at: &usize| letters.get(*at).is_some_and(|l| !dead.contains(&(l.partition, l.offset)));
         Ok(Again { part, own: own.len(), resolved: own.into_iter().filter(is_resolved).collect() })
+    }
+
+    fn keeps_what_came(&self) -> bool {
+        true
+    }
+
+    async fn again_up_to(&mut self, letters: &[DeadLetter], to: &Place, each: Each<'_>) -> Result<Vec<usize>> {
+        let to = TopicPlace::of(to, &self.named)?;
+        // Whether it is the topic that the table was filled from.
+        let (extent, _) = self.sought(Some(&to)).await?;
+        let found = self.log.probe(&marks_there(&to, &extent)).await?;
+        compare(&self.named, &to, &extent, &found)?;
+        let (mut from, mut gone) = (Offsets::new(), vec![]);
+        for (at, letter) in letters.iter().enumerate().filter(|(_, letter)| self.is_own(letter)) {
+            let has = extent.spans.get(&letter.partition).is_some_and(|(first, _)| *first <= letter.offset);
+            match has {
+                true => {
+                    let known = from.entry(letter.partition).or_insert(letter.offset);
+                    *known = letter.offset.min(*known);
+                }
+                false => gone.push(at),
+            }
+        }
+        let end = |partition: &i32| to.partitions.get(partition).copied().unwrap_or(0);
+        from.retain(|partition, next| *next < end(partition));
+        self.log.seek(&from).await?;
+        let (mut next, mut moved_at) = (from, Instant::now());
+        while next.iter().any(|(partition, next)| *next < end(partition)) {
+            let changes = self.log.read(AGAIN_ROOM).await?;
+            if changes.next().is_empty() && moved_at.elapsed() > AGAIN_IDLE_MAX {
+                let text = format!("topic \"{}\" does not come to where its table is", self.layout.topic);
+                return Err(Error::new(Kind::SourceUnreachable, text));
+            }
+            if !changes.next().is_empty() {
+                moved_at = Instant::now();
+            }
+            let mut below = Changes::default();
+            for change in changes.iter().filter(|change| change.offset < end(&change.partition)) {
+                below.push(change);
+            }
+            next.extend(changes.next().iter().map(|(partition, next)| (*partition, *next)));
+            self.layout.learn(&below).await?;
+            if let (Some(part), _) = self.layout.part(&below)? {
+                each(part)?;
+            }
+        }
+        Ok(gone)
     }
 
     async fn acknowledge(&mut self, durable: &Place) -> Result<()> {

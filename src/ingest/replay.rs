@@ -1,6 +1,8 @@
 //! Dead letters, decoded once more by the columns of now: those that are rows go into their table and leave the dead letters
-//! in one commit. It moves no position, so that the pipeline may run meanwhile; and it decides nothing about what a record
-//! is, which its origin does.
+//! in one commit. It moves no position, so that a pipeline that adds rows may run meanwhile; and it decides nothing about what a
+//! record is, which its origin does.
+
+mod ordered;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,28 +15,20 @@ use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
 
+use super::Config;
 use super::apply::rows_of;
 use super::dead::{DeadLetter, dead_letter_columns};
+use super::lease::Held;
 use super::origin::{Origin, Part};
 use super::table::{dead_letters, ensure_for, known_by, rows_of_changes};
 use super::target::{Target, Write};
 use crate::error::{Error, Kind, Result};
-use crate::lake::{self, Action, BatchId, Outcome, Rows, Staged};
+use crate::lake::{self, Action, Also, BatchId, Outcome, Rows, Staged};
+use crate::pipelines::Replayed;
 
 /// What a commit takes at most.
 const LETTERS_MAX: usize = 10_000;
 const BYTES_MAX: usize = 64 << 20;
-
-/// What came of a table's dead letters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Replayed {
-    /// Rows that are in the table by now.
-    pub rows: u64,
-    /// Dead letters that are none any more; a record may have made no row.
-    pub resolved: u64,
-    /// Those that still do not fit.
-    pub left: u64,
-}
 
 /// Letters with where each lies.
 #[derive(Default)]
@@ -44,28 +38,58 @@ struct Chunk {
     bytes: usize,
 }
 
-/// Takes in again what was set aside of one table. 0A000 where rows take each other's places: a record that was set aside
-/// must not come behind those that came after it.
-pub async fn replay(target: &Target, state: &SessionState, origin: &mut dyn Origin) -> Result<Replayed> {
+/// Takes in again what was set aside of one table. Where rows take each other's places, a record that was set aside must not
+/// come behind those that came after it: see [`ordered`].
+pub async fn replay(
+    target: &Target,
+    state: &SessionState,
+    origin: &mut dyn Origin,
+    config: &Config,
+) -> Result<Replayed> {
     match target.write {
-        Write::Append => {}
-        Write::Upsert { .. } => {
+        // What is read whole sets nothing aside.
+        Write::Append | Write::Replace => chunks(target, state, origin, None).await,
+        Write::Upsert { .. } if !origin.keeps_what_came() => {
+            let pipeline = &target.pipeline;
             let text =
-                format!("pipeline \"{}\" keeps current rows, into which older records do not go", target.pipeline);
+                format!("pipeline \"{pipeline}\" keeps current rows, and its origin does not say what came since");
             let hint = "What was set aside comes again with its origin: `lakegate ingest resync`, or send it again.";
-            return Err(Error::new(Kind::Unsupported, text).with_hint(hint));
+            Err(Error::new(Kind::Unsupported, text).with_hint(hint))
+        }
+        Write::Upsert { .. } => {
+            let held = Held::take(target.lake.metastore(), &target.lease_name(), "replay", config.lease_ms).await?;
+            let held = held.ok_or_else(|| running(&target.pipeline))?;
+            let onto = ordered::Onto { held: &held, index_rows_max: config.index_rows_max };
+            let done = chunks(target, state, origin, Some(&onto)).await;
+            held.release().await;
+            done
         }
     }
+}
+
+/// Whoever wants to move what a pipeline moves.
+pub(super) fn running(pipeline: &str) -> Error {
+    let text = format!("pipeline \"{pipeline}\" is running; it goes on by itself or says why not");
+    let hint = format!("Say `lakegate ingest pause {pipeline}` first, and this again once it rests.");
+    Error::new(Kind::Conflict, text).with_hint(hint)
+}
+
+async fn chunks(
+    target: &Target,
+    state: &SessionState,
+    origin: &mut dyn Origin,
+    onto: Option<&ordered::Onto<'_>>,
+) -> Result<Replayed> {
     let mut done = Replayed::default();
     let mut stream = letters(target, state).await?;
     let mut chunk = Chunk::default();
     while let Some(batch) = stream.try_next().await? {
         read(target, &batch, &mut chunk)?;
         if chunk.letters.len() >= LETTERS_MAX || chunk.bytes >= BYTES_MAX {
-            one(target, state, origin, std::mem::take(&mut chunk), &mut done).await?;
+            one(target, state, origin, std::mem::take(&mut chunk), onto, &mut done).await?;
         }
     }
-    one(target, state, origin, chunk, &mut done).await?;
+    one(target, state, origin, chunk, onto, &mut done).await?;
     Ok(done)
 }
 
@@ -132,13 +156,24 @@ async fn one(
     state: &SessionState,
     origin: &mut dyn Origin,
     chunk: Chunk,
+    onto: Option<&ordered::Onto<'_>>,
     done: &mut Replayed,
 ) -> Result<()> {
     if chunk.letters.is_empty() {
         return Ok(());
     }
-    let again = origin.again(&chunk.letters).await?;
-    done.left += (again.own - again.resolved.len()) as u64;
+    let mut again = origin.again(&chunk.letters).await?;
+    let own = again.own as u64;
+    if again.resolved.is_empty() {
+        done.left += own;
+        return Ok(());
+    }
+    let mut among = None;
+    if let Some(onto) = onto {
+        let found = onto.among(target, state, origin, &chunk.letters, &mut again).await?;
+        among = Some(found);
+    }
+    done.left += own - again.resolved.len() as u64;
     if again.resolved.is_empty() {
         return Ok(());
     }
@@ -153,12 +188,20 @@ async fn one(
         ("lakegate.replayed".to_string(), again.resolved.len().to_string()),
     ]);
     let mut staged = vec![Staged { summary: summary.clone(), ..Staged::new(dead, vec![Action::Delete(deleted)], id) }];
-    let mut rows = 0;
-    if let Some(part) = &again.part {
-        rows = part.changed.ops.len() as u64;
-        staged.push(Staged { summary, ..added(target, origin, part, id).await? });
+    let (mut rows, mut also) = (0, Also::default());
+    match (onto, among, &again.part) {
+        (Some(onto), Some(among), _) => {
+            rows = among.rows;
+            also.lease = Some(onto.held.lease.clone());
+            staged.push(Staged { summary, ..among.staged(target, state, id).await? });
+        }
+        (None, _, Some(part)) => {
+            rows = part.changed.ops.len() as u64;
+            staged.push(Staged { summary, ..added(target, origin, part, id).await? });
+        }
+        (Some(_), None, _) | (None, _, None) => {}
     }
-    match target.lake.commit(staged, &Default::default()).await? {
+    match target.lake.commit(staged, &also).await? {
         Outcome::Committed(_) => {
             done.rows += rows;
             done.resolved += again.resolved.len() as u64;

@@ -9,26 +9,13 @@ use super::lease::Held;
 use super::log::{Extent, Mark, Marks, Offsets};
 use super::origin::{Origin, Place, Wanted};
 use super::position::{Found, POSITION, Position, RANGE_TO, gone, newest};
+use super::replay::running;
 use super::table;
 use super::target::Target;
 use crate::error::{Error, Kind, Result};
 use crate::lake::{self, Action, Also, BatchId, Expected, Outcome, Staged, Written};
+use crate::pipelines::From;
 use crate::types::TableName;
-
-/// Where a person wants to go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
-    /// With everything the origin still has. What is in the table already comes again.
-    Earliest,
-    /// With what comes from now on.
-    Latest,
-    /// Where the rows in the table end, as its history says: what was set back is taken in again.
-    Snapshot,
-    /// Where the pipeline was, as the table's property says: what was set back stays away.
-    Property,
-    /// At the beginning, with an empty table: a database's tables are copied anew, a topic is read from its first record.
-    Anew,
-}
 
 /// What messages name.
 #[derive(Clone, Debug)]
@@ -170,12 +157,7 @@ pub async fn resume(
     lease_ms: u64,
 ) -> Result<Vec<(String, String)>> {
     let held = Held::take(target.lake.metastore(), &target.lease_name(), "resume", lease_ms).await?;
-    let held = held.ok_or_else(|| {
-        let pipeline = &target.pipeline;
-        let text = format!("pipeline \"{pipeline}\" is running; it goes on by itself or says why not");
-        let hint = format!("Say `lakegate ingest pause {pipeline}` first, and this again once it rests.");
-        Error::new(Kind::Conflict, text).with_hint(hint)
-    })?;
+    let held = held.ok_or_else(|| running(&target.pipeline))?;
     let done = set(target, origin, from, &held).await;
     held.release().await;
     done

@@ -20,6 +20,7 @@ use super::lines::Lines;
 use super::origin::Origin;
 use super::postgres::Slot;
 use super::posts::{self, Posts};
+use super::pulled::Pulled;
 use super::records::Records;
 use super::table::prepare;
 use super::target::{Target, Write};
@@ -30,6 +31,7 @@ use crate::lake::{Lake, Tails};
 use crate::metastore::Metastore;
 use crate::shutdown::Shutdown;
 use crate::sources::kafka::{Client, Config as KafkaFile};
+use crate::table_reads::TableReads;
 
 /// Files are looked at this often: an edit has its effect within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -44,11 +46,13 @@ pub struct Connections {
     metastore: Arc<Metastore>,
     lakes: HashMap<String, Arc<Lake>>,
     clients: HashMap<String, Arc<Client>>,
+    reads: TableReads,
 }
 
 impl Connections {
-    pub fn new(metastore: Arc<Metastore>) -> Self {
-        Self { metastore, lakes: HashMap::new(), clients: HashMap::new() }
+    /// Pipelines over tables read them by `reads`.
+    pub fn new(metastore: Arc<Metastore>, reads: TableReads) -> Self {
+        Self { metastore, lakes: HashMap::new(), clients: HashMap::new(), reads }
     }
 
     /// Connects nothing yet.
@@ -91,6 +95,10 @@ impl Connections {
                 let folder = Folder::new(&pipeline, folder, lines)?;
                 Ok(Box::new(move || Box::new(folder.again())))
             }
+            Feed::Table(pull) => {
+                let (pull, reads) = (pull.clone(), self.reads.clone());
+                Ok(Box::new(move || Box::new(Pulled::new(&pipeline, pull.clone(), reads.clone()))))
+            }
         }
     }
 
@@ -115,7 +123,7 @@ impl Connections {
 fn posts(spec: &Spec, http: &posts::Config, lines: &Arc<Lines>) -> Posts {
     let replaces = match spec.write {
         Write::Upsert { .. } => true,
-        Write::Append => false,
+        Write::Append | Write::Replace => false,
     };
     Posts::new(&spec.pipeline, spec.table.clone(), Arc::clone(lines), http.clone(), replaces, spec.dead_letter)
 }
@@ -155,10 +163,11 @@ impl Pipelines {
         state: SessionState,
         mut read: Read,
         inlets: Inlets,
+        reads: TableReads,
     ) -> Result<Self, Vec<Fault>> {
         let specs = read()?;
         let holder = format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple());
-        let (connections, config) = (Connections::new(metastore), config.clone());
+        let (connections, config) = (Connections::new(metastore, reads), config.clone());
         // Known from the first request on: what does not run yet is no pipeline that is not there.
         for spec in &specs {
             if let Feed::Http { http, lines } = &spec.feed {
@@ -180,6 +189,10 @@ impl Pipelines {
         let specs = self.specs.clone();
         let making = async {
             for spec in &specs {
+                if let Feed::Table(_) = spec.feed {
+                    // Nothing reads tables yet; policies may name its own all the same.
+                    continue;
+                }
                 if let Err(error) = self.connections.tables(spec).await {
                     tracing::warn!(pipeline = spec.pipeline, table = spec.label(), error = ?error, "table not made yet");
                 }
@@ -266,7 +279,9 @@ impl Pipelines {
                 let again = posts.clone();
                 (Box::new(move || again.origin()), Some(posts))
             }
-            Feed::Topic { .. } | Feed::Database { .. } | Feed::Folder { .. } => (self.connections.origin(spec)?, None),
+            Feed::Topic { .. } | Feed::Database { .. } | Feed::Folder { .. } | Feed::Table(_) => {
+                (self.connections.origin(spec)?, None)
+            }
         };
         let (config, holder, tails) = (self.config.clone(), self.holder.clone(), self.tails.clone());
         let (commit, dead_letter) = (spec.commit, spec.dead_letter);

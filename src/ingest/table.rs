@@ -90,7 +90,7 @@ pub(super) fn columns(shape: &Shape, write: Write) -> Result<SchemaRef> {
     let own: Vec<Field> = match write {
         Write::Append => bronze().into_iter().chain(shape.beside.iter().cloned()).collect(),
         Write::Upsert { keeps_deleted: true } => vec![Field::new(DELETED, DataType::Boolean, true)],
-        Write::Upsert { keeps_deleted: false } => vec![],
+        Write::Upsert { keeps_deleted: false } | Write::Replace => vec![],
     };
     for field in shape.columns.fields() {
         if own.iter().any(|b| b.name() == field.name()) {

@@ -12,6 +12,8 @@ pub enum Write {
     /// A row each, with columns that say where it came from.
     #[default]
     Append,
+    /// The rows of an origin that is read whole, all at once.
+    Replace,
     /// The current rows, one a key.
     Upsert {
         /// A deleted row stays, marked so, instead of going.

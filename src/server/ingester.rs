@@ -7,20 +7,24 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::keeper::{Keeping, Lakes};
-use super::{END_MAX, refuse};
+use super::{END_MAX, dry, first_world, over, refuse};
 use crate::catalog::file::Draft;
 use crate::config::{Config, Fault};
+use crate::engine::table_reads::Reader;
 use crate::error::{Error, Kind, Result};
 use crate::glance::Glance;
 use crate::ingest::{self, Connections, Feed, From, Pipelines, Replayed, Report, Spec};
 use crate::inlets::Inlets;
 use crate::jobs::Jobs;
 use crate::metastore::Metastore;
+use crate::pipelines::{Operate, no_pipeline};
 use crate::shutdown::Shutdown;
 use crate::sources::iceberg::Maintained;
+use crate::table_reads::{TableReader, TableReads};
 use crate::wire::http;
 use crate::{engine, sources, telemetry};
 
@@ -34,8 +38,10 @@ impl Ingester {
     /// Returns when the pipelines are read and their tables made. `metrics` renders what `/metrics` shows.
     pub async fn start(config: &Config, address: Option<SocketAddr>, metrics: PrometheusHandle) -> Result<Self> {
         let metastore = Arc::new(Metastore::open(&config.metastore).await?);
-        let pipelines = pipelines(config, Arc::clone(&metastore), Part::Read, &Inlets::default()).await?;
         let work = Shutdown::new();
+        let reads = own_reads(config, &metastore, &work);
+        let inlets = Inlets::default();
+        let pipelines = pipelines(config, Arc::clone(&metastore), Part::Read, &inlets, &reads).await?;
         let mut http = None;
         if let Some(address) = address {
             let (rendered, draining) = (metrics.clone(), work.token().clone());
@@ -119,7 +125,7 @@ impl Part {
     fn of(self, specs: Specs) -> Specs {
         let is_sent = |spec: &Spec| match spec.feed {
             Feed::Http { .. } => true,
-            Feed::Topic { .. } | Feed::Database { .. } | Feed::Folder { .. } => false,
+            Feed::Topic { .. } | Feed::Database { .. } | Feed::Folder { .. } | Feed::Table(_) => false,
         };
         let mut specs = specs?;
         specs.retain(|spec| match self {
@@ -138,6 +144,7 @@ pub(super) async fn pipelines(
     metastore: Arc<Metastore>,
     part: Part,
     inlets: &Inlets,
+    reads: &TableReads,
 ) -> Result<Pipelines> {
     let catalog_dir = config.catalog_dir.clone();
     let mut known: Option<(Glance, Specs)> = None;
@@ -150,8 +157,8 @@ pub(super) async fn pipelines(
         }
     });
     let state = engine::own_state(Arc::default());
-    let mut pipelines =
-        Pipelines::new(&config.ingest, metastore, state, read, inlets.clone()).map_err(|faults| refuse(&faults))?;
+    let pipelines = Pipelines::new(&config.ingest, metastore, state, read, inlets.clone(), reads.clone());
+    let mut pipelines = pipelines.map_err(|faults| refuse(&faults))?;
     pipelines.prepare().await;
     Ok(pipelines)
 }
@@ -167,7 +174,7 @@ pub(super) fn specs(catalog_dir: &Path) -> Specs {
 /// Of every table that a pipeline fills.
 pub async fn ingest_status(config: &Config) -> Result<Vec<Report>> {
     let specs = specs(&config.catalog_dir).map_err(|faults| refuse(&faults))?;
-    let mut connections = Connections::new(Arc::new(Metastore::open(&config.metastore).await?));
+    let mut connections = Connections::new(Arc::new(Metastore::open(&config.metastore).await?), TableReads::default());
     let mut reports = vec![];
     for spec in &specs {
         let (target, mut origin) = (connections.target(spec)?, connections.origin(spec)?());
@@ -176,55 +183,109 @@ pub async fn ingest_status(config: &Config) -> Result<Vec<Report>> {
     Ok(reports)
 }
 
-/// Has a pipeline rest, or go on, whichever process runs it.
-pub async fn ingest_pause(config: &Config, pipeline: &str, wanted: bool) -> Result<()> {
-    let specs = specs(&config.catalog_dir).map_err(|faults| refuse(&faults))?;
-    if !specs.iter().any(|spec| spec.pipeline == pipeline) {
-        return Err(no_pipeline(pipeline));
-    }
-    let mut connections = Connections::new(Arc::new(Metastore::open(&config.metastore).await?));
-    for spec in specs.iter().filter(|spec| spec.pipeline == pipeline) {
-        ingest::pause(connections.target(spec)?.lake.metastore(), pipeline, wanted).await?;
-    }
-    Ok(())
+/// What a person has pipelines do, over the files of now.
+pub(super) struct Operations {
+    config: Config,
+    metastore: Arc<Metastore>,
+    reads: TableReads,
 }
 
-fn no_pipeline(name: &str) -> Error {
-    Error::new(Kind::UndefinedObject, format!("there is no pipeline \"{name}\""))
-}
+impl Operations {
+    pub(super) fn new(config: &Config, metastore: Arc<Metastore>, reads: TableReads) -> Self {
+        Self { config: config.clone(), metastore, reads }
+    }
 
-/// Sets every table of a stopped pipeline to one of the topic's ends; table and offsets.
-pub async fn ingest_resume(config: &Config, pipeline: &str, from: From) -> Result<Vec<(String, String)>> {
-    let specs = specs(&config.catalog_dir).map_err(|faults| refuse(&faults))?;
-    let mut connections = Connections::new(Arc::new(Metastore::open(&config.metastore).await?));
-    let mut done = vec![];
-    for spec in specs.iter().filter(|s| s.pipeline == pipeline) {
-        let (target, mut origin) = (connections.target(spec)?, connections.origin(spec)?());
-        done.extend(ingest::resume(&target, origin.as_mut(), from, config.ingest.lease_ms).await?);
-    }
-    // Not before: a flow that goes on holds its lease, and the others of the pipeline would be refused.
-    for spec in specs.iter().filter(|s| s.pipeline == pipeline) {
-        ingest::pause(connections.target(spec)?.lake.metastore(), pipeline, false).await?;
-    }
-    match done.is_empty() {
-        true => Err(no_pipeline(pipeline)),
-        false => Ok(done),
+    /// Those of the pipeline, with what connects them; 42704 where there are none.
+    fn of(&self, pipeline: &str) -> Result<(Vec<Spec>, Connections)> {
+        let mut specs = specs(&self.config.catalog_dir).map_err(|faults| refuse(&faults))?;
+        specs.retain(|spec| spec.pipeline == pipeline);
+        match specs.is_empty() {
+            true => Err(no_pipeline(pipeline)),
+            false => Ok((specs, Connections::new(Arc::clone(&self.metastore), self.reads.clone()))),
+        }
     }
 }
 
-/// Takes in again what a pipeline set aside and what fits its columns by now; table by table.
-pub async fn ingest_replay(config: &Config, pipeline: &str) -> Result<Vec<(String, Replayed)>> {
-    let specs = specs(&config.catalog_dir).map_err(|faults| refuse(&faults))?;
-    let mut connections = Connections::new(Arc::new(Metastore::open(&config.metastore).await?));
-    let state = engine::own_state(Arc::default());
-    let mut done = vec![];
-    for spec in specs.iter().filter(|s| s.pipeline == pipeline) {
-        let (target, mut origin) = (connections.target(spec)?, connections.origin(spec)?());
-        let replayed = Box::pin(ingest::replay(&target, &state, origin.as_mut())).await?;
-        done.push((spec.table.to_string(), replayed));
+#[async_trait]
+impl Operate for Operations {
+    async fn pause(&self, pipeline: &str, wanted: bool) -> Result<()> {
+        let (specs, mut connections) = self.of(pipeline)?;
+        for spec in &specs {
+            ingest::pause(connections.target(spec)?.lake.metastore(), pipeline, wanted).await?;
+        }
+        Ok(())
     }
-    match done.is_empty() {
-        true => Err(no_pipeline(pipeline)),
-        false => Ok(done),
+
+    async fn pull(&self, pipeline: &str) -> Result<()> {
+        let (specs, mut connections) = self.of(pipeline)?;
+        for spec in &specs {
+            match spec.feed {
+                Feed::Table(_) => ingest::pull(connections.target(spec)?.lake.metastore(), pipeline).await?,
+                Feed::Topic { .. } | Feed::Database { .. } | Feed::Http { .. } | Feed::Folder { .. } => {
+                    let text = format!("pipeline \"{pipeline}\" takes in what comes, and is not run at times");
+                    return Err(Error::new(Kind::WrongObjectType, text));
+                }
+            }
+        }
+        Ok(())
     }
+
+    async fn resume(&self, pipeline: &str, from: From) -> Result<Vec<(String, String)>> {
+        let (specs, mut connections) = self.of(pipeline)?;
+        let mut done = vec![];
+        for spec in &specs {
+            let (target, mut origin) = (connections.target(spec)?, connections.origin(spec)?());
+            done.extend(ingest::resume(&target, origin.as_mut(), from, self.config.ingest.lease_ms).await?);
+        }
+        // Not before: a flow that goes on holds its lease, and the others of the pipeline would be refused.
+        for spec in &specs {
+            ingest::pause(connections.target(spec)?.lake.metastore(), pipeline, false).await?;
+        }
+        Ok(done)
+    }
+
+    async fn replay(&self, pipeline: &str) -> Result<Vec<(String, Replayed)>> {
+        let (specs, mut connections) = self.of(pipeline)?;
+        let state = engine::own_state(Arc::default());
+        let mut done = vec![];
+        for spec in &specs {
+            let (target, mut origin) = (connections.target(spec)?, connections.origin(spec)?());
+            let replayed = Box::pin(ingest::replay(&target, &state, origin.as_mut(), &self.config.ingest)).await?;
+            done.push((spec.table.to_string(), replayed));
+        }
+        Ok(done)
+    }
+}
+
+/// For the command line, which serves nothing: tables are read by a world of its own, made where a pipeline needs one.
+pub async fn ingest_operations(config: &Config) -> Result<Arc<dyn Operate>> {
+    let metastore = Arc::new(Metastore::open(&config.metastore).await?);
+    Ok(Arc::new(Operations::new(config, metastore, dry_reads(config))))
+}
+
+/// Nothing is watched and nothing is left behind.
+fn dry_reads(config: &Config) -> TableReads {
+    let config = Arc::new(config.clone());
+    TableReads::made_by(Box::new(move || {
+        let config = Arc::clone(&config);
+        Box::pin(async move {
+            let (_, world, _scratch) = Box::pin(dry(&config)).await?;
+            Ok(Arc::new(Reader::new(over(&config, world)?.1)) as Arc<dyn TableReader>)
+        })
+    }))
+}
+
+/// For a process that serves no statement: a world as `serve` has it, made once a pipeline reads a table, and kept as its files
+/// are. What is in force there nobody else is told of.
+fn own_reads(config: &Config, metastore: &Arc<Metastore>, work: &Shutdown) -> TableReads {
+    let (config, metastore, work) = (Arc::new(config.clone()), Arc::clone(metastore), work.clone());
+    TableReads::made_by(Box::new(move || {
+        let (config, metastore, work) = (Arc::clone(&config), Arc::clone(&metastore), work.clone());
+        Box::pin(async move {
+            let (builder, world) = Box::pin(first_world(&config, metastore, None)).await?;
+            let (current, engine) = over(&config, world)?;
+            work.spawn("catalog", builder.run(current, work.token().clone()));
+            Ok(Arc::new(Reader::new(engine)) as Arc<dyn TableReader>)
+        })
+    }))
 }

@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use super::home::{Home, PATIENCE, producer, send};
 
 /// In the order of the way from topic to table and back.
-const POINTS: [&str; 10] = [
+pub const POINTS: [&str; 10] = [
     "after_read",
     "mid_write",
     "after_upload",
@@ -25,8 +25,8 @@ const POINTS: [&str; 10] = [
 ];
 /// After each round of the points, one death at a random moment.
 const ROUND: usize = POINTS.len() + 1;
-const ABORTED: i32 = 6;
-const KILLED: i32 = 9;
+pub const ABORTED: i32 = 6;
+pub const KILLED: i32 = 9;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ingester_that_dies_at_any_arrow_loses_and_doubles_nothing() {

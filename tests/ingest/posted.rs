@@ -320,9 +320,10 @@ async fn dead_letters_that_fit_by_now_become_rows_while_the_pipeline_runs() {
     let answer = Send::to("loose", "root", "k", large).status(address).await.1;
     assert_eq!((answer["rows"].as_u64(), answer["dead_letters"].as_u64()), (Some(1), Some(2)));
     let config = lakegate::config::Config::load(&gateway.path("lakegate.toml"), |_| None).unwrap();
+    let operations = lakegate::server::ingest_operations(&config).await.unwrap();
     // The pipeline widens the table's column too, when it sees its file.
     let replay = async || loop {
-        match lakegate::server::ingest_replay(&config, "loose").await {
+        match operations.replay("loose").await {
             Ok(done) => break done,
             Err(error) => assert_eq!(error.kind().sqlstate(), "40001", "{error}"),
         }
@@ -349,9 +350,9 @@ async fn dead_letters_that_fit_by_now_become_rows_while_the_pipeline_runs() {
         assert!(status == 503 && begin.elapsed() < PATIENCE, "it does not run: {status}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let refused = lakegate::server::ingest_replay(&config, "stock").await.unwrap_err();
+    let refused = operations.replay("stock").await.unwrap_err();
     assert_eq!(refused.kind().sqlstate(), "0A000");
-    let nowhere = lakegate::server::ingest_replay(&config, "nowhere").await.unwrap_err();
+    let nowhere = operations.replay("nowhere").await.unwrap_err();
     assert_eq!(nowhere.kind().sqlstate(), "42704");
 }
 

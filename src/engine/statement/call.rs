@@ -1,7 +1,9 @@
-//! CALL: procedures of our own that keep the lake's tables in order. Names, arguments and defaults are judged as PostgreSQL
-//! judges those of its procedures; each needs the right to `maintain` the table. What a procedure does is the lake's.
+//! CALL: procedures of our own that keep the lake's tables in order, and those that operate pipelines. Names, arguments and
+//! defaults are judged as PostgreSQL judges those of its procedures; the former need the right to `maintain` the table. What a
+//! procedure does is the lake's.
 
 mod arguments;
+mod operate;
 mod procedure;
 
 use std::sync::Arc;
@@ -70,7 +72,10 @@ impl Statement for Call {
             let row = rows.next().await.ok_or_else(|| Error::internal("arguments gave no row"))??;
             let values = procedure.values(&self.given, &row)?;
             let facts = session.facts()?;
-            let name = table_name(&facts, &values.table)?;
+            if let Procedure::Of(wish) = procedure {
+                return operate::run(session, execution, wish, &values).await;
+            }
+            let name = table_name(&facts, &values.name)?;
             let (entry, writer) = target::table(&facts, &name, Action::Maintain)?;
             let table = entry.object.name.clone();
             execution.record.target(table.to_string());
@@ -165,6 +170,7 @@ impl Task {
                 let said = format!("{table}: {} manifests became {}", done.before, done.after);
                 self.counted(&[done.before, done.after], said)
             }
+            Procedure::Of(_) => Err(Error::internal("a pipeline's procedure over a table")),
         }
     }
 

@@ -6,8 +6,9 @@ use super::super::batch::Commit;
 use super::super::folder;
 use super::super::lines::{Lines, declared};
 use super::super::posts::BadLines;
+use super::super::pulled::{Every, How, NullCursors, Pull};
 use super::super::table;
-use super::{Feed, Known, OWN, Own, Style, Written, is_plain};
+use super::{Feed, Known, Mode, OWN, Own, Style, Written, is_plain};
 use crate::document::Document;
 use crate::formats::record::{Csv, Format};
 use crate::sources::kafka::ColumnConfig;
@@ -23,7 +24,7 @@ fn word(of: Own) -> &'static str {
 pub(super) fn commit(written: &Written, document: &Document<'_>) -> Commit {
     match written.own() {
         Some(Own::Http) if !document.has(&["commit", "age_ms"]) => Commit { age_ms: HTTP_AGE_MS, ..written.commit },
-        Some(Own::Http | Own::Folder) | None => written.commit,
+        Some(Own::Http | Own::Folder | Own::Table) | None => written.commit,
     }
 }
 
@@ -34,7 +35,11 @@ pub(super) fn nothing(written: &Written, origin: &Known<'_>, document: &mut Docu
 
 /// Sections of other kinds than this one.
 fn others(written: &Written, own: Option<Own>, what: &str, document: &mut Document<'_>) {
-    let given = [("http", Own::Http, written.http.is_some()), ("folder", Own::Folder, written.folder.is_some())];
+    let given = [
+        ("http", Own::Http, written.http.is_some()),
+        ("folder", Own::Folder, written.folder.is_some()),
+        ("table", Own::Table, written.table.is_some()),
+    ];
     for (section, of, _) in given.iter().filter(|(_, of, given)| *given && own != Some(*of)) {
         document.fault_at(&[section], format!("[{section}] is of `origin = \"{}\"`, not of {what}", word(*of)));
     }
@@ -93,6 +98,75 @@ pub(super) fn folder(written: &Written, document: &mut Document<'_>) -> Vec<(Str
         Columns { section: "folder", table: &folder.table, columns: &folder.columns, key: &folder.key_columns };
     let lines = columns.lines(folder.path.clone(), format, folder.csv(), written, document);
     lines.into_iter().map(|lines| (folder.table.clone(), Feed::Folder { folder: folder.clone(), lines })).collect()
+}
+
+/// A table that is read at times.
+pub(super) fn table(written: &Written, document: &mut Document<'_>) -> Vec<(String, Feed)> {
+    no_source(written, Own::Table, document);
+    let Some(config) = &written.table else {
+        // One that could not be read is told of already.
+        if !document.has(&["table"]) {
+            let text = "`origin = \"table\"` needs [table], which says which one it is and how often it is read";
+            document.fault_at(&[], text);
+        }
+        return vec![];
+    };
+    let every = Every::read(&config.every).map_err(|what| document.fault_at(&["table", "every"], what));
+    if document.has(&["dead_letter"]) {
+        document.fault_at(&["dead_letter"], "[dead_letter] is of records that are no rows; a table has none");
+    }
+    let Some(name) = config.table() else {
+        document.fault_at(&["table", "name"], format!("`{}` is no table; write `schema.table`", config.name));
+        return vec![];
+    };
+    let (key, target) = (["table", "to"], config.to.clone().unwrap_or_else(|| name.table.clone()));
+    if !is_plain(&target) {
+        let key = if document.has(&key) { key } else { ["table", "name"] };
+        document
+            .fault_at(&key, format!("`{target}` cannot name a table of the lake; say in `to` what it is called there"));
+        return vec![];
+    }
+    if (name.schema.as_str(), name.table.as_str()) == (written.target.as_str(), target.as_str()) {
+        document.fault_at(&["table", "name"], format!("{name} would be filled from itself"));
+        return vec![];
+    }
+    let how = match (written.mode, &config.cursor) {
+        (Some(Mode::Incremental), Some(cursor)) => {
+            How::Since { cursor: cursor.clone(), null_cursors: config.null_cursors }
+        }
+        (Some(Mode::Incremental), None) => {
+            let text = "`mode = \"incremental\"` needs `cursor` in [table]: a column that only grows";
+            document.fault_at(&["table"], text);
+            return vec![];
+        }
+        (Some(Mode::FullRefresh), None) => How::Whole,
+        (Some(Mode::FullRefresh), Some(_)) => {
+            document.fault_at(&["table", "cursor"], "`cursor` says nothing to `mode = \"full_refresh\"`");
+            return vec![];
+        }
+        // told of already
+        (Some(Mode::Cdc) | None, _) => return vec![],
+    };
+    if config.null_cursors == NullCursors::LeaveOut && config.cursor.is_none() {
+        document.fault_at(&["table", "null_cursors"], "`null_cursors` is of a `cursor`");
+    }
+    let replaces = written.write == Style::Upsert;
+    if !config.key_columns.is_empty() && !replaces {
+        let text = "`key_columns` in [table] is of `write = \"upsert\"`: nothing else tells rows apart";
+        document.fault_at(&["table", "key_columns"], text);
+    }
+    let Ok(every) = every else { return vec![] };
+    let key_columns = config.key_columns.clone();
+    let pull = Pull {
+        table: name,
+        at: document.place_of(&["table", "name"]),
+        target: target.clone(),
+        how,
+        key_columns,
+        replaces,
+        every,
+    };
+    vec![(target, Feed::Table(pull))]
 }
 
 /// A table as a section of the file declares it.

@@ -175,3 +175,46 @@ fn rows_that_are_sent_and_files_of_a_folder_declare_their_own_table() {
     let twice = read_with(&["lake"], &[("p.toml", HTTP), ("q.toml", HTTP)]).unwrap_err();
     assert_eq!(twice, ["pipelines/q.toml:5:1: bronze.posts is filled by pipeline `p` already (pipelines/p.toml)"]);
 }
+
+const TABLE: &str = "origin = 'table'\nmode = 'incremental'\nwrite = 'upsert'\ntarget = 'bronze'\n[table]\n\
+                     name = 'crm.customers'\ncursor = 'updated_at'\nevery = '10 min'\n";
+
+#[test]
+fn what_is_said_of_a_table_that_is_read_at_times_is_judged() {
+    let check = |text: &str, expect: &[&str]| assert_eq!(faults(text), expect, "{text}");
+    let whole = TABLE.replace("incremental", "full_refresh").replace("upsert", "replace").replace("cursor", "# ");
+    check(TABLE, &[]);
+    check(&whole, &[]);
+    check(&format!("{TABLE}key_columns = ['id']\nnull_cursors = 'leave_out'\nto = 'copy'"), &[]);
+    check(&TABLE.replace("'10 min'", "'manual'"), &[]);
+    let period = "8:1: `10 mins` is no period; say for example `10 min`, `1 h` or `manual`";
+    check(&TABLE.replace("10 min", "10 mins"), &[period]);
+    check(&TABLE.replace("every = '10 min'\n", ""), &["5:1: [table] needs the key `every`"]);
+    let cdc = "2:1: `origin = \"table\"` is read at times: `mode` is \"full_refresh\" or \"incremental\"";
+    check(&TABLE.replace("incremental", "cdc"), &[cdc]);
+    check(&TABLE.replace("mode = 'incremental'\n", ""), &["1:1: the key `mode` is missing"]);
+    let source = "2:1: tables are read at times by `origin = \"table\"`, which names them in [table]; to a source `mode` is \"cdc\"";
+    check(&GOOD.replace("'cdc'", "'incremental'"), &[source]);
+    let both = "`write = \"replace\"` and `mode = \"full_refresh\"` go with each other: all rows are replaced";
+    check(&TABLE.replace("upsert", "replace"), &[&format!("3:1: {both}")]);
+    check(&whole.replace("replace", "append"), &[&format!("2:1: {both}")]);
+    check(
+        &TABLE.replace("cursor", "# "),
+        &["5:2: `mode = \"incremental\"` needs `cursor` in [table]: a column that only grows"],
+    );
+    check(&format!("{whole}cursor = 'a'"), &["9:1: `cursor` says nothing to `mode = \"full_refresh\"`"]);
+    check(&format!("{whole}null_cursors = 'leave_out'"), &["9:1: `null_cursors` is of a `cursor`"]);
+    let key = "9:1: `key_columns` in [table] is of `write = \"upsert\"`: nothing else tells rows apart";
+    check(&format!("{}key_columns = ['id']", TABLE.replace("upsert", "append")), &[key]);
+    check(&TABLE.replace("crm.customers", "customers"), &["6:1: `customers` is no table; write `schema.table`"]);
+    check(&TABLE.replace("crm.customers", "bronze.customers"), &["6:1: bronze.customers would be filled from itself"]);
+    let odd = "6:1: `Odd` cannot name a table of the lake; say in `to` what it is called there";
+    check(&TABLE.replace("crm.customers", "crm.Odd"), &[odd]);
+    let dead = "9:2: [dead_letter] is of records that are no rows; a table has none";
+    check(&format!("{TABLE}[dead_letter]\nrows_max = 1"), &[dead]);
+    let none = "1:1: `origin = \"table\"` needs [table], which says which one it is and how often it is read";
+    check(TABLE.split("[table]").next().unwrap(), &[none]);
+    let spec = read_with(&["lake"], &[("p.toml", TABLE)]).unwrap().remove(0);
+    let Feed::Table(pull) = &spec.feed else { panic!("a table") };
+    assert_eq!((pull.table.to_string(), pull.at, pull.replaces), ("crm.customers".to_string(), (6, 1), true));
+}

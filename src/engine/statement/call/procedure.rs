@@ -19,12 +19,25 @@ pub(super) enum Procedure {
     ExpireSnapshots,
     RemoveOrphans,
     RewriteManifests,
+    Of(Wish),
+}
+
+/// What a person has a pipeline do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Pause,
+    Resume,
+    Resync,
+    Replay,
+    Run,
 }
 
 /// A parameter; all but the first may be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Parameter {
     Table,
+    Pipeline,
+    From,
     OlderThan,
     RetainLast,
     DryRun,
@@ -33,14 +46,26 @@ pub(super) enum Parameter {
 /// With defaults for what was left out.
 #[derive(Clone, Debug)]
 pub(super) struct Values {
-    pub(super) table: String,
+    /// The table, or the pipeline.
+    pub(super) name: String,
+    pub(super) from: Option<String>,
     pub(super) older_than: Option<DateTime<Utc>>,
     pub(super) retain_last: Option<i64>,
     pub(super) dry_run: bool,
 }
 
 impl Procedure {
-    const ALL: [Self; 4] = [Self::Compact, Self::ExpireSnapshots, Self::RemoveOrphans, Self::RewriteManifests];
+    const ALL: [Self; 9] = [
+        Self::Compact,
+        Self::ExpireSnapshots,
+        Self::RemoveOrphans,
+        Self::RewriteManifests,
+        Self::Of(Wish::Pause),
+        Self::Of(Wish::Resume),
+        Self::Of(Wish::Resync),
+        Self::Of(Wish::Replay),
+        Self::Of(Wish::Run),
+    ];
 
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|procedure| procedure.name() == name)
@@ -52,6 +77,11 @@ impl Procedure {
             Self::ExpireSnapshots => "expire_snapshots",
             Self::RemoveOrphans => "remove_orphans",
             Self::RewriteManifests => "rewrite_manifests",
+            Self::Of(Wish::Pause) => "pause_pipeline",
+            Self::Of(Wish::Resume) => "resume_pipeline",
+            Self::Of(Wish::Resync) => "resync_pipeline",
+            Self::Of(Wish::Replay) => "replay_dead_letters",
+            Self::Of(Wish::Run) => "run_pipeline",
         }
     }
 
@@ -61,11 +91,16 @@ impl Procedure {
             Self::ExpireSnapshots => &[Parameter::Table, Parameter::OlderThan, Parameter::RetainLast],
             // A look first: what is removed is gone.
             Self::RemoveOrphans => &[Parameter::Table, Parameter::DryRun, Parameter::OlderThan],
+            Self::Of(Wish::Resume) => &[Parameter::Pipeline, Parameter::From],
+            Self::Of(Wish::Pause | Wish::Resync | Wish::Replay | Wish::Run) => &[Parameter::Pipeline],
         }
     }
 
     pub(super) fn columns(self) -> SchemaRef {
-        let counts = |names: &[&str]| names.iter().map(|n| pgtype::field(n, Ty::INT8, DataType::Int64)).collect();
+        let counts =
+            |names: &[&str]| names.iter().map(|n| pgtype::field(n, Ty::INT8, DataType::Int64)).collect::<Vec<_>>();
+        let texts =
+            |names: &[&str]| names.iter().map(|n| pgtype::field(n, Ty::TEXT, DataType::Utf8)).collect::<Vec<_>>();
         let columns: Vec<_> = match self {
             Self::Compact => {
                 counts(&["files_before", "files_after", "bytes_before", "bytes_after", "rows", "files_given_up"])
@@ -75,6 +110,11 @@ impl Procedure {
                 vec![pgtype::field("file", Ty::TEXT, DataType::Utf8), pgtype::field("bytes", Ty::INT8, DataType::Int64)]
             }
             Self::RewriteManifests => counts(&["manifests_before", "manifests_after"]),
+            Self::Of(Wish::Pause | Wish::Run) => texts(&["pipeline"]),
+            Self::Of(Wish::Resume | Wish::Resync) => texts(&["table_name", "position"]),
+            Self::Of(Wish::Replay) => {
+                texts(&["table_name"]).into_iter().chain(counts(&["rows", "resolved", "left_over"])).collect()
+            }
         };
         Arc::new(Schema::new(columns))
     }
@@ -85,7 +125,14 @@ impl Procedure {
             let at = given.assigned(self)?.iter().position(|given| *given == parameter)?;
             row.columns().get(at).filter(|column| column.is_valid(0))
         };
-        let text = column(Parameter::Table).and_then(|c| c.as_string_opt::<i32>()).map(|c| c.value(0).to_string());
+        let text = |parameter| column(parameter)?.as_string_opt::<i32>().map(|c| c.value(0).to_string());
+        let missing = match self {
+            Self::Of(_) => "the name of a pipeline must not be null",
+            Self::Compact | Self::ExpireSnapshots | Self::RemoveOrphans | Self::RewriteManifests => {
+                "the name of a table must not be null"
+            }
+        };
+        let name = text(Parameter::Table).or_else(|| text(Parameter::Pipeline));
         let at = column(Parameter::OlderThan).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
         let count = column(Parameter::RetainLast).and_then(|c| c.as_primitive_opt::<Int64Type>());
         let flag = column(Parameter::DryRun).and_then(|c| c.as_boolean_opt());
@@ -98,7 +145,8 @@ impl Procedure {
             ),
         };
         Ok(Values {
-            table: text.ok_or_else(|| Error::new(Kind::NullNotAllowed, "the name of a table must not be null"))?,
+            name: name.ok_or_else(|| Error::new(Kind::NullNotAllowed, missing))?,
+            from: text(Parameter::From),
             older_than,
             retain_last: count.map(|count| count.value(0)),
             dry_run: flag.is_none_or(|flag| flag.value(0)),
@@ -110,6 +158,9 @@ impl Parameter {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Table => "table_name",
+            Self::Pipeline => "pipeline",
+            // "from" is a keyword, which a name of an argument would have to be quoted for.
+            Self::From => "go_on_from",
             Self::OlderThan => "older_than",
             Self::RetainLast => "retain_last",
             Self::DryRun => "dry_run",
@@ -118,7 +169,7 @@ impl Parameter {
 
     pub(super) fn ty(self) -> Ty {
         match self {
-            Self::Table => Ty::TEXT,
+            Self::Table | Self::Pipeline | Self::From => Ty::TEXT,
             Self::OlderThan => Ty::of(oid::TIMESTAMPTZ),
             Self::RetainLast => Ty::INT8,
             Self::DryRun => Ty::BOOL,
@@ -128,7 +179,7 @@ impl Parameter {
     /// How its values lie.
     pub(super) fn data_type(self) -> DataType {
         match self {
-            Self::Table => DataType::Utf8,
+            Self::Table | Self::Pipeline | Self::From => DataType::Utf8,
             Self::OlderThan => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::RetainLast => DataType::Int64,
             Self::DryRun => DataType::Boolean,
@@ -139,6 +190,7 @@ impl Parameter {
     pub(super) fn takes(self, given: u32) -> bool {
         given == self.ty().oid
             || match self {
+                Self::Pipeline | Self::From => matches!(given, oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::CHAR),
                 Self::Table => matches!(given, oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::CHAR | oid::REGCLASS),
                 Self::OlderThan => matches!(given, oid::DATE | oid::TIMESTAMP),
                 Self::RetainLast => matches!(given, oid::INT2 | oid::INT4),
