@@ -68,11 +68,12 @@ fn a_source_of_files_is_checked_where_it_says_so() {
     let home = home("");
     let source = "kind = \"files\"\nschema = \"raw\"\npath = \"/data\"\n[tables.t]\nformat = \"csv\"\nfile = \"*\"\n\
                   columns = [\n  { name = \"id\", type = \"int9\" },\n]\n";
-    fs::write(home.path().join("catalog/sources/drop.toml"), source).unwrap();
+    let drop = home.path().join("catalog/sources/drop.toml");
+    fs::write(&drop, source.replace("int9", "int8")).unwrap();
     let check = || said(&lakegate(home.path(), &["check"], "").stderr);
     let text = check();
     assert!(text.contains("drop.toml:6:1: unknown key `file`; did you mean `files`?"), "{text}");
-    fs::write(home.path().join("catalog/sources/drop.toml"), source.replace("file =", "files =")).unwrap();
+    fs::write(&drop, source.replace("file =", "files =")).unwrap();
     let text = check();
     assert!(text.contains("drop.toml:7:11: column \"id\" has type \"int9\", which files are not read as"), "{text}");
 }

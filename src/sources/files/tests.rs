@@ -242,6 +242,28 @@ async fn parquet_is_pruned_by_what_it_says_and_never_by_floats() {
 }
 
 #[tokio::test]
+async fn a_file_in_anothers_place_is_read_by_its_own_footer() {
+    let dir = Dir::new();
+    let values = |values: [i64; 3]| vec![("id", Arc::new(Int64Array::from(values.to_vec())) as Arc<dyn Array>)];
+    dir.parquet("a.parquet", values([1, 2, 3]));
+    let time = std::fs::metadata(dir.0.path().join("a.parquet")).unwrap().modified().unwrap();
+    let table = dir.table("format = 'parquet'").await;
+    // One session, and so one cache.
+    let context = SessionContext::new();
+    for (round, expect) in [("1", "3"), ("2", "9")] {
+        if round == "2" {
+            dir.parquet("b.parquet", values([7, 8, 9]));
+            let path = dir.0.path().join("b.parquet");
+            std::fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+            std::fs::rename(path, dir.0.path().join("a.parquet")).unwrap();
+        }
+        context.deregister_table("t").unwrap();
+        context.register_table("t", table.pin().await.unwrap().provider).unwrap();
+        assert_eq!(ask(&context, "SELECT max(id) FROM t WHERE id >= 3").await.unwrap(), [expect]);
+    }
+}
+
+#[tokio::test]
 async fn a_line_that_does_not_fit_is_told_or_left_out_or_nulls() {
     let dir = Dir::new();
     dir.put("a.csv", "id,n\n1,1\n\"2\n\",2\nx,3\n4,5,6\n5,7\n");
