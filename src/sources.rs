@@ -29,7 +29,7 @@ use crate::metastore::Metastore;
 use crate::types::{AsOf, Reads, TableName, Version};
 
 use self::iceberg::Maintained;
-use declared::Declared;
+use declared::{Declared, Materialized};
 
 pub use crate::lake::{Isolation, ViewColumn, ViewText};
 
@@ -362,6 +362,15 @@ pub trait Writer: Debug + Send + Sync {
 
     /// Every row goes, in one commit.
     async fn truncate_table(&self, planned: &dyn Table) -> Result<()>;
+
+    /// Every row of a materialized view goes and these come, in one commit, which says `of` of it. 40001 where somebody
+    /// else changed its rows meanwhile.
+    async fn refill(
+        &self,
+        planned: &dyn Table,
+        rows: Option<SendableRecordBatchStream>,
+        of: &Materialized,
+    ) -> Result<u64>;
 
     /// 42P07 where a table or a view has the name, 0A000 where the source's catalog cannot hold views.
     async fn create_view(&self, name: &TableName, view: &ViewText) -> Result<()>;

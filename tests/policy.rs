@@ -69,6 +69,8 @@ const STATEMENTS: &[(&str, &str)] = &[
     ("create view", "CREATE VIEW sales.v AS SELECT 1"),
     ("drop view", "DROP VIEW IF EXISTS sales.v"),
     ("create materialized view", "CREATE MATERIALIZED VIEW sales.v AS SELECT 1"),
+    ("refresh materialized view", "REFRESH MATERIALIZED VIEW sales.v"),
+    ("drop materialized view", "DROP MATERIALIZED VIEW sales.v"),
     ("create index", "CREATE INDEX i ON sales.orders (order_id)"),
     ("create function", "CREATE FUNCTION f() RETURNS int LANGUAGE SQL AS 'SELECT 1'"),
     ("create role", "CREATE ROLE r"),

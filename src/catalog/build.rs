@@ -150,6 +150,7 @@ pub fn assemble(
     }
     let datasets = assembly.places(&draft.datasets);
     assembly.datasets(views.into_iter().chain(datasets).collect(), previous, plan);
+    assembly.materialized(plan);
     assembly.finish()
 }
 
@@ -358,6 +359,20 @@ impl<'a> Assembly<'a> {
             }
             pending = failed.into_iter().map(|(dataset, _)| dataset).collect();
         }
+    }
+
+    /// What the queries of materialized views name. One that cannot be planned names nothing: its rows are there all the
+    /// same, and its owner learns why when he refreshes it.
+    fn materialized(&mut self, plan: &Plan<'_>) {
+        let found = self.catalog.entries.values().filter_map(|entry| {
+            let Body::Table(table) = &entry.body else { return None };
+            let view = table.declared().materialized.as_ref()?;
+            let (name, owner, sql) = (entry.object.name.clone(), view.owner.clone(), view.sql.clone());
+            let query = Dataset { name, owner, sql, file: String::new(), kept: None };
+            Some((entry.object.id, plan(&query, &self.catalog).ok()?.reads))
+        });
+        let found: Vec<_> = found.collect();
+        self.catalog.names.extend(found);
     }
 
     /// With its columns as they were when it was made. What it reads cannot be asked: nobody can read it.

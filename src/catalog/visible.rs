@@ -123,7 +123,7 @@ pub struct OwnTable {
 pub struct VisibleTable {
     pub name: TableName,
     pub oid: u32,
-    /// `r` table, `v` dataset or a source's view, `m` a source's materialized view.
+    /// `r` table, `v` dataset or a source's view, `m` materialized view.
     pub kind: char,
     /// Visible columns; nullability as the raw table's.
     pub schema: SchemaRef,
@@ -150,6 +150,8 @@ pub struct Declared {
     pub sequences: Vec<Sequence>,
     /// Oids of what a view reads, for those who may know what it says.
     pub reads: Vec<u32>,
+    /// A materialized view that is not to be read before it is refreshed.
+    pub is_unpopulated: bool,
 }
 
 /// What a column counts by.
@@ -494,7 +496,13 @@ fn visible(entry: &super::Entry, session: &SessionPolicy, admin: bool, known: &B
     }
     let may = |action| matches!(session.decide(object.id, action), Decision::Allow(_));
     let (kind, owner, definition) = match &entry.body {
-        Body::Table(table) => (letter(table.declared().kind), BOOTSTRAP.0, None),
+        Body::Table(table) => match &table.declared().materialized {
+            None => (letter(table.declared().kind), BOOTSTRAP.0, None),
+            Some(view) => {
+                let is_told = admin || session.is_owner(&view.owner);
+                ('m', view.owner.as_str(), is_told.then(|| format!(" {};", view.sql)))
+            }
+        },
         // whoever made a view knows what it says; it names tables that others may not know of
         Body::Dataset(dataset) => {
             let own = dataset.kept.is_some() && session.is_owner(&dataset.owner);

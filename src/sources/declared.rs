@@ -21,6 +21,32 @@ pub struct Declared {
     pub defaults: BTreeMap<String, String>,
     /// Column → how it counts by itself.
     pub counters: BTreeMap<String, Counter>,
+    /// Of a table whose rows are those that a query had when it was refreshed last.
+    pub materialized: Option<Materialized>,
+}
+
+/// A materialized view of a lake: a table that its query fills.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Materialized {
+    /// As [`super::ViewText`] has it.
+    pub sql: String,
+    /// By whose rights it is refreshed.
+    pub owner: String,
+    pub is_populated: bool,
+}
+
+impl Materialized {
+    /// The property of the table that says it, as JSON.
+    pub const KEY: &'static str = "lakegate.materialized";
+
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).expect("words have a JSON form")
+    }
+
+    /// What cannot be read is nothing: the table is a table then.
+    pub fn read(json: &str) -> Option<Self> {
+        serde_json::from_str(json).ok()
+    }
 }
 
 /// A column that gets the next number where a row gives it no value: serial, or an identity.
@@ -115,6 +141,7 @@ impl Declared {
             comments: BTreeMap::new(),
             defaults: BTreeMap::new(),
             counters: BTreeMap::new(),
+            materialized: None,
         };
         &NOTHING
     }

@@ -31,7 +31,7 @@ use self::history::History;
 pub use self::maintained::Maintained;
 pub(crate) use self::unnamed::NAMESPACE as UNNAMED;
 pub use self::unnamed::{Filling, Unnamed};
-use super::declared::{Counter, Declared};
+use super::declared::{Counter, Declared, Materialized};
 use super::{Alteration, Base, Isolation, Pinned, Source, Staging, Table, ViewText, Writer};
 use crate::error::{Error, Kind, Result};
 use crate::lake::{self, BatchId, Columns, DEFAULT, Lake, Outcome, RowKind, Staged, TableKey, TableRow};
@@ -341,6 +341,10 @@ impl Table for LakeTable {
         if schema != self.schema {
             return Err(changed());
         }
+        if self.at.is_none() && base::materialized(&newest).is_some_and(|view| !view.is_populated) {
+            let text = format!("materialized view \"{}\" has not been populated", self.name.table);
+            return Err(Error::new(Kind::NotInState, text).with_hint("Use the REFRESH MATERIALIZED VIEW command."));
+        }
         self.source.pinned(&newest, self.schema()).await
     }
 
@@ -426,6 +430,15 @@ impl Writer for Inner {
 
     async fn truncate_table(&self, planned: &dyn Table) -> Result<()> {
         self.truncate(planned).await.map_err(|e| self.named(e))
+    }
+
+    async fn refill(
+        &self,
+        planned: &dyn Table,
+        rows: Option<SendableRecordBatchStream>,
+        of: &Materialized,
+    ) -> Result<u64> {
+        self.try_refill(planned, rows, of).await.map_err(|e| self.named(e))
     }
 
     async fn create_view(&self, name: &TableName, view: &ViewText) -> Result<()> {

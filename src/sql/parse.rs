@@ -278,7 +278,9 @@ impl<'a> Text<'a> {
             Some(word) if UPKEEP.contains(&word) => Some(Content::Upkeep(parser.upkeep()?)),
             _ if parser.begins_reflection() => Some(Content::Reflection(parser.reflection()?)),
             _ if grammar::begins_alter(first, word(&self.tokens, at + 1)) => Some(Content::Alter(parser.alter()?)),
-            Some("create" | "alter" | "drop") if parser.begins_view() => Some(Content::View(Box::new(parser.view()?))),
+            Some("create" | "alter" | "drop" | "refresh") if parser.begins_view() => {
+                Some(Content::View(Box::new(parser.view()?)))
+            }
             _ if grammar::begins_command(first, word(&self.tokens, at + 1)) => {
                 let (command, query) = parser.command()?;
                 Some(Content::Command(Box::new(command), query))

@@ -129,6 +129,45 @@ async fn whoever_writes_a_views_text_is_its_owner() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_materialized_view_is_filled_with_its_owners_rights_alone() {
+    let gateway = start().await;
+    let (root, maker) = (gateway.connect("root").await, gateway.connect("maker").await);
+    let (other, nobody) = (gateway.connect("other").await, gateway.connect("nobody").await);
+    let made = simple(&maker, "CREATE MATERIALIZED VIEW mine.kept AS SELECT id, ssn FROM lake.emp").await;
+    assert_eq!(made, "(2)");
+    let (all, masked) = ("SELECT * FROM mine.kept ORDER BY 1", "1|****1111 2|****2222");
+    assert_eq!(seen(&gateway, "reader", all).await, masked);
+    // whoever sees more would fill it with more, and whoever sees less learns what stands in its text
+    const REFRESH: &str = "REFRESH MATERIALIZED VIEW mine.kept";
+    let refused = "ERROR 42501 must be owner of materialized view kept";
+    for client in [&root, &other] {
+        for answer in [simple(client, REFRESH).await, extended(client, REFRESH).await] {
+            assert_eq!(answer, refused);
+        }
+        assert_eq!(simple(client, "REFRESH MATERIALIZED VIEW mine.kept WITH NO DATA").await, refused);
+    }
+    let missing = |name: &str| format!("ERROR 42P01 relation \"{name}\" does not exist");
+    assert_eq!(simple(&nobody, REFRESH).await, missing("mine.kept"));
+    assert_eq!(
+        simple(&other, "CREATE MATERIALIZED VIEW mine.spy AS SELECT * FROM lake.emp").await,
+        missing("lake.emp")
+    );
+    let text = "SELECT pg_get_viewdef('mine.kept'::regclass) LIKE '%lake.emp%'";
+    assert_eq!(simple(&maker, text).await, "t\n(1)");
+    assert_ne!(simple(&other, text).await, "t\n(1)");
+    // nobody says of a table of theirs whose query fills it
+    let forged = "CREATE TABLE lake.forged (a int4) WITH (\"lakegate.materialized\" = '{}')";
+    assert!(simple(&root, forged).await.starts_with("ERROR 22023"));
+    // rows are the owner's of the last refresh, which needs the rights of then
+    assert_eq!(simple(&maker, REFRESH).await, "(0)");
+    assert_eq!(seen(&gateway, "reader", all).await, masked);
+    gateway.change_policy(&POLICY.replace("p, maker, lake.emp, select, allow\n", "")).await;
+    assert_eq!(simple(&maker, REFRESH).await, missing("lake.emp"));
+    assert_eq!(extended(&maker, REFRESH).await, missing("lake.emp"));
+    assert_eq!(seen(&gateway, "reader", all).await, masked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_right_that_the_maker_loses_is_lost_to_every_reader() {
     let gateway = start().await;
     let reader = gateway.connect("reader").await;

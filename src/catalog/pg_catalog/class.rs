@@ -146,7 +146,7 @@ pub(super) fn pg_class(view: &View, rows: &mut Rows<'_>) -> Result<()> {
             ("relnatts", &|r: &Row<'_>| r.columns().into()),
             ("relhasrules", &|r: &Row<'_>| (r.is_relation() && r.table.kind != 'r').into()),
             ("relhastriggers", &|r: &Row<'_>| (r.is_table() && triggered.contains(&r.oid)).into()),
-            ("relispopulated", &|_: &Row<'_>| true.into()),
+            ("relispopulated", &|r: &Row<'_>| (!r.is_relation() || !r.table.declared.is_unpopulated).into()),
             ("relreplident", &|r: &Row<'_>| (if r.is_table() { 'd' } else { 'n' }).into()),
             ("relacl", &|r: &Row<'_>| if r.is_relation() { rights(view, r.table) } else { Cell::Null }),
         ],
@@ -212,7 +212,7 @@ pub(super) fn pg_matviews(view: &View, rows: &mut Rows<'_>) -> Result<()> {
             ("matviewname", (&class.name.table).into()),
             ("matviewowner", class.owner.into()),
             ("hasindexes", class.table.is_some_and(|table| !table.declared.indexes.is_empty()).into()),
-            ("ispopulated", true.into()),
+            ("ispopulated", class.table.is_none_or(|table| !table.declared.is_unpopulated).into()),
             ("definition", class.definition.unwrap_or_default().into()),
         ])?;
     }
@@ -222,7 +222,7 @@ pub(super) fn pg_matviews(view: &View, rows: &mut Rows<'_>) -> Result<()> {
 /// What a view's rule names, and the view that the rule is of; and which column a sequence counts for. Clients find by it
 /// which views read which tables, and what is a serial.
 pub(super) fn pg_depend(view: &View, rows: &mut Rows<'_>) -> Result<()> {
-    for class in classes(view).filter(|class| class.kind == 'v') {
+    for class in classes(view).filter(|class| matches!(class.kind, 'v' | 'm')) {
         let Some(table) = class.table.filter(|table| !table.declared.reads.is_empty()) else { continue };
         let own = std::iter::once((class.oid, 'i'));
         for (oid, kind) in own.chain(table.declared.reads.iter().map(|oid| (*oid, 'n'))) {

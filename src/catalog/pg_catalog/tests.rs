@@ -46,6 +46,7 @@ fn keys() -> Declared {
         defaults: vec![(1, "0".into())],
         sequences: vec![],
         reads: vec![],
+        is_unpopulated: false,
     }
 }
 

@@ -92,6 +92,7 @@ fn own(table: &VisibleTable, said: &Said) -> Declared {
         defaults: defaults.collect(),
         sequences: said.counters.iter().filter_map(sequence).collect(),
         reads: vec![],
+        is_unpopulated: said.materialized.as_ref().is_some_and(|view| !view.is_populated),
     }
 }
 

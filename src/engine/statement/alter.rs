@@ -82,6 +82,10 @@ impl Statement for AlterTable {
             let name = entry.object.name.clone();
             execution.record.target(name.to_string());
             let table = target::of_lake(entry)?;
+            if target::materialized(entry).is_some() {
+                view::alter_materialized_as_table(&facts, entry, writer.as_ref(), &self.changes).await?;
+                return Outcome::changed("ALTER TABLE", &facts.world);
+            }
             if let Some(to) = self.renamed(&name) {
                 target::writer_for_create(&facts, &to)?;
                 same_source(&facts, &name, &to)?;
@@ -255,7 +259,7 @@ fn settable(name: &str) -> Result<()> {
 }
 
 /// 0A000 where the tables lie in different lakes.
-fn same_source(facts: &Facts, name: &TableName, to: &TableName) -> Result<()> {
+pub(super) fn same_source(facts: &Facts, name: &TableName, to: &TableName) -> Result<()> {
     let source = |schema: &str| {
         let mounted = facts.world.catalog.schemas.get(schema).and_then(Option::as_ref);
         mounted.map(|mounted| mounted.source.name().to_string())

@@ -1,5 +1,7 @@
 //! COMMENT ON: words kept with the table or the column that they are about, where other engines find them too.
 
+use datafusion::sql::sqlparser::ast::ObjectName;
+
 use super::name::{Name, ident, table_name};
 use super::{Admitted, Execution, Outcome, Statement, Work, target, view};
 use crate::engine::session::Session;
@@ -13,28 +15,37 @@ struct Comment {
     table: Name,
     column: Option<String>,
     text: Option<String>,
-    /// Which of the two it must be.
-    is_view: bool,
+    what: What,
+}
+
+/// What it must be; a column is one of any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Table,
+    View,
+    MaterializedView,
+    Column,
 }
 
 pub(super) fn admit(on: Commented, text: Option<String>) -> Result<Admitted> {
     // an empty text is none
     let text = text.filter(|text| !text.is_empty());
     match on {
-        Commented::Table(name) => {
-            Ok(Admitted::new(Comment { table: table_name(&name)?, column: None, text, is_view: false }))
-        }
-        Commented::View(name) => {
-            Ok(Admitted::new(Comment { table: table_name(&name)?, column: None, text, is_view: true }))
-        }
+        Commented::Table(name) => of(&name, text, What::Table),
+        Commented::View(name) => of(&name, text, What::View),
+        Commented::MaterializedView(name) => of(&name, text, What::MaterializedView),
         Commented::Column(mut name) => {
             let column = name.0.pop().filter(|_| !name.0.is_empty());
             let column = column.as_ref().and_then(|part| part.as_ident()).map(ident);
             let column = column.ok_or_else(|| Error::new(Kind::Syntax, "column name must be qualified"))?;
-            Ok(Admitted::new(Comment { table: table_name(&name)?, column: Some(column), text, is_view: false }))
+            Ok(Admitted::new(Comment { table: table_name(&name)?, column: Some(column), text, what: What::Column }))
         }
         Commented::Other(what) => Err(Error::unsupported(format!("COMMENT ON {}", what.to_uppercase()))),
     }
+}
+
+fn of(name: &ObjectName, text: Option<String>, what: What) -> Result<Admitted> {
+    Ok(Admitted::new(Comment { table: table_name(name)?, column: None, text, what }))
 }
 
 impl Statement for Comment {
@@ -49,7 +60,7 @@ impl Statement for Comment {
     fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
             let facts = session.facts()?;
-            if (self.is_view || self.column.is_some())
+            if matches!(self.what, What::View | What::Column)
                 && let Some(found) = view::find(&facts, &self.table)?
             {
                 execution.record.target(found.name().to_string());
@@ -57,8 +68,14 @@ impl Statement for Comment {
                 return Outcome::changed("COMMENT", &facts.world);
             }
             let (entry, writer) = target::owned(&facts, &self.table)?;
-            if self.is_view {
-                let text = format!("\"{}\" is not a view", self.table.table);
+            let what = match (self.what, target::materialized(entry)) {
+                (What::Column, _) | (What::Table, None) | (What::MaterializedView, Some(_)) => None,
+                (What::Table, Some(_)) => Some("table"),
+                (What::View, _) => Some("view"),
+                (What::MaterializedView, None) => Some("materialized view"),
+            };
+            if let Some(what) = what {
+                let text = format!("\"{}\" is not a {what}", self.table.table);
                 return Err(Error::new(Kind::WrongObjectType, text));
             }
             execution.record.target(entry.object.name.to_string());

@@ -1,9 +1,11 @@
 //! Which views read an object, as far as the session may know of them: of others it learns neither a name nor that they
-//! are. One that loses what it reads stands there and cannot be read, which the administrator is told. It drops views and
-//! no tables.
+//! are. One that loses what it reads stands there and cannot be read, or refreshed where it is a materialized one, which the
+//! administrator is told. It drops views and no tables but those that are materialized views.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use super::target;
 use crate::catalog::{Body, Entry};
 use crate::engine::facts::Facts;
 use crate::engine::notice::Notice;
@@ -28,7 +30,8 @@ impl Dependent<'_> {
 pub(super) fn of<'a>(facts: &'a Facts, objects: &[&'a Entry]) -> Vec<Dependent<'a>> {
     let catalog = &facts.world.catalog;
     let seen = |entry: &&Entry| facts.view.table(&entry.object.name).is_some();
-    let views = || catalog.entries.values().filter(|entry| is_view(entry)).filter(seen);
+    let reads = |entry: &&Entry| is_view(entry) || target::materialized(entry).is_some();
+    let views = || catalog.entries.values().filter(reads).filter(seen);
     let mut known: BTreeSet<ObjectId> = objects.iter().map(|entry| entry.object.id).collect();
     let mut found: Vec<Dependent<'a>> = vec![];
     let mut next: Vec<&'a Entry> = objects.to_vec();
@@ -112,7 +115,11 @@ pub(super) fn drop_own(facts: &Facts, name: &str, cascade: bool) -> Result<Optio
 /// As getObjectDescription has it: with its schema where the search path does not lead there.
 pub(super) fn described(facts: &Facts, entry: &Entry) -> String {
     let TableName { table, .. } = &entry.object.name;
-    let kind = if is_view(entry) { "view" } else { "table" };
+    let kind = match (is_view(entry), target::materialized(entry)) {
+        (true, _) => "view",
+        (false, Some(_)) => "materialized view",
+        (false, None) => "table",
+    };
     match facts.view.is_on_path(&entry.object.name) {
         true => format!("{kind} {}", Identifier(table)),
         false => format!("{kind} {}", entry.object.name),
@@ -131,14 +138,23 @@ pub(super) async fn drop_readers(
     if !cascade && !readers.is_empty() {
         return Err(refused(facts, objects, &readers));
     }
-    let views = readers.iter().map(|reader| super::view::Found::of(facts, reader.view)).collect::<Result<Vec<_>>>()?;
+    let views = readers.iter().map(|reader| Ok((reader.view, may_drop(facts, reader.view)?)));
+    let views = views.collect::<Result<Vec<_>>>()?;
     if let Some(notice) = cascades(facts, &readers) {
         session.say(notice);
     }
-    for view in views.iter().rev() {
-        view.writer.drop_view(view.table.as_ref()).await?;
+    for (view, writer) in views.iter().rev() {
+        drop_one(facts, view, writer.as_ref()).await?;
     }
-    Ok(views.iter().map(|view| view.name().to_string()).collect())
+    Ok(views.iter().map(|(view, _)| view.object.name.to_string()).collect())
+}
+
+/// A view, materialized or not; 42501 for whoever may not drop it.
+pub(super) fn may_drop(facts: &Facts, entry: &Entry) -> Result<Arc<dyn Writer>> {
+    match is_view(entry) {
+        true => super::view::Found::of(facts, entry).map(|view| view.writer),
+        false => super::view::may_drop_materialized(facts, entry),
+    }
 }
 
 /// A table or a view of the lake that goes with its schema.

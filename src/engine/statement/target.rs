@@ -13,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lake::Inspected;
 use crate::policy::guard::undefined_table;
 use crate::policy::{Action, Decision, ObjectKind};
+use crate::sources::declared::Materialized;
 use crate::sources::{Table, Writer};
 use crate::types::TableName;
 
@@ -68,9 +69,38 @@ pub(super) fn new_table(facts: &Facts, name: &Name) -> Result<TableName> {
     }
 }
 
+/// As [`table_or_materialized`], for what a materialized view is not changed by.
+pub(super) fn table<'a>(facts: &'a Facts, name: &Name, action: Action) -> Result<(&'a Entry, Arc<dyn Writer>)> {
+    let found = table_or_materialized(facts, name, action)?;
+    match (materialized(found.0), action) {
+        // its files are kept in order as a table's are
+        (None, _) | (Some(_), Action::Maintain) => Ok(found),
+        (Some(_), Action::Insert | Action::Update | Action::Delete | Action::Select) => {
+            let text = format!("cannot change materialized view \"{}\"", name.table);
+            Err(Error::new(Kind::WrongObjectType, text))
+        }
+        (Some(_), Action::Create | Action::Drop | Action::Refresh) => {
+            let hint = "Use DROP MATERIALIZED VIEW to remove a materialized view.";
+            Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is not a table", name.table)).with_hint(hint))
+        }
+    }
+}
+
+/// What a table says of the query that fills it; `None` for others.
+pub(super) fn materialized(entry: &Entry) -> Option<&Materialized> {
+    match &entry.body {
+        Body::Table(table) => table.declared().materialized.as_ref(),
+        Body::Dataset(_) => None,
+    }
+}
+
 /// The target, where this principal may do `action` to it. Without a schema it is the first of this name on the search
 /// path that the session sees or may do this to.
-pub(super) fn table<'a>(facts: &'a Facts, name: &Name, action: Action) -> Result<(&'a Entry, Arc<dyn Writer>)> {
+pub(super) fn table_or_materialized<'a>(
+    facts: &'a Facts,
+    name: &Name,
+    action: Action,
+) -> Result<(&'a Entry, Arc<dyn Writer>)> {
     let (entry, visible) = match &name.schema {
         Some(schema) => known_entry(facts, &TableName::new(schema, &name.table), action)?,
         None => {
@@ -102,19 +132,25 @@ pub(super) fn table<'a>(facts: &'a Facts, name: &Name, action: Action) -> Result
     }
 }
 
-/// The table, where this principal may drop it and sees the whole of it: whoever changes what it is called or made of must
+/// The table or materialized view, where this principal may drop it and sees the whole of it: whoever changes what it is called or made of must
 /// know all of it.
 pub(super) fn owned<'a>(facts: &'a Facts, name: &Name) -> Result<(&'a Entry, Arc<dyn Writer>)> {
-    let (entry, writer) = table(facts, name, Action::Drop)?;
+    let (entry, writer) = table_or_materialized(facts, name, Action::Drop)?;
     match is_whole(facts, entry) {
         true => Ok((entry, writer)),
-        false => Err(Error::new(Kind::PermissionDenied, format!("must be owner of table {}", name.table))),
+        false => {
+            let what = if materialized(entry).is_some() { "materialized view" } else { "table" };
+            Err(Error::new(Kind::PermissionDenied, format!("must be owner of {what} {}", name.table)))
+        }
     }
 }
 
 /// The table, where this principal may delete every row of it: those that it does not see would go too.
 pub(super) fn emptied<'a>(facts: &'a Facts, name: &Name) -> Result<(&'a Entry, Arc<dyn Writer>)> {
-    let (entry, writer) = table(facts, name, Action::Delete)?;
+    let (entry, writer) = table_or_materialized(facts, name, Action::Delete)?;
+    if materialized(entry).is_some() {
+        return Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is not a table", name.table)));
+    }
     let sees_all = match facts.policy.decide(entry.object.id, Action::Select) {
         Decision::Allow(grant) => grant.filter.is_none(),
         Decision::Deny => false,

@@ -1,4 +1,4 @@
-//! CREATE, ALTER and DROP VIEW: views of a lake, and a session's own. What a view's text means when it is read is judged by
+//! CREATE, ALTER and DROP VIEW: views of a lake, materialized or not, and a session's own. What a view's text means when it is read is judged by
 //! `policy`, as for datasets: with its owner's rights of that moment, under whatever lines name the reader.
 //!
 //! Whoever writes a view's text is its owner, after OR REPLACE too: a text never runs with more rights than its writer has.
@@ -6,8 +6,10 @@
 mod alter;
 mod create;
 mod drop;
+mod materialized;
 
 pub(super) use alter::as_table as alter_as_table;
+pub(super) use materialized::{alter_as_table as alter_materialized_as_table, may_drop as may_drop_materialized};
 
 use std::sync::Arc;
 
@@ -29,8 +31,13 @@ use crate::types::TableName;
 pub(super) fn admit(view: View) -> Result<Admitted> {
     match view {
         View::Create(create) => create::admit(create),
-        View::Alter { name, if_exists, change } => alter::admit(&name, if_exists, change),
+        View::Alter { name, if_exists, change, materialized: false } => alter::admit(&name, if_exists, change),
+        View::Alter { name, if_exists, change, materialized: true } => {
+            materialized::admit_alter(&name, if_exists, change)
+        }
         View::Drop(drop) => drop::admit(drop),
+        View::CreateMaterialized(create) => materialized::admit_create(create),
+        View::Refresh(refresh) => materialized::admit_refresh(&refresh),
     }
 }
 

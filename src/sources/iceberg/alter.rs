@@ -3,15 +3,17 @@
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::Field;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
 
 use super::base::COMMENT;
 use super::columns::{default_property, is_uuid, shown_schema, type_property};
-use super::{Inner, changed, identity};
+use super::{Inner, changed, identity, places};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres;
-use crate::lake::{self, Action, Alter, BatchId, DEFAULT, Outcome, Staged};
+use crate::lake::{self, Action, Alter, BatchId, DEFAULT, Expected, Outcome, Staged, Written};
+use crate::sources::declared::Materialized;
 use crate::sources::{Alteration, Table};
 
 impl Inner {
@@ -77,6 +79,34 @@ impl Inner {
         }
         let action = Action::Overwrite { removed, added: Default::default() };
         self.sent(Staged::new(base, vec![action], BatchId::new())).await
+    }
+
+    /// Nobody else may have refreshed it meanwhile: rows of two refreshes would lie in it together.
+    pub(super) async fn try_refill(
+        &self,
+        planned: &dyn Table,
+        rows: Option<SendableRecordBatchStream>,
+        of: &Materialized,
+    ) -> Result<u64> {
+        let base = self.base(planned).await?;
+        let removed = self.lake.files(&base).await?;
+        let batch = BatchId::new();
+        let added = match rows {
+            Some(rows) => {
+                let rows = places::arranged(rows, &planned.schema(), &shown_schema(&base)).ok_or_else(changed)?;
+                self.lake.write(&base, batch, rows).await?
+            }
+            None => Written::default(),
+        };
+        let count = added.rows;
+        let expected = Expected::Main { snapshot: base.snapshot_id() };
+        let mut staged = Staged::new(base, vec![], batch);
+        if count > 0 || !removed.is_empty() {
+            staged.actions.push(Action::Overwrite { removed, added });
+        }
+        staged.properties.insert(Materialized::KEY.into(), of.json());
+        staged.expected.push(expected);
+        self.sent(staged).await.map(|()| count)
     }
 
     /// The table of now, where it still is the one that the statement was planned over.

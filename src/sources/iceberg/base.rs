@@ -7,7 +7,7 @@ use arrow::datatypes::{FieldRef, Schema};
 use datafusion::catalog::Session;
 use futures::future::BoxFuture;
 
-use super::super::declared::{Declared, Index, Key, KeyKind};
+use super::super::declared::{Declared, Index, Key, KeyKind, Kind, Materialized};
 use super::super::{Base, Change, How, Pinned};
 use super::columns::defaults;
 use super::counter::counters;
@@ -53,11 +53,14 @@ pub(super) fn place(table: &lake::Table) -> Vec<FieldRef> {
 /// nobody enforces it.
 pub(super) fn declared(name: &TableName, table: &lake::Table) -> Declared {
     let columns = table.key();
+    let materialized = materialized(table);
     let mut declared = Declared {
         comment: table.properties().get(COMMENT).cloned(),
         comments: table.documented().map(|(column, text)| (column.to_string(), text.to_string())).collect(),
         defaults: defaults(table),
         counters: counters(table),
+        kind: if materialized.is_some() { Kind::MaterializedView } else { Kind::Table },
+        materialized,
         ..Declared::default()
     };
     if !columns.is_empty() {
@@ -69,6 +72,10 @@ pub(super) fn declared(name: &TableName, table: &lake::Table) -> Declared {
         declared.keys.push(key);
     }
     declared
+}
+
+pub(super) fn materialized(table: &lake::Table) -> Option<Materialized> {
+    Materialized::read(table.properties().get(Materialized::KEY)?)
 }
 
 impl Base for Held {

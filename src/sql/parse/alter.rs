@@ -14,6 +14,7 @@ pub(crate) enum Alter {
 pub(crate) enum Commented {
     Table(ObjectName),
     View(ObjectName),
+    MaterializedView(ObjectName),
     /// Behind the name of its table.
     Column(ObjectName),
     /// Another kind of object, by its word.

@@ -6,8 +6,31 @@ use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 #[derive(Clone, Debug)]
 pub(crate) enum View {
     Create(Create),
-    Alter { name: ObjectName, if_exists: bool, change: Change },
+    Alter { name: ObjectName, if_exists: bool, change: Change, materialized: bool },
     Drop(Drop),
+    CreateMaterialized(CreateMaterialized),
+    Refresh(Refresh),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct CreateMaterialized {
+    pub(crate) name: ObjectName,
+    /// Names for the columns of the query, from the left.
+    pub(crate) columns: Vec<Ident>,
+    pub(crate) if_not_exists: bool,
+    pub(crate) with_data: bool,
+    pub(crate) query: String,
+    /// Characters of the statement before the query.
+    pub(crate) before: usize,
+    /// A clause that tables of a lake do not have.
+    pub(crate) other: Option<&'static str>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Refresh {
+    pub(crate) name: ObjectName,
+    pub(crate) concurrently: bool,
+    pub(crate) with_data: bool,
 }
 
 #[derive(Clone, Debug)]

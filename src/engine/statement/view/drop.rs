@@ -1,14 +1,17 @@
-//! DROP VIEW, and DROP MATERIALIZED VIEW, of which there are none. CASCADE drops the views that read it first.
+//! DROP VIEW and DROP MATERIALIZED VIEW. CASCADE drops the views that read it first.
+
+use std::sync::Arc;
 
 use super::super::name::Name;
-use super::super::{Admitted, Execution, Outcome, Statement, Work, dependents};
-use super::{Found, entry, name_of, not_a_view};
+use super::super::{Admitted, Execution, Outcome, Statement, Work, dependents, target};
+use super::{entry, name_of};
 use crate::catalog::{Body, Entry};
 use crate::engine::facts::Facts;
 use crate::engine::notice::Notice;
 use crate::engine::session::Session;
 use crate::engine::temporary::Temporary;
 use crate::error::{Error, Kind, Result};
+use crate::sources::Writer;
 use crate::sql::parse::view::Drop;
 
 #[derive(Debug)]
@@ -47,7 +50,7 @@ impl Statement for DropView {
             let facts = session.facts()?;
             let tag = if self.materialized { "DROP MATERIALIZED VIEW" } else { "DROP VIEW" };
             // all of them are looked up before the first one goes
-            let (mut own, mut found): (Vec<&str>, Vec<Found<'_>>) = (vec![], vec![]);
+            let (mut own, mut found): (Vec<&str>, Vec<(&Entry, Arc<dyn Writer>)>) = (vec![], vec![]);
             for name in &self.names {
                 if facts.temporary.has(name) {
                     if !own.contains(&name.table.as_str()) {
@@ -56,7 +59,7 @@ impl Statement for DropView {
                     continue;
                 }
                 match self.found(&facts, name) {
-                    Ok(one) if found.iter().any(|known| known.entry.object.id == one.entry.object.id) => {}
+                    Ok((one, _)) if found.iter().any(|(known, _)| known.object.id == one.object.id) => {}
                     Ok(one) => found.push(one),
                     Err(e) if self.if_exists && e.kind() == Kind::UndefinedTable => {
                         session.say(Notice::skipping(self.what(), &name.table));
@@ -73,12 +76,12 @@ impl Statement for DropView {
             if found.is_empty() {
                 return Outcome::done(tag);
             }
-            let named: Vec<&Entry> = found.iter().map(|found| found.entry).collect();
+            let named: Vec<&Entry> = found.iter().map(|(entry, _)| *entry).collect();
             let mut dropped = dependents::drop_readers(session, &facts, &named, self.cascade).await?;
-            for view in &found {
-                dropped.push(view.name().to_string());
+            for (view, writer) in &found {
+                dropped.push(view.object.name.to_string());
                 execution.record.target(dropped.join(" "));
-                view.writer.drop_view(view.table.as_ref()).await?;
+                dependents::drop_one(&facts, view, writer.as_ref()).await?;
             }
             Outcome::changed(tag, &facts.world)
         })
@@ -105,7 +108,7 @@ impl DropView {
         if self.materialized { "materialized view" } else { "view" }
     }
 
-    fn found<'a>(&self, facts: &'a Facts, name: &Name) -> Result<Found<'a>> {
+    fn found<'a>(&self, facts: &'a Facts, name: &Name) -> Result<(&'a Entry, Arc<dyn Writer>)> {
         if let Some(schema) = name.schema.as_ref().filter(|schema| facts.view.schema_oid(schema).is_none()) {
             return Err(Error::new(Kind::UndefinedSchema, format!("schema \"{schema}\" does not exist")));
         }
@@ -113,18 +116,15 @@ impl DropView {
             name.schema.as_ref().map_or_else(|| name.table.clone(), |schema| format!("{schema}.{}", name.table));
         let missing = || Error::new(Kind::UndefinedTable, format!("{} \"{shown}\" does not exist", self.what()));
         let entry = entry(facts, name, &missing)?;
-        let kind = match &entry.body {
-            Body::Table(_) => "TABLE",
-            Body::Dataset(_) => "VIEW",
+        let kind = match (&entry.body, target::materialized(entry)) {
+            (Body::Table(_), None) => "table",
+            (Body::Table(_), Some(_)) => "materialized view",
+            (Body::Dataset(_), _) => "view",
         };
-        let hint = format!("Use DROP {kind} to remove a {}.", kind.to_lowercase());
-        match (&entry.body, self.materialized) {
-            (_, true) => {
-                let text = format!("\"{}\" is not a materialized view", name.table);
-                Err(Error::new(Kind::WrongObjectType, text).with_hint(hint))
-            }
-            (Body::Table(_), false) => Err(not_a_view(&name.table).with_hint(hint)),
-            (Body::Dataset(_), false) => Found::of(facts, entry),
+        if kind == self.what() {
+            return Ok((entry, dependents::may_drop(facts, entry)?));
         }
+        let error = Error::new(Kind::WrongObjectType, format!("\"{}\" is not a {}", name.table, self.what()));
+        Err(error.with_hint(format!("Use DROP {} to remove a {kind}.", kind.to_uppercase())))
     }
 }

@@ -63,6 +63,11 @@ impl Parser<'_> {
                 self.advance();
                 Commented::View(self.any_name()?)
             }
+            Some("materialized") if self.word(1) == Some("view") => {
+                self.advance();
+                self.advance();
+                Commented::MaterializedView(self.any_name()?)
+            }
             Some("column") => {
                 self.advance();
                 Commented::Column(self.any_name()?)

@@ -1,20 +1,22 @@
-//! ViewStmt of gram.y, and those forms of AlterTableStmt, RenameStmt, AlterObjectSchemaStmt and DropStmt that say VIEW.
+//! ViewStmt, CreateMatViewStmt and RefreshMatViewStmt of gram.y, and those forms of AlterTableStmt, RenameStmt,
+//! AlterObjectSchemaStmt and DropStmt that say VIEW.
 
 use datafusion::sql::sqlparser::ast::Ident;
 
 use super::super::lex::Lexeme;
-use super::super::view::{Change, Create, Drop, Owner, View};
+use super::super::view::{Change, Create, CreateMaterialized, Drop, Owner, Refresh, View};
 use super::{Naming, Parser};
 use crate::error::Result;
 
 impl Parser<'_> {
-    /// Whether CREATE, ALTER or DROP here is about a view. A materialized one can only be dropped: there are none.
+    /// Whether CREATE, ALTER, DROP or REFRESH here is about a view.
     pub(in crate::sql::parse) fn begins_view(&self) -> bool {
+        let materialized = |n: usize| self.word(n) == Some("materialized") && self.word(n + 1) == Some("view");
         match self.word(0) {
-            Some("alter") => self.word(1) == Some("view"),
-            Some("drop") => {
-                self.word(1) == Some("view") || self.word(1) == Some("materialized") && self.word(2) == Some("view")
-            }
+            Some("refresh") => materialized(1),
+            Some("alter" | "drop") => self.word(1) == Some("view") || materialized(1),
+            Some("create") if materialized(1) => true,
+            Some("create") if self.word(1) == Some("unlogged") => materialized(2),
             Some("create") => {
                 let mut n = if self.word(1) == Some("or") && self.word(2) == Some("replace") { 3 } else { 1 };
                 while matches!(self.word(n), Some("local" | "global" | "temp" | "temporary" | "recursive")) {
@@ -30,7 +32,11 @@ impl Parser<'_> {
         let word = self.word(0);
         self.advance();
         match word {
+            Some("create") if matches!(self.word(0), Some("materialized" | "unlogged")) => {
+                self.create_materialized().map(View::CreateMaterialized)
+            }
             Some("create") => self.create_view().map(View::Create),
+            Some("refresh") => self.refresh_materialized().map(View::Refresh),
             Some("alter") => self.alter_view(),
             _ => self.drop_view().map(View::Drop),
         }
@@ -52,12 +58,7 @@ impl Parser<'_> {
         let columns = if recursive || self.is_symbol('(') { self.name_list()? } else { vec![] };
         let options = if self.eat("with") { self.view_options()? } else { vec![] };
         self.expect("as")?;
-        let first = self.at;
-        self.query()?;
-        let last = self.at.saturating_sub(1);
-        let start = self.tokens.get(first).map_or(0, |token| token.start);
-        let end = self.tokens.get(last).map_or(start, |token| token.end);
-        let mut query = self.text.get(start..end).unwrap_or_default().to_owned();
+        let (mut query, before) = self.query_text()?;
         let checks = self.eat("with");
         if checks {
             if !self.eat("cascaded") {
@@ -68,8 +69,63 @@ impl Parser<'_> {
         if recursive {
             query = self_naming(name.0.last().and_then(|part| part.as_ident()), &columns, &query);
         }
-        let before = self.place(first).saturating_sub(1);
         Ok(Create { name, columns, or_replace, temporary, options, checks, query, before })
+    }
+
+    /// A query as it is written, and the characters of the statement before it.
+    fn query_text(&mut self) -> Result<(String, usize)> {
+        let first = self.at;
+        self.query()?;
+        let last = self.at.saturating_sub(1);
+        let start = self.tokens.get(first).map_or(0, |token| token.start);
+        let end = self.tokens.get(last).map_or(start, |token| token.end);
+        let query = self.text.get(start..end).unwrap_or_default().to_owned();
+        Ok((query, self.place(first).saturating_sub(1)))
+    }
+
+    fn create_materialized(&mut self) -> Result<CreateMaterialized> {
+        let mut other = self.eat("unlogged").then_some("an unlogged materialized view");
+        self.expect_words(&["materialized", "view"])?;
+        let if_not_exists = self.eat("if");
+        if if_not_exists {
+            self.expect_words(&["not", "exists"])?;
+        }
+        let name = self.qualified_name()?;
+        let columns = if self.is_symbol('(') { self.name_list()? } else { vec![] };
+        if self.eat("using") {
+            self.column_name()?;
+            other = other.or(Some("an access method of a materialized view"));
+        }
+        if self.eat("with") {
+            self.view_options()?;
+            other = other.or(Some("options of a materialized view"));
+        }
+        if self.eat("tablespace") {
+            self.column_name()?;
+            other = other.or(Some("a tablespace of a materialized view"));
+        }
+        self.expect("as")?;
+        let (query, before) = self.query_text()?;
+        let with_data = self.with_data()?;
+        Ok(CreateMaterialized { name, columns, if_not_exists, with_data, query, before, other })
+    }
+
+    fn refresh_materialized(&mut self) -> Result<Refresh> {
+        self.expect_words(&["materialized", "view"])?;
+        let concurrently = self.eat("concurrently");
+        let name = self.qualified_name()?;
+        let with_data = self.with_data()?;
+        Ok(Refresh { name, concurrently, with_data })
+    }
+
+    /// opt_with_data.
+    fn with_data(&mut self) -> Result<bool> {
+        if !self.eat("with") {
+            return Ok(true);
+        }
+        let with_data = !self.eat("no");
+        self.expect("data")?;
+        Ok(with_data)
     }
 
     /// reloptions.
@@ -97,6 +153,7 @@ impl Parser<'_> {
     }
 
     fn alter_view(&mut self) -> Result<View> {
+        let materialized = self.eat("materialized");
         self.expect("view")?;
         let if_exists = self.eat("if");
         if if_exists {
@@ -135,7 +192,7 @@ impl Parser<'_> {
             }
             _ => return Err(self.unexpected()),
         };
-        Ok(View::Alter { name, if_exists, change })
+        Ok(View::Alter { name, if_exists, change, materialized })
     }
 
     /// RoleSpec.
