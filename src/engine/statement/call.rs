@@ -1,8 +1,10 @@
-//! CALL: procedures of our own that keep the lake's tables in order. Names, arguments and defaults are judged as PostgreSQL
-//! judges those of its procedures; each needs the right to `maintain` the table. What a procedure does is the lake's.
+//! CALL: procedures of our own that keep the lake's tables in order, and one that has a source looked at. Names, arguments and
+//! defaults are judged as PostgreSQL judges those of its procedures; each that is about a table needs the right to `maintain`
+//! it. What a procedure does to a table is the lake's.
 
 mod arguments;
 mod procedure;
+mod refresh_source;
 
 use std::sync::Arc;
 
@@ -69,8 +71,11 @@ impl Statement for Call {
             let mut rows = run::run(&session.engine.shared.lanes, ready, execution.bounds.clone())?;
             let row = rows.next().await.ok_or_else(|| Error::internal("arguments gave no row"))??;
             let values = procedure.values(&self.given, &row)?;
+            if procedure == Procedure::RefreshSource {
+                return refresh_source::run(session, execution, &values.name).await;
+            }
             let facts = session.facts()?;
-            let name = table_name(&facts, &values.table)?;
+            let name = table_name(&facts, &values.name)?;
             let (entry, writer) = target::table(&facts, &name, Action::Maintain)?;
             let table = entry.object.name.clone();
             execution.record.target(table.to_string());
@@ -165,6 +170,7 @@ impl Task {
                 let said = format!("{table}: {} manifests became {}", done.before, done.after);
                 self.counted(&[done.before, done.after], said)
             }
+            Procedure::RefreshSource => Err(Error::internal("a source's procedure with a table")),
         }
     }
 

@@ -19,12 +19,14 @@ pub(super) enum Procedure {
     ExpireSnapshots,
     RemoveOrphans,
     RewriteManifests,
+    RefreshSource,
 }
 
 /// A parameter; all but the first may be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Parameter {
     Table,
+    Source,
     OlderThan,
     RetainLast,
     DryRun,
@@ -33,14 +35,16 @@ pub(super) enum Parameter {
 /// With defaults for what was left out.
 #[derive(Clone, Debug)]
 pub(super) struct Values {
-    pub(super) table: String,
+    /// Of the table, or of the source.
+    pub(super) name: String,
     pub(super) older_than: Option<DateTime<Utc>>,
     pub(super) retain_last: Option<i64>,
     pub(super) dry_run: bool,
 }
 
 impl Procedure {
-    const ALL: [Self; 4] = [Self::Compact, Self::ExpireSnapshots, Self::RemoveOrphans, Self::RewriteManifests];
+    const ALL: [Self; 5] =
+        [Self::Compact, Self::ExpireSnapshots, Self::RemoveOrphans, Self::RewriteManifests, Self::RefreshSource];
 
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|procedure| procedure.name() == name)
@@ -52,6 +56,7 @@ impl Procedure {
             Self::ExpireSnapshots => "expire_snapshots",
             Self::RemoveOrphans => "remove_orphans",
             Self::RewriteManifests => "rewrite_manifests",
+            Self::RefreshSource => "refresh_source",
         }
     }
 
@@ -61,6 +66,15 @@ impl Procedure {
             Self::ExpireSnapshots => &[Parameter::Table, Parameter::OlderThan, Parameter::RetainLast],
             // A look first: what is removed is gone.
             Self::RemoveOrphans => &[Parameter::Table, Parameter::DryRun, Parameter::OlderThan],
+            Self::RefreshSource => &[Parameter::Source],
+        }
+    }
+
+    /// What it is about: the one parameter that has no default.
+    pub(super) fn subject(self) -> Parameter {
+        match self {
+            Self::Compact | Self::ExpireSnapshots | Self::RemoveOrphans | Self::RewriteManifests => Parameter::Table,
+            Self::RefreshSource => Parameter::Source,
         }
     }
 
@@ -75,6 +89,7 @@ impl Procedure {
                 vec![pgtype::field("file", Ty::TEXT, DataType::Utf8), pgtype::field("bytes", Ty::INT8, DataType::Int64)]
             }
             Self::RewriteManifests => counts(&["manifests_before", "manifests_after"]),
+            Self::RefreshSource => counts(&["tables"]),
         };
         Arc::new(Schema::new(columns))
     }
@@ -85,7 +100,7 @@ impl Procedure {
             let at = given.assigned(self)?.iter().position(|given| *given == parameter)?;
             row.columns().get(at).filter(|column| column.is_valid(0))
         };
-        let text = column(Parameter::Table).and_then(|c| c.as_string_opt::<i32>()).map(|c| c.value(0).to_string());
+        let text = column(self.subject()).and_then(|c| c.as_string_opt::<i32>()).map(|c| c.value(0).to_string());
         let at = column(Parameter::OlderThan).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
         let count = column(Parameter::RetainLast).and_then(|c| c.as_primitive_opt::<Int64Type>());
         let flag = column(Parameter::DryRun).and_then(|c| c.as_boolean_opt());
@@ -98,7 +113,7 @@ impl Procedure {
             ),
         };
         Ok(Values {
-            table: text.ok_or_else(|| Error::new(Kind::NullNotAllowed, "the name of a table must not be null"))?,
+            name: text.ok_or_else(|| self.subject().is_null())?,
             older_than,
             retain_last: count.map(|count| count.value(0)),
             dry_run: flag.is_none_or(|flag| flag.value(0)),
@@ -110,6 +125,7 @@ impl Parameter {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Table => "table_name",
+            Self::Source => "source_name",
             Self::OlderThan => "older_than",
             Self::RetainLast => "retain_last",
             Self::DryRun => "dry_run",
@@ -118,17 +134,26 @@ impl Parameter {
 
     pub(super) fn ty(self) -> Ty {
         match self {
-            Self::Table => Ty::TEXT,
+            Self::Table | Self::Source => Ty::TEXT,
             Self::OlderThan => Ty::of(oid::TIMESTAMPTZ),
             Self::RetainLast => Ty::INT8,
             Self::DryRun => Ty::BOOL,
         }
     }
 
+    fn is_null(self) -> Error {
+        let what = match self {
+            Self::Table => "the name of a table",
+            Self::Source => "the name of a source",
+            Self::OlderThan | Self::RetainLast | Self::DryRun => self.name(),
+        };
+        Error::new(Kind::NullNotAllowed, format!("{what} must not be null"))
+    }
+
     /// How its values lie.
     pub(super) fn data_type(self) -> DataType {
         match self {
-            Self::Table => DataType::Utf8,
+            Self::Table | Self::Source => DataType::Utf8,
             Self::OlderThan => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::RetainLast => DataType::Int64,
             Self::DryRun => DataType::Boolean,
@@ -140,6 +165,7 @@ impl Parameter {
         given == self.ty().oid
             || match self {
                 Self::Table => matches!(given, oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::CHAR | oid::REGCLASS),
+                Self::Source => matches!(given, oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::CHAR),
                 Self::OlderThan => matches!(given, oid::DATE | oid::TIMESTAMP),
                 Self::RetainLast => matches!(given, oid::INT2 | oid::INT4),
                 Self::DryRun => false,
