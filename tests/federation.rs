@@ -187,6 +187,70 @@ async fn a_source_that_is_away_at_the_start_is_bound_before_it_is_seen() {
     assert!(took < EFFECT_MAX, "{took:?}");
 }
 
+/// What was made in a source is there when CALL ends, not at some look that comes later; whoever may not refresh it is told no
+/// more than of one that is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_is_read_again_when_it_is_told_to_be() {
+    let mut postgres = postgres_server::Server::start().await;
+    postgres.run(&customers()).await;
+    let memory = "kind = \"memory\"\n[[table]]\nname = \"hr.one\"\ncolumns = [{ name = \"x\", type = \"int8\" }]\nrows = [[1]]\n";
+    let policy = "
+p, boss, lakegate.admin, select, allow
+p, keeper, crm.*, select, allow
+p, keeper, crm.customers, refresh, allow
+p, narrow, crm.customers, select, allow
+p, narrow, crm.customers, refresh, allow
+p, reader, crm.*, select, allow
+p, stranger, hr.one, select, allow
+";
+    let users = ["boss", "keeper", "narrow", "reader", "stranger"];
+    let files = Files {
+        sources: vec![crm(&postgres), ("fixtures".into(), memory.into())],
+        policy: policy.into(),
+        users: users.map(|user| (user.into(), String::new())).into(),
+        ..Files::default()
+    };
+    let gateway = Gateway::start(&files).await;
+    let keeper = gateway.connect("keeper").await;
+    let refresh = "CALL lakegate.refresh_source('crm')";
+    // some of them fall where no look was due, whenever the server looks by itself
+    for made in 1..=4 {
+        postgres
+            .run(&format!("CREATE TABLE crm.made_{made} (a int8); ALTER TABLE crm.customers ADD c{made} int8"))
+            .await;
+        assert_eq!(simple(&keeper, refresh).await, format!("{}\n(0)", made + 1));
+        assert_eq!(simple(&keeper, &format!("SELECT count(a) FROM crm.made_{made}")).await, "0\n(1)");
+        assert_eq!(simple(&keeper, &format!("SELECT count(c{made}) FROM crm.customers")).await, "0\n(1)");
+    }
+    postgres.run("DROP TABLE crm.made_4").await;
+    assert_eq!(extended(&keeper, "CALL lakegate.refresh_source(source_name => 'crm')").await, "4");
+    let gone = simple(&keeper, "SELECT a FROM crm.made_4").await;
+    assert!(gone.starts_with("ERROR 42P01"), "{gone}");
+
+    // the count is of what its caller sees
+    assert_eq!(simple(&gateway.connect("narrow").await, refresh).await, "1\n(0)");
+    assert_eq!(simple(&gateway.connect("boss").await, refresh).await, "0\n(0)");
+    let refused = simple(&gateway.connect("reader").await, refresh).await;
+    assert!(refused.starts_with("ERROR 42501 permission denied for source crm"), "{refused}");
+    let stranger = gateway.connect("stranger").await;
+    let absent = simple(&stranger, "CALL lakegate.refresh_source('nowhere')").await;
+    assert_eq!(absent, "ERROR 42704 source \"nowhere\" does not exist");
+    assert_eq!(simple(&stranger, refresh).await, absent.replace("nowhere", "crm"));
+    assert_eq!(
+        simple(&keeper, "CALL lakegate.refresh_source('fixtures')").await,
+        absent.replace("nowhere", "fixtures")
+    );
+    let null = simple(&keeper, "CALL lakegate.refresh_source(NULL)").await;
+    assert_eq!(null, "ERROR 22004 the name of a source must not be null");
+
+    postgres.stop();
+    let away = simple(&keeper, refresh).await;
+    assert!(away.starts_with("ERROR 08006 source \"crm\" cannot be reached"), "{away}");
+    assert_eq!(simple(&stranger, refresh).await, absent.replace("nowhere", "crm"));
+    postgres.resume().await;
+    until(&keeper, refresh, |answer| answer == "4\n(0)").await;
+}
+
 /// The first that is not an error.
 async fn first_answer(client: Client, sql: &str) -> String {
     let begin = Instant::now();

@@ -109,9 +109,11 @@ impl TableRead for Read {
     fn version(&self) -> Option<String> {
         match &self.pinned.version {
             Version::Live => None,
-            known @ (Version::Fixed(_) | Version::Snapshot(_) | Version::Fresh(..) | Version::Offsets { .. }) => {
-                Some(format!("{known:?}"))
-            }
+            known @ (Version::Fixed(_)
+            | Version::Snapshot(_)
+            | Version::Fresh(..)
+            | Version::Offsets { .. }
+            | Version::Files(_)) => Some(format!("{known:?}")),
         }
     }
 

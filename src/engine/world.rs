@@ -4,6 +4,7 @@
 mod builder;
 mod faults;
 mod look;
+mod refresh;
 mod staged;
 
 use std::collections::HashMap;
@@ -103,12 +104,18 @@ impl World {
 pub struct Current {
     world: watch::Sender<Arc<World>>,
     faults: watch::Sender<Arc<Vec<Fault>>>,
+    /// Sources that sessions want looked at.
+    wanted: refresh::Wanted,
 }
 
 impl Current {
     pub fn new(world: Arc<World>) -> Self {
         let faults = Arc::new(world.catalog.left_out.clone());
-        Self { world: watch::Sender::new(world), faults: watch::Sender::new(faults) }
+        Self {
+            world: watch::Sender::new(world),
+            faults: watch::Sender::new(faults),
+            wanted: refresh::Wanted::default(),
+        }
     }
 
     pub fn get(&self) -> Arc<World> {
@@ -127,6 +134,12 @@ impl Current {
         let other = worlds.wait_for(|world| !Arc::ptr_eq(world, old));
         // neither the time that ran out nor a sender that went is told: the world is looked at again either way
         let _ = tokio::time::timeout(at_most, other).await;
+    }
+
+    /// Returns when the source has been asked for its tables again and what it has is in force. 08006 where it does not
+    /// answer.
+    pub(crate) async fn refresh(&self, source: &str) -> Result<()> {
+        self.wanted.refresh(source).await
     }
 
     fn swap(&self, world: Arc<World>) {

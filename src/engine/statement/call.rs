@@ -1,10 +1,11 @@
-//! CALL: procedures of our own that keep the lake's tables in order, and those that operate pipelines. Names, arguments and
-//! defaults are judged as PostgreSQL judges those of its procedures; the former need the right to `maintain` the table. What a
-//! procedure does is the lake's.
+//! CALL: procedures of our own that keep the lake's tables in order, those that operate pipelines, and one that has a source
+//! looked at. Names, arguments and defaults are judged as PostgreSQL judges those of its procedures; each that is about a
+//! table needs the right to `maintain` it. What a procedure does to a table is the lake's.
 
 mod arguments;
 mod operate;
 mod procedure;
+mod refresh_source;
 
 use std::sync::Arc;
 
@@ -71,6 +72,9 @@ impl Statement for Call {
             let mut rows = run::run(&session.engine.shared.lanes, ready, execution.bounds.clone())?;
             let row = rows.next().await.ok_or_else(|| Error::internal("arguments gave no row"))??;
             let values = procedure.values(&self.given, &row)?;
+            if procedure == Procedure::RefreshSource {
+                return refresh_source::run(session, execution, &values.name).await;
+            }
             let facts = session.facts()?;
             if let Procedure::Of(wish) = procedure {
                 return operate::run(session, execution, wish, &values).await;
@@ -170,7 +174,7 @@ impl Task {
                 let said = format!("{table}: {} manifests became {}", done.before, done.after);
                 self.counted(&[done.before, done.after], said)
             }
-            Procedure::Of(_) => Err(Error::internal("a pipeline's procedure over a table")),
+            Procedure::Of(_) | Procedure::RefreshSource => Err(Error::internal("a procedure over no table, with one")),
         }
     }
 

@@ -14,15 +14,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::faults::Faults;
 use super::look::{self, ANSWER_MAX, Known, Look, Pauses, tables_differ};
+use super::refresh::Asked;
 use super::staged::MadeOf;
 use super::{Current, Origin, World};
 use crate::catalog::build::{Connected, ask, assemble};
 use crate::catalog::dataset::Dataset;
 use crate::catalog::file::{Draft as CatalogDraft, Folder};
-use crate::catalog::{Catalog, Fault};
+use crate::catalog::{Catalog, Fault, unreachable_source};
 use crate::engine::bodies;
 use crate::engine::known_columns::KnownColumns;
 use crate::engine::reflect::{KeptReflections, reflections};
+use crate::error::{Error, Kind};
 use crate::policy::compile::{Objects, Policies};
 use crate::policy::file::Draft as PolicyDraft;
 use crate::policy::judge;
@@ -57,6 +59,8 @@ pub struct Builder {
     looking: JoinSet<Look>,
     /// Left alone by the look under way.
     resting: BTreeSet<String>,
+    /// Who waits for the look under way.
+    waiting: Vec<Asked>,
     faults: Faults,
     /// Policy files as they change; absent for a dry run.
     news: Option<tokio::sync::watch::Receiver<Option<Arc<News>>>>,
@@ -126,6 +130,7 @@ impl Builder {
             pauses: Pauses::default(),
             looking: JoinSet::new(),
             resting: BTreeSet::new(),
+            waiting: vec![],
             faults: Faults::default(),
             news,
         };
@@ -162,10 +167,17 @@ impl Builder {
         loop {
             tokio::select! {
                 () = token.cancelled() => return,
-                _ = ticks.tick() => self.begin_look(),
+                _ = ticks.tick() => self.begin_look(&current),
+                () = current.wanted.come() => self.begin_look(&current),
                 Some(look) = self.looking.join_next() => match look {
-                    Ok(look) => self.looked(look, &current).await,
-                    Err(error) => tracing::error!(error = %error, "a look at the catalog failed"),
+                    Ok(look) => {
+                        self.looked(look, &current).await;
+                        self.answer();
+                    }
+                    Err(error) => {
+                        tracing::error!(error = %error, "a look at the catalog failed");
+                        self.waiting.clear();
+                    }
                 },
                 news = changed(&mut self.news) => self.read(news, &current).await,
             }
@@ -173,9 +185,14 @@ impl Builder {
         }
     }
 
-    fn begin_look(&mut self) {
+    fn begin_look(&mut self, current: &Current) {
+        // whoever asks while a look is under way waits for the next one: this one may have passed the source already
         if !self.looking.is_empty() {
             return;
+        }
+        self.waiting = current.wanted.take();
+        for asked in &self.waiting {
+            self.pauses.end(&asked.source);
         }
         self.resting = self.pauses.resting();
         let known = Known {
@@ -187,6 +204,25 @@ impl Builder {
             resting: self.resting.clone(),
         };
         self.looking.spawn(known.look());
+    }
+
+    /// Tells those who wait what the look came to.
+    fn answer(&mut self) {
+        for asked in std::mem::take(&mut self.waiting) {
+            let found = self.connected.iter().find(|connected| connected.name == asked.source);
+            let is_down = found.is_none_or(|connected| connected.tables.is_err());
+            let outcome = match (is_down, self.faults.tables.is_empty()) {
+                (true, _) => Err(unreachable_source(&asked.source)),
+                (false, true) => Ok(()),
+                // what does not fit may be another source's, and is not for everybody
+                (false, false) => {
+                    let text = format!("what source \"{}\" has now cannot come into force", asked.source);
+                    let hint = "The server's log and /readyz say why.";
+                    Err(Error::new(Kind::NotInState, text).with_hint(hint))
+                }
+            };
+            asked.tell(outcome);
+        }
     }
 
     // --- policy

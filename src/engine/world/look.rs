@@ -90,6 +90,11 @@ impl Pauses {
         self.0.iter().filter(|(_, (at, pause))| at.elapsed() < *pause).map(|(name, _)| name.clone()).collect()
     }
 
+    /// Whether it rests or not, it is asked at the next look.
+    pub(super) fn end(&mut self, source: &str) {
+        self.0.remove(source);
+    }
+
     /// After a look that left the `resting` alone. Pauses grow while a source is down, and are even otherwise. `before`: the
     /// answers of the look before.
     pub(super) fn note(&mut self, connected: &[Connected], before: &[Connected], resting: &BTreeSet<String>) {

@@ -94,7 +94,7 @@ impl Given {
             };
             assigned.push(*parameter.filter(|parameter| !assigned.contains(*parameter))?);
         }
-        parameters.first().is_some_and(|first| assigned.contains(first)).then_some(assigned)
+        assigned.contains(&procedure.subject()).then_some(assigned)
     }
 
     /// The arguments as a row of the parameters' types; 42883 where no procedure takes them.

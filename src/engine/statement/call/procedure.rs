@@ -20,6 +20,7 @@ pub(super) enum Procedure {
     RemoveOrphans,
     RewriteManifests,
     Of(Wish),
+    RefreshSource,
 }
 
 /// What a person has a pipeline do.
@@ -38,6 +39,7 @@ pub(super) enum Parameter {
     Table,
     Pipeline,
     From,
+    Source,
     OlderThan,
     RetainLast,
     DryRun,
@@ -46,7 +48,7 @@ pub(super) enum Parameter {
 /// With defaults for what was left out.
 #[derive(Clone, Debug)]
 pub(super) struct Values {
-    /// The table, or the pipeline.
+    /// Of the table, the pipeline or the source.
     pub(super) name: String,
     pub(super) from: Option<String>,
     pub(super) older_than: Option<DateTime<Utc>>,
@@ -55,7 +57,7 @@ pub(super) struct Values {
 }
 
 impl Procedure {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Compact,
         Self::ExpireSnapshots,
         Self::RemoveOrphans,
@@ -65,6 +67,7 @@ impl Procedure {
         Self::Of(Wish::Resync),
         Self::Of(Wish::Replay),
         Self::Of(Wish::Run),
+        Self::RefreshSource,
     ];
 
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -82,6 +85,7 @@ impl Procedure {
             Self::Of(Wish::Resync) => "resync_pipeline",
             Self::Of(Wish::Replay) => "replay_dead_letters",
             Self::Of(Wish::Run) => "run_pipeline",
+            Self::RefreshSource => "refresh_source",
         }
     }
 
@@ -93,6 +97,16 @@ impl Procedure {
             Self::RemoveOrphans => &[Parameter::Table, Parameter::DryRun, Parameter::OlderThan],
             Self::Of(Wish::Resume) => &[Parameter::Pipeline, Parameter::From],
             Self::Of(Wish::Pause | Wish::Resync | Wish::Replay | Wish::Run) => &[Parameter::Pipeline],
+            Self::RefreshSource => &[Parameter::Source],
+        }
+    }
+
+    /// What it is about: the one parameter that has no default.
+    pub(super) fn subject(self) -> Parameter {
+        match self {
+            Self::Compact | Self::ExpireSnapshots | Self::RemoveOrphans | Self::RewriteManifests => Parameter::Table,
+            Self::Of(_) => Parameter::Pipeline,
+            Self::RefreshSource => Parameter::Source,
         }
     }
 
@@ -115,6 +129,7 @@ impl Procedure {
             Self::Of(Wish::Replay) => {
                 texts(&["table_name"]).into_iter().chain(counts(&["rows", "resolved", "left_over"])).collect()
             }
+            Self::RefreshSource => counts(&["tables"]),
         };
         Arc::new(Schema::new(columns))
     }
@@ -126,13 +141,6 @@ impl Procedure {
             row.columns().get(at).filter(|column| column.is_valid(0))
         };
         let text = |parameter| column(parameter)?.as_string_opt::<i32>().map(|c| c.value(0).to_string());
-        let missing = match self {
-            Self::Of(_) => "the name of a pipeline must not be null",
-            Self::Compact | Self::ExpireSnapshots | Self::RemoveOrphans | Self::RewriteManifests => {
-                "the name of a table must not be null"
-            }
-        };
-        let name = text(Parameter::Table).or_else(|| text(Parameter::Pipeline));
         let at = column(Parameter::OlderThan).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
         let count = column(Parameter::RetainLast).and_then(|c| c.as_primitive_opt::<Int64Type>());
         let flag = column(Parameter::DryRun).and_then(|c| c.as_boolean_opt());
@@ -145,7 +153,7 @@ impl Procedure {
             ),
         };
         Ok(Values {
-            name: name.ok_or_else(|| Error::new(Kind::NullNotAllowed, missing))?,
+            name: text(self.subject()).ok_or_else(|| self.subject().is_null())?,
             from: text(Parameter::From),
             older_than,
             retain_last: count.map(|count| count.value(0)),
@@ -161,6 +169,7 @@ impl Parameter {
             Self::Pipeline => "pipeline",
             // "from" is a keyword, which a name of an argument would have to be quoted for.
             Self::From => "go_on_from",
+            Self::Source => "source_name",
             Self::OlderThan => "older_than",
             Self::RetainLast => "retain_last",
             Self::DryRun => "dry_run",
@@ -169,17 +178,27 @@ impl Parameter {
 
     pub(super) fn ty(self) -> Ty {
         match self {
-            Self::Table | Self::Pipeline | Self::From => Ty::TEXT,
+            Self::Table | Self::Pipeline | Self::From | Self::Source => Ty::TEXT,
             Self::OlderThan => Ty::of(oid::TIMESTAMPTZ),
             Self::RetainLast => Ty::INT8,
             Self::DryRun => Ty::BOOL,
         }
     }
 
+    fn is_null(self) -> Error {
+        let what = match self {
+            Self::Table => "the name of a table",
+            Self::Source => "the name of a source",
+            Self::Pipeline => "the name of a pipeline",
+            Self::From | Self::OlderThan | Self::RetainLast | Self::DryRun => self.name(),
+        };
+        Error::new(Kind::NullNotAllowed, format!("{what} must not be null"))
+    }
+
     /// How its values lie.
     pub(super) fn data_type(self) -> DataType {
         match self {
-            Self::Table | Self::Pipeline | Self::From => DataType::Utf8,
+            Self::Table | Self::Pipeline | Self::From | Self::Source => DataType::Utf8,
             Self::OlderThan => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::RetainLast => DataType::Int64,
             Self::DryRun => DataType::Boolean,
@@ -190,8 +209,10 @@ impl Parameter {
     pub(super) fn takes(self, given: u32) -> bool {
         given == self.ty().oid
             || match self {
-                Self::Pipeline | Self::From => matches!(given, oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::CHAR),
                 Self::Table => matches!(given, oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::CHAR | oid::REGCLASS),
+                Self::Source | Self::Pipeline | Self::From => {
+                    matches!(given, oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::CHAR)
+                }
                 Self::OlderThan => matches!(given, oid::DATE | oid::TIMESTAMP),
                 Self::RetainLast => matches!(given, oid::INT2 | oid::INT4),
                 Self::DryRun => false,
