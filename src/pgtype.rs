@@ -185,6 +185,11 @@ pub(crate) fn element(type_oid: u32) -> Option<u32> {
     (row.category == 'A' && row.element != 0).then_some(row.element)
 }
 
+/// Where the elements of an array are counted from: the vectors of the catalogs begin at zero.
+pub(crate) fn lower_bound(type_oid: u32) -> i32 {
+    if matches!(type_oid, oid::INT2VECTOR | oid::OIDVECTOR) { 0 } else { 1 }
+}
+
 /// The array of a type; `None` where it has none.
 pub(crate) fn array(type_oid: u32) -> Option<u32> {
     by_oid(type_oid).map(|row| row.array).filter(|oid| *oid != 0)

@@ -119,8 +119,8 @@ pub(super) fn padded(input: &Input<'_>) -> Result<ArrayRef> {
     Ok(Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), values, None)?))
 }
 
-/// A number for each dimension; too few or too many, or one outside the bounds, is NULL.
-pub(super) fn subscript(input: &Input<'_>) -> Result<ArrayRef> {
+/// A number for each dimension, counted from `first`; too few or too many, or one outside the bounds, is NULL.
+pub(super) fn subscript(input: &Input<'_>, first: i32) -> Result<ArrayRef> {
     let list = input.arg(0)?;
     let mut values = Arc::clone(&list.array);
     let mut places: Vec<Option<usize>> = (0..input.rows).map(|row| Some(list.at(row))).collect();
@@ -131,7 +131,7 @@ pub(super) fn subscript(input: &Input<'_>) -> Result<ArrayRef> {
         };
         for (row, place) in places.iter_mut().enumerate() {
             *place = place.filter(|at| lists.is_valid(*at)).and_then(|at| {
-                let index = usize::try_from(index.get(row)?.checked_sub(1)?).ok()?;
+                let index = usize::try_from(index.get(row)?.checked_sub(first)?).ok()?;
                 let start = usize::try_from(*lists.value_offsets().get(at)?).ok()?;
                 let length = usize::try_from(lists.value_length(at)).ok()?;
                 (index < length).then_some(start + index)

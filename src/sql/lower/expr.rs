@@ -133,7 +133,8 @@ impl<'a> Lower<'a> {
             Kind::Subscript { of, indexes } => {
                 let mut arguments = vec![self.expr(flow, of)?];
                 arguments.extend(self.exprs(flow, indexes)?);
-                Special::call(SpecialOp::Subscript, field("subscript"), arguments)
+                let first = pgtype::lower_bound(of.ty.oid);
+                Special::call(SpecialOp::Subscript(first), field("subscript"), arguments)
             }
             Kind::Slice { of, bounds } => {
                 let mut arguments = vec![self.expr(flow, of)?];

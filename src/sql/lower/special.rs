@@ -60,7 +60,8 @@ pub(super) enum Op {
     Array,
     Row,
     Field(usize),
-    Subscript,
+    /// Elements are counted from here.
+    Subscript(i32),
     /// For each dimension whether a lower and an upper bound is given.
     Slice(Vec<(bool, bool)>),
     /// The same value, lying otherwise.
@@ -157,7 +158,7 @@ pub(super) fn can_raise(udf: &ScalarUDF) -> bool {
             | Op::Coalesce
             | Op::Row
             | Op::Field(_)
-            | Op::Subscript
+            | Op::Subscript(_)
             | Op::Slice(_)
             | Op::Lie(_)
             | Op::Grouping(_)
@@ -185,7 +186,7 @@ pub(super) fn is_total(udf: &ScalarUDF) -> bool {
         | Op::Array
         | Op::Row
         | Op::Field(_)
-        | Op::Subscript
+        | Op::Subscript(_)
         | Op::Slice(_)
         | Op::EachElement(_)
         | Op::Single
@@ -227,7 +228,7 @@ impl Op {
             Op::Array => "array",
             Op::Row => "row",
             Op::Field(_) => "field",
-            Op::Subscript => "subscript",
+            Op::Subscript(_) => "subscript",
             Op::Slice(_) => "slice",
             Op::Lie(_) => "relabel",
             Op::EachElement(_) => "each",
@@ -268,7 +269,7 @@ impl ScalarUDFImpl for Special {
     }
 
     fn is_strict(&self) -> bool {
-        matches!(self.op, Op::Flag | Op::Truth | Op::Field(_) | Op::Subscript | Op::Lie(_) | Op::Bound(_))
+        matches!(self.op, Op::Flag | Op::Truth | Op::Field(_) | Op::Subscript(_) | Op::Lie(_) | Op::Bound(_))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
@@ -376,7 +377,7 @@ impl Input<'_> {
                 let data = column.to_data().into_builder().nulls(nulls).build()?;
                 Ok(arrow::array::make_array(data))
             }
-            Op::Subscript => array::subscript(self),
+            Op::Subscript(first) => array::subscript(self, *first),
             Op::Slice(given) => array::slice(self, given),
             Op::Lie(ty) => lies_as(&self.full(0)?, *ty, self.result.data_type(), self.env),
             Op::EachElement(each) => each.compute(self),

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::input::DIMENSIONS_MAX;
-use crate::pgtype::{self, Ty, oid};
+use crate::pgtype::{self, Ty};
 use crate::sql::kernel::{Arg, Call, Env};
 use crate::sql::numeric::Numeric;
 
@@ -67,7 +67,7 @@ impl<'a> Arrays<'a> {
             levels.push(list);
             inner = list.values();
         }
-        let base = if matches!(ty, oid::INT2VECTOR | oid::OIDVECTOR) { 0 } else { 1 };
+        let base = pgtype::lower_bound(ty);
         let element = pgtype::element(ty).filter(|_| (1..=DIMENSIONS_MAX).contains(&levels.len()));
         let wrong = || Error::internal(format!("{} as an array of type {ty}", array.data_type()));
         Ok(Self { levels, elements: inner, constant: false, base, element: element.ok_or_else(wrong)? })
