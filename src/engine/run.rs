@@ -64,10 +64,17 @@ impl Bounds {
 
 /// `work`, unless the statement's time is up before.
 pub(crate) async fn in_time<T>(deadline: Option<Instant>, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let Some(deadline) = deadline else { return work.await };
-    tokio::time::timeout_at(deadline.into(), work)
-        .await
-        .unwrap_or_else(|_| Err(Error::new(Kind::Cancelled, "canceling statement due to statement timeout")))
+    let late = async {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = late => Err(Error::new(Kind::Cancelled, "canceling statement due to statement timeout")),
+        done = work => done,
+    }
 }
 
 /// run: accepts only what was guarded, and verified unless its answer is there already.

@@ -128,6 +128,14 @@ impl Budget {
         }
     }
 
+    /// Room for constants while a function reads them: they are copied for it, as often as it is called.
+    pub(crate) fn lend(&self, bytes: usize) -> Result<Option<Box<dyn Reserved>>> {
+        match &self.memory {
+            Some(memory) if bytes > FREE_BYTES => memory.reserve(bytes).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// A value that was computed while a statement is planned.
     pub(crate) fn keep(&self, bytes: usize) -> Result<()> {
         match &self.memory {

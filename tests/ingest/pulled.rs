@@ -15,7 +15,8 @@ use super::kill::{ABORTED, POINTS};
 use crate::gateway::{Files, Gateway, simple, until};
 
 const POLICY: &str = "p, root, *, select, allow\np2, root, *, unfiltered\np, root, *, create, allow\np, root, *, insert, allow\n\
-                      p, root, *, update, allow\np, root, *, delete, allow\np, root, lakegate.admin, select, allow\n\
+                      p, root, *, update, allow\np, root, *, delete, allow\np, root, *, drop, allow\n\
+                      p, root, lakegate.admin, select, allow\n\
                       p, eve, copies.added, select, allow\n";
 
 fn pipeline(mode: &str, write: &str, to: &str, more: &str) -> String {

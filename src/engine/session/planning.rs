@@ -35,7 +35,7 @@ impl Session {
     /// once where a table changed under the plan.
     pub(in crate::engine) async fn ready(&mut self, execution: &mut Execution<'_>, caching: Caching) -> Result<Ready> {
         let bounds = execution.bounds.clone();
-        bounds.hold(self.ready_now(execution, caching)).await
+        bounds.hold(Box::pin(self.ready_now(execution, caching))).await
     }
 
     async fn ready_now(&mut self, execution: &mut Execution<'_>, caching: Caching) -> Result<Ready> {

@@ -301,6 +301,12 @@ impl KernelFunction {
         }
         // a volatile function gives each row a value of its own
         let once = constant && self.signature.volatility != Volatility::Volatile;
+        let constants = args.iter().map(|arg| match arg {
+            ColumnarValue::Scalar(value) => value.size(),
+            ColumnarValue::Array(_) => 0,
+        });
+        // as a value and as an array
+        let _lent = env.budget.lend(constants.sum::<usize>().saturating_mul(2))?;
         let kernel_args = arguments(args)?;
         let call = Call {
             args: &kernel_args,

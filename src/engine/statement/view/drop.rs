@@ -50,7 +50,8 @@ impl Statement for DropView {
             let facts = session.facts()?;
             let tag = if self.materialized { "DROP MATERIALIZED VIEW" } else { "DROP VIEW" };
             // all of them are looked up before the first one goes
-            let (mut own, mut found): (Vec<&str>, Vec<(&Entry, Arc<dyn Writer>)>) = (vec![], vec![]);
+            let mut own: Vec<&str> = vec![];
+            let mut found: Vec<(&Entry, Arc<dyn Writer>)> = vec![];
             for name in &self.names {
                 if facts.temporary.has(name) {
                     if !own.contains(&name.table.as_str()) {
