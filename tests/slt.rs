@@ -18,7 +18,8 @@ use door::{Door, Kind};
 
 const POLICY: &str = "p, root, *, select, allow\np, root, *, insert, allow\np, root, *, create, allow\n\
                       p, root, *, drop, allow\np, root, *, maintain, allow\np2, root, *, unfiltered\n\
-                      p, root, df.*, update, allow\np, root, sq.*, update, allow\n";
+                      p, root, df.*, update, allow\np, root, sq.*, update, allow\n\
+                      p, root, mv.*, update, allow\np, root, mv.*, delete, allow\n";
 
 /// The tables that every file may ask.
 const TABLES: &str = include_str!("slt/tables.sql");

@@ -139,7 +139,8 @@ async fn a_materialized_view_is_filled_with_its_owners_rights_alone() {
     assert_eq!(seen(&gateway, "reader", all).await, masked);
     // whoever sees more would fill it with more, and whoever sees less learns what stands in its text
     const REFRESH: &str = "REFRESH MATERIALIZED VIEW mine.kept";
-    let refused = "ERROR 42501 must be owner of materialized view kept";
+    let refused = "ERROR 42501 must be owner of materialized view kept | Its query runs with the rights of its owner, who \
+                   alone refreshes it.";
     for client in [&root, &other] {
         for answer in [simple(client, REFRESH).await, extended(client, REFRESH).await] {
             assert_eq!(answer, refused);

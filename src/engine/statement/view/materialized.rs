@@ -205,10 +205,10 @@ struct Owned<'a> {
 
 impl Refresh {
     fn owned<'a>(&self, facts: &'a Facts) -> Result<Owned<'a>> {
-        let (entry, view) = found(facts, &self.name)?;
+        let (entry, view) = found(facts, &self.name, Kind::Unsupported)?;
         if self.concurrently && !view.is_populated {
             let text = "CONCURRENTLY cannot be used when the materialized view is not populated";
-            return Err(Error::new(Kind::NotInState, text));
+            return Err(Error::new(Kind::Unsupported, text));
         }
         let writer = may_drop(facts, entry)?;
         if !facts.policy.is_owner(&view.owner) {
@@ -276,7 +276,7 @@ impl Statement for Alter {
         Box::pin(async move {
             const TAG: &str = "ALTER MATERIALIZED VIEW";
             let facts = session.facts()?;
-            let (entry, _) = match found(&facts, &self.name) {
+            let (entry, _) = match found(&facts, &self.name, Kind::WrongObjectType) {
                 Err(error) if self.if_exists && error.kind() == Kind::UndefinedTable => {
                     session.say(Notice::skipping("relation", &self.name.table));
                     return Outcome::done(TAG);
@@ -336,8 +336,9 @@ async fn rename(facts: &Facts, entry: &Entry, writer: &dyn Writer, to: TableName
     }
 }
 
-/// 42P01 where the session sees nothing of the name, 42809 where it is something else.
-fn found<'a>(facts: &'a Facts, name: &Name) -> Result<(&'a Entry, &'a Materialized)> {
+/// 42P01 where the session sees nothing of the name, `other` where it is something else: PostgreSQL has another code for each
+/// statement.
+fn found<'a>(facts: &'a Facts, name: &Name, other: Kind) -> Result<(&'a Entry, &'a Materialized)> {
     let shown = match &name.schema {
         Some(schema) => format!("{schema}.{}", name.table),
         None => name.table.clone(),
@@ -346,7 +347,7 @@ fn found<'a>(facts: &'a Facts, name: &Name) -> Result<(&'a Entry, &'a Materializ
     let entry = entry(facts, name, &missing)?;
     match target::materialized(entry) {
         Some(view) => Ok((entry, view)),
-        None => Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is not a materialized view", name.table))),
+        None => Err(Error::new(other, format!("\"{}\" is not a materialized view", name.table))),
     }
 }
 
