@@ -15,6 +15,7 @@ macro_rules! shipped {
 shipped![
     "catalog/datasets/reports.revenue_by_region.sql",
     "catalog/pipelines/customers.toml",
+    "catalog/pipelines/customers_copy.toml.example",
     "catalog/pipelines/order_events.toml",
     "catalog/reflections/orders_by_day.sql",
     "catalog/sources/crm.toml",
