@@ -130,7 +130,8 @@ pub(crate) enum IngestCommand {
     Run { pipeline: String },
     /// Take everything in anew: the tables are emptied, a database's are copied again, topics are read from their first record.
     Resync { pipeline: String },
-    /// Take in again what was set aside and fits the columns by now; the rest stays in __dlq. The pipeline may run meanwhile.
+    /// Take in again what was set aside and fits the columns by now; the rest stays in __dlq. A pipeline that keeps
+    /// current rows must be paused; others may run meanwhile.
     Replay { pipeline: String },
 }
 

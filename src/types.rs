@@ -29,6 +29,11 @@ impl fmt::Display for TableName {
     }
 }
 
+/// A name as it stands in SQL, whatever it is: it may be a keyword.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
 /// Prints an SQL identifier, in double quotes where PostgreSQL's `quote_ident` would need them for its spelling.
 pub struct Identifier<'a>(pub &'a str);
 

@@ -33,7 +33,7 @@ use crate::reflection::made_of::MadeOf;
 use crate::reflection::{Growth, Merge, Reflection, Stored};
 use crate::sources::Pinned;
 use crate::sources::iceberg::{Filling, Maintained, UNNAMED, Unnamed};
-use crate::types::{ObjectId, SnapshotVector, TableName, Version};
+use crate::types::{ObjectId, SnapshotVector, TableName, Version, quoted};
 
 pub(crate) use rounds::Refreshing;
 use table::StoredTable;
@@ -361,11 +361,6 @@ pub(crate) fn told(error: &Error) -> String {
         true => error.message().to_string(),
         false => format!("it could not be computed ({sqlstate}); whoever sees all of its tables is told why"),
     }
-}
-
-/// Whatever the name is: it may be a keyword.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn table_name(reflection: &str, home: &str) -> String {

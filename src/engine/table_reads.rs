@@ -1,6 +1,7 @@
 //! What pipelines read of tables, read as the server's own: a query of ours over one table pinned once, through the pipeline of
 //! every query. What becomes of its rows it does not know; they go to a table that has rights of its own.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use crate::policy::own;
 use crate::sources::declared::KeyKind;
 use crate::sources::{Pinned, Table};
 use crate::table_reads::{TableRead, TableReader};
-use crate::types::{ObjectId, TableName, Version};
+use crate::types::{ObjectId, TableName, Version, quoted};
 
 /// Of the value that rows are ordered by, behind the table's columns. No column of a table is called so.
 const VALUE: &str = "\u{1}value";
@@ -51,6 +52,8 @@ struct Read {
     columns: SchemaRef,
     column_ids: Vec<Option<String>>,
     key: Vec<String>,
+    /// Columns that are never NULL, as their source says.
+    required: BTreeSet<String>,
     pinned: Pinned,
 }
 
@@ -69,8 +72,20 @@ impl TableReader for Reader {
         let column_ids = ids(table.as_ref());
         let key = primary_key(table.as_ref());
         let (id, identity, schema) = (object.id, table.identity(), Arc::clone(&object.schema));
-        let mut read =
-            Read { engine, world, id, name: name.clone(), identity, columns: schema, column_ids, key, pinned };
+        let required = schema.fields().iter().filter(|field| !field.is_nullable()).map(|field| field.name().clone());
+        let required = required.collect();
+        let mut read = Read {
+            engine,
+            world,
+            id,
+            name: name.clone(),
+            identity,
+            columns: schema,
+            column_ids,
+            key,
+            required,
+            pinned,
+        };
         read.columns = read.kept().await?;
         Ok(Arc::new(read))
     }
@@ -122,7 +137,7 @@ impl TableRead for Read {
     }
 
     async fn rows(&self) -> Result<SendableRecordBatchStream> {
-        let sql = format!("SELECT {} FROM {}", self.list(), self.name);
+        let sql = format!("SELECT {} FROM {}", self.list(), self.from());
         self.query(&sql, self.columns.fields().to_vec()).await
     }
 
@@ -133,14 +148,19 @@ impl TableRead for Read {
             None => format!("{column} IS NOT NULL"),
         };
         let text = by.text(&column);
-        let sql = format!("SELECT {}, {text} FROM {} WHERE {chosen} ORDER BY {column}", self.list(), self.name);
+        // a cast is called as its column otherwise, by which rows are ordered
+        let (list, value, from) = (self.list(), quoted(VALUE), self.from());
+        let sql = format!("SELECT {list}, {text} AS {value} FROM {from} WHERE {chosen} ORDER BY {column}");
         let value = Arc::new(pgtype::field(VALUE, pgtype::Ty::TEXT, arrow::datatypes::DataType::Utf8));
         self.query(&sql, self.columns.fields().iter().cloned().chain([value]).collect()).await
     }
 
     async fn nulls(&self, column: &str) -> Result<u64> {
         let known = self.columns.field_with_name(column).map_err(|_| self.no_column(column))?;
-        let sql = format!("SELECT count(*) FROM {} WHERE {} IS NULL", self.name, quoted(known.name()));
+        if self.required.contains(column) {
+            return Ok(0);
+        }
+        let sql = format!("SELECT count(*) FROM {} WHERE {} IS NULL", self.from(), quoted(known.name()));
         let count = Arc::new(pgtype::field("count", pgtype::Ty::INT8, arrow::datatypes::DataType::Int64));
         let rows: Vec<_> = self.query(&sql, vec![count]).await?.try_collect().await?;
         let count = rows.iter().find_map(|rows| rows.column(0).as_primitive_opt::<Int64Type>()?.iter().next()?);
@@ -163,6 +183,10 @@ impl Read {
         })
     }
 
+    fn from(&self) -> String {
+        format!("{}.{}", quoted(&self.name.schema), quoted(&self.name.table))
+    }
+
     fn list(&self) -> String {
         let mut list = String::new();
         for (at, field) in self.columns.fields().iter().enumerate() {
@@ -174,7 +198,7 @@ impl Read {
 
     /// The columns as a table of a lake has them.
     async fn kept(&self) -> Result<SchemaRef> {
-        let sql = format!("SELECT {} FROM {}", self.list(), self.name);
+        let sql = format!("SELECT {} FROM {}", self.list(), self.from());
         let shown = self.planned(&sql, vec![]).await?.columns;
         let fields = storable(&shown).unwrap_or_else(|| shown.fields().to_vec());
         let nullable = fields.iter().map(|field| field.as_ref().clone().with_nullable(true));
@@ -244,11 +268,6 @@ impl By {
             Self::Instant => format!("('{text}'::timestamp AT TIME ZONE 'UTC')"),
         }
     }
-}
-
-/// Whatever the name is: it may be a keyword.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]

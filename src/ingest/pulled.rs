@@ -130,11 +130,22 @@ pub struct Pulled {
     /// A wish to be read now.
     asked: Option<String>,
     /// As the table was when it was looked at last.
+    known: Option<Known>,
+    /// From a look until its rows are taken in, and no longer: its source keeps a moment for it.
     read: Option<Arc<dyn TableRead>>,
     /// Rows are being read. The lock is never waited for: streams are not shared between threads, and origins are.
     running: Option<Mutex<Running>>,
     /// Rows without a value that were told of.
     told_nulls: u64,
+}
+
+/// What is asked of a table between two looks.
+#[derive(Clone, PartialEq)]
+struct Known {
+    columns: SchemaRef,
+    ids: Vec<Option<String>>,
+    /// Of rows that replace each other.
+    key: Vec<String>,
 }
 
 struct Running {
@@ -148,7 +159,12 @@ struct Running {
     seen: Ties,
     /// Of the ties.
     width: Width,
+    /// How many came of a value of which there are too many to be known again, and none above it.
+    open: usize,
 }
+
+/// Added rows of one value lie in memory until a higher one comes; more of them are an error, and not gathered.
+const OPEN_MAX: usize = 1_000_000;
 
 /// Until the next rows, for a person who waits for the end of them.
 const END_WAIT: Duration = Duration::from_secs(1);
@@ -156,8 +172,8 @@ const END_WAIT: Duration = Duration::from_secs(1);
 impl Pulled {
     pub fn new(pipeline: &str, pull: Pull, reads: TableReads) -> Self {
         let pipeline = pipeline.to_string();
-        let (here, looked_ms, asked, read, running) = (None, None, None, None, None);
-        Self { pipeline, pull, reads, here, looked_ms, asked, read, running, told_nulls: 0 }
+        let (here, looked_ms, asked, known, read, running) = (None, None, None, None, None, None);
+        Self { pipeline, pull, reads, here, looked_ms, asked, known, read, running, told_nulls: 0 }
     }
 
     async fn look(&self) -> Result<Arc<dyn TableRead>> {
@@ -185,8 +201,8 @@ impl Pulled {
         }
     }
 
-    fn shape(&self, read: &dyn TableRead) -> Result<Shape> {
-        let (columns, key) = (read.columns(), self.key(read));
+    fn shape(&self, known: &Known) -> Result<Shape> {
+        let Known { columns, ids, key } = known;
         let place = |name: &String| {
             let missing = || {
                 let text = format!("column \"{name}\" of \"{}\" does not exist", self.pull.table);
@@ -197,16 +213,16 @@ impl Pulled {
         };
         let key = key.iter().map(place).collect::<Result<Vec<_>>>()?;
         let (name, target) = (self.pull.table.to_string(), self.pull.target.clone());
-        Ok(Shape { name, target, columns: known_by(&columns, read.column_ids()), key, beside: vec![] })
+        Ok(Shape { name, target, columns: known_by(columns, ids), key, beside: vec![] })
     }
 
-    /// Of rows that replace each other.
-    fn key<'k>(&'k self, read: &'k dyn TableRead) -> &'k [String] {
-        match (self.pull.replaces, self.pull.key_columns.as_slice()) {
+    fn known(&self, read: &dyn TableRead) -> Known {
+        let key = match (self.pull.replaces, self.pull.key_columns.as_slice()) {
             (false, _) => &[],
             (true, []) => read.key(),
             (true, said) => said,
-        }
+        };
+        Known { columns: read.columns(), ids: read.column_ids().to_vec(), key: key.to_vec() }
     }
 
     /// In milliseconds from now; 0 where it is due, `None` where somebody must ask.
@@ -233,7 +249,11 @@ impl Pulled {
             identity: read.identity().to_string(),
             looked_ms: now_ms,
             asked: asked.unwrap_or_default(),
-            version: read.version().filter(|_| since.is_none()),
+            // columns may come without another version: a topic's are declared
+            version: read
+                .version()
+                .filter(|_| since.is_none())
+                .map(|version| format!("{version} {}", Width::all(&read.columns()).text())),
             since,
         }
     }
@@ -241,11 +261,8 @@ impl Pulled {
     /// Looks at the table, and begins to read it where there is something to read.
     async fn look_again(&mut self, now_ms: i64) -> Result<Taken> {
         let read = self.look().await?;
-        let reshaped = self.read.as_ref().is_none_or(|before| {
-            before.columns() != read.columns()
-                || before.column_ids() != read.column_ids()
-                || self.key(before.as_ref()) != self.key(read.as_ref())
-        });
+        let known = self.known(read.as_ref());
+        let reshaped = self.known.as_ref() != Some(&known);
         let begun = self.begun(read.as_ref(), now_ms);
         let mut whole = None;
         match self.pull.how.clone() {
@@ -259,7 +276,8 @@ impl Pulled {
             }
             How::Since { cursor, null_cursors } => self.begin_rows(&read, begun, &cursor, null_cursors).await?,
         }
-        (self.read, self.looked_ms) = (Some(read), Some(now_ms));
+        (self.known, self.looked_ms) = (Some(known), Some(now_ms));
+        self.read = whole.map(|_| read);
         let span_ms = whole.map(|_| (now_ms, now_ms));
         let records = usize::from(whole.is_some());
         Ok(Taken { records, whole, span_ms, place: self.now(), reshaped, ..Taken::default() })
@@ -279,14 +297,18 @@ impl Pulled {
             let text = format!("table \"{}\" was made anew since it was read up to {at}", self.pull.table);
             return Err(gone(&self.pipeline, text));
         }
-        let since = begun.since.clone().unwrap_or_default();
-        let width = match (since.ties.width(&read.columns()), self.pull.replaces) {
-            (Some(width), _) => width,
+        let mut since = begun.since.clone().unwrap_or_default();
+        let all = Width::all(&read.columns());
+        let width = match since.ties.width(&read.columns()) {
+            Some(width) if width == all || !self.pull.replaces => width,
             // They come again and replace themselves.
-            (None, true) => Width::all(&read.columns()),
-            (None, false) => {
+            Some(_) | None if self.pull.replaces => {
+                since.ties = Ties::default();
+                all
+            }
+            Some(_) | None => {
                 let text = format!(
-                    "columns of \"{}\" went or have other names, so that its rows of the highest \"{cursor}\" are not known \
+                    "columns of \"{}\" went or have other names or types, so that its rows of the highest \"{cursor}\" are not known \
                      again",
                     self.pull.table
                 );
@@ -294,7 +316,7 @@ impl Pulled {
             }
         };
         let rows = read.rows_from(cursor, since.value.as_deref()).await?;
-        let running = Running { rows, left: None, begun, since, seen: Ties::default(), width };
+        let running = Running { rows, left: None, begun, since, seen: Ties::default(), width, open: 0 };
         self.running = Some(Mutex::new(running));
         Ok(())
     }
@@ -374,6 +396,8 @@ impl Pulled {
     /// Rows in the order of the cursor, its value behind them as a text.
     fn take(&mut self, batch: &RecordBatch) -> Result<Taken> {
         let fault = || Error::internal("rows without their cursor's value");
+        let key = self.known.as_ref().map(|known| known.key.clone()).filter(|_| self.pull.replaces);
+        let too_many = self.too_many_ties();
         let Some(running) = &mut self.running else { return Err(fault()) };
         let running = running.get_mut().unwrap_or_else(PoisonError::into_inner);
         let width = batch.num_columns().checked_sub(1).ok_or_else(fault)?;
@@ -388,6 +412,8 @@ impl Pulled {
         let last = values.iter().next_back().flatten();
         let (before, all) = (running.width.clone(), Width::all(&rows.schema()));
         let (of_before, of_all) = (before.prints(&rows)?, all.prints(&rows)?);
+        let of_key = key.map(|key| Width::of(&rows.schema(), &key));
+        let keys = of_key.as_ref().map(|of_key| of_key.prints(&rows)).transpose()?;
         let mut is_new = Vec::with_capacity(rows.num_rows());
         let mut prints = &of_before;
         for (row, value) in values.iter().enumerate() {
@@ -397,10 +423,20 @@ impl Pulled {
                 (since.ties, running.seen) = (Ties::default(), Ties::default());
                 prints = &of_all;
                 running.width = all.clone();
+                running.open = 0;
             }
             // Nobody asks again for rows of a value that begins and ends within the batch.
-            let is_known = (last == Some(value) || !since.ties.is_empty())
-                && since.ties.knows(&mut running.seen, prints.of(row), &running.width);
+            let mut is_known = false;
+            if last == Some(value) || !since.ties.is_empty() {
+                let key = keys.as_ref().map(|keys| keys.of(row)).transpose()?;
+                is_known = since.ties.knows(&mut running.seen, key, prints.of(row)?, &running.width);
+            }
+            if since.ties.is_too_many() && !self.pull.replaces {
+                running.open += 1;
+                if running.open > OPEN_MAX {
+                    return Err(too_many);
+                }
+            }
             is_new.push(!is_known);
         }
         let rows = filter_record_batch(&rows, &BooleanArray::from(is_new))?;
@@ -421,7 +457,7 @@ impl Pulled {
         let source = self.pull.table.to_string();
         Ok(Part {
             table: 0,
-            changed: Changed { ops: vec![Op::Insert; count], rows: self.known(&rows)?, unchanged: vec![], was: None },
+            changed: Changed { ops: vec![Op::Insert; count], rows: self.named(&rows)?, unchanged: vec![], was: None },
             at_micros: Int64Array::from_value(now_ms.saturating_mul(1_000), count),
             positions: StringArray::from_iter_values((0..count).map(number)),
             sources: StringArray::from_iter_values(std::iter::repeat_n(source, count)),
@@ -431,9 +467,9 @@ impl Pulled {
     }
 
     /// Rows under what the source knows their columns by.
-    fn known(&self, rows: &RecordBatch) -> Result<RecordBatch> {
-        let read = self.read.as_ref().ok_or_else(|| Error::internal("rows of a table that nobody looked at"))?;
-        Ok(RecordBatch::try_new(known_by(&read.columns(), read.column_ids()), rows.columns().to_vec())?)
+    fn named(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let known = self.known.as_ref().ok_or_else(|| Error::internal("rows of a table that nobody looked at"))?;
+        Ok(RecordBatch::try_new(known_by(&known.columns, &known.ids), rows.columns().to_vec())?)
     }
 
     /// Behind all rows that there are now.
@@ -465,13 +501,13 @@ fn known_by(columns: &SchemaRef, ids: &[Option<String>]) -> SchemaRef {
 #[async_trait]
 impl Origin for Pulled {
     async fn tables(&mut self) -> Result<Vec<Shape>> {
-        let read = match &self.read {
-            Some(read) => Arc::clone(read),
-            None => self.look().await?,
+        let known = match &self.known {
+            Some(known) => known.clone(),
+            None => self.known(self.look().await?.as_ref()),
         };
-        let shape = self.shape(read.as_ref())?;
+        let shape = self.shape(&known)?;
         // What is looked at next is compared with this.
-        self.read = Some(read);
+        self.known = Some(known);
         Ok(vec![shape])
     }
 
@@ -486,6 +522,7 @@ impl Origin for Pulled {
         if self.running.is_some() {
             return self.go_on(room).await;
         }
+        self.read = None;
         let now_ms = chrono::Utc::now().timestamp_millis();
         match self.due_in(now_ms) {
             Some(0) => self.look_again(now_ms).await,

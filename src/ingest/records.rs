@@ -336,8 +336,12 @@ impl Origin for Records {
         let found = self.log.probe(&marks_there(&to, &extent)).await?;
         compare(&self.named, &to, &extent, &found)?;
         let (mut from, mut gone) = (Offsets::new(), vec![]);
+        let is_split = extent.spans.len() > 1;
         for (at, letter) in letters.iter().enumerate().filter(|(_, letter)| self.is_own(letter)) {
-            let has = extent.spans.get(&letter.partition).is_some_and(|(first, _)| *first <= letter.offset);
+            // A record without a key may have its row's successors in any partition, and those have no order among them.
+            let is_ordered = letter.key.is_some() || !is_split;
+            let has =
+                is_ordered && extent.spans.get(&letter.partition).is_some_and(|(first, _)| *first <= letter.offset);
             match has {
                 true => {
                     let known = from.entry(letter.partition).or_insert(letter.offset);

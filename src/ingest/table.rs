@@ -100,7 +100,7 @@ pub(super) fn columns(shape: &Shape, write: Write) -> Result<SchemaRef> {
     }
     if matches!(write, Write::Upsert { .. }) && shape.key.is_empty() {
         let text = format!("\"{}\" has no key by which its rows are told apart", shape.name);
-        let hint = "Give it a primary key, or say `write = \"append\"` in the pipeline's file.";
+        let hint = "Give it a primary key, name `key_columns` in the pipeline's file or the topic's, or say `write = \"append\"`.";
         return Err(Error::new(Kind::InvalidTableDefinition, text).with_hint(hint));
     }
     let keyed = matches!(write, Write::Upsert { .. });

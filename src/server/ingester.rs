@@ -209,25 +209,17 @@ impl Operations {
 #[async_trait]
 impl Operate for Operations {
     async fn pause(&self, pipeline: &str, wanted: bool) -> Result<()> {
-        let (specs, mut connections) = self.of(pipeline)?;
-        for spec in &specs {
-            ingest::pause(connections.target(spec)?.lake.metastore(), pipeline, wanted).await?;
-        }
-        Ok(())
+        self.of(pipeline)?;
+        ingest::pause(&self.metastore, pipeline, wanted).await
     }
 
     async fn pull(&self, pipeline: &str) -> Result<()> {
-        let (specs, mut connections) = self.of(pipeline)?;
-        for spec in &specs {
-            match spec.feed {
-                Feed::Table(_) => ingest::pull(connections.target(spec)?.lake.metastore(), pipeline).await?,
-                Feed::Topic { .. } | Feed::Database { .. } | Feed::Http { .. } | Feed::Folder { .. } => {
-                    let text = format!("pipeline \"{pipeline}\" takes in what comes, and is not run at times");
-                    return Err(Error::new(Kind::WrongObjectType, text));
-                }
-            }
+        let (specs, _) = self.of(pipeline)?;
+        if specs.iter().any(|spec| !matches!(spec.feed, Feed::Table(_))) {
+            let text = format!("pipeline \"{pipeline}\" takes in what comes, and is not run at times");
+            return Err(Error::new(Kind::WrongObjectType, text));
         }
-        Ok(())
+        ingest::pull(&self.metastore, pipeline).await
     }
 
     async fn resume(&self, pipeline: &str, from: From) -> Result<Vec<(String, String)>> {
@@ -238,9 +230,7 @@ impl Operate for Operations {
             done.extend(ingest::resume(&target, origin.as_mut(), from, self.config.ingest.lease_ms).await?);
         }
         // Not before: a flow that goes on holds its lease, and the others of the pipeline would be refused.
-        for spec in &specs {
-            ingest::pause(connections.target(spec)?.lake.metastore(), pipeline, false).await?;
-        }
+        ingest::pause(&self.metastore, pipeline, false).await?;
         Ok(done)
     }
 

@@ -10,7 +10,7 @@ use lakegate::error::Result;
 use lakegate::formats::record::{Column, Declaration, Decoder, Envelope, Format};
 use lakegate::ingest::log::{Changes, Extent, Identity, Log, Mark, Marks, Offsets, Seen};
 use lakegate::ingest::origin::Room;
-use lakegate::ingest::{Config, Layout, Records, Replayed, Write, replay};
+use lakegate::ingest::{Config, From, Layout, Records, Replayed, Write, replay, resume};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -28,6 +28,8 @@ type Record = (i64, Option<i64>);
 struct Topic {
     records: Mutex<BTreeMap<i32, Vec<Record>>>,
     starts: Mutex<BTreeMap<i32, i64>>,
+    /// Its records have no keys: those of a row may lie in any partition.
+    is_keyless: bool,
 }
 
 impl Topic {
@@ -57,6 +59,7 @@ impl Topic {
     }
 }
 
+/// Its records, read from somewhere on.
 struct Reader(Arc<Topic>, Offsets);
 
 #[async_trait]
@@ -102,7 +105,7 @@ impl Log for Reader {
                         partition: *partition,
                         offset: *next,
                         at_ms: Some(5),
-                        key: Some(of_key.as_bytes()),
+                        key: (!self.0.is_keyless).then_some(of_key.as_bytes()),
                         value: value.as_ref().map(String::as_bytes),
                         headers: vec![],
                     });
@@ -218,4 +221,41 @@ async fn letters_whose_successors_are_gone_stay_and_a_pipeline_that_runs_is_left
     assert!(metastore.take_lease(LEASE, "somebody", 60_000).await.unwrap().is_some());
     let refused = replayed(&world, &topic, 10).await.unwrap_err();
     assert_eq!(refused.kind().sqlstate(), "40001", "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_of_records_that_have_no_order_stay() {
+    let (world, topic) = (World::new(1), Arc::new(Topic { is_keyless: true, ..Topic::default() }));
+    for record in [(0, Some(5_000)), (1, Some(1))] {
+        topic.send(record);
+    }
+    take_in(&world, &topic, 4).await;
+    let done = replayed(&world, &topic, 10).await.unwrap();
+    assert_eq!(done, Replayed { rows: 0, resolved: 0, left: 1 });
+    assert_eq!(world.rows("events", "id, n").await, ["1|1.00"]);
+    assert_eq!(world.rows("__dlq", "id").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_behind_where_the_table_stands_stay() {
+    let (world, topic) = (World::new(1), Arc::new(Topic::default()));
+    topic.send((0, Some(1)));
+    take_in(&world, &topic, 4).await;
+    let before = world.snapshot().await;
+    topic.send((0, Some(5_000)));
+    topic.send((2, Some(2)));
+    take_in(&world, &topic, 4).await;
+    world.set_back(before).await;
+    let refused = replayed(&world, &topic, 10).await.unwrap_err();
+    assert_eq!(refused.kind().sqlstate(), "58000", "{refused}");
+    let mut target = world.target(&Chaos::none()).await;
+    target.write = Write::Upsert { keeps_deleted: false };
+    resume(&target, &mut origin(&topic, 4), From::Snapshot, 600).await.unwrap();
+    let done = replayed(&world, &topic, 10).await.unwrap();
+    assert_eq!(done, Replayed { rows: 0, resolved: 0, left: 1 });
+    assert_eq!(
+        world.rows("__dlq", "id").await.len(),
+        1,
+        "its record comes again, or is replayed when the table has come there"
+    );
 }

@@ -11,10 +11,11 @@ use super::rows::{self, When};
 use super::tables::Table;
 use super::trouble::unreachable;
 use super::wal::Stream;
-use super::wire::{literal, quoted};
+use super::wire::literal;
 use super::{Begun, Following, SLOT_ASK, SLOT_FREE, Slot, server};
 use crate::error::{Error, Kind, Result};
 use crate::ingest::origin::{Room, Taken};
+use crate::types::quoted;
 
 /// What became of a relation that was not as it was known.
 enum Stranger {

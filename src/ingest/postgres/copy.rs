@@ -12,10 +12,11 @@ use tokio_util::task::AbortOnDropHandle;
 use super::server::Exported;
 use super::tables::{Column, Table};
 use super::trouble::Trouble;
-use super::wire::{Session, Wire, literal, quoted};
+use super::wire::{Session, Wire, literal};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::copy::CopyDecoder;
 use crate::sources::postgres::Dialer;
+use crate::types::quoted;
 
 /// A batch ends at so many rows, or at so many bytes of the stream.
 const BATCH_ROWS: usize = 1 << 16;

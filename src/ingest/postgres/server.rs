@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::place::{Lsn, Standing};
 use super::tables::Table;
 use super::trouble::Trouble;
-use super::wire::{Session, Wire, literal, quoted};
+use super::wire::{Session, Wire, literal};
 use crate::error::{Error, Kind, Result};
 use crate::sources::postgres::Dialer;
+use crate::types::quoted;
 
 /// From PostgreSQL 15 on, options of a slot stand in parentheses; 17 has slots that survive a failover.
 const NEW_SYNTAX: u32 = 150_000;

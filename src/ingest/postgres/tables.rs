@@ -8,10 +8,11 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::pattern::matches;
 use super::place::Known;
-use super::wire::{Row, Wire, literal, quoted};
+use super::wire::{Row, Wire, literal};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{copy, field};
 use crate::ingest::origin::{SOURCE_ID, Shape};
+use crate::types::quoted;
 
 /// Field metadata: what rows have in the column that were there before it (`attmissingval`), as text. Absent: NULL.
 pub const MISSING: &str = "lakegate.missing";

@@ -354,11 +354,6 @@ fn row(body: &[u8]) -> Option<Row> {
     rest.is_empty().then_some(row)
 }
 
-/// A name as it stands in SQL.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
 /// A text as it stands in SQL, where backslashes mean themselves.
 pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
@@ -367,6 +362,7 @@ pub(super) fn literal(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::quoted;
 
     #[test]
     fn frames_and_rows_that_lie_about_their_length_are_refused() {

@@ -2,8 +2,9 @@
 //! there are equal ones. It reads no table.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};
 use arrow::datatypes::Schema;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use base64::Engine as _;
@@ -19,50 +20,72 @@ type Print = u128;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub(super) struct Ties {
-    columns: Vec<String>,
-    prints: HashMap<Print, u32>,
+    columns: Vec<Printed>,
+    /// Of rows that are added: how often each was.
+    added: HashMap<Print, u32>,
+    /// Of rows that replace those of their key: by the key's print, what the table has. A row that becomes what it was before
+    /// is not what the table has.
+    current: HashMap<Print, Print>,
     count: usize,
     is_too_many: bool,
 }
+
+/// A column's name and type: values of another type are spelled otherwise.
+type Printed = (String, String);
 
 /// As it stands in a table's position.
 #[derive(Clone, Serialize, Deserialize)]
 struct Written {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    columns: Vec<String>,
+    columns: Vec<Printed>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    prints: String,
+    added: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    current: String,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     too_many: bool,
 }
 
 impl From<Ties> for Written {
     fn from(ties: Ties) -> Self {
-        let mut prints: Vec<(Print, u32)> = ties.prints.into_iter().collect();
-        prints.sort_unstable();
-        let bytes = prints.iter().flat_map(|(print, n)| std::iter::repeat_n(print.to_be_bytes(), *n as usize));
-        let prints = STANDARD_NO_PAD.encode(bytes.flatten().collect::<Vec<u8>>());
-        Self { columns: ties.columns, prints, too_many: ties.is_too_many }
+        let mut added: Vec<(Print, u32)> = ties.added.into_iter().collect();
+        added.sort_unstable();
+        let added = added.iter().flat_map(|(print, n)| std::iter::repeat_n(*print, *n as usize));
+        let mut current: Vec<(Print, Print)> = ties.current.into_iter().collect();
+        current.sort_unstable();
+        let current = current.into_iter().flat_map(|(key, row)| [key, row]);
+        Self { columns: ties.columns, added: encoded(added), current: encoded(current), too_many: ties.is_too_many }
     }
+}
+
+fn encoded(prints: impl Iterator<Item = Print>) -> String {
+    STANDARD_NO_PAD.encode(prints.flat_map(Print::to_be_bytes).collect::<Vec<u8>>())
+}
+
+fn decoded(text: &str) -> Result<Vec<Print>, String> {
+    let bytes = STANDARD_NO_PAD.decode(text).map_err(|e| e.to_string())?;
+    let (prints, []) = bytes.as_chunks::<16>() else { return Err("a print that is cut".into()) };
+    Ok(prints.iter().map(|print| Print::from_be_bytes(*print)).collect())
 }
 
 impl TryFrom<Written> for Ties {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
-        let bytes = STANDARD_NO_PAD.decode(&written.prints).map_err(|e| e.to_string())?;
-        let (prints, []) = bytes.as_chunks::<16>() else { return Err("a print that is cut".into()) };
+        let (added, current) = (decoded(&written.added)?, decoded(&written.current)?);
+        let (pairs, []) = current.as_chunks::<2>() else { return Err("a key without its row".into()) };
         let mut ties = Self { columns: written.columns, is_too_many: written.too_many, ..Self::default() };
-        for print in prints {
-            *ties.prints.entry(Print::from_be_bytes(*print)).or_default() += 1;
-            ties.count += 1;
+        for print in &added {
+            *ties.added.entry(*print).or_default() += 1;
         }
+        ties.current.extend(pairs.iter().map(|[key, row]| (*key, *row)));
+        ties.count = added.len() + ties.current.len();
         Ok(ties)
     }
 }
 
 impl Ties {
-    /// They lie in the table's metadata, 22 bytes each, which every commit writes.
+    /// They lie in the table's metadata, 22 bytes each or 43 with a key's, which every commit writes.
     pub(super) const MAX: usize = 10_000;
 
     /// None is known, and there are some.
@@ -83,24 +106,33 @@ impl Ties {
         if self.count == 0 {
             return Some(Width::all(columns));
         }
-        let are_there = self.columns.iter().all(|name| columns.index_of(name).is_ok());
-        are_there.then(|| Width(self.columns.clone()))
+        let now = Width::all(columns).0;
+        self.columns.iter().all(|column| now.contains(column)).then(|| Width(self.columns.clone()))
     }
 
-    /// Whether a row was taken in before. `seen` are the rows of the same value that were read again since; one more of a print
-    /// than are known is a new row, and known from now on.
-    pub(super) fn knows(&mut self, seen: &mut Self, print: Print, width: &Width) -> bool {
+    /// Whether a row was taken in before. `seen` are the rows of the same value that were read again since: one more of a print
+    /// than are known is a new row, and known from now on. A row with a key is known where it is what was taken in last for it.
+    pub(super) fn knows(&mut self, seen: &mut Self, key: Option<Print>, row: Print, width: &Width) -> bool {
         if self.is_too_many {
             return false;
         }
-        let seen = seen.prints.entry(print).or_default();
-        *seen += 1;
-        let known = self.prints.entry(print).or_default();
-        if *seen <= *known {
-            return true;
-        }
-        *known = *seen;
-        self.count += 1;
+        let is_more = match key {
+            Some(key) => match self.current.insert(key, row) {
+                Some(known) if known == row => return true,
+                known => known.is_none(),
+            },
+            None => {
+                let seen = seen.added.entry(row).or_default();
+                *seen += 1;
+                let known = self.added.entry(row).or_default();
+                if *seen <= *known {
+                    return true;
+                }
+                *known = *seen;
+                true
+            }
+        };
+        self.count += usize::from(is_more);
         if self.columns.is_empty() {
             self.columns.clone_from(&width.0);
         }
@@ -113,41 +145,75 @@ impl Ties {
 
 /// The columns that prints are made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Width(Vec<String>);
+pub(super) struct Width(Vec<Printed>);
 
 impl Width {
     pub(super) fn all(columns: &Schema) -> Self {
-        Self(columns.fields().iter().map(|field| field.name().clone()).collect())
+        Self(columns.fields().iter().map(|field| (field.name().clone(), field.data_type().to_string())).collect())
+    }
+
+    pub(super) fn of(columns: &Schema, names: &[String]) -> Self {
+        let Self(all) = Self::all(columns);
+        Self(all.into_iter().filter(|(name, _)| names.contains(name)).collect())
     }
 
     pub(super) fn prints<'r>(&self, rows: &'r RecordBatch) -> Result<Prints<'r>> {
-        let columns = self.0.iter().filter_map(|name| rows.column_by_name(name));
+        let columns = self.0.iter().filter_map(|(name, _)| rows.column_by_name(name));
         let formatters = columns.map(|column| ArrayFormatter::try_new(column, &OPTIONS).map(|f| (f, column)));
         Ok(Prints(formatters.collect::<Result<Vec<_>, _>>()?))
+    }
+
+    /// Another one for other columns.
+    pub(super) fn text(&self) -> String {
+        let mut hash = Xxh3::new();
+        for text in self.0.iter().flat_map(|(name, of)| [name, of]) {
+            hash.update(&(text.len() as u64).to_be_bytes());
+            hash.update(text.as_bytes());
+        }
+        format!("{:032x}", hash.digest128())
     }
 }
 
 const OPTIONS: FormatOptions<'static> = FormatOptions::new();
 
 /// Of the rows of a batch: values as texts, so that a print outlives how they lie in memory.
-pub(super) struct Prints<'r>(Vec<(ArrayFormatter<'r>, &'r arrow::array::ArrayRef)>);
+pub(super) struct Prints<'r>(Vec<(ArrayFormatter<'r>, &'r ArrayRef)>);
 
 impl Prints<'_> {
-    pub(super) fn of(&self, row: usize) -> Print {
+    pub(super) fn of(&self, row: usize) -> Result<Print> {
         let mut hash = Xxh3::new();
-        for (formatter, column) in &self.0 {
-            // Absent and empty are two things.
-            match column.is_valid(row) {
-                false => hash.update(&u64::MAX.to_be_bytes()),
-                true => {
-                    let text = formatter.value(row).to_string();
-                    hash.update(&(text.len() as u64).to_be_bytes());
-                    hash.update(text.as_bytes());
-                }
-            }
-        }
-        hash.digest128()
+        self.0.iter().try_for_each(|(formatter, column)| update(&mut hash, column, formatter, row))?;
+        Ok(hash.digest128())
     }
+}
+
+/// One value, told apart from all others of its type: absent and empty are two things, and so are lists of one element and of
+/// two whose texts are alike.
+fn update(hash: &mut Xxh3, column: &ArrayRef, formatter: &ArrayFormatter<'_>, row: usize) -> Result<()> {
+    if column.is_null(row) {
+        hash.update(&u64::MAX.to_be_bytes());
+        return Ok(());
+    }
+    let within = |hash: &mut Xxh3, column: &ArrayRef, rows: std::ops::Range<usize>| {
+        let formatter = ArrayFormatter::try_new(column, &OPTIONS)?;
+        hash.update(&(rows.len() as u64).to_be_bytes());
+        rows.into_iter().try_for_each(|row| update(hash, column, &formatter, row))
+    };
+    if let Some(list) = column.as_list_opt::<i32>() {
+        let elements = list.value(row);
+        return within(hash, &elements, 0..elements.len());
+    }
+    if let Some(map) = column.as_map_opt() {
+        let entries: ArrayRef = Arc::new(map.value(row));
+        return within(hash, &entries, 0..entries.len());
+    }
+    if let Some(fields) = column.as_struct_opt() {
+        return fields.columns().iter().try_for_each(|field| within(hash, field, row..row + 1));
+    }
+    let text = formatter.value(row).to_string();
+    hash.update(&(text.len() as u64).to_be_bytes());
+    hash.update(text.as_bytes());
+    Ok(())
 }
 
 #[cfg(test)]
@@ -172,7 +238,7 @@ mod tests {
         let mut ties = Ties::default();
         let mut read = |rows: &[usize]| -> Vec<bool> {
             let mut seen = Ties::default();
-            rows.iter().map(|row| ties.knows(&mut seen, prints.of(*row), &width)).collect()
+            rows.iter().map(|row| ties.knows(&mut seen, None, prints.of(*row).unwrap(), &width)).collect()
         };
         assert_eq!(read(&[0]), [false]);
         assert_eq!(read(&[0, 1]), [true, false], "a second one of equal content");
@@ -181,14 +247,66 @@ mod tests {
         assert_eq!(read(&[4, 2, 3, 1, 0]), [true, false, true, true, true]);
         let written = serde_json::to_string(&ties).unwrap();
         assert_eq!(serde_json::from_str::<Ties>(&written).unwrap(), ties, "{written}");
-        assert!(serde_json::from_str::<Ties>(r#"{"prints":"AAAA"}"#).is_err());
+        assert!(serde_json::from_str::<Ties>(r#"{"added":"AAAA"}"#).is_err());
+    }
+
+    #[test]
+    fn a_row_of_a_key_is_known_while_it_is_what_was_taken_in_last() {
+        let rows = rows(&[1, 1, 2], &[Some("a"), Some("b"), Some("a")]);
+        let (all, key) = (Width::all(&rows.schema()), Width::of(&rows.schema(), &["id".into()]));
+        let (prints, keys) = (all.prints(&rows).unwrap(), key.prints(&rows).unwrap());
+        let mut ties = Ties::default();
+        let mut knows = |row: usize| {
+            let key = Some(keys.of(row).unwrap());
+            ties.knows(&mut Ties::default(), key, prints.of(row).unwrap(), &all)
+        };
+        assert_eq!([0, 0, 1, 0, 0, 2, 2].map(&mut knows), [false, true, false, false, true, false, true]);
+        let written = serde_json::to_string(&ties).unwrap();
+        assert_eq!(serde_json::from_str::<Ties>(&written).unwrap(), ties, "{written}");
+        assert_eq!(ties.count, 2);
+    }
+
+    #[test]
+    fn values_whose_texts_are_alike_are_told_apart() {
+        let lists = |lists: Vec<Vec<Option<&str>>>| {
+            let mut made = arrow::array::ListBuilder::new(arrow::array::StringBuilder::new());
+            lists.into_iter().for_each(|list| made.append_value(list));
+            RecordBatch::try_from_iter([("l", Arc::new(made.finish()) as ArrayRef)]).unwrap()
+        };
+        let rows = lists(vec![
+            vec![Some("a, b")],
+            vec![Some("a"), Some("b")],
+            vec![None],
+            vec![Some("")],
+            vec![],
+            vec![Some("a, b")],
+        ]);
+        let width = Width::all(&rows.schema());
+        let prints = width.prints(&rows).unwrap();
+        let all: Vec<Print> = (0..6).map(|row| prints.of(row).unwrap()).collect();
+        assert_eq!(all[0], all[5]);
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), 5);
+    }
+
+    #[test]
+    fn a_column_of_another_type_is_another_one() {
+        let rows = rows(&[1], &[None]);
+        let (width, mut ties) = (Width::all(&rows.schema()), Ties::default());
+        ties.knows(&mut Ties::default(), None, width.prints(&rows).unwrap().of(0).unwrap(), &width);
+        let field = |name: &str, of| arrow::datatypes::Field::new(name, of, true);
+        use arrow::datatypes::DataType::{Int32, Utf8};
+        assert_eq!(ties.width(&Schema::new(vec![field("id", Int32), field("text", Utf8)])), None);
+        assert_ne!(
+            Width::all(&Schema::new(vec![field("id", Int32)])).text(),
+            Width::of(&rows.schema(), &["id".into()]).text()
+        );
     }
 
     #[test]
     fn columns_that_came_leave_rows_known_and_those_that_went_do_not() {
         let before = rows(&[1], &[Some("a")]);
         let (width, mut ties) = (Width::all(&before.schema()), Ties::default());
-        ties.knows(&mut Ties::default(), width.prints(&before).unwrap().of(0), &width);
+        ties.knows(&mut Ties::default(), None, width.prints(&before).unwrap().of(0).unwrap(), &width);
         let wider = RecordBatch::try_from_iter([
             ("new", Arc::new(Int64Array::from(vec![7])) as ArrayRef),
             ("text", Arc::new(StringArray::from(vec!["a"]))),
@@ -196,19 +314,20 @@ mod tests {
         ])
         .unwrap();
         let width = ties.width(&wider.schema()).unwrap();
-        assert!(ties.knows(&mut Ties::default(), width.prints(&wider).unwrap().of(0), &width));
+        assert!(ties.knows(&mut Ties::default(), None, width.prints(&wider).unwrap().of(0).unwrap(), &width));
         assert_eq!(ties.width(&wider.project(&[0, 1]).unwrap().schema()), None);
     }
 
     #[test]
     fn too_many_are_not_known_at_all() {
-        let (width, mut ties, mut seen) = (Width(vec!["id".into()]), Ties::default(), Ties::default());
+        let (width, mut ties, mut seen) =
+            (Width(vec![("id".into(), "Int64".into())]), Ties::default(), Ties::default());
         for print in 0..Ties::MAX as u128 {
-            assert!(!ties.knows(&mut seen, print, &width));
+            assert!(!ties.knows(&mut seen, None, print, &width));
         }
         assert!(!ties.is_too_many());
-        ties.knows(&mut seen, u128::MAX, &width);
-        assert!(ties.is_too_many() && !ties.knows(&mut Ties::default(), 0, &width));
+        ties.knows(&mut seen, None, u128::MAX, &width);
+        assert!(ties.is_too_many() && !ties.knows(&mut Ties::default(), None, 0, &width));
         assert_eq!(serde_json::to_string(&ties).unwrap(), r#"{"too_many":true}"#);
     }
 }

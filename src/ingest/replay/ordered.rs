@@ -58,13 +58,21 @@ impl Onto<'_> {
         let keyer = onto(target, state, &table, &shape, self.index_rows_max)?.keyer()?;
         let key = shape.key.clone();
         let keys_of = |part: &Part| keys(&keyer, &key, part);
-        let mut wanted: HashSet<Key> = match &again.part {
-            Some(part) => keys_of(part)?.0.into_iter().collect(),
-            None => HashSet::new(),
-        };
         let placed = |part: &Part, row: usize| format!("{} {}", part.sources.value(row), part.positions.value(row));
-        let of_letters: HashSet<String> =
-            again.part.iter().flat_map(|part| (0..part.changed.ops.len()).map(|row| placed(part, row))).collect();
+        // Of each letter that is a change: its key.
+        let mut of_letters: HashMap<String, Key> = HashMap::new();
+        let mut unordered: HashSet<Key> = HashSet::new();
+        if let Some(part) = &again.part {
+            let (is, was) = keys_of(part)?;
+            for (row, (key, was)) in is.into_iter().zip(was).enumerate() {
+                of_letters.insert(placed(part, row), key);
+                // The values that it left out were those of a row whose key another row may have by now.
+                if was.is_some() && part.changed.unchanged.iter().any(|left| left.rows.value(row)) {
+                    unordered.extend([Some(key), was].into_iter().flatten());
+                }
+            }
+        }
+        let mut wanted: HashSet<Key> = of_letters.values().copied().filter(|key| !unordered.contains(key)).collect();
         // Of each key: its last change, and whether that left a row.
         let mut last: HashMap<Key, (String, bool)> = HashMap::new();
         let (mut parts, mut bytes) = (vec![], 0);
@@ -112,8 +120,16 @@ impl Onto<'_> {
                 "what came behind dead letters is gone from the topic, so that they cannot become current rows"
             );
         }
-        again.resolved.retain(|at| !gone.contains(at));
-        let rows = last.values().filter(|(at, leaves_a_row)| *leaves_a_row && of_letters.contains(at)).count() as u64;
+        // One goes if it was read again, or what came for its key was: a place that the table has not come to, a topic of
+        // before, and a record that compaction took are read by nobody.
+        let is_read = |at: &usize| {
+            let letter = letters.get(*at);
+            let key = letter.and_then(|letter| of_letters.get(&place_of(letter)));
+            key.is_none_or(|key| last.contains_key(key))
+        };
+        again.resolved.retain(|at| !gone.contains(at) && is_read(at));
+        let of_a_letter = |at: &String| of_letters.contains_key(at);
+        let rows = last.values().filter(|(at, leaves_a_row)| *leaves_a_row && of_a_letter(at)).count() as u64;
         let index_rows_max = self.index_rows_max;
         Ok(Among { shape, table, found, parts, index_rows_max, rows })
     }
@@ -138,6 +154,11 @@ impl Among {
         let expected = vec![Expected::Property { name: POSITION.into(), value: found.text }];
         Ok(Staged { expected, ..Staged::new(table, actions, id) })
     }
+}
+
+/// Where a letter's record was, as a change says it.
+fn place_of(letter: &DeadLetter) -> String {
+    format!("{} {:019}", letter.source, letter.offset)
 }
 
 fn onto<'a>(

@@ -19,7 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
 use crate::sql::functions;
 use crate::sql::image::{self, Proc};
-use crate::sql::kernel::{Arg, Call, Env, Kernel, scalar};
+use crate::sql::kernel::{Arg, Call, Env, Kernel, Reserved, scalar};
 
 /// A row of pg_proc with its kernel, or a kernel that no row has (a comparison key).
 #[derive(Clone)]
@@ -260,6 +260,11 @@ impl ScalarUDFImpl for KernelFunction {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let env = environment(&args.config_options);
+        let constants = args.args.iter().filter_map(|arg| match arg {
+            ColumnarValue::Scalar(value) => Some(value),
+            ColumnarValue::Array(_) => None,
+        });
+        let _lent = lent(constants, env)?;
         let value = self.run(args.args, args.number_rows, env)?;
         if let ColumnarValue::Scalar(value) = &value {
             env.budget.literal(value.size())?;
@@ -274,6 +279,9 @@ impl ScalarUDFImpl for KernelFunction {
             return Ok(ExprSimplifyResult::Original(args));
         };
         let env = environment(info.config_options());
+        let Ok(_lent) = lent(constants.iter().copied(), env) else {
+            return Ok(ExprSimplifyResult::Original(args));
+        };
         let constants = constants.into_iter().cloned().map(ColumnarValue::Scalar).collect();
         match self.run(constants, 1, env) {
             Ok(ColumnarValue::Scalar(value)) if env.budget.literal(value.size()).is_err() => {
@@ -301,12 +309,6 @@ impl KernelFunction {
         }
         // a volatile function gives each row a value of its own
         let once = constant && self.signature.volatility != Volatility::Volatile;
-        let constants = args.iter().map(|arg| match arg {
-            ColumnarValue::Scalar(value) => value.size(),
-            ColumnarValue::Array(_) => 0,
-        });
-        // as a value and as an array
-        let _lent = env.budget.lend(constants.sum::<usize>().saturating_mul(2))?;
         let kernel_args = arguments(args)?;
         let call = Call {
             args: &kernel_args,
@@ -329,6 +331,11 @@ pub(crate) fn name_of(function: &str, args: &[Expr]) -> String {
         _ => "…".to_string(),
     });
     format!("{function}({})", shown.collect::<Vec<_>>().join(","))
+}
+
+/// Room for constants that a kernel is given: each lies there as a value and as an array.
+fn lent<'a>(constants: impl Iterator<Item = &'a ScalarValue>, env: &Env) -> Result<Option<Box<dyn Reserved>>> {
+    env.budget.lend(constants.map(ScalarValue::size).sum::<usize>().saturating_mul(2))
 }
 
 /// What a kernel reads.

@@ -69,7 +69,10 @@ async fn done(
         }
         (Wish::Run, _) => {
             operate.pull(pipeline).await?;
-            (vec![texts(vec![pipeline.to_string()])], vec![format!("{pipeline} looks at its table now")])
+            (
+                vec![texts(vec![pipeline.to_string()])],
+                vec![format!("{pipeline} is told to look at its table; it does so where it runs")],
+            )
         }
         (Wish::Resume, None) => {
             operate.pause(pipeline, false).await?;

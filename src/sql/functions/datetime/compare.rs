@@ -75,7 +75,7 @@ pub(in crate::sql::functions) fn span(interval: Interval) -> i128 {
 }
 
 /// UTC first, then the zone itself.
-fn timetz_key(value: [u8; 12]) -> (i64, i32) {
+pub(super) fn timetz_key(value: [u8; 12]) -> (i64, i32) {
     let (micros, west) = timetz(value);
     (micros + i64::from(west) * 1_000_000, west)
 }

@@ -1,7 +1,7 @@
 //! OVERLAPS of two periods, each given by two moments or by one and an interval. NULL where an end that matters is NULL.
 
 use super::arithmetic::{add, session};
-use super::timetz;
+use super::compare::timetz_key;
 use crate::error::Result;
 use crate::formats::postgres::calendar::{DAY, Zone};
 use crate::sql::kernel::{Call, Interval, Kernel, Stamp, Time, Values};
@@ -22,16 +22,11 @@ pub(super) const KERNELS: &[(&str, Kernel)] = &[
     ("overlaps_timetz", |c| {
         let ends = [c.read::<[u8; 12]>(0)?, c.read(1)?, c.read(2)?, c.read(3)?];
         c.rows_of(|row| {
-            let [a, b, c, d] = ends.each_ref().map(|end| end.get(row).map(|value| (utc(value), value)));
+            let [a, b, c, d] = ends.each_ref().map(|end| end.get(row).map(timetz_key));
             Ok(overlap((a, b), (c, d)))
         })
     }),
 ];
-
-fn utc(value: [u8; 12]) -> i64 {
-    let (micros, west) = timetz(value);
-    micros + i64::from(west) * 1_000_000
-}
 
 /// The second of a pair of arguments: the period's end, or its length.
 enum End<'a, T: crate::sql::kernel::Read<'a>> {
