@@ -2,7 +2,9 @@
 //! those that came since by a column that only grows. Which rows those are `ties` tells where a value has several. It plans no
 //! query and asks no right: whoever reads tables does (`table_reads`).
 
+mod config;
 mod every;
+mod stood;
 mod ties;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,109 +16,17 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
-use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
 
+pub use self::config::{Config, How, NullCursors, Pull};
 pub use self::every::Every;
+use self::stood::{Since, Stood};
 use self::ties::{Ties, Width};
 use super::origin::{Kept, Lag, Origin, Part, Place, Room, SOURCE_ID, Shape, Taken, Wanted};
 use super::position::gone;
 use crate::error::{Error, Kind, Result};
 use crate::formats::change::{Changed, Op};
 use crate::table_reads::{TableRead, TableReads};
-use crate::types::TableName;
-
-/// `[table]` of a pipeline's file.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// `schema.table`, as lakegate's users name it.
-    pub name: String,
-    /// The table's name in the target; the same where nothing is said.
-    pub to: Option<String>,
-    /// A column that only grows: rows that came since have a higher value.
-    pub cursor: Option<String>,
-    /// What tells rows apart; the table's own primary key where nothing is said.
-    #[serde(default)]
-    pub key_columns: Vec<String>,
-    #[serde(default)]
-    pub null_cursors: NullCursors,
-    /// As [`Every::read`] takes it.
-    pub every: String,
-}
-
-/// What becomes of rows without a value in the cursor's column.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NullCursors {
-    /// Nothing is taken in while there are any.
-    #[default]
-    Stop,
-    /// They stay away, and the log says how many there are.
-    LeaveOut,
-}
-
-impl Config {
-    /// The name in two parts.
-    pub(crate) fn table(&self) -> Option<TableName> {
-        let (schema, table) = self.name.split_once('.')?;
-        (!schema.is_empty() && !table.is_empty()).then(|| TableName::new(schema, table))
-    }
-}
-
-/// How the table is read.
-#[derive(Clone, Debug)]
-pub enum How {
-    /// All of it, each time.
-    Whole,
-    /// What came since, by a column.
-    Since { cursor: String, null_cursors: NullCursors },
-}
-
-/// What is read, and when.
-#[derive(Clone, Debug)]
-pub struct Pull {
-    pub table: TableName,
-    /// Where its name stands in the pipeline's file: line and column.
-    pub at: (u32, u32),
-    pub target: String,
-    pub how: How,
-    pub key_columns: Vec<String>,
-    /// Rows take the places of those of their key.
-    pub replaces: bool,
-    pub every: Every,
-}
-
-/// Where the table in the lake is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Stood {
-    table: String,
-    /// Of the table that was read.
-    identity: String,
-    /// When it was looked at, in milliseconds of the Unix epoch.
-    looked_ms: i64,
-    /// The last wish to be read now that was heard.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    asked: String,
-    /// Of a table that is read whole: what it was then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    version: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    since: Option<Since>,
-}
-
-/// How far along its cursor.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Since {
-    cursor: String,
-    /// Rows below this are taken in, and of those that have it the ties.
-    value: Option<String>,
-    #[serde(default)]
-    ties: Ties,
-    /// How many were taken in.
-    taken: u64,
-}
 
 /// A table as an origin.
 pub struct Pulled {
@@ -192,13 +102,6 @@ impl Pulled {
         stood.filter(|stood| fits(stood) && stood.table == name).ok_or_else(|| {
             gone(&self.pipeline, format!("the position in table {} is not one of reading {name} so", self.pull.target))
         })
-    }
-
-    fn place(stood: &Stood) -> Place {
-        match serde_json::to_value(stood) {
-            Ok(serde_json::Value::Object(map)) => Place(map),
-            _ => Place::default(), // texts and numbers have a JSON form
-        }
     }
 
     fn shape(&self, known: &Known) -> Result<Shape> {
@@ -348,7 +251,7 @@ impl Pulled {
     fn now(&self) -> Option<Place> {
         let Some(stood) = &self.here else { return Some(Place::default()) };
         let is_open = stood.since.as_ref().is_some_and(|since| since.ties.is_too_many());
-        (!is_open || self.pull.replaces).then(|| Self::place(stood))
+        (!is_open || self.pull.replaces).then(|| stood.place())
     }
 
     /// The next rows, if they come in time.
@@ -558,7 +461,7 @@ impl Origin for Pulled {
     async fn place(&mut self, wanted: Wanted<'_>) -> Result<Place> {
         match (wanted, &self.pull.how) {
             (Wanted::Earliest, _) => Ok(Place::default()),
-            (Wanted::At(place), _) => self.stood(place).map(|stood| Self::place(&stood)),
+            (Wanted::At(place), _) => self.stood(place).map(|stood| stood.place()),
             (Wanted::Latest, How::Since { .. }) => self.end().await,
             (Wanted::Range(value), How::Since { cursor, .. }) if self.pull.replaces && !value.is_empty() => {
                 let read = self.look().await?;
@@ -569,7 +472,7 @@ impl Origin for Pulled {
                     ties: Ties::too_many(),
                     taken: 0,
                 };
-                Ok(Self::place(&Stood { since: Some(since), ..self.begun(read.as_ref(), 0) }))
+                Ok(Stood { since: Some(since), ..self.begun(read.as_ref(), 0) }.place())
             }
             (Wanted::Latest | Wanted::Range(_), _) => {
                 let text = format!("pipeline \"{}\" reads a table, and cannot go on there", self.pipeline);

@@ -12,6 +12,7 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::table_reads::TableReader;
+use crate::types::TableName;
 
 /// A cursor, and what else a row holds.
 type Row = (Option<i64>, i64);
