@@ -327,6 +327,12 @@ pub enum How {
     Merge,
 }
 
+/// The rows that a materialized view has. None but [`Writer::standing`] makes one.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    snapshot: Option<i64>,
+}
+
 /// Makes, fills and drops tables. Each call is one atomic commit; an error leaves nothing visible.
 #[async_trait]
 pub trait Writer: Debug + Send + Sync {
@@ -363,11 +369,15 @@ pub trait Writer: Debug + Send + Sync {
     /// Every row goes, in one commit.
     async fn truncate_table(&self, planned: &dyn Table) -> Result<()>;
 
-    /// Every row of a materialized view goes and these come, in one commit, which says `of` of it. 40001 where somebody
-    /// else changed its rows meanwhile.
+    /// What a refresh that begins now is going to replace.
+    async fn standing(&self, planned: &dyn Table) -> Result<Standing>;
+
+    /// Every row of a materialized view goes and these come, in one commit, which says `of` of it. 40001 where others
+    /// changed its rows since `standing`, and where they changed its files alone (a compaction, its manifests).
     async fn refill(
         &self,
         planned: &dyn Table,
+        standing: Standing,
         rows: Option<SendableRecordBatchStream>,
         of: &Materialized,
     ) -> Result<u64>;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio_postgres::Client;
 
-use crate::gateway::{EFFECT_MAX, Files, Gateway, PATIENCE, extended, simple, until};
+use crate::gateway::{EFFECT_MAX, Files, Gateway, PATIENCE, copy_nothing_in, extended, simple, until};
 use crate::ingest::home::{brokers, create, producer, service};
 use crate::postgres_server;
 
@@ -249,6 +249,80 @@ p, stranger, hr.one, select, allow
     assert_eq!(simple(&stranger, refresh).await, absent.replace("nowhere", "crm"));
     postgres.resume().await;
     until(&keeper, refresh, |answer| answer == "4\n(0)").await;
+}
+
+const MAKER: &str = "
+p, maker, *, select, allow
+p, maker, *, create, allow
+p, maker, *, insert, allow
+p, maker, *, drop, allow
+p, maker, *, refresh, allow
+p2, maker, *, unfiltered
+";
+
+/// What is counted are tables: neither views, nor what is told about tables.
+#[tokio::test(flavor = "multi_thread")]
+async fn views_and_metadata_of_a_source_are_no_tables_of_it() {
+    let users = vec![("maker".into(), String::new())];
+    let gateway = Gateway::start(&Files { policy: MAKER.into(), users, ..Files::default() }.with_lake()).await;
+    let maker = gateway.connect("maker").await;
+    for made in [
+        "CREATE SCHEMA mine",
+        "CREATE TABLE mine.t (a int8)",
+        "CREATE VIEW mine.v AS SELECT a FROM mine.t",
+        "CREATE MATERIALIZED VIEW mine.m AS SELECT a FROM mine.v",
+    ] {
+        assert_eq!(simple(&maker, made).await, "(0)", "{made}");
+    }
+    assert_eq!(simple(&maker, "CALL lakegate.refresh_source('lake')").await, "2\n(0)");
+    // what is copied from it is what a query has
+    assert_eq!(simple(&maker, "COPY mine.m TO STDOUT").await, "");
+    let filled = copy_nothing_in(maker, "COPY mine.m FROM STDIN").await;
+    assert_eq!(filled, "ERROR 42809 cannot copy to materialized view \"m\"");
+}
+
+/// A look at the catalog finds nothing new after it, and nobody waits for it: that alone would take a second each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_changes_rows_alone_waits_for_no_look() {
+    const TIMES: u64 = 12;
+    let users = vec![("maker".into(), String::new())];
+    let gateway = Gateway::start(&Files { policy: MAKER.into(), users, ..Files::default() }.with_lake()).await;
+    let maker = gateway.connect("maker").await;
+    simple(&maker, "CREATE SCHEMA mine").await;
+    assert_eq!(simple(&maker, "CREATE MATERIALIZED VIEW mine.m AS SELECT 1 AS a").await, "(1)");
+    let begin = Instant::now();
+    for _ in 0..TIMES / 2 {
+        assert_eq!(simple(&maker, "REFRESH MATERIALIZED VIEW mine.m").await, "(0)");
+        let block = simple(&maker, "BEGIN; REFRESH MATERIALIZED VIEW mine.m; COMMIT").await;
+        assert_eq!(block, "(0)\n(0)\n(0)");
+    }
+    assert!(begin.elapsed().as_secs() < TIMES, "{:?}", begin.elapsed());
+    assert_eq!(simple(&maker, "SELECT a FROM mine.m").await, "1\n(1)");
+    // whether there are rows in it is the catalog's, and is seen at once
+    assert_eq!(simple(&maker, "REFRESH MATERIALIZED VIEW mine.m WITH NO DATA").await, "(0)");
+    let populated = "SELECT relispopulated FROM pg_class WHERE oid = 'mine.m'::regclass";
+    assert_eq!(simple(&maker, populated).await, "f\n(1)");
+    assert_eq!(simple(&maker, "REFRESH MATERIALIZED VIEW mine.m").await, "(0)");
+    assert_eq!(simple(&maker, populated).await, "t\n(1)");
+}
+
+/// The text that is kept is no part of REFRESH: what fails in it has no place there.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_in_the_text_of_a_materialized_view_has_no_place() {
+    let postgres = postgres_server::Server::start().await;
+    postgres.run("CREATE SCHEMA crm; CREATE TABLE crm.t (a int8)").await;
+    let users = vec![("maker".into(), String::new())];
+    let files = Files { sources: vec![crm(&postgres)], policy: MAKER.into(), users, ..Files::default() }.with_lake();
+    let gateway = Gateway::start(&files).await;
+    let maker = gateway.connect("maker").await;
+    simple(&maker, "CREATE SCHEMA mine").await;
+    assert_eq!(simple(&maker, "CREATE MATERIALIZED VIEW mine.m AS SELECT a FROM crm.t").await, "(0)");
+    postgres.run("DROP TABLE crm.t").await;
+    assert_eq!(simple(&maker, "CALL lakegate.refresh_source('crm')").await, "0\n(0)");
+    let refused = maker.simple_query("REFRESH MATERIALIZED VIEW mine.m").await.unwrap_err();
+    let refused = refused.as_db_error().unwrap();
+    assert_eq!((refused.code().code(), refused.message()), ("42P01", "relation \"crm.t\" does not exist"));
+    assert_eq!(refused.position(), None);
 }
 
 /// The first that is not an error.

@@ -150,7 +150,7 @@ pub fn assemble(
     }
     let datasets = assembly.places(&draft.datasets);
     assembly.datasets(views.into_iter().chain(datasets).collect(), previous, plan);
-    assembly.materialized(plan);
+    assembly.materialized(previous, plan);
     assembly.finish()
 }
 
@@ -362,14 +362,21 @@ impl<'a> Assembly<'a> {
     }
 
     /// What the queries of materialized views name. One that cannot be planned names nothing: its rows are there all the
-    /// same, and its owner learns why when he refreshes it.
-    fn materialized(&mut self, plan: &Plan<'_>) {
+    /// same, and its owner learns why when he refreshes it. While a source is away it names what it did before.
+    fn materialized(&mut self, previous: &Catalog, plan: &Plan<'_>) {
         let found = self.catalog.entries.values().filter_map(|entry| {
             let Body::Table(table) = &entry.body else { return None };
             let view = table.declared().materialized.as_ref()?;
             let (name, owner, sql) = (entry.object.name.clone(), view.owner.clone(), view.sql.clone());
             let query = Dataset { name, owner, sql, file: String::new(), kept: None };
-            Some((entry.object.id, plan(&query, &self.catalog).ok()?.reads))
+            let id = entry.object.id;
+            match plan(&query, &self.catalog) {
+                Ok(planned) => Some((id, planned.reads)),
+                Err(error) if error.kind() == Kind::SourceUnreachable => {
+                    previous.names.get(&id).map(|names| (id, names.clone()))
+                }
+                Err(_) => None,
+            }
         });
         let found: Vec<_> = found.collect();
         self.catalog.names.extend(found);

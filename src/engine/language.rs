@@ -151,7 +151,8 @@ impl Relations for Resolver<'_> {
 
     fn find(&self, path: &[&str], at: Option<&AsOf>) -> Result<Option<Found>> {
         let Some((name, table)) = self.find_path(path, at)? else { return Ok(None) };
-        let oid = self.oid(&name);
-        Ok(Some(Found { schema: name.schema, name: name.table, table: table as Arc<dyn TableSource>, oid }))
+        let (oid, is_materialized) = (self.oid(&name), self.is_materialized(&name));
+        let table = table as Arc<dyn TableSource>;
+        Ok(Some(Found { schema: name.schema, name: name.table, table, oid, is_materialized }))
     }
 }

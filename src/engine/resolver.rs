@@ -242,6 +242,10 @@ impl<'a> Resolver<'a> {
         self.session.and_then(|(_, view)| view.relation_oid(name)).unwrap_or(0)
     }
 
+    pub(crate) fn is_materialized(&self, name: &TableName) -> bool {
+        self.session.and_then(|(_, view)| view.table(name)).is_some_and(|table| table.kind == 'm')
+    }
+
     fn lookup(&self, name: &TableName, at: Option<&AsOf>) -> Result<Option<Arc<dyn TableSource>>> {
         let of_now = || if at.is_some() { Err(no_versions(name)) } else { Ok(()) };
         if Temporary::is_schema(&name.schema) {

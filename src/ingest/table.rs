@@ -20,6 +20,7 @@ use crate::formats::postgres::OID;
 use crate::lake::{
     self, Action, Alter, BatchId, Columns, FIELD_ID, KEY, Lake, Making, Outcome, SOURCE, Staged, TableKey, field_id,
 };
+use crate::sources::declared::Materialized;
 use crate::sources::iceberg::{is_uuid, type_property};
 use crate::types::TableName;
 
@@ -213,7 +214,7 @@ pub(super) async fn ensure_for(target: &Target, shape: &Shape) -> Result<lake::T
     let sources = (1..).zip(shape.columns.fields()).filter_map(|(id, f)| source_property(f, id));
     making.properties.extend(sources);
     let table = match target.lake.table(&key).await? {
-        Some(table) => table,
+        Some(table) => filled_by_pipelines(table)?,
         None => make(&target.lake, &key, &columns, making).await?,
     };
     let table = evolve(target, table, shape, &columns).await?;
@@ -224,9 +225,19 @@ pub(super) async fn ensure_for(target: &Target, shape: &Shape) -> Result<lake::T
 /// The table, made if there is none, with its namespace. One whose columns are others is not touched.
 pub async fn ensure(lake: &Lake, key: &TableKey, columns: &SchemaRef, making: Making) -> Result<lake::Table> {
     match lake.table(key).await? {
-        Some(table) => fits(table, key, columns),
+        Some(table) => fits(filled_by_pipelines(table)?, key, columns),
         None => fits(make(lake, key, columns, making).await?, key, columns),
     }
+}
+
+/// 42809 for a table that its own query fills: the next refresh would take away what a pipeline put there, and until then
+/// its readers would see what the query never gave.
+fn filled_by_pipelines(table: lake::Table) -> Result<lake::Table> {
+    if !table.properties().contains_key(Materialized::KEY) {
+        return Ok(table);
+    }
+    let text = format!("table {} is a materialized view: its query fills it", shown(&table.key));
+    Err(Error::new(Kind::WrongObjectType, text).with_hint("Let the pipeline fill a table of another name."))
 }
 
 async fn make(lake: &Lake, key: &TableKey, columns: &SchemaRef, mut making: Making) -> Result<lake::Table> {

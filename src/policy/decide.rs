@@ -62,7 +62,8 @@ impl SessionPolicy {
         self.other.map(|subject| Self::new(Arc::clone(&self.policies), subject))
     }
 
-    /// What is `owner`'s is the session's own. Who acts for another owns nothing: not what its login does, nor what the other.
+    /// What is `owner`'s is the session's own. Who acts for another owns nothing: not what its login does, nor what the
+    /// other.
     pub fn is_owner(&self, owner: &str) -> bool {
         self.other.is_none() && self.principal.user() == owner
     }

@@ -227,7 +227,8 @@ impl Relations for Tables {
         let found = self.0.iter().find(|(known, _)| *known == name);
         Ok(found.map(|(name, table)| {
             let (schema, name) = name.split_once('.').unwrap_or(("public", name));
-            Found { schema: schema.into(), name: name.into(), table: Arc::clone(table), oid: 0 }
+            let (schema, name, table) = (schema.into(), name.into(), Arc::clone(table));
+            Found { schema, name, table, oid: 0, is_materialized: false }
         }))
     }
 }

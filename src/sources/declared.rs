@@ -1,5 +1,5 @@
-//! What a source says of a table beside its columns' types: keys, indexes, comments. It is shown in catalogs; nothing is
-//! enforced or planned by it.
+//! What a source says of a table beside its columns' types: keys, indexes, comments, defaults, and the query of a
+//! materialized view. It is shown in catalogs, and statements take defaults and queries from it; no key of it is enforced.
 
 use std::collections::BTreeMap;
 

@@ -32,7 +32,7 @@ pub use self::maintained::Maintained;
 pub(crate) use self::unnamed::NAMESPACE as UNNAMED;
 pub use self::unnamed::{Filling, Unnamed};
 use super::declared::{Counter, Declared, Materialized};
-use super::{Alteration, Base, Isolation, Pinned, Source, Staging, Table, ViewText, Writer};
+use super::{Alteration, Base, Isolation, Pinned, Source, Staging, Standing, Table, ViewText, Writer};
 use crate::error::{Error, Kind, Result};
 use crate::lake::{self, BatchId, Columns, DEFAULT, Lake, Outcome, RowKind, Staged, TableKey, TableRow};
 use crate::types::{AsOf, TableName, Version};
@@ -432,13 +432,19 @@ impl Writer for Inner {
         self.truncate(planned).await.map_err(|e| self.named(e))
     }
 
+    async fn standing(&self, planned: &dyn Table) -> Result<Standing> {
+        let base = self.base(planned).await.map_err(|e| self.named(e))?;
+        Ok(Standing { snapshot: base.snapshot_id() })
+    }
+
     async fn refill(
         &self,
         planned: &dyn Table,
+        standing: Standing,
         rows: Option<SendableRecordBatchStream>,
         of: &Materialized,
     ) -> Result<u64> {
-        self.try_refill(planned, rows, of).await.map_err(|e| self.named(e))
+        self.try_refill(planned, standing, rows, of).await.map_err(|e| self.named(e))
     }
 
     async fn create_view(&self, name: &TableName, view: &ViewText) -> Result<()> {

@@ -65,6 +65,7 @@ pub(crate) struct Found {
     pub(crate) table: Arc<dyn TableSource>,
     /// `tableoid` of its rows.
     pub(crate) oid: u32,
+    pub(crate) is_materialized: bool,
 }
 
 /// A query under a name, with names for its columns. All names in it have their schemas.

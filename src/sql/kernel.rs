@@ -88,8 +88,8 @@ pub(crate) struct Budget {
     pub(crate) planning: bool,
 }
 
-/// A literal lies in each copy of a plan, and is printed into the names that DataFusion's rules ask for. A larger one is held
-/// aside.
+/// A literal lies in each copy of a plan, and is printed into the names that DataFusion's rules ask for. A larger one is
+/// held aside.
 pub(crate) const CONSTANT_BYTES_MAX: usize = 64 << 10;
 
 /// A statement's share of the memory pool.

@@ -244,6 +244,8 @@ pub(crate) struct SourceOf {
     /// As the catalog writes it; also the reference under which it is scanned.
     pub(crate) name: String,
     pub(crate) table: Arc<dyn TableSource>,
+    /// A materialized view: its rows are locked by nobody.
+    pub(crate) is_materialized: bool,
 }
 
 /// The very same table.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use lakegate::error::Kind;
+use lakegate::lake::Making;
 use lakegate::sources::Source as _;
+use lakegate::sources::declared::Materialized;
 use lakegate::types::{TableName, Version};
 
 use super::oracle::{all_rows, lines};
-use super::world::{World, table_name};
+use super::world::{World, stream, table_name};
 
 fn numbers(values: &[i64]) -> RecordBatch {
     let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]));
@@ -91,4 +93,30 @@ async fn a_table_without_rows_has_a_schema_and_no_snapshot() {
     assert!(lines(&all_rows(&table).await).is_empty());
     let session = super::oracle::session(4, false);
     assert_eq!(session.read_table(pinned.provider).unwrap().count().await.unwrap(), 0);
+}
+
+/// Of two refreshes the one whose query began first has the older rows, and may not come last.
+#[tokio::test]
+async fn a_refresh_that_began_before_another_one_came_changes_nothing() {
+    let world = World::new().await;
+    let view = Materialized { sql: "SELECT 1 AS x".into(), owner: "root".into(), is_populated: true };
+    let making = Making { properties: [(Materialized::KEY.into(), view.json())].into(), ..Making::default() };
+    world.writer.create_table(&table_name("m"), numbers(&[]).schema(), making, None).await.unwrap();
+    let table = world.table("s", "m").await;
+    let standing = async || world.writer.standing(table.as_ref()).await.unwrap();
+    let refill = async |standing, values: &[i64]| {
+        let rows = numbers(values);
+        let rows = Some(stream(rows.schema(), vec![rows]));
+        world.writer.refill(table.as_ref(), standing, rows, &view).await
+    };
+    let (first, second) = (standing().await, standing().await);
+    assert_eq!(refill(second, &[2, 3]).await.unwrap(), 2);
+    assert_eq!(refill(first, &[1]).await.unwrap_err().kind(), Kind::Conflict);
+    assert_eq!(lines(&all_rows(&table).await), ["2", "3"]);
+    // nothing is left over, and what is empty stands too
+    assert_eq!(refill(standing().await, &[]).await.unwrap(), 0);
+    let (first, second) = (standing().await, standing().await);
+    assert_eq!(refill(second, &[5]).await.unwrap(), 1);
+    assert_eq!(refill(first, &[4]).await.unwrap_err().kind(), Kind::Conflict);
+    assert_eq!(lines(&all_rows(&table).await), ["5"]);
 }

@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use async_trait::async_trait;
 
 use super::*;
+use crate::sources::declared::{Declared, Materialized};
 use crate::sources::{self, Pinned, memory};
 
 /// A source whose every answer the test decides.
@@ -22,8 +23,9 @@ struct Stub {
     asked: AtomicUsize,
 }
 
+/// One whose identity is a text of [`dataset`]'s language is a materialized view of that query.
 #[derive(Debug)]
-struct StubTable(TableName, String);
+struct StubTable(TableName, String, Declared);
 
 #[async_trait]
 impl Table for StubTable {
@@ -37,6 +39,10 @@ impl Table for StubTable {
 
     fn schema(&self) -> SchemaRef {
         Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]))
+    }
+
+    fn declared(&self) -> &Declared {
+        &self.2
     }
 
     async fn pin(&self) -> Result<Pinned> {
@@ -73,7 +79,10 @@ impl Source for Stub {
         let tables = self.tables.lock().expect("no panic under the lock");
         let table = |(name, identity): &(&str, &str)| {
             let (schema, table) = name.split_once('.').expect("schema.table");
-            Arc::new(StubTable(TableName::new(schema, table), identity.to_string())) as Arc<dyn Table>
+            let view = |sql: &str| Materialized { sql: sql.into(), owner: "admin".into(), is_populated: true };
+            let materialized = identity.starts_with("-- owner").then(|| view(identity));
+            let declared = Declared { materialized, ..Declared::default() };
+            Arc::new(StubTable(TableName::new(schema, table), identity.to_string(), declared)) as Arc<dyn Table>
         };
         Ok(tables.iter().map(table).collect())
     }
@@ -311,6 +320,27 @@ async fn a_source_that_is_down_takes_its_own_tables_along_and_nothing_else() {
     let (again, objects) = built(&sources, datasets(), &up).await.expect("no fault");
     assert_eq!(names(&again), ["r.mixed", "r.plain", "sales.orders"]);
     assert_eq!(objects.unanswered.iter().collect::<Vec<_>>(), ["crm"]);
+}
+
+/// Whoever would drop what it reads is told of it then too.
+#[tokio::test]
+async fn a_materialized_view_names_what_it_reads_while_a_source_is_away() {
+    let crm = stub("crm", &["crm"], &[("crm.customers", "c")]);
+    let made = "-- owner: admin\ncrm.customers sales.orders";
+    let lake = lake("lake", &["sales"], &[("sales.made", made), ("sales.orders", "o")]);
+    let sources = [Arc::clone(&crm), lake];
+    let named = |catalog: &Catalog| catalog.names.get(&ObjectId::of(made)).cloned().unwrap_or_default();
+    let both = BTreeSet::from([ObjectId::of("c"), ObjectId::of("o")]);
+    let (up, _) = built(&sources, vec![], &Catalog::default()).await.expect("built");
+    assert_eq!(named(&up), both);
+    crm.down.store(true, Ordering::Relaxed);
+    let (down, _) = built(&sources, vec![], &up).await.expect("built");
+    assert_eq!(named(&down), both);
+    // and one whose table is gone names nothing
+    crm.down.store(false, Ordering::Relaxed);
+    crm.tables.lock().expect("no panic under the lock").clear();
+    let (gone, _) = built(&sources, vec![], &down).await.expect("built");
+    assert_eq!(named(&gone), BTreeSet::new());
 }
 
 #[tokio::test]

@@ -213,6 +213,8 @@ fn updatable(view: &View, arguments: &[Cell]) -> Result<Cell> {
     const DELETE: i64 = 1 << 4;
     let table = arguments.first().and_then(oid).and_then(|oid| view.table_by_oid(oid));
     let bit = |may: bool, bit: i64| if may { bit } else { 0 };
+    // rows of a materialized view are its query's
+    let table = table.filter(|table| table.kind != 'm');
     Ok(table.map_or(0, |t| bit(t.may_update, UPDATE) | bit(t.may_insert, INSERT) | bit(t.may_delete, DELETE)).into())
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::Query;
 
 use super::super::deep::{Deep, on_big_stack};
@@ -36,6 +36,13 @@ impl Session {
     pub(in crate::engine) async fn ready(&mut self, execution: &mut Execution<'_>, caching: Caching) -> Result<Ready> {
         let bounds = execution.bounds.clone();
         bounds.hold(Box::pin(self.ready_now(execution, caching))).await
+    }
+
+    /// The columns of the execution's query, of which nothing is judged or looked at.
+    pub(in crate::engine) async fn columns(&mut self, execution: &mut Execution<'_>) -> Result<SchemaRef> {
+        let bounds = execution.bounds.clone();
+        let planned = bounds.hold(Box::pin(self.planned(execution.prepared))).await?;
+        Ok(Arc::clone(&planned.columns))
     }
 
     async fn ready_now(&mut self, execution: &mut Execution<'_>, caching: Caching) -> Result<Ready> {

@@ -15,7 +15,7 @@ use crate::engine::notice::Notice;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::lake::Alter as Column;
-use crate::sources;
+use crate::sources::{self, Writer};
 use crate::sql::parse::alter::{Alter, Change, SchemaChange};
 use crate::types::TableName;
 
@@ -60,6 +60,7 @@ impl Statement for AlterTable {
 
     fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
+            const TAG: &str = "ALTER TABLE";
             let facts = session.facts()?;
             if facts.temporary.has(&self.name) {
                 return Err(Error::unsupported("ALTER TABLE of a temporary table"));
@@ -68,8 +69,7 @@ impl Statement for AlterTable {
                 // as PostgreSQL has it, for what a view has too
                 execution.record.target(found.name().to_string());
                 let [change] = self.changes.as_slice() else { return Err(view::not_a_table(&self.name.table)) };
-                view::alter_as_table(&facts, &found, change).await?;
-                return Outcome::changed("ALTER TABLE", &facts.world);
+                return view::alter_as_table(&facts, &found, change, TAG).await;
             }
             let (entry, writer) = match target::owned(&facts, &self.name) {
                 Err(e) if self.if_exists && e.kind() == Kind::UndefinedTable => {
@@ -81,20 +81,13 @@ impl Statement for AlterTable {
             };
             let name = entry.object.name.clone();
             execution.record.target(name.to_string());
+            if let Some(new) = self.changes.first().and_then(new_name) {
+                return rename(&facts, &name, writer.as_ref(), new, TAG).await;
+            }
+            if let (Some(_), Some(change)) = (target::materialized(entry), self.changes.first()) {
+                return Err(view::materialized_not_as_table(&name.table, change));
+            }
             let table = target::of_lake(entry)?;
-            if target::materialized(entry).is_some() {
-                view::alter_materialized_as_table(&facts, entry, writer.as_ref(), &self.changes).await?;
-                return Outcome::changed("ALTER TABLE", &facts.world);
-            }
-            if let Some(to) = self.renamed(&name) {
-                target::writer_for_create(&facts, &to)?;
-                same_source(&facts, &name, &to)?;
-                if to == name && matches!(self.changes.first(), Some(Change::SetSchema(_))) {
-                    return Outcome::done("ALTER TABLE");
-                }
-                writer.rename_table(&name, &to).await?;
-                return Outcome::changed("ALTER TABLE", &facts.world);
-            }
             if let Some(what) = self.changes.iter().find_map(disturbs)
                 && let Some(reader) = dependents::of(&facts, &[entry]).first()
             {
@@ -146,16 +139,67 @@ fn disturbs(change: &Change) -> Option<&'static str> {
     }
 }
 
-impl AlterTable {
-    /// The name that it gets, where that is what is changed.
-    fn renamed(&self, name: &TableName) -> Option<TableName> {
-        match self.changes.first()? {
-            Change::Rename(to) => Some(TableName::new(&name.schema, ident(to))),
-            Change::SetSchema(to) => Some(TableName::new(ident(to), &name.table)),
-            _ => None,
+/// Which part of a relation's name is to be another one.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum NewName<'a> {
+    Table(&'a Ident),
+    Schema(&'a Ident),
+}
+
+fn new_name(change: &Change) -> Option<NewName<'_>> {
+    match change {
+        Change::Rename(to) => Some(NewName::Table(to)),
+        Change::SetSchema(to) => Some(NewName::Schema(to)),
+        Change::Add { .. }
+        | Change::Drop { .. }
+        | Change::Retype { .. }
+        | Change::NotNull { .. }
+        | Change::Default { .. }
+        | Change::RenameColumn { .. }
+        | Change::Set(_)
+        | Change::Reset(_)
+        | Change::Owner
+        | Change::Other(_) => None,
+    }
+}
+
+/// What a relation of a lake is called then; `None` where it stands in that schema already. Needs the right to make one
+/// under the new name. 42P07 for the name that it has, 0A000 for a schema of another lake.
+pub(super) fn renamed(facts: &Facts, name: &TableName, new: NewName<'_>) -> Result<Option<TableName>> {
+    let to = match new {
+        NewName::Table(to) => TableName::new(&name.schema, ident(to)),
+        NewName::Schema(to) => TableName::new(ident(to), &name.table),
+    };
+    target::writer_for_create(facts, &to)?;
+    same_source(facts, name, &to)?;
+    match (new, to == *name) {
+        (NewName::Table(_) | NewName::Schema(_), false) => Ok(Some(to)),
+        (NewName::Schema(_), true) => Ok(None),
+        (NewName::Table(_), true) => {
+            let text = format!("relation \"{}\" already exists", to.table);
+            Err(Error::new(Kind::DuplicateTable, text))
         }
     }
+}
 
+/// Of a table, or of a materialized view.
+pub(super) async fn rename(
+    facts: &Facts,
+    name: &TableName,
+    writer: &dyn Writer,
+    new: NewName<'_>,
+    tag: &str,
+) -> Result<Outcome> {
+    match renamed(facts, name, new)? {
+        None => Outcome::done(tag),
+        Some(to) => {
+            writer.rename_table(name, &to).await?;
+            Outcome::changed(tag, &facts.world)
+        }
+    }
+}
+
+impl AlterTable {
     /// `None`: nothing is to be done, which is said.
     fn change(
         &self,
@@ -259,14 +303,14 @@ fn settable(name: &str) -> Result<()> {
 }
 
 /// 0A000 where the tables lie in different lakes.
-pub(super) fn same_source(facts: &Facts, name: &TableName, to: &TableName) -> Result<()> {
+fn same_source(facts: &Facts, name: &TableName, to: &TableName) -> Result<()> {
     let source = |schema: &str| {
         let mounted = facts.world.catalog.schemas.get(schema).and_then(Option::as_ref);
         mounted.map(|mounted| mounted.source.name().to_string())
     };
     match source(&name.schema) == source(&to.schema) {
         true => Ok(()),
-        false => Err(Error::unsupported("ALTER TABLE … SET SCHEMA to a schema of another lake")),
+        false => Err(Error::unsupported("SET SCHEMA to a schema of another lake")),
     }
 }
 

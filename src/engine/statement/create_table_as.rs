@@ -135,14 +135,18 @@ pub(in crate::engine) fn storable(columns: &Schema) -> Option<Vec<FieldRef>> {
 
 /// The query's columns under their shown names, each of them named and once.
 fn schema_of(columns: &Schema) -> Result<SchemaRef> {
+    each_once(columns.fields().iter().map(|field| field.name()))?;
+    Ok(Arc::new(columns.clone()))
+}
+
+/// 42701 for a name that two columns would have.
+pub(super) fn each_once<'a>(mut names: impl Iterator<Item = &'a String>) -> Result<()> {
     let mut seen = BTreeSet::new();
-    for field in columns.fields() {
-        if !seen.insert(field.name()) {
-            return Err(Error::new(
-                Kind::DuplicateColumn,
-                format!("column \"{}\" specified more than once", field.name()),
-            ));
+    match names.find(|name| !seen.insert(*name)) {
+        None => Ok(()),
+        Some(name) => {
+            let text = format!("column \"{name}\" specified more than once");
+            Err(Error::new(Kind::DuplicateColumn, text))
         }
     }
-    Ok(Arc::new(columns.clone()))
 }

@@ -11,6 +11,16 @@ pub(crate) struct Name {
     pub(crate) table: String,
 }
 
+impl Name {
+    /// As messages show it where they tell it as it was written.
+    pub(super) fn shown(&self) -> String {
+        match &self.schema {
+            Some(schema) => format!("{schema}.{}", self.table),
+            None => self.table.clone(),
+        }
+    }
+}
+
 /// Folded as PostgreSQL folds it: lower case unless quoted.
 pub(crate) fn ident(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }

@@ -132,8 +132,8 @@ pub(super) fn table_or_materialized<'a>(
     }
 }
 
-/// The table or materialized view, where this principal may drop it and sees the whole of it: whoever changes what it is called or made of must
-/// know all of it.
+/// The table or materialized view, where this principal may drop it and sees the whole of it: whoever changes what it is
+/// called or made of must know all of it.
 pub(super) fn owned<'a>(facts: &'a Facts, name: &Name) -> Result<(&'a Entry, Arc<dyn Writer>)> {
     let (entry, writer) = table_or_materialized(facts, name, Action::Drop)?;
     match is_whole(facts, entry) {

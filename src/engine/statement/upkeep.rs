@@ -1,5 +1,5 @@
-//! LOCK, VACUUM, ANALYZE, REINDEX, CLUSTER, CHECKPOINT: statements of a database that is kept in order by hand. Here every statement
-//! sees a snapshot, writers meet at their commits, and there are no indexes: names and transactions are judged as
+//! LOCK, VACUUM, ANALYZE, REINDEX, CLUSTER, CHECKPOINT: statements of a database that is kept in order by hand. Here every
+//! statement sees a snapshot, writers meet at their commits, and there are no indexes: names and transactions are judged as
 //! PostgreSQL judges them, and then there is nothing to do.
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
@@ -66,7 +66,7 @@ fn judge(upkeep: &Upkeep, facts: &Facts, is_block: bool) -> Result<()> {
     let alone = |what: &str| if is_block { Err(in_block(what)) } else { Ok(()) };
     match upkeep {
         Upkeep::Lock(_) if !is_block => Err(outside("LOCK TABLE")),
-        Upkeep::Lock(tables) => tables.iter().try_for_each(|table| seen(facts, table).map(|_| ())),
+        Upkeep::Lock(tables) => tables.iter().try_for_each(|table| lockable(facts, table)),
         Upkeep::Vacuum { analyze, tables } => {
             alone("VACUUM")?;
             if !analyze && tables.iter().any(|table| !table.columns.is_empty()) {
@@ -114,6 +114,19 @@ fn seen(facts: &Facts, table: &ObjectName) -> Result<Name> {
     let name = table_name(table)?;
     target::seen(facts, &name)?;
     Ok(name)
+}
+
+/// 42809 for a materialized view, as PostgreSQL has it.
+fn lockable(facts: &Facts, table: &ObjectName) -> Result<()> {
+    let name = table_name(table)?;
+    match target::seen(facts, &name)?.map(|shown| shown.kind) {
+        Some('m') => {
+            let text = format!("cannot lock relation \"{}\"", name.table);
+            let detail = "This operation is not supported for materialized views.";
+            Err(Error::new(Kind::WrongObjectType, text).with_detail(detail))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn with_columns(facts: &Facts, Columns { table, columns }: &Columns) -> Result<()> {

@@ -1,5 +1,6 @@
-//! CREATE, ALTER and DROP VIEW: views of a lake, materialized or not, and a session's own. What a view's text means when it is read is judged by
-//! `policy`, as for datasets: with its owner's rights of that moment, under whatever lines name the reader.
+//! CREATE, ALTER and DROP VIEW: views of a lake, materialized or not, and a session's own. What a view's text means when it
+//! is read is judged by `policy`, as for datasets: with its owner's rights of that moment, under whatever lines name the
+//! reader.
 //!
 //! Whoever writes a view's text is its owner, after OR REPLACE too: a text never runs with more rights than its writer has.
 
@@ -9,20 +10,25 @@ mod drop;
 mod materialized;
 
 pub(super) use alter::as_table as alter_as_table;
-pub(super) use materialized::{alter_as_table as alter_materialized_as_table, may_drop as may_drop_materialized};
+pub(super) use materialized::{may_drop as may_drop_materialized, not_as_table as materialized_not_as_table};
 
 use std::sync::Arc;
 
-use datafusion::sql::sqlparser::ast::ObjectName;
+use arrow::datatypes::{Field, Schema};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 
+use super::create_table_as::each_once;
 use super::name::Name;
 use super::{Admitted, target};
 use crate::catalog::dataset::Dataset;
 use crate::catalog::{Body, Entry};
 use crate::engine::asked::Right;
+use crate::engine::bodies::{self, Definition};
 use crate::engine::facts::Facts;
+use crate::engine::session::Session;
 use crate::engine::world;
 use crate::error::{Error, Kind, Result};
+use crate::pgtype::{self, oid};
 use crate::policy::{Action, Decision};
 use crate::sources::{Table, ViewText, Writer};
 use crate::sql::parse::view::View;
@@ -38,6 +44,66 @@ pub(super) fn admit(view: View) -> Result<Admitted> {
         View::Drop(drop) => drop::admit(drop),
         View::CreateMaterialized(create) => materialized::admit_create(create),
         View::Refresh(refresh) => materialized::admit_refresh(&refresh),
+    }
+}
+
+/// The query of a statement that makes a view, as it stands there.
+#[derive(Debug)]
+struct Written {
+    query: String,
+    /// Characters of the statement before it.
+    before: usize,
+    /// Names for its columns, from the left.
+    columns: Vec<String>,
+}
+
+/// What a statement that makes a view says where its columns cannot be.
+struct Words {
+    too_many_names: &'static str,
+    no_columns: &'static str,
+}
+
+impl Written {
+    fn of(query: String, before: usize, columns: &[Ident]) -> Self {
+        Self { query, before, columns: columns.iter().map(super::ident).collect() }
+    }
+
+    /// With nothing in it left to be looked up, as the session sees what it names.
+    async fn defined(&self, session: &Session, facts: &Arc<Facts>) -> Result<Definition> {
+        let (query, facts) = (self.query.clone(), Arc::clone(facts));
+        let shared = &session.engine.shared;
+        let limits = shared.config.statement.clone();
+        let defined = shared.planner.run(move |_, runtime| bodies::define(&query, &facts, &limits, runtime)).await;
+        defined.map_err(|error| self.placed(error))
+    }
+
+    /// At its place in the statement.
+    fn placed(&self, error: Error) -> Error {
+        match error.position() {
+            Some(at) => error.at(at + self.before),
+            None => error,
+        }
+    }
+
+    /// The query's columns under the names that they get. 42701 for a name twice, 42P16 for a type that nothing keeps.
+    fn named(&self, columns: &Schema, words: &Words) -> Result<Vec<Field>> {
+        let fields = columns.fields();
+        if self.columns.len() > fields.len() {
+            return Err(Error::new(Kind::Syntax, words.too_many_names));
+        }
+        if fields.is_empty() {
+            return Err(Error::unsupported(words.no_columns));
+        }
+        let names = self.columns.iter().chain(fields.iter().skip(self.columns.len()).map(|field| field.name()));
+        each_once(names.clone())?;
+        let named = fields.iter().zip(names).map(|(field, name)| {
+            if pgtype::of_field(field)?.oid == oid::RECORD {
+                let text = format!("column \"{name}\" has pseudo-type record");
+                return Err(Error::new(Kind::InvalidTableDefinition, text));
+            }
+            Ok(field.as_ref().clone().with_name(name))
+        });
+        named.collect()
     }
 }
 

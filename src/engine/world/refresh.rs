@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// A look that was under way, the one that was asked for, and what is made of it.
 const WAIT_MAX: Duration = ANSWER_MAX.saturating_mul(3);
 
-/// What was asked for and is not looked at yet: at most one a session.
+/// What was asked for and is not looked at yet: at most one a session that still waits.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     asked: Mutex<Vec<Asked>>,
@@ -37,13 +37,20 @@ impl Asked {
 impl Wanted {
     pub(super) async fn refresh(&self, source: &str) -> Result<()> {
         let (tell, told) = oneshot::channel();
-        self.lock().push(Asked { source: source.to_owned(), tell });
+        self.ask(Asked { source: source.to_owned(), tell });
         self.come.notify_one();
         match timeout(WAIT_MAX, told).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Error::internal("a look at the catalog failed")),
             Err(_) => Err(unreachable_source(source)),
         }
+    }
+
+    /// In the place of those that wait no longer, so that a look that takes long does not keep who came and went.
+    fn ask(&self, one: Asked) {
+        let mut asked = self.lock();
+        asked.retain(|other| !other.tell.is_closed());
+        asked.push(one);
     }
 
     /// Returns when there may be something to [`Wanted::take`].
@@ -60,3 +67,6 @@ impl Wanted {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

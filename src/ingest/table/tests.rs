@@ -106,3 +106,24 @@ async fn types_widen_in_place_and_what_would_lose_values_is_refused() {
         assert!(error.detail().unwrap().starts_with("column \"a\": the table has type"), "{error:?}");
     }
 }
+
+/// What its query fills, its query takes away again.
+#[tokio::test]
+async fn no_pipeline_fills_a_materialized_view() {
+    let directory = tempfile::tempdir().unwrap();
+    let lake = Arc::new(fixture::lake(&directory).await);
+    let (pipeline, file) = ("p".into(), "p.toml".into());
+    let target = Target { pipeline, file, lake, namespace: "s".into(), table: None, write: UPSERT };
+    let view = Materialized { sql: "SELECT 1 AS id".into(), owner: "root".into(), is_populated: true };
+    for (name, columns) in [("t", columns(&shape(&[id()]), UPSERT).unwrap()), (DEAD_LETTERS, dead_letter_columns())] {
+        let making = Making { properties: [(Materialized::KEY.into(), view.json())].into(), ..Making::default() };
+        ensure(&target.lake, &target.key(name), &columns, making).await.unwrap();
+    }
+    let refused = |made: Result<lake::Table>| made.map_err(|e| (e.kind(), e.message().to_owned())).unwrap_err();
+    let expected = |name| {
+        let text = format!("table s.{name} is a materialized view: its query fills it");
+        (Kind::WrongObjectType, text)
+    };
+    assert_eq!(refused(ensure_for(&target, &shape(&[id()])).await), expected("t"));
+    assert_eq!(refused(dead_letters(&target).await), expected(DEAD_LETTERS));
+}

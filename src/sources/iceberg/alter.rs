@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::formats::postgres;
 use crate::lake::{self, Action, Alter, BatchId, DEFAULT, Expected, Outcome, Staged, Written};
 use crate::sources::declared::Materialized;
-use crate::sources::{Alteration, Table};
+use crate::sources::{Alteration, Standing, Table};
 
 impl Inner {
     pub(super) async fn alter(&self, session: &dyn Session, planned: &dyn Table, changes: &[Alteration]) -> Result<()> {
@@ -81,14 +81,19 @@ impl Inner {
         self.sent(Staged::new(base, vec![action], BatchId::new())).await
     }
 
-    /// Nobody else may have refreshed it meanwhile: rows of two refreshes would lie in it together.
+    /// Nobody else may have refreshed it since: rows of two refreshes would lie in it together, or older ones would take the
+    /// place of newer ones.
     pub(super) async fn try_refill(
         &self,
         planned: &dyn Table,
+        standing: Standing,
         rows: Option<SendableRecordBatchStream>,
         of: &Materialized,
     ) -> Result<u64> {
         let base = self.base(planned).await?;
+        if base.snapshot_id() != standing.snapshot {
+            return Err(lake::overtaken());
+        }
         let removed = self.lake.files(&base).await?;
         let batch = BatchId::new();
         let added = match rows {
@@ -99,7 +104,7 @@ impl Inner {
             None => Written::default(),
         };
         let count = added.rows;
-        let expected = Expected::Main { snapshot: base.snapshot_id() };
+        let expected = Expected::Main { snapshot: standing.snapshot };
         let mut staged = Staged::new(base, vec![], batch);
         if count > 0 || !removed.is_empty() {
             staged.actions.push(Action::Overwrite { removed, added });
@@ -110,7 +115,7 @@ impl Inner {
     }
 
     /// The table of now, where it still is the one that the statement was planned over.
-    async fn base(&self, planned: &dyn Table) -> Result<lake::Table> {
+    pub(super) async fn base(&self, planned: &dyn Table) -> Result<lake::Table> {
         let name = planned.name();
         let missing = || Error::new(Kind::UndefinedTable, format!("relation \"{name}\" does not exist"));
         let base = self.lake.table(&self.key(name)).await?.ok_or_else(missing)?;

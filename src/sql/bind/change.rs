@@ -224,7 +224,9 @@ impl Binder<'_> {
         let item = self.target_item(change, target, |column| columns.get(column.shown?).cloned());
         let alias = item.alias.clone().unwrap_or_default();
         let name = format!("{}.{}", target.found.schema, target.found.name);
-        let source = SourceOf { name, table: std::sync::Arc::clone(&target.found.table) };
+        let found = &target.found;
+        let (table, is_materialized) = (std::sync::Arc::clone(&found.table), found.is_materialized);
+        let source = SourceOf { name, table, is_materialized };
         let relation = Relation::Table { alias, source, columns: columns.clone() };
         Ok(Scanned { relation, columns, item })
     }

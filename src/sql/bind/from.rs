@@ -317,7 +317,11 @@ impl Binder<'_> {
             Some(alias) => self.renamed(columns.clone(), alias, "table", &shown)?,
             None => columns.clone(),
         };
-        let source = SourceOf { name: format!("{}.{}", found.schema, found.name), table: found.table };
+        let source = SourceOf {
+            name: format!("{}.{}", found.schema, found.name),
+            table: found.table,
+            is_materialized: found.is_materialized,
+        };
         let schema = alias.is_none().then_some(found.schema);
         let own = columns.iter().map(|column| column.name.clone()).collect();
         let relation = Relation::Table { alias: shown.clone(), source, columns };

@@ -41,7 +41,7 @@ impl Binder<'_> {
                 (TableFactor::Derived { subquery, .. }, Relation::Subquery { query, .. }) => {
                     self.check_lock(subquery, query, strength, None)
                 }
-                _ => Ok(()),
+                (factor, relation) => has_rows_to_lock(factor, relation),
             });
         };
         let at = self.at_of(of);
@@ -70,8 +70,19 @@ impl Binder<'_> {
             Some((TableFactor::Derived { subquery, .. }, Relation::Subquery { query, .. })) => {
                 self.check_lock(subquery, query, strength, None)
             }
-            Some(_) => Ok(()),
+            Some((factor, relation)) => has_rows_to_lock(factor, relation),
         }
+    }
+}
+
+/// 42809 for a materialized view (`CheckValidRowMarkRel`).
+fn has_rows_to_lock(factor: &TableFactor, relation: &Relation) -> Result<()> {
+    match (factor, relation) {
+        (TableFactor::Table { name, .. }, Relation::Table { source, .. }) if source.is_materialized => {
+            let name = segments(name).pop().unwrap_or_default();
+            Err(Error::new(Kind::WrongObjectType, format!("cannot lock rows in materialized view \"{name}\"")))
+        }
+        _ => Ok(()),
     }
 }
 

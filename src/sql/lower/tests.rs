@@ -61,6 +61,7 @@ impl Relations for Tables {
             name: name.clone(),
             table: provider_as_source(Arc::clone(table) as _),
             oid: 0,
+            is_materialized: false,
         }))
     }
 }

@@ -7,13 +7,13 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 
 use super::super::{Execution, Outcome};
 use super::procedure::Procedure;
-use crate::catalog::{Mounted, unreachable_source};
+use crate::catalog::{Body, Entry, Mounted, unreachable_source};
 use crate::engine::facts::Facts;
 use crate::engine::notice::Notice;
 use crate::engine::run::Rows;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
-use crate::policy::{Action, Decision};
+use crate::policy::{Action, Decision, ObjectKind};
 
 pub(super) async fn run(session: &mut Session, execution: Execution<'_>, source: &str) -> Result<Outcome> {
     may_refresh(&*session.facts()?, source)?;
@@ -22,7 +22,8 @@ pub(super) async fn run(session: &mut Session, execution: Execution<'_>, source:
     execution.bounds.hold(current.refresh(source)).await?;
     let facts = session.facts()?;
     // others' tables are none of its caller's
-    let count = i64::try_from(tables(&facts, source, Action::Select)).unwrap_or(i64::MAX);
+    let count = of(&facts, source, Action::Select).filter(|entry| matches!(entry.body, Body::Table(_))).count();
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
     let column: ArrayRef = Arc::new(Int64Array::from(vec![count]));
     let rows = RecordBatch::try_new(Procedure::RefreshSource.columns(), vec![column])?;
     session.say(Notice::notice("00000", format!("the catalog of source \"{source}\" was read again")));
@@ -35,10 +36,10 @@ pub(super) async fn run(session: &mut Session, execution: Execution<'_>, source:
 fn may_refresh(facts: &Facts, source: &str) -> Result<()> {
     let (policy, schemas) = (&facts.policy, &facts.world.catalog.schemas);
     let exists = facts.world.sources.iter().any(|known| known.name() == source);
-    if exists && (policy.is_admin() || tables(facts, source, Action::Refresh) > 0) {
+    if exists && (policy.is_admin() || of(facts, source, Action::Refresh).next().is_some()) {
         return Ok(());
     }
-    if exists && tables(facts, source, Action::Select) > 0 {
+    if exists && of(facts, source, Action::Select).next().is_some() {
         return Err(Error::new(Kind::PermissionDenied, format!("permission denied for source {source}"))
             .with_hint("It needs the right to refresh one of the source's tables."));
     }
@@ -51,13 +52,15 @@ fn may_refresh(facts: &Facts, source: &str) -> Result<()> {
     Err(Error::new(Kind::UndefinedObject, format!("source \"{source}\" does not exist")))
 }
 
-/// How many tables of the source the session may do that to.
-fn tables(facts: &Facts, source: &str, action: Action) -> usize {
+/// Tables and views of the source that the session may do that to.
+fn of<'a>(facts: &'a Facts, source: &str, action: Action) -> impl Iterator<Item = &'a Entry> {
     let catalog = &facts.world.catalog;
-    let is_its = |schema: &str| match catalog.schemas.get(schema) {
+    let is_its = move |schema: &str| match catalog.schemas.get(schema) {
         Some(Some(mounted)) => mounted.source.name() == source,
         Some(None) | None => false,
     };
-    let its = catalog.entries.values().filter(|entry| is_its(&entry.object.name.schema));
-    its.filter(|entry| matches!(facts.policy.decide(entry.object.id, action), Decision::Allow(_))).count()
+    let its = catalog.entries.values().filter(move |entry| is_its(&entry.object.name.schema));
+    // what is about a table comes and goes with it
+    let its = its.filter(|entry| !matches!(entry.object.kind, ObjectKind::MetadataOf { .. }));
+    its.filter(move |entry| matches!(facts.policy.decide(entry.object.id, action), Decision::Allow(_)))
 }

@@ -192,6 +192,8 @@ fn lake_target(
         name: object.name.table.clone(),
         oid: facts.view.relation_oid(&object.name).unwrap_or_default(),
         table: Sealed::target(Arc::clone(object), shown, place.clone()),
+        // of such a one no row is changed
+        is_materialized: false,
     };
     Ok(Target { found, columns, place: width - place.len()..width, keys, unread: grant.is_none() })
 }
@@ -230,6 +232,7 @@ fn temporary_target(
             name: name.table.clone(),
             table: Sealed::own(name.clone(), Temporary::placed_schema(schema), rows),
             oid,
+            is_materialized: false,
         },
         place: width..width + 2,
         keys: if key.is_empty() { vec![] } else { vec![TargetKey { name: format!("{table}_pkey"), columns: key }] },

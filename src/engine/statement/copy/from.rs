@@ -9,12 +9,14 @@ use datafusion::sql::sqlparser::ast::Ident;
 use super::options::Options;
 use super::refuse_server;
 use crate::engine::copy_in::{CopyIn, Target};
+use crate::engine::facts::Facts;
 use crate::engine::session::Session;
 use crate::engine::statement::name::{Name, ident};
 use crate::engine::statement::sink::Sink;
-use crate::engine::statement::{Admitted, Execution, Outcome, Statement, Work, default, table_name};
+use crate::engine::statement::{Admitted, Execution, Outcome, Statement, Work, default, table_name, target};
 use crate::engine::temporary::Temporary;
 use crate::error::{Error, Kind, Result};
+use crate::policy::Action;
 use crate::sql::kernel::Env;
 use crate::sql::parse::copy::{Copy, CopyOption, Direction, End, Source};
 
@@ -57,6 +59,7 @@ impl Statement for CopyFrom {
         Box::pin(async move {
             refuse_server(self.end, Direction::From)?;
             let facts = session.facts()?;
+            not_materialized(&facts, &self.table)?;
             let sink = Sink::of(session, &self.table)?;
             execution.record.target(sink.name.to_string());
             let (schema, shown) = (Arc::clone(&sink.schema), Arc::clone(&sink.shown));
@@ -93,6 +96,17 @@ impl Statement for CopyFrom {
             let copy = CopyIn::begin(into, layout, env, row_bytes_max, execution.bounds, still, append);
             Ok(Outcome::CopyIn(Box::new(copy)))
         })
+    }
+}
+
+/// 42809 for a materialized view that the session might have written to; what it may not is told by the sink.
+fn not_materialized(facts: &Facts, name: &Name) -> Result<()> {
+    match target::table_or_materialized(facts, name, Action::Insert) {
+        Ok((entry, _)) if !facts.temporary.has(name) && target::materialized(entry).is_some() => {
+            let text = format!("cannot copy to materialized view \"{}\"", name.table);
+            Err(Error::new(Kind::WrongObjectType, text))
+        }
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

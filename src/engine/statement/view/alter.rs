@@ -2,6 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::ObjectName;
 
+use super::super::alter::NewName;
 use super::super::name::Name;
 use super::super::{Admitted, Execution, Outcome, Statement, Work, dependents, ident, target};
 use super::{Found, entry, name_of};
@@ -13,7 +14,6 @@ use crate::policy::{Action, Decision, SessionPolicy};
 use crate::sources::ViewText;
 use crate::sql::parse::alter;
 use crate::sql::parse::view::{Change, Owner};
-use crate::types::TableName;
 
 #[derive(Debug)]
 struct AlterView {
@@ -41,21 +41,17 @@ impl Statement for AlterView {
     fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
             let facts = session.facts()?;
-            let shown = match &self.name.schema {
-                Some(schema) => format!("{schema}.{}", self.name.table),
-                None => self.name.table.clone(),
-            };
-            let missing = || target::undefined_relation(&shown);
+            const TAG: &str = "ALTER VIEW";
+            let missing = || target::undefined_relation(&self.name.shown());
             let found = match entry(&facts, &self.name, &missing) {
                 Err(error) if self.if_exists && error.kind() == Kind::UndefinedTable => {
                     session.say(Notice::skipping("relation", &self.name.table));
-                    return Outcome::done("ALTER VIEW");
+                    return Outcome::done(TAG);
                 }
                 found => Found::owned(&facts, found?)?,
             };
             execution.record.target(found.name().to_string());
-            change(&facts, &found, &self.change).await?;
-            Outcome::changed("ALTER VIEW", &facts.world)
+            change(&facts, &found, &self.change, TAG).await
         })
     }
 }
@@ -65,47 +61,42 @@ pub(in crate::engine::statement) async fn as_table(
     facts: &Facts,
     found: &Found<'_>,
     of_table: &alter::Change,
-) -> Result<()> {
+    tag: &str,
+) -> Result<Outcome> {
     let of_view = match of_table {
         alter::Change::Rename(to) => Change::Rename(to.clone()),
         alter::Change::SetSchema(to) => Change::SetSchema(to.clone()),
         alter::Change::RenameColumn { column, to } => Change::RenameColumn { from: column.clone(), to: to.clone() },
         _ => return Err(super::not_a_table(&found.name().table)),
     };
-    change(facts, found, &of_view).await
+    change(facts, found, &of_view, tag).await
 }
 
-async fn change(facts: &Facts, found: &Found<'_>, change: &Change) -> Result<()> {
+async fn change(facts: &Facts, found: &Found<'_>, change: &Change, tag: &str) -> Result<Outcome> {
     match change {
-        Change::Rename(to) => rename(facts, found, TableName::new(&found.name().schema, ident(to))).await,
-        Change::SetSchema(schema) => rename(facts, found, TableName::new(ident(schema), &found.name().table)).await,
+        Change::Rename(to) => return rename(facts, found, NewName::Table(to), tag).await,
+        Change::SetSchema(to) => return rename(facts, found, NewName::Schema(to), tag).await,
         Change::RenameColumn { from, to } => {
             let renamed = renamed(facts, found, &ident(from), &ident(to))?;
-            found.writer.replace_view(found.table.as_ref(), &renamed).await
+            found.writer.replace_view(found.table.as_ref(), &renamed).await?;
         }
         Change::Owner(owner) => {
             let given = given(facts, found, owner)?;
-            found.writer.replace_view(found.table.as_ref(), &given).await
+            found.writer.replace_view(found.table.as_ref(), &given).await?;
         }
-        Change::Other(what) => Err(Error::unsupported(what)),
+        Change::Other(what) => return Err(Error::unsupported(what)),
     }
+    Outcome::changed(tag, &facts.world)
 }
 
-/// Needs the right to make one under the new name; both names are of one lake.
-async fn rename(facts: &Facts, found: &Found<'_>, to: TableName) -> Result<()> {
-    let into = target::writer_for_create(facts, &to)?;
-    if to == *found.name() && to.schema == found.name().schema {
-        let text = format!("relation \"{}\" already exists", to.table);
-        return Err(Error::new(Kind::DuplicateTable, text));
+async fn rename(facts: &Facts, found: &Found<'_>, new: NewName<'_>, tag: &str) -> Result<Outcome> {
+    match super::super::alter::renamed(facts, found.name(), new)? {
+        None => Outcome::done(tag),
+        Some(to) => {
+            found.writer.rename_view(found.table.as_ref(), &to).await?;
+            Outcome::changed(tag, &facts.world)
+        }
     }
-    let source = |schema: &str| {
-        let mounted = facts.world.catalog.schemas.get(schema).and_then(Option::as_ref);
-        mounted.map(|mounted| mounted.source.name().to_owned())
-    };
-    if source(&to.schema) != source(&found.name().schema) {
-        return Err(Error::unsupported("moving a view to another lake"));
-    }
-    into.rename_view(found.table.as_ref(), &to).await
 }
 
 /// Views that read it name its columns in their texts.

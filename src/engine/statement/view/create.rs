@@ -1,15 +1,14 @@
 //! CREATE VIEW. The query is bound as its maker sees it, and kept with nothing in it left to be looked up.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 
 use super::super::name::Name;
-use super::super::{Admitted, Execution, Outcome, Statement, Work, ident, target};
-use super::{Found, name_of, not_a_view};
+use super::super::{Admitted, Execution, Outcome, Statement, Work, target};
+use super::{Found, Words, Written, name_of, not_a_view};
 use crate::catalog::Body;
-use crate::engine::bodies::{self, Definition};
+use crate::engine::bodies::Definition;
 use crate::engine::facts::Facts;
 use crate::engine::notice::Notice;
 use crate::engine::session::Session;
@@ -23,8 +22,8 @@ use crate::types::TableName;
 #[derive(Debug)]
 struct CreateView {
     name: Name,
-    columns: Vec<String>,
-    create: Create,
+    written: Written,
+    or_replace: bool,
     temporary: bool,
 }
 
@@ -36,8 +35,9 @@ pub(super) fn admit(create: Create) -> Result<Admitted> {
     if temporary && name.schema.is_some() && !named_so {
         return Err(no_schema_for_temporary());
     }
-    let columns = create.columns.iter().map(ident).collect();
-    Ok(Admitted::new(CreateView { name, columns, create, temporary }))
+    let Create { query, before, columns, or_replace, .. } = create;
+    let written = Written::of(query, before, &columns);
+    Ok(Admitted::new(CreateView { name, written, or_replace, temporary }))
 }
 
 fn no_schema_for_temporary() -> Error {
@@ -86,7 +86,7 @@ impl Statement for CreateView {
     fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
             let facts = session.facts()?;
-            let definition = self.defined(session, &facts).await?;
+            let definition = self.written.defined(session, &facts).await?;
             let columns = self.columns(&definition)?;
             if self.temporary || !definition.own.is_empty() {
                 if !self.temporary {
@@ -123,24 +123,13 @@ impl Statement for CreateView {
 }
 
 impl CreateView {
-    async fn defined(&self, session: &Session, facts: &Arc<Facts>) -> Result<Definition> {
-        let (query, facts) = (self.create.query.clone(), Arc::clone(facts));
-        let shared = &session.engine.shared;
-        let limits = shared.config.statement.clone();
-        let defined = shared.planner.run(move |_, runtime| bodies::define(&query, &facts, &limits, runtime)).await;
-        defined.map_err(|error| match error.position() {
-            Some(at) => error.at(at + self.create.before),
-            None => error,
-        })
-    }
-
     /// A view of the session's.
     fn own(&self, facts: &Facts, definition: Definition, columns: Vec<ViewColumn>) -> Result<Outcome> {
         if !self.temporary && self.name.schema.is_some() {
             return Err(no_schema_for_temporary());
         }
         let name = self.name.table.as_str();
-        let known = facts.temporary.schema(name).filter(|_| self.create.or_replace);
+        let known = facts.temporary.schema(name).filter(|_| self.or_replace);
         if let Some(schema) = known {
             if facts.temporary.view(name).is_none() {
                 return Err(not_a_view(name));
@@ -150,58 +139,29 @@ impl CreateView {
                 let text = format!("infinite recursion detected in rules for relation \"{name}\"");
                 return Err(Error::new(Kind::InvalidDefinition, text));
             }
-            replacing(&self.columns_of(&schema)?, columns.clone())?;
+            replacing(&columns_of(schema.fields().iter().map(AsRef::as_ref))?, columns.clone())?;
         }
         let fields = definition.columns.fields().iter().zip(&columns);
         let fields = fields.map(|(field, column)| field.as_ref().clone().with_name(&column.name));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let view = OwnView { sql: definition.sql, reads: definition.own };
-        facts.temporary.create_view(name, schema, view, self.create.or_replace)?;
+        facts.temporary.create_view(name, schema, view, self.or_replace)?;
         Outcome::done("CREATE VIEW")
     }
 
-    /// The columns under the names that the statement gives them, numbered from the left.
     fn columns(&self, definition: &Definition) -> Result<Vec<ViewColumn>> {
-        let fields = definition.columns.fields();
-        if self.columns.len() > fields.len() {
-            return Err(Error::new(Kind::Syntax, "CREATE VIEW specifies more column names than columns"));
-        }
-        if fields.is_empty() {
-            return Err(Error::unsupported("a view without columns"));
-        }
-        let names = self.columns.iter().chain(fields.iter().skip(self.columns.len()).map(|field| field.name()));
-        let named = fields.iter().zip(names).map(|(field, name)| field.as_ref().clone().with_name(name));
-        self.columns_of(&Schema::new(named.collect::<Vec<_>>()))
-    }
-
-    fn columns_of(&self, schema: &Schema) -> Result<Vec<ViewColumn>> {
-        let mut seen = BTreeSet::new();
-        let columns = (1..).zip(schema.fields()).map(|(id, field)| {
-            let name = field.name();
-            if !seen.insert(name) {
-                let text = format!("column \"{name}\" specified more than once");
-                return Err(Error::new(Kind::DuplicateColumn, text));
-            }
-            let ty = pgtype::of_field(field)?;
-            if ty.oid == oid::RECORD {
-                let text = format!("column \"{name}\" has pseudo-type record");
-                return Err(Error::new(Kind::InvalidTableDefinition, text));
-            }
-            let lies = match field.data_type() {
-                // a numeric whose scale nobody knows
-                DataType::Binary if ty.oid != oid::BYTEA => DataType::Utf8,
-                other => other.clone(),
-            };
-            Ok(ViewColumn { id, name: name.clone(), oid: ty.oid, typmod: ty.typmod, comment: None, lies })
-        });
-        columns.collect()
+        let words = Words {
+            too_many_names: "CREATE VIEW specifies more column names than columns",
+            no_columns: "a view without columns",
+        };
+        columns_of(self.written.named(&definition.columns, &words)?.iter())
     }
 
     /// The view that is there already, and may be replaced; 42P07 for anything else of the name.
     fn replaced<'a>(&self, facts: &'a Facts, name: &TableName) -> Result<Option<Found<'a>>> {
         let Some(entry) = facts.world.catalog.entries.get(name) else { return Ok(None) };
         let is_known = target::known_entry(facts, name, crate::policy::Action::Drop).is_ok();
-        if !self.create.or_replace || !is_known {
+        if !self.or_replace || !is_known {
             return Err(Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists", name.table)));
         }
         match &entry.body {
@@ -209,6 +169,20 @@ impl CreateView {
             Body::Table(_) => Err(not_a_view(&name.table)),
         }
     }
+}
+
+/// Numbered from the left.
+fn columns_of<'a>(fields: impl Iterator<Item = &'a Field>) -> Result<Vec<ViewColumn>> {
+    let columns = (1..).zip(fields).map(|(id, field)| {
+        let ty = pgtype::of_field(field)?;
+        let lies = match field.data_type() {
+            // a numeric whose scale nobody knows
+            DataType::Binary if ty.oid != oid::BYTEA => DataType::Utf8,
+            other => other.clone(),
+        };
+        Ok(ViewColumn { id, name: field.name().clone(), oid: ty.oid, typmod: ty.typmod, comment: None, lies })
+    });
+    columns.collect()
 }
 
 fn reads_itself(facts: &Facts, old: &Found<'_>, definition: &Definition) -> bool {

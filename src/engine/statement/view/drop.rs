@@ -113,9 +113,8 @@ impl DropView {
         if let Some(schema) = name.schema.as_ref().filter(|schema| facts.view.schema_oid(schema).is_none()) {
             return Err(Error::new(Kind::UndefinedSchema, format!("schema \"{schema}\" does not exist")));
         }
-        let shown =
-            name.schema.as_ref().map_or_else(|| name.table.clone(), |schema| format!("{schema}.{}", name.table));
-        let missing = || Error::new(Kind::UndefinedTable, format!("{} \"{shown}\" does not exist", self.what()));
+        let text = || format!("{} \"{}\" does not exist", self.what(), name.shown());
+        let missing = || Error::new(Kind::UndefinedTable, text());
         let entry = entry(facts, name, &missing)?;
         let kind = match (&entry.body, target::materialized(entry)) {
             (Body::Table(_), None) => "table",

@@ -1,24 +1,23 @@
-//! CREATE, REFRESH and ALTER MATERIALIZED VIEW: a table of the lake that says which query fills it. Who reads it is judged as
-//! for any table. What its owner saw when it was refreshed lies in it; what readers may see of the tables below is not asked
-//! again.
+//! CREATE, REFRESH and ALTER MATERIALIZED VIEW: a table of the lake that says which query fills it. Who reads it is judged
+//! as for any table. What its owner saw when it was refreshed lies in it; what readers may see of the tables below is not
+//! asked again.
 //!
 //! Its owner alone refreshes it: the query runs with the rights that the owner has then, and with nobody else's.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{ObjectName, Query};
 
-use super::super::alter::same_source;
+use super::super::alter::{NewName, rename};
 use super::super::create_table::{already_there, made};
 use super::super::create_table_as::storable;
 use super::super::name::Name;
-use super::super::{Admitted, Described, Execution, Outcome, Statement, Work, ident, target};
-use super::{entry, name_of};
+use super::super::{Admitted, Described, Execution, Outcome, Statement, Work, target};
+use super::{Words, Written, entry, name_of};
 use crate::catalog::Entry;
 use crate::engine::asked::Right;
-use crate::engine::bodies::{self, Definition};
+use crate::engine::bodies;
 use crate::engine::facts::Facts;
 use crate::engine::notice::Notice;
 use crate::engine::pipeline::{Caching, Told};
@@ -27,19 +26,22 @@ use crate::engine::temporary::Temporary;
 use crate::engine::{run, world};
 use crate::error::{Error, Kind, Result};
 use crate::lake::Making;
-use crate::pgtype::{self, oid};
 use crate::policy::{Action, Decision};
 use crate::sources::declared::Materialized;
 use crate::sources::{Table, Writer};
 use crate::sql::parse::alter;
-use crate::sql::parse::view::{Change, CreateMaterialized, Refresh as Written};
-use crate::types::TableName;
+use crate::sql::parse::view::{self, Change, CreateMaterialized};
+
+const RENAMING_A_COLUMN: &str = "renaming a column of a materialized view";
+const GIVING_AWAY: &str = "giving away a materialized view";
+const OPTIONS: &str = "options of a materialized view";
 
 #[derive(Debug)]
 struct Create {
     name: Name,
-    columns: Vec<String>,
-    create: CreateMaterialized,
+    written: Written,
+    if_not_exists: bool,
+    with_data: bool,
 }
 
 #[derive(Debug)]
@@ -65,16 +67,17 @@ pub(super) fn admit_create(create: CreateMaterialized) -> Result<Admitted> {
         let text = "cannot create relations in temporary schemas of other sessions";
         return Err(Error::new(Kind::InvalidTableDefinition, text));
     }
-    let columns = create.columns.iter().map(ident).collect();
-    Ok(Admitted::new(Create { name, columns, create }))
+    let CreateMaterialized { query, before, columns, if_not_exists, with_data, .. } = create;
+    let written = Written::of(query, before, &columns);
+    Ok(Admitted::new(Create { name, written, if_not_exists, with_data }))
 }
 
-pub(super) fn admit_refresh(refresh: &Written) -> Result<Admitted> {
+pub(super) fn admit_refresh(refresh: &view::Refresh) -> Result<Admitted> {
     if refresh.concurrently && !refresh.with_data {
         let text = "REFRESH options CONCURRENTLY and WITH NO DATA cannot be used together";
         return Err(Error::new(Kind::Syntax, text));
     }
-    let Written { concurrently, with_data, .. } = *refresh;
+    let view::Refresh { concurrently, with_data, .. } = *refresh;
     Ok(Admitted::new(Refresh { name: name_of(&refresh.name)?, concurrently, with_data }))
 }
 
@@ -83,8 +86,8 @@ pub(super) fn admit_alter(name: &ObjectName, if_exists: bool, change: Change) ->
         Change::Rename(_) | Change::SetSchema(_) => {
             Ok(Admitted::new(Alter { name: name_of(name)?, if_exists, change }))
         }
-        Change::RenameColumn { .. } => Err(Error::unsupported("renaming a column of a materialized view")),
-        Change::Owner(_) => Err(Error::unsupported("giving away a materialized view")),
+        Change::RenameColumn { .. } => Err(Error::unsupported(RENAMING_A_COLUMN)),
+        Change::Owner(_) => Err(Error::unsupported(GIVING_AWAY)),
         Change::Other(_) => Err(Error::unsupported("this change of a materialized view")),
     }
 }
@@ -101,8 +104,8 @@ impl Statement for Create {
     fn describe<'a>(&'a self, session: &'a mut Session, _: Told) -> Work<'a, Described> {
         Box::pin(async move {
             let query = self.query(session)?;
-            let told = || Told { text: self.create.query.as_str().into(), ..Told::default() };
-            let planned = session.plan(&query, told()).await.map_err(|error| self.placed(error))?;
+            let told = || Told { text: self.written.query.as_str().into(), ..Told::default() };
+            let planned = session.plan(&query, told()).await.map_err(|error| self.written.placed(error))?;
             match storable(&planned.columns) {
                 None => Described::stored(planned),
                 Some(into) => Described::stored(session.plan(&query, Told { into, ..told() }).await?),
@@ -117,81 +120,69 @@ impl Statement for Create {
             execution.record.target(name.to_string());
             target::as_oneself(&facts)?;
             let writer = target::writer_for_create(&facts, &name)?;
-            let definition = self.defined(session, &facts).await?;
+            // as PostgreSQL has it: what the query names, whether there is one of the name, what its columns are called, and
+            // then what it computes
+            let columns = session.columns(&mut execution).await?;
+            if target::known_entry(&facts, &name, Action::Drop).is_ok() {
+                if !self.if_not_exists {
+                    let text = format!("relation \"{}\" already exists", name.table);
+                    return Err(Error::new(Kind::DuplicateTable, text));
+                }
+                return self.skipped(session);
+            }
+            let definition = self.written.defined(session, &facts).await?;
             if !definition.own.is_empty() {
                 let text = "materialized views must not use temporary tables or views";
                 return Err(Error::new(Kind::Unsupported, text));
             }
-            let ready = session.ready(&mut execution, Caching::Never).await?;
-            let schema = self.schema(&ready.columns)?;
             let owner = facts.policy.principal().user().to_owned();
-            let view = Materialized { sql: definition.sql, owner, is_populated: self.create.with_data };
+            let view = Materialized { sql: definition.sql, owner, is_populated: self.with_data };
             let properties = [(Materialized::KEY.to_string(), view.json())].into();
             let making = Making { properties, ..Making::default() };
-            let lanes = &session.engine.shared.lanes;
-            let rows = match self.create.with_data {
-                true => Some(run::run(lanes, ready, execution.bounds)?.into_stream(None, Arc::clone(&schema))),
-                false => None,
+            let lanes = session.engine.shared.lanes.clone();
+            let (schema, rows) = match self.with_data {
+                true => {
+                    let ready = session.ready(&mut execution, Caching::Never).await?;
+                    let schema = self.schema(&ready.columns)?;
+                    let rows = run::run(&lanes, ready, execution.bounds)?.into_stream(None, Arc::clone(&schema));
+                    (schema, Some(rows))
+                }
+                // what would fail in its rows may do so at a refresh
+                false => (self.schema(&columns)?, None),
             };
             let write = async move { writer.create_table(&name, schema, making, rows).await };
-            let made = made(lanes.run(write).await, self.create.if_not_exists)?;
+            let made = made(lanes.run(write).await, self.if_not_exists)?;
             execution.record.rows = made.unwrap_or(0);
             match made {
-                Some(rows) if self.create.with_data => Outcome::changed(format!("SELECT {rows}"), &facts.world),
-                Some(_) => Outcome::changed("CREATE MATERIALIZED VIEW", &facts.world),
-                None => {
-                    session.say(already_there(&self.name.table));
-                    Outcome::done("CREATE MATERIALIZED VIEW")
-                }
+                Some(rows) if self.with_data => Outcome::changed(format!("SELECT {rows}"), &facts.world),
+                Some(_) => Outcome::changed(CREATED, &facts.world),
+                None => self.skipped(session),
             }
         })
     }
 }
 
+const CREATED: &str = "CREATE MATERIALIZED VIEW";
+
 impl Create {
     fn query(&self, session: &Session) -> Result<Box<Query>> {
-        bodies::read(&self.create.query, &session.engine.shared.config.statement).map_err(|error| self.placed(error))
+        let query = bodies::read(&self.written.query, &session.engine.shared.config.statement);
+        query.map_err(|error| self.written.placed(error))
     }
 
-    /// At its place in the statement.
-    fn placed(&self, error: Error) -> Error {
-        match error.position() {
-            Some(at) => error.at(at + self.create.before),
-            None => error,
-        }
+    fn skipped(&self, session: &mut Session) -> Result<Outcome> {
+        session.say(already_there(&self.name.table));
+        Outcome::done(CREATED)
     }
 
-    async fn defined(&self, session: &Session, facts: &Arc<Facts>) -> Result<Definition> {
-        let (query, facts) = (self.create.query.clone(), Arc::clone(facts));
-        let shared = &session.engine.shared;
-        let limits = shared.config.statement.clone();
-        let defined = shared.planner.run(move |_, runtime| bodies::define(&query, &facts, &limits, runtime)).await;
-        defined.map_err(|error| self.placed(error))
-    }
-
-    /// The columns under the names that the statement gives them. Any may come to be NULL at a later refresh.
+    /// Any column may come to be NULL at a later refresh.
     fn schema(&self, columns: &Schema) -> Result<SchemaRef> {
-        let fields = columns.fields();
-        if self.columns.len() > fields.len() {
-            return Err(Error::new(Kind::Syntax, "too many column names were specified"));
-        }
-        if fields.is_empty() {
-            return Err(Error::unsupported("a materialized view without columns"));
-        }
-        let names = self.columns.iter().chain(fields.iter().skip(self.columns.len()).map(|field| field.name()));
-        let mut seen = BTreeSet::new();
-        let named = fields.iter().zip(names).map(|(field, name)| {
-            if !seen.insert(name) {
-                let text = format!("column \"{name}\" specified more than once");
-                return Err(Error::new(Kind::DuplicateColumn, text));
-            }
-            if pgtype::of_field(field)?.oid == oid::RECORD {
-                let text = format!("column \"{name}\" has pseudo-type record");
-                return Err(Error::new(Kind::InvalidTableDefinition, text));
-            }
-            Ok(field.as_ref().clone().with_name(name).with_nullable(true))
-        });
-        Ok(Arc::new(Schema::new(named.collect::<Result<Vec<_>>>()?)))
+        let words = Words {
+            too_many_names: "too many column names were specified",
+            no_columns: "a materialized view without columns",
+        };
+        let fields = self.written.named(columns, &words)?.into_iter().map(|field| field.with_nullable(true));
+        Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
     }
 }
 
@@ -235,10 +226,12 @@ impl Statement for Refresh {
             }
             let facts = session.facts()?;
             let owned = self.owned(&facts)?;
-            let query = bodies::read(&owned.view.sql, &session.engine.shared.config.statement)?;
+            // places in the text that is kept are none in the statement
+            let placeless = Error::without_position;
+            let query = bodies::read(&owned.view.sql, &session.engine.shared.config.statement).map_err(placeless)?;
             let into = owned.table.schema().fields().iter().cloned().collect();
             let told = Told { text: owned.view.sql.as_str().into(), into, ..Told::default() };
-            Described::stored(session.plan(&query, told).await?)
+            Described::stored(session.plan(&query, told).await.map_err(placeless)?)
         })
     }
 
@@ -247,6 +240,10 @@ impl Statement for Refresh {
             let facts = session.facts()?;
             let Owned { entry, view, table, writer } = self.owned(&facts)?;
             execution.record.target(entry.object.name.to_string());
+            // what it replaces is told before its query reads: of two refreshes the one that reads first must not come last
+            let standing = writer.standing(table.as_ref()).await?;
+            // nothing else of the catalog is another one after it, and nobody waits for a look that finds nothing
+            let reshapes = view.is_populated != self.with_data;
             let view = Materialized { is_populated: self.with_data, ..view.clone() };
             let rows = match self.with_data {
                 false => None,
@@ -256,12 +253,17 @@ impl Statement for Refresh {
                     Some(run::run(lanes, ready, execution.bounds)?.into_stream(None, table.schema()))
                 }
             };
-            let write = async move { writer.refill(table.as_ref(), rows, &view).await };
+            let write = async move { writer.refill(table.as_ref(), standing, rows, &view).await };
             execution.record.rows = session.engine.shared.lanes.run(write).await?;
-            Outcome::changed("REFRESH MATERIALIZED VIEW", &facts.world)
+            match reshapes {
+                true => Outcome::changed(REFRESHED, &facts.world),
+                false => Outcome::done(REFRESHED),
+            }
         })
     }
 }
+
+const REFRESHED: &str = "REFRESH MATERIALIZED VIEW";
 
 impl Statement for Alter {
     fn kind(&self) -> &'static str {
@@ -288,62 +290,46 @@ impl Statement for Alter {
             if !target::is_whole(&facts, entry) {
                 return Err(must_own(&entry.object.name.table));
             }
-            match &self.change {
-                Change::Rename(to) => rename(&facts, entry, writer.as_ref(), renamed(entry, &ident(to))).await?,
-                Change::SetSchema(to) => rename(&facts, entry, writer.as_ref(), moved(entry, &ident(to))).await?,
+            let new = match &self.change {
+                Change::Rename(to) => NewName::Table(to),
+                Change::SetSchema(to) => NewName::Schema(to),
                 Change::RenameColumn { .. } | Change::Owner(_) | Change::Other(_) => {
                     return Err(Error::internal("a change of a materialized view that was not admitted"));
                 }
-            }
-            Outcome::changed(TAG, &facts.world)
+            };
+            rename(&facts, &entry.object.name, writer.as_ref(), new, TAG).await
         })
     }
 }
 
-/// What ALTER TABLE may do to a materialized view that is the session's; 42809 for the rest.
-pub(in crate::engine::statement) async fn alter_as_table(
-    facts: &Facts,
-    entry: &Entry,
-    writer: &dyn Writer,
-    changes: &[alter::Change],
-) -> Result<()> {
-    match changes {
-        [alter::Change::Rename(to)] => rename(facts, entry, writer, renamed(entry, &ident(to))).await,
-        [alter::Change::SetSchema(to)] => rename(facts, entry, writer, moved(entry, &ident(to))).await,
-        _ => {
-            let text = format!("\"{}\" is not a table", entry.object.name.table);
-            let detail = "This operation is not supported for materialized views.";
-            Err(Error::new(Kind::WrongObjectType, text).with_detail(detail))
-        }
+/// Of a change by ALTER TABLE that gives no other name: 0A000 for what there is in PostgreSQL, 42809 for the rest.
+pub(in crate::engine::statement) fn not_as_table(name: &str, change: &alter::Change) -> Error {
+    match change {
+        alter::Change::RenameColumn { .. } => Error::unsupported(RENAMING_A_COLUMN),
+        alter::Change::Owner => Error::unsupported(GIVING_AWAY),
+        alter::Change::Set(_) | alter::Change::Reset(_) => Error::unsupported(OPTIONS),
+        alter::Change::Other(words) => Error::unsupported(format!("ALTER TABLE … {words}")),
+        alter::Change::Rename(_) | alter::Change::SetSchema(_) => Error::internal("a name among changes"),
+        alter::Change::Add { .. } => not_performed("ADD COLUMN", name),
+        alter::Change::Drop { .. } => not_performed("DROP COLUMN", name),
+        alter::Change::Retype { .. } => not_performed("ALTER COLUMN ... SET DATA TYPE", name),
+        alter::Change::NotNull { set: true, .. } => not_performed("ALTER COLUMN ... SET NOT NULL", name),
+        alter::Change::NotNull { set: false, .. } => not_performed("ALTER COLUMN ... DROP NOT NULL", name),
+        alter::Change::Default { .. } => not_performed("ALTER COLUMN ... SET DEFAULT", name),
     }
 }
 
-fn renamed(entry: &Entry, to: &str) -> TableName {
-    TableName::new(&entry.object.name.schema, to)
+/// As ATSimplePermissions has it.
+fn not_performed(action: &str, name: &str) -> Error {
+    let text = format!("ALTER action {action} cannot be performed on relation \"{name}\"");
+    let detail = "This operation is not supported for materialized views.";
+    Error::new(Kind::WrongObjectType, text).with_detail(detail)
 }
 
-fn moved(entry: &Entry, to: &str) -> TableName {
-    TableName::new(to, &entry.object.name.table)
-}
-
-async fn rename(facts: &Facts, entry: &Entry, writer: &dyn Writer, to: TableName) -> Result<()> {
-    let name = &entry.object.name;
-    target::writer_for_create(facts, &to)?;
-    same_source(facts, name, &to)?;
-    match to == *name {
-        true => Err(Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists", to.table))),
-        false => writer.rename_table(name, &to).await,
-    }
-}
-
-/// 42P01 where the session sees nothing of the name, `other` where it is something else: PostgreSQL has another code for each
-/// statement.
+/// 42P01 where the session sees nothing of the name, `other` where it is something else: PostgreSQL has another code for
+/// each statement.
 fn found<'a>(facts: &'a Facts, name: &Name, other: Kind) -> Result<(&'a Entry, &'a Materialized)> {
-    let shown = match &name.schema {
-        Some(schema) => format!("{schema}.{}", name.table),
-        None => name.table.clone(),
-    };
-    let missing = || Error::new(Kind::UndefinedTable, format!("relation \"{shown}\" does not exist"));
+    let missing = || target::undefined_relation(&name.shown());
     let entry = entry(facts, name, &missing)?;
     match target::materialized(entry) {
         Some(view) => Ok((entry, view)),

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast::Ident;
 use super::super::lex::Lexeme;
 use super::super::view::{Change, Create, CreateMaterialized, Drop, Owner, Refresh, View};
 use super::{Naming, Parser};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 impl Parser<'_> {
     /// Whether CREATE, ALTER, DROP or REFRESH here is about a view.
@@ -16,13 +16,15 @@ impl Parser<'_> {
             Some("refresh") => materialized(1),
             Some("alter" | "drop") => self.word(1) == Some("view") || materialized(1),
             Some("create") if materialized(1) => true,
-            Some("create") if self.word(1) == Some("unlogged") => materialized(2),
+            Some("create") if self.word(1) == Some("unlogged") && materialized(2) => true,
             Some("create") => {
                 let mut n = if self.word(1) == Some("or") && self.word(2) == Some("replace") { 3 } else { 1 };
-                while matches!(self.word(n), Some("local" | "global" | "temp" | "temporary" | "recursive")) {
+                while matches!(self.word(n), Some("local" | "global" | "temp" | "temporary" | "unlogged" | "recursive"))
+                {
                     n += 1;
                 }
-                self.word(n) == Some("view")
+                // where a materialized one is not looked for, its word is in the wrong place, which is told as of a view
+                matches!(self.word(n), Some("view" | "materialized"))
             }
             _ => false,
         }
@@ -32,10 +34,12 @@ impl Parser<'_> {
         let word = self.word(0);
         self.advance();
         match word {
-            Some("create") if matches!(self.word(0), Some("materialized" | "unlogged")) => {
-                self.create_materialized().map(View::CreateMaterialized)
-            }
-            Some("create") => self.create_view().map(View::Create),
+            Some("create") => match (self.word(0), self.word(1)) {
+                (Some("materialized"), _) | (Some("unlogged"), Some("materialized")) => {
+                    self.create_materialized().map(View::CreateMaterialized)
+                }
+                _ => self.create_view().map(View::Create),
+            },
             Some("refresh") => self.refresh_materialized().map(View::Refresh),
             Some("alter") => self.alter_view(),
             _ => self.drop_view().map(View::Drop),
@@ -52,6 +56,7 @@ impl Parser<'_> {
         if scoped && !temporary {
             return Err(self.unexpected());
         }
+        let unlogged = !temporary && self.eat("unlogged");
         let recursive = self.eat("recursive");
         self.expect("view")?;
         let name = self.qualified_name()?;
@@ -65,6 +70,9 @@ impl Parser<'_> {
                 self.eat("local");
             }
             self.expect_words(&["check", "option"])?;
+        }
+        if unlogged {
+            return Err(Error::new(Kind::Syntax, "views cannot be unlogged because they do not have storage"));
         }
         if recursive {
             query = self_naming(name.0.last().and_then(|part| part.as_ident()), &columns, &query);
