@@ -24,6 +24,18 @@ pub(super) fn wider(one: &str, other: &str) -> Option<String> {
     }
 }
 
+/// What is known of a line's fields, and one more line.
+pub(super) fn of_line(found: &mut [Option<String>], fields: impl IntoIterator<Item = Option<String>>) {
+    for (known, field) in found.iter_mut().zip(fields) {
+        let Some(field) = field else { continue };
+        let looks = of_field(&field).to_owned();
+        *known = Some(match known.take() {
+            None => looks,
+            Some(known) => wider(&known, &looks).unwrap_or_else(|| "text".into()),
+        });
+    }
+}
+
 /// `None` for null, which tells nothing. `connect`: as Kafka Connect writes values.
 pub(super) fn of_json(value: &Value, connect: bool) -> Option<String> {
     let name = match value {

@@ -7,11 +7,12 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::config::{Column, Format, TableConfig};
+use super::fault::of_table;
 use super::list::Found;
-use super::text::fault;
 use crate::error::{Error, Kind, Result};
 use crate::formats::record::{self, Csv, Declaration, Decoder, Encoding, Envelope, Misfit, Record};
 use crate::sources::kafka::{ColumnConfig, OnError};
+use crate::types::TableName;
 
 #[derive(Debug)]
 pub(super) struct Columns {
@@ -66,7 +67,7 @@ impl Columns {
     }
 
     /// Of each file the values that its folders' names give.
-    pub(super) fn parts(&self, files: &[Found]) -> Result<RecordBatch> {
+    pub(super) fn parts(&self, table: &TableName, files: &[Found]) -> Result<RecordBatch> {
         let schema = self.parts.schema();
         if schema.fields().is_empty() {
             let options = RecordBatchOptions::new().with_row_count(Some(files.len()));
@@ -78,7 +79,10 @@ impl Columns {
             let value = |field: &Arc<Field>| match values.get(field.name().as_str()) {
                 Some(Some(value)) => Ok(format!("\"{}\"", value.replace('"', "\"\""))),
                 Some(None) => Ok(String::new()),
-                None => Err(fault(&file.name, None, "lies in no folder whose name gives a partition's value")),
+                None => {
+                    let what = "lies in no folder whose name gives a partition's value";
+                    Err(of_table(table, Kind::InvalidText, what, &file.name, None))
+                }
             };
             let fields = schema.fields().iter().map(value).collect::<Result<Vec<_>>>()?;
             lines.push(fields.join(",").into_bytes());
@@ -88,7 +92,8 @@ impl Columns {
         let decoded = self.parts.decode(&records, Misfit::Null)?;
         if let Some(found) = decoded.faults.first() {
             let name = files.get(found.index).map_or("", |file| &file.name);
-            return Err(fault(name, None, format_args!("a value in its folders' names {}", found.problem)));
+            let what = format!("lies in a folder of whose name a value {}", found.problem);
+            return Err(of_table(table, Kind::InvalidText, what, name, None));
         }
         Ok(decoded.changed.rows)
     }

@@ -27,9 +27,10 @@ use object_store::ObjectStore;
 use super::Spec;
 use super::columns::Columns;
 use super::config::Format;
+use super::fault::fault;
 use super::list::Found;
-use super::parquet::{self, Footer};
-use super::text::{TextFile, bytes, fault};
+use super::parquet;
+use super::text::{TextFile, bytes};
 use crate::error::{Error, Kind, Result};
 use crate::formats::cut::Records;
 use crate::formats::record::{Decoder, Misfit, Record};
@@ -48,8 +49,6 @@ pub(super) struct Seen {
     pub(super) files: Vec<Found>,
     /// Of each file what its folders' names say.
     pub(super) parts: RecordBatch,
-    /// Of each file, where they are Parquet.
-    pub(super) footers: Vec<Arc<Footer>>,
     /// The files as they were found.
     pub(super) objects: Arc<dyn ObjectStore>,
 }
@@ -150,7 +149,7 @@ impl Provider {
             // Rows are dropped above, so a limit counts only where nothing is filtered.
             let limit = limit.filter(|_| filters.is_empty());
             if seen.spec.config.format == Format::Parquet {
-                return parquet::plan(session, &seen.spec.store, seen, &files, &projection, limit);
+                return parquet::plan(session, seen, &files, &projection, limit).await;
             }
             let mut read: Vec<usize> = projection.iter().copied().filter(|at| !seen.columns.is_part(*at)).collect();
             read.sort_unstable();
@@ -333,10 +332,10 @@ impl Reading {
         let seen = &self.scan.seen;
         let file = seen.files.get(at).ok_or_else(|| Error::internal("a file beyond those that were found"))?;
         let table = &seen.spec.config;
-        let mut text = TextFile::open(&seen.spec.folder, &seen.objects, table, file).await?;
+        let mut text = TextFile::open(&seen.spec, &seen.objects, file).await?;
         let mut names = None;
         if table.format == Format::Csv && table.csv.header {
-            names = text.header(table).await?;
+            names = text.header().await?;
             if names.is_none() {
                 return Ok(None);
             }
