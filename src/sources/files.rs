@@ -26,7 +26,7 @@ use crate::lake::Store;
 use crate::types::{TableName, Version};
 
 use columns::Columns;
-pub use config::{Column, Config, CsvConfig, Format, TableConfig};
+pub use config::{Column, Config, TableConfig};
 use infer::Inferred;
 use list::{Folder, digest};
 use parquet::Footers;
@@ -142,7 +142,7 @@ impl Declared {
             // It is this table's alone, and told to whoever asks for its rows.
             Err(error) => {
                 tracing::warn!(table = %spec.name, error = ?error, "the files of a table cannot be read");
-                return self.untold(known.as_ref());
+                return self.untold(known.as_ref(), 0, None);
             }
         };
         let told_from = digest(&files, &spec.declaration);
@@ -151,8 +151,11 @@ impl Declared {
         }
         let inferred = tokio::time::timeout(INFER_MAX, Box::pin(infer::infer(spec, &files))).await;
         let Ok(inferred) = inferred else {
+            let text = format!("the columns of table {} cannot be told from its files in time", spec.name);
             tracing::warn!(table = %spec.name, "the columns of a table could not be told from its files in time");
-            return self.untold(known.as_ref());
+            let error =
+                Error::new(Kind::SourceFailed, text).with_hint("Declare `columns` of the table in its source's file.");
+            return self.untold(known.as_ref(), told_from, Some(error));
         };
         let Inferred { columns, fault, is_moving } = inferred?;
         if let Some(error) = &fault {
@@ -175,14 +178,14 @@ impl Declared {
         Ok(table)
     }
 
-    /// As it was known, while nobody can tell.
-    fn untold(&self, known: Option<&Arc<FileTable>>) -> Result<Arc<FileTable>> {
-        let columns = match known {
-            Some(known) => Arc::clone(&known.columns),
-            None => Arc::new(Columns::new(vec![], vec![], true)?),
-        };
+    /// As it was known, while nobody can tell; where it was not, of these files, it says why.
+    fn untold(&self, known: Option<&Arc<FileTable>>, of: u128, why: Option<Error>) -> Result<Arc<FileTable>> {
         let spec = Arc::clone(&self.spec);
-        Ok(Arc::new(FileTable { spec, columns, told_from: 0, fault: None, is_whole: false }))
+        let (columns, told_from, fault) = match known {
+            Some(known) => (Arc::clone(&known.columns), 0, None),
+            None => (Arc::new(Columns::new(vec![], vec![], true)?), of, why.map(Arc::new)),
+        };
+        Ok(Arc::new(FileTable { spec, columns, told_from, fault, is_whole: false }))
     }
 }
 

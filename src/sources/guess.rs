@@ -1,5 +1,5 @@
-//! Types of columns as values look that nobody declared: of members of JSON, and of fields of CSV. Doubt makes text or jsonb.
-//! A type is PostgreSQL's name of it; it declares nothing.
+//! Types of columns as values look that nobody declared: of members of JSON, and of fields of CSV. Doubt makes text or
+//! jsonb. A type is PostgreSQL's name of it; it declares nothing.
 
 use serde_json::Value;
 

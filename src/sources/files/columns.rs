@@ -6,10 +6,11 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
-use super::config::{Column, Format, TableConfig};
+use super::config::{Column, TableConfig};
 use super::fault::of_table;
 use super::list::Found;
 use crate::error::{Error, Kind, Result};
+use crate::formats::file::FileFormat as Format;
 use crate::formats::record::{self, Csv, Declaration, Decoder, Encoding, Envelope, Misfit, Record};
 use crate::sources::kafka::{ColumnConfig, OnError};
 use crate::types::TableName;
@@ -98,9 +99,9 @@ impl Columns {
         Ok(decoded.changed.rows)
     }
 
-    /// What reads these columns of a file's lines; `names` are those of its first line. `None` where no value is read. Where a
-    /// line that does not fit is an error, what is not asked for is not read; else whether it fits must not depend on what is
-    /// asked.
+    /// What reads these columns of a file's lines; `names` are those of its first line. `None` where no value is read.
+    /// Where a line that does not fit is an error, what is not asked for is not read; else whether it fits must not
+    /// depend on what is asked.
     pub(super) fn decoder(
         &self,
         table: &TableConfig,

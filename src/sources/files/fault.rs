@@ -1,5 +1,6 @@
-//! What a client is told of files that are not what they should be. A folder's name holds values of rows, so that what may be
-//! raised above a policy's barrier, or keeps its text there, names the table alone: the file is for the log. It judges no file.
+//! What a client is told of files that are not what they should be. A folder's name holds values of rows, so that what
+//! may be raised above a policy's barrier, or keeps its text there, names the table alone: the file is for the log. It
+//! judges no file.
 
 use std::error::Error as StdError;
 use std::fmt;

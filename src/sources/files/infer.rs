@@ -11,13 +11,13 @@ use serde_json::Value;
 
 use super::Spec;
 use super::columns::Columns;
-use super::config::Format;
 use super::fault::fault;
 use super::list::Found;
 use super::parquet::widens;
 use super::text::{COLUMNS_MAX, TextFile, bytes};
 use crate::error::{Error, Kind, Result};
 use crate::formats::cut::Records;
+use crate::formats::file::FileFormat as Format;
 use crate::formats::postgres::{NUMERIC, by_name, field, pg_type, type_name};
 use crate::formats::record::{self, Encoding, TOO_MANY_FIELDS, any_numeric, csv_fields};
 use crate::sources::guess;

@@ -1,5 +1,6 @@
-//! Parquet files as a table's: which columns a file has by its footer, which type of PostgreSQL stands for each, and the scan
-//! over several, by name. Values are only ever cast to a type that holds all of them. It decides no conflict between files.
+//! Parquet files as a table's: which columns a file has by its footer, which type of PostgreSQL stands for each, and the
+//! scan over several, by name. Values are only ever cast to a type that holds all of them. It decides no conflict between
+//! files.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -366,8 +367,8 @@ pub(super) async fn plan(
     Ok(Arc::new(GuardExec::new(scan, trusted, Arc::new(()))))
 }
 
-/// The cache of footers knows a file again by its size and time, of which a bucket tells seconds: what is left of a second is
-/// made of what the file held.
+/// The cache of footers knows a file again by its size and time, of which a bucket tells seconds: what is left of a
+/// second is made of what the file held.
 fn stamped(file: &Found) -> ObjectMeta {
     let nanos = u32::try_from(file.id % 1_000_000_000).unwrap_or(0);
     let time = file.meta.last_modified.with_nanosecond(nanos);

@@ -9,12 +9,12 @@ use futures::stream::BoxStream;
 use object_store::{GetOptions, ObjectStore};
 
 use super::Spec;
-use super::config::Format;
 use super::fault::fault;
 use super::list::Found;
 use super::unpack::Unpack;
 use crate::error::{Error, Result};
 use crate::formats::cut::{Cutter, RECORD_BYTES_MAX, Records};
+use crate::formats::file::FileFormat as Format;
 use crate::formats::record::{TOO_MANY_FIELDS, csv_fields};
 
 /// As editors of one system write it before a text.
