@@ -2,5 +2,6 @@
 
 pub mod change;
 pub(crate) mod cut;
+pub mod file;
 pub mod postgres;
 pub mod record;

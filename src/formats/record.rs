@@ -27,7 +27,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 pub use self::avro::Ids;
-pub use self::csv::{Csv, csv_fields};
+pub use self::csv::{Csv, TOO_MANY_FIELDS, csv_fields};
 pub use self::given::{Decimals, Encoding, Problem, Unit};
 pub use self::protobuf::{Messages, columns as protobuf_columns};
 pub use self::types::any_numeric;
@@ -92,6 +92,8 @@ pub struct Declaration {
     pub placeholder: String,
     pub ids: Ids,
     pub csv: Csv,
+    /// Before JSON a serializer may have written the id of a schema, as those of topics do.
+    pub is_framed: bool,
     /// The messages of Protobuf, where no registry has them.
     pub messages: Option<Messages>,
 }
@@ -110,6 +112,7 @@ impl Declaration {
             placeholder: PLACEHOLDER.into(),
             ids: Ids::default(),
             csv: Csv::default(),
+            is_framed: false,
             messages: None,
         }
     }

@@ -24,7 +24,7 @@ use super::lines::{self, Lines, dead_words};
 use super::origin::{Again, Kept, Lag, Origin, Part, Place, Room, Shape as TableShape, Taken, Wanted};
 use super::position::gone;
 use crate::error::{Error, Kind, Result};
-use crate::formats::record::Csv;
+use crate::formats::file::{CsvFile, FileFormat as Format};
 use crate::lake::{S3Config, Store};
 use crate::sources::kafka::ColumnConfig;
 
@@ -47,8 +47,9 @@ pub struct Config {
     pub key_columns: Vec<String>,
     #[serde(default)]
     pub bad_files: BadFiles,
+    /// `[folder.csv]`.
     #[serde(default)]
-    pub csv: CsvConfig,
+    pub csv: CsvFile,
     /// The service, where `path` is in S3.
     pub s3: Option<S3Config>,
     /// How often the folder is looked at.
@@ -60,35 +61,6 @@ pub struct Config {
     /// In the folder at once. Of those that were taken in twice as many are remembered.
     #[serde(default = "default_files_max")]
     pub files_max: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// A line a row.
-    Json,
-    Csv,
-    Parquet,
-}
-
-/// `[folder.csv]`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CsvConfig {
-    /// The first line of each file names the columns, in any order.
-    pub header: bool,
-    /// One ASCII character between fields.
-    pub delimiter: char,
-    pub quote: char,
-    /// A field without quotes that is NULL.
-    pub null: String,
-}
-
-impl Default for CsvConfig {
-    fn default() -> Self {
-        let Csv { delimiter, quote, null } = Csv::default();
-        Self { header: true, delimiter, quote, null }
-    }
 }
 
 /// What becomes of a file that is not what it should be.
@@ -133,11 +105,11 @@ impl Config {
         if !is_s3 && self.s3.is_some() {
             faults.push(("s3", "[folder.s3] is of a `path` in S3".to_string()));
         }
-        if self.format != Format::Csv && self.csv != CsvConfig::default() {
+        if self.format != Format::Csv && self.csv != CsvFile::default() {
             faults.push(("csv", "[folder.csv] is of `format = \"csv\"`".to_string()));
         }
-        if !(self.csv.delimiter.is_ascii() && self.csv.quote.is_ascii()) || self.csv.delimiter == self.csv.quote {
-            faults.push(("csv", "`delimiter` and `quote` are two ASCII characters".to_string()));
+        if let Some(fault) = self.csv.fault() {
+            faults.push(("csv", fault.to_string()));
         }
         if self.pattern.is_empty() {
             faults.push(("pattern", "`pattern` in [folder] fits no name".to_string()));
@@ -149,11 +121,6 @@ impl Config {
             faults.push(("files_max", format!("`files_max` in [folder] is from 1 to {FILES_MAX}")));
         }
         faults
-    }
-
-    pub(super) fn csv(&self) -> Csv {
-        let CsvConfig { header: _, delimiter, quote, null } = self.csv.clone();
-        Csv { delimiter, quote, null }
     }
 
     fn shape(&self) -> Shape {

@@ -42,7 +42,7 @@ pub(super) fn declared(columns: &[ColumnConfig], key: &[String], format: Format,
 impl Lines {
     /// `name`: what messages call where they come from. Says what is wrong in words for the file's author.
     pub(super) fn new(name: impl Into<String>, target: impl Into<String>, topic: Topic) -> Result<Self, String> {
-        let decoder = topic.records(None)?;
+        let decoder = topic.lines()?;
         Ok(Self { name: name.into(), target: target.into(), topic, decoder })
     }
 

@@ -1,9 +1,10 @@
-//! Files as tables: CSV, lines of JSON and Parquet in a folder of this machine or in S3. What is there when a statement begins
-//! is what it reads. It writes nothing; files that are taken into a lake, each once, are `ingest`'s.
+//! Files as tables: CSV, lines of JSON and Parquet in a folder of this machine or in S3. What is there when a statement
+//! begins is what it reads. It writes nothing; files that are taken into a lake, each once, are `ingest`'s.
 
 mod as_found;
 mod columns;
 mod config;
+mod fault;
 mod glob;
 mod infer;
 mod list;
@@ -13,6 +14,7 @@ mod text;
 mod unpack;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -24,10 +26,14 @@ use crate::lake::Store;
 use crate::types::{TableName, Version};
 
 use columns::Columns;
-pub use config::{Column, Config, CsvConfig, Format, TableConfig};
-use list::{Folder, Found, digest};
+pub use config::{Column, Config, TableConfig};
+use infer::Inferred;
+use list::{Folder, digest};
 use parquet::Footers;
 use scan::{Provider, Seen};
+
+/// Within the time that a source has to say what its tables are, so that one of them does not take the others with it.
+const INFER_MAX: Duration = Duration::from_secs(5);
 
 /// One folder. It is looked at when it is asked something, never before.
 #[derive(Debug)]
@@ -51,7 +57,7 @@ struct Spec {
     name: TableName,
     identity: String,
     config: TableConfig,
-    /// As text: other settings read other rows of the same files.
+    /// As text: other settings read other rows of the same files, and another folder's are other files.
     declaration: String,
     folder: Arc<Folder>,
     /// Under a name of this table's own.
@@ -73,7 +79,7 @@ impl Files {
                 name: TableName::new(&config.schema, table),
                 identity: format!("files:{name}:{table}"),
                 config: settings.clone(),
-                declaration: format!("{settings:?}"),
+                declaration: format!("{}\0{settings:?}", config.path),
                 folder: Arc::clone(&folder),
                 store: Store::over(Arc::clone(folder.objects()), vec![]),
                 footers: Footers::default(),
@@ -83,7 +89,8 @@ impl Files {
                 Some(columns) => {
                     let columns = Columns::declared(settings, columns);
                     let columns = columns.map_err(|what| fault(format!("table \"{table}\": {what}")))?;
-                    Some(Arc::new(FileTable::new(&spec, columns, 0, None)))
+                    let (spec, columns) = (Arc::clone(&spec), Arc::new(columns));
+                    Some(Arc::new(FileTable { spec, columns, told_from: 0, fault: None, is_whole: true }))
                 }
             };
             tables.push(Declared { spec, found: Mutex::new(found) });
@@ -129,38 +136,56 @@ impl Declared {
         if let Some(known) = known.as_ref().filter(|_| spec.config.columns.is_some()) {
             return Ok(Arc::clone(known));
         }
-        let files = match spec.folder.list(&spec.config.files).await {
+        let files = match spec.folder.list(&spec.name, &spec.config.files).await {
             Ok(files) => files,
             Err(error) if error.kind() == Kind::SourceUnreachable => return Err(error),
             // It is this table's alone, and told to whoever asks for its rows.
             Err(error) => {
                 tracing::warn!(table = %spec.name, error = ?error, "the files of a table cannot be read");
-                let columns = known.map_or_else(
-                    || Columns::new(vec![], vec![], true).map(Arc::new),
-                    |known| Ok(Arc::clone(&known.columns)),
-                )?;
-                return Ok(Arc::new(FileTable { spec: Arc::clone(spec), columns, told_from: 0, fault: None }));
+                return self.untold(known.as_ref(), 0, None);
             }
         };
         let told_from = digest(&files, &spec.declaration);
         if let Some(known) = known.as_ref().filter(|known| known.told_from == told_from) {
             return Ok(Arc::clone(known));
         }
-        let inferred = Box::pin(infer::infer(spec, &files)).await?;
-        if let Some(error) = &inferred.fault {
+        let inferred = tokio::time::timeout(INFER_MAX, Box::pin(infer::infer(spec, &files))).await;
+        let Ok(inferred) = inferred else {
+            let text = format!("the columns of table {} cannot be told from its files in time", spec.name);
+            tracing::warn!(table = %spec.name, "the columns of a table could not be told from its files in time");
+            let error =
+                Error::new(Kind::SourceFailed, text).with_hint("Declare `columns` of the table in its source's file.");
+            return self.untold(known.as_ref(), told_from, Some(error));
+        };
+        let Inferred { columns, fault, is_moving } = inferred?;
+        if let Some(error) = &fault {
             tracing::warn!(table = %spec.name, error = ?error, "files are not one table");
         }
-        let fault = inferred.fault.map(Arc::new);
-        let table = Arc::new(FileTable::new(spec, inferred.columns, told_from, fault));
-        // The same columns are the same table.
-        let table = match known.filter(|known| known.fault.is_none() && table.fault.is_none()) {
-            Some(known) if known.columns.schema == table.columns.schema => {
-                Arc::new(FileTable { told_from, columns: Arc::clone(&known.columns), ..FileTable::clone(&table) })
-            }
-            _ => table,
+        let is_whole = fault.is_none() && !is_moving && !files.is_empty();
+        let before = known.filter(|known| known.is_whole);
+        let is_same = |known: &FileTable| {
+            known.columns.schema == columns.schema && known.columns.stored.len() == columns.stored.len()
         };
+        // What was known holds until the files are one table again. The same columns are the same table.
+        let kept = before.filter(|known| !is_whole || is_same(known));
+        let is_whole = is_whole || kept.is_some();
+        let columns = kept.map_or_else(|| Arc::new(columns), |known| Arc::clone(&known.columns));
+        // What moves is looked at again, whether it moved on or not.
+        let told_from = if is_moving { 0 } else { told_from };
+        let fault = fault.map(Arc::new);
+        let table = Arc::new(FileTable { spec: Arc::clone(spec), columns, told_from, fault, is_whole });
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&table));
         Ok(table)
+    }
+
+    /// As it was known, while nobody can tell; where it was not, of these files, it says why.
+    fn untold(&self, known: Option<&Arc<FileTable>>, of: u128, why: Option<Error>) -> Result<Arc<FileTable>> {
+        let spec = Arc::clone(&self.spec);
+        let (columns, told_from, fault) = match known {
+            Some(known) => (Arc::clone(&known.columns), 0, None),
+            None => (Arc::new(Columns::new(vec![], vec![], true)?), of, why.map(Arc::new)),
+        };
+        Ok(Arc::new(FileTable { spec, columns, told_from, fault, is_whole: false }))
     }
 }
 
@@ -168,30 +193,12 @@ impl Declared {
 struct FileTable {
     spec: Arc<Spec>,
     columns: Arc<Columns>,
-    /// The files that its columns were told from, as a digest.
+    /// The files that were looked at last, as a digest.
     told_from: u128,
     /// Why those are not one table.
     fault: Option<Arc<Error>>,
-}
-
-impl FileTable {
-    fn new(spec: &Arc<Spec>, columns: Columns, told_from: u128, fault: Option<Arc<Error>>) -> Self {
-        Self { spec: Arc::clone(spec), columns: Arc::new(columns), told_from, fault }
-    }
-
-    /// Files that came since the columns were told may have others.
-    fn judged(&self, files: &[Found], footers: &[Arc<parquet::Footer>]) -> Result<()> {
-        let unfit = files.iter().zip(footers).find_map(|(file, footer)| {
-            let column = footer.misfit(&self.columns.schema, self.columns.stored.len())?;
-            Some((file, column))
-        });
-        let Some((file, column)) = unfit else { return Ok(()) };
-        // Who may see which column is not known here.
-        let text = format!("file \"{}\" has a column of another type than table {}", file.name, self.spec.name);
-        Err(Error::new(Kind::SourceFailed, text)
-            .with_hint("Move the file away, or declare `columns` of the table in its source's file.")
-            .with_source(format!("column \"{column}\"")))
-    }
+    /// Its columns are those of files that were one table.
+    is_whole: bool,
 }
 
 #[async_trait]
@@ -210,22 +217,17 @@ impl Table for FileTable {
 
     async fn pin(&self) -> Result<Pinned> {
         let spec = &self.spec;
-        let files = spec.folder.list(&spec.config.files).await?;
+        let files = spec.folder.list(&spec.name, &spec.config.files).await?;
         let digest = digest(&files, &spec.declaration);
         // Of other files than those it may be mended.
         if let Some(fault) = self.fault.as_ref().filter(|_| digest == self.told_from) {
             return Err(again(fault));
         }
-        let footers = match spec.config.format {
-            Format::Parquet => spec.footers.of(&spec.folder, &files).await?,
-            Format::Csv | Format::Json => vec![],
-        };
         spec.footers.keep(&files);
-        self.judged(&files, &footers)?;
-        let parts = self.columns.parts(&files)?;
+        let parts = self.columns.parts(&spec.name, &files)?;
         let objects = spec.folder.as_found(&files);
         let (spec, columns) = (Arc::clone(spec), Arc::clone(&self.columns));
-        let seen = Arc::new(Seen { spec, columns, files, parts, footers, objects });
+        let seen = Arc::new(Seen { spec, columns, files, parts, objects });
         Ok(Pinned {
             version: Version::Files(format!("{digest:032x}")),
             reads: seen.reads(),

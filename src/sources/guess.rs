@@ -1,5 +1,5 @@
-//! Types of columns as values look that nobody declared: of members of JSON, and of fields of CSV. Doubt makes text or jsonb.
-//! A type is PostgreSQL's name of it; it declares nothing.
+//! Types of columns as values look that nobody declared: of members of JSON, and of fields of CSV. Doubt makes text or
+//! jsonb. A type is PostgreSQL's name of it; it declares nothing.
 
 use serde_json::Value;
 
@@ -21,6 +21,18 @@ pub(super) fn wider(one: &str, other: &str) -> Option<String> {
         _ if one == other => Some(one.to_owned()),
         (Some(a), Some(b)) => Some(if a > b { one } else { other }.to_owned()),
         _ => None,
+    }
+}
+
+/// What is known of a line's fields, and one more line.
+pub(super) fn of_line(found: &mut [Option<String>], fields: impl IntoIterator<Item = Option<String>>) {
+    for (known, field) in found.iter_mut().zip(fields) {
+        let Some(field) = field else { continue };
+        let looks = of_field(&field).to_owned();
+        *known = Some(match known.take() {
+            None => looks,
+            Some(known) => wider(&known, &looks).unwrap_or_else(|| "text".into()),
+        });
     }
 }
 

@@ -177,6 +177,11 @@ impl Topic {
     pub fn records(&self, registry: Option<&RegistryConfig>) -> Result<record::Decoder, String> {
         columns::records(self, registry)
     }
+
+    /// What reads lines of text into them, as if each were a record.
+    pub fn lines(&self) -> Result<record::Decoder, String> {
+        columns::lines(self)
+    }
 }
 
 /// What becomes of a record whose value does not fit the columns.

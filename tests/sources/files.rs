@@ -53,5 +53,5 @@ async fn a_prefix_of_a_bucket_is_a_folder_of_tables() {
     // Another object under the name of one that the statement saw: it is not mixed with the other.
     put("p/b.parquet", parquet(&[8, 9, 10])).await;
     let changed = told(query(&now, "SELECT max(id) FROM t").await);
-    assert_eq!(changed, ("58000", "file \"p/b.parquet\" was changed or removed while it was read".to_owned()));
+    assert_eq!(changed, ("58000", "a file of table raw.p was changed or removed while it was read".to_owned()));
 }

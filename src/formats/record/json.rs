@@ -70,6 +70,10 @@ impl<'d> Hand<'d> {
         Self { declared, placeholder, scratch: String::new(), order, values: Known::default(), keys: Known::default() }
     }
 
+    fn text<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        if self.declared.declaration.is_framed { unframed(bytes) } else { bytes }
+    }
+
     fn record(&mut self, record: &Record<'_>, out: &mut Out<'_>) -> Result<Option<Happened>, Miss> {
         let envelope = self.declared.declaration.envelope;
         let Some(value) = record.value else {
@@ -78,7 +82,7 @@ impl<'d> Hand<'d> {
                 Envelope::None | Envelope::Connect => self.tombstone(record, out),
             };
         };
-        let text = std::str::from_utf8(unframed(value)).map_err(|_| NOT_UTF8)?;
+        let text = std::str::from_utf8(self.text(value)).map_err(|_| NOT_UTF8)?;
         let outcome = match envelope {
             Envelope::Debezium => self.event(text, record, out),
             Envelope::None => self
@@ -110,7 +114,7 @@ impl<'d> Hand<'d> {
 
     /// An object of the key's columns, perhaps behind its schema; or, of a key of one column, its value.
     fn key(&mut self, bytes: &[u8], rows: &mut Rows) -> Result<(), Miss> {
-        let text = std::str::from_utf8(unframed(bytes)).map_err(|_| NOT_UTF8)?;
+        let text = std::str::from_utf8(self.text(bytes)).map_err(|_| NOT_UTF8)?;
         let declared = self.declared;
         let mut cursor = Cursor::new(text);
         let mut known = std::mem::take(&mut self.keys);

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::super::batch::Commit;
-use super::super::folder;
 use super::super::lines::{Lines, declared};
 use super::super::posts::BadLines;
 use super::super::pulled::{Every, How, NullCursors, Pull};
 use super::super::table;
 use super::{Feed, Known, Mode, OWN, Own, Style, Written, is_plain};
 use crate::document::Document;
+use crate::formats::file::FileFormat;
 use crate::formats::record::{Csv, Format};
 use crate::sources::kafka::ColumnConfig;
 
@@ -90,13 +90,13 @@ pub(super) fn folder(written: &Written, document: &mut Document<'_>) -> Vec<(Str
         document.fault_at(&["folder", key], what);
     }
     let format = match folder.format {
-        folder::Format::Csv => Format::Csv,
+        FileFormat::Csv => Format::Csv,
         // Parquet has columns of its own, which go by name.
-        folder::Format::Json | folder::Format::Parquet => Format::Json,
+        FileFormat::Json | FileFormat::Parquet => Format::Json,
     };
     let columns =
         Columns { section: "folder", table: &folder.table, columns: &folder.columns, key: &folder.key_columns };
-    let lines = columns.lines(folder.path.clone(), format, folder.csv(), written, document);
+    let lines = columns.lines(folder.path.clone(), format, folder.csv.lines(), written, document);
     lines.into_iter().map(|lines| (folder.table.clone(), Feed::Folder { folder: folder.clone(), lines })).collect()
 }
 

@@ -36,7 +36,7 @@ impl Dir {
             Format::Csv => crate::formats::record::Format::Csv,
             Format::Json | Format::Parquet => crate::formats::record::Format::Json,
         };
-        let topic = crate::ingest::lines::declared(&config.columns, &config.key_columns, of, config.csv());
+        let topic = crate::ingest::lines::declared(&config.columns, &config.key_columns, of, config.csv.lines());
         let lines = Lines::new("folder", "t", topic).unwrap();
         Folder::new("p", &config, &Arc::new(lines)).unwrap()
     }

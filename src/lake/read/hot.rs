@@ -9,13 +9,14 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::execution_plan::ReplaceChildrenOptions;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 
 use super::super::tail::{Hot, Tail};
 use crate::error::Error;
+use crate::scan::leaf_properties;
 
 /// These columns of the rows that came.
 #[derive(Debug)]
@@ -28,13 +29,8 @@ pub(super) struct HotExec {
 
 impl HotExec {
     pub(super) fn new(tail: Arc<Tail>, wanted: Vec<usize>, schema: SchemaRef) -> Self {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&schema)),
-            Partitioning::UnknownPartitioning(1),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        Self { tail, wanted, schema, properties: Arc::new(properties) }
+        let properties = leaf_properties(&schema, 1);
+        Self { tail, wanted, schema, properties }
     }
 
     pub(super) fn is_of(&self, tail: &Tail) -> bool {

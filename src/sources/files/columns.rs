@@ -6,12 +6,14 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
-use super::config::{Column, Format, TableConfig};
+use super::config::{Column, TableConfig};
+use super::fault::of_table;
 use super::list::Found;
-use super::text::fault;
 use crate::error::{Error, Kind, Result};
+use crate::formats::file::FileFormat as Format;
 use crate::formats::record::{self, Csv, Declaration, Decoder, Encoding, Envelope, Misfit, Record};
 use crate::sources::kafka::{ColumnConfig, OnError};
+use crate::types::TableName;
 
 #[derive(Debug)]
 pub(super) struct Columns {
@@ -66,7 +68,7 @@ impl Columns {
     }
 
     /// Of each file the values that its folders' names give.
-    pub(super) fn parts(&self, files: &[Found]) -> Result<RecordBatch> {
+    pub(super) fn parts(&self, table: &TableName, files: &[Found]) -> Result<RecordBatch> {
         let schema = self.parts.schema();
         if schema.fields().is_empty() {
             let options = RecordBatchOptions::new().with_row_count(Some(files.len()));
@@ -78,7 +80,10 @@ impl Columns {
             let value = |field: &Arc<Field>| match values.get(field.name().as_str()) {
                 Some(Some(value)) => Ok(format!("\"{}\"", value.replace('"', "\"\""))),
                 Some(None) => Ok(String::new()),
-                None => Err(fault(&file.name, None, "lies in no folder whose name gives a partition's value")),
+                None => {
+                    let what = "lies in no folder whose name gives a partition's value";
+                    Err(of_table(table, Kind::InvalidText, what, &file.name, None))
+                }
             };
             let fields = schema.fields().iter().map(value).collect::<Result<Vec<_>>>()?;
             lines.push(fields.join(",").into_bytes());
@@ -88,14 +93,15 @@ impl Columns {
         let decoded = self.parts.decode(&records, Misfit::Null)?;
         if let Some(found) = decoded.faults.first() {
             let name = files.get(found.index).map_or("", |file| &file.name);
-            return Err(fault(name, None, format_args!("a value in its folders' names {}", found.problem)));
+            let what = format!("lies in a folder of whose name a value {}", found.problem);
+            return Err(of_table(table, Kind::InvalidText, what, name, None));
         }
         Ok(decoded.changed.rows)
     }
 
-    /// What reads these columns of a file's lines; `names` are those of its first line. `None` where no value is read. Where a
-    /// line that does not fit is an error, what is not asked for is not read; else whether it fits must not depend on what is
-    /// asked.
+    /// What reads these columns of a file's lines; `names` are those of its first line. `None` where no value is read.
+    /// Where a line that does not fit is an error, what is not asked for is not read; else whether it fits must not
+    /// depend on what is asked.
     pub(super) fn decoder(
         &self,
         table: &TableConfig,

@@ -8,8 +8,9 @@ use serde::{Deserialize, Deserializer};
 
 use super::glob::Pattern;
 use super::parquet;
+use crate::formats::file::{CsvFile, FileFormat as Format};
 use crate::formats::postgres::{NUMERIC, by_name, field};
-use crate::formats::record::{Csv, any_numeric};
+use crate::formats::record::any_numeric;
 use crate::lake::S3Config;
 use crate::sources::kafka::{ColumnConfig, OnError};
 
@@ -42,43 +43,8 @@ pub struct TableConfig {
     /// Columns whose values stand in the folders' names, `year=2024`. Told from the files where neither is declared.
     pub partitions: Option<Vec<Column>>,
     pub on_error: OnError,
-    pub csv: CsvConfig,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    Csv,
-    /// A line a row.
-    Json,
-    Parquet,
-}
-
-/// `[tables.orders.csv]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CsvConfig {
-    /// The first line of each file names the columns, in any order.
-    pub header: bool,
-    /// One ASCII character between fields.
-    pub delimiter: char,
-    pub quote: char,
-    /// A field without quotes that is NULL.
-    pub null: String,
-}
-
-impl Default for CsvConfig {
-    fn default() -> Self {
-        let Csv { delimiter, quote, null } = Csv::default();
-        Self { header: true, delimiter, quote, null }
-    }
-}
-
-impl CsvConfig {
-    pub(super) fn lines(&self) -> Csv {
-        let Self { header: _, delimiter, quote, null } = self.clone();
-        Csv { delimiter, quote, null }
-    }
+    /// `[tables.orders.csv]`.
+    pub csv: CsvFile,
 }
 
 /// A declared column, its type understood.
@@ -100,7 +66,7 @@ struct Written {
     partitions: Option<Vec<Column>>,
     #[serde(default)]
     on_error: OnError,
-    csv: Option<CsvConfig>,
+    csv: Option<CsvFile>,
 }
 
 fn default_files_max() -> usize {
@@ -158,11 +124,8 @@ impl TryFrom<Written> for TableConfig {
             return Err("`csv` is of `format = \"csv\"`".into());
         }
         let csv = csv.unwrap_or_default();
-        if !(csv.delimiter.is_ascii() && csv.quote.is_ascii()) || csv.delimiter == csv.quote {
-            return Err("`delimiter` and `quote` are two ASCII characters".into());
-        }
-        if [csv.delimiter, csv.quote].iter().any(|c| matches!(c, '\n' | '\r' | '\0')) {
-            return Err("`delimiter` and `quote` are no ends of lines".into());
+        if let Some(fault) = csv.fault() {
+            return Err(fault.into());
         }
         if format == Format::Parquet && on_error != OnError::Error {
             return Err("`on_error` is of lines, which `format = \"parquet\"` does not have".into());

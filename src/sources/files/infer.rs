@@ -1,19 +1,25 @@
 //! Columns that nobody declared: told from the files, of Parquet by footers, of text by some of the first records of some
-//! files. Files that do not agree are told by their names. Whoever wants it otherwise declares columns.
+//! files. Files that do not agree are a fault of the table. Whoever wants it otherwise declares columns.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use arrow::datatypes::Field;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use serde_json::Value;
 
 use super::Spec;
 use super::columns::Columns;
-use super::config::{Format, TableConfig};
+use super::fault::fault;
 use super::list::Found;
 use super::parquet::widens;
-use super::text::{COLUMNS_MAX, TextFile, bytes, fault};
+use super::text::{COLUMNS_MAX, TextFile, bytes};
 use crate::error::{Error, Kind, Result};
 use crate::formats::cut::Records;
+use crate::formats::file::FileFormat as Format;
 use crate::formats::postgres::{NUMERIC, by_name, field, pg_type, type_name};
-use crate::formats::record::{self, Encoding, any_numeric, csv_fields};
+use crate::formats::record::{self, Encoding, TOO_MANY_FIELDS, any_numeric, csv_fields};
 use crate::sources::guess;
 
 /// Files that are looked into: the first ones, the last ones, and some between.
@@ -23,6 +29,17 @@ const FOOTERS_MAX: usize = 256;
 const RECORDS_MAX: usize = 500;
 const BYTES_MAX: usize = 256 << 10;
 
+/// Plain bytes of each, whatever they are: blank lines are no records, and a record may be as large as it likes.
+const FED_MAX: u64 = 4 * BYTES_MAX as u64;
+/// Names of folders that are columns.
+const PARTS_MAX: usize = 100;
+/// Files that are looked into at one time.
+const FOOTERS_AT_ONCE: usize = 16;
+const TEXTS_AT_ONCE: usize = 4;
+
+const HINT: &str =
+    "Declare `columns` of the table in its source's file, or move away the files that the server's log names.";
+
 /// A column as one file has it.
 struct Told {
     name: String,
@@ -30,8 +47,16 @@ struct Told {
     field: Option<Field>,
 }
 
-/// What is told so far, and by which file.
+/// What is told so far.
+#[derive(Default)]
 struct Known<'f> {
+    columns: Vec<Column<'f>>,
+    /// By their names.
+    places: HashMap<String, usize>,
+}
+
+/// And by which file.
+struct Column<'f> {
     name: String,
     field: Option<(Field, &'f str)>,
 }
@@ -40,58 +65,69 @@ struct Known<'f> {
 pub(super) struct Inferred {
     pub(super) columns: Columns,
     pub(super) fault: Option<Error>,
+    /// A file was changed or removed meanwhile.
+    pub(super) is_moving: bool,
 }
 
 /// An error is a store's: of files that are there, what is wrong is told beside the columns.
-pub(super) async fn infer(spec: &Spec, files: &[Found]) -> Result<Inferred> {
+pub(super) async fn infer(spec: &Arc<Spec>, files: &[Found]) -> Result<Inferred> {
     let table = &spec.config;
-    let most = if table.format == Format::Parquet { FOOTERS_MAX } else { TEXTS_MAX };
+    let (most, at_once) = match table.format {
+        Format::Parquet => (FOOTERS_MAX, FOOTERS_AT_ONCE),
+        Format::Csv | Format::Json => (TEXTS_MAX, TEXTS_AT_ONCE),
+    };
     let looked_at = some_of(files, most);
-    let mut fault = None;
-    let mut known: Vec<Known<'_>> = vec![];
+    let mut looks: Vec<BoxFuture<'_, Result<Vec<Told>>>> = vec![];
     for file in &looked_at {
-        let told = match table.format {
-            Format::Parquet => of_footer(spec, file).await,
-            Format::Csv => of_csv(spec, file).await,
-            Format::Json => of_json(spec, file).await,
-        };
+        looks.push(match table.format {
+            Format::Parquet => of_footer(spec, file).boxed(),
+            Format::Csv => of_csv(spec, file).boxed(),
+            Format::Json => of_json(spec, file).boxed(),
+        });
+    }
+    let mut looks = futures::stream::iter(looks).buffered(at_once).zip(futures::stream::iter(&looked_at));
+    let (mut fault, mut is_moving) = (None, false);
+    let mut known = Known::default();
+    while let Some((told, file)) = looks.next().await {
         match told {
             Ok(told) => {
                 for told in told {
-                    if let Err(error) = merged(spec, &mut known, told, &file.name) {
+                    if let Err(error) = known.merge(spec, told, &file.name) {
                         fault.get_or_insert(error);
                     }
                 }
             }
-            Err(error) if error.kind() == Kind::InvalidText => drop(fault.get_or_insert(error)),
             // Somebody writes it just now; those that are there next are asked next.
-            Err(error) if error.kind() == Kind::DataGone => {}
+            Err(error) if error.kind() == Kind::DataGone => is_moving = true,
+            Err(error) if matches!(error.kind(), Kind::InvalidText | Kind::SourceFailed) => {
+                let text = format!("the columns of table {} cannot be told from its files", spec.name);
+                fault.get_or_insert(Error::new(error.kind(), text).with_hint(HINT).with_source(error));
+            }
             Err(error) => return Err(error),
         }
     }
+    let mut known = known.columns;
     if known.len() > COLUMNS_MAX {
         let text = format!("the files of table {} have more than {COLUMNS_MAX} columns", spec.name);
-        fault.get_or_insert(Error::new(Kind::TooLarge, text).with_hint("Declare `columns`."));
+        fault.get_or_insert(Error::new(Kind::TooLarge, text).with_hint(HINT));
         known.truncate(COLUMNS_MAX);
     }
     let parts = match &table.partitions {
         Some(declared) => declared.iter().map(|column| column.field.clone()).collect(),
-        None => match parts(spec, files) {
-            Ok(parts) => parts,
-            Err(error) => {
-                fault.get_or_insert(error);
-                vec![]
-            }
-        },
+        None => {
+            let (parts, unlike) = parts(spec, files)?;
+            fault = fault.or(unlike);
+            parts
+        }
     };
     // A folder's name says more than what a writer left in the file besides.
     known.retain(|column| !parts.iter().any(|part: &Field| *part.name() == column.name));
     let text = |name: &str| field(name, 25, -1, true);
-    let stored = known.into_iter().filter_map(|Known { name, field }| {
+    let stored = known.into_iter().filter_map(|Column { name, field }| {
         let field = field.map(|(field, _)| field).or_else(|| text(&name))?;
         Some(record::Column { field, path: vec![name], unit: None, encoding: Encoding::default(), optional: false })
     });
-    Ok(Inferred { columns: Columns::new(stored.collect(), parts, true)?, fault })
+    Ok(Inferred { columns: Columns::new(stored.collect(), parts, true)?, fault, is_moving })
 }
 
 /// At most so many, evenly.
@@ -102,29 +138,36 @@ fn some_of(files: &[Found], most: usize) -> Vec<&Found> {
     (0..most).filter_map(|at| files.get(at * (files.len() - 1) / (most - 1))).collect()
 }
 
-/// Who may see which column is not known here: those that do not agree are named in the log.
-fn merged<'f>(spec: &Spec, known: &mut Vec<Known<'f>>, told: Told, file: &'f str) -> Result<()> {
-    let Some(before) = known.iter_mut().find(|column| column.name == told.name) else {
-        known.push(Known { name: told.name, field: told.field.map(|field| (field, file)) });
-        return Ok(());
-    };
-    let Some(field) = told.field else { return Ok(()) };
-    let Some((other, of)) = &before.field else {
-        before.field = Some((field, file));
-        return Ok(());
-    };
-    match wider(other, &field) {
-        Some(wider) if wider == *other => {}
-        Some(wider) => before.field = Some((wider, file)),
-        None => {
-            let shown = |field: &Field| pg_type(field).map_or("?".into(), |found| type_name(found.oid, found.typmod));
-            let text = format!("files \"{of}\" and \"{file}\" of table {} have a column of different types", spec.name);
-            let why = format!("column \"{}\" is {} and {}", told.name, shown(other), shown(&field));
-            let hint = "Declare `columns` of the table, or move one of the files away.";
-            return Err(Error::new(Kind::SourceFailed, text).with_hint(hint).with_source(why));
+impl<'f> Known<'f> {
+    /// Who may see which column is not known here, nor who may see which file: what does not agree is named in the log.
+    fn merge(&mut self, spec: &Spec, told: Told, file: &'f str) -> Result<()> {
+        let Some(before) = self.places.get(&told.name).and_then(|at| self.columns.get_mut(*at)) else {
+            // One more than there may be says that there are too many.
+            if self.columns.len() <= COLUMNS_MAX {
+                self.places.insert(told.name.clone(), self.columns.len());
+                self.columns.push(Column { name: told.name, field: told.field.map(|field| (field, file)) });
+            }
+            return Ok(());
+        };
+        let Some(field) = told.field else { return Ok(()) };
+        let Some((other, of)) = &before.field else {
+            before.field = Some((field, file));
+            return Ok(());
+        };
+        match wider(other, &field) {
+            Some(wider) if wider == *other => {}
+            Some(wider) => before.field = Some((wider, file)),
+            None => {
+                let shown =
+                    |field: &Field| pg_type(field).map_or("?".into(), |found| type_name(found.oid, found.typmod));
+                let text = format!("files of table {} have a column of different types", spec.name);
+                let (one, two) = (shown(other), shown(&field));
+                let why = format!("column \"{}\" is {one} in \"{of}\" and {two} in \"{file}\"", told.name);
+                return Err(Error::new(Kind::SourceFailed, text).with_hint(HINT).with_source(why));
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn wider(one: &Field, other: &Field) -> Option<Field> {
@@ -146,29 +189,29 @@ fn wider(one: &Field, other: &Field) -> Option<Field> {
 }
 
 async fn of_footer(spec: &Spec, file: &Found) -> Result<Vec<Told>> {
-    let footers = spec.footers.of(&spec.folder, std::slice::from_ref(file)).await?;
+    let objects = spec.folder.as_found([file]);
+    let footers = spec.footers.of(spec, &objects, &[file], None).await?;
     let fields = footers.iter().flat_map(|footer| footer.shown.clone());
     Ok(fields.map(|field| Told { name: field.name().clone(), field: Some(field) }).collect())
 }
 
-async fn opened(spec: &Spec, file: &Found) -> Result<TextFile> {
+async fn opened(spec: &Arc<Spec>, file: &Found) -> Result<TextFile> {
     let objects = spec.folder.as_found([file]);
-    TextFile::open(&spec.folder, &objects, &spec.config, file).await
+    Ok(TextFile::open(spec, &objects, file).await?.up_to(FED_MAX))
 }
 
-async fn of_csv(spec: &Spec, file: &Found) -> Result<Vec<Told>> {
-    let table: &TableConfig = &spec.config;
+async fn of_csv(spec: &Arc<Spec>, file: &Found) -> Result<Vec<Told>> {
+    let table = &spec.config;
     let mut text = opened(spec, file).await?;
     let mut names = vec![];
     if table.csv.header {
-        match text.header(table).await? {
+        match text.header().await? {
             None => return Ok(vec![]),
             Some(header) => names = header,
         }
-        for (at, name) in names.iter().enumerate() {
-            if name.is_empty() || names.iter().take(at).any(|other| other == name) {
-                return Err(fault(&file.name, Some(1), "has a column without a name, or a name twice"));
-            }
+        let mut met = HashSet::new();
+        if names.iter().any(|name| name.is_empty() || !met.insert(name)) {
+            return Err(fault(&file.name, Some(1), "has a column without a name, or a name twice"));
         }
     }
     let mut records = Records::default();
@@ -176,40 +219,39 @@ async fn of_csv(spec: &Spec, file: &Found) -> Result<Vec<Told>> {
     let csv = table.csv.lines();
     let mut found: Vec<Option<String>> = vec![None; names.len()];
     for at in 0..records.len() {
-        let line = std::str::from_utf8(bytes(&records, at)).ok();
-        // What does not fit is told where it is read.
-        let Some(fields) = line.and_then(|line| csv_fields(line, &csv)) else { continue };
+        let Ok(line) = std::str::from_utf8(bytes(&records, at)) else { continue };
+        let fields = match csv_fields(line, &csv, COLUMNS_MAX) {
+            Ok(fields) => fields,
+            Err(problem @ TOO_MANY_FIELDS) if !table.csv.header => {
+                return Err(fault(&file.name, Some(records.line(at)), problem));
+            }
+            // What does not fit is told where it is read.
+            Err(_) => continue,
+        };
         if !table.csv.header && fields.len() > names.len() {
-            let more = names.len() + 1..=fields.len().min(COLUMNS_MAX);
-            names.extend(more.map(|number| format!("column{number}")));
+            names.extend((names.len() + 1..=fields.len()).map(|number| format!("column{number}")));
             found.resize(names.len(), None);
         }
-        for (known, field) in found.iter_mut().zip(fields) {
-            let Some(field) = field else { continue };
-            let looks = guess::of_field(&field).to_owned();
-            *known = Some(match known.take() {
-                None => looks,
-                Some(known) => guess::wider(&known, &looks).unwrap_or_else(|| "text".into()),
-            });
-        }
+        guess::of_line(&mut found, fields);
     }
     Ok(names.into_iter().zip(found).map(|(name, found)| told(name, found)).collect())
 }
 
-async fn of_json(spec: &Spec, file: &Found) -> Result<Vec<Told>> {
+async fn of_json(spec: &Arc<Spec>, file: &Found) -> Result<Vec<Told>> {
     let mut text = opened(spec, file).await?;
     let mut records = Records::default();
     text.next(RECORDS_MAX, BYTES_MAX, &mut records).await?;
     let mut found: Vec<(String, Option<String>)> = vec![];
+    let mut places: HashMap<String, usize> = HashMap::new();
     for at in 0..records.len() {
         let Ok(Value::Object(row)) = serde_json::from_slice(bytes(&records, at)) else { continue };
         for (name, value) in row {
             let looks = guess::of_json(&value, false);
-            let has_room = found.len() <= COLUMNS_MAX;
-            match found.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, known)) => *known = guess::both(known.take(), looks),
-                None if has_room => found.push((name, looks)),
-                None => {}
+            if let Some((_, known)) = places.get(&name).and_then(|at| found.get_mut(*at)) {
+                *known = guess::both(known.take(), looks);
+            } else if found.len() <= COLUMNS_MAX {
+                places.insert(name.clone(), found.len());
+                found.push((name, looks));
             }
         }
     }
@@ -224,34 +266,45 @@ fn told(name: String, found: Option<String>) -> Told {
     Told { name, field }
 }
 
-/// The names in folders' names, which all files have in one order.
-fn parts(spec: &Spec, files: &[Found]) -> Result<Vec<Field>> {
-    let Some(first) = files.first() else { return Ok(vec![]) };
-    let names = |file: &Found| file.parts().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
-    let keys = names(first);
-    if let Some(other) = files.iter().find(|file| names(file) != keys) {
-        let (first, other) = (&first.name, &other.name);
-        let text =
-            format!("files \"{first}\" and \"{other}\" of table {} lie in folders of different names", spec.name);
-        let hint =
-            "Say which of the names are columns by `partitions` of the table; none of them are by `partitions = []`.";
-        return Err(Error::new(Kind::SourceFailed, text).with_hint(hint));
+/// The names in folders' names, and why they are not those of one table: all files have them in one order. Where they do
+/// not, each name is a column all the same, so that what is said of one, by a policy too, is said of something.
+fn parts(spec: &Spec, files: &[Found]) -> Result<(Vec<Field>, Option<Error>)> {
+    let Some(first) = files.first() else { return Ok((vec![], None)) };
+    let mut fault = None;
+    let mut keys: Vec<&str> = vec![];
+    let mut looks: HashMap<&str, Option<&'static str>> = HashMap::new();
+    for file in files {
+        let mut met = HashSet::new();
+        let mut is_twice = false;
+        for (key, value) in file.parts() {
+            is_twice |= !met.insert(key);
+            if !looks.contains_key(key) && keys.len() < PARTS_MAX {
+                keys.push(key);
+                looks.insert(key, None);
+            }
+            if let (Some(known), Some(value)) = (looks.get_mut(key), value) {
+                let now = of_part(&value);
+                *known = Some(match *known {
+                    Some(before) if before != now => of_both(before, now),
+                    Some(_) | None => now,
+                });
+            }
+        }
+        let names = |file: &'_ Found| file.parts().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+        if fault.is_none() && (is_twice || names(file) != names(first)) {
+            let text = format!("files of table {} lie in folders that are called unlike each other", spec.name);
+            let hint = "The server's log names them. Say which of the names are columns by `partitions` of the table; none of \
+                        them are by `partitions = []`.";
+            let why = format!("files \"{}\" and \"{}\"", first.name, file.name);
+            fault = Some(Error::new(Kind::SourceFailed, text).with_hint(hint).with_source(why));
+        }
     }
-    let is_twice = |at: usize, key: &String| keys.iter().take(at).any(|other| other == key);
-    if keys.iter().enumerate().any(|(at, key)| is_twice(at, key)) {
-        return Err(fault(&first.name, None, "lies in folders that give one name twice"));
-    }
-    let values: Vec<Vec<Option<String>>> =
-        files.iter().map(|file| file.parts().map(|(_, value)| value).collect()).collect();
-    let part = |(at, key): (usize, &String)| {
-        let of_all = values.iter().filter_map(|values| values.get(at)?.as_deref());
-        let looks = of_all.map(of_part).reduce(|one, other| if one == other { one } else { of_both(one, other) });
-        let (oid, typmod) = looks.and_then(by_name)?;
-        field(key, oid, typmod, true)
+    let of = |key: &&str| {
+        let known = looks.get(key).copied().flatten().and_then(by_name);
+        let typed = known.and_then(|(oid, typmod)| field(key, oid, typmod, true));
+        typed.or_else(|| field(key, 25, -1, true)).ok_or_else(|| Error::internal("text has a field"))
     };
-    let text = |key: &String| field(key, 25, -1, true);
-    let fields = keys.iter().enumerate().map(|(at, key)| part((at, key)).or_else(|| text(key)));
-    fields.collect::<Option<Vec<_>>>().ok_or_else(|| Error::internal("text has a field"))
+    Ok((keys.iter().map(of).collect::<Result<_>>()?, fault))
 }
 
 /// `month=01` is a number all the same.

@@ -1,9 +1,10 @@
 //! A folder, on this machine or in S3, and the files of it that a statement sees: found anew by each statement, and read as
-//! they were found. A link that leads out of the folder is refused. It opens no file.
+//! they were found. Of a table's files none may lie elsewhere, by a link. It opens no file.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
@@ -12,9 +13,11 @@ use object_store::{ObjectMeta, ObjectStore};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::as_found::AsFound;
+use super::fault::{gone, of_table};
 use super::glob::Pattern;
 use crate::error::{Error, Kind, Result};
 use crate::lake::{S3Config, Store};
+use crate::types::TableName;
 
 /// What a source's `path` names.
 #[derive(Debug)]
@@ -25,7 +28,12 @@ pub(super) struct Folder {
     local: Option<PathBuf>,
     files_max: usize,
     objects: Arc<dyn ObjectStore>,
+    /// That it lists no tags is said once.
+    untagged: Once,
 }
+
+/// Names are gone through for each file that a table may have: a link may lead to a whole disk.
+const LISTED_PER_FILE: usize = 100;
 
 /// A file as it was found.
 #[derive(Clone, Debug)]
@@ -79,7 +87,8 @@ impl Folder {
         // A bucket's prefixes end with a slash.
         let root = store.path(&format!("{path}/"))?;
         let local = path.starts_with('/').then(|| PathBuf::from(path));
-        Ok(Self { source: source.into(), root, local, files_max, objects: Arc::clone(store.objects()) })
+        let (objects, untagged) = (Arc::clone(store.objects()), Once::new());
+        Ok(Self { source: source.into(), root, local, files_max, objects, untagged })
     }
 
     pub(super) fn is_local(&self) -> bool {
@@ -96,38 +105,38 @@ impl Folder {
     }
 
     /// Those that are a table's, in the order of their names.
-    pub(super) async fn list(&self, pattern: &Pattern) -> Result<Vec<Found>> {
-        let inside = match &self.local {
-            None => None,
-            Some(path) => {
-                let path = path.clone();
-                let real = tokio::task::spawn_blocking(move || path.canonicalize().ok().filter(|real| real.is_dir()));
-                let real = real.await.ok().flatten().ok_or_else(|| self.unreachable("the folder is not there"))?;
-                Some(Inside { real, known: HashMap::new(), files: LocalFileSystem::new() })
+    pub(super) async fn list(&self, table: &TableName, pattern: &Pattern) -> Result<Vec<Found>> {
+        let real = self.real().await?;
+        let (mut files, mut listed) = (vec![], 0usize);
+        let listed_max = self.files_max.saturating_mul(LISTED_PER_FILE);
+        let mut listing = self.objects.list(Some(&self.below(&pattern.prefix())?));
+        while let Some(meta) = listing.try_next().await.map_err(|error| self.unlisted(table, error))? {
+            listed += 1;
+            if listed > listed_max {
+                let text =
+                    format!("source \"{}\": more than {listed_max} files lie where table {table} looks", self.source);
+                let hint = "Begin `files` of the table with a folder of its own, or raise `files_max` of the source.";
+                return Err(Error::new(Kind::TooLarge, text).with_hint(hint));
             }
-        };
-        let prefix = pattern.prefix().iter().fold(self.root.clone(), |path, part| path.join(part.as_str()));
-        let (mut inside, mut files) = (inside, vec![]);
-        let mut listing = self.objects.list(Some(&prefix));
-        while let Some(meta) = listing.try_next().await.map_err(|error| self.unreachable(error))? {
             let parts: Option<Vec<String>> = meta
                 .location
                 .prefix_match(&self.root)
                 .map(|parts| parts.map(|part| part.as_ref().to_owned()).collect());
             let parts = parts.unwrap_or_default();
             let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-            let name = parts.join("/");
-            // Also of files that are not the table's: a link that leads out may lead to the whole disk.
-            if let Some(inside) = &mut inside
-                && !inside.has(&meta.location)
-            {
-                let text = format!("source \"{}\": \"{name}\" leads out of the source's folder", self.source);
-                let hint = "Remove the link, or name the folder that it leads to as a source of its own.";
-                return Err(Error::new(Kind::SourceFailed, text).with_hint(hint));
-            }
             if meta.size == 0 || parts.iter().any(|part| is_hidden(part)) || !pattern.fits(&parts) {
                 continue;
             }
+            if meta.e_tag.is_none() {
+                let source = &self.source;
+                self.untagged.call_once(|| {
+                    tracing::warn!(
+                        source,
+                        "the store lists no tags: files that change are known by size and time alone"
+                    );
+                });
+            }
+            let name = parts.join("/");
             let id = id(&name, &meta);
             files.push(Found { name, meta, id });
             if files.len() > self.files_max {
@@ -136,27 +145,96 @@ impl Folder {
                 return Err(Error::new(Kind::TooLarge, text).with_hint(hint));
             }
         }
+        if let Some(real) = real {
+            files = self.all_inside(table, real, files).await?;
+        }
         files.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(files)
     }
 
-    pub(super) fn unreachable(&self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    /// On this machine the folder itself, links followed.
+    async fn real(&self) -> Result<Option<PathBuf>> {
+        let Some(path) = self.local.clone() else { return Ok(None) };
+        let look = move || {
+            let real = path.canonicalize()?;
+            // Also whether it may be read: below it that is a table's fault, and here everybody's.
+            std::fs::read_dir(&real).map(|_| real)
+        };
+        let real = tokio::task::spawn_blocking(look).await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        real.map(Some).map_err(|error| {
+            let hint = match error.kind() {
+                ErrorKind::NotFound => "The folder that `path` of the source's file names is not there.",
+                ErrorKind::PermissionDenied => {
+                    "The server may not read the folder that `path` of the source's file names."
+                }
+                ErrorKind::NotADirectory => "What `path` of the source's file names is no folder.",
+                _ => "What the folder says when it is read stands in the server's log.",
+            };
+            self.down(error).with_hint(hint)
+        })
+    }
+
+    /// As a listing spells it: what may stand in a name stands there as it is.
+    fn below(&self, parts: &[String]) -> Result<Path> {
+        let path = std::iter::once(self.root.as_ref()).chain(parts.iter().map(String::as_str)).collect::<Vec<_>>();
+        Path::parse(path.join("/")).map_err(|error| {
+            Error::new(Kind::Config, "`files` of a table names a folder that there cannot be").with_source(error)
+        })
+    }
+
+    /// The same files, of which none lies elsewhere by a link.
+    async fn all_inside(&self, table: &TableName, real: PathBuf, files: Vec<Found>) -> Result<Vec<Found>> {
+        let look = move || {
+            let mut inside = Inside { real, known: HashMap::new(), files: LocalFileSystem::new() };
+            let outside = files.iter().find(|file| !inside.has(&file.meta.location)).map(|file| file.name.clone());
+            (files, outside)
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
+        let (files, outside) = looked.map_err(|error| Error::internal("a look at links").with_source(error))?;
+        let Some(name) = outside else { return Ok(files) };
+        let what = format_args!("leads out of the folder of source \"{}\"", self.source).to_string();
+        let hint =
+            "The server's log names it: remove the link, or name the folder that it leads to as a source of its own.";
+        Err(of_table(table, Kind::SourceFailed, what, &name, None).with_hint(hint))
+    }
+
+    /// The folder itself is there: on this machine that was seen, and in S3 its names came.
+    fn unlisted(&self, table: &TableName, error: object_store::Error) -> Error {
+        if !self.is_local() && !matches!(error, object_store::Error::InvalidPath { .. }) {
+            return self.unreachable(error);
+        }
+        let text = format!("the folder of table {table} cannot be listed");
+        let hint = "A link leads back to a folder above it, a folder may not be read, or a name has an empty part: the server's \
+                    log says which. Begin `files` with a folder that has no such thing.";
+        Error::new(Kind::SourceFailed, text).with_hint(hint).with_source(error)
+    }
+
+    fn unreachable(&self, error: object_store::Error) -> Error {
+        let hint = match &error {
+            object_store::Error::NotFound { .. } => "The bucket that `path` of the source's file names is not there.",
+            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+                "The store does not let the server in: look at the keys in [s3] of the source's file."
+            }
+            _ => "What the store answered, if it did, stands in the server's log.",
+        };
+        self.down(error).with_hint(hint)
+    }
+
+    fn down(&self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::new(Kind::SourceUnreachable, format!("source \"{}\" cannot be reached", self.source)).with_source(why)
     }
 
     /// What a store said of a file that was found.
-    pub(super) fn lost(&self, name: &str, error: object_store::Error) -> Error {
+    pub(super) fn lost(&self, table: &TableName, name: &str, error: object_store::Error) -> Error {
         match error {
-            object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. } => gone(name, error),
-            _ => self.unreachable(error),
+            object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. } => gone(table, name, error),
+            error if self.is_local() || matches!(error, object_store::Error::PermissionDenied { .. }) => {
+                of_table(table, Kind::SourceFailed, "cannot be read", name, Some(error.into()))
+                    .with_hint("Which one, and why, stands in the server's log.")
+            }
+            error => self.unreachable(error),
         }
     }
-}
-
-/// The statement would mix two states of the file.
-pub(super) fn gone(name: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    let text = format!("file \"{name}\" was changed or removed while it was read");
-    Error::new(Kind::DataGone, text).with_source(error).with_hint("Run the statement again.")
 }
 
 /// What writers leave beside their files, as Spark's and Hive's readers see it.

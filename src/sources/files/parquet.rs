@@ -1,5 +1,6 @@
-//! Parquet files as a table's: which columns a file has by its footer, which type of PostgreSQL stands for each, and the scan
-//! over several, by name. Values are only ever cast to a type that holds all of them. It decides no conflict between files.
+//! Parquet files as a table's: which columns a file has by its footer, which type of PostgreSQL stands for each, and the
+//! scan over several, by name. Values are only ever cast to a type that holds all of them. It decides no conflict between
+//! files.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,6 +22,7 @@ use datafusion::datasource::physical_plan::{FileScanConfigBuilder, ParquetSource
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result as PlanResult;
+use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
 use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapterFactory};
@@ -37,12 +39,13 @@ use parquet::basic::LogicalType;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
-use super::list::{Folder, Found};
+use super::Spec;
+use super::fault::{fault, of_table};
+use super::list::Found;
 use super::scan::Seen;
-use super::text::fault;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{NUMERIC, by_oid, field, pg_type};
-use crate::lake::{GuardExec, Store, grouped, holds_floats};
+use crate::lake::{GuardExec, grouped, holds_floats};
 
 const VARCHAR: u32 = 1043;
 const UUID: u32 = 2950;
@@ -52,6 +55,12 @@ const UINT8_DIGITS: i32 = (20 << 16) + 4;
 
 /// Footers that are asked for at one time.
 const FOOTERS_AT_ONCE: usize = 16;
+
+const NO_PARQUET: &str = "is not Parquet, or is broken";
+const LACKS: &str = "lacks a column of the table that is not optional";
+const OTHER_TYPE: &str = "has a column of another type than the table";
+const OTHER_TYPE_HINT: &str =
+    "The server's log names it: move the file away, or declare `columns` of the table in its source's file.";
 
 /// What a file's footer says.
 #[derive(Debug)]
@@ -63,29 +72,33 @@ pub(super) struct Footer {
     rows: usize,
 }
 
-/// A file's id, and its footer.
-type Read = (u128, Arc<Footer>);
-
 /// Of the files that were there when somebody looked last.
 #[derive(Debug, Default)]
 pub(super) struct Footers(Mutex<HashMap<u128, Arc<Footer>>>);
 
 impl Footers {
-    /// In the files' order.
-    pub(super) async fn of(&self, folder: &Folder, files: &[Found]) -> Result<Vec<Arc<Footer>>> {
-        let known = |file: &Found| self.lock().get(&file.id).map(Arc::clone);
-        let objects = folder.as_found(files);
-        let new: Vec<&Found> = files.iter().filter(|file| known(file).is_none()).collect();
-        let mut reads: Vec<BoxFuture<'_, Result<Read>>> = vec![];
-        for file in new {
-            let objects = Arc::clone(&objects);
-            reads.push(async move { Ok((file.id, Arc::new(read(folder, &objects, file).await?))) }.boxed());
+    /// In the files' order. `cache`: that of the scans to come, so that those do not ask again.
+    pub(super) async fn of(
+        &self,
+        spec: &Spec,
+        objects: &Arc<dyn ObjectStore>,
+        files: &[&Found],
+        cache: Option<&Arc<FileMetadataCache>>,
+    ) -> Result<Vec<Arc<Footer>>> {
+        let known: Vec<Option<Arc<Footer>>> = {
+            let all = self.lock();
+            files.iter().map(|file| all.get(&file.id).map(Arc::clone)).collect()
+        };
+        let mut reads: Vec<BoxFuture<'_, Result<Arc<Footer>>>> = vec![];
+        for (file, known) in files.iter().zip(known) {
+            reads.push(match known {
+                Some(footer) => std::future::ready(Ok(footer)).boxed(),
+                None => async move { Ok(Arc::new(read(spec, objects, file, cache).await?)) }.boxed(),
+            });
         }
-        let reads = futures::stream::iter(reads).buffer_unordered(FOOTERS_AT_ONCE);
-        let read: Vec<Read> = reads.try_collect().await?;
-        self.lock().extend(read);
-        let gone = || Error::internal("a footer that was read is not known");
-        files.iter().map(|file| known(file).ok_or_else(gone)).collect()
+        let footers: Vec<_> = futures::stream::iter(reads).buffered(FOOTERS_AT_ONCE).try_collect().await?;
+        self.lock().extend(files.iter().zip(&footers).map(|(file, footer)| (file.id, Arc::clone(footer))));
+        Ok(footers)
     }
 
     /// Forgets all others.
@@ -102,11 +115,17 @@ impl Footers {
     }
 }
 
-async fn read(folder: &Folder, objects: &Arc<dyn ObjectStore>, file: &Found) -> Result<Footer> {
-    let broken = |error| fault(&file.name, None, "is not Parquet, or is broken").with_source(error);
-    let metadata = DFParquetMetadata::new(objects.as_ref(), &file.meta).fetch_metadata().await;
-    let metadata = metadata.map_err(|error| match store_error(&error) {
-        Some(store) => folder.lost(&file.name, store),
+async fn read(
+    spec: &Spec,
+    objects: &Arc<dyn ObjectStore>,
+    file: &Found,
+    cache: Option<&Arc<FileMetadataCache>>,
+) -> Result<Footer> {
+    let broken = |error| of_table(&spec.name, Kind::InvalidText, NO_PARQUET, &file.name, Some(error));
+    let stamped = stamped(file);
+    let metadata = DFParquetMetadata::new(objects.as_ref(), &stamped).with_file_metadata_cache(cache.map(Arc::clone));
+    let metadata = metadata.fetch_metadata().await.map_err(|error| match store_error(&error) {
+        Some(store) => spec.folder.lost(&spec.name, &file.name, store),
         None => broken(Box::<dyn std::error::Error + Send + Sync>::from(error)),
     })?;
     let said = metadata.file_metadata();
@@ -266,7 +285,7 @@ pub(super) fn may_be(field: &Field) -> bool {
 
 impl Footer {
     /// The first of the table's columns whose values this file does not have in a type that it could be cast from.
-    pub(super) fn misfit(&self, table: &Schema, stored: usize) -> Option<String> {
+    fn misfit(&self, table: &Schema, stored: usize) -> Option<String> {
         let unfit = |of: &&FieldRef| {
             let to = table.fields().iter().take(stored).find(|to| to.name() == of.name());
             to.is_some_and(|to| !widens(of.data_type(), to.data_type()))
@@ -279,30 +298,37 @@ impl Footer {
     }
 }
 
-/// The rows of these files.
-pub(super) fn plan(
+/// The rows of these files, whose footers are looked at first: those that came since the columns were told may have others.
+pub(super) async fn plan(
     session: &dyn Session,
-    store: &Store,
     seen: &Seen,
     files: &[usize],
     projection: &[usize],
     limit: Option<usize>,
 ) -> PlanResult<Arc<dyn ExecutionPlan>> {
-    let columns = &seen.columns;
+    let (columns, spec) = (&seen.columns, &seen.spec);
+    let found: Vec<&Found> = files.iter().filter_map(|at| seen.files.get(*at)).collect();
+    let cache = session.runtime_env().cache_manager.get_file_metadata_cache();
+    let footers = spec.footers.of(spec, &seen.objects, &found, Some(&cache)).await?;
+    for (file, footer) in found.iter().zip(&footers) {
+        if let Some(column) = footer.misfit(&columns.schema, columns.stored.len()) {
+            // Who may see which column is not known here.
+            let why = format!("column \"{column}\"").into();
+            let error = of_table(&spec.name, Kind::SourceFailed, OTHER_TYPE, &file.name, Some(why));
+            return Err(error.with_hint(OTHER_TYPE_HINT).into());
+        }
+    }
     let all = &columns.schema;
     let (stored, parts) = all.fields().split_at(columns.stored.len());
     let inside = TableSchema::builder(Arc::new(Schema::new(stored.to_vec()))).with_table_partition_cols(parts.to_vec());
     let inside = inside.build();
     let (mut read, mut rows) = (vec![], 0usize);
-    for at in files {
-        let (Some(file), Some(footer)) = (seen.files.get(*at), seen.footers.get(*at)) else {
-            return Err(Error::internal("a file without its footer").into());
-        };
+    for ((at, file), footer) in files.iter().zip(&found).zip(&footers) {
         let asked = projection.iter().filter_map(|column| columns.stored.get(*column));
         let lacking = asked.filter(|column| !column.optional && !columns.inferred);
         if let Some(column) = lacking.into_iter().find(|column| !footer.has(column.field.name())) {
-            let what = format_args!("has no column \"{}\"", column.field.name()).to_string();
-            return Err(fault(&file.name, None, what).into());
+            let why = format!("column \"{}\"", column.field.name()).into();
+            return Err(of_table(&spec.name, Kind::InvalidText, LACKS, &file.name, Some(why)).into());
         }
         rows = rows.saturating_add(footer.rows);
         let mut part = PartitionedFile::new_from_meta(stamped(file));
@@ -317,20 +343,18 @@ pub(super) fn plan(
     // Old writers' moments, of which nanoseconds do not hold all.
     global.coerce_int96 = Some("us".into());
     let options = TableParquetOptions { global, ..Default::default() };
-    let footers = session.runtime_env().cache_manager.get_file_metadata_cache();
-    let names = files.iter().filter_map(|at| seen.files.get(*at));
     let readers = Readers {
-        files: CachedParquetFileReaderFactory::new(Arc::clone(&seen.objects), footers),
-        folder: Arc::clone(&seen.spec.folder),
+        files: CachedParquetFileReaderFactory::new(Arc::clone(&seen.objects), cache),
+        spec: Arc::clone(spec),
         objects: Arc::clone(&seen.objects),
-        names: names.map(|file| (file.meta.location.clone(), file.name.clone())).collect(),
+        names: found.iter().map(|file| (file.meta.location.clone(), file.name.clone())).collect(),
     };
     let source = ParquetSource::new(inside).with_table_parquet_options(options);
     let source = source.with_parquet_file_reader_factory(Arc::new(readers));
-    store.register(session.runtime_env());
+    spec.store.register(session.runtime_env());
     let mut statistics = Statistics::new_unknown(all);
     statistics.num_rows = Precision::Exact(rows);
-    let config = FileScanConfigBuilder::new(store.url().clone(), Arc::new(source))
+    let config = FileScanConfigBuilder::new(spec.store.url().clone(), Arc::new(source))
         .with_file_groups(grouped(session, read))
         .with_projection_indices(Some(projection.to_vec()))?
         .with_expr_adapter(Some(Arc::new(ByName)))
@@ -343,8 +367,8 @@ pub(super) fn plan(
     Ok(Arc::new(GuardExec::new(scan, trusted, Arc::new(()))))
 }
 
-/// The cache of footers knows a file again by its size and time, of which a bucket tells seconds: what is left of a second is
-/// made of what the file held.
+/// The cache of footers knows a file again by its size and time, of which a bucket tells seconds: what is left of a
+/// second is made of what the file held.
 fn stamped(file: &Found) -> ObjectMeta {
     let nanos = u32::try_from(file.id % 1_000_000_000).unwrap_or(0);
     let time = file.meta.last_modified.with_nanosecond(nanos);
@@ -355,7 +379,7 @@ fn stamped(file: &Found) -> ObjectMeta {
 #[derive(Debug)]
 struct Readers {
     files: CachedParquetFileReaderFactory,
-    folder: Arc<Folder>,
+    spec: Arc<Spec>,
     objects: Arc<dyn ObjectStore>,
     names: HashMap<Path, String>,
 }
@@ -364,7 +388,7 @@ struct Named {
     file: Box<dyn AsyncFileReader + Send>,
     name: String,
     location: Path,
-    folder: Arc<Folder>,
+    spec: Arc<Spec>,
     objects: Arc<dyn ObjectStore>,
 }
 
@@ -380,7 +404,7 @@ impl ParquetFileReaderFactory for Readers {
         Ok(Box::new(Named {
             name: self.names.get(&location).cloned().unwrap_or_default(),
             location,
-            folder: Arc::clone(&self.folder),
+            spec: Arc::clone(&self.spec),
             objects: Arc::clone(&self.objects),
             file: self.files.create_reader(partition, file, hint, metrics)?,
         }))
@@ -390,13 +414,13 @@ impl ParquetFileReaderFactory for Readers {
 impl Named {
     /// Some readers keep no more than a store's words, so that it is asked again.
     fn told(&self, error: ParquetError) -> impl Future<Output = ParquetError> + Send + use<> {
-        let (objects, folder) = (Arc::clone(&self.objects), Arc::clone(&self.folder));
+        let (objects, spec) = (Arc::clone(&self.objects), Arc::clone(&self.spec));
         let (name, location) = (self.name.clone(), self.location.clone());
         async move {
             let head = GetOptions { head: true, ..GetOptions::default() };
             let told = match (store_error(&error), objects.get_opts(&location, head).await) {
-                (Some(store), _) | (None, Err(store)) => folder.lost(&name, store),
-                (None, Ok(_)) => fault(&name, None, "is not Parquet, or is broken").with_source(error),
+                (Some(store), _) | (None, Err(store)) => spec.folder.lost(&spec.name, &name, store),
+                (None, Ok(_)) => fault(&name, None, NO_PARQUET).with_source(error),
             };
             ParquetError::External(Box::new(told))
         }

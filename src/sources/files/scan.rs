@@ -1,5 +1,5 @@
-//! Files as a statement saw them, as a table, and its scan as a plan: lines here, Parquet by DataFusion's reader. Files whose
-//! folders' names a filter rules out are not opened. Which files there are was decided when the statement began.
+//! Files as a statement saw them, as a table, and its scan as a plan: lines here, Parquet by DataFusion's reader. Files
+//! whose folders' names a filter rules out are not opened. Which files there are was decided when the statement began.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -17,23 +17,24 @@ use datafusion::error::{DataFusionError, Result as PlanResult};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::empty::EmptyExec;
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::execution_plan::ReplaceChildrenOptions;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use object_store::ObjectStore;
 
 use super::Spec;
 use super::columns::Columns;
-use super::config::Format;
+use super::fault::fault;
 use super::list::Found;
-use super::parquet::{self, Footer};
-use super::text::{TextFile, bytes, fault};
+use super::parquet;
+use super::text::{TextFile, bytes};
 use crate::error::{Error, Kind, Result};
 use crate::formats::cut::Records;
+use crate::formats::file::FileFormat as Format;
 use crate::formats::record::{Decoder, Misfit, Record};
-use crate::scan::{Scanned, scan_by};
+use crate::scan::{Scanned, leaf_properties, scan_by, shares};
 use crate::sources::kafka::OnError;
 use crate::types::{Reads, Share};
 
@@ -48,8 +49,6 @@ pub(super) struct Seen {
     pub(super) files: Vec<Found>,
     /// Of each file what its folders' names say.
     pub(super) parts: RecordBatch,
-    /// Of each file, where they are Parquet.
-    pub(super) footers: Vec<Arc<Footer>>,
     /// The files as they were found.
     pub(super) objects: Arc<dyn ObjectStore>,
 }
@@ -150,37 +149,26 @@ impl Provider {
             // Rows are dropped above, so a limit counts only where nothing is filtered.
             let limit = limit.filter(|_| filters.is_empty());
             if seen.spec.config.format == Format::Parquet {
-                return parquet::plan(session, &seen.spec.store, seen, &files, &projection, limit);
+                return parquet::plan(session, seen, &files, &projection, limit).await;
             }
             let mut read: Vec<usize> = projection.iter().copied().filter(|at| !seen.columns.is_part(*at)).collect();
             read.sort_unstable();
             read.dedup();
             let lanes = if limit.is_some() { 1 } else { session.config().target_partitions() };
-            let groups = shares(&seen.files, files, lanes);
+            let groups = grouped(&seen.files, files, lanes);
             let scan = Scan { seen: Arc::clone(seen), projection, read, schema, limit };
             Ok(Arc::new(FilesExec::new(Arc::new(scan), groups)) as Arc<dyn ExecutionPlan>)
         })
     }
 }
 
-/// Files in groups of about the same size, at most so many, in their order within each.
-fn shares(files: &[Found], chosen: Vec<usize>, lanes: usize) -> Vec<Vec<usize>> {
-    let count = lanes.clamp(1, chosen.len().max(1));
+/// Files in groups of about the same size, in their order within each.
+fn grouped(files: &[Found], mut chosen: Vec<usize>, lanes: usize) -> Vec<Vec<usize>> {
     let size = |at: &usize| files.get(*at).map_or(0, |file| file.meta.size);
-    let mut by_size = chosen;
-    by_size.sort_by_key(|at| std::cmp::Reverse(size(at)));
-    let mut shares = vec![(0u64, vec![]); count];
-    for at in by_size {
-        if let Some((sum, share)) = shares.iter_mut().min_by_key(|(sum, _)| *sum) {
-            *sum = sum.saturating_add(size(&at));
-            share.push(at);
-        }
-    }
-    let sorted = |(_, mut share): (u64, Vec<usize>)| {
-        share.sort_unstable();
-        share
-    };
-    shares.into_iter().map(sorted).collect()
+    chosen.sort_by_key(|at| std::cmp::Reverse(size(at)));
+    let mut groups = shares(chosen, lanes, size);
+    groups.iter_mut().for_each(|group| group.sort_unstable());
+    groups
 }
 
 /// What is read of each file.
@@ -205,13 +193,8 @@ struct FilesExec {
 
 impl FilesExec {
     fn new(scan: Arc<Scan>, groups: Vec<Vec<usize>>) -> Self {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&scan.schema)),
-            Partitioning::UnknownPartitioning(groups.len()),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        Self { scan, groups, properties: Arc::new(properties) }
+        let properties = leaf_properties(&scan.schema, groups.len());
+        Self { scan, groups, properties }
     }
 }
 
@@ -333,10 +316,10 @@ impl Reading {
         let seen = &self.scan.seen;
         let file = seen.files.get(at).ok_or_else(|| Error::internal("a file beyond those that were found"))?;
         let table = &seen.spec.config;
-        let mut text = TextFile::open(&seen.spec.folder, &seen.objects, table, file).await?;
+        let mut text = TextFile::open(&seen.spec, &seen.objects, file).await?;
         let mut names = None;
         if table.format == Format::Csv && table.csv.header {
-            names = text.header(table).await?;
+            names = text.header().await?;
             if names.is_none() {
                 return Ok(None);
             }

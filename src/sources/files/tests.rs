@@ -9,6 +9,7 @@ use ::parquet::file::properties::WriterProperties;
 use arrow::array::{Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::prelude::SessionContext;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::formats::postgres::{pg_type, type_name};
@@ -167,14 +168,13 @@ async fn columns_are_told_from_files_that_agree() {
 }
 
 #[tokio::test]
-async fn files_that_do_not_agree_are_both_named_and_no_column_is() {
+async fn files_that_do_not_agree_are_told_by_their_table_and_named_in_the_log() {
     let dir = Dir::new();
     dir.put("a.csv", "id,x\n1,2024-01-01\n");
     dir.put("b.csv", "id,x\n2,true\n");
     let table = dir.table("format = 'csv'").await;
-    let text = "files \"a.csv\" and \"b.csv\" of table raw.t have a column of different types";
     let told = refused(&table, "SELECT * FROM t").await;
-    assert!(told.ends_with(text), "{told}");
+    assert_eq!(told, "HV000 files of table raw.t have a column of different types");
     let int: Arc<dyn Array> = Arc::new(Int32Array::from(vec![1]));
     let text: Arc<dyn Array> = Arc::new(StringArray::from(vec!["x"]));
     dir.parquet("p/a.parquet", vec![("id", Arc::clone(&int))]);
@@ -184,10 +184,12 @@ async fn files_that_do_not_agree_are_both_named_and_no_column_is() {
     // One that comes after the columns were told.
     dir.parquet("p/b.parquet", vec![("id", Arc::clone(&text))]);
     let told = refused(&table, "SELECT id FROM t").await;
-    assert!(told.ends_with("file \"p/b.parquet\" has a column of another type than table raw.t"), "{told}");
+    assert_eq!(told, "HV000 a file of table raw.t has a column of another type than the table");
+    let error = ask(&seen(&table).await, "SELECT id FROM t").await.unwrap_err();
+    assert!(format!("{error:?}").ends_with("<- file \"p/b.parquet\" <- column \"id\""), "{error:?}");
     let again = source.tables().await.unwrap().remove(0);
     let told = refused(&again, "SELECT id FROM t").await;
-    assert!(told.contains("files \"p/a.parquet\" and \"p/b.parquet\""), "{told}");
+    assert_eq!(told, "HV000 files of table raw.t have a column of different types");
     // And nothing is left of it once it is away.
     std::fs::remove_file(dir.0.path().join("p/b.parquet")).unwrap();
     assert_eq!(rows(&again, "SELECT id FROM t").await, ["1"]);
@@ -220,10 +222,10 @@ async fn folders_names_are_columns_and_what_they_rule_out_is_not_opened() {
     assert_eq!(shown(&parquet), "id bigint, k text");
     assert_eq!(rows(&parquet, "SELECT k, id FROM t WHERE id = 3 AND k = 'a/b'").await, ["a/b|3"]);
     assert_eq!(rows(&parquet, "SELECT count(*) FROM t WHERE k = 'c'").await, ["0"]);
-    // The text of a bad value stays untold.
+    // A folder's name is a value.
     dir.put("year=secret/month=1/a.csv", "id\n1\n");
     let told = refused(&table, "SELECT id FROM t").await;
-    assert!(told.starts_with("22P02 file \"year=secret/month=1/a.csv\": a value in its folders' names "), "{told}");
+    assert!(told.starts_with("22P02 a file of table raw.t lies in a folder of whose name a value "), "{told}");
 }
 
 #[tokio::test]
@@ -309,7 +311,7 @@ async fn a_statement_reads_what_was_there_when_it_began() {
     let error = ask(&before, "SELECT id FROM t").await.unwrap_err();
     assert_eq!(
         (error.kind(), error.message()),
-        (Kind::DataGone, "file \"a.csv\" was changed or removed while it was read")
+        (Kind::DataGone, "a file of table raw.t was changed or removed while it was read")
     );
     // The same files, read otherwise, are another version.
     let other = dir.table(&format!("{CSV}on_error = 'skip'")).await;
@@ -328,10 +330,12 @@ async fn a_link_out_of_the_folder_is_refused_and_one_within_is_followed() {
         let link = dir.0.path().join(to);
         std::os::unix::fs::symlink(from, &link).unwrap();
         let told = refused(&table, "SELECT id FROM t").await;
-        assert!(told.contains("leads out of the source's folder"), "{told}");
+        assert!(told.ends_with("a file of table raw.t leads out of the folder of source \"drop\""), "{told}");
         // Of a table whose columns are told from its files too, which takes no other table with it.
         let told = refused(&dir.table("format = 'csv'").await, "SELECT 1").await;
-        assert!(told.contains("leads out of the source's folder"), "{told}");
+        assert!(told.ends_with("a file of table raw.t leads out of the folder of source \"drop\""), "{told}");
+        // Another table does not look there.
+        assert_eq!(rows(&dir.table(&format!("files = 'a*'\n{CSV}")).await, "SELECT id FROM t").await, ["1"]);
         std::fs::remove_file(link).unwrap();
     }
     assert_eq!(rows(&table, "SELECT count(*) FROM t").await, ["2"]);
@@ -355,6 +359,242 @@ async fn a_folder_may_be_empty_and_must_be_there() {
     let table = source.tables().await.unwrap().remove(0);
     drop(gone);
     assert_eq!(refused(&table, "SELECT 1 FROM t").await, "08006 source \"drop\" cannot be reached");
+}
+
+#[tokio::test]
+async fn a_footer_is_read_of_the_files_that_are_asked_for() {
+    let dir = Dir::new();
+    let id: Arc<dyn Array> = Arc::new(Int64Array::from(vec![1, 2, 3]));
+    dir.parquet("k=a/a.parquet", vec![("id", Arc::clone(&id))]);
+    dir.parquet("k=b/a.parquet", vec![("id", id)]);
+    dir.put("k=c/a.parquet", "PAR1 and no more");
+    let source = dir.source(
+        "format = 'parquet'\ncolumns = [{ name = 'id', type = 'int8' }]\npartitions = [{ name = 'k', type = 'text' }]",
+    );
+    let table = source.tables().await.unwrap().remove(0);
+    let context = seen(&table).await;
+    assert_eq!(ask(&context, "SELECT sum(id) FROM t WHERE k = 'a'").await.unwrap(), ["6"]);
+    // Where the scan finds it again.
+    let cache = context.runtime_env().cache_manager.get_file_metadata_cache();
+    assert_eq!(cache.list_entries().len(), 1);
+    let told = refused(&table, "SELECT id FROM t").await;
+    assert_eq!(told, "22P02 a file of table raw.t is not Parquet, or is broken");
+}
+
+#[tokio::test]
+async fn a_look_at_a_file_ends_however_little_is_in_it() {
+    let dir = Dir::new();
+    let late = [vec![b'\n'; 8 << 20], b"id\n1\n".to_vec()].concat();
+    dir.put("blank/a.csv.zst", zstd::encode_all(late.as_slice(), 1).unwrap());
+    for format in ["csv", "json"] {
+        let table = dir.table(&format!("files = 'blank/*'\nformat = '{format}'")).await;
+        assert_eq!(shown(&table), "", "{format}");
+    }
+    dir.put("wide/a.csv", ",".repeat(3 << 20));
+    let table = dir.table("files = 'wide/*'\nformat = 'csv'").await;
+    assert_eq!(refused(&table, "SELECT 1").await, "22P02 the columns of table raw.t cannot be told from its files");
+    dir.put("many/a.csv", format!("{}\n", "x,".repeat(2_000)));
+    for more in ["", "csv = { header = false }"] {
+        let table = dir.table(&format!("files = 'many/*'\nformat = 'csv'\n{more}")).await;
+        assert_eq!(refused(&table, "SELECT 1").await, "22P02 the columns of table raw.t cannot be told from its files");
+    }
+    let member = |at: usize| format!("\"k{at}\":1");
+    dir.put("json/a.json", format!("{{{}}}\n", (0..50_000).map(member).collect::<Vec<_>>().join(",")));
+    let table = dir.table("files = 'json/*'\nformat = 'json'").await;
+    assert_eq!(refused(&table, "SELECT 1").await, "54000 the files of table raw.t have more than 1600 columns");
+}
+
+#[tokio::test]
+async fn whoever_unpacks_much_lets_others_run() {
+    let dir = Dir::new();
+    dir.put("a.csv.zst", zstd::encode_all(vec![b'\n'; 32 << 20].as_slice(), 1).unwrap());
+    let source = dir.source(CSV);
+    let spec = &source.tables[0].spec;
+    let files = spec.folder.list(&spec.name, &spec.config.files).await.unwrap();
+    let mut text = text::TextFile::open(spec, &spec.folder.as_found(&files), &files[0]).await.unwrap();
+    let mut records = crate::formats::cut::Records::default();
+    let (mut read, mut polls) = (Box::pin(text.next(1, usize::MAX, &mut records)), 0);
+    let is_over = std::future::poll_fn(|context| {
+        polls += 1;
+        read.as_mut().poll(context)
+    });
+    assert!(is_over.await.unwrap());
+    assert!(polls >= 32, "{polls}");
+}
+
+#[tokio::test]
+async fn a_table_keeps_its_columns_while_its_files_are_none() {
+    let dir = Dir::new();
+    dir.put("c/region=EU/a.csv", "id\n1\n");
+    let id: Arc<dyn Array> = Arc::new(Int64Array::from(vec![1]));
+    dir.parquet("p/a.parquet", vec![("id", id)]);
+    for (declared, columns, stray) in [
+        ("files = 'c/**'\nformat = 'csv'", "id bigint, region text", "c/region=US/ssn=1/a.csv"),
+        ("files = 'c/**'\nformat = 'csv'", "id bigint, region text", "c/a.csv.gz"),
+        ("files = 'p/**'\nformat = 'parquet'", "id bigint", "p/0.parquet"),
+    ] {
+        let source = dir.source(declared);
+        let table = async || source.tables().await.unwrap().remove(0);
+        assert_eq!(shown(&table().await), columns);
+        dir.put(stray, "no such thing");
+        for _ in 0..2 {
+            let now = table().await;
+            assert_eq!(shown(&now), columns, "{stray}");
+            refused(&now, "SELECT id FROM t").await;
+            // Another stray one is another set of files.
+            dir.put(&format!("{stray}.gz"), "nor this");
+        }
+        std::fs::remove_file(dir.0.path().join(stray)).unwrap();
+        std::fs::remove_file(dir.0.path().join(format!("{stray}.gz"))).unwrap();
+        assert_eq!(rows(&table().await, "SELECT id FROM t").await, ["1"], "{stray}");
+    }
+    // Nor are they gone with the last file.
+    let source = dir.source("files = 'c/**'\nformat = 'csv'");
+    source.tables().await.unwrap();
+    std::fs::remove_dir_all(dir.0.path().join("c")).unwrap();
+    let empty = source.tables().await.unwrap().remove(0);
+    assert_eq!(shown(&empty), "id bigint, region text");
+    assert_eq!(rows(&empty, "SELECT count(*) FROM t").await, ["0"]);
+    // Whoever looks first while a file is astray has all names of folders, of which policies speak.
+    dir.put("c/region=EU/a.csv", "id\n1\n");
+    dir.put("c/region=US/ssn=1/a.csv", "id\n1\n");
+    let first = dir.table("files = 'c/**'\nformat = 'csv'").await;
+    assert_eq!(shown(&first), "id bigint, region text, ssn integer");
+    let told = refused(&first, "SELECT id FROM t").await;
+    assert_eq!(told, "HV000 files of table raw.t lie in folders that are called unlike each other");
+}
+
+#[tokio::test]
+async fn a_folder_is_found_by_its_name_as_it_is() {
+    let dir = Dir::new();
+    for name in ["k=a%2Fb", "50%", "#1", "~x", "[a] {b}", "a b", "é", "a\\b", "k=^`|<>\""] {
+        dir.put(&format!("{name}/a.csv"), "id,n\n1,1\n");
+        let written = toml::Value::from(format!("{name}/*.csv"));
+        let table = dir.table(&format!("files = {written}\n{CSV}")).await;
+        assert_eq!(rows(&table, "SELECT id FROM t").await, ["1"], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_listed_is_its_tables_fault() {
+    let dir = Dir::new();
+    dir.put("good/a.csv", "id,n\n1,1\n");
+    dir.put("bad/a.csv", "id,n\n1,1\n");
+    std::os::unix::fs::symlink(dir.0.path().join("bad"), dir.0.path().join("bad/up")).unwrap();
+    let bad = dir.table("files = 'bad/**'\nformat = 'csv'").await;
+    assert_eq!(refused(&bad, "SELECT 1").await, "HV000 the folder of table raw.t cannot be listed");
+    let good = dir.table(&format!("files = 'good/**'\n{CSV}")).await;
+    assert_eq!(rows(&good, "SELECT id FROM t").await, ["1"]);
+    let file = dir.put("file", "none");
+    let text = format!("schema = 'raw'\npath = '{}'\n[tables.t]\n{CSV}", file.display());
+    let source = Files::new("drop", &toml::from_str(&text).unwrap()).unwrap();
+    let error = source.tables().await.unwrap().remove(0).pin().await.map(drop).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.hint()),
+        (Kind::SourceUnreachable, Some("What `path` of the source's file names is no folder."))
+    );
+}
+
+/// A service of S3 that lists what a prefix asks for, and never gives any of it. Its address.
+async fn stuck() -> (String, tokio::task::JoinSet<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let answer = async |stream: &mut tokio::net::TcpStream| {
+        let mut asked = vec![];
+        while !asked.ends_with(b"\r\n\r\n") {
+            asked.push(stream.read_u8().await?);
+        }
+        let asked = String::from_utf8_lossy(&asked).into_owned();
+        let key = match asked.split_whitespace().nth(1).and_then(|path| path.split_once("prefix=")) {
+            Some((_, prefix)) if prefix.contains("odd") => "d/odd//a.csv",
+            Some((_, prefix)) if prefix.contains("slow") => "d/slow/a.csv",
+            Some(_) => {
+                let shut = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+                return stream.write_all(shut.as_bytes()).await;
+            }
+            None => return std::future::pending().await,
+        };
+        let body = format!(
+            "<ListBucketResult><Name>b</Name><KeyCount>1</KeyCount><IsTruncated>false</IsTruncated><Contents><Key>{key}</Key>\
+             <LastModified>2024-01-01T00:00:00.000Z</LastModified><ETag>x</ETag><Size>9</Size></Contents></ListBucketResult>"
+        );
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all([head, body].concat().as_bytes()).await
+    };
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move {
+        let mut open = futures::stream::FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => {
+                    let (mut stream, _) = accepted.unwrap();
+                    open.push(async move { while answer(&mut stream).await.is_ok() {} });
+                }
+                Some(()) = futures::StreamExt::next(&mut open) => {}
+            }
+        }
+    });
+    (endpoint, tasks)
+}
+
+#[tokio::test]
+async fn what_a_bucket_cannot_do_is_told_where_it_belongs() {
+    let (endpoint, _tasks) = stuck().await;
+    let s3 = format!("endpoint = '{endpoint}'\nallow_http = true\naccess_key_id = 'k'\nsecret_access_key = 's'");
+    let source = |tables: &str| {
+        let text = format!("schema = 'raw'\npath = 's3://b/d'\n[s3]\n{s3}\n{tables}");
+        Files::new("drop", &toml::from_str(&text).unwrap()).unwrap()
+    };
+    let two = "[tables.odd]\nfiles = 'odd/**'\nformat = 'csv'\n[tables.slow]\nfiles = 'slow/**'\nformat = 'csv'";
+    // Within the time that a source has.
+    let found = tokio::time::timeout(2 * INFER_MAX, source(two).tables()).await.unwrap().unwrap();
+    assert_eq!(found.iter().map(shown).collect::<Vec<_>>(), ["", ""]);
+    let told = refused(&found[0], "SELECT 1").await;
+    assert_eq!(told, "HV000 the folder of table raw.odd cannot be listed");
+    let told = refused(&found[1], "SELECT 1").await;
+    assert_eq!(told, "HV000 the columns of table raw.slow cannot be told from its files in time");
+    let error = source("[tables.shut]\nfiles = 'shut/**'\nformat = 'csv'").tables().await.map(drop).unwrap_err();
+    let hint = "The store does not let the server in: look at the keys in [s3] of the source's file.";
+    assert_eq!((error.kind(), error.hint()), (Kind::SourceUnreachable, Some(hint)));
+}
+
+#[tokio::test]
+async fn another_folder_is_another_version() {
+    let (one, other) = (Dir::new(), Dir::new());
+    let version = async |dir: &Dir| dir.table(CSV).await.pin().await.unwrap().version;
+    assert_eq!(version(&one).await, version(&one).await);
+    assert_ne!(version(&one).await, version(&other).await, "whatever lies there");
+}
+
+#[tokio::test]
+async fn a_line_of_json_has_nothing_before_it() {
+    let dir = Dir::new();
+    dir.put("a.json", b"\0\0\0\0\x01{\"id\":1}\n");
+    let table = dir.table("format = 'json'\ncolumns = [{ name = 'id', type = 'int8' }]").await;
+    let told = refused(&table, "SELECT id FROM t").await;
+    assert!(told.starts_with("22P02 file \"a.json\", line 1: "), "{told}");
+}
+
+#[test]
+fn the_example_is_a_file_of_this_kind() {
+    #[derive(serde::Deserialize)]
+    struct File {
+        kind: String,
+        #[serde(flatten)]
+        rest: toml::Table,
+    }
+    let example = include_str!("../../../catalog/sources/files.toml.example");
+    let file: File = toml::from_str(example).unwrap();
+    assert_eq!(file.kind, "files");
+    Files::new("files", &file.rest.try_into().unwrap()).unwrap();
+    // What it shows in comments too.
+    let is_setting = |line: &&str| !line.starts_with("# ") || line.contains(" = ") || line.starts_with("# [");
+    let shown: Vec<&str> =
+        example.lines().filter(is_setting).map(|line| line.strip_prefix("# ").unwrap_or(line)).collect();
+    let file: File = toml::from_str(&shown.join("\n")).unwrap_or_else(|error| panic!("{error}"));
+    let config: Config = file.rest.try_into().unwrap();
+    assert!(config.s3.is_some() && config.tables["orders"].partitions.is_some());
 }
 
 #[tokio::test]

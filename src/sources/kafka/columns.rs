@@ -165,6 +165,7 @@ impl Declared {
         }
         declaration.decimals = topic.decimals;
         declaration.csv = topic.csv.clone();
+        declaration.is_framed = true;
         declaration.ids = ids.unwrap_or_default();
         if let Some(placeholder) = &topic.placeholder {
             declaration.placeholder = placeholder.clone();
@@ -184,6 +185,13 @@ impl Declared {
 /// What reads records into the columns of a table in the lake.
 pub(super) fn records(topic: &Topic, registry: Option<&registry::Config>) -> Result<Decoder, String> {
     let declared = Declared::new(topic, registry, Numerics::Decimal)?;
+    Decoder::new(declared.declaration).map_err(|e| e.message().to_string())
+}
+
+/// The same for lines of text, which no serializer wrote.
+pub(super) fn lines(topic: &Topic) -> Result<Decoder, String> {
+    let mut declared = Declared::new(topic, None, Numerics::Decimal)?;
+    declared.declaration.is_framed = false;
     Decoder::new(declared.declaration).map_err(|e| e.message().to_string())
 }
 

@@ -174,38 +174,35 @@ fn of_sample(read: usize, all: usize) -> String {
     format!("{read} records, the newest of each partition{rest}")
 }
 
+/// More columns than a table has.
+const FIELDS_MAX: usize = 1_600;
+
 /// `None` where records are no lines of as many fields each.
 fn of_lines(records: &Records) -> Option<Inferred> {
     let lines: Vec<&str> =
         records.iter().filter_map(|(_, value)| std::str::from_utf8(value.as_deref()?).ok()).collect();
     let split = |delimiter: char| -> Option<Vec<Vec<Option<String>>>> {
         let csv = Csv { delimiter, ..Csv::default() };
-        let rows: Vec<_> = lines.iter().map(|line| csv_fields(line, &csv)).collect::<Option<_>>()?;
+        let rows: Vec<_> = lines.iter().map(|line| csv_fields(line, &csv, FIELDS_MAX).ok()).collect::<Option<_>>()?;
         let width = rows.first()?.len();
         (width > 1 && rows.iter().all(|row| row.len() == width)).then_some(rows)
     };
     let (delimiter, rows) = [',', ';', '\t', '|'].into_iter().find_map(|by| Some((by, split(by)?)))?;
-    let mut found: Vec<(Option<String>, usize)> = vec![(None, 0); rows.first()?.len()];
-    for row in &rows {
-        for ((known, seen), field) in found.iter_mut().zip(row) {
-            let Some(field) = field else { continue };
-            *seen += 1;
-            let looks = guess::of_field(field).to_owned();
-            *known = Some(match known.take() {
-                None => looks,
-                Some(known) => guess::wider(&known, &looks).unwrap_or_else(|| "text".into()),
-            });
-        }
-    }
+    let width = rows.first()?.len();
+    let seen: Vec<usize> =
+        (0..width).map(|at| rows.iter().filter(|row| matches!(row.get(at), Some(Some(_)))).count()).collect();
+    let mut found: Vec<Option<String>> = vec![None; width];
+    let count = rows.len();
+    rows.into_iter().for_each(|row| guess::of_line(&mut found, row));
     let column = |(at, (found, seen)): (usize, (Option<String>, usize))| {
-        let seen = (seen < rows.len()).then_some((seen, rows.len()));
+        let seen = (seen < count).then_some((seen, count));
         (format!("column{}", at + 1), Found { type_name: found.unwrap_or("text".into()), optional: false, seen })
     };
     Some(Inferred {
         format: "csv",
-        columns: found.into_iter().enumerate().map(column).collect(),
+        columns: found.into_iter().zip(seen).enumerate().map(column).collect(),
         delimiter: Some(delimiter).filter(|delimiter| *delimiter != ','),
-        told_from: of_sample(rows.len(), records.len()),
+        told_from: of_sample(count, records.len()),
         ..Inferred::default()
     })
 }

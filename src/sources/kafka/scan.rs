@@ -12,11 +12,9 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::execution_plan::ReplaceChildrenOptions;
 use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SortOrderPushdownResult,
-};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SortOrderPushdownResult};
 use futures::TryStreamExt;
 
 use super::client::Client;
@@ -27,7 +25,7 @@ use super::window::{Bounds, Span};
 use super::{Mode, OnError};
 use crate::error::Error;
 use crate::formats::record::{Decoder, Envelope};
-use crate::scan::{Scanned, scan_by};
+use crate::scan::{Scanned, ordered_leaf_properties, scan_by, shares};
 
 /// Batches that are decoded and not yet asked for.
 const AHEAD: usize = 2;
@@ -113,7 +111,7 @@ impl Provider {
             let limit = limit.filter(|_| exact || filters.is_empty());
             let spans = bounds.narrow(&self.window);
             let lanes = state.config().target_partitions().min(self.client.scans_max / 4);
-            let groups = if latest || limit.is_some() { vec![spans] } else { shares(spans, lanes) };
+            let groups = if latest || limit.is_some() { vec![spans] } else { grouped(spans, lanes) };
             let (decoder, read) = self.decoder(&projection);
             let scan = |spans| {
                 Arc::new(Scan {
@@ -138,23 +136,16 @@ impl Provider {
 }
 
 /// A scan of fewer records has one consumer: a second one costs more than it brings.
-const SHARED_RECORDS_MIN: i64 = 50_000;
+const SHARED_RECORDS_MIN: u64 = 50_000;
 
 /// Spans in groups of about the same size, at most so many.
-fn shares(spans: Vec<Span>, lanes: usize) -> Vec<Vec<Span>> {
-    let all: i64 = spans.iter().map(|span| span.end - span.start).sum();
-    let count = lanes.min(spans.len()).max(1);
-    if all < SHARED_RECORDS_MIN || count == 1 {
+fn grouped(spans: Vec<Span>, lanes: usize) -> Vec<Vec<Span>> {
+    let size = |span: &Span| u64::try_from(span.end - span.start).unwrap_or(0);
+    let all: u64 = spans.iter().map(size).sum();
+    if all < SHARED_RECORDS_MIN {
         return vec![spans];
     }
-    let mut shares = vec![(0, vec![]); count];
-    for span in spans {
-        if let Some((size, share)) = shares.iter_mut().min_by_key(|(size, _)| *size) {
-            *size += span.end - span.start;
-            share.push(span);
-        }
-    }
-    shares.into_iter().map(|(_, share)| share).collect()
+    shares(spans, lanes, size)
 }
 
 /// Records of one topic: each partition of ours reads some of Kafka's, by a consumer of its own.
@@ -166,13 +157,9 @@ pub(super) struct KafkaExec {
 
 impl KafkaExec {
     fn new(scans: Vec<Arc<Scan>>, schema: &SchemaRef, order: Option<LexOrdering>) -> Self {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new_with_orderings(Arc::clone(schema), order),
-            Partitioning::UnknownPartitioning(scans.len()),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        Self { scans, properties: Arc::new(properties) }
+        let orders = EquivalenceProperties::new_with_orderings(Arc::clone(schema), order);
+        let properties = ordered_leaf_properties(orders, scans.len());
+        Self { scans, properties }
     }
 
     fn first(&self) -> Option<&Scan> {

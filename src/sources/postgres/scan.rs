@@ -17,15 +17,15 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as PlanResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::DynamicFilterPhysicalExpr;
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::execution_plan::ReplaceChildrenOptions;
 use datafusion::physical_plan::filter_pushdown::{
     ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
 };
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::StreamExt;
 use futures::stream::ReadyChunks;
 use tokio::time::timeout;
@@ -37,7 +37,7 @@ use super::pushdown::{self, Statement};
 use super::relations::{Column, Relation};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::copy::CopyDecoder;
-use crate::scan::{Scanned, scan_by};
+use crate::scan::{Scanned, leaf_properties, scan_by};
 use crate::types::Share;
 
 /// A batch ends at so many bytes of the stream even where its rows are few.
@@ -151,13 +151,8 @@ pub(super) struct PostgresExec {
 
 impl PostgresExec {
     pub(super) fn new(scan: Scan) -> Self {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&scan.schema)),
-            Partitioning::UnknownPartitioning(1),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        Self { scan: Arc::new(scan), properties: Arc::new(properties), offered: vec![], late: vec![] }
+        let properties = leaf_properties(&scan.schema, 1);
+        Self { scan: Arc::new(scan), properties, offered: vec![], late: vec![] }
     }
 
     /// Which of `leaf`'s relations this one of this source is.

@@ -14,18 +14,16 @@ use datafusion::execution::context::ExecutionProps;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::logical_plan::{SubqueryAlias, TableScanBuilder};
 use datafusion::logical_expr::{Expr as Lowered, LogicalPlan, TableType};
-use datafusion::physical_expr::{EquivalenceProperties, create_physical_expr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_expr::create_physical_expr;
+use datafusion::physical_plan::execution_plan::ReplaceChildrenOptions;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties,
-};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties};
 
 use super::function::environment;
 use super::{Flow, Lower};
 use crate::error::Result;
 use crate::pgtype::{self, Ty};
-use crate::scan::{Scanned, scan_by};
+use crate::scan::{Scanned, leaf_properties, scan_by};
 use crate::sql::expr::Kind;
 use crate::sql::functions::series::Series;
 use crate::sql::image::Proc;
@@ -142,13 +140,8 @@ impl SeriesTable {
             // a query that counts rows asks for no column
             let counted = projection.is_some_and(Vec::is_empty);
             let schema = if counted { Arc::new(Schema::empty()) } else { self.schema() };
-            let properties = PlanProperties::new(
-                EquivalenceProperties::new(Arc::clone(&schema)),
-                Partitioning::UnknownPartitioning(1),
-                EmissionType::Incremental,
-                Boundedness::Bounded,
-            );
-            let scan = SeriesExec { table: self.clone(), schema, properties: Arc::new(properties) };
+            let properties = leaf_properties(&schema, 1);
+            let scan = SeriesExec { table: self.clone(), schema, properties };
             Ok(Arc::new(scan) as Arc<dyn ExecutionPlan>)
         })
     }
