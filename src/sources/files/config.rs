@@ -2,6 +2,7 @@
 //! fault has its place there. It looks at no folder.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use arrow::datatypes::Field;
 use serde::{Deserialize, Deserializer};
@@ -48,11 +49,18 @@ pub struct TableConfig {
 }
 
 /// A declared column, its type understood.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(try_from = "ColumnConfig")]
 pub struct Column {
     pub config: ColumnConfig,
     pub field: Field,
+}
+
+/// As it is declared: the field follows from that, and prints its metadata in another order each time.
+impl fmt::Debug for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.config.fmt(f)
+    }
 }
 
 /// As it is written.

@@ -210,13 +210,8 @@ impl Folder {
     }
 
     fn unreachable(&self, error: object_store::Error) -> Error {
-        let hint = match &error {
-            object_store::Error::NotFound { .. } => "The bucket that `path` of the source's file names is not there.",
-            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                "The store does not let the server in: look at the keys in [s3] of the source's file."
-            }
-            _ => "What the store answered, if it did, stands in the server's log.",
-        };
+        let hint = "Look at the bucket in `path` and at the keys in [s3] of the source's file: what the store answered stands \
+                    in the server's log.";
         self.down(error).with_hint(hint)
     }
 

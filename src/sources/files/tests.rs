@@ -555,8 +555,8 @@ async fn what_a_bucket_cannot_do_is_told_where_it_belongs() {
     let told = refused(&found[1], "SELECT 1").await;
     assert_eq!(told, "HV000 the columns of table raw.slow cannot be told from its files in time");
     let error = source("[tables.shut]\nfiles = 'shut/**'\nformat = 'csv'").tables().await.map(drop).unwrap_err();
-    let hint = "The store does not let the server in: look at the keys in [s3] of the source's file.";
-    assert_eq!((error.kind(), error.hint()), (Kind::SourceUnreachable, Some(hint)));
+    assert_eq!(error.kind(), Kind::SourceUnreachable);
+    assert!(error.hint().unwrap().starts_with("Look at the bucket in `path` and at the keys in [s3]"), "{error:?}");
 }
 
 #[tokio::test]
