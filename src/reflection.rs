@@ -4,6 +4,7 @@
 
 pub mod block;
 pub mod copies;
+pub mod lossless;
 pub mod made_of;
 pub mod matching;
 pub mod results;
@@ -16,6 +17,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::LogicalPlan;
 
+use self::lossless::Lossless;
 use crate::lake::Making;
 pub use crate::refreshes::Uses;
 use crate::sql::parse::reflection::Refresh;
@@ -43,10 +45,9 @@ pub struct Reflection {
 }
 
 impl Reflection {
-    /// Whether a statement can be answered from it. Those over joins, and those that leave out groups, are kept and no more
-    /// yet.
+    /// Whether a statement can be answered from it. Those that leave out groups are kept and no more yet.
     pub fn answers(&self) -> bool {
-        self.bases.len() == 1 && block::definition(&self.plan).is_some()
+        block::definition(&self.plan).is_some()
     }
 }
 
@@ -128,6 +129,8 @@ pub struct Stored {
     pub reads: Reads,
     /// What its tables were at when it was made.
     pub bases: SnapshotVector,
+    /// Of those tables.
+    pub lossless: Lossless,
     pub rows: u64,
     /// In microseconds since 1970: its tables were looked at then.
     pub as_of: i64,

@@ -10,8 +10,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::FieldRef;
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::bodies;
@@ -29,6 +31,8 @@ use crate::lake::{Lease, Reading};
 use crate::metastore::Metastore;
 use crate::policy::guard::Pins;
 use crate::policy::own;
+use crate::reflection::block;
+use crate::reflection::lossless::{Lossless, links};
 use crate::reflection::made_of::MadeOf;
 use crate::reflection::{Growth, Merge, Reflection, Stored};
 use crate::sources::Pinned;
@@ -156,8 +160,8 @@ impl Task {
     async fn show(&self, table: &Unnamed, made_of: &MadeOf) -> Result<u64> {
         let (pinned, (rows, bytes)) = (table.pinned().await?, table.size().await?);
         let Pinned { provider, reads, version: _ } = pinned;
-        let (bases, as_of) = (made_of.bases.clone(), made_of.as_of);
-        self.reflection.stored.put(Some(Arc::new(Stored { provider, reads, bases, rows, as_of })));
+        let (bases, lossless, as_of) = (made_of.bases.clone(), made_of.lossless.clone(), made_of.as_of);
+        self.reflection.stored.put(Some(Arc::new(Stored { provider, reads, bases, lossless, rows, as_of })));
         Ok(bytes)
     }
 
@@ -221,6 +225,7 @@ impl Task {
             name: name.clone(),
             print: self.reflection.upkeep.print,
             bases: now.clone(),
+            lossless: Lossless::new(),
             as_of,
             batch,
         };
@@ -256,9 +261,47 @@ impl Task {
                 lake.make_unnamed(&self.table_name(), &upkeep.columns, upkeep.making.clone()).await?
             }
         };
+        let lossless = self.lossless(&bases, job).await?;
         let rows = self.rows(&self.reflection.query, &bases, None).await?;
-        self.fill(table, Filling { rows, replaces: true, lease: lease.clone() }, said(None)).await?;
+        let said = MadeOf { lossless, ..said(None) };
+        self.fill(table, Filling { rows, replaces: true, lease: lease.clone() }, said).await?;
         Ok(Done::Whole)
+    }
+
+    /// Which of its joins neither lose nor double rows of its tables as they are pinned.
+    async fn lossless(&self, bases: &[Base], job: &Job) -> Result<Lossless> {
+        let mut lossless = Lossless::new();
+        // two looks at a table without versions are at two tables
+        if bases.len() < 2 || bases.iter().any(|base| base.pinned.version == Version::Live) {
+            return Ok(lossless);
+        }
+        let plan = &self.reflection.plan;
+        let links = on_big_stack(|| block::definition(plan).map(|made| links(made.rows()))).unwrap_or_default();
+        let names = self.bases().into_iter().map(|entry| (entry.object.id, &entry.object.name)).collect();
+        for link in links {
+            job.says(format!("reflection {}: looking at what its joins lose", self.reflection.name));
+            let mut holds = true;
+            for question in link.questions(&names).ok_or_else(|| Error::internal("a join of no table"))? {
+                holds = holds && self.is_so(&question, bases).await?;
+            }
+            if holds {
+                lossless.insert((link.added, link.to));
+            }
+        }
+        Ok(lossless)
+    }
+
+    async fn is_so(&self, question: &str, bases: &[Base]) -> Result<bool> {
+        let columns = Arc::new(Schema::new(vec![Field::new("is_so", DataType::Boolean, true)]));
+        let mut answer = self.rows_as(question, bases, None, &columns).await?;
+        while let Some(batch) = answer.next().await {
+            let batch = batch?;
+            if batch.num_rows() > 0 {
+                let so = batch.column(0).as_boolean_opt().filter(|so| so.is_valid(0));
+                return so.map(|so| so.value(0)).ok_or_else(|| Error::internal("an answer that is none"));
+            }
+        }
+        Err(Error::internal("a question without an answer"))
     }
 
     /// The commit, on threads of a statement's; then what it left is shown.
@@ -321,6 +364,16 @@ impl Task {
 
     /// A query's rows in the columns that are stored, over tables as they are pinned.
     async fn rows(&self, sql: &str, bases: &[Base], beside: Option<StoredTable>) -> Result<SendableRecordBatchStream> {
+        self.rows_as(sql, bases, beside, &self.reflection.upkeep.columns).await
+    }
+
+    async fn rows_as(
+        &self,
+        sql: &str,
+        bases: &[Base],
+        beside: Option<StoredTable>,
+        columns: &SchemaRef,
+    ) -> Result<SendableRecordBatchStream> {
         let shared = &self.engine.shared;
         let mut pins = Pins::default();
         for Base { id, pinned } in bases {
@@ -336,12 +389,12 @@ impl Task {
         let policy = own::server_reading(&self.world.policies, tables);
         let world = Arc::new(self.world.for_server(entry));
         let facts = Arc::new(Facts::of_server(world, policy, shared)?);
-        let into = self.reflection.upkeep.columns.fields().to_vec();
+        let into = columns.fields().to_vec();
         let planned = self.planned(&facts, sql, into).await?;
         let bounds = Bounds { cancel: CancellationToken::new(), deadline: None };
         let ready = pipeline::over(shared, &planned, pins, &bounds).await?;
         let rows = run::run(&shared.lanes, ready, bounds)?;
-        Ok(rows.into_stream(None, Arc::clone(&self.reflection.upkeep.columns)))
+        Ok(rows.into_stream(None, Arc::clone(columns)))
     }
 
     async fn planned(&self, facts: &Arc<Facts>, sql: &str, into: Vec<FieldRef>) -> Result<Planned> {

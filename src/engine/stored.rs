@@ -21,12 +21,11 @@ use super::pipeline::Within;
 use crate::catalog::reflections;
 use crate::error::Result;
 use crate::lake::{Added, Reading};
-use crate::policy::leaf::{Leaf, leaf};
-use crate::policy::stored::{Copies, Offers, Stand};
+use crate::policy::stored::{Copies, Offers, Replaced, Stand};
 use crate::policy::{Guarded, SessionPolicy};
-use crate::reflection::block::{self, Block, Definition, Stores};
+use crate::reflection::block::{self, Definition};
 use crate::reflection::copies::{Copied, Place};
-use crate::reflection::matching::{WhyNot, matched};
+use crate::reflection::matching::{Asked, WhyNot, matched};
 use crate::reflection::{Reflection, Stored};
 use crate::sources::Pinned;
 use crate::sql::lower::rollup::SameSettings;
@@ -139,10 +138,6 @@ pub(super) fn with_stored(
         if candidates.iter().any(|known| Arc::ptr_eq(&known.reflection, reflection)) {
             continue;
         }
-        if reflection.bases.len() != 1 {
-            used.missed(reflection, WhyNot::Joins);
-            continue;
-        }
         let since = grown.get(&reflection.name);
         match current(reflection, facts, (versions, since), within) {
             Ok((stored, staleness, since)) => {
@@ -164,7 +159,7 @@ pub(super) fn with_stored(
         used: RefCell::new(used),
     };
     let offers = Offers {
-        groups: &|node| search.groups(node),
+        parts: &|node| search.parts(node),
         rows: &|scan| search.rows(scan),
         taken: &|name| search.named(name).into_iter().for_each(|c| search.used.borrow_mut().taken(c)),
         refused: &|name, why| search.missed(name, WhyNot::Right(why.words())),
@@ -340,7 +335,8 @@ fn current(
     };
     let mut why = None;
     for base in &reflection.bases {
-        let now = versions.get(base).ok_or(WhyNot::Definition)?;
+        // of a table that the statement does not read nothing but the others' rows is asked
+        let Some(now) = versions.get(base) else { continue };
         match (now, stored.bases.get(base)) {
             // it was made of a table that had the name before: another one's rows are never late
             (_, None) => return Err(WhyNot::Behind),
@@ -375,12 +371,34 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn groups(&self, node: &LogicalPlan) -> Vec<Stand> {
-        let Some(query) = block::block(node) else { return vec![] };
-        let Some(table) = table_of(query.rows.scan) else { return vec![] };
+    fn parts(&self, node: &LogicalPlan) -> Vec<Stand> {
+        match node {
+            LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) => {
+                block::block(node).map(|query| self.stands(&Asked::Groups(&query), node)).unwrap_or_default()
+            }
+            _ if !self.stores_joined_rows() => vec![],
+            _ => match block::rows(node) {
+                Some(query) if query.tables.len() > 1 => self.stands(&Asked::Rows(&query), node),
+                Some(_) | None => vec![],
+            },
+        }
+    }
+
+    fn stores_joined_rows(&self) -> bool {
+        self.definitions.iter().flatten().any(|definition| match definition {
+            Definition::Display(rows) => rows.tables.len() > 1,
+            Definition::Groups { .. } => false,
+        })
+    }
+
+    fn stands(&self, asked: &Asked<'_>, node: &LogicalPlan) -> Vec<Stand> {
         let mut found = vec![];
-        for (candidate, definition) in self.over(table) {
-            match self.stand(candidate, definition, &query, node) {
+        for (candidate, definition) in self.candidates.iter().zip(self.definitions) {
+            let reads = |id: &ObjectId| asked.rows().tables.iter().any(|table| table.id == *id);
+            if !candidate.reflection.bases.iter().any(reads) {
+                continue;
+            }
+            match self.stand(candidate, definition.as_ref(), asked, node) {
                 Ok(stand) => found.push(stand),
                 Err(WhyNot::Kind) => {}
                 Err(why) => self.missed(&candidate.reflection.name, why),
@@ -402,47 +420,52 @@ impl<'a> Search<'a> {
         &self,
         candidate: &Candidate,
         definition: Option<&Definition<'_>>,
-        query: &Block<'_>,
+        asked: &Asked<'_>,
         node: &LogicalPlan,
     ) -> Result<Stand, WhyNot> {
         let (reflection, stored) = (&candidate.reflection, &candidate.stored);
         let definition = definition.ok_or(WhyNot::Definition)?;
         let columns = reflection.plan.schema();
-        let answer = matched(query, definition, columns, self.same)?;
-        let Definition::Groups { block, columns: stores } = definition else { return Err(WhyNot::Kind) };
+        let answer = matched(asked, definition, columns, &stored.lossless, self.same)?;
         let schema = stored.provider.schema();
         let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
-        if names.len() < stores.len() {
+        if names.len() < columns.fields().len() {
             return Err(WhyNot::Form);
         }
-        let dimensions = stores.iter().zip(&names).filter_map(|(stores, name)| match stores {
-            Stores::Dimension(of) => Some((name.clone(), block.by[*of].clone())),
-            Stores::Measure(_) | Stores::Other => None,
+        let dimensions = answer.dimensions.iter().filter_map(|(at, of)| Some((names.get(*at)?.clone(), of.clone())));
+        let dimensions = dimensions.collect();
+        let tables = asked.rows().tables.iter().filter_map(|table| {
+            Some(Replaced {
+                scan: table.scan.table_name.clone(),
+                named: block::qualifier(table.id),
+                of: answer.reads.get(&table.id)?.clone(),
+                is_padded: answer.padded.contains(&table.id),
+            })
         });
+        let tables = tables.collect();
         let read = answer.columns.iter().filter_map(|at| names.get(*at).cloned()).collect();
-        let (of, schema, instead_of) = (answer.reads.clone(), Arc::clone(columns), node.clone());
+        let (schema, instead_of) = (Arc::clone(columns), node.clone());
         Ok(Stand {
             name: reflection.name.clone(),
-            scan: query.rows.scan.table_name.clone(),
+            tables,
             provider: Arc::clone(&stored.provider),
             reads: Arc::clone(&stored.reads),
             since: candidate.since.as_ref().map(|since| (Arc::clone(&since.provider), Arc::clone(&since.reads))),
-            dimensions: dimensions.collect(),
+            dimensions,
             columns: read,
-            of,
             plan: Box::new(move |input, since| answer.plan(input, since, &names, &schema, &instead_of)),
         })
     }
 
     fn rows(&self, scan: &TableScan) -> Option<Copies> {
-        let table = table_of(scan)?;
+        let table = block::table_of(scan)?;
         let mut places = vec![];
         let mut reads = vec![];
         for (candidate, definition) in self.over(table) {
             if let Some(Definition::Display(rows)) = definition {
                 let stored = &candidate.stored;
                 let since = candidate.since.as_ref().map(|since| Arc::clone(&since.provider));
-                let place = Place::new(Arc::clone(&stored.provider), since, candidate.rows(), rows);
+                let place = Place::new(Arc::clone(&stored.provider), since, candidate.rows(), (table, rows));
                 self.used.borrow_mut().offered.push((candidate.clone(), place.taken()));
                 places.push(place);
                 reads.push((candidate.reflection.name.clone(), Arc::clone(&stored.reads)));
@@ -467,13 +490,6 @@ impl<'a> Search<'a> {
 
 fn sees_all(policy: &SessionPolicy, reflection: &Reflection) -> bool {
     reflections::sees_all(policy, reflection.bases.iter().copied())
-}
-
-fn table_of(scan: &TableScan) -> Option<ObjectId> {
-    match leaf(scan)? {
-        Leaf::Object { id, grant: _, body: None } => Some(id),
-        Leaf::Object { id: _, grant: _, body: Some(_) } | Leaf::System | Leaf::WorkTable | Leaf::Series(_) => None,
-    }
 }
 
 #[cfg(test)]

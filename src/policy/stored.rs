@@ -1,6 +1,6 @@
 //! What is stored elsewhere put in the place of a part of a guarded plan. Whoever offers it says what each stored column was
-//! computed from; it is opened here, by the right that the plan's own leaf has on its table, or not at all. Whether it holds
-//! the same rows nobody asks here.
+//! computed from; it is opened here, by the rights that the plan's own leaves have on their tables, or not at all. Whether it
+//! holds the same rows nobody asks here.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,28 +18,37 @@ use super::body::BodyTable;
 use super::guard::{Free, Guarded};
 use super::open::Opened;
 use super::{Grant, raw_of};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::types::Reads;
 
 /// A stored table that may stand for a part of a plan.
 pub struct Stand {
     /// For EXPLAIN, where all of the table is granted.
     pub name: String,
-    /// The scan of the plan's part that it stands for.
-    pub scan: TableReference,
+    /// What it stands for. The part's other scans stay.
+    pub tables: Vec<Replaced>,
     pub provider: Arc<dyn TableProvider>,
     pub reads: Reads,
-    /// Rows of the table itself that came since, in its own columns.
+    /// Rows that came since, in the table's own columns, where it stands for one alone.
     pub since: Option<(Arc<dyn TableProvider>, Reads)>,
     /// Stored columns that hold a value of each row as it is: grouping columns. What they were computed from, over the
-    /// table's own columns.
+    /// tables' own columns; a column that several are equal to stands here by each.
     pub dimensions: Vec<(String, Expr)>,
     /// The stored columns that are read.
     pub columns: BTreeSet<String>,
-    /// The table's columns that the part reads.
-    pub of: BTreeSet<String>,
     /// The plan over the stored table and the rows that came since, in the place of the part.
     pub plan: Box<Over>,
+}
+
+/// A table of a plan's part that is read from what is stored.
+pub struct Replaced {
+    pub scan: TableReference,
+    /// What its columns are qualified with in [`Stand::dimensions`].
+    pub named: TableReference,
+    /// Its columns that the part reads.
+    pub of: BTreeSet<String>,
+    /// Rows of the others stay where a row of it is missing.
+    pub is_padded: bool,
 }
 
 /// Of a stored table, and of the rows that came since.
@@ -58,8 +67,8 @@ pub type Wrap = dyn Fn(Arc<dyn TableProvider>) -> Arc<dyn TableProvider>;
 
 /// What is offered for the parts of a plan.
 pub struct Offers<'a> {
-    /// For an aggregation or DISTINCT, the best first.
-    pub groups: &'a dyn Fn(&LogicalPlan) -> Vec<Stand>,
+    /// For an aggregation, DISTINCT, or joined rows, the best first.
+    pub parts: &'a dyn Fn(&LogicalPlan) -> Vec<Stand>,
     pub rows: &'a dyn Fn(&TableScan) -> Option<Copies>,
     /// It stands there now.
     pub taken: &'a dyn Fn(&str),
@@ -74,8 +83,12 @@ pub enum Refused {
     Masked,
     /// The rows that a filter lets pass cannot be told from what is stored.
     Filtered,
+    /// Rows that a filter hides would have to be missing, and are not.
+    Padded,
     /// It reads no table's rows.
     NoTable,
+    /// Its tables are read through other views.
+    Apart,
     /// Its columns would be others.
     Columns,
 }
@@ -85,7 +98,9 @@ impl Refused {
         match self {
             Self::Masked => "a column that it was made of is masked or hidden",
             Self::Filtered => "a row filter reads a column that it does not group by",
+            Self::Padded => "a row filter holds on a table of an outer join",
             Self::NoTable => "the query reads no table there",
+            Self::Apart => "its tables are read through different views",
             Self::Columns => "its columns would be others",
         }
     }
@@ -99,8 +114,12 @@ impl Guarded {
         let free = RefCell::new(free);
         let replaced = plan.transform_down_with_subqueries(|node| {
             match &node {
-                LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(Distinct::All(_)) => {
-                    for stand in (offers.groups)(&node) {
+                LogicalPlan::Aggregate(_)
+                | LogicalPlan::Distinct(Distinct::All(_))
+                | LogicalPlan::Projection(_)
+                | LogicalPlan::Filter(_)
+                | LogicalPlan::Join(_) => {
+                    for stand in (offers.parts)(&node) {
                         match stood(&stand, &node, &free) {
                             Ok(Ok(plan)) => {
                                 (offers.taken)(&stand.name);
@@ -132,34 +151,70 @@ impl Guarded {
     }
 }
 
-/// `stand` opened as the scan that it stands for is, and in the place of `node`.
+/// A table that is stood for: its leaf in the plan.
+enum Of<'a> {
+    Opened(&'a Opened),
+    Free(Free),
+}
+
+impl Of<'_> {
+    fn behind(&self) -> &[String] {
+        match self {
+            Self::Opened(opened) => &opened.behind,
+            Self::Free(free) => &free.behind,
+        }
+    }
+}
+
+/// `stand` opened as the scans that it stands for are, and in the place of `node`.
 fn stood(stand: &Stand, node: &LogicalPlan, free: &RefCell<Vec<Free>>) -> Result<Result<LogicalPlan, Refused>> {
-    let Some(scan) = scan_of(node, &stand.scan)? else { return Ok(Err(Refused::NoTable)) };
-    let Some(provider) = provider_of(&scan) else { return Ok(Err(Refused::NoTable)) };
+    let (replaced, others): (Vec<_>, Vec<_>) =
+        scans_of(node)?.into_iter().partition(|(name, _)| stand.tables.iter().any(|table| table.scan == *name));
+    let mut found = vec![];
+    for table in &stand.tables {
+        let Some((_, provider)) = replaced.iter().find(|(name, _)| *name == table.scan) else {
+            return Ok(Err(Refused::NoTable));
+        };
+        let of = match provider.downcast_ref::<Opened>() {
+            Some(opened) => Of::Opened(opened),
+            None => match free.borrow().iter().find(|free| free.scan == table.scan.table()) {
+                Some(free) => Of::Free(free.clone()),
+                None => return Ok(Err(Refused::NoTable)),
+            },
+        };
+        found.push((table, of));
+    }
+    let Some((first, of_first)) = found.first() else { return Ok(Err(Refused::NoTable)) };
+    if found.iter().any(|(_, of)| of.behind() != of_first.behind()) {
+        return Ok(Err(Refused::Apart));
+    }
     let mut granted = vec![];
-    let (stored, since): (Arc<dyn TableProvider>, Option<Arc<dyn TableProvider>>) = match provider
-        .downcast_ref::<Opened>()
-    {
-        Some(opened) => match opened_by(opened, stand) {
-            Ok(stored) => {
-                let since = stand.since.as_ref().map(|(rows, _)| Arc::new(over_other(opened, Arc::clone(rows))) as _);
-                (Arc::new(stored), since)
-            }
-            Err(refused) => return Ok(Err(refused)),
-        },
-        None => {
-            let of_table = free.borrow().iter().find(|free| free.scan == scan.table_name.table()).cloned();
-            let Some(of_table) = of_table else { return Ok(Err(Refused::NoTable)) };
-            let stored = Some(stand.name.as_str().into());
-            granted.push(Free { stored, reads: Arc::clone(&stand.reads), ..of_table.clone() });
-            let since = stand.since.as_ref().map(|(rows, reads)| {
-                granted.push(Free { reads: Arc::clone(reads), ..of_table });
-                Arc::clone(rows)
-            });
-            (Arc::clone(&stand.provider), since)
+    let stored: Arc<dyn TableProvider> = match opened_by(&found, stand) {
+        Ok(Some(opened)) => Arc::new(opened),
+        Ok(None) => {
+            granted.extend(found.iter().filter_map(|(_, of)| match of {
+                Of::Free(of) => {
+                    let stored = Some(stand.name.as_str().into());
+                    Some(Free { stored, reads: Arc::clone(&stand.reads), ..of.clone() })
+                }
+                Of::Opened(_) => None,
+            }));
+            Arc::clone(&stand.provider)
+        }
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let since: Option<Arc<dyn TableProvider>> = match (&stand.since, of_first) {
+        (None, _) => None,
+        (Some((rows, _)), Of::Opened(opened)) => Some(Arc::new(over_other(opened, Arc::clone(rows)))),
+        (Some((rows, reads)), Of::Free(of)) => {
+            granted.push(Free { reads: Arc::clone(reads), ..of.clone() });
+            Some(Arc::clone(rows))
         }
     };
-    let named = |what: &str| TableReference::bare(format!("{}{what}{}", scan.table_name.table(), stand.name));
+    if since.is_some() && found.len() > 1 {
+        return Err(Error::internal("rows that came since, of several tables"));
+    }
+    let named = |what: &str| TableReference::bare(format!("{}{what}{}", first.scan.table(), stand.name));
     let opened = |name: &TableReference, provider: &Arc<dyn TableProvider>| {
         LogicalPlanBuilder::scan(name.clone(), provider_as_source(Arc::clone(provider)), None)?.build()
     };
@@ -169,6 +224,7 @@ fn stood(stand: &Stand, node: &LogicalPlan, free: &RefCell<Vec<Free>>) -> Result
         own.iter().map(|(name, provider)| opened(name, provider)).collect::<Result<Vec<_>, _>>()?.into_iter();
     let (Some(stored), since) = (plans.next(), plans.next()) else { return Ok(Err(Refused::NoTable)) };
     let plan = (stand.plan)(stored, since)?;
+    own.extend(others);
     if !reads_only(&plan, &own)? || !same_columns(&plan, node) {
         return Ok(Err(Refused::Columns));
     }
@@ -189,51 +245,79 @@ fn over_other(opened: &Opened, raw: Arc<dyn TableProvider>) -> Opened {
     }
 }
 
-/// The stored table under the right that `opened` is held by: its rows are let through by the same filter, asked of the
-/// columns that they are grouped by.
-fn opened_by(opened: &Opened, stand: &Stand) -> Result<Opened, Refused> {
-    if opened.raw.is::<BodyTable>() {
+/// The stored table under the rights that its tables are held by: its rows are let through by the same filters, asked of the
+/// columns that they are grouped by. `None` where all of each is granted.
+fn opened_by(found: &[(&Replaced, Of<'_>)], stand: &Stand) -> Result<Option<Opened>, Refused> {
+    let held = || {
+        found.iter().filter_map(|(table, of)| match of {
+            Of::Opened(opened) => Some((*table, *opened)),
+            Of::Free(_) => None,
+        })
+    };
+    let Some((_, first)) = held().next() else { return Ok(None) };
+    if held().any(|(_, opened)| opened.raw.is::<BodyTable>()) {
         return Err(Refused::NoTable);
     }
-    let grant = &opened.grant;
-    let unseen = |column: &String| {
+    let unseen = |opened: &Opened, column: &String| {
+        let grant = &opened.grant;
         grant.masks.contains_key(column)
             || grant.hidden.contains(column)
             || opened.forbidden.contains(column)
             || raw_of(column).is_some()
     };
-    if stand.of.iter().any(unseen) {
+    if held().any(|(table, opened)| table.of.iter().any(|column| unseen(opened, column))) {
         return Err(Refused::Masked);
+    }
+    // a stored column that is read was computed from columns that are seen, of tables that the plan reads
+    let is_seen = |column: &Column| {
+        let of = found.iter().find(|(table, _)| column.relation.as_ref() == Some(&table.named));
+        of.is_some_and(|(_, of)| match of {
+            Of::Opened(opened) => !unseen(opened, &column.name),
+            Of::Free(_) => true,
+        })
+    };
+    for name in stand.columns.iter().filter(|name| stand.dimensions.iter().any(|(known, _)| known == *name)) {
+        let mut ways = stand.dimensions.iter().filter(|(known, _)| known == name);
+        if !ways.any(|(_, of)| of.column_refs().into_iter().all(is_seen)) {
+            return Err(Refused::Masked);
+        }
     }
     let schema = stand.provider.schema();
-    // a stored column that is read was computed from columns that are seen
-    let computed = stand.dimensions.iter().filter(|(name, _)| stand.columns.contains(name));
-    if computed.flat_map(|(_, of)| of.column_refs()).any(|column| unseen(&column.name)) {
-        return Err(Refused::Masked);
+    let mut filter: Option<Expr> = None;
+    let mut fired = BTreeSet::new();
+    for (table, opened) in held() {
+        fired.extend(opened.grant.fired.iter().cloned());
+        let Some(of_table) = &opened.grant.filter else { continue };
+        if table.is_padded {
+            return Err(Refused::Padded);
+        }
+        let of_table = over_stored(of_table, (table, opened), stand, &schema)?;
+        filter = Some(filter.map_or_else(|| of_table.clone(), |others| others.and(of_table.clone())));
     }
-    let filter = match &grant.filter {
-        Some(filter) => Some(over_stored(filter, opened, stand, &schema)?),
-        None => None,
-    };
     let hidden = schema.fields().iter().map(|field| field.name()).filter(|name| !stand.columns.contains(*name));
     let hidden: BTreeSet<String> = hidden.cloned().collect();
-    let grant = Grant { filter, masks: BTreeMap::new(), hidden, denied: BTreeSet::new(), fired: grant.fired.clone() };
-    Ok(Opened {
-        table: opened.table.clone(),
+    let grant = Grant { filter, masks: BTreeMap::new(), hidden, denied: BTreeSet::new(), fired };
+    Ok(Some(Opened {
+        table: first.table.clone(),
         raw: Arc::clone(&stand.provider),
         schema: grant.visible(&schema),
         grant: Arc::new(grant),
         forbidden: BTreeSet::new(),
-        dataset: opened.dataset.clone(),
-        behind: opened.behind.clone(),
-    })
+        dataset: first.dataset.clone(),
+        behind: first.behind.clone(),
+    }))
 }
 
 /// The filter of a table's rows as one of groups: each of its columns must be one that they are grouped by, of the same type.
-fn over_stored(filter: &Expr, opened: &Opened, stand: &Stand, schema: &SchemaRef) -> Result<Expr, Refused> {
+fn over_stored(
+    filter: &Expr,
+    (table, opened): (&Replaced, &Opened),
+    stand: &Stand,
+    schema: &SchemaRef,
+) -> Result<Expr, Refused> {
     let raw = opened.raw.schema();
     let stored = |column: &Column| {
-        let (name, _) = stand.dimensions.iter().find(|(_, of)| is_column(of, &column.name))?;
+        let (name, _) = stand.dimensions.iter().find(|(_, of)| is_column(of, &table.named, &column.name))?;
         let (of, as_stored) = (raw.field_with_name(&column.name).ok()?, schema.field_with_name(name).ok()?);
         (of.data_type() == as_stored.data_type()).then(|| Expr::Column(Column::from_name(name)))
     };
@@ -252,12 +336,13 @@ fn over_stored(filter: &Expr, opened: &Opened, stand: &Stand, schema: &SchemaRef
 }
 
 /// The column itself, or its text lying otherwise.
-fn is_column(e: &Expr, name: &str) -> bool {
+fn is_column(e: &Expr, of: &TableReference, name: &str) -> bool {
     let text = |of: &DataType| matches!(of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let is = |column: &Column| column.relation.as_ref() == Some(of) && column.name == name;
     match e {
-        Expr::Column(column) => column.name == name,
+        Expr::Column(column) => is(column),
         Expr::Cast(cast) if text(cast.field.data_type()) => {
-            matches!(cast.expr.as_ref(), Expr::Column(column) if column.name == name)
+            matches!(cast.expr.as_ref(), Expr::Column(column) if is(column))
         }
         _ => false,
     }
@@ -290,26 +375,27 @@ fn provider_of(scan: &TableScan) -> Option<Arc<dyn TableProvider>> {
     Some(Arc::clone(&scan.source.downcast_ref::<DefaultTableSource>()?.table_provider))
 }
 
-fn scan_of(node: &LogicalPlan, named: &TableReference) -> Result<Option<TableScan>> {
-    let mut found = None;
+/// A scan by its name, and what it scans.
+type Named = (TableReference, Arc<dyn TableProvider>);
+
+fn scans_of(node: &LogicalPlan) -> Result<Vec<Named>> {
+    let mut found = vec![];
     node.apply(|node| {
-        if let LogicalPlan::TableScan(scan) = node
-            && scan.table_name == *named
-        {
-            found = Some(scan.clone());
+        if let LogicalPlan::TableScan(scan) = node {
+            found.extend(provider_of(scan).map(|provider| (scan.table_name.clone(), provider)));
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(found)
 }
 
-/// No scan stands in the plan but those that were opened for it.
-fn reads_only(plan: &LogicalPlan, own: &[(TableReference, Arc<dyn TableProvider>)]) -> Result<bool> {
+/// No scan stands in the plan but those that were opened for it, or stood there.
+fn reads_only(plan: &LogicalPlan, own: &[Named]) -> Result<bool> {
     let mut only = true;
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
             let found = provider_of(scan);
-            let is = |(name, provider): &(TableReference, Arc<dyn TableProvider>)| {
+            let is = |(name, provider): &Named| {
                 *name == scan.table_name && found.as_ref().is_some_and(|found| Arc::ptr_eq(found, provider))
             };
             only &= own.iter().any(is);

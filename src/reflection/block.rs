@@ -1,24 +1,46 @@
-//! A part of a plan read as one block: a table, conditions on its rows, groups and aggregates over them, all written over the
-//! table's own column names. What a plan calls its columns, in which order they stand and how often it renames them is gone.
-//! It compares nothing; `matching` does.
+//! A part of a plan read as one block: tables, conditions on their rows, groups and aggregates over them, all written over
+//! the tables' own column names. What a plan calls its columns, in which order they and the tables stand and how often it
+//! renames them is gone. It compares nothing; `matching` does.
 
-use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::logical_expr::expr::{AggregateFunction, GroupingSet};
-use datafusion::logical_expr::logical_plan::{Aggregate, TableScan};
+use datafusion::common::{Column, JoinType, NullEquality, TableReference};
+use datafusion::logical_expr::expr::{AggregateFunction, BinaryExpr, GroupingSet};
+use datafusion::logical_expr::logical_plan::{Aggregate, Join, TableScan};
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Operator, binary_expr};
 
+use crate::policy::Sealed;
+use crate::policy::leaf::{Leaf, leaf};
 use crate::sql::lower;
+use crate::types::ObjectId;
 
-/// Rows of one table.
+/// Rows of one table, or of several: each with each, those of outer joins added in their order, then the conditions.
 #[derive(Debug)]
 pub struct Rows<'a> {
-    pub scan: &'a TableScan,
+    /// Each once. Those of outer joins come last.
+    pub tables: Vec<Table<'a>>,
     /// The lowest filter's first: they judge first.
     pub conjuncts: Vec<Expr>,
-    /// What each column is called above, and what it is of the table's columns.
+    /// What each column is called above, and what it is of the tables' columns.
     pub columns: Vec<(Column, Expr)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Table<'a> {
+    pub id: ObjectId,
+    pub scan: &'a TableScan,
+    /// The conditions of the LEFT JOIN by which it is added.
+    pub outer: Option<Vec<Expr>>,
+}
+
+/// What the columns of a table are qualified with in a block.
+pub fn qualifier(table: ObjectId) -> TableReference {
+    TableReference::bare(table.to_string())
+}
+
+/// A column of a block.
+fn own(table: ObjectId, name: &str) -> Expr {
+    Expr::Column(Column::new(Some(qualifier(table)), name))
 }
 
 /// Groups of such rows.
@@ -35,6 +57,20 @@ pub struct Block<'a> {
 /// An expression that grows beyond this while names are replaced by what they stand for is left alone.
 const NODES_MAX: usize = 2_000;
 
+/// A block of more tables is not read: each pair of them is looked at.
+const TABLES_MAX: usize = 16;
+
+/// The table that a guarded scan, or that of a definition, reads.
+pub fn table_of(scan: &TableScan) -> Option<ObjectId> {
+    if let Some(sealed) = scan.source.downcast_ref::<Sealed>() {
+        return sealed.object_id();
+    }
+    match leaf(scan)? {
+        Leaf::Object { id, grant: _, body: None } => Some(id),
+        Leaf::Object { id: _, grant: _, body: Some(_) } | Leaf::System | Leaf::WorkTable | Leaf::Series(_) => None,
+    }
+}
+
 /// `None` for a plan of another shape.
 pub fn rows(plan: &LogicalPlan) -> Option<Rows<'_>> {
     match plan {
@@ -42,12 +78,15 @@ pub fn rows(plan: &LogicalPlan) -> Option<Rows<'_>> {
             if scan.projection.is_some() || !scan.filters.is_empty() || scan.fetch.is_some() {
                 return None;
             }
-            let own = |column: Column| {
-                let base = Expr::Column(Column::new_unqualified(&column.name));
+            let id = table_of(scan)?;
+            let column = |column: Column| {
+                let base = own(id, &column.name);
                 (column, base)
             };
-            Some(Rows { scan, conjuncts: vec![], columns: plan.schema().columns().into_iter().map(own).collect() })
+            let columns = plan.schema().columns().into_iter().map(column).collect();
+            Some(Rows { tables: vec![Table { id, scan, outer: None }], conjuncts: vec![], columns })
         }
+        LogicalPlan::Join(join) => joined(join),
         LogicalPlan::SubqueryAlias(named) => {
             let below = rows(&named.input)?;
             let columns = plan.schema().columns().into_iter().zip(below.columns.into_iter().map(|(_, e)| e)).collect();
@@ -69,7 +108,6 @@ pub fn rows(plan: &LogicalPlan) -> Option<Rows<'_>> {
         LogicalPlan::Window(_)
         | LogicalPlan::Aggregate(_)
         | LogicalPlan::Sort(_)
-        | LogicalPlan::Join(_)
         | LogicalPlan::Repartition(_)
         | LogicalPlan::Union(_)
         | LogicalPlan::EmptyRelation(_)
@@ -90,7 +128,48 @@ pub fn rows(plan: &LogicalPlan) -> Option<Rows<'_>> {
     }
 }
 
-/// An aggregation, or DISTINCT; `None` for one over something else than rows of one table, and for any other plan.
+/// Inner joins, and outer joins of one table at a time.
+fn joined(join: &Join) -> Option<Rows<'_>> {
+    if join.null_aware || (join.null_equality == NullEquality::NullEqualsNull && !join.on.is_empty()) {
+        return None;
+    }
+    let (left, right) = (rows(&join.left)?, rows(&join.right)?);
+    let known = |table: &Table<'_>| right.tables.iter().any(|other| other.id == table.id);
+    if left.tables.iter().any(known) || left.tables.len() + right.tables.len() > TABLES_MAX {
+        return None;
+    }
+    let both: Vec<(Column, Expr)> = left.columns.iter().chain(&right.columns).cloned().collect();
+    let equal = join.on.iter().map(|(l, r)| binary_expr(l.clone(), Operator::Eq, r.clone()));
+    let others = join.filter.iter().flat_map(split_conjunction).cloned();
+    let on = equal.chain(others).map(|e| over(&e, &both)).collect::<Option<Vec<_>>>()?;
+    let (mut rows, added) = match join.join_type {
+        JoinType::Inner => {
+            let (conjuncts, mut tables) = ([left.conjuncts, right.conjuncts, on].concat(), left.tables);
+            tables.extend(right.tables);
+            tables.sort_by_key(|table| table.outer.is_some());
+            return Some(Rows { tables, conjuncts, columns: both });
+        }
+        JoinType::Left => (left, right),
+        JoinType::Right => (right, left),
+        JoinType::Full
+        | JoinType::LeftSemi
+        | JoinType::RightSemi
+        | JoinType::LeftAnti
+        | JoinType::RightAnti
+        | JoinType::LeftMark
+        | JoinType::RightMark => return None,
+    };
+    // what is computed of a row is not NULL where the row is missing
+    if added.columns.iter().any(|(_, e)| !matches!(e, Expr::Column(_))) || added.conjuncts.iter().any(lower::can_raise)
+    {
+        return None;
+    }
+    let [Table { id, scan, outer: None }] = added.tables.as_slice() else { return None };
+    rows.tables.push(Table { id: *id, scan, outer: Some([added.conjuncts, on].concat()) });
+    Some(Rows { columns: both, ..rows })
+}
+
+/// An aggregation, or DISTINCT; `None` for one over something else than rows of tables, and for any other plan.
 pub fn block(plan: &LogicalPlan) -> Option<Block<'_>> {
     match plan {
         LogicalPlan::Aggregate(aggregate) => aggregation(aggregate),
@@ -158,6 +237,16 @@ pub enum Definition<'a> {
         block: Block<'a>,
         columns: Vec<Stores>,
     },
+}
+
+impl<'a> Definition<'a> {
+    /// Whose groups they are, or the rows themselves.
+    pub fn rows(&self) -> &Rows<'a> {
+        match self {
+            Self::Display(rows) => rows,
+            Self::Groups { block, columns: _ } => &block.rows,
+        }
+    }
 }
 
 /// A stored column of a query with groups.
@@ -257,19 +346,38 @@ fn over(expr: &Expr, columns: &[(Column, Expr)]) -> Option<Expr> {
             }
             // what a literal's type is called does not make it another value
             Expr::Literal(value, Some(_)) => Transformed::yes(Expr::Literal(value, None)),
+            // of two columns it is no matter which stands first
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right })
+                if matches!((left.as_ref(), right.as_ref()), (Expr::Column(l), Expr::Column(r)) if l > r) =>
+            {
+                Transformed::yes(Expr::BinaryExpr(BinaryExpr { left: right, op: Operator::Eq, right: left }))
+            }
             other => lower::canonical(other),
         })
     });
     replaced.ok().map(|t| t.data).filter(|_| !lost)
 }
 
-/// A condition that a scan is given, over the table's own column names.
-pub fn condition(expr: &Expr) -> Option<Expr> {
-    let own = expr.column_refs().into_iter().map(|column| {
-        let base = Expr::Column(Column::new_unqualified(&column.name));
-        (column.clone(), base)
-    });
+/// A condition that a scan of this table is given.
+pub fn condition(expr: &Expr, table: ObjectId) -> Option<Expr> {
+    let own = expr.column_refs().into_iter().map(|column| (column.clone(), own(table, &column.name)));
     over(expr, &own.collect::<Vec<_>>())
+}
+
+/// The tables whose columns an expression of a block reads.
+pub fn tables_in(expr: &Expr) -> Vec<ObjectId> {
+    let mut found: Vec<ObjectId> = vec![];
+    for table in expr.column_refs().into_iter().filter_map(table_in) {
+        if !found.contains(&table) {
+            found.push(table);
+        }
+    }
+    found
+}
+
+/// The table of a block's column.
+pub fn table_in(column: &Column) -> Option<ObjectId> {
+    u64::from_str_radix(column.relation.as_ref()?.table(), 16).ok().map(ObjectId)
 }
 
 fn size(expr: &Expr) -> usize {

@@ -18,6 +18,7 @@ use super::block::{Rows, condition};
 use super::matching::range::implies;
 use crate::scan::{Scanned, scan_by};
 use crate::sql::lower::{self, rollup};
+use crate::types::ObjectId;
 
 /// One place in which rows are stored.
 #[derive(Clone)]
@@ -27,8 +28,9 @@ pub struct Place {
     since: Option<Arc<dyn TableProvider>>,
     /// The table's columns that are there, by the stored column's place.
     columns: HashMap<String, usize>,
-    /// The rows that are there.
+    /// The rows that are there, as conditions on this table.
     conditions: Vec<Expr>,
+    table: ObjectId,
     /// They are chosen by.
     rows: u64,
     taken: Arc<AtomicBool>,
@@ -39,7 +41,7 @@ impl Place {
         provider: Arc<dyn TableProvider>,
         since: Option<Arc<dyn TableProvider>>,
         rows: u64,
-        stores: &Rows<'_>,
+        (table, stores): (ObjectId, &Rows<'_>),
     ) -> Self {
         let stored = stores.columns.iter().enumerate().filter_map(|(at, (_, e))| Some((own_column(e)?.to_owned(), at)));
         Self {
@@ -47,6 +49,7 @@ impl Place {
             since,
             columns: stored.collect(),
             conditions: stores.conjuncts.clone(),
+            table,
             rows,
             taken: Arc::default(),
         }
@@ -59,10 +62,11 @@ impl Place {
 
     /// Whether every row and column that the scan needs is here. A condition that can fail would not fail on rows that are
     /// not.
-    fn holds(&self, needed: &[&str], conditions: &[Expr], can_raise: bool) -> bool {
+    fn holds(&self, needed: &[&str], filters: &[Expr], can_raise: bool) -> bool {
+        let conditions: Vec<Expr> = filters.iter().filter_map(|filter| condition(filter, self.table)).collect();
         (self.conditions.is_empty() || !can_raise)
             && needed.iter().all(|column| self.columns.contains_key(*column))
-            && self.conditions.iter().all(|wanted| implies(conditions, wanted))
+            && self.conditions.iter().all(|wanted| implies(&conditions, wanted))
     }
 }
 
@@ -134,9 +138,8 @@ impl Copied {
             let names = wanted.fields().iter().map(|field| field.name().as_str());
             let needed: Vec<&str> =
                 names.chain(filters.iter().flat_map(Expr::column_refs).map(|c| c.name.as_str())).collect();
-            let conditions: Vec<Expr> = filters.iter().filter_map(condition).collect();
             let can_raise = filters.iter().any(lower::can_raise);
-            for place in self.places.iter().filter(|place| place.holds(&needed, &conditions, can_raise)) {
+            for place in self.places.iter().filter(|place| place.holds(&needed, filters, can_raise)) {
                 if let Some(plan) = stored(place, state, (&schema, &wanted), filters, limit).await? {
                     place.taken.store(true, Ordering::Relaxed);
                     let Some(since) = &place.since else { return Ok(plan) };

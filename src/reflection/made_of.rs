@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use super::lossless::Lossless;
 use crate::error::{Error, Result};
 use crate::types::{ObjectId, SnapshotVector, Version};
 
@@ -13,6 +14,7 @@ const HOME: &str = "lakegate.reflection.home";
 const NAME: &str = "lakegate.reflection.name";
 const PRINT: &str = "lakegate.reflection.query";
 const BASES: &str = "lakegate.reflection.bases";
+const LOSSLESS: &str = "lakegate.reflection.lossless";
 const AS_OF: &str = "lakegate.reflection.as-of";
 /// The batch whose rows the properties speak of.
 const BATCH: &str = "lakegate.reflection.batch";
@@ -26,6 +28,8 @@ pub struct MadeOf {
     /// [`super::Upkeep::print`].
     pub print: u64,
     pub bases: SnapshotVector,
+    /// Of these versions.
+    pub lossless: Lossless,
     /// When its tables were looked at, in microseconds since 1970.
     pub as_of: i64,
     /// Its newest batch; `None` for one that has no rows.
@@ -52,11 +56,18 @@ impl MadeOf {
             let id = ObjectId(u64::from_str_radix(&id, 16).ok()?);
             Some((id, version.into()))
         };
+        let pair = |(added, to): (String, String)| {
+            let id = |text: &str| u64::from_str_radix(text, 16).ok().map(ObjectId);
+            Some((id(&added)?, id(&to)?))
+        };
+        // absent where an earlier version of lakegate wrote it
+        let pairs = text(LOSSLESS).map_or_else(|| Some(vec![]), |pairs| serde_json::from_str(pairs).ok())?;
         Some(Self {
             home: text(HOME)?.clone(),
             name: text(NAME)?.clone(),
             print: u64::from_str_radix(text(PRINT)?, 16).ok()?,
             bases: bases.into_iter().map(version).collect::<Option<_>>()?,
+            lossless: pairs.into_iter().map(pair).collect::<Option<_>>()?,
             as_of: text(AS_OF)?.parse().ok()?,
             batch: text(BATCH).filter(|batch| !batch.is_empty()).cloned(),
         })
@@ -66,11 +77,15 @@ impl MadeOf {
         let bases: BTreeMap<String, Written> =
             self.bases.iter().map(|(id, version)| (id.to_string(), version.clone().into())).collect();
         let bases = serde_json::to_string(&bases).map_err(|e| Error::internal("versions as JSON").with_source(e))?;
+        let pairs = self.lossless.iter().map(|(added, to)| (added.to_string(), to.to_string()));
+        let pairs = serde_json::to_string(&pairs.collect::<Vec<_>>());
+        let pairs = pairs.map_err(|e| Error::internal("joins as JSON").with_source(e))?;
         let all = [
             (HOME, self.home.clone()),
             (NAME, self.name.clone()),
             (PRINT, format!("{:016x}", self.print)),
             (BASES, bases),
+            (LOSSLESS, pairs),
             (AS_OF, self.as_of.to_string()),
             (BATCH, self.batch.clone().unwrap_or_default()),
         ];

@@ -1,26 +1,32 @@
 //! Whether what a reflection stores answers a block of a query, and how: which stored columns, filtered by what is left of the
-//! conditions, grouped again, merged how. Pure: it looks at two blocks and at no data, no right and no clock.
+//! conditions, joined to what, grouped again, merged how. Pure: it looks at two blocks and at no data, no right and no clock.
 //!
-//! The rules are Goldstein's and Larson's (SIGMOD 2001, section 3) for one table: the stored rows hold all that are asked for;
-//! what is left of the conditions can be asked of dimensions; groups are unions of stored groups; aggregates can be made of
-//! their parts to the last digit. Sums and averages of floats cannot, since their last bit follows the order of the rows.
+//! The rules are Goldstein's and Larson's (SIGMOD 2001, section 3): the stored rows hold all that are asked for; what is left
+//! of the conditions can be asked of dimensions; groups are unions of stored groups; aggregates can be made of their parts to
+//! the last digit. Sums and averages of floats cannot, since their last bit follows the order of the rows. Tables that the
+//! query joins besides are joined to the stored groups: every row of a group meets the same rows of theirs. Tables that the
+//! reflection joins besides must neither lose nor double rows.
 
+mod answer;
+mod joins;
 pub(super) mod range;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema};
-use datafusion::logical_expr::expr::{AggregateFunction, BinaryExpr, GroupingSet};
-use datafusion::logical_expr::logical_plan::Aggregate;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, Union, binary_expr};
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr::{AggregateFunction, BinaryExpr};
+use datafusion::logical_expr::{Expr, Operator, binary_expr};
 
+pub use self::answer::{Answer, Beside};
+use self::joins::Tables;
 use self::range::implies;
-use super::block::{Block, Definition, Stores};
-use crate::error::{Error, Result};
+use super::block::{Block, Definition, Rows, Stores, qualifier, table_in, tables_in};
+use super::lossless::Lossless;
 use crate::sql::lower::can_raise;
 use crate::sql::lower::rollup::{self, Merge, SameSettings, Truncated, truncated};
+use crate::types::ObjectId;
 
 /// Why a reflection does not answer. No value of a statement is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +42,7 @@ pub enum WhyNot {
     TooOld,
     /// Its own query is of a kind that nothing is matched with.
     Definition,
-    /// It joins tables.
+    /// It joins a table that the query does not, and a row may be without one of its rows, or have two.
     Joins,
     /// It was made to answer groups, or rows, and the other is asked for.
     Kind,
@@ -71,7 +77,9 @@ impl fmt::Display for WhyNot {
             Self::Live => f.write_str("its tables have no versions, and lakegate.max_staleness is 0"),
             Self::TooOld => f.write_str("it is older than lakegate.max_staleness"),
             Self::Definition => f.write_str("its definition is of a kind from which nothing is answered yet"),
-            Self::Joins => f.write_str("it joins tables, and nothing is answered from such a one yet"),
+            Self::Joins => f.write_str(
+                "it joins a table that the query does not, which may lose rows of the others or double them",
+            ),
             Self::Kind => f.write_str("it stores groups, or rows, and the query needs the other"),
             Self::Rows => f.write_str("it leaves out rows that the query asks for"),
             Self::OneRow => f.write_str("it has a row where its table has none, and the query has groups"),
@@ -87,91 +95,202 @@ impl fmt::Display for WhyNot {
     }
 }
 
-/// How stored groups answer.
-#[derive(Debug)]
-pub struct Answer {
-    /// The stored columns that it reads.
-    pub columns: BTreeSet<usize>,
-    /// The table's columns that the query reads.
-    pub reads: BTreeSet<String>,
-    /// The query's conditions, over the table's columns.
-    asked: Vec<Expr>,
-    /// What the stored columns that are read were computed by, over the table's columns: groups, then aggregates.
-    made_by: Vec<(usize, Expr)>,
-    conditions: Vec<Expr>,
-    by: Vec<Expr>,
-    sets: Option<Vec<Vec<usize>>>,
-    calls: Vec<Expr>,
+/// What is asked of rows.
+pub enum Asked<'a> {
+    Groups(&'a Block<'a>),
+    /// These expressions of each.
+    Rows(&'a Rows<'a>),
 }
 
-/// `columns`: the schema of the reflection's query. `same`: of its refresh and of the statement.
-pub(crate) fn matched(
-    query: &Block<'_>,
-    definition: &Definition<'_>,
-    columns: &DFSchema,
-    same: SameSettings,
-) -> Result<Answer, WhyNot> {
-    let Definition::Groups { block, columns: stores } = definition else { return Err(WhyNot::Kind) };
-    if block.by.is_empty() && !query.by.is_empty() {
-        return Err(WhyNot::OneRow);
-    }
-    let rows = &query.rows;
-    let of_calls = || query.calls.iter().flat_map(|call| call.params.args.iter().chain(call.params.filter.as_deref()));
-    if rows.conjuncts.iter().chain(&query.by).chain(of_calls()).any(rollup::is_volatile) {
-        return Err(WhyNot::Volatile);
-    }
-    if !block.rows.conjuncts.is_empty() && rows.conjuncts.iter().any(can_raise) {
-        return Err(WhyNot::Raises);
-    }
-    let known = |e: &Expr| rollup::is_fixed(e, same);
-    let holds = |condition: &Expr| known(condition) && implies(&rows.conjuncts, condition);
-    if !block.rows.conjuncts.iter().all(holds) {
-        return Err(WhyNot::Rows);
-    }
-    let mut matching = Matching { columns, dimensions: vec![], measures: vec![], used: BTreeSet::new() };
-    for (at, stores) in stores.iter().enumerate() {
-        match stores {
-            Stores::Dimension(of) => {
-                let e = &block.by[*of];
-                if known(e) && rollup::groups_as_it_lies(columns.field(at)) {
-                    matching.dimensions.push((at, e));
-                }
-            }
-            Stores::Measure(of) => {
-                let call = &block.calls[*of];
-                let params = &call.params;
-                let plain = !params.distinct && params.order_by.is_empty() && params.null_treatment.is_none();
-                if plain && params.args.iter().chain(params.filter.as_deref()).all(known) {
-                    matching.measures.push((at, call));
-                }
-            }
-            Stores::Other => {}
+impl<'a> Asked<'a> {
+    pub fn rows(&self) -> &'a Rows<'a> {
+        match self {
+            Self::Groups(block) => &block.rows,
+            Self::Rows(rows) => rows,
         }
     }
-    let left = rows.conjuncts.iter().filter(|condition| !block.rows.conjuncts.contains(condition));
-    let conditions = left.map(|condition| matching.condition(condition)).collect::<Result<Vec<_>, _>>()?;
-    let by = query.by.iter().map(|e| matching.over(e)).collect::<Result<Vec<_>, _>>()?;
-    let calls = query.calls.iter().map(|call| matching.call(call)).collect::<Result<Vec<_>, _>>()?;
-    let mut reads = BTreeSet::new();
-    for e in rows.conjuncts.iter().chain(&query.by).chain(of_calls()) {
-        reads.extend(e.column_refs().into_iter().map(|column| column.name.clone()));
+
+    fn by(&self) -> &'a [Expr] {
+        match self {
+            Self::Groups(block) => &block.by,
+            Self::Rows(_) => &[],
+        }
     }
-    let groups = matching.dimensions.iter().map(|(at, e)| (*at, (*e).clone()));
-    let calls_of = matching.measures.iter().map(|(at, call)| (*at, Expr::AggregateFunction((*call).clone())));
+
+    fn calls(&self) -> &'a [AggregateFunction] {
+        match self {
+            Self::Groups(block) => &block.calls,
+            Self::Rows(_) => &[],
+        }
+    }
+
+    /// All that it computes of rows.
+    fn exprs(&self) -> Vec<&'a Expr> {
+        let of_calls = self.calls().iter().flat_map(|call| {
+            let params = &call.params;
+            params.args.iter().chain(params.filter.as_deref()).chain(params.order_by.iter().map(|sort| &sort.expr))
+        });
+        let shown = match self {
+            Self::Groups(_) => &[],
+            Self::Rows(rows) => rows.columns.as_slice(),
+        };
+        self.by().iter().chain(of_calls).chain(shown.iter().map(|(_, e)| e)).collect()
+    }
+}
+
+/// `columns`: the schema of the reflection's query. `known`: of what is stored. `same`: of its refresh and of the statement.
+pub(crate) fn matched(
+    asked: &Asked<'_>,
+    definition: &Definition<'_>,
+    columns: &DFSchema,
+    known: &Lossless,
+    same: SameSettings,
+) -> Result<Answer, WhyNot> {
+    let rows = asked.rows();
+    let made = definition.rows();
+    let tables = joins::tables(rows, made, known)?;
+    let is_joined = rows.tables.len() > 1 || made.tables.len() > 1;
+    let mut matching = Matching {
+        columns,
+        tables: &tables,
+        dimensions: vec![],
+        measures: vec![],
+        is_of_rows: matches!(definition, Definition::Display(_)),
+        used: BTreeSet::new(),
+    };
+    match (definition, asked) {
+        // rows of one table are offered where it is scanned
+        (Definition::Display(made), _) if made.tables.len() == 1 => return Err(WhyNot::Kind),
+        (Definition::Groups { .. }, Asked::Rows(_)) => return Err(WhyNot::Kind),
+        (Definition::Groups { block, columns: _ }, Asked::Groups(query)) => {
+            if block.by.is_empty() && (!query.by.is_empty() || !tables.beside.is_empty()) {
+                return Err(WhyNot::OneRow);
+            }
+        }
+        (Definition::Display(_), Asked::Groups(_) | Asked::Rows(_)) => {}
+    }
+    let outer = || rows.tables.iter().filter_map(|table| table.outer.as_deref()).flatten();
+    let exprs = asked.exprs();
+    if rows.conjuncts.iter().chain(outer()).chain(exprs.iter().copied()).any(rollup::is_volatile) {
+        return Err(WhyNot::Volatile);
+    }
+    // of joined rows what can fail may fail of others, and earlier
+    if (is_joined || !made.conjuncts.is_empty()) && rows.conjuncts.iter().chain(outer()).any(can_raise) {
+        return Err(WhyNot::Raises);
+    }
+    let fixed = |e: &Expr| rollup::is_fixed(e, same);
+    let made_outer = || made.tables.iter().filter_map(|table| table.outer.as_deref()).flatten();
+    let holds = |condition: &&Expr| fixed(condition) && implies(&rows.conjuncts, condition);
+    if !tables.conditions.iter().all(holds) || !made_outer().all(fixed) {
+        return Err(WhyNot::Rows);
+    }
+    matching.stores(definition, &fixed);
+    let left = rows.conjuncts.iter().filter(|condition| !made.conjuncts.contains(condition));
+    let conditions =
+        left.map(|condition| matching.condition(&tables.by_one(condition))).collect::<Result<Vec<_>, _>>()?;
+    let mut over = |e: &Expr| matching.over(&tables.by_one(e));
+    let by = asked.by().iter().map(&mut over).collect::<Result<Vec<_>, _>>()?;
+    let shape = match asked {
+        Asked::Rows(rows) => {
+            answer::Shape::Rows(rows.columns.iter().map(|(_, e)| over(e)).collect::<Result<Vec<_>, _>>()?)
+        }
+        Asked::Groups(query) => {
+            let calls = query.calls.iter().map(|call| matching.call(&by_one(&tables, call)));
+            answer::Shape::Groups { by, sets: query.sets.clone(), calls: calls.collect::<Result<Vec<_>, _>>()? }
+        }
+    };
+    let beside = tables.beside.iter().map(|table| {
+        let on = match &table.outer {
+            None => None,
+            Some(on) => Some(on.iter().map(|e| matching.over(&tables.by_one(e))).collect::<Result<Vec<_>, _>>()?),
+        };
+        Ok(Beside { named: qualifier(table.id), scan: table.scan.clone(), on })
+    });
+    let beside = beside.collect::<Result<Vec<_>, _>>()?;
+    let mut reads: BTreeMap<ObjectId, BTreeSet<String>> =
+        tables.stored.iter().map(|table| (table.id, BTreeSet::new())).collect();
+    for column in rows.conjuncts.iter().chain(outer()).chain(exprs).flat_map(Expr::column_refs) {
+        if let Some(of) = table_in(column).and_then(|table| reads.get_mut(&table)) {
+            of.insert(column.name.clone());
+        }
+    }
+    let groups = matching.dimensions.iter().map(|(at, e)| (*at, e.clone()));
+    let calls_of = matching.measures.iter().map(|(at, call)| (*at, Expr::AggregateFunction(call.clone())));
     let made_by = groups.chain(calls_of).filter(|(at, _)| matching.used.contains(at)).collect();
-    let asked = rows.conjuncts.clone();
-    Ok(Answer { columns: matching.used, reads, asked, made_by, conditions, by, sets: query.sets.clone(), calls })
+    let of_stored = |e: &&Expr| tables_in(e).iter().all(|id| reads.contains_key(id));
+    let asked = rows.conjuncts.iter().filter(of_stored).cloned().collect();
+    let dimensions = matching.shown();
+    let (columns, padded) = (matching.used, tables.padded.clone());
+    Ok(Answer { columns, reads, padded, dimensions, asked, made_by, conditions, beside, shape })
+}
+
+/// With one column for all that are equal.
+fn by_one(tables: &Tables<'_>, call: &AggregateFunction) -> AggregateFunction {
+    let mut call = call.clone();
+    let params = &mut call.params;
+    params.args = params.args.iter().map(|e| tables.by_one(e)).collect();
+    params.filter = params.filter.as_deref().map(|filter| Box::new(tables.by_one(filter)));
+    for sort in &mut params.order_by {
+        sort.expr = tables.by_one(&sort.expr);
+    }
+    call
 }
 
 struct Matching<'a> {
     columns: &'a DFSchema,
-    dimensions: Vec<(usize, &'a Expr)>,
-    measures: Vec<(usize, &'a AggregateFunction)>,
+    tables: &'a Tables<'a>,
+    dimensions: Vec<(usize, Expr)>,
+    measures: Vec<(usize, AggregateFunction)>,
+    /// What is stored is no groups.
+    is_of_rows: bool,
     /// What has been read so far.
     used: BTreeSet<usize>,
 }
 
 impl Matching<'_> {
+    /// What of `definition` can be read: `fixed` is what two computations are equal of.
+    fn stores(&mut self, definition: &Definition<'_>, fixed: &dyn Fn(&Expr) -> bool) {
+        let (block, columns) = match definition {
+            Definition::Display(rows) => {
+                let all = rows.columns.iter().enumerate().filter(|(_, (_, e))| fixed(e));
+                self.dimensions = all.map(|(at, (_, e))| (at, self.tables.by_one(e))).collect();
+                return;
+            }
+            Definition::Groups { block, columns } => (block, columns),
+        };
+        for (at, stores) in columns.iter().enumerate() {
+            match stores {
+                Stores::Dimension(of) => {
+                    let e = &block.by[*of];
+                    if fixed(e) && rollup::groups_as_it_lies(self.columns.field(at)) {
+                        self.dimensions.push((at, self.tables.by_one(e)));
+                    }
+                }
+                Stores::Measure(of) => {
+                    let call = &block.calls[*of];
+                    let params = &call.params;
+                    let plain = !params.distinct && params.order_by.is_empty() && params.null_treatment.is_none();
+                    if plain && params.args.iter().chain(params.filter.as_deref()).all(fixed) {
+                        self.measures.push((at, by_one(self.tables, call)));
+                    }
+                }
+                Stores::Other => {}
+            }
+        }
+    }
+
+    /// What each stored column holds of a row, by every column that it is equal to.
+    fn shown(&self) -> Vec<(usize, Expr)> {
+        let mut shown = vec![];
+        for (at, e) in &self.dimensions {
+            if let Expr::Column(column) = e {
+                shown.extend(self.tables.others(column).map(|other| (*at, Expr::Column(other.clone()))));
+            }
+            shown.push((*at, e.clone()));
+        }
+        shown
+    }
+
     fn read(&mut self, at: usize) -> Expr {
         self.used.insert(at);
         rollup::column(&name_of(at))
@@ -182,11 +301,11 @@ impl Matching<'_> {
         if let Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::GtEq | Operator::Lt), right }) = condition
             && let Expr::Literal(value, _) = right.as_ref()
         {
-            let begins = |(_, known): &&(usize, &Expr)| {
+            let begins = |(_, known): &&(usize, Expr)| {
                 truncated(known).is_some_and(|unit| unit.of == left.as_ref() && unit.begins(value))
             };
-            if let Some((at, _)) = self.dimensions.iter().find(begins) {
-                return Ok(binary_expr(self.read(*at), *op, right.as_ref().clone()));
+            if let Some(at) = self.dimensions.iter().find(begins).map(|(at, _)| *at) {
+                return Ok(binary_expr(self.read(at), *op, right.as_ref().clone()));
             }
         }
         self.over(condition)
@@ -197,9 +316,11 @@ impl Matching<'_> {
         let mut missing = None;
         let replaced = expr.clone().transform_down(|e| {
             if let Some(found) = self.dimension(&e) {
-                return Ok(Transformed::new(found, true, datafusion::common::tree_node::TreeNodeRecursion::Jump));
+                return Ok(Transformed::new(found, true, TreeNodeRecursion::Jump));
             }
-            if let Expr::Column(column) = &e {
+            if let Expr::Column(column) = &e
+                && !self.tables.is_beside(column)
+            {
                 missing = Some(column.name.clone());
             }
             Ok(Transformed::no(e))
@@ -213,11 +334,11 @@ impl Matching<'_> {
 
     /// The dimension that it is, or one that it can be truncated from.
     fn dimension(&mut self, expr: &Expr) -> Option<Expr> {
-        if let Some((at, _)) = self.dimensions.iter().find(|(_, known)| *known == expr) {
-            return Some(self.read(*at));
+        if let Some(at) = self.dimensions.iter().find(|(_, known)| known == expr).map(|(at, _)| *at) {
+            return Some(self.read(at));
         }
         let coarse = truncated(expr)?;
-        let fine = |(at, known): &(usize, &Expr)| {
+        let fine = |(at, known): &(usize, Expr)| {
             let finer: Truncated<'_> = truncated(known)?;
             (finer.of == coarse.of && coarse.is_made_of(&finer)).then_some(*at)
         };
@@ -228,6 +349,9 @@ impl Matching<'_> {
 
     fn call(&mut self, call: &AggregateFunction) -> Result<Expr, WhyNot> {
         let why = || WhyNot::Aggregate(call.func.name().to_owned());
+        if self.is_of_rows {
+            return self.of_dimensions(call);
+        }
         let params = &call.params;
         if params.null_treatment.is_some() || !params.order_by.is_empty() {
             return Err(why());
@@ -255,7 +379,7 @@ impl Matching<'_> {
         };
         for filter in filters {
             let is_stored = |of: Merge, same_call: bool| {
-                let fits = |(_, stored): &&(usize, &AggregateFunction)| {
+                let fits = |(_, stored): &&(usize, AggregateFunction)| {
                     rollup::merge(stored) == Some(of)
                         && stored.params.filter.as_deref() == *filter
                         && same_values(of, call, stored)
@@ -299,12 +423,15 @@ impl Matching<'_> {
             Some(filter) => Some(Box::new(self.over(filter)?)),
             None => None,
         };
+        for sort in &mut call.params.order_by {
+            sort.expr = self.over(&sort.expr)?;
+        }
         Ok(Expr::AggregateFunction(call))
     }
 
     /// Rows of the groups in which the value is not NULL.
     fn count_of_dimension(&mut self, call: &AggregateFunction) -> Result<Expr, WhyNot> {
-        let rows = |(_, stored): &&(usize, &AggregateFunction)| {
+        let rows = |(_, stored): &&(usize, AggregateFunction)| {
             rollup::merge(stored) == Some(Merge::Count) && counts_rows(stored) && stored.params.filter.is_none()
         };
         let at = self.measures.iter().find(rows).map(|(at, _)| *at).ok_or(WhyNot::Definition)?;
@@ -351,103 +478,4 @@ fn same_values(of: Merge, a: &AggregateFunction, b: &AggregateFunction) -> bool 
 /// What a stored column is called in an answer's plan.
 fn name_of(at: usize) -> String {
     format!("stored{at}")
-}
-
-impl Answer {
-    /// The plan over `input`, whose columns are those of the store, for the aggregation `instead_of`: its columns, their names
-    /// and their types. `since`: rows of the table that are not in the store yet.
-    pub fn plan(
-        &self,
-        input: LogicalPlan,
-        since: Option<LogicalPlan>,
-        stored: &[String],
-        columns: &DFSchema,
-        instead_of: &LogicalPlan,
-    ) -> Result<LogicalPlan> {
-        let shown = self.columns.iter().map(|at| {
-            let name =
-                stored.get(*at).ok_or_else(|| Error::internal("a reflection with fewer columns than its query"))?;
-            let (qualifier, field) = input.schema().qualified_field_with_unqualified_name(name)?;
-            let value = Expr::Column(Column::new(qualifier.cloned(), name));
-            let value = rollup::as_planned(value, field.data_type(), columns.field(*at));
-            Ok(value.ok_or_else(|| Error::internal("a stored column of another type"))?.alias(name_of(*at)))
-        });
-        let mut shown = shown.collect::<Result<Vec<_>>>()?;
-        if shown.is_empty() {
-            // rows to be counted by nothing still are rows
-            shown.push(datafusion::logical_expr::lit(true).alias("row"));
-        }
-        let mut plan = LogicalPlanBuilder::from(input).project(shown)?;
-        if let Some(rows) = since {
-            let both = vec![plan.build()?.into(), self.grouped(rows)?.into()];
-            plan = LogicalPlanBuilder::from(LogicalPlan::Union(Union::try_new_with_loose_types(both)?));
-        }
-        if let Some(all) = self.conditions.iter().cloned().reduce(Expr::and) {
-            plan = plan.filter(all)?;
-        }
-        let by: Vec<String> = (0..self.by.len()).map(|i| format!("by{i}")).collect();
-        let calls = self.calls.iter().enumerate().map(|(i, call)| call.clone().alias(format!("call{i}")));
-        let calls: Vec<Expr> = calls.collect();
-        let named = self.by.iter().zip(&by).map(|(e, name)| e.clone().alias(name));
-        let aggregate = match &self.sets {
-            None => Aggregate::try_new(plan.build()?.into(), named.collect(), calls)?,
-            Some(sets) => {
-                let kept = self.columns.iter().map(|at| rollup::column(&name_of(*at)));
-                let plan = plan.project(kept.chain(named).collect::<Vec<_>>())?;
-                let sets = sets.iter().map(|set| set.iter().map(|at| rollup::column(&by[*at])).collect()).collect();
-                let sets = Expr::GroupingSet(GroupingSet::GroupingSets(sets));
-                Aggregate::try_new(plan.build()?.into(), vec![sets], calls)?
-            }
-        };
-        let aggregate = LogicalPlan::Aggregate(aggregate);
-        let (made, wanted) = (aggregate.schema().columns(), instead_of.schema());
-        if made.len() != wanted.fields().len() {
-            return Err(Error::internal("a reflection's answer has other columns"));
-        }
-        let named = made.into_iter().zip(wanted.iter()).map(|(column, (qualifier, field))| {
-            let e = Expr::Column(column);
-            match field.metadata().is_empty() {
-                true => e.alias_qualified(qualifier.cloned(), field.name()),
-                false => {
-                    let metadata = field.metadata().clone().into();
-                    e.alias_qualified_with_metadata(qualifier.cloned(), field.name(), Some(metadata))
-                }
-            }
-        });
-        Ok(LogicalPlanBuilder::from(aggregate).project(named.collect::<Vec<_>>())?.build()?)
-    }
-
-    /// Rows of the table as the store would have them: those that are asked for, so that nothing is computed of others, and
-    /// no finer than what is read of them.
-    fn grouped(&self, rows: LogicalPlan) -> Result<LogicalPlan> {
-        let of = |e: &Expr| e.column_refs().into_iter().map(|c| c.name.clone()).collect::<Vec<_>>();
-        let needed: BTreeSet<String> =
-            self.asked.iter().chain(self.made_by.iter().map(|(_, e)| e)).flat_map(of).collect();
-        let own = needed.iter().map(|name| {
-            let (qualifier, field) = rows.schema().qualified_field_with_unqualified_name(name)?;
-            Ok(Expr::Column(Column::new(qualifier.cloned(), field.name())).alias(name))
-        });
-        let mut own = own.collect::<Result<Vec<_>>>()?;
-        if own.is_empty() {
-            own.push(datafusion::logical_expr::lit(true).alias("row"));
-        }
-        let mut plan = LogicalPlanBuilder::from(rows).project(own)?;
-        if let Some(all) = self.asked.iter().cloned().reduce(Expr::and) {
-            plan = plan.filter(all)?;
-        }
-        let (calls, by): (Vec<_>, Vec<_>) =
-            self.made_by.iter().partition(|(_, e)| matches!(e, Expr::AggregateFunction(_)));
-        let named = |all: Vec<&(usize, Expr)>| all.into_iter().map(|(at, e)| e.clone().alias(name_of(*at))).collect();
-        let (calls, mut by): (Vec<Expr>, Vec<Expr>) = (named(calls), named(by));
-        if by.is_empty() {
-            // without a group no rows would come to one row, which a store does not have
-            by.push(datafusion::logical_expr::lit(true).alias("row"));
-        }
-        let plan = LogicalPlan::Aggregate(Aggregate::try_new(plan.build()?.into(), by, calls)?);
-        let mut shown = self.columns.iter().map(|at| rollup::column(&name_of(*at))).collect::<Vec<_>>();
-        if shown.is_empty() {
-            shown.push(rollup::column("row"));
-        }
-        Ok(LogicalPlanBuilder::from(plan).project(shown)?.build()?)
-    }
 }

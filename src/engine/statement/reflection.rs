@@ -115,8 +115,7 @@ async fn made(session: &mut Session, facts: &Arc<Facts>, create: &Create) -> Res
                 "reflection \"{}\" is kept up to date, and no statement is answered from it yet",
                 definition.name
             );
-            let detail =
-                "It joins tables, or leaves out groups, or is of another kind than rows or groups of one table.";
+            let detail = "It leaves out groups, or is of another kind than rows or groups of tables and their inner and left joins.";
             session.say(Notice::notice("00000", text).with_detail(detail));
         }
         return Ok(true);

@@ -2,6 +2,7 @@
 //! alike with and without them, whoever asks.
 
 mod chance;
+mod joined;
 mod lake;
 mod shop;
 

@@ -59,6 +59,7 @@ fn honest(node: &LogicalPlan, input: LogicalPlan) -> Result<LogicalPlan> {
 struct Offered {
     dimension: &'static str,
     of: &'static str,
+    is_padded: bool,
     plan: fn(&LogicalPlan, LogicalPlan) -> Result<LogicalPlan>,
 }
 
@@ -71,18 +72,22 @@ fn offered(user: &str, offer: &Offered) -> Result<LogicalPlan, Refused> {
         let (node, plan) = (node.clone(), offer.plan);
         vec![Stand {
             name: "r".into(),
-            scan: scans(&node)[0].table_name.clone(),
+            tables: vec![Replaced {
+                scan: scans(&node)[0].table_name.clone(),
+                named: TableReference::bare("t"),
+                of: [offer.of.to_owned()].into(),
+                is_padded: offer.is_padded,
+            }],
             provider: stored(),
             reads: reads("stored"),
             since: None,
-            dimensions: vec![("kept0".into(), Expr::Column(Column::from_name(offer.dimension)))],
+            dimensions: vec![("kept0".into(), Expr::Column(Column::new(Some("t"), offer.dimension)))],
             columns: ["kept0", "kept1"].map(String::from).into(),
-            of: [offer.of.to_owned()].into(),
             plan: Box::new(move |input, _| plan(&node, input)),
         }]
     };
     let offers = Offers {
-        groups: &groups,
+        parts: &groups,
         rows: &|_| None,
         taken: &|_| {},
         refused: &|_, refused| *why.borrow_mut() = Some(refused),
@@ -100,7 +105,7 @@ fn offered(user: &str, offer: &Offered) -> Result<LogicalPlan, Refused> {
 
 #[test]
 fn a_store_is_opened_by_the_right_on_its_table() {
-    let offer = Offered { dimension: "region", of: "region", plan: honest };
+    let offer = Offered { dimension: "region", of: "region", is_padded: false, plan: honest };
     let whole = offered("dora", &offer).unwrap();
     assert!(!provider_of(&scans(&whole)[0]).unwrap().is::<Opened>());
     let filtered = offered("alice", &offer).unwrap();
@@ -113,15 +118,18 @@ fn a_store_is_opened_by_the_right_on_its_table() {
 
 #[test]
 fn a_store_that_cannot_be_filtered_or_that_shows_what_is_masked_is_not_opened() {
-    let offer = Offered { dimension: "status", of: "region", plan: honest };
+    let offer = Offered { dimension: "region", of: "region", is_padded: true, plan: honest };
+    assert_eq!(offered("alice", &offer).unwrap_err(), Refused::Padded);
+    assert!(offered("dora", &offer).is_ok());
+    let offer = Offered { dimension: "status", of: "region", is_padded: false, plan: honest };
     assert_eq!(offered("alice", &offer).unwrap_err(), Refused::Filtered);
     assert!(offered("dora", &offer).is_ok());
     for of in ["buyer", "card_no", "phone", "internal_note"] {
-        let offer = Offered { dimension: "region", of, plan: honest };
+        let offer = Offered { dimension: "region", of, is_padded: false, plan: honest };
         assert_eq!(offered("alice", &offer).unwrap_err(), Refused::Masked, "{of}");
         assert!(offered("dora", &offer).is_ok());
         // whatever is said of what the part reads
-        let offer = Offered { dimension: of, of: "region", plan: honest };
+        let offer = Offered { dimension: of, of: "region", is_padded: false, plan: honest };
         assert_eq!(offered("alice", &offer).unwrap_err(), Refused::Masked, "{of}");
     }
 }
@@ -141,7 +149,7 @@ fn nothing_comes_in_beside_what_was_opened() {
     ];
     for plan in plans {
         for user in ["alice", "dora"] {
-            let offer = Offered { dimension: "region", of: "region", plan };
+            let offer = Offered { dimension: "region", of: "region", is_padded: false, plan };
             assert_eq!(offered(user, &offer).unwrap_err(), Refused::Columns);
         }
     }

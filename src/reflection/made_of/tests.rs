@@ -12,7 +12,15 @@ fn made_of() -> MadeOf {
     ];
     let batch = Some("b".to_string());
     let (home, name) = ("here".to_string(), "by_day".to_string());
-    MadeOf { home, name, print: 0xfeed, bases: bases.into(), as_of: 1_700_000_000_000_000, batch }
+    MadeOf {
+        home,
+        name,
+        print: 0xfeed,
+        bases: bases.into(),
+        lossless: [(ObjectId(1), ObjectId(0xab))].into(),
+        as_of: 1_700_000_000_000_000,
+        batch,
+    }
 }
 
 #[test]

@@ -83,6 +83,25 @@ const CONDITIONS: [&str; 25] = [
     "10 / product >= 2",
 ];
 
+/// Most are of one table.
+const FROM: [&str; 6] = [
+    "shop.sales",
+    "shop.sales",
+    "shop.sales",
+    "shop.sales JOIN shop.products USING (product)",
+    "shop.products RIGHT JOIN shop.sales USING (product)",
+    "shop.sales NATURAL LEFT JOIN (SELECT product, category, tier FROM shop.products) AS p",
+];
+const OF_PRODUCTS: [&str; 4] = ["category", "tier", "upper(category)", "tier"];
+const MEASURES_OF_PRODUCTS: [&str; 4] =
+    ["min(category)", "count(tier)", "sum(tier)", "sum(qty) FILTER (WHERE tier > 0)"];
+const CONDITIONS_OF_PRODUCTS: [&str; 5] =
+    ["category = 'a'", "category IN ('a', 'b')", "tier > 0", "tier >= 1", "category IS NULL"];
+
+fn is_of_products(e: &str) -> bool {
+    e.contains("category") || e.contains("tier")
+}
+
 fn some<'a>(dice: &mut Dice, from: &[&'a str], at_most: usize) -> Vec<&'a str> {
     let mut found: Vec<&str> = vec![];
     for _ in 0..dice.below(at_most + 1) {
@@ -95,6 +114,7 @@ fn some<'a>(dice: &mut Dice, from: &[&'a str], at_most: usize) -> Vec<&'a str> {
 }
 
 struct Made {
+    from: &'static str,
     dimensions: Vec<&'static str>,
     measures: Vec<&'static str>,
     conditions: Vec<&'static str>,
@@ -102,7 +122,12 @@ struct Made {
 
 impl Made {
     fn new(dice: &mut Dice) -> Self {
+        let from = dice.pick(&FROM);
+        let is_joined = from.contains("products");
         let mut dimensions = some(dice, &DIMENSIONS, 4);
+        if is_joined {
+            dimensions.extend(some(dice, &OF_PRODUCTS, 2));
+        }
         for often in ["region", "product"] {
             if !dimensions.contains(&often) && dice.one_in(2) {
                 dimensions.push(often);
@@ -112,17 +137,23 @@ impl Made {
             dimensions.push("region");
         }
         let mut measures = some(dice, &MEASURES, 6);
+        if is_joined {
+            measures.extend(some(dice, &MEASURES_OF_PRODUCTS, 1));
+        }
         if !measures.contains(&"count(*)") {
             measures.push("count(*)");
         }
-        let conditions = if dice.one_in(3) { some(dice, &CONDITIONS[..17], 2) } else { vec![] };
-        Self { dimensions, measures, conditions }
+        let mut conditions = if dice.one_in(3) { some(dice, &CONDITIONS[..17], 2) } else { vec![] };
+        if is_joined && dice.one_in(4) {
+            conditions.push(dice.pick(&CONDITIONS_OF_PRODUCTS));
+        }
+        Self { from, dimensions, measures, conditions }
     }
 
     fn query(&self) -> String {
         let columns = [self.dimensions.clone(), self.measures.clone()].concat().join(", ");
         let by = self.dimensions.join(", ");
-        format!("SELECT {columns} FROM shop.sales{} GROUP BY {by}", conditions(&self.conditions))
+        format!("SELECT {columns} FROM {}{} GROUP BY {by}", self.from, conditions(&self.conditions))
     }
 }
 
@@ -133,6 +164,8 @@ fn conditions(of: &[&str]) -> String {
 /// A statement that may be answered from `made`, and often is.
 fn statement(dice: &mut Dice, made: &Made) -> String {
     let far = dice.one_in(5);
+    let from = if dice.one_in(3) { dice.pick(&FROM) } else { made.from };
+    let is_joined = from.contains("products");
     let mut by: Vec<&str> = if far { some(dice, &DIMENSIONS, 3) } else { some(dice, &made.dimensions, 3) };
     if dice.one_in(6) {
         by.push(dice.pick(&COARSER));
@@ -144,6 +177,17 @@ fn statement(dice: &mut Dice, made: &Made) -> String {
     let mut measures = if far { some(dice, &MEASURES, 3) } else { some(dice, &parts, 4) };
     if dice.one_in(3) {
         measures.push(dice.pick(&ASKED));
+    }
+    if is_joined && dice.one_in(2) {
+        by.push(dice.pick(&OF_PRODUCTS));
+    }
+    if is_joined && dice.one_in(3) {
+        measures.push(dice.pick(&MEASURES_OF_PRODUCTS));
+    }
+    // most ask for no more than there is
+    if !is_joined && !dice.one_in(20) {
+        by.retain(|e| !is_of_products(e));
+        measures.retain(|e| !is_of_products(e));
     }
     if measures.is_empty() {
         measures.push("count(*)");
@@ -161,13 +205,19 @@ fn statement(dice: &mut Dice, made: &Made) -> String {
         1 | 2 if !by_its.is_empty() => all.extend(some(dice, &by_its, 2)),
         _ => {}
     }
+    if is_joined && dice.one_in(4) {
+        all.push(dice.pick(&CONDITIONS_OF_PRODUCTS));
+    }
+    if !is_joined {
+        all.retain(|e| !is_of_products(e));
+    }
     if dice.one_in(2) {
         all.reverse();
     }
     let filter = conditions(&all);
     if by.is_empty() {
         let having = if dice.one_in(6) { " HAVING count(*) > 3" } else { "" };
-        return format!("SELECT {} FROM shop.sales{filter}{having}", measures.join(", "));
+        return format!("SELECT {} FROM {from}{filter}{having}", measures.join(", "));
     }
     let columns = if dice.one_in(2) { [by.clone(), measures.clone()] } else { [measures.clone(), by.clone()] };
     let columns = columns.concat().join(", ");
@@ -177,9 +227,9 @@ fn statement(dice: &mut Dice, made: &Made) -> String {
         _ => by.join(", "),
     };
     let having = if dice.one_in(6) { " HAVING count(*) > 2" } else { "" };
-    let inner = format!("SELECT {columns} FROM shop.sales AS s{filter} GROUP BY {grouped}{having}");
+    let inner = format!("SELECT {columns} FROM {from}{filter} GROUP BY {grouped}{having}");
     match dice.below(9) {
-        8 if grouped == by.join(", ") => format!("SELECT DISTINCT {grouped} FROM shop.sales{filter}"),
+        8 if grouped == by.join(", ") => format!("SELECT DISTINCT {grouped} FROM {from}{filter}"),
         0 => format!("SELECT count(*) FROM ({inner}) AS x"),
         1 => format!("{inner} ORDER BY 1"),
         2 => format!("WITH x AS ({inner}) SELECT * FROM x UNION ALL SELECT * FROM x"),
@@ -206,7 +256,7 @@ async fn answers_are_those_without_reflections() {
     println!("LAKEGATE_SEED={seed}");
     let mut dice = Dice(seed);
     let shop = Shop::open().await;
-    let (mut done, mut answered, mut failed, mut restricted) = (0, 0, 0, 0);
+    let (mut done, mut answered, mut failed, mut restricted, mut joined) = (0, 0, 0, 0, 0);
     let began = Instant::now();
     while done < cases {
         let made: Vec<Made> = (0..=dice.below(3)).map(|_| Made::new(&mut dice)).collect();
@@ -229,6 +279,15 @@ async fn answers_are_those_without_reflections() {
             match dice.below(20) {
                 0 => shop.change(),
                 1..=4 => shop.refresh().await,
+                5 => {
+                    let whole = !dice.one_in(3);
+                    shop.change_products(whole);
+                    shop.refresh().await;
+                }
+                6 => {
+                    shop.sell_known();
+                    shop.refresh().await;
+                }
                 _ => {}
             }
             let of = &made[dice.below(made.len())];
@@ -241,6 +300,7 @@ async fn answers_are_those_without_reflections() {
                 Ok(true) => {
                     answered += 1;
                     restricted += u64::from(user != "whole");
+                    joined += u64::from(sql.contains("JOIN"));
                 }
                 Ok(false) => {}
                 Err(_) => failed += 1,
@@ -249,10 +309,11 @@ async fn answers_are_those_without_reflections() {
         }
     }
     println!(
-        "{done} statements, {answered} answered ({restricted} under a restricted right), {failed} refused, {:?}",
+        "{done} statements, {answered} answered ({restricted} under a restricted right, {joined} joins), {failed} refused, {:?}",
         began.elapsed()
     );
     assert!(answered * 4 > done, "LAKEGATE_SEED={seed}: only {answered} of {done} were answered from reflections");
     assert!(restricted * 20 > done, "LAKEGATE_SEED={seed}: only {restricted} of {done} under a restricted right");
+    assert!(joined * 20 > done, "LAKEGATE_SEED={seed}: only {joined} of {done} were joins");
     assert!(failed * 3 < done, "LAKEGATE_SEED={seed}: {failed} of {done} failed");
 }

@@ -110,7 +110,7 @@ impl Lake {
         for (name, query) in queries {
             let made = reflection(&world, name, query, &[entry.object.id]);
             let version = table.pin().await.unwrap().version;
-            store(&mut session, &made, &version).await;
+            store(&mut session, &made, &[(made.bases[0], version.clone())].into()).await;
             all.push(made);
         }
         self.current.reflect(Reflections::new(all.clone()));
@@ -238,7 +238,7 @@ async fn a_refresh_in_between_leaves_no_row_in_twice() {
     );
     let before = all[0].stored.get().unwrap();
     // now it is refreshed: the row is in what is stored, too
-    store(&mut lake.session("whole", false).await, &all[0], &pinned.version).await;
+    store(&mut lake.session("whole", false).await, &all[0], &versions).await;
     let since = grown.get("by_region");
     assert_eq!(since.unwrap().1.as_ref().unwrap().rows, 1);
     let (stored, _, since) = current(&all[0], &facts, (&versions, since), &Within::default()).unwrap();

@@ -1,4 +1,4 @@
-//! One table whose rows can change under a world, its people, and reflections made by the engine itself.
+//! Tables whose rows can change under a world, its people, and reflections made by the engine itself.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -22,6 +22,7 @@ use crate::engine::session::{Answer, Session};
 use crate::engine::world::{Builder, Current, Origin, World};
 use crate::engine::{Config, Engine, bodies, language, limits};
 use crate::policy::scram::scram_verifier;
+use crate::reflection::lossless::{Lossless, links};
 use crate::reflection::{Reflections, Slot, Uses};
 use crate::scan::{Scanned, scan_by};
 use crate::secret::Secret;
@@ -35,22 +36,31 @@ const POLICY: &str = r#"p, whole, *, select, allow
 p2, whole, *, unfiltered
 p, eu, shop.*, select, allow
 p2, eu, shop.sales, "region = 'EU'"
+p2, eu, shop.products, unfiltered
 p, low, shop.*, select, allow
+p2, low, shop.products, unfiltered
 p2, low, shop.sales, "product < 4"
 p, positive, shop.*, select, allow
+p2, positive, shop.products, "tier > 0"
 p2, positive, shop.sales, "product > 0"
 p, flagged, shop.*, select, allow
+p2, flagged, shop.products, unfiltered
 p2, flagged, shop.sales, "flag"
 p, masked, shop.*, select, allow
+p2, masked, shop.products, unfiltered
 p2, masked, shop.sales, unfiltered
 p3, masked, shop.sales, region, redact
 p3, masked, shop.sales, amount, nullify
+p3, masked, shop.products, category, redact
 p, hidden, shop.*, select, allow
+p2, hidden, shop.products, "category <> 'b'"
 p2, hidden, shop.sales, "region <> 'EU'"
 p, hidden, shop.sales/qty, select, deny
 p, small, shop.*, select, allow
+p2, small, shop.products, unfiltered
 p2, small, shop.sales, "lower(region) = 'eu'"
 p, secretive, shop.*, select, allow
+p2, secretive, shop.products, unfiltered
 p2, secretive, shop.sales, "secret = 's1' AND product > 1"
 p3, secretive, shop.sales, secret, nullify
 "#;
@@ -91,7 +101,7 @@ impl Plain {
 }
 
 #[derive(Debug)]
-struct Sales {
+struct Stock {
     name: TableName,
     rows: RwLock<(RecordBatch, u64)>,
     /// Its version is told by how many rows it has.
@@ -160,18 +170,32 @@ pub(super) fn rows(dice: &mut Dice, count: usize) -> RecordBatch {
     RecordBatch::try_new(schema(), columns).unwrap()
 }
 
+/// Seven products, as sales name them; not whole, some of them twice or not at all.
+fn products(dice: &mut Dice, whole: bool) -> RecordBatch {
+    let mut products: Vec<Option<i32>> = (0..9).map(Some).collect();
+    if !whole {
+        products = (0..9).map(|_| dice.below(8)).map(|n| (n < 7).then_some(n as i32)).collect();
+    }
+    let categories = products.iter().map(|_| (!dice.one_in(6)).then(|| ["a", "b", "c"][dice.below(3)]));
+    let categories: ArrayRef = Arc::new(categories.collect::<StringArray>());
+    let tiers: ArrayRef = Arc::new(products.iter().map(|_| Some(dice.below(3) as i32)).collect::<Int32Array>());
+    let fields = [("product", DataType::Int32), ("category", DataType::Utf8), ("tier", DataType::Int32)];
+    let schema = Schema::new(fields.map(|(name, of)| Field::new(name, of, true)).to_vec());
+    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int32Array::from(products)), categories, tiers]).unwrap()
+}
+
 #[async_trait]
-impl Table for Sales {
+impl Table for Stock {
     fn name(&self) -> &TableName {
         &self.name
     }
 
     fn identity(&self) -> String {
-        "shelf:sales".into()
+        format!("shelf:{}", self.name.table)
     }
 
     fn schema(&self) -> SchemaRef {
-        schema()
+        self.rows.read().unwrap().0.schema()
     }
 
     async fn pin(&self) -> Result<Pinned> {
@@ -180,7 +204,7 @@ impl Table for Sales {
             true => Version::Offsets { topic_id: "t".into(), spans: vec![(0, 0, batch.num_rows() as i64)] },
             false => Version::Fixed(version),
         };
-        let provider = Arc::new(Plain(MemTable::try_new(schema(), vec![vec![batch]])?));
+        let provider = Arc::new(Plain(MemTable::try_new(batch.schema(), vec![vec![batch]])?));
         Ok(Pinned { version, provider, reads: reads() })
     }
 }
@@ -191,7 +215,7 @@ fn reads() -> crate::types::Reads {
 }
 
 #[derive(Debug)]
-struct Shelf(Arc<Sales>);
+struct Shelf(Vec<Arc<Stock>>);
 
 #[async_trait]
 impl Source for Shelf {
@@ -208,14 +232,15 @@ impl Source for Shelf {
     }
 
     async fn tables(&self) -> Result<Vec<Arc<dyn Table>>> {
-        Ok(vec![Arc::clone(&self.0) as Arc<dyn Table>])
+        Ok(self.0.iter().map(|stock| Arc::clone(stock) as Arc<dyn Table>).collect())
     }
 }
 
 pub(super) struct Shop {
     engine: Arc<Engine>,
     current: Arc<Current>,
-    sales: Arc<Sales>,
+    /// Sales, then products.
+    stocks: [Arc<Stock>; 2],
     sessions: tokio::sync::Mutex<std::collections::HashMap<(String, bool), Session>>,
     reflections: Mutex<Vec<Arc<Reflection>>>,
     _folder: tempfile::TempDir,
@@ -238,17 +263,19 @@ impl Shop {
         let verifier = scram_verifier("any", b"sixteen byte salt", 4_096);
         let users = USERS.map(|user| format!("[user.{user}]\nscram = \"{verifier}\"\n"));
         put("policies/users.toml", &users.concat());
-        let name = TableName::new("shop", "sales");
-        let (rows, is_topic) = (RwLock::new((rows(&mut Dice(7), 200), 1)), AtomicBool::new(false));
-        let sales = Arc::new(Sales { name, rows, is_topic });
+        let stock = |table: &str, rows: RecordBatch| {
+            let (name, rows) = (TableName::new("shop", table), RwLock::new((rows, 1)));
+            Arc::new(Stock { name, rows, is_topic: AtomicBool::new(false) })
+        };
+        let stocks = [stock("sales", rows(&mut Dice(7), 200)), stock("products", products(&mut Dice(7), true))];
         let origin = Origin {
             catalog_dir: folder.path().join("catalog"),
             policies_dir: folder.path().join("policies"),
             database: "lakegate".into(),
             mask_key: Secret::new(vec![1; 32]),
             connect: {
-                let sales = Arc::clone(&sales);
-                Box::new(move |_| Ok(Arc::new(Shelf(Arc::clone(&sales)))))
+                let stocks = stocks.to_vec();
+                Box::new(move |_| Ok(Arc::new(Shelf(stocks.clone()))))
             },
             metastore: None,
             remember: false,
@@ -259,7 +286,7 @@ impl Shop {
         let config = Config { partitions: 2, ..Config::default() };
         let engine = Engine::new(config, Arc::clone(&current), Secret::new(vec![2; 32])).unwrap();
         let (sessions, reflections) = Default::default();
-        Self { engine, current, sales, sessions, reflections, _folder: folder }
+        Self { engine, current, stocks, sessions, reflections, _folder: folder }
     }
 
     /// One that has the result cache switched off.
@@ -316,8 +343,11 @@ impl Shop {
     /// Reflections of these queries, refreshed.
     pub(super) async fn reflect(&self, queries: &[(&str, &str)]) {
         let world = self.current.get();
-        let bases: Vec<ObjectId> = vec![ObjectId::of("shelf:sales")];
-        let made = queries.iter().map(|(name, query)| reflection(&world, name, query, &bases));
+        let named = |query: &str| {
+            let of = self.stocks.iter().filter(|stock| query.contains(&stock.name.to_string()));
+            of.map(|stock| ObjectId::of(&stock.identity())).collect::<Vec<_>>()
+        };
+        let made = queries.iter().map(|(name, query)| reflection(&world, name, query, &named(query)));
         let all: Vec<Arc<Reflection>> = made.collect();
         self.current.reflect(Reflections::new(all.clone()));
         *self.reflections.lock().unwrap() = all;
@@ -327,23 +357,42 @@ impl Shop {
     /// What their queries come to now.
     pub(super) async fn refresh(&self) {
         let all = self.reflections.lock().unwrap().clone();
-        let version = Version::Fixed(self.sales.rows.read().unwrap().1);
+        let now = |stock: &Arc<Stock>| (ObjectId::of(&stock.identity()), Version::Fixed(stock.rows.read().unwrap().1));
+        let versions: SnapshotVector = self.stocks.iter().map(now).collect();
         let mut session = self.session("whole", false).await;
         for reflection in all {
-            store(&mut session, &reflection, &version).await;
+            store(&mut session, &reflection, &versions).await;
         }
     }
 
     /// Other rows, in another version.
     pub(super) fn change(&self) {
-        let mut now = self.sales.rows.write().unwrap();
+        let mut now = self.stocks[0].rows.write().unwrap();
         let seed = now.1;
         *now = (rows(&mut Dice(seed), 150 + seed as usize), seed + 1);
     }
 
+    /// Other products; where they are whole, each that is sold is there once.
+    pub(super) fn change_products(&self, whole: bool) {
+        let mut now = self.stocks[1].rows.write().unwrap();
+        let seed = now.1;
+        *now = (products(&mut Dice(seed), whole), seed + 1);
+    }
+
+    /// No sale is of no product.
+    pub(super) fn sell_known(&self) {
+        let mut now = self.stocks[0].rows.write().unwrap();
+        let at = now.0.schema().index_of("product").unwrap();
+        let products = now.0.column(at).as_any().downcast_ref::<Int32Array>().unwrap();
+        let known: Int32Array = products.iter().map(|product| Some(product.unwrap_or(0))).collect();
+        let mut columns = now.0.columns().to_vec();
+        columns[at] = Arc::new(known);
+        *now = (RecordBatch::try_new(now.0.schema(), columns).unwrap(), now.1 + 1);
+    }
+
     /// Its table is a topic.
     pub(super) fn stream(&self) {
-        self.sales.is_topic.store(true, Ordering::Relaxed);
+        self.stocks[0].is_topic.store(true, Ordering::Relaxed);
     }
 
     /// It was refreshed so many microseconds ago.
@@ -379,8 +428,8 @@ pub(super) fn reflection(world: &Arc<World>, name: &str, query: &str, bases: &[O
     Arc::new(Reflection { name, query, plan, bases, enabled: true, stored, uses, upkeep })
 }
 
-/// What its query comes to, for a session that sees all of its table at this version.
-pub(super) async fn store(session: &mut Session, reflection: &Reflection, version: &Version) {
+/// What its query comes to, for a session that sees all of its tables at these versions.
+pub(super) async fn store(session: &mut Session, reflection: &Reflection, versions: &SnapshotVector) {
     let batches = batches(session, &reflection.query).await.unwrap();
     // a store has names of its own
     let fields = reflection.plan.schema().fields().iter().enumerate();
@@ -389,9 +438,21 @@ pub(super) async fn store(session: &mut Session, reflection: &Reflection, versio
     let rows = batches.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
     let batches = batches.iter().map(|b| RecordBatch::try_new(Arc::clone(&schema), b.columns().to_vec()).unwrap());
     let provider = Arc::new(Plain(MemTable::try_new(Arc::clone(&schema), vec![batches.collect()]).unwrap()));
-    let bases = reflection.bases.iter().map(|base| (*base, version.clone())).collect();
+    let bases = reflection.bases.iter().map(|base| (*base, versions[base].clone())).collect();
+    let tables = ["sales", "products"].map(|table| TableName::new("shop", table));
+    let names = tables.iter().map(|name| (ObjectId::of(&format!("shelf:{}", name.table)), name)).collect();
+    let mut lossless = Lossless::new();
+    for link in block::definition(&reflection.plan).map(|made| links(made.rows())).unwrap_or_default() {
+        let mut holds = true;
+        for question in link.questions(&names).unwrap() {
+            holds &= plain(session, &question).await.unwrap() == ["true"];
+        }
+        if holds {
+            lossless.insert((link.added, link.to));
+        }
+    }
     let as_of = crate::engine::micros_now();
-    reflection.stored.put(Some(Arc::new(Stored { provider, reads: reads(), bases, rows, as_of })));
+    reflection.stored.put(Some(Arc::new(Stored { provider, reads: reads(), bases, lossless, rows, as_of })));
 }
 
 async fn batches(session: &mut Session, sql: &str) -> Result<Vec<RecordBatch>> {

@@ -1,0 +1,161 @@
+//! Reflections of joins, and joins with what is stored.
+
+use super::shop::Shop;
+
+const BOTH: &str = "SELECT s.region, s.product, p.category, p.tier, count(*), sum(s.qty), max(s.amount), count(s.qty) \
+                    FROM shop.sales s JOIN shop.products p ON s.product = p.product GROUP BY 1, 2, 3, 4";
+
+async fn answers(shop: &Shop, user: &str, sql: &str, expect: bool, of: &str) {
+    let found = shop.compared(user, sql).await;
+    assert_eq!(found, Ok(expect), "{user}: {sql}: {}", shop.why_not(of));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_is_joined_to_other_tables() {
+    let shop = Shop::open().await;
+    shop.change_products(false);
+    shop.reflect(&[(
+        "sold",
+        "SELECT product, region, count(*), sum(qty), max(amount), count(qty) FROM shop.sales GROUP BY 1, 2",
+    )])
+    .await;
+    for sql in [
+        "SELECT p.category, sum(s.qty), count(*) FROM shop.sales s JOIN shop.products p ON s.product = p.product GROUP BY 1",
+        "SELECT p.category, avg(s.qty) FROM shop.sales s JOIN shop.products p USING (product) GROUP BY 1 ORDER BY 1",
+        "SELECT p.category, count(*), count(p.tier), max(p.tier), count(DISTINCT p.tier) \
+         FROM shop.sales s LEFT JOIN shop.products p ON p.product = s.product GROUP BY p.category",
+        "SELECT count(*) FROM shop.sales s, shop.products p WHERE p.product = s.product AND p.tier > 0 AND s.region = 'EU'",
+        "SELECT p.tier, s.region, sum(s.qty) FILTER (WHERE p.category = 'a') FROM shop.products p \
+         RIGHT JOIN shop.sales s ON p.product = s.product AND p.tier > 0 GROUP BY GROUPING SETS ((1), (2))",
+        "SELECT category, count(*) FROM shop.sales NATURAL JOIN (SELECT product, category FROM shop.products WHERE tier < 2) x \
+         GROUP BY category HAVING count(*) > 2",
+    ] {
+        answers(&shop, "whole", sql, true, "sold").await;
+        answers(&shop, "eu", sql, true, "sold").await;
+        answers(&shop, "positive", sql, true, "sold").await;
+    }
+    for (sql, why) in [
+        ("SELECT sum(p.tier) FROM shop.sales s JOIN shop.products p USING (product)", "sum cannot be made"),
+        ("SELECT count(*) FROM shop.sales s JOIN shop.products p ON p.tier = s.qty", "column \"qty\""),
+        ("SELECT count(*) FROM shop.sales s JOIN shop.products p USING (product) WHERE 10 / s.product > 1", "can fail"),
+    ] {
+        answers(&shop, "whole", sql, false, "sold").await;
+        assert!(shop.why_not("sold").contains(why), "{sql}: {}", shop.why_not("sold"));
+    }
+    // neither a full join nor one of a table with itself is read as a block
+    for sql in [
+        "SELECT count(*) FROM shop.sales s FULL JOIN shop.products p USING (product)",
+        "SELECT count(*) FROM shop.sales s JOIN shop.sales t USING (product)",
+    ] {
+        answers(&shop, "whole", sql, false, "sold").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stored_joins_answer_joins() {
+    let shop = Shop::open().await;
+    shop.change_products(false);
+    shop.reflect(&[("both", BOTH)]).await;
+    let by_category =
+        "SELECT category, sum(qty) FROM shop.sales s JOIN shop.products p ON s.product = p.product GROUP BY 1";
+    for sql in [
+        by_category,
+        "SELECT p.product, avg(qty) FROM shop.products p, shop.sales s WHERE p.product = s.product AND tier = 1 GROUP BY 1",
+        "SELECT count(*), max(amount) FROM shop.sales JOIN shop.products USING (product) WHERE category IN ('a', 'b')",
+        "SELECT DISTINCT category FROM shop.sales JOIN shop.products USING (product)",
+    ] {
+        answers(&shop, "whole", sql, true, "both").await;
+    }
+    // of a right on either table
+    answers(&shop, "eu", by_category, true, "both").await;
+    answers(&shop, "positive", by_category, true, "both").await;
+    answers(&shop, "masked", by_category, false, "both").await;
+    assert!(shop.why_not("both").contains("masked"), "{}", shop.why_not("both"));
+    answers(&shop, "flagged", by_category, false, "both").await;
+    assert!(shop.why_not("both").contains("row filter"), "{}", shop.why_not("both"));
+    // sales without a product, or with two
+    for sql in
+        ["SELECT region, count(*) FROM shop.sales GROUP BY 1", "SELECT tier, count(*) FROM shop.products GROUP BY 1"]
+    {
+        answers(&shop, "whole", sql, false, "both").await;
+        assert!(shop.why_not("both").contains("a table that the query does not"), "{}", shop.why_not("both"));
+    }
+    let other =
+        "SELECT category, sum(qty) FROM shop.sales s LEFT JOIN shop.products p ON s.product = p.product GROUP BY 1";
+    answers(&shop, "whole", other, false, "both").await;
+    assert!(shop.why_not("both").contains("leaves out rows"), "{}", shop.why_not("both"));
+    // what changes is not what is stored
+    shop.change_products(true);
+    answers(&shop, "whole", by_category, false, "both").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_that_loses_nothing_is_none() {
+    let shop = Shop::open().await;
+    let of_sales = "SELECT region, product, sum(qty), count(*) FROM shop.sales GROUP BY 1, 2";
+    let padded =
+        "SELECT category, count(*) FROM shop.sales s LEFT JOIN shop.products p ON s.product = p.product GROUP BY 1";
+    shop.reflect(&[("both", BOTH)]).await;
+    // some sales are of no product
+    answers(&shop, "whole", of_sales, false, "both").await;
+    shop.sell_known();
+    shop.refresh().await;
+    answers(&shop, "whole", of_sales, true, "both").await;
+    answers(&shop, "whole", padded, true, "both").await;
+    answers(&shop, "eu", of_sales, true, "both").await;
+    // who does not see every product has sales without one
+    answers(&shop, "positive", padded, false, "both").await;
+    assert!(shop.why_not("both").contains("outer join"), "{}", shop.why_not("both"));
+    // products are not asked for: theirs may be others by now, and rights on them are of no matter
+    answers(&shop, "positive", "SELECT region, sum(qty) FROM shop.sales GROUP BY 1", true, "both").await;
+    shop.change_products(false);
+    answers(&shop, "whole", of_sales, true, "both").await;
+    answers(&shop, "whole", padded, false, "both").await;
+    shop.refresh().await;
+    answers(&shop, "whole", of_sales, false, "both").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outer_join_needs_each_row_once_at_most() {
+    let shop = Shop::open().await;
+    let padded = "SELECT region, category, count(*), sum(qty) FROM shop.sales s LEFT JOIN shop.products p \
+                  ON s.product = p.product GROUP BY 1, 2";
+    shop.reflect(&[("padded", padded)]).await;
+    for sql in [
+        "SELECT region, sum(qty) FROM shop.sales GROUP BY 1",
+        "SELECT category, sum(qty) FROM shop.sales s LEFT JOIN shop.products p ON p.product = s.product GROUP BY 1",
+        "SELECT count(*) FROM shop.products p RIGHT JOIN shop.sales s ON p.product = s.product WHERE category IS NULL",
+    ] {
+        answers(&shop, "whole", sql, true, "padded").await;
+        answers(&shop, "eu", sql, true, "padded").await;
+    }
+    let inner = "SELECT category, sum(qty) FROM shop.sales s JOIN shop.products p ON p.product = s.product GROUP BY 1";
+    answers(&shop, "whole", inner, false, "padded").await;
+    shop.change_products(false);
+    shop.refresh().await;
+    answers(&shop, "whole", "SELECT region, sum(qty) FROM shop.sales GROUP BY 1", false, "padded").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joined_rows_answer_rows() {
+    let shop = Shop::open().await;
+    shop.sell_known();
+    shop.reflect(&[(
+        "wide",
+        "SELECT s.id, s.region, s.product, s.qty, p.category, p.tier FROM shop.sales s JOIN shop.products p \
+         ON s.product = p.product",
+    )])
+    .await;
+    for sql in [
+        "SELECT id, category FROM shop.sales JOIN shop.products USING (product) WHERE tier > 0 AND region = 'EU'",
+        "SELECT category, sum(qty), sum(tier) FROM shop.sales s JOIN shop.products p ON s.product = p.product GROUP BY 1",
+        "SELECT region, avg(qty) FROM shop.sales GROUP BY 1",
+        "SELECT id + qty AS a, lower(region) FROM shop.sales s JOIN shop.products p ON p.product = s.product ORDER BY 1 LIMIT 500",
+        "SELECT string_agg(category, ',' ORDER BY id) FROM shop.sales JOIN shop.products USING (product)",
+    ] {
+        answers(&shop, "whole", sql, true, "wide").await;
+        answers(&shop, "eu", sql, true, "wide").await;
+    }
+    let unstored = "SELECT id, amount FROM shop.sales JOIN shop.products USING (product)";
+    answers(&shop, "whole", unstored, false, "wide").await;
+}
