@@ -105,3 +105,44 @@ async fn nobody_without_all_of_the_table_is_told_of_it() {
     until(&ann, LISTED, |now| now == "(0)").await;
     assert_eq!(simple(&ann, "DROP REFLECTION by_region").await, unknown("by_region"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_star_answers_what_is_asked_of_it_and_of_its_fact_alone() {
+    let gateway = gateway().await;
+    let root = gateway.connect("root").await;
+    for statement in [
+        "CREATE TABLE s.regions (region text, country text)",
+        "INSERT INTO s.regions VALUES ('EU', 'France'), ('US', 'Ohio'), ('XX', 'nowhere')",
+        "CREATE REFLECTION star AS SELECT o.region, r.country, count(*), sum(o.total) \
+         FROM s.orders o JOIN s.regions r ON r.region = o.region GROUP BY o.region, r.country",
+    ] {
+        root.batch_execute(statement).await.unwrap_or_else(|e| panic!("{statement}: {}", told(&e)));
+    }
+    until(&root, LISTED, |now| now == "star|root|s.orders, s.regions|ready|2\n(1)").await;
+    let answered = "SELECT country, sum(total) FROM s.orders JOIN s.regions USING (region) GROUP BY 1 ORDER BY 1";
+    let alone = "SELECT sum(total) FROM s.orders";
+    let explained = |sql: &str| format!("EXPLAIN VERBOSE {sql}");
+    for sql in [answered, alone] {
+        let plan = simple(&root, &explained(sql)).await;
+        assert!(plan.contains("Reflection: star"), "{sql}: {plan}");
+    }
+    assert_eq!(simple(&root, answered).await, "France|11.50\nOhio|7.00\n(2)");
+    assert_eq!(simple(&root, alone).await, "18.50\n(1)");
+    // through a restart, too, what its joins lose is known
+    let directory = gateway.stop().await;
+    let gateway = Box::pin(Gateway::again(directory)).await;
+    let [root, bob] = [gateway.connect("root").await, gateway.connect("bob").await];
+    until(&root, &explained(alone), |plan| plan.contains("Reflection: star")).await;
+    // bob's line is on a column that is not stored
+    let plan = simple(&bob, &explained(alone)).await;
+    assert!(!plan.contains("star"), "{plan}");
+    assert_eq!(simple(&bob, alone).await, "8.00\n(1)");
+    // an order of no region, and one of two
+    root.batch_execute("INSERT INTO s.orders VALUES (4, 'ZZ', 100)").await.unwrap();
+    root.batch_execute("REFRESH REFLECTION star").await.unwrap_or_else(|e| panic!("{}", told(&e)));
+    assert_eq!(simple(&root, alone).await, "118.50\n(1)");
+    let plan = simple(&root, &explained(alone)).await;
+    assert!(plan.contains("star: it joins a table that the query does not"), "{plan}");
+    let plan = simple(&root, &explained(answered)).await;
+    assert!(plan.contains("Reflection: star"), "{plan}");
+}

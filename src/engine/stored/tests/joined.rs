@@ -37,7 +37,10 @@ async fn what_is_stored_is_joined_to_other_tables() {
     for (sql, why) in [
         ("SELECT sum(p.tier) FROM shop.sales s JOIN shop.products p USING (product)", "sum cannot be made"),
         ("SELECT count(*) FROM shop.sales s JOIN shop.products p ON p.tier = s.qty", "column \"qty\""),
-        ("SELECT count(*) FROM shop.sales s JOIN shop.products p USING (product) WHERE 10 / s.product > 1", "can fail"),
+        (
+            "SELECT count(*) FROM shop.sales s JOIN shop.products p USING (product) WHERE 10 / (s.product + 1) > 1",
+            "can fail",
+        ),
     ] {
         answers(&shop, "whole", sql, false, "sold").await;
         assert!(shop.why_not("sold").contains(why), "{sql}: {}", shop.why_not("sold"));
@@ -158,4 +161,15 @@ async fn joined_rows_answer_rows() {
     }
     let unstored = "SELECT id, amount FROM shop.sales JOIN shop.products USING (product)";
     answers(&shop, "whole", unstored, false, "wide").await;
+}
+
+/// Without groups a store has a row where its table has none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_of_nothing_is_joined_to_nothing() {
+    let shop = Shop::open().await;
+    shop.reflect(&[("total", "SELECT count(*), sum(qty) FROM shop.sales WHERE product > 100")]).await;
+    let alone = "SELECT count(*), sum(qty) FROM shop.sales WHERE product > 100";
+    answers(&shop, "whole", alone, true, "total").await;
+    let joined = "SELECT count(*), max(p.tier) FROM shop.sales s, shop.products p WHERE s.product > 100";
+    answers(&shop, "whole", joined, false, "total").await;
 }
