@@ -6,7 +6,7 @@ mod kept;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 
@@ -20,8 +20,10 @@ use crate::formats::postgres;
 use crate::lake::Making;
 use crate::pgtype::oid;
 use crate::policy::{ObjectKind, Sealed};
+use crate::reflection::block::{self, Stores};
 use crate::reflection::{Growth, Merge, Reflection, Reflections, Slot, Upkeep, Uses};
-use crate::sql::parse::reflection::{Measure, Refresh, Shape};
+use crate::sql::lower::rollup;
+use crate::sql::parse::reflection::Refresh;
 use crate::types::ObjectId;
 
 pub(crate) use kept::{Kept, KeptReflections};
@@ -114,7 +116,7 @@ pub(crate) fn reflect(definition: &Definition, catalog: &Catalog, before: &Refle
         definition: definition.text.clone(),
         file: definition.file.clone(),
         refresh: definition.refresh,
-        growth: growth(&create.shape, &columns),
+        growth: growth(&understood.plan, &columns),
         columns,
         print,
         making,
@@ -267,28 +269,35 @@ fn print(query: &str, columns: &Schema, making: &Making, reads: &[String]) -> u6
     xxhash_rust::xxh3::xxh3_64(format!("{query}\n{columns:?}\n{laid_out}\n{reads:?}").as_bytes())
 }
 
-fn growth(shape: &Shape, columns: &Schema) -> Growth {
-    match shape {
-        Shape::Display => Growth::Rows,
-        Shape::Query => Growth::Whole,
-        Shape::Aggregate { dimensions, measures } => {
-            let merged = |(measure, field): (&Measure, &arrow::datatypes::FieldRef)| {
-                let merge = match measure {
-                    Measure::Sum | Measure::Count => Merge::Sum,
-                    Measure::Min => Merge::Min,
-                    Measure::Max => Merge::Max,
-                };
-                adds_up(merge, field).then_some(merge)
-            };
-            let of_measures = measures.iter().zip(columns.fields().iter().skip(*dimensions)).map(merged);
-            match of_measures.collect::<Option<Vec<_>>>() {
-                Some(merges) => {
-                    let dimensions = std::iter::repeat_n(Merge::Same, *dimensions);
-                    Growth::Groups(dimensions.chain(merges).collect())
+/// Groups grow where each of them can be told from what is stored, and each measure of two parts is one of both.
+fn growth(plan: &LogicalPlan, columns: &Schema) -> Growth {
+    let (block, stores) = match block::definition(plan) {
+        None => return Growth::Whole,
+        Some(block::Definition::Display(_)) => return Growth::Rows,
+        Some(block::Definition::Groups { block, columns }) => (block, columns),
+    };
+    let merged = |(stores, field): (&Stores, &FieldRef)| {
+        let merge = match stores {
+            Stores::Dimension(_) => Merge::Same,
+            Stores::Measure(of) => {
+                let call = &block.calls[*of];
+                let merge = rollup::merge(call).filter(|_| !call.params.distinct && call.params.order_by.is_empty());
+                match (merge?, call.func.name()) {
+                    (rollup::Merge::Count | rollup::Merge::Sum, _) => Merge::Sum,
+                    (rollup::Merge::Itself, "min") => Merge::Min,
+                    (rollup::Merge::Itself, "max") => Merge::Max,
+                    (rollup::Merge::Itself | rollup::Merge::Average, _) => return None,
                 }
-                None => Growth::Whole,
             }
-        }
+            Stores::Other => return None,
+        };
+        adds_up(merge, field).then_some(merge)
+    };
+    let is_told = |by: usize| stores.contains(&Stores::Dimension(by));
+    let merges = stores.iter().zip(columns.fields()).map(merged).collect::<Option<Vec<_>>>();
+    match merges.filter(|_| (0..block.by.len()).all(is_told)) {
+        Some(merges) => Growth::Groups(merges),
+        None => Growth::Whole,
     }
 }
 

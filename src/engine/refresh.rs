@@ -32,7 +32,7 @@ use crate::metastore::Metastore;
 use crate::policy::guard::Pins;
 use crate::policy::own;
 use crate::reflection::block;
-use crate::reflection::lossless::{Lossless, links};
+use crate::reflection::lossless::{Link, Lossless, links};
 use crate::reflection::made_of::MadeOf;
 use crate::reflection::{Growth, Merge, Reflection, Stored};
 use crate::sources::Pinned;
@@ -89,6 +89,7 @@ pub(crate) struct Task {
 }
 
 /// A table that a reflection reads, as one refresh sees it.
+#[derive(Clone)]
 struct Base {
     id: ObjectId,
     pinned: Pinned,
@@ -234,21 +235,31 @@ impl Task {
                 self.show(table, &MadeOf { as_of, ..made_of.clone() }).await?;
                 return Ok(Done::Unmoved);
             }
-            if let Some(added) = self.added(&bases, made_of).await? {
+            if let Some((moved, added)) = self.added(&bases, made_of).await? {
                 if added.files.is_empty() {
-                    let said = said(made_of.batch.clone());
+                    let said = MadeOf { lossless: made_of.lossless.clone(), ..said(made_of.batch.clone()) };
                     let table = table.say(said.properties()?, lease.clone()).await?;
                     self.show(&table, &said).await?;
                     return Ok(Done::SameRows);
                 }
                 job.says(format!("reflection {name}: computing its new rows"));
-                let bases = bases.iter().map(|base| within(base, &added.files)).collect::<Vec<_>>();
+                let part = |base: &Base| if base.id == moved { within(base, &added.files) } else { base.clone() };
+                let part = bases.iter().map(part).collect::<Vec<_>>();
+                let mut lossless = Lossless::new();
+                for link in self.links().into_iter().filter(|link| made_of.lossless.contains(&(link.added, link.to))) {
+                    // of the table that rows came to, each new one may be without another's, or double its own
+                    let bases = if link.added == moved { &bases } else { &part };
+                    if self.loses_nothing(&link, bases).await? {
+                        lossless.insert((link.added, link.to));
+                    }
+                }
                 let (rows, replaces) = match &self.reflection.upkeep.growth {
-                    Growth::Rows => (self.rows(&self.reflection.query, &bases, None).await?, false),
-                    Growth::Groups(merges) => (self.merged(merges, &bases, table).await?, true),
+                    Growth::Rows => (self.rows(&self.reflection.query, &part, None).await?, false),
+                    Growth::Groups(merges) => (self.merged(merges, &part, table).await?, true),
                     Growth::Whole => return Err(Error::internal("a difference that nobody asked for")),
                 };
-                self.fill(table.clone(), Filling { rows, replaces, lease: lease.clone() }, said(None)).await?;
+                let said = MadeOf { lossless, ..said(None) };
+                self.fill(table.clone(), Filling { rows, replaces, lease: lease.clone() }, said).await?;
                 return Ok(Done::ByDifference);
             }
         }
@@ -272,23 +283,31 @@ impl Task {
     async fn lossless(&self, bases: &[Base], job: &Job) -> Result<Lossless> {
         let mut lossless = Lossless::new();
         // two looks at a table without versions are at two tables
-        if bases.len() < 2 || bases.iter().any(|base| base.pinned.version == Version::Live) {
+        if bases.iter().any(|base| base.pinned.version == Version::Live) {
             return Ok(lossless);
         }
-        let plan = &self.reflection.plan;
-        let links = on_big_stack(|| block::definition(plan).map(|made| links(made.rows()))).unwrap_or_default();
-        let names = self.bases().into_iter().map(|entry| (entry.object.id, &entry.object.name)).collect();
-        for link in links {
+        for link in self.links() {
             job.says(format!("reflection {}: looking at what its joins lose", self.reflection.name));
-            let mut holds = true;
-            for question in link.questions(&names).ok_or_else(|| Error::internal("a join of no table"))? {
-                holds = holds && self.is_so(&question, bases).await?;
-            }
-            if holds {
+            if self.loses_nothing(&link, bases).await? {
                 lossless.insert((link.added, link.to));
             }
         }
         Ok(lossless)
+    }
+
+    fn links(&self) -> Vec<Link> {
+        let plan = &self.reflection.plan;
+        on_big_stack(|| block::definition(plan).map(|made| links(made.rows()))).unwrap_or_default()
+    }
+
+    async fn loses_nothing(&self, link: &Link, bases: &[Base]) -> Result<bool> {
+        let names = self.bases().into_iter().map(|entry| (entry.object.id, &entry.object.name)).collect();
+        for question in link.questions(&names).ok_or_else(|| Error::internal("a join of no table"))? {
+            if !self.is_so(&question, bases).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn is_so(&self, question: &str, bases: &[Base]) -> Result<bool> {
@@ -322,16 +341,25 @@ impl Task {
         Ok(())
     }
 
-    /// What a table has got since, where that is all that happened to it and the stored rows can grow by it.
-    async fn added(&self, bases: &[Base], made_of: &MadeOf) -> Result<Option<crate::lake::Added>> {
-        let grows = match &self.reflection.upkeep.growth {
-            Growth::Rows | Growth::Groups(_) => true,
-            Growth::Whole => false,
-        };
-        let [base] = bases else { return Ok(None) };
-        let (true, Some(Version::Snapshot(since))) = (grows, made_of.bases.get(&base.id)) else { return Ok(None) };
+    /// The table that has moved, and what it has got since, where that is all that happened and the stored rows can grow by
+    /// it. Rows that come to a table that is added by an outer join take away others, of those that were without one.
+    async fn added(&self, bases: &[Base], made_of: &MadeOf) -> Result<Option<(ObjectId, crate::lake::Added)>> {
+        if self.reflection.upkeep.growth == Growth::Whole
+            || bases.iter().any(|base| base.pinned.version == Version::Live)
+        {
+            return Ok(None);
+        }
+        let mut moved = bases.iter().filter(|base| made_of.bases.get(&base.id) != Some(&base.pinned.version));
+        let (Some(base), None) = (moved.next(), moved.next()) else { return Ok(None) };
+        let plan = &self.reflection.plan;
+        let is_outer =
+            |made: block::Definition<'_>| made.rows().tables.iter().any(|t| t.id == base.id && t.outer.is_some());
+        if on_big_stack(|| block::definition(plan).is_none_or(is_outer)) {
+            return Ok(None);
+        }
+        let Some(Version::Snapshot(since)) = made_of.bases.get(&base.id) else { return Ok(None) };
         match base.pinned.provider.downcast_ref::<Reading>() {
-            Some(reading) => reading.lake().added(reading.table(), *since).await,
+            Some(reading) => Ok(reading.lake().added(reading.table(), *since).await?.map(|added| (base.id, added))),
             None => Ok(None),
         }
     }
@@ -350,13 +378,14 @@ impl Task {
         };
         let columns = self.reflection.upkeep.columns.fields();
         let list: Vec<String> = merges.iter().zip(columns.iter()).map(one).collect();
-        let dimensions = merges.iter().filter(|merge| **merge == Merge::Same).count();
-        let groups: Vec<String> = (1..=dimensions).map(|n| n.to_string()).collect();
+        let dimensions = merges.iter().zip(1..).filter(|(merge, _)| **merge == Merge::Same);
+        let groups: Vec<String> = dimensions.map(|(_, place)| place.to_string()).collect();
         let query = format!(
-            "SELECT {} FROM (SELECT * FROM {} UNION ALL ({})) AS both_parts GROUP BY {}",
+            "SELECT {} FROM (SELECT * FROM {} UNION ALL ({})) AS both_parts{}{}",
             list.join(", "),
             stored.name(),
             self.reflection.query,
+            if groups.is_empty() { "" } else { " GROUP BY " },
             groups.join(", ")
         );
         self.rows(&query, bases, Some(stored)).await

@@ -41,7 +41,17 @@ async fn columns_have_names_of_their_own_and_grow_as_their_measures_do() {
             "region sum count",
             Growth::Whole,
         ),
-        ("CREATE REFLECTION r AS SELECT id FROM shop.sales", "id", Growth::Whole),
+        ("CREATE REFLECTION r AS SELECT id FROM shop.sales", "id", Growth::Rows),
+        (
+            "CREATE REFLECTION r AS SELECT max(id), region AS r, count(*) FILTER (WHERE id > 1) FROM shop.sales GROUP BY region",
+            "max r count",
+            Growth::Groups(vec![Max, Same, Sum]),
+        ),
+        // groups that cannot be told apart, what is computed of a measure, and values that count once
+        ("CREATE REFLECTION r AS SELECT count(*) FROM shop.sales GROUP BY region", "count", Growth::Whole),
+        ("CREATE REFLECTION r AS SELECT count(*) + 1 AS n FROM shop.sales", "n", Growth::Whole),
+        ("CREATE REFLECTION r AS SELECT count(DISTINCT id) FROM shop.sales", "count", Growth::Whole),
+        ("CREATE REFLECTION r AS SELECT region FROM shop.sales LIMIT 1", "region", Growth::Whole),
     ] {
         assert_eq!(names(text), (expected.to_owned(), growth), "{text}");
     }

@@ -205,42 +205,101 @@ const GROUPS: &str = "CREATE REFLECTION groups ON s.t USING DIMENSIONS (g, date_
     MEASURES (sum(v), avg(w), min(v), max(at), count(g))";
 const COLUMNS: &str = "CREATE REFLECTION columns ON s.t USING DISPLAY (k, v, at) SORT BY (at)";
 const QUERY: &str = "CREATE REFLECTION query REFRESH MANUAL AS SELECT g, count(*) FROM s.t WHERE v > 0 GROUP BY g";
+const TOTAL: &str = "CREATE REFLECTION total REFRESH MANUAL AS SELECT count(*), sum(v), min(at) FROM s.t";
+const DISTINCT: &str = "CREATE REFLECTION different REFRESH MANUAL AS SELECT g, count(DISTINCT v) FROM s.t GROUP BY g";
+const STAR: &str = "CREATE REFLECTION star REFRESH MANUAL AS SELECT count(*), t.g, d.name, sum(t.v), max(t.w) \
+                    FROM s.t JOIN s.d ON d.k = t.k GROUP BY t.g, d.name";
+const PADDED: &str = "CREATE REFLECTION padded REFRESH MANUAL AS SELECT d.name, t.g, count(*), count(d.k) \
+                      FROM s.t LEFT JOIN s.d ON d.k = t.k GROUP BY d.name, t.g";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_stored_is_what_the_query_comes_to() {
     let place = Place::new().await;
     let mut root = place.session("root");
-    for sql in [GROUPS, COLUMNS, QUERY] {
+    for sql in [GROUPS, COLUMNS, QUERY, TOTAL, DISTINCT] {
         assert_eq!(ask(&mut root, sql).await, "CREATE REFLECTION");
     }
-    for (sql, groups, columns, query) in [
-        ("SELECT 1", Done::Whole, Done::Whole, Done::Whole),
-        ("SELECT 1", Done::Unmoved, Done::Unmoved, Done::Unmoved),
+    for (sql, expected, distinct) in [
+        ("SELECT 1", Done::Whole, Done::Whole),
+        ("SELECT 1", Done::Unmoved, Done::Unmoved),
         (
             "INSERT INTO s.t VALUES (4, 'a', 7, 0.25, '2024-01-01 09:00'), (5, 'c', 1, 1, '2024-02-01')",
             Done::ByDifference,
-            Done::ByDifference,
             Done::Whole,
         ),
-        ("INSERT INTO s.t VALUES (6, NULL, NULL, NULL, NULL)", Done::ByDifference, Done::ByDifference, Done::Whole),
-        ("UPDATE s.t SET v = 11 WHERE k = 1", Done::Whole, Done::Whole, Done::Whole),
-        ("DELETE FROM s.t WHERE k = 2", Done::Whole, Done::Whole, Done::Whole),
-        ("CALL lakegate.compact('s.t')", Done::SameRows, Done::SameRows, Done::Whole),
-        (
-            "INSERT INTO s.t VALUES (7, 'a', 2, 3, '2024-01-01 23:59')",
-            Done::ByDifference,
-            Done::ByDifference,
-            Done::Whole,
-        ),
-        ("TRUNCATE s.t", Done::Whole, Done::Whole, Done::Whole),
-        ("INSERT INTO s.t VALUES (8, 'z', 2, 3, '2025-01-01')", Done::ByDifference, Done::ByDifference, Done::Whole),
+        ("INSERT INTO s.t VALUES (6, NULL, NULL, NULL, NULL)", Done::ByDifference, Done::Whole),
+        ("UPDATE s.t SET v = 11 WHERE k = 1", Done::Whole, Done::Whole),
+        ("DELETE FROM s.t WHERE k = 2", Done::Whole, Done::Whole),
+        ("CALL lakegate.compact('s.t')", Done::SameRows, Done::Whole),
+        ("INSERT INTO s.t VALUES (7, 'a', 2, 3, '2024-01-01 23:59')", Done::ByDifference, Done::Whole),
+        ("TRUNCATE s.t", Done::Whole, Done::Whole),
+        ("INSERT INTO s.t VALUES (8, 'z', 2, 3, '2025-01-01')", Done::ByDifference, Done::Whole),
     ] {
         ask(&mut root, sql).await;
-        for (name, expected) in [("groups", groups), ("columns", columns), ("query", query)] {
+        for (name, expected) in [
+            ("groups", expected),
+            ("columns", expected),
+            ("query", expected),
+            ("total", expected),
+            ("different", distinct),
+        ] {
             assert_eq!(place.refresh(name).await, expected, "{name} after {sql}");
             place.same(name, sql).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_join_grows_by_what_comes_to_one_of_its_tables() {
+    let place = Place::new().await;
+    let mut root = place.session("root");
+    for sql in ["CREATE TABLE s.d (k int4, name text)", "INSERT INTO s.d VALUES (1, 'one'), (2, 'two'), (3, 'three')"] {
+        done(&mut root, sql).await;
+    }
+    for sql in [STAR, PADDED] {
+        assert_eq!(ask(&mut root, sql).await, "CREATE REFLECTION");
+    }
+    let (t, d) = (id(&place, "t"), id(&place, "d"));
+    // each row of t has one of d; each of d one of t
+    let both = Lossless::from([(d, t), (t, d)]);
+    for (sql, star, of_star, padded, of_padded) in [
+        ("SELECT 1", Done::Whole, both.clone(), Done::Whole, true),
+        ("INSERT INTO s.t VALUES (1, 'a', 1, 1)", Done::ByDifference, [(d, t)].into(), Done::ByDifference, true),
+        ("INSERT INTO s.d VALUES (4, 'four')", Done::ByDifference, [(d, t)].into(), Done::Whole, true),
+        ("CALL lakegate.compact('s.d')", Done::SameRows, [(d, t)].into(), Done::Whole, true),
+        ("INSERT INTO s.t VALUES (9, 'a', 1, 1)", Done::ByDifference, [].into(), Done::ByDifference, true),
+        ("INSERT INTO s.d VALUES (9, 'nine')", Done::ByDifference, [].into(), Done::Whole, true),
+        ("INSERT INTO s.t VALUES (3, 'a', 2, 1)", Done::ByDifference, [].into(), Done::ByDifference, true),
+        ("DELETE FROM s.d WHERE k = 4", Done::Whole, [(d, t)].into(), Done::Whole, true),
+        ("INSERT INTO s.d VALUES (3, 'III')", Done::ByDifference, [].into(), Done::Whole, false),
+    ] {
+        ask(&mut root, sql).await;
+        assert_eq!(place.refresh("star").await, star, "star after {sql}");
+        assert_eq!(place.refresh("padded").await, padded, "padded after {sql}");
+        place.same("star", sql).await;
+        place.same("padded", sql).await;
+        let stored = async |name: &str| place.reflection(name).await.stored.get().unwrap().lossless.clone();
+        assert_eq!(stored("star").await, of_star, "{sql}");
+        assert_eq!(stored("padded").await, if of_padded { [(d, t)].into() } else { Lossless::new() }, "{sql}");
+    }
+    // both at once
+    done(&mut root, "INSERT INTO s.d VALUES (5, 'five')").await;
+    done(&mut root, "INSERT INTO s.t VALUES (5, 'a', 2, 1)").await;
+    assert_eq!(place.refresh("star").await, Done::Whole);
+    place.same("star", "after both").await;
+}
+
+fn id(place: &Place, table: &str) -> ObjectId {
+    place
+        .engine
+        .world()
+        .catalog
+        .entries
+        .values()
+        .find(|e| e.object.name == TableName::new("s", table))
+        .unwrap()
+        .object
+        .id
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

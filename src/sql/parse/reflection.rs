@@ -18,21 +18,10 @@ pub(crate) struct Create {
     pub(crate) text: String,
     pub(crate) name: Ident,
     pub(crate) if_not_exists: bool,
-    pub(crate) shape: Shape,
     pub(crate) query: Text,
     pub(crate) partitioned_by: Vec<Expr>,
     pub(crate) sorted_by: Vec<OrderByExpr>,
     pub(crate) refresh: Refresh,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
-    /// Columns of a table.
-    Display,
-    /// Grouped by the first columns of the query; the others are its measures.
-    Aggregate { dimensions: usize, measures: Vec<Measure> },
-    /// Whatever its query says.
-    Query,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

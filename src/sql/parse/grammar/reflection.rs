@@ -2,7 +2,7 @@
 //! a name elsewhere.
 
 use super::super::lex::{Lexeme, position};
-use super::super::reflection::{Change, Create, Measure, Reflection, Refresh, Shape, Text};
+use super::super::reflection::{Change, Create, Measure, Reflection, Refresh, Text};
 use super::Parser;
 use crate::error::{Kind, Result};
 
@@ -73,7 +73,6 @@ impl Parser<'_> {
             text: String::new(),
             name,
             if_not_exists,
-            shape: Shape::Query,
             query: Text::default(),
             partitioned_by: vec![],
             sorted_by: vec![],
@@ -81,7 +80,7 @@ impl Parser<'_> {
         };
         let of_table = self.eat("on");
         if of_table {
-            (create.shape, create.query) = self.of_table()?;
+            create.query = self.of_table()?;
         }
         if self.eat("partition") {
             self.expect("by")?;
@@ -106,7 +105,7 @@ impl Parser<'_> {
     }
 
     /// `table USING DISPLAY (…)`, `table USING DIMENSIONS (…) MEASURES (…)`.
-    fn of_table(&mut self) -> Result<(Shape, Text)> {
+    fn of_table(&mut self) -> Result<Text> {
         let table = self.at;
         self.qualified_name()?;
         let table_ends = self.at;
@@ -118,7 +117,7 @@ impl Parser<'_> {
             self.listed(&mut query, |parser| parser.column_name().map(|_| ()))?;
             query.says(" FROM ");
             query.tokens(self, table, table_ends);
-            return Ok((Shape::Display, query.0));
+            return Ok(query.0);
         }
         if !self.eat_said("dimensions") {
             return Err(self.unexpected());
@@ -129,12 +128,12 @@ impl Parser<'_> {
             return Err(self.unexpected());
         }
         self.expect_symbol('(')?;
-        let measures = self.measures(&mut query)?;
+        self.measures(&mut query)?;
         query.says(" FROM ");
         query.tokens(self, table, table_ends);
         let numbers: Vec<String> = (1..=dimensions).map(|n| n.to_string()).collect();
         query.says(&format!(" GROUP BY {}", numbers.join(", ")));
-        Ok((Shape::Aggregate { dimensions, measures }, query.0))
+        Ok(query.0)
     }
 
     /// A list up to its closing parenthesis, each part of it put into the query.
@@ -156,7 +155,7 @@ impl Parser<'_> {
     }
 
     /// Each measure once, an average as its sum and its count, and the count of rows in any case.
-    fn measures(&mut self, query: &mut Assembled) -> Result<Vec<Measure>> {
+    fn measures(&mut self, query: &mut Assembled) -> Result<()> {
         let mut known: Vec<(Measure, String)> = vec![];
         loop {
             let (at, first) = (self.at, self.token());
@@ -198,9 +197,8 @@ impl Parser<'_> {
         }
         if !known.iter().any(|(measure, of)| *measure == Measure::Count && of == "*") {
             query.says(", count(*)");
-            known.push((Measure::Count, "*".into()));
         }
-        Ok(known.into_iter().map(|(measure, _)| measure).collect())
+        Ok(())
     }
 
     fn refresh_when(&mut self) -> Result<Refresh> {
