@@ -45,10 +45,13 @@ pub(super) fn tables<'a>(query: &'a Rows<'a>, made: &'a Rows<'a>, known: &Lossle
             }
             // no row is without it, so that the outer join is an inner one
             (None, Some(on)) => {
-                let link: Vec<&Expr> =
-                    conditions.iter().copied().filter(|e| tables_in(e).contains(&table.id)).collect();
-                let other = on.iter().flat_map(tables_in).find(|id| *id != table.id);
-                let is_whole = other.is_some_and(|other| known.contains(&(table.id, other)));
+                let named = conditions.iter().copied().filter(|e| tables_in(e).contains(&table.id));
+                let link: Vec<&Expr> = named.collect();
+                // what was asked of the rows is the join to one other table, and nothing besides
+                let mut others = on.iter().flat_map(tables_in).filter(|id| *id != table.id);
+                let other = others.next();
+                let is_whole =
+                    other.is_some_and(|other| known.contains(&(table.id, other))) && others.all(|id| Some(id) == other);
                 if !is_whole || link.len() != on.len() || !link.iter().all(|condition| on.contains(condition)) {
                     return Err(WhyNot::Rows);
                 }

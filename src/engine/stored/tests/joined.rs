@@ -173,3 +173,51 @@ async fn a_row_of_nothing_is_joined_to_nothing() {
     let joined = "SELECT count(*), max(p.tier) FROM shop.sales s, shop.products p WHERE s.product > 100";
     answers(&shop, "whole", joined, false, "total").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_behind_tables_are_taken_away_one_by_one() {
+    let shop = Shop::open().await;
+    shop.sell_known();
+    let flake = "SELECT s.region, p.category, t.label, count(*), sum(s.qty) FROM shop.sales s \
+                 JOIN shop.products p ON p.product = s.product JOIN shop.tiers t ON t.tier = p.tier GROUP BY 1, 2, 3";
+    shop.reflect(&[("flake", flake)]).await;
+    for sql in [
+        "SELECT region, sum(qty) FROM shop.sales GROUP BY 1",
+        "SELECT category, count(*) FROM shop.sales JOIN shop.products USING (product) GROUP BY 1",
+        "SELECT label, count(*) FROM shop.sales JOIN shop.products USING (product) JOIN shop.tiers USING (tier) GROUP BY 1",
+    ] {
+        answers(&shop, "whole", sql, true, "flake").await;
+        answers(&shop, "eu", sql, true, "flake").await;
+    }
+    // what holds tiers and sales together is not asked for
+    let apart = "SELECT count(*) FROM shop.sales, shop.tiers";
+    answers(&shop, "whole", apart, false, "flake").await;
+    shop.change_products(false);
+    shop.refresh().await;
+    let of_sales = "SELECT region, sum(qty) FROM shop.sales GROUP BY 1";
+    answers(&shop, "whole", of_sales, false, "flake").await;
+}
+
+/// Every sale is of one product, though not of one of that tier.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_by_two_tables_is_not_the_one_by_one_of_them() {
+    let shop = Shop::open().await;
+    shop.sell_known();
+    let joined = |kind: &str| {
+        format!(
+            "SELECT p.category, t.label, count(*) FROM shop.sales s JOIN shop.tiers t ON t.tier = s.qty \
+             {kind} JOIN shop.products p ON p.product = s.product AND p.tier = t.tier GROUP BY 1, 2"
+        )
+    };
+    shop.reflect(&[("narrow", &joined(""))]).await;
+    answers(&shop, "whole", &joined(""), true, "narrow").await;
+    answers(&shop, "whole", &joined("LEFT"), false, "narrow").await;
+    answers(
+        &shop,
+        "whole",
+        "SELECT label, count(*) FROM shop.sales s JOIN shop.tiers t ON t.tier = s.qty GROUP BY 1",
+        false,
+        "narrow",
+    )
+    .await;
+}

@@ -35,31 +35,39 @@ pub(super) const USERS: [&str; 10] =
 const POLICY: &str = r#"p, whole, *, select, allow
 p2, whole, *, unfiltered
 p, eu, shop.*, select, allow
+p2, eu, shop.tiers, unfiltered
 p2, eu, shop.sales, "region = 'EU'"
 p2, eu, shop.products, unfiltered
 p, low, shop.*, select, allow
+p2, low, shop.tiers, unfiltered
 p2, low, shop.products, unfiltered
 p2, low, shop.sales, "product < 4"
 p, positive, shop.*, select, allow
+p2, positive, shop.tiers, unfiltered
 p2, positive, shop.products, "tier > 0"
 p2, positive, shop.sales, "product > 0"
 p, flagged, shop.*, select, allow
+p2, flagged, shop.tiers, unfiltered
 p2, flagged, shop.products, unfiltered
 p2, flagged, shop.sales, "flag"
 p, masked, shop.*, select, allow
+p2, masked, shop.tiers, unfiltered
 p2, masked, shop.products, unfiltered
 p2, masked, shop.sales, unfiltered
 p3, masked, shop.sales, region, redact
 p3, masked, shop.sales, amount, nullify
 p3, masked, shop.products, category, redact
 p, hidden, shop.*, select, allow
+p2, hidden, shop.tiers, unfiltered
 p2, hidden, shop.products, "category <> 'b'"
 p2, hidden, shop.sales, "region <> 'EU'"
 p, hidden, shop.sales/qty, select, deny
 p, small, shop.*, select, allow
+p2, small, shop.tiers, unfiltered
 p2, small, shop.products, unfiltered
 p2, small, shop.sales, "lower(region) = 'eu'"
 p, secretive, shop.*, select, allow
+p2, secretive, shop.tiers, unfiltered
 p2, secretive, shop.products, unfiltered
 p2, secretive, shop.sales, "secret = 's1' AND product > 1"
 p3, secretive, shop.sales, secret, nullify
@@ -184,6 +192,14 @@ fn products(dice: &mut Dice, whole: bool) -> RecordBatch {
     RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int32Array::from(products)), categories, tiers]).unwrap()
 }
 
+/// Each tier that a product has.
+fn tiers() -> RecordBatch {
+    let fields = [("tier", DataType::Int32), ("label", DataType::Utf8)];
+    let schema = Schema::new(fields.map(|(name, of)| Field::new(name, of, true)).to_vec());
+    let labels: ArrayRef = Arc::new(StringArray::from(vec!["low", "mid", "high"]));
+    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int32Array::from(vec![0, 1, 2])), labels]).unwrap()
+}
+
 #[async_trait]
 impl Table for Stock {
     fn name(&self) -> &TableName {
@@ -239,8 +255,8 @@ impl Source for Shelf {
 pub(super) struct Shop {
     engine: Arc<Engine>,
     current: Arc<Current>,
-    /// Sales, then products.
-    stocks: [Arc<Stock>; 2],
+    /// Sales, products, then tiers of these.
+    stocks: [Arc<Stock>; 3],
     sessions: tokio::sync::Mutex<std::collections::HashMap<(String, bool), Session>>,
     reflections: Mutex<Vec<Arc<Reflection>>>,
     _folder: tempfile::TempDir,
@@ -267,7 +283,11 @@ impl Shop {
             let (name, rows) = (TableName::new("shop", table), RwLock::new((rows, 1)));
             Arc::new(Stock { name, rows, is_topic: AtomicBool::new(false) })
         };
-        let stocks = [stock("sales", rows(&mut Dice(7), 200)), stock("products", products(&mut Dice(7), true))];
+        let stocks = [
+            stock("sales", rows(&mut Dice(7), 200)),
+            stock("products", products(&mut Dice(7), true)),
+            stock("tiers", tiers()),
+        ];
         let origin = Origin {
             catalog_dir: folder.path().join("catalog"),
             policies_dir: folder.path().join("policies"),
@@ -439,7 +459,7 @@ pub(super) async fn store(session: &mut Session, reflection: &Reflection, versio
     let batches = batches.iter().map(|b| RecordBatch::try_new(Arc::clone(&schema), b.columns().to_vec()).unwrap());
     let provider = Arc::new(Plain(MemTable::try_new(Arc::clone(&schema), vec![batches.collect()]).unwrap()));
     let bases = reflection.bases.iter().map(|base| (*base, versions[base].clone())).collect();
-    let tables = ["sales", "products"].map(|table| TableName::new("shop", table));
+    let tables = ["sales", "products", "tiers"].map(|table| TableName::new("shop", table));
     let names = tables.iter().map(|name| (ObjectId::of(&format!("shelf:{}", name.table)), name)).collect();
     let mut lossless = Lossless::new();
     for link in block::definition(&reflection.plan).map(|made| links(made.rows())).unwrap_or_default() {
