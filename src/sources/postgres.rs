@@ -10,6 +10,7 @@ mod pushdown;
 mod relations;
 mod remote;
 mod scan;
+mod text;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::{Source, Table};
+use super::{Pinned, Source, Table};
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 use connect::Pool;
@@ -122,6 +123,7 @@ pub struct Postgres {
     name: String,
     mounted: Vec<String>,
     relations: Relations,
+    pool: Arc<Pool>,
 }
 
 impl Postgres {
@@ -145,7 +147,8 @@ impl Postgres {
             return Err(fault(format!("`numeric_scale` of \"{column}\" must be at most 38")));
         }
         let pool = Arc::new(Pool::new(&name, &config)?);
-        Ok(Self { relations: Relations::new(pool, config.schemas, config.numeric_scale), name, mounted })
+        let relations = Relations::new(Arc::clone(&pool), config.schemas, config.numeric_scale);
+        Ok(Self { relations, pool, name, mounted })
     }
 }
 
@@ -166,5 +169,13 @@ impl Source for Postgres {
 
     async fn tables(&self) -> Result<Vec<Arc<dyn Table>>> {
         self.relations.read().await
+    }
+
+    fn answers_queries(&self) -> bool {
+        true
+    }
+
+    async fn query(&self, text: &str) -> Result<Pinned> {
+        text::pinned(&self.pool, text).await
     }
 }

@@ -37,13 +37,7 @@ pub(super) fn select(
     let mut columns = vec![];
     for index in projection {
         let column = relation.columns.get(*index).ok_or_else(|| Error::internal("a projection beyond the columns"))?;
-        let quoted = identifier(&column.name)?;
-        columns.push(match column.form {
-            Form::Binary => quoted,
-            Form::Text => format!("{quoted}::text"),
-            // `format` runs the type's own output function; of NULL it makes an empty text.
-            Form::Output => format!("CASE WHEN {quoted} IS NOT NULL THEN format('%s', {quoted}) END"),
-        });
+        columns.push(column.form.sql(&identifier(&column.name)?));
     }
     let TableName { schema, table } = &relation.remote;
     let mut statement = Statement::default();

@@ -11,7 +11,7 @@ use tokio_postgres::Row;
 
 mod keys;
 
-use super::connect::Pool;
+use super::connect::{Pool, Use};
 use super::scan::{PostgresExec, Provider};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{OID, TYPMOD, by_oid, copy, field, pg_type};
@@ -19,7 +19,7 @@ use crate::sources::declared::Declared;
 use crate::sources::{Pinned, Table};
 use crate::types::{TableName, Version};
 
-const NUMERIC: u32 = 1700;
+pub(super) const NUMERIC: u32 = 1700;
 const INET: u32 = 869;
 const TEXT: u32 = 25;
 
@@ -112,6 +112,26 @@ pub(super) enum Form {
     Output,
 }
 
+impl Form {
+    /// The type that is asked for where the source has `oid`.
+    pub(super) fn asked(self, oid: u32) -> u32 {
+        match self {
+            Form::Binary => oid,
+            Form::Text | Form::Output => TEXT,
+        }
+    }
+
+    /// What is asked for of a column, whose name is quoted.
+    pub(super) fn sql(self, quoted: &str) -> String {
+        match self {
+            Form::Binary => quoted.to_owned(),
+            Form::Text => format!("{quoted}::pg_catalog.text"),
+            // `format` runs the type's own output function; of NULL it makes an empty text.
+            Form::Output => format!("CASE WHEN {quoted} IS NOT NULL THEN pg_catalog.format('%s', {quoted}) END"),
+        }
+    }
+}
+
 /// What of a text column's comparisons means the same in the source as here, where text is bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TextOrder {
@@ -131,7 +151,7 @@ impl Relations {
     pub(super) async fn read(&self) -> Result<Vec<Arc<dyn Table>>> {
         let remote: Vec<&str> = self.schemas.keys().map(String::as_str).collect();
         let (rows, mut declared, functions) = loop {
-            let lease = self.pool.lease().await?;
+            let lease = self.pool.lease(Use::Tables).await?;
             match self.pool.within(lease.client().query(COLUMNS, &[&remote])).await {
                 Ok(rows) => {
                     let declared = self.declared(lease.client(), &remote).await?;
@@ -209,19 +229,8 @@ impl Relations {
             Lying::Numeric(data_type) => Some(numeric(&name, data_type, typmod, nullable)),
             Lying::Text => None,
         };
-        // what has no type here, or holds values that its type here cannot hold, is a text
-        let typed =
-            field.filter(|field| oid == INET || copy::reads(field.data_type(), oid) || self.is_spelt(field, oid));
-        let field = match typed {
-            Some(field) => field,
-            None => Field::new(&name, DataType::Utf8, nullable),
-        };
-        let form = match oid {
-            INET => Form::Output,
-            _ if !copy::reads(field.data_type(), oid) => Form::Text,
-            _ => Form::Binary,
-        };
-        let asked = if form == Form::Binary { oid } else { TEXT };
+        let (field, form) = shaped(&name, oid, field, nullable);
+        let asked = form.asked(oid);
         let text_order = match oid {
             25 | 1043 | 1042 => {
                 text_order(get(pool, row, 9)?, get(pool, row, 10)?, get(pool, row, 11)?, get(pool, row, 12)?)
@@ -256,11 +265,6 @@ impl Relations {
         }
     }
 
-    /// Types that lie as their texts though the source has binary forms of them.
-    fn is_spelt(&self, field: &Field, oid: u32) -> bool {
-        *field.data_type() == DataType::Utf8 && pg_type(field).is_ok_and(|found| found.oid == oid)
-    }
-
     /// Once a process, not at each look.
     fn tell(&self, table: &TableName, column: &str, reason: &str) {
         let mut told = self.told.lock().expect("no panic under the lock");
@@ -276,6 +280,29 @@ enum Lying {
     Typed,
     Numeric(DataType),
     Text,
+}
+
+/// A column of a type as it lies here, and the form in which it is asked for. What has no type here, or holds values that its
+/// type here cannot hold, is a text.
+pub(super) fn shaped(name: &str, oid: u32, field: Option<Field>, nullable: bool) -> (Field, Form) {
+    let typed = field.filter(|field| oid == INET || copy::reads(field.data_type(), oid) || is_spelt(field, oid));
+    let field = typed.unwrap_or_else(|| Field::new(name, DataType::Utf8, nullable));
+    let form = match oid {
+        INET => Form::Output,
+        _ if !copy::reads(field.data_type(), oid) => Form::Text,
+        _ => Form::Binary,
+    };
+    (field, form)
+}
+
+/// Types that lie as their texts though the source has binary forms of them.
+fn is_spelt(field: &Field, oid: u32) -> bool {
+    *field.data_type() == DataType::Utf8 && pg_type(field).is_ok_and(|found| found.oid == oid)
+}
+
+/// As wide as any value, NaN and the infinities among them.
+pub(super) fn any_numeric(name: &str, typmod: i32) -> Field {
+    numeric(name, DataType::Binary, typmod, true)
 }
 
 fn numeric(name: &str, data_type: DataType, typmod: i32, nullable: bool) -> Field {

@@ -31,10 +31,11 @@ use futures::stream::ReadyChunks;
 use tokio::time::timeout;
 use tokio_postgres::{CopyOutStream, Statement as Prepared};
 
-use super::connect::{Lease, Misfit, Pool};
+use super::connect::{Lease, Misfit, Pool, Use};
 use super::late::{self, Comparable};
 use super::pushdown::{self, Statement};
-use super::relations::{Column, Relation};
+use super::relations::{Column, NUMERIC, Relation};
+use super::text::Text;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::copy::CopyDecoder;
 use crate::scan::{Scanned, leaf_properties, scan_by};
@@ -44,7 +45,6 @@ use crate::types::Share;
 const BATCH_BYTES: usize = 4 << 20;
 /// Messages taken at once when they have arrived already: one timer for all of them.
 const CHUNK: usize = 256;
-const NUMERIC: u32 = 1700;
 
 /// A relation as one statement sees it.
 #[derive(Debug)]
@@ -129,6 +129,8 @@ pub(super) enum Asked {
     Columns(Vec<Column>),
     /// The text casts each to the type with this oid, and reads tables whose columns are as the probes say.
     Types { columns: Vec<Comparable>, probes: Arc<[Probe]> },
+    /// Columns of a text that is its reader's own, by their places: the source describes it once more.
+    Text { text: Arc<Text>, columns: Vec<usize> },
 }
 
 /// A table of a text: a query of its columns, and what they must be.
@@ -160,6 +162,12 @@ impl PostgresExec {
         let scan = &leaf.downcast_ref::<Self>()?.scan;
         let nth = scan.tables.iter().position(|table| *table == oid && Arc::ptr_eq(&scan.pool, pool))?;
         Some(Share { nth, of: scan.tables.len() })
+    }
+
+    /// It runs this very text.
+    pub(super) fn runs(leaf: &dyn ExecutionPlan, text: &Arc<Text>) -> bool {
+        let asked = leaf.downcast_ref::<Self>().map(|exec| &exec.scan.asked);
+        matches!(asked, Some(Asked::Text { text: ours, .. }) if Arc::ptr_eq(ours, text))
     }
 
     pub(super) fn sql(&self) -> &str {
@@ -325,11 +333,11 @@ impl Scan {
         let sql = &self.statement.sql;
         let narrowed = match &self.asked {
             Asked::Types { columns, .. } if !late.is_empty() => late::narrowed(sql, &self.schema, columns, late).await,
-            Asked::Types { .. } | Asked::Columns(_) => None,
+            Asked::Types { .. } | Asked::Columns(_) | Asked::Text { .. } => None,
         };
         let sql = narrowed.as_ref().unwrap_or(sql);
         loop {
-            let lease = self.pool.lease().await?;
+            let lease = self.pool.lease(self.asked.used_for()).await?;
             match self.start(&lease, sql).await {
                 Ok((copy, oids)) => {
                     let decoder = CopyDecoder::new(Arc::clone(&self.schema), &oids)?;
@@ -361,6 +369,10 @@ impl Scan {
                 }
                 columns.iter().map(|column| column.oid).collect()
             }
+            Asked::Text { text, columns } => {
+                text.begin(lease).await?;
+                columns.iter().filter_map(|at| text.asked_oid(*at)).collect()
+            }
         };
         let copy = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
         let started = timeout(self.patience(), lease.client().copy_out(&copy)).await;
@@ -372,7 +384,7 @@ impl Scan {
 
     fn patience(&self) -> Duration {
         match &self.asked {
-            Asked::Types { .. } => self.pool.compute_timeout,
+            Asked::Types { .. } | Asked::Text { .. } => self.pool.compute_timeout,
             Asked::Columns(_) => self.pool.read_timeout,
         }
     }
@@ -381,7 +393,17 @@ impl Scan {
     fn failed(&self, error: tokio_postgres::Error) -> Error {
         match &self.asked {
             Asked::Types { .. } => self.pool.computed(error),
+            Asked::Text { .. } => self.pool.told(error),
             Asked::Columns(_) => self.pool.failed(error),
+        }
+    }
+}
+
+impl Asked {
+    fn used_for(&self) -> Use {
+        match self {
+            Asked::Columns(_) | Asked::Types { .. } => Use::Tables,
+            Asked::Text { .. } => Use::Texts,
         }
     }
 }
@@ -413,6 +435,9 @@ fn garbled(scan: &Scan, error: Error) -> Error {
         Kind::Unsupported => Misfit { numerics: false, arrays: true },
         _ => return error,
     };
+    if matches!(scan.asked, Asked::Text { .. }) {
+        return error.with_hint("Cast the column to text in the query.");
+    }
     scan.pool.misfits(&scan.tables, found);
     let text = format!("source \"{}\" holds a value that its column's type cannot hold here", scan.pool.source());
     Error::new(Kind::Conflict, text)
