@@ -5,10 +5,12 @@
 
 mod connect;
 mod dial;
+mod dialect;
 mod late;
 mod pushdown;
 mod relations;
 mod remote;
+mod rows;
 mod scan;
 mod text;
 mod tls;
@@ -25,6 +27,7 @@ use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 use connect::Pool;
 pub use dial::{Dialer, Dialled, Socket};
+pub use dialect::Dialect;
 pub(crate) use late::listen;
 use relations::Relations;
 pub(crate) use remote::{RemoteTable, RemoteText, remote_sql};
@@ -33,6 +36,9 @@ pub(crate) use remote::{RemoteTable, RemoteText, remote_sql};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// What speaks PostgreSQL's protocol there.
+    #[serde(default)]
+    pub dialect: Dialect,
     /// A host name, an address, or the directory of a Unix socket.
     pub host: String,
     #[serde(default = "default_port")]
@@ -146,7 +152,8 @@ impl Postgres {
         if let Some((column, _)) = config.numeric_scale.iter().find(|(_, scale)| **scale > 38) {
             return Err(fault(format!("`numeric_scale` of \"{column}\" must be at most 38")));
         }
-        let pool = Arc::new(Pool::new(&name, &config)?);
+        let dialect = config.dialect.facts().map_err(|what| fault(what.into()))?;
+        let pool = Arc::new(Pool::new(&name, &config, dialect)?);
         let relations = Relations::new(Arc::clone(&pool), config.schemas, config.numeric_scale);
         Ok(Self { relations, pool, name, mounted })
     }

@@ -17,6 +17,7 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use super::dialect::Facts;
 use super::{Config, tls};
 use crate::error::{Error, Kind, Result};
 use crate::secret::{self, Secret};
@@ -25,8 +26,7 @@ use crate::secret::{self, Secret};
 /// operator or a function; `pushdown` relies on the last line of it.
 const SETTINGS: &str = "SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
     SET IntervalStyle = 'postgres'; SET extra_float_digits = 3; SET bytea_output = 'hex'; \
-    SET default_transaction_read_only = on; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; \
-    SET lc_monetary = 'C'; SET array_nulls = on";
+    SET default_transaction_read_only = on; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on";
 /// DISCARD ALL without what it does to prepared statements.
 const RESTORE: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
     SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
@@ -83,6 +83,7 @@ pub(super) struct Pool {
     /// Cancel requests and restorations under way.
     errands: TaskTracker,
     pushes: bool,
+    pub(super) dialect: &'static Facts,
     /// By the oids of tables.
     misfits: Mutex<HashMap<u32, Misfit>>,
 }
@@ -145,7 +146,7 @@ pub(super) struct Lease {
 }
 
 impl Pool {
-    pub(super) fn new(source: &str, config: &Config) -> Result<Self> {
+    pub(super) fn new(source: &str, config: &Config, dialect: &'static Facts) -> Result<Self> {
         let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
         let mut remote = tokio_postgres::Config::new();
         remote.host(&config.host).port(config.port).dbname(&config.database).user(&config.user);
@@ -164,7 +165,11 @@ impl Pool {
             source: source.into(),
             config: remote,
             tls,
-            settings: format!("{SETTINGS}; SET statement_timeout = {}; {ASSERTION}", config.statement_timeout_ms),
+            settings: format!(
+                "{SETTINGS}; {}; SET statement_timeout = {}; {ASSERTION}",
+                dialect.settings, config.statement_timeout_ms
+            ),
+            dialect,
             read_timeout: Duration::from_millis(config.read_timeout_ms),
             compute_timeout: match config.statement_timeout_ms {
                 0 => COMPUTE_MAX,
@@ -201,7 +206,7 @@ impl Pool {
 
     /// It may be sent whole parts of queries.
     pub(super) fn pushes(&self) -> bool {
-        self.pushes
+        self.pushes && self.dialect.computes
     }
 
     /// An idle connection, or a new one.

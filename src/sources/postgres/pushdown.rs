@@ -205,12 +205,14 @@ impl Scope<'_> {
         if column.form != Form::Binary {
             return None;
         }
+        if !column.dialect.compares.contains(&column.oid) {
+            return None;
+        }
         let ordered = match (column.oid, column.text_order) {
             (25 | 1043, TextOrder::Unknown) => return None,
             (25 | 1043, TextOrder::Equality) => false,
-            (25 | 1043, TextOrder::Bytes) => true,
-            (16 | 17 | 20 | 21 | 23 | 700 | 701 | 1082 | 1114 | 1184 | 2950, _) => true,
-            _ => return None,
+            (25 | 1043, TextOrder::Bytes) => column.dialect.orders_text,
+            _ => true,
         };
         Some(Operand { column, data_type: field.data_type(), ordered })
     }

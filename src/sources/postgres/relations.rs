@@ -12,6 +12,7 @@ use tokio_postgres::Row;
 mod keys;
 
 use super::connect::{Pool, Use};
+use super::dialect::Facts;
 use super::scan::{PostgresExec, Provider};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{OID, TYPMOD, by_oid, copy, field, pg_type};
@@ -48,6 +49,22 @@ CROSS JOIN (SELECT coalesce(to_jsonb(x)->>'datlocprovider', 'c') AS provider,
                         ELSE coalesce(to_jsonb(x)->>'datlocale', to_jsonb(x)->>'daticulocale') END AS locale
             FROM pg_database x WHERE x.datname = current_database()) d
 WHERE n.nspname = ANY ($1) AND c.relkind IN ('r', 'p', 'v', 'm') AND NOT c.relispartition
+ORDER BY n.nspname, c.relname, a.attnum";
+
+/// The same of catalogs in which nothing newer and no collation is looked for: equality of text in the default collation is
+/// that of bytes, and more is not known of it.
+const FEWER_COLUMNS: &str = "
+SELECT n.nspname::text, c.oid, c.relname::text, a.attname::text,
+       has_column_privilege(c.oid, a.attnum, 'SELECT'), a.attnotnull,
+       b.oid, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, b.typtype = 'e',
+       NULL::text, NULL::text, coalesce(l.collname, 'default') = 'default', true, a.attnum, NULL::float8
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_type t ON t.oid = a.atttypid
+JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+LEFT JOIN pg_collation l ON l.oid = a.attcollation
+WHERE n.nspname = ANY ($1) AND c.relkind IN ('r', 'p', 'v', 'm')
 ORDER BY n.nspname, c.relname, a.attnum";
 
 /// Functions that are the server's own and whose results follow their arguments alone, and its aggregates.
@@ -100,6 +117,8 @@ pub(super) struct Column {
     pub(super) typmod: i32,
     pub(super) form: Form,
     pub(super) text_order: TextOrder,
+    /// What its source is.
+    pub(super) dialect: &'static Facts,
 }
 
 /// In which form a column's values are asked for.
@@ -150,14 +169,20 @@ impl Relations {
 
     pub(super) async fn read(&self) -> Result<Vec<Arc<dyn Table>>> {
         let remote: Vec<&str> = self.schemas.keys().map(String::as_str).collect();
+        let is_whole = self.pool.dialect.has_whole_catalogs;
+        let columns = if is_whole { COLUMNS } else { FEWER_COLUMNS };
         let (rows, mut declared, functions) = loop {
             let lease = self.pool.lease(Use::Tables).await?;
-            match self.pool.within(lease.client().query(COLUMNS, &[&remote])).await {
-                Ok(rows) => {
+            match self.pool.within(lease.client().query(columns, &[&remote])).await {
+                Ok(rows) if is_whole => {
                     let declared = self.declared(lease.client(), &remote).await?;
                     let functions = self.functions(lease.client()).await?;
                     lease.finish();
                     break (rows, declared, functions);
+                }
+                Ok(rows) => {
+                    lease.finish();
+                    break (rows, HashMap::new(), Functions::default());
                 }
                 // The server was restarted while the connection lay idle.
                 Err(_) if lease.used && lease.client().is_closed() => lease.discard(),
@@ -239,7 +264,8 @@ impl Relations {
         };
         let is_typed = pg_type(&field).is_ok_and(|found| found.oid == oid);
         let attnum = get(pool, row, 13)?;
-        let column = Column { name, attnum, oid: asked, own_oid: oid, is_typed, typmod, form, text_order };
+        let dialect = pool.dialect;
+        let column = Column { name, attnum, oid: asked, own_oid: oid, is_typed, typmod, form, text_order, dialect };
         Ok(Some((field, column)))
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Statistics;
 use datafusion::common::config::ConfigOptions;
@@ -27,14 +28,15 @@ use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::StreamExt;
-use futures::stream::ReadyChunks;
+use futures::stream::{BoxStream, ReadyChunks};
 use tokio::time::timeout;
-use tokio_postgres::{CopyOutStream, Statement as Prepared};
+use tokio_postgres::Statement as Prepared;
 
 use super::connect::{Lease, Misfit, Pool, Use};
 use super::late::{self, Comparable};
 use super::pushdown::{self, Statement};
 use super::relations::{Column, NUMERIC, Relation};
+use super::rows;
 use super::text::Text;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::copy::CopyDecoder;
@@ -282,10 +284,13 @@ enum State {
     End,
 }
 
+/// What COPY in binary sends, or would have sent.
+type Messages = BoxStream<'static, Result<Bytes, tokio_postgres::Error>>;
+
 struct Rows {
     pool: Arc<Pool>,
     scan: Arc<Scan>,
-    copy: Pin<Box<ReadyChunks<CopyOutStream>>>,
+    copy: Pin<Box<ReadyChunks<Messages>>>,
     decoder: CopyDecoder,
     lease: Lease,
 }
@@ -356,7 +361,7 @@ impl Scan {
         }
     }
 
-    async fn start(&self, lease: &Lease, sql: &str) -> Result<(CopyOutStream, Vec<u32>)> {
+    async fn start(&self, lease: &Lease, sql: &str) -> Result<(Messages, Vec<u32>)> {
         let oids = match &self.asked {
             Asked::Columns(columns) => {
                 let prepared = self.pool.within(lease.client().prepare(sql)).await?;
@@ -374,12 +379,19 @@ impl Scan {
                 columns.iter().filter_map(|at| text.asked_oid(*at)).collect()
             }
         };
-        let copy = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
-        let started = timeout(self.patience(), lease.client().copy_out(&copy)).await;
-        match started {
+        match timeout(self.patience(), self.messages(lease, sql)).await {
             Ok(started) => Ok((started.map_err(|e| self.failed(e))?, oids)),
             Err(_) => Err(self.pool.silent()),
         }
+    }
+
+    async fn messages(&self, lease: &Lease, sql: &str) -> Result<Messages, tokio_postgres::Error> {
+        if self.pool.dialect.copies {
+            let copy = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
+            return Ok(lease.client().copy_out(&copy).await?.boxed());
+        }
+        let nothing: [&str; 0] = [];
+        Ok(rows::as_copied(lease.client().query_raw(sql, nothing).await?))
     }
 
     fn patience(&self) -> Duration {
