@@ -91,9 +91,16 @@ impl Catalog {
             objects: self.entries.values().map(|e| e.object.as_ref().clone()).collect(),
             schemas: self.schemas.keys().cloned().collect(),
             unanswered: self.unanswered.clone(),
+            sources: self.queried().map(|source| source.name().to_owned()).collect(),
             awaited: self.awaited.clone(),
             ..Objects::default()
         }
+    }
+
+    /// Sources that run texts as they stand. Each mounts a schema, whether it answers or not.
+    pub fn queried(&self) -> impl Iterator<Item = &Arc<dyn sources::Source>> {
+        let mounted = self.schemas.values().flatten().map(|mounted| &mounted.source);
+        mounted.filter(|source| source.answers_queries())
     }
 
     /// Schemas that stand in the catalog, in order.

@@ -181,7 +181,7 @@ pub(crate) enum Policy {
     /// What a user may see of a table or column, and which lines say so.
     Explain {
         user: String,
-        /// `schema.table` or `schema.table/column`.
+        /// `schema.table`, `schema.table/column` or `source:name`.
         table: String,
         /// Ask Casbin the same and compare. Exit code 3 where they differ.
         #[arg(long)]

@@ -26,6 +26,8 @@ struct Inner {
     position: Option<usize>,
     context: Option<String>,
     about: Option<About>,
+    /// Another's, instead of the kind's.
+    sqlstate: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -40,8 +42,9 @@ pub struct About {
 impl Error {
     /// `message` follows PostgreSQL's wording where it has one: clients match on it.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        let (detail, hint, position, context, about, source) = (None, None, None, None, None, None);
-        Self(Box::new(Inner { kind, message: message.into(), detail, hint, position, context, about, source }))
+        let (detail, hint, position, context, about) = (None, None, None, None, None);
+        let (sqlstate, source, message) = (None, None, message.into());
+        Self(Box::new(Inner { kind, message, detail, hint, position, context, about, sqlstate, source }))
     }
 
     /// A broken invariant of ours: XX000. The text is for the log; clients read a fixed sentence.
@@ -81,6 +84,13 @@ impl Error {
         self
     }
 
+    /// The SQLSTATE of whoever raised it, for what is passed on in their words. Nothing but five capitals and digits is taken.
+    pub(crate) fn with_sqlstate(mut self, code: &str) -> Self {
+        let is_code = code.len() == 5 && code.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
+        self.0.sqlstate = is_code.then(|| code.to_owned());
+        self
+    }
+
     pub fn about(mut self, schema: &str, table: &str, column: &str) -> Self {
         let (schema, table, column) = (schema.to_owned(), table.to_owned(), column.to_owned());
         self.0.about = Some(About { schema, table, column });
@@ -100,6 +110,11 @@ impl Error {
 
     pub fn kind(&self) -> Kind {
         self.0.kind
+    }
+
+    /// What a client matches on.
+    pub fn sqlstate(&self) -> &str {
+        self.0.sqlstate.as_deref().unwrap_or_else(|| self.0.kind.sqlstate())
     }
 
     pub fn message(&self) -> &str {
@@ -140,7 +155,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {}: {self}", self.0.kind, self.0.kind.sqlstate())?;
+        write!(f, "{:?} {}: {self}", self.0.kind, self.sqlstate())?;
         if let Some(hint) = &self.0.hint {
             write!(f, " (hint: {hint})")?;
         }

@@ -49,7 +49,7 @@ pub use decide::SessionPolicy;
 pub use guard::{Guarded, guard};
 pub use new_rows::NewRows;
 pub use past::Past;
-pub use seal::{OwnRows, Sealed};
+pub use seal::{OwnRows, Query, Sealed};
 pub use system::{Equal, SystemRows};
 
 /// `[policy]`.
@@ -103,6 +103,8 @@ pub enum Action {
     Refresh,
     /// To rewrite its files and let its history expire: what is read by it nobody is shown.
     Maintain,
+    /// To have a source run a text of one's own: everything there that its role may read, past every rule about tables.
+    Query,
 }
 
 /// Something a policy line can be about, as the catalog found it.

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::execution::SendableRecordBatchStream;
@@ -113,6 +113,18 @@ pub trait Source: Debug + Send + Sync {
 
     /// Every table and every view that it keeps, in any order, under mounted names. Called whenever the revision moved.
     async fn tables(&self) -> Result<Vec<Arc<dyn Table>>>;
+
+    /// Whether it runs texts as they stand ([`Source::query`]).
+    fn answers_queries(&self) -> bool {
+        false
+    }
+
+    /// What a text in the source's own language comes to, described and not run: a scan of the provider runs it, once each.
+    /// It reads and changes nothing, as far as the source itself sees to that, and its names are the source's. An error of
+    /// the source's is told in its own words and with its SQLSTATE, since whoever gets here may query it.
+    async fn query(&self, _text: &str) -> Result<Pinned> {
+        Err(Error::unsupported(format!("running a text on source \"{}\"", self.name())))
+    }
 
     /// Tables of this source can be made, filled and dropped. `None` for a source that is only read.
     fn writer(&self) -> Option<Arc<dyn Writer>> {
@@ -259,6 +271,14 @@ fn no_versions(name: &TableName) -> Error {
 /// Ids of columns that have nothing but their names.
 pub fn by_name(schema: &Schema) -> Vec<Vec<String>> {
     schema.fields().iter().map(|field| vec![field.name().clone()]).collect()
+}
+
+/// Key of the metadata of a field that could not keep its column's name, because another one has it.
+pub(crate) const CALLED: &str = "lakegate.called";
+
+/// How a source calls the column.
+pub(crate) fn called(field: &Field) -> &str {
+    field.metadata().get(CALLED).map_or(field.name(), String::as_str)
 }
 
 /// A table as one statement sees it.

@@ -17,6 +17,7 @@ mod oracle;
 mod places;
 mod revocation;
 mod sequences;
+mod source_queries;
 mod statements;
 mod views;
 

@@ -248,7 +248,7 @@ impl Writer<'_> {
                     None => self.version(id),
                 }
             }
-            Leaf::System => None,
+            Leaf::System | Leaf::Query => None,
             Leaf::WorkTable => {
                 self.ink.word("work table");
                 self.ink.table(table_name);

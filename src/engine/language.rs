@@ -13,7 +13,7 @@ use super::pipeline::Told;
 use super::resolver::Resolver;
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
-use crate::sql::bind::{Binder, Changed, Found, Layout, Named, Relations, StoredAs, Target};
+use crate::sql::bind::{Answer, Binder, Changed, Found, Layout, Named, Relations, StoredAs, Target};
 use crate::sql::image::Proc;
 use crate::sql::kernel::Env;
 use crate::sql::lower;
@@ -147,6 +147,10 @@ fn session_function(proc: &Proc, state: &SessionState) -> Option<Arc<ScalarUDF>>
 impl Relations for Resolver<'_> {
     fn query(&self, path: &[&str]) -> Result<Option<Named>> {
         self.own_query(path)
+    }
+
+    fn source_query(&self, source: &str, text: &str) -> Result<Answer> {
+        self.answer(source, text)
     }
 
     fn find(&self, path: &[&str], at: Option<&AsOf>) -> Result<Option<Found>> {

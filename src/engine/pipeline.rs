@@ -26,6 +26,7 @@ use super::pace::pace;
 use super::resolver::{Reached, Resolver};
 use super::run::{self, Bounds};
 use super::settings::shown_version;
+use super::source_query::{Described, Text};
 use super::statement::{self, Changes, Changing};
 use super::stop::Stop;
 use super::stored::{self, Used};
@@ -88,11 +89,25 @@ pub(crate) enum Caching {
     Never,
 }
 
-/// plan: names resolve to sealed tables, parameters get types.
+/// plan: names resolve to sealed tables, parameters get types. Where it meets a text that a source is to run, the source
+/// describes it, and it begins again.
 pub(crate) async fn plan(shared: &Shared, facts: &Arc<Facts>, asked: Asked) -> Result<Planned> {
-    let facts = Arc::clone(facts);
-    let limits = shared.config.statement.clone();
-    shared.planner.run(move |_, runtime| plan_now(facts, asked, &limits, runtime)).await
+    let (asked, mut described) = (Arc::new(asked), Described::default());
+    loop {
+        let (of, asked, known) = (Arc::clone(facts), Arc::clone(&asked), described.clone());
+        let limits = shared.config.statement.clone();
+        let step = shared.planner.run(move |_, runtime| plan_now(of, &asked, &known, &limits, runtime)).await?;
+        match step {
+            Step::Planned(planned) => return Ok(*planned),
+            Step::Wants(text) => described = Box::pin(described.with(text, facts)).await?,
+        }
+    }
+}
+
+/// How far planning came.
+enum Step {
+    Planned(Box<Planned>),
+    Wants(Text),
 }
 
 /// A query as it came.
@@ -120,25 +135,18 @@ pub(crate) struct Told {
     pub(crate) into: Vec<FieldRef>,
 }
 
-fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits, runtime: &Handle) -> Result<Planned> {
-    let Asked { what, told } = asked;
-    let query = match &what {
-        What::Query(query) => query,
-        What::Change(change) => change.parts.as_ref(),
-    };
+fn plan_now(
+    facts: Arc<Facts>,
+    asked: &Asked,
+    described: &Described,
+    limits: &Limits,
+    runtime: &Handle,
+) -> Result<Step> {
     let state = facts.statement_state(None);
-    let resolver = Resolver::of_session(&facts, &state, runtime);
-    limits::check_expansion(query, limits, &|name| resolver.columns_of(name))?;
-    let (understood, change) = match &what {
-        What::Query(query) => (language::understand(&resolver, query, &told, &state)?, None),
-        What::Change(change) => {
-            let (target, goal) = statement::goal(&facts, change).map_err(|e| match told.text.is_empty() {
-                false if e.kind() == Kind::UndefinedTable => e.at(change.shape.at),
-                _ => e,
-            })?;
-            let (understood, layout) = language::understand_change(&resolver, change, &target, &told, &state)?;
-            (understood, Some(Changing { layout, goal }))
-        }
+    let resolver = Resolver::of_session(&facts, &state, runtime).with_described(described);
+    let (understood, change) = match understood(&facts, asked, &resolver, &state, limits) {
+        Ok(understood) => understood,
+        Err(error) => return resolver.wanted().map(Step::Wants).ok_or(error),
     };
     let Understood { plan, parameters, columns } = understood;
     let reached = resolver.reached();
@@ -148,7 +156,32 @@ fn plan_now(facts: Arc<Facts>, asked: Asked, limits: &Limits, runtime: &Handle) 
         return Err(Error::new(Kind::TooManyColumns, text));
     }
     let (plan, reached) = (Arc::new(Deep::new(plan)), Arc::new(Deep::new(reached)));
-    Ok(Planned { plan, reached, parameters, columns, change, facts })
+    Ok(Step::Planned(Box::new(Planned { plan, reached, parameters, columns, change, facts })))
+}
+
+fn understood(
+    facts: &Arc<Facts>,
+    Asked { what, told }: &Asked,
+    resolver: &Resolver<'_>,
+    state: &SessionState,
+    limits: &Limits,
+) -> Result<(Understood, Option<Changing>)> {
+    let query = match what {
+        What::Query(query) => query,
+        What::Change(change) => change.parts.as_ref(),
+    };
+    limits::check_expansion(query, limits, &|name| resolver.columns_of(name))?;
+    match what {
+        What::Query(query) => Ok((language::understand(resolver, query, told, state)?, None)),
+        What::Change(change) => {
+            let (target, goal) = statement::goal(facts, change).map_err(|e| match told.text.is_empty() {
+                false if e.kind() == Kind::UndefinedTable => e.at(change.shape.at),
+                _ => e,
+            })?;
+            let (understood, layout) = language::understand_change(resolver, change, &target, told, state)?;
+            Ok((understood, Some(Changing { layout, goal })))
+        }
+    }
 }
 
 /// bind → pin → guard → substitute → optimize: everything between a planned query and its rows.

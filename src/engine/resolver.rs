@@ -15,15 +15,17 @@ use super::bodies;
 use super::facts::Facts;
 use super::limits::Limits;
 use super::settings::Versions;
+use super::source_query::{Described, Text};
 use super::statement::table_name;
 use super::temporary::{self, Temporary};
 use super::world::World;
 use crate::catalog::visible::View;
 use crate::catalog::{Body, Catalog, Entry, jobs, pg_catalog, pipelines, reflections};
 use crate::error::{Error, Kind, Result};
-use crate::policy::guard::{DATASET_DEPTH_MAX, DatasetBody, undefined_table};
+use crate::policy::guard::{DATASET_DEPTH_MAX, DatasetBody, may_not_query, undefined_table};
 use crate::policy::{Action, Decision, Grant, Past, Sealed, SessionPolicy};
-use crate::sql::bind::Named;
+use crate::sources::{Pinned, called};
+use crate::sql::bind::{Answer, Named, QUERY_FUNCTION};
 use crate::types::{AsOf, ObjectId, TableName};
 
 /// About as many as a system table has, which is not built to be counted. A name that is nothing counts the same.
@@ -45,6 +47,8 @@ pub(crate) struct Reached {
     /// Tables to be pinned, by what each is pinned as.
     pub(crate) entries: BTreeMap<ObjectId, Entry>,
     pub(crate) bodies: HashMap<ObjectId, DatasetBody>,
+    /// A source runs a text: its columns may be others the next time that the statement is sent.
+    pub(crate) asks_sources: bool,
     /// A version was asked for by a time or a name: it may be another one for the next execution.
     pub(crate) moves: bool,
 }
@@ -54,6 +58,7 @@ impl Reached {
         self.entries.extend(other.entries);
         self.bodies.extend(other.bodies);
         self.moves |= other.moves;
+        self.asks_sources |= other.asks_sources;
     }
 }
 
@@ -73,6 +78,10 @@ pub(crate) struct Resolver<'a> {
     versions: Option<&'a Versions>,
     /// Whose versions those are: they are no way to learn what tables a body reads.
     asker: Option<&'a SessionPolicy>,
+    /// Texts for sources, as far as they were described; none where a query is kept or is nobody's.
+    described: Option<&'a Described>,
+    /// One that was not.
+    wanted: RefCell<Option<Text>>,
     depth: usize,
     reached: RefCell<Reached>,
     /// The session's own tables and views that names led to.
@@ -92,6 +101,7 @@ impl<'a> Resolver<'a> {
         let (temporary, depth) = (None, 0);
         let (reached, reached_own, own_queries) = (RefCell::default(), RefCell::default(), Cell::new(0));
         let (runtime, as_of, versions, asker) = (None, None, None, None);
+        let (described, wanted) = (None, RefCell::default());
         Self {
             catalog,
             rights,
@@ -103,6 +113,8 @@ impl<'a> Resolver<'a> {
             as_of,
             versions,
             asker,
+            described,
+            wanted,
             depth,
             reached,
             reached_own,
@@ -119,6 +131,37 @@ impl<'a> Resolver<'a> {
         Self { runtime, as_of, versions, asker, ..resolver.with_own(&facts.temporary) }
     }
 
+    /// For a statement that is planned to be run.
+    pub(crate) fn with_described(self, described: &'a Described) -> Self {
+        Self { described: Some(described), ..self }
+    }
+
+    /// The text that planning ended at.
+    pub(crate) fn wanted(&self) -> Option<Text> {
+        self.wanted.take()
+    }
+
+    /// What a source answers to a text. Without the right, a source that is there and one that is not are one.
+    pub(crate) fn answer(&self, source: &str, sql: &str) -> Result<Answer> {
+        let (Rights::Session(policy), Some(described), 0) = (&self.rights, self.described, self.depth) else {
+            return Err(Error::unsupported(format!("{QUERY_FUNCTION} in a query that is kept")));
+        };
+        if !policy.may_query(source) {
+            return Err(may_not_query(source));
+        }
+        let text = Text { source: source.to_owned(), sql: sql.to_owned() };
+        let Some(Pinned { provider, reads, .. }) = described.find(&text) else {
+            *self.wanted.borrow_mut() = Some(text);
+            return Err(Error::internal("a text for a source that was not described"));
+        };
+        self.reached.borrow_mut().asks_sources = true;
+        let (provider, reads) = (Arc::clone(provider), Arc::clone(reads));
+        let names = provider.schema().fields().iter().map(|field| called(field).to_owned()).collect();
+        let text_hash = xxhash_rust::xxh3::xxh3_64(sql.as_bytes());
+        let table = Sealed::query(crate::policy::Query { source: source.into(), text_hash, provider, reads });
+        Ok(Answer { table, names })
+    }
+
     /// For a statement of the session that these tables are of.
     fn with_own(self, temporary: &'a Temporary) -> Self {
         Self { temporary: Some(temporary), ..self }
@@ -133,6 +176,8 @@ impl<'a> Resolver<'a> {
             rights: Rights::Session(owner.clone()),
             search_path: &[],
             temporary: None,
+            described: None,
+            wanted: RefCell::default(),
             depth: self.depth + 1,
             reached: RefCell::default(),
             reached_own: RefCell::default(),

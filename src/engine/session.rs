@@ -553,7 +553,9 @@ impl Session {
         record.kind(statement.kind());
         let told = Told { text: sql.into(), declared, into: vec![] };
         let prepared = self.describe(statement, told, text).await?;
-        if oids.is_empty() && prepared.statement.as_ref().is_some_and(|statement| statement.is_remembered()) {
+        let asks_sources = prepared.planned().is_some_and(|planned| planned.reached.asks_sources);
+        let is_remembered = prepared.statement.as_ref().is_some_and(|statement| statement.is_remembered());
+        if oids.is_empty() && is_remembered && !asks_sources {
             self.kept.remember(sql, &prepared);
         }
         Ok(prepared)

@@ -93,7 +93,10 @@ fn clone_ours(error: &(dyn StdError + 'static)) -> Option<Error> {
     let mut at: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(e) = at {
         if let Some(ours) = e.downcast_ref::<Error>() {
-            let mut copy = Error::new(ours.kind(), ours.message());
+            let mut copy = Error::new(ours.kind(), ours.message()).with_sqlstate(ours.sqlstate());
+            if let Some(context) = ours.context() {
+                copy = copy.in_context(context);
+            }
             if let Some(detail) = ours.detail() {
                 copy = copy.with_detail(detail);
             }

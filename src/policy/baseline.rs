@@ -115,7 +115,7 @@ fn names(policies: &Policies, gathered: &Gathered, at: usize) -> bool {
         let written = match &permit.target {
             Target::Tables(pattern) => matches!(pattern.column, Some(Segment::Exact(_))),
             Target::Tag(_) => true,
-            Target::Admin => false,
+            Target::Source(_) | Target::Admin => false,
         };
         permit.action == Action::Select && permit.allow && written
     });

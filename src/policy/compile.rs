@@ -53,6 +53,8 @@ pub struct Objects {
     pub awaited: Vec<(String, String)>,
     /// Every schema that exists, answered or not.
     pub schemas: BTreeSet<String>,
+    /// Every source that runs texts as they stand.
+    pub sources: BTreeSet<String>,
     /// The lines in force ([`Draft::prints`]): for them unknown names are warnings, not faults, for then it is the world
     /// that changed. Only a line that is new can be a typing mistake.
     pub in_force: HashSet<u64>,
@@ -88,10 +90,11 @@ pub(in crate::policy) struct Subject {
     pub names: Vec<Arc<str>>,
     pub values: Values,
     pub rules: HashMap<Key, Vec<RuleRef>>,
-    /// `p` lines about `create`, about `drop` of whole schemas, and about `lakegate.admin`.
+    /// `p` lines about `create`, about `drop` of whole schemas, about `lakegate.admin`, and about sources.
     pub creates: Vec<u32>,
     pub drops: Vec<u32>,
     pub admins: Vec<u32>,
+    pub queries: Vec<u32>,
     pub memo: Memo,
 }
 
@@ -221,6 +224,11 @@ impl Policies {
         self.draft.users.users.keys().map(String::as_str).collect()
     }
 
+    /// The sources that `p` lines are about.
+    pub(in crate::policy) fn sources(&self) -> BTreeSet<&str> {
+        self.draft.lines.permits.iter().filter_map(|p| p.target.source()).map(String::as_str).collect()
+    }
+
     pub(in crate::policy) fn object(&self, id: ObjectId) -> Option<(usize, &BoundObject)> {
         let at = *self.by_id.get(&id)?;
         Some((at, self.objects.get(at)?))
@@ -276,6 +284,8 @@ fn file_rules(draft: &Draft, keys: &[(RuleRef, Key)], by_name: &HashMap<Arc<str>
     for (i, permit) in (0u32..).zip(&lines.permits) {
         if permit.target == Target::Admin {
             add(&permit.subject.text, &mut |s| s.admins.push(i));
+        } else if permit.action == Action::Query {
+            add(&permit.subject.text, &mut |s| s.queries.push(i));
         } else if permit.action == Action::Create {
             add(&permit.subject.text, &mut |s| s.creates.push(i));
         } else if permit.action == Action::Drop && is_whole_schema(&permit.target) {

@@ -152,6 +152,12 @@ impl SessionPolicy {
         self.both(|one| allowed(one.own_permits(|s| &s.admins)))
     }
 
+    /// `p, X, source:name, query, allow`: it may have the source run a text as it stands.
+    pub fn may_query(&self, source: &str) -> bool {
+        let is_about = |permit: &&Permit| matches!(&permit.target, Target::Source(name) if name == source);
+        self.both(|one| allowed(one.own_permits(|s| &s.queries).filter(is_about)))
+    }
+
     /// True of who asks, and of whom it asks for.
     fn both(&self, is_so: impl Fn(&Self) -> bool) -> bool {
         is_so(self) && self.other().is_none_or(|other| is_so(&other))
@@ -212,6 +218,8 @@ impl SessionPolicy {
                     None => return Decision::Deny,
                 }
             }
+            // of a table nobody has a right to query its source
+            Action::Query => return Decision::Deny,
             Action::Delete | Action::Create | Action::Drop | Action::Refresh | Action::Maintain => Grant::full(),
         };
         for one in [&ours, &theirs] {
@@ -364,7 +372,7 @@ impl Gathered {
                 Some(Target::Tag(_)) => {
                     self.tables.insert(line);
                 }
-                Some(Target::Admin) | None => {}
+                Some(Target::Source(_) | Target::Admin) | None => {}
             },
         }
     }

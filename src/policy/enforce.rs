@@ -21,7 +21,7 @@ use futures::executor::block_on;
 use super::Action;
 use super::compile::{BoundObject, Policies};
 use super::file::lines::ACTIONS;
-use super::file::object::{Segment, Target, nfc};
+use super::file::object::{SOURCE, Segment, Target, nfc};
 use crate::error::{Error, Result};
 use crate::types::{Identifier, TableName};
 
@@ -163,6 +163,11 @@ pub(in crate::policy) fn schema_request(schema: &str) -> String {
     format!("{}.*", Identifier(schema))
 }
 
+/// `query` is asked of a source.
+pub(in crate::policy) fn source_request(source: &str) -> String {
+    format!("{SOURCE}{source}")
+}
+
 const NAMED_TABLE: &str = "named table ";
 const NAMED_COLUMN: &str = "named column ";
 
@@ -205,7 +210,7 @@ pub(in crate::policy) fn matches(request: &str, pattern: &str) -> bool {
     }
     let (named_table, request) = flag(request, NAMED_TABLE);
     let (named_column, request) = flag(request, NAMED_COLUMN);
-    let is_name = |text: &str| text != "lakegate.admin" && !text.starts_with("tag:");
+    let is_name = |text: &str| text != "lakegate.admin" && !text.starts_with("tag:") && !text.starts_with(SOURCE);
     if !is_name(request) || !is_name(pattern) {
         return request == pattern;
     }

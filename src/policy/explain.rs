@@ -5,17 +5,20 @@ use std::sync::Arc;
 use super::baseline;
 use super::compile::{BoundObject, Policies};
 use super::decide::{Gathered, SessionPolicy};
-use super::enforce::Oracle;
+use super::enforce::{Oracle, source_request};
 use super::file::did_you_mean;
 use super::file::lines::Permit;
-use super::file::object::{self, Segment, Target};
+use super::file::object::{self, SOURCE, Segment, Target};
 use super::matrix::{filter_text, mask_of};
 use super::{Action, Decision, Grant};
 use crate::error::{Error, Kind, Result};
 
-/// The grant of `user` on `object` (`schema.table` or `schema.table/column`), each line that had a part in it, the
+/// The grant of `user` on `object` (`schema.table`, `schema.table/column` or `source:name`), each line that had a part in it, the
 /// filter with the user's attributes in it, every column.
 pub fn explain(policies: &Arc<Policies>, user: &str, object: &str) -> Result<String> {
+    if let Ok(Target::Source(source)) = object::parse(object) {
+        return query(policies, user, &source);
+    }
     let asked = Asked::new(policies, user, object)?;
     let (bound, gathered) = (asked.object, &asked.gathered);
     let decision = asked.session.decide_afresh(bound.id, Action::Select);
@@ -35,8 +38,38 @@ pub fn explain(policies: &Arc<Policies>, user: &str, object: &str) -> Result<Str
     Ok(text)
 }
 
+/// The right to have a source run texts, and the lines that it comes from.
+fn query(policies: &Arc<Policies>, user: &str, source: &str) -> Result<String> {
+    let session = session(policies, user)?;
+    let is_about = |p: &&Permit| {
+        let named = session.closure().iter().any(|name| name.as_ref() == p.subject.text);
+        named && p.target.source().is_some_and(|name| name == source)
+    };
+    let lines: Vec<&Permit> = policies.draft.lines.permits.iter().filter(is_about).collect();
+    let told = match (session.may_query(source), lines.is_empty()) {
+        (true, _) => "allowed: it reads what the source's own role may read",
+        (false, true) => "no line allows it",
+        (false, false) => "a line denies it",
+    };
+    let mut text = format!("{user} query {SOURCE}{source}: {told}\n  {user} is {}\n", session.closure().join(", "));
+    for line in lines {
+        let word = if line.allow { "allows" } else { "denies" };
+        let from = policies.line(line.subject.line);
+        text.push_str(&format!("  {from} {word} `{}` to `{}`\n", line.object.text, line.subject.text));
+    }
+    Ok(text)
+}
+
 /// What Casbin says to the same question, and whether both agree.
 pub fn verify(policies: &Arc<Policies>, user: &str, object: &str) -> Result<(String, bool)> {
+    if let Ok(Target::Source(source)) = object::parse(object) {
+        let ours = session(policies, user)?.may_query(&source);
+        let oracle = Oracle::new(policies)?;
+        let theirs = oracle.class_allows(&oracle.class(user), &source_request(&source), Action::Query)?;
+        let (word, say) = (if ours == theirs { "agree" } else { "DIFFER" }, |yes: bool| if yes { "yes" } else { "no" });
+        let text = format!("casbin and lakegate {word}\n  casbin:   {}\n  lakegate: {}\n", say(theirs), say(ours));
+        return Ok((text, ours == theirs));
+    }
     let asked = Asked::new(policies, user, object)?;
     let bound = asked.object;
     let oracle = Oracle::new(policies)?;
@@ -72,15 +105,13 @@ struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     fn new(policies: &'a Arc<Policies>, user: &str, text: &str) -> Result<Self> {
-        let unknown = |what: String| Error::new(Kind::UndefinedObject, what);
-        let Some(session) = policies.owner(user) else {
-            let names: Vec<&str> = policies.subjects.iter().map(|s| s.name.as_ref()).collect();
-            return Err(unknown(format!("there is no user or role `{user}`{}", did_you_mean(user, &names))));
-        };
+        let session = session(policies, user)?;
         let target =
             object::parse(text).map_err(|m| unknown(format!("`{text}`, character {}: {}", m.at + 1, m.text)))?;
         let Target::Tables(pattern) = target else {
-            return Err(unknown(format!("`{text}` is not a table; write `schema.table` or `schema.table/column`")));
+            return Err(unknown(format!(
+                "`{text}` is not a table; write `schema.table`, `schema.table/column` or `source:name`"
+            )));
         };
         let found = policies
             .objects
@@ -105,6 +136,17 @@ impl<'a> Asked<'a> {
         let gathered = gathered.ok_or_else(|| unknown(format!("`{text}` is one table under two names")))?;
         Ok(Self { session, object, gathered, column })
     }
+}
+
+fn unknown(what: String) -> Error {
+    Error::new(Kind::UndefinedObject, what)
+}
+
+fn session(policies: &Arc<Policies>, user: &str) -> Result<SessionPolicy> {
+    policies.owner(user).ok_or_else(|| {
+        let names: Vec<&str> = policies.subjects.iter().map(|s| s.name.as_ref()).collect();
+        unknown(format!("there is no user or role `{user}`{}", did_you_mean(user, &names)))
+    })
 }
 
 fn headline(policies: &Policies, gathered: &Gathered, decision: &Decision) -> String {
@@ -176,6 +218,7 @@ fn column_text(policies: &Policies, object: &BoundObject, gathered: &Gathered, g
 mod tests {
     use super::*;
     use crate::policy::fixture::{EXAMPLE, policies};
+    use crate::policy::matrix::matrix;
 
     #[test]
     fn a_grant_is_told_with_every_line_that_made_it() {
@@ -232,7 +275,11 @@ mod tests {
             ("alice", "sales.order", "there is no table `sales.order`; did you mean `sales.orders`?"),
             ("alice", "sales.orders/phon", "`sales.orders` has no column `phon`; did you mean `phone`?"),
             ("alice", "sales.*", "there is no table `sales.*`"),
-            ("alice", "tag:pii", "`tag:pii` is not a table; write `schema.table` or `schema.table/column`"),
+            (
+                "alice",
+                "tag:pii",
+                "`tag:pii` is not a table; write `schema.table`, `schema.table/column` or `source:name`",
+            ),
             (
                 "alice",
                 "sales.O",
@@ -242,6 +289,30 @@ mod tests {
         for (user, object, expected) in table {
             assert_eq!(explain(&policies, user, object).unwrap_err().message(), expected);
         }
+    }
+
+    #[test]
+    fn a_right_to_query_a_source_is_told_with_its_lines() {
+        let csv = format!("{EXAMPLE}p, analyst, source:crm, query, allow\np, hr, source:crm, query, deny\n");
+        let policies = policies(&csv);
+        let last = u32::try_from(csv.lines().count()).unwrap();
+        let told = |user| explain(&policies, user, "source:crm").unwrap();
+        assert_eq!(
+            told("alice"),
+            format!(
+                "alice query source:crm: allowed: it reads what the source's own role may read\n  alice is alice, analyst\n  \
+                 policy.csv:{} allows `source:crm` to `analyst`\n",
+                last - 1
+            )
+        );
+        assert!(told("bob").starts_with("bob query source:crm: a line denies it\n"), "{}", told("bob"));
+        assert_eq!(told("ann"), "ann query source:crm: no line allows it\n  ann is ann, auditor\n");
+        for user in policies.users() {
+            let (text, agree) = verify(&policies, user, "source:crm").unwrap();
+            assert!(agree, "{user}: {text}");
+        }
+        assert!(matrix(&policies).contains("alice source:crm * query\n"));
+        assert!(!matrix(&policies).contains("bob source:crm * query\n"));
     }
 
     #[test]

@@ -151,7 +151,8 @@ pub(in crate::policy) fn objects() -> Objects {
         object("reports.revenue", ObjectKind::Dataset, &[("region", text()), ("total", DataType::Float64)], &[]),
     ];
     let schemas = objects.iter().map(|o| o.name.schema.clone()).chain(["later".into()]).collect();
-    Objects { objects, unanswered: BTreeSet::from(["later".into()]), schemas, ..Objects::default() }
+    let sources = BTreeSet::from(["crm".into(), "erp".into()]);
+    Objects { objects, unanswered: BTreeSet::from(["later".into()]), schemas, sources, ..Objects::default() }
 }
 
 /// Reads and binds; faults as text.

@@ -19,11 +19,13 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use self::nodes::{allowed, count_sealed, has_rows_of_its_own, is_planner_made};
 use super::body::BodyTable;
+use super::leaf::QUERY;
 use super::open::Opened;
-use super::seal::{Content, Sealed};
+use super::seal::{Content, Query, Sealed};
 use super::system::SystemTable;
 use super::{Action, Decision, Grant, Object, ObjectKind, Past, Policies, SessionPolicy, verify};
 use crate::error::{Error, Kind, Result};
+use crate::sql::bind::QUERY_FUNCTION;
 use crate::sql::lower;
 use crate::types::{ObjectId, Reads, Share, SnapshotVector, TableName, Version};
 
@@ -88,11 +90,16 @@ pub struct OpenedObject {
     pub grant: Arc<Grant>,
     /// Inside a dataset: its owner, then the owners of the datasets that lead to it.
     pub owners: Vec<Arc<str>>,
+    /// No table: what this source answers to a text.
+    pub source: Option<Arc<str>>,
 }
 
 impl OpenedObject {
     /// The same grant under `policies` too: a suspended result may go on.
     pub fn holds(&self, policies: &Arc<Policies>, session: &SessionPolicy) -> bool {
+        if let Some(source) = &self.source {
+            return session.may_query(source);
+        }
         let owners: Option<Vec<_>> = self.owners.iter().map(|name| policies.owner(name)).collect();
         let now = match owners.as_deref() {
             Some([]) => session.decide(self.id, Action::Select),
@@ -278,6 +285,7 @@ impl Walk<'_> {
                 let table = MemTable::try_new(Arc::clone(&sealed.schema), vec![rows.batches()?])?;
                 system(name, Arc::new(table), &scan.table_name)?
             }
+            Content::Query(query) => self.query(query, &scan, rights)?,
             Content::Target { object, place } => self.target(object, place, sealed, &scan, rights)?,
             Content::Object(object) => self.object(object, None, sealed, &scan, rights, depth)?,
             Content::Past(object, past) => self.object(object, Some(past), sealed, &scan, rights, depth)?,
@@ -312,6 +320,7 @@ impl Walk<'_> {
             name: object.name.clone(),
             grant: Arc::clone(&of_now),
             owners,
+            source: None,
         });
         match object.kind {
             ObjectKind::Dataset => self.dataset(object, grant, forbidden, sealed, scan, (rights, depth)),
@@ -383,6 +392,35 @@ impl Walk<'_> {
         scan_of(pin, &[fingerprint], &behind, provider, scan)
     }
 
+    /// What a source answers to a text. No rule about a table has a part in it: the right to query the source is all of it,
+    /// and is the session's own. A view hands nobody a source: what its owner may have run there was never judged row by
+    /// row, and its reader could not be held to less.
+    fn query(&self, query: &Query, scan: &TableScan, rights: &Rights) -> Result<LogicalPlan> {
+        if !matches!(rights, Rights::Own) || !self.opening.policy.may_query(&query.source) {
+            return Err(may_not_query(&query.source));
+        }
+        let name = TableName::new(query.source.as_ref(), QUERY_FUNCTION);
+        self.opened.borrow_mut().push(OpenedObject {
+            id: ObjectId::of(&format!("{name}#{:016x}", query.text_hash)),
+            name: name.clone(),
+            grant: Arc::new(Grant::full()),
+            owners: vec![],
+            source: Some(Arc::clone(&query.source)),
+        });
+        // two texts on one source are two scans
+        let scan_name = format!("{}.{:016x}#{QUERY}", query.source, query.text_hash);
+        self.free.borrow_mut().push(Free {
+            name,
+            reads: Arc::clone(&query.reads),
+            behind: vec![],
+            scan: scan_name.clone(),
+            stored: None,
+        });
+        let inner = TableReference::bare(scan_name);
+        let source = provider_as_source(Arc::clone(&query.provider));
+        alias(LogicalPlanBuilder::scan(inner, source, None)?.build()?, scan.table_name.clone())
+    }
+
     /// The table that the statement changes, by the session's own right to read it. Who may not read it changes no row.
     fn target(
         &self,
@@ -409,6 +447,7 @@ impl Walk<'_> {
             name: object.name.clone(),
             grant: Arc::clone(&grant),
             owners: vec![],
+            source: None,
         });
         let rights = [grant.fingerprint()];
         let provider: Arc<dyn TableProvider> = if grant.is_full() && !raw.is::<MemTable>() {
@@ -503,6 +542,11 @@ fn scan_name(id: ObjectId, grants: &[u64], through: &[String]) -> String {
 /// Byte-equal for a table that is absent and one that is not granted.
 pub fn undefined_table(name: &TableName) -> Error {
     Error::new(Kind::UndefinedTable, format!("relation \"{}.{}\" does not exist", name.schema, name.table))
+}
+
+/// Byte-equal for a source that is absent, one that runs no texts, and one that the session may not query.
+pub fn may_not_query(source: &str) -> Error {
+    Error::new(Kind::PermissionDenied, format!("permission denied to query source \"{source}\""))
 }
 
 /// The schema a statement was planned with: inside a dataset forbidden columns stand in it, and `Opened` refuses them.

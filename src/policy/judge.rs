@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::baseline;
 use super::compile::{BoundObject, Policies};
 use super::decide::SessionPolicy;
-use super::enforce::{Class, Oracle, matches, request, schema_request, word};
+use super::enforce::{Class, Oracle, matches, request, schema_request, source_request, word};
 use super::file::Fault;
 use super::file::lines::{ACTIONS, Permit};
 use super::file::object::{Segment, Target};
@@ -90,6 +90,7 @@ fn walk(count: usize, seed: u64) -> impl Iterator<Item = usize> {
 enum Matter {
     Admin,
     Schema(usize, Action),
+    Source(usize),
     Table(usize, Action),
     Column(usize, usize),
 }
@@ -100,6 +101,8 @@ struct Court<'a> {
     /// Subjects with the same rules, by the index of one of them.
     classes: Vec<(Class, usize)>,
     schemas: Vec<String>,
+    /// Those that lines name.
+    sources: Vec<String>,
     matters: Vec<Matter>,
 }
 
@@ -113,16 +116,19 @@ impl<'a> Court<'a> {
             classes.entry(names.map(ToString::to_string).collect()).or_insert(at);
         }
         let schemas = schemas(policies);
-        let actions = || ACTIONS.iter().map(|(_, action)| *action).filter(|a| *a != Action::Create);
+        let sources = policies.sources().into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let of_tables = |action: &Action| !matches!(action, Action::Create | Action::Query);
+        let actions = || ACTIONS.iter().map(|(_, action)| *action).filter(of_tables);
         let wide = (0..schemas.len()).flat_map(|at| [Action::Create, Action::Drop].map(|a| Matter::Schema(at, a)));
         let objects = policies.objects.iter().enumerate();
         let narrow = objects.flat_map(|(at, object)| {
             let columns = (0..object.schema.fields().len()).map(move |column| Matter::Column(at, column));
             actions().map(move |action| Matter::Table(at, action)).chain(columns)
         });
-        let matters = std::iter::once(Matter::Admin).chain(wide).chain(narrow).collect();
+        let queried = (0..sources.len()).map(Matter::Source);
+        let matters = std::iter::once(Matter::Admin).chain(wide).chain(queried).chain(narrow).collect();
         let classes = classes.into_iter().map(|(names, at)| (Rc::new(names), at)).collect();
-        Ok(Self { policies, oracle, classes, schemas, matters })
+        Ok(Self { policies, oracle, classes, schemas, sources, matters })
     }
 
     /// The roles of each subject, then each matter of each class.
@@ -179,6 +185,10 @@ impl<'a> Court<'a> {
                 };
                 (ours, casbin(&schema_request(schema), action)?)
             }
+            Matter::Source(at) => {
+                let source = self.source(at);
+                (session.may_query(source), casbin(&source_request(source), Action::Query)?)
+            }
             Matter::Table(at, action) => match self.policies.objects.get(at) {
                 Some(object) => (allows(session, object, action), casbin(&request(object, None), action)?),
                 None => (false, false),
@@ -198,6 +208,10 @@ impl<'a> Court<'a> {
         Some((object, object.schema.fields().get(column)?.name()))
     }
 
+    fn source(&self, at: usize) -> &str {
+        self.sources.get(at).map_or("", String::as_str)
+    }
+
     fn is_excused(&self, session: &SessionPolicy, class: &Class, matter: Matter) -> Result<bool> {
         let unfit_mask = |object: &BoundObject, column: usize| {
             let gathered = session.gather(object.id).map(|(_, gathered)| gathered).unwrap_or_default();
@@ -209,7 +223,7 @@ impl<'a> Court<'a> {
             None => BTreeSet::new(),
         };
         match matter {
-            Matter::Admin | Matter::Schema(..) => Ok(false),
+            Matter::Admin | Matter::Schema(..) | Matter::Source(_) => Ok(false),
             Matter::Column(at, column) => Ok(self.column(at, column).is_some_and(|(object, name)| {
                 object.raw_columns.contains(name) || unfit_mask(object, column) || came_later(object).contains(name)
             })),
@@ -264,6 +278,7 @@ impl<'a> Court<'a> {
         match matter {
             Matter::Admin => ("lakegate.admin".into(), Action::Select),
             Matter::Schema(at, action) => (schema_request(self.schemas.get(at).map_or("", String::as_str)), action),
+            Matter::Source(at) => (source_request(self.source(at)), Action::Query),
             Matter::Table(at, action) => {
                 (self.policies.objects.get(at).map(|o| o.name.to_string()).unwrap_or_default(), action)
             }
@@ -325,7 +340,7 @@ fn schemas(policies: &Policies) -> Vec<String> {
             Segment::Exact(schema) => Some(schema.clone()),
             Segment::Any => None,
         },
-        Target::Tag(_) | Target::Admin => None,
+        Target::Tag(_) | Target::Source(_) | Target::Admin => None,
     });
     let all: BTreeSet<String> = policies.objects.iter().map(|o| o.name.schema.clone()).chain(named).collect();
     all.into_iter().collect()

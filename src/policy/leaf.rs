@@ -24,11 +24,16 @@ pub(crate) enum Leaf<'a> {
     },
     /// Rows that were computed for one session.
     System,
+    /// What a source answers to a text.
+    Query,
     /// The recursive term's view of its own query.
     WorkTable,
     /// generate_series, with its arguments.
     Series(&'a SeriesTable),
 }
+
+/// What stands behind the `#` in the name of a scan of such an answer.
+pub(super) const QUERY: &str = "query";
 
 /// `None` for a scan that no guarded plan can hold.
 pub(crate) fn leaf(scan: &TableScan) -> Option<Leaf<'_>> {
@@ -42,6 +47,9 @@ pub(crate) fn leaf(scan: &TableScan) -> Option<Leaf<'_>> {
     let (named, kind) = scan.table_name.table().rsplit_once('#')?;
     if kind == "system" {
         return Some(Leaf::System);
+    }
+    if kind == QUERY {
+        return Some(Leaf::Query);
     }
     let id = ObjectId(u64::from_str_radix(named, 16).ok()?);
     Some(match provider.downcast_ref::<Opened>() {

@@ -12,6 +12,7 @@ use datafusion::sql::unparser::dialect::Dialect;
 use super::compile::{BoundObject, Policies};
 use super::decide::{Gathered, SessionPolicy};
 use super::file::lines::ACTIONS;
+use super::file::object::SOURCE;
 use super::{Action, Decision};
 use crate::sql::lower;
 use crate::types::Identifier;
@@ -32,6 +33,9 @@ pub fn matrix(policies: &Arc<Policies>) -> String {
         for schema in schemas.iter().filter(|s| session.may_create(s)) {
             line(&mut text, user, &format!("{schema}.*"), "*", "create");
         }
+        for source in policies.sources().into_iter().filter(|s| session.may_query(s)) {
+            line(&mut text, user, &format!("{SOURCE}{source}"), "*", "query");
+        }
         for object in &objects {
             describe(&mut text, policies, &session, user, object);
         }
@@ -46,7 +50,8 @@ fn line(text: &mut String, user: &str, object: &str, column: &str, what: &str) {
 
 fn describe(text: &mut String, policies: &Policies, session: &SessionPolicy, user: &str, object: &BoundObject) {
     let name = object.name.to_string();
-    for (word, action) in ACTIONS.iter().filter(|(_, a)| !matches!(a, Action::Select | Action::Create)) {
+    for (word, action) in ACTIONS.iter().filter(|(_, a)| !matches!(a, Action::Select | Action::Create | Action::Query))
+    {
         if let Decision::Allow(_) = session.decide_afresh(object.id, *action) {
             line(text, user, &name, "*", word);
         }

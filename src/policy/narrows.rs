@@ -53,7 +53,7 @@ fn schemas(new: &Policies, old: &Policies) -> BTreeSet<String> {
             Segment::Exact(schema) => Some(schema.clone()),
             Segment::Any => None,
         },
-        Target::Tag(_) | Target::Admin => None,
+        Target::Tag(_) | Target::Source(_) | Target::Admin => None,
     });
     named.chain(["\u{0}any other".to_string()]).collect()
 }
@@ -86,7 +86,8 @@ impl Pair<'_> {
             let subjects = &session.policies().subjects;
             let Some(subject) = subjects.get(session.index()) else { return String::new() };
             let bears = |s: &&Subject| {
-                !(s.rules.is_empty() && s.creates.is_empty() && s.drops.is_empty() && s.admins.is_empty())
+                let wide = [&s.creates, &s.drops, &s.admins, &s.queries];
+                !(s.rules.is_empty() && wide.into_iter().all(Vec::is_empty))
             };
             let reached = subject.closure.iter().filter_map(|i| subjects.get(*i)).filter(bears);
             let names: Vec<&str> = reached.map(|s| s.name.as_ref()).collect();
@@ -105,6 +106,10 @@ impl Pair<'_> {
         let keeps =
             |schema: &String| wide.iter().all(|right| !right(&self.new, schema) || before(&|old| right(old, schema)));
         if !schemas.iter().all(keeps) || (self.new.is_admin() && !before(&SessionPolicy::is_admin)) {
+            return false;
+        }
+        let gained = |source: &str| self.new.may_query(source) && !before(&|old| old.may_query(source));
+        if self.new.policies().sources().into_iter().any(gained) {
             return false;
         }
         let objects = &self.new.policies().objects;

@@ -22,7 +22,7 @@ mod tests {
     use crate::policy::fixture::{EXAMPLE, id, policies, session};
     use crate::policy::{Action, Decision};
 
-    const ACTIONS: [Action; 8] = [
+    const ACTIONS: [Action; 9] = [
         Action::Select,
         Action::Insert,
         Action::Update,
@@ -31,6 +31,7 @@ mod tests {
         Action::Drop,
         Action::Refresh,
         Action::Maintain,
+        Action::Query,
     ];
 
     #[test]
@@ -50,6 +51,7 @@ mod tests {
             }
         }
         assert!(!own.is_admin() && !own.may_create("sales") && !own.may_drop_schema("sales") && !own.may_know("sales"));
+        assert!(!own.may_query("crm"));
         assert!(own.closure().is_empty());
     }
 

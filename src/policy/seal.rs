@@ -1,15 +1,17 @@
 //! Sealed: schema yes, scan no. A [`TableSource`], not a `TableProvider`: there is no `scan` to forget to refuse, so a
 //! plan whose guard was forgotten fails in the physical planner instead of returning rows. It carries no statistics.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{FieldRef, SchemaRef};
+use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::TableSource;
 
 use super::{Grant, Object, Past, SystemRows};
 use crate::error::Result;
-use crate::types::{ObjectId, TableName};
+use crate::types::{ObjectId, Reads, TableName};
 
 /// The rows of a temporary table, as they are when they are asked for.
 pub trait OwnRows: std::fmt::Debug + Send + Sync {
@@ -40,11 +42,29 @@ pub(in crate::policy) enum Content {
         object: Arc<Object>,
         place: Vec<FieldRef>,
     },
+    /// What a source answers to a text that it runs as it stands: under no rule about a table, by a right of its own.
+    Query(Query),
     /// A temporary table of the session that made it: no other one resolves its name, and it needs no grant.
     Own {
         name: TableName,
         rows: Arc<dyn OwnRows>,
     },
+}
+
+/// A text that a source runs, described and not run.
+pub struct Query {
+    pub source: Arc<str>,
+    /// Equal for equal texts.
+    pub text_hash: u64,
+    pub provider: Arc<dyn TableProvider>,
+    pub reads: Reads,
+}
+
+/// Without its provider, which may print the text.
+impl fmt::Debug for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Query").field("source", &self.source).finish_non_exhaustive()
+    }
 }
 
 impl Sealed {
@@ -71,11 +91,17 @@ impl Sealed {
         Arc::new(Self { content: Content::Target { object, place }, schema })
     }
 
-    /// `None` for a system relation and a temporary table.
+    /// Whoever runs it needs the right to query the source, which is asked again when it is opened.
+    pub fn query(query: Query) -> Arc<dyn TableSource> {
+        let schema = query.provider.schema();
+        Arc::new(Self { content: Content::Query(query), schema })
+    }
+
+    /// `None` for what is no object of a catalog.
     pub(crate) fn object_id(&self) -> Option<ObjectId> {
         match &self.content {
             Content::Object(object) | Content::Past(object, _) | Content::Target { object, .. } => Some(object.id),
-            Content::System { .. } | Content::Own { .. } => None,
+            Content::System { .. } | Content::Query(_) | Content::Own { .. } => None,
         }
     }
 

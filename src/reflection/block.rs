@@ -67,7 +67,11 @@ pub fn table_of(scan: &TableScan) -> Option<ObjectId> {
     }
     match leaf(scan)? {
         Leaf::Object { id, grant: _, body: None } => Some(id),
-        Leaf::Object { id: _, grant: _, body: Some(_) } | Leaf::System | Leaf::WorkTable | Leaf::Series(_) => None,
+        Leaf::Object { id: _, grant: _, body: Some(_) }
+        | Leaf::System
+        | Leaf::Query
+        | Leaf::WorkTable
+        | Leaf::Series(_) => None,
     }
 }
 

@@ -5,11 +5,14 @@
 
 mod connect;
 mod dial;
+mod dialect;
 mod late;
 mod pushdown;
 mod relations;
 mod remote;
+mod rows;
 mod scan;
+mod text;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -19,11 +22,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::{Source, Table};
+use super::{Pinned, Source, Table};
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 use connect::Pool;
 pub use dial::{Dialer, Dialled, Socket};
+pub use dialect::Dialect;
 pub(crate) use late::listen;
 use relations::Relations;
 pub(crate) use remote::{RemoteTable, RemoteText, remote_sql};
@@ -32,6 +36,9 @@ pub(crate) use remote::{RemoteTable, RemoteText, remote_sql};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// What speaks PostgreSQL's protocol there.
+    #[serde(default)]
+    pub dialect: Dialect,
     /// A host name, an address, or the directory of a Unix socket.
     pub host: String,
     #[serde(default = "default_port")]
@@ -122,6 +129,7 @@ pub struct Postgres {
     name: String,
     mounted: Vec<String>,
     relations: Relations,
+    pool: Arc<Pool>,
 }
 
 impl Postgres {
@@ -144,8 +152,10 @@ impl Postgres {
         if let Some((column, _)) = config.numeric_scale.iter().find(|(_, scale)| **scale > 38) {
             return Err(fault(format!("`numeric_scale` of \"{column}\" must be at most 38")));
         }
-        let pool = Arc::new(Pool::new(&name, &config)?);
-        Ok(Self { relations: Relations::new(pool, config.schemas, config.numeric_scale), name, mounted })
+        let dialect = config.dialect.facts().map_err(|what| fault(what.into()))?;
+        let pool = Arc::new(Pool::new(&name, &config, dialect)?);
+        let relations = Relations::new(Arc::clone(&pool), config.schemas, config.numeric_scale);
+        Ok(Self { relations, pool, name, mounted })
     }
 }
 
@@ -166,5 +176,13 @@ impl Source for Postgres {
 
     async fn tables(&self) -> Result<Vec<Arc<dyn Table>>> {
         self.relations.read().await
+    }
+
+    fn answers_queries(&self) -> bool {
+        true
+    }
+
+    async fn query(&self, text: &str) -> Result<Pinned> {
+        text::pinned(&self.pool, text).await
     }
 }

@@ -21,6 +21,7 @@ mod scope;
 mod search;
 mod select;
 mod setop;
+mod source_query;
 mod special;
 mod subquery;
 mod type_name;
@@ -45,6 +46,7 @@ use crate::types::AsOf;
 pub(crate) use change::{Act, Acts, Changed, Identity, Layout, Target, TargetColumn, TargetKey};
 pub(crate) use from::canonical;
 use scope::Scope;
+pub(crate) use source_query::QUERY_FUNCTION;
 
 /// From where a query's tables come.
 pub(crate) trait Relations {
@@ -56,6 +58,18 @@ pub(crate) trait Relations {
     fn query(&self, _: &[&str]) -> Result<Option<Named>> {
         Ok(None)
     }
+
+    /// What a source answers to a text that it runs as it stands. 42501 where that may not be.
+    fn source_query(&self, _source: &str, _text: &str) -> Result<Answer> {
+        Err(Error::unsupported(format!("{QUERY_FUNCTION} in a query that is kept")))
+    }
+}
+
+/// The rows of a text.
+pub(crate) struct Answer {
+    pub(crate) table: Arc<dyn TableSource>,
+    /// Of its columns, as the source has them: two may have one.
+    pub(crate) names: Vec<String>,
 }
 
 /// A table of the catalog.

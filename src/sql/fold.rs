@@ -64,6 +64,13 @@ pub(crate) fn with_clock(expr: Expr, env: &Env) -> Result<Expr> {
     Ok(expr)
 }
 
+/// One expression, as far as it is the same in every row and at any time.
+pub(crate) fn one(expr: Expr, env: &Env) -> Result<Expr> {
+    let mut expr = expr;
+    Fold { env, clock: false, known: RefCell::default() }.expr(&mut expr)?;
+    Ok(expr)
+}
+
 struct Fold<'a> {
     env: &'a Env,
     /// What is stable within a statement is computed too.

@@ -54,6 +54,10 @@ fn each_fault_of_a_source_file_is_told_at_its_place() {
             "kind = \"memory\"\nfirst = 1\n\n  second = 2\n[third]\nx = 1",
             &["2:1: unknown key `first`", "4:3: unknown key `second`", "5:2: unknown key `third`"],
         ),
+        (
+            "kind = \"postgres\"\nhost = \"h\"\ndatabase = \"d\"\nuser = \"u\"\ndialect = \"cockroach\"",
+            &["5:11: unknown word `cockroach`; did you mean `cockroachdb`?; expected one of `postgres`, `timescale`"],
+        ),
         ("kind = \"memory\"\nx =", &["2:4: string values must be quoted"]),
         ("kind = \"memory", &["1:"]),
         ("kind = \"memory\"\nx = 1 2\ny = [1", &["2:5: ", "3:7: "]),

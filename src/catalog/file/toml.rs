@@ -70,17 +70,19 @@ fn is_unknown_key(error: &Error) -> bool {
     error.message().starts_with("unknown field")
 }
 
-/// serde says: unknown field `a`, expected one of `b`, `c`. An admin wants the nearest of them first.
+/// serde says: unknown field `a`, expected one of `b`, `c`, and the same of a variant. An admin wants the nearest of them first.
 fn explain(error: &Error) -> String {
     let message = error.message();
-    if !is_unknown_key(error) {
-        return plain(error);
-    }
+    let what = match is_unknown_key(error) {
+        true => "unknown key",
+        false if message.starts_with("unknown variant") => "unknown word",
+        false => return plain(error),
+    };
     let mut words = message.split('`').skip(1).step_by(2);
     let Some(unknown) = words.next() else { return plain(error) };
     let known: Vec<&str> = words.collect();
     let list = known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
-    format!("unknown key `{unknown}`{}; expected one of {list}", nearest(unknown, &known))
+    format!("{what} `{unknown}`{}; expected one of {list}", nearest(unknown, &known))
 }
 
 /// `; did you mean …?` where a known word is near enough to be meant.

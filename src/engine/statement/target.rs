@@ -79,7 +79,7 @@ pub(super) fn table<'a>(facts: &'a Facts, name: &Name, action: Action) -> Result
             let text = format!("cannot change materialized view \"{}\"", name.table);
             Err(Error::new(Kind::WrongObjectType, text))
         }
-        (Some(_), Action::Create | Action::Drop | Action::Refresh) => {
+        (Some(_), Action::Create | Action::Drop | Action::Refresh | Action::Query) => {
             let hint = "Use DROP MATERIALIZED VIEW to remove a materialized view.";
             Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is not a table", name.table)).with_hint(hint))
         }
@@ -189,7 +189,7 @@ pub(super) fn not_for_views(name: &str, action: Action) -> Error {
         Action::Insert => ("insert into", "inserting into", "INSERT"),
         Action::Update => ("update", "updating", "UPDATE"),
         Action::Delete => ("delete from", "deleting from", "DELETE"),
-        Action::Select | Action::Create | Action::Drop | Action::Refresh | Action::Maintain => {
+        Action::Select | Action::Create | Action::Drop | Action::Refresh | Action::Maintain | Action::Query => {
             let error = Error::new(Kind::WrongObjectType, format!("\"{name}\" is not a table"));
             return match action {
                 Action::Drop => error.with_hint("Use DROP VIEW to remove a view."),

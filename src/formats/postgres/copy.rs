@@ -27,6 +27,16 @@ const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// Signature, flags, length of the header extension.
 const HEADER: usize = SIGNATURE.len() + 8;
 
+/// What a stream begins with: the signature, no flags, no extension.
+pub fn beginning() -> Vec<u8> {
+    let mut begin = SIGNATURE.to_vec();
+    begin.resize(HEADER, 0);
+    begin
+}
+
+/// What it ends with: a row of -1 columns.
+pub const TRAILER: [u8; 2] = [0xff, 0xff];
+
 /// The binary form of `oid` decodes into `data_type`. What does not may still be read as text (`::text`).
 pub fn reads(data_type: &DataType, oid: u32) -> bool {
     Column::new(data_type, oid).is_some()

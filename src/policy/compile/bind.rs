@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::{ANY, Bound, Key, Objects, Report, RuleRef};
 use crate::policy::file::lines::ColumnMask;
-use crate::policy::file::object::{Mistake, Pattern, Segment, Target, nfc};
+use crate::policy::file::object::{Mistake, Pattern, SOURCE, Segment, Target, nfc};
 use crate::policy::file::{Draft, Field, did_you_mean};
 use crate::policy::language::Mask;
 use crate::policy::{Action, Object, ObjectKind};
@@ -181,6 +181,7 @@ impl<'a> Binder<'a> {
             let rule = RuleRef::Permit(i);
             match &line.target {
                 Target::Admin => {}
+                Target::Source(name) => self.check_source(name, &line.object),
                 Target::Tag(tag) => {
                     self.tag_key(rule, tag, &line.object);
                     if line.action != Action::Select {
@@ -318,7 +319,7 @@ impl<'a> Binder<'a> {
     /// The tables a `p2` or `p3` line is about, and its key.
     fn tables_of(&mut self, rule: RuleRef, target: &Target, field: &Field) -> Vec<usize> {
         match target {
-            Target::Admin => vec![],
+            Target::Source(_) | Target::Admin => vec![],
             Target::Tag(tag) => {
                 self.tag_key(rule, tag, field);
                 let tagged = self.tags.get(tag).and_then(|t| self.tagged.get(t));
@@ -481,6 +482,14 @@ impl<'a> Binder<'a> {
             let schemas: Vec<&str> = self.from.schemas.iter().map(String::as_str).collect();
             let what = format!("there is no schema `{schema}`{}", did_you_mean(schema, &schemas));
             self.warn(field, what);
+        }
+    }
+
+    fn check_source(&mut self, name: &str, field: &Field) {
+        if !self.from.sources.contains(name) {
+            let sources: Vec<&str> = self.from.sources.iter().map(String::as_str).collect();
+            let what = format!("there is no PostgreSQL source `{name}`{}", did_you_mean(name, &sources));
+            self.unknown(field.line, field.column_of(SOURCE.len()), what);
         }
     }
 

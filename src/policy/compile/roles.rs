@@ -46,6 +46,7 @@ pub(super) fn close(draft: &Draft, report: &mut Report) -> Vec<Subject> {
             creates: vec![],
             drops: vec![],
             admins: vec![],
+            queries: vec![],
             memo: RwLock::default(),
         }
     };

@@ -90,6 +90,7 @@ pub(in crate::policy) const ACTIONS: &[(&str, Action)] = &[
     ("drop", Action::Drop),
     ("refresh", Action::Refresh),
     ("maintain", Action::Maintain),
+    ("query", Action::Query),
 ];
 
 /// Reads every record; what is wrong with one does not hide what is wrong with the next.
@@ -221,6 +222,9 @@ fn permit([_, subject, object, action, effect]: [&Field; 5]) -> Result<Permit, M
 fn out_of_place(target: &Target, action: Action, name: &str) -> Option<String> {
     match (target, action) {
         (Target::Tag(_), Action::Create) => Some("`create` is asked of a whole schema: `schema.*`".into()),
+        (Target::Source(_), Action::Query) => None,
+        (Target::Source(_), _) => Some(format!("a source knows `query` only, not `{name}`")),
+        (_, Action::Query) => Some("`query` is asked of a source: `source:name`".into()),
         (Target::Admin, Action::Select) | (Target::Tag(_), _) => None,
         (Target::Admin, _) => Some(format!("`lakegate.admin` knows `select` only, not `{name}`")),
         (Target::Tables(pattern), Action::Create) => match (&pattern.table, &pattern.column) {
@@ -244,7 +248,7 @@ fn filter([_, subject, object, text]: [&Field; 4]) -> Result<RowFilter, Misread>
     {
         wrong.say(object.column_of(pattern.column_at), "a row filter is about a table, not a column".into());
     }
-    refuse_admin(target.as_ref(), object, &mut wrong);
+    refuse_rowless(target.as_ref(), object, &mut wrong);
     let condition = wrong.check(text, Condition::parse(&text.text));
     wrong.end(|| {
         let (subject, object, text) = (subject.clone(), object.clone(), text.clone());
@@ -262,7 +266,7 @@ fn mask([_, subject, object, column, text]: [&Field; 5]) -> Result<ColumnMask, M
         let what = "the column of a mask stands in the field behind the table";
         wrong.say(object.column_of(pattern.column_at), what.into());
     }
-    refuse_admin(target.as_ref(), object, &mut wrong);
+    refuse_rowless(target.as_ref(), object, &mut wrong);
     let segment = wrong.check(column, object::parse_column(&column.text));
     let mask = wrong.check(text, Mask::parse(&text.text));
     wrong.end(|| {
@@ -278,9 +282,12 @@ fn mask([_, subject, object, column, text]: [&Field; 5]) -> Result<ColumnMask, M
     })
 }
 
-fn refuse_admin(target: Option<&Target>, object: &Field, wrong: &mut Wrong) {
-    if target == Some(&Target::Admin) {
-        wrong.say(object.column, "`lakegate.admin` has no rows or columns; it belongs in a `p` line".into());
+fn refuse_rowless(target: Option<&Target>, object: &Field, wrong: &mut Wrong) {
+    match target {
+        Some(Target::Admin | Target::Source(_)) => {
+            wrong.say(object.column, format!("`{}` has no rows or columns; it belongs in a `p` line", object.text));
+        }
+        Some(Target::Tag(_) | Target::Tables(_)) | None => {}
     }
 }
 
@@ -296,7 +303,7 @@ fn tagging([_, object, tag]: [&Field; 3]) -> Result<Tagging, Misread> {
     let target = wrong.check(object, object::parse(&object.text));
     let exact = match &target {
         Some(Target::Tables(p)) => p.exact_table().is_some() && p.column != Some(Segment::Any),
-        Some(Target::Tag(_) | Target::Admin) => false,
+        Some(Target::Tag(_) | Target::Source(_) | Target::Admin) => false,
         None => true,
     };
     if !exact {
@@ -304,7 +311,7 @@ fn tagging([_, object, tag]: [&Field; 3]) -> Result<Tagging, Misread> {
     }
     let name = match wrong.check(tag, object::parse(&tag.text)) {
         Some(Target::Tag(name)) => Some(name),
-        Some(Target::Admin | Target::Tables(_)) => {
+        Some(Target::Admin | Target::Source(_) | Target::Tables(_)) => {
             wrong.say(tag.column, format!("a tag is written `tag:name`, found `{}`", tag.text));
             None
         }

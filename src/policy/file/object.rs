@@ -1,4 +1,5 @@
-//! The object language: `schema.table`, `…/column`, `…$meta`, `tag:name`, `lakegate.admin`, `*` for one whole segment.
+//! The object language: `schema.table`, `…/column`, `…$meta`, `tag:name`, `source:name`, `lakegate.admin`, `*` for one whole
+//! segment.
 //! It knows what is well written, not what exists.
 
 use std::fmt;
@@ -27,7 +28,18 @@ pub(in crate::policy) enum Target {
     /// `lakegate.admin`
     Admin,
     Tag(String),
+    /// A source itself, by its file's name. No `*` covers one.
+    Source(String),
     Tables(Pattern),
+}
+
+impl Target {
+    pub(in crate::policy) fn source(&self) -> Option<&String> {
+        match self {
+            Target::Source(name) => Some(name),
+            Target::Admin | Target::Tag(_) | Target::Tables(_) => None,
+        }
+    }
 }
 
 /// Tables, or one column of them.
@@ -77,12 +89,16 @@ impl fmt::Display for Segment {
     }
 }
 
+/// What stands before the name of a source.
+pub(in crate::policy) const SOURCE: &str = "source:";
+
 /// The canonical text: equal for equal targets, readable by [`parse`].
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Admin => f.write_str("lakegate.admin"),
             Target::Tag(name) => write!(f, "tag:{name}"),
+            Target::Source(name) => write!(f, "{SOURCE}{name}"),
             Target::Tables(pattern) => {
                 write!(f, "{}.{}", pattern.schema, pattern.table)?;
                 match &pattern.column {
@@ -101,6 +117,10 @@ pub(in crate::policy) fn parse(text: &str) -> Result<Target, Mistake> {
     }
     if let Some(name) = text.strip_prefix("tag:") {
         return tag(name).map(Target::Tag);
+    }
+    if let Some(name) = text.strip_prefix(SOURCE) {
+        check_word(name, SOURCE.len(), |c| c.is_alphanumeric() || matches!(c, '_' | '-'))?;
+        return Ok(Target::Source(nfc(name)));
     }
     let mut reader = Reader { chars: text.chars().collect(), at: 0, begun: 0 };
     let schema = reader.segment()?;

@@ -16,7 +16,7 @@ use datafusion::physical_plan::streaming::StreamingTableExec;
 
 use super::nodes::each_node;
 use super::*;
-use crate::policy::fixture::{EXAMPLE, Tables, id, lowered, objects, policies, session};
+use crate::policy::fixture::{EXAMPLE, Tables, id, lowered, objects, policies, schema, session};
 use crate::sql::lower::{Mark, Once, computing_inside};
 use crate::types::Share;
 
@@ -173,6 +173,53 @@ fn lateral(alice: &SessionPolicy) -> datafusion::common::Result<LogicalPlanBuild
     let subquery =
         Subquery { subquery: inner(alice), outer_ref_columns: vec![], spans: datafusion::common::Spans::new() };
     from(alice).cross_join(LogicalPlan::Subquery(subquery))
+}
+
+/// What a source answers to a text, as the resolver hands it out.
+fn answer(source: &str, text_hash: u64) -> LogicalPlan {
+    let columns = schema(&[("region", DataType::Utf8), ("total", DataType::Float64)]);
+    let provider = Arc::new(datafusion::datasource::empty::EmptyTable::new(Arc::new(columns)));
+    let reads: Reads = Arc::new(|leaf| (leaf.name() == "free leaf").then_some(Share::WHOLE));
+    let sealed = Sealed::query(Query { source: source.into(), text_hash, provider, reads });
+    LogicalPlanBuilder::scan("postgres_query", sealed, None).unwrap().build().unwrap()
+}
+
+#[test]
+fn an_answer_is_opened_by_the_right_to_query_its_source_and_through_no_dataset() {
+    let csv = format!("{EXAMPLE}p, analyst, source:crm, query, allow\np, hr, source:crm, query, deny\n");
+    let policies = policies(&csv);
+    let alice = session(&policies, "alice");
+    let guarded = open(answer("crm", 1), &alice).unwrap();
+    assert_eq!(guarded.opened().iter().map(|o| o.source.as_deref()).collect::<Vec<_>>(), [Some("crm")]);
+    assert!(guarded.opened()[0].holds(&policies, &alice));
+    // hr is an analyst too, and dora selects from every table
+    for (user, source) in [("bob", "crm"), ("dora", "crm"), ("ann", "crm"), ("alice", "erp"), ("alice", "nowhere")] {
+        let session = session(&policies, user);
+        let error = open(answer(source, 1), &session).expect_err(user);
+        assert_eq!(error.kind(), Kind::PermissionDenied, "{user} {source}");
+        assert_eq!(error.message(), format!("permission denied to query source \"{source}\""));
+        assert!(source != "crm" || !guarded.opened()[0].holds(&policies, &session), "{user}");
+    }
+    let body = DatasetBody { plan: answer("crm", 1), owner: alice.clone() };
+    let bodies = HashMap::from([(id("reports.revenue"), body)]);
+    let dora = session(&policies, "dora");
+    let through = open_with(sealed(&dora, "reports.revenue"), &dora, bodies);
+    assert_eq!(through.map(|_| ()).unwrap_err().kind(), Kind::PermissionDenied);
+    // an optimizer may take two scans of one name for one
+    let name = |plan| {
+        let mut found = String::new();
+        let guarded = open(plan, &alice).unwrap();
+        let visited = guarded.plan().apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node {
+                found = scan.table_name.to_string();
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+        visited.unwrap();
+        found
+    };
+    assert_ne!(name(answer("crm", 1)), name(answer("crm", 2)));
+    assert_eq!(name(answer("crm", 1)), name(answer("crm", 1)));
 }
 
 #[test]

@@ -56,6 +56,19 @@ fn a_difference_is_told_with_its_line_subject_and_object() {
 }
 
 #[test]
+fn casbin_is_asked_about_sources() {
+    let csv = format!(
+        "{EXAMPLE}p, analyst, source:crm, query, allow\np, hr, source:crm, query, deny\np, dba, source:erp, query, allow\n"
+    );
+    let judgement = judge(&policies(&csv), None, &config(WHOLE)).unwrap_or_else(|f| panic!("{}", lines(&f)));
+    assert_eq!(judgement.asked, judgement.of);
+    let mut broken = Arc::into_inner(policies(&csv)).unwrap();
+    broken.subjects.iter_mut().filter(|s| s.name.as_ref() == "hr").for_each(|s| s.queries.clear());
+    let told = lines(&judge(&Arc::new(broken), None, &config(WHOLE)).expect_err("a deny is lost"));
+    assert!(told.contains("query `source:crm`? casbin says no, lakegate yes"), "{told}");
+}
+
+#[test]
 fn every_question_is_walked_to_once_in_an_order_of_the_seed() {
     for count in [0, 1, 2, 3, 7, 10, 97, 1_000, 65_536] {
         for seed in [0, 1, 42, u64::MAX, 0xDEAD_BEEF_0BAD_CAFE] {

@@ -41,6 +41,7 @@ fn lines_that_take_away_do_and_their_opposites_do_not() {
         "p, loader, bronze.*, create, allow",
         "p, loader, bronze.*, drop, allow",
         "p, ann, lakegate.admin, select, allow",
+        "p, analyst, source:crm, query, allow",
         "p, dba, sales.events__dlq, select, allow",
         "g, ann, dba",
         "p, etl, bronze.events, delete, allow",

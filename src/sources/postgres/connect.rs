@@ -12,11 +12,12 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{ErrorPosition, SqlState};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use super::dialect::Facts;
 use super::{Config, tls};
 use crate::error::{Error, Kind, Result};
 use crate::secret::{self, Secret};
@@ -25,8 +26,10 @@ use crate::secret::{self, Secret};
 /// operator or a function; `pushdown` relies on the last line of it.
 const SETTINGS: &str = "SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
     SET IntervalStyle = 'postgres'; SET extra_float_digits = 3; SET bytea_output = 'hex'; \
-    SET default_transaction_read_only = on; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; \
-    SET lc_monetary = 'C'; SET array_nulls = on";
+    SET default_transaction_read_only = on; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on";
+/// DISCARD ALL without what it does to prepared statements.
+const RESTORE: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
+    SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
 const ASSERTION: &str = "SELECT current_setting('standard_conforming_strings'), current_setting('client_encoding'), current_setting('search_path')";
 
 /// Messages that hold no value.
@@ -74,11 +77,13 @@ pub(super) struct Pool {
     connect_timeout: Duration,
     wait: Duration,
     permits: Arc<Semaphore>,
-    idle: Mutex<Vec<(Connection, Instant)>>,
+    idle: Mutex<Vec<Idle>>,
+    connections_max: usize,
     health: Mutex<Health>,
-    /// Cancel requests under way.
-    cancels: TaskTracker,
+    /// Cancel requests and restorations under way.
+    errands: TaskTracker,
     pushes: bool,
+    pub(super) dialect: &'static Facts,
     /// By the oids of tables.
     misfits: Mutex<HashMap<u32, Misfit>>,
 }
@@ -102,6 +107,20 @@ struct Health {
     trying: bool,
 }
 
+/// What a connection is for. One that has run somebody's text is never lent to whoever reads tables: a function that the text
+/// called may have left something in its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    Tables,
+    Texts,
+}
+
+struct Idle {
+    connection: Connection,
+    since: Instant,
+    of: Use,
+}
+
 struct Connection {
     client: Client,
     driver: JoinHandle<()>,
@@ -121,12 +140,13 @@ pub(super) struct Lease {
     connection: Option<Connection>,
     permit: Option<OwnedSemaphorePermit>,
     pool: Arc<Pool>,
+    of: Use,
     /// It lay idle before, so that the server may have closed it meanwhile.
     pub(super) used: bool,
 }
 
 impl Pool {
-    pub(super) fn new(source: &str, config: &Config) -> Result<Self> {
+    pub(super) fn new(source: &str, config: &Config, dialect: &'static Facts) -> Result<Self> {
         let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
         let mut remote = tokio_postgres::Config::new();
         remote.host(&config.host).port(config.port).dbname(&config.database).user(&config.user);
@@ -145,7 +165,11 @@ impl Pool {
             source: source.into(),
             config: remote,
             tls,
-            settings: format!("{SETTINGS}; SET statement_timeout = {}; {ASSERTION}", config.statement_timeout_ms),
+            settings: format!(
+                "{SETTINGS}; {}; SET statement_timeout = {}; {ASSERTION}",
+                dialect.settings, config.statement_timeout_ms
+            ),
+            dialect,
             read_timeout: Duration::from_millis(config.read_timeout_ms),
             compute_timeout: match config.statement_timeout_ms {
                 0 => COMPUTE_MAX,
@@ -155,8 +179,9 @@ impl Pool {
             wait: Duration::from_millis(config.connections_wait_ms),
             permits: Arc::new(Semaphore::new(config.connections_max)),
             idle: Mutex::default(),
+            connections_max: config.connections_max,
             health: Mutex::default(),
-            cancels: TaskTracker::new(),
+            errands: TaskTracker::new(),
             pushes: config.pushdown,
             misfits: Mutex::default(),
         })
@@ -181,11 +206,11 @@ impl Pool {
 
     /// It may be sent whole parts of queries.
     pub(super) fn pushes(&self) -> bool {
-        self.pushes
+        self.pushes && self.dialect.computes
     }
 
     /// An idle connection, or a new one.
-    pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease> {
+    pub(super) async fn lease(self: &Arc<Self>, of: Use) -> Result<Lease> {
         let permit = match timeout(self.wait, Arc::clone(&self.permits).acquire_owned()).await {
             Ok(permit) => permit.map_err(|_| Error::internal("the pool's semaphore is closed"))?,
             Err(_) => {
@@ -193,17 +218,25 @@ impl Pool {
                 return Err(Error::new(Kind::TooManyConnections, text));
             }
         };
-        let (connection, used) = match self.idle() {
+        let (connection, used) = match self.idle(of) {
             Some(connection) => (connection, true),
             None => (self.connect().await?, false),
         };
-        Ok(Lease { connection: Some(connection), permit: Some(permit), pool: Arc::clone(self), used })
+        Ok(Lease { connection: Some(connection), permit: Some(permit), pool: Arc::clone(self), of, used })
     }
 
     /// Runs `work` within the read timeout.
     pub(super) async fn within<T>(&self, work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
         match timeout(self.read_timeout, work).await {
             Ok(result) => result.map_err(|e| self.failed(e)),
+            Err(_) => Err(self.silent()),
+        }
+    }
+
+    /// As [`Pool::within`], for a text of whoever may query the source.
+    pub(super) async fn answered<T>(&self, work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
+        match timeout(self.read_timeout, work).await {
+            Ok(result) => result.map_err(|e| self.told(e)),
             Err(_) => Err(self.silent()),
         }
     }
@@ -222,11 +255,7 @@ impl Pool {
         if gone.contains(&code) {
             return Error::new(Kind::CachedPlanChanged, "cached plan must not change result type").with_source(error);
         }
-        // Connection exceptions, operator intervention except a cancelled statement, too many connections.
-        if matches!(code.code().get(..2), Some("08"))
-            || code.code().starts_with("57P")
-            || code == SqlState::TOO_MANY_CONNECTIONS
-        {
+        if is_gone(&code) {
             return unreachable(&self.source).with_source(error);
         }
         Error::new(Kind::SourceFailed, format!("source \"{}\" failed", self.source)).with_source(error)
@@ -253,10 +282,59 @@ impl Pool {
         }
     }
 
-    fn idle(&self) -> Option<Connection> {
+    /// As [`Pool::failed`], for whoever may query the source: its own words and SQLSTATE.
+    pub(super) fn told(&self, error: tokio_postgres::Error) -> Error {
+        let Some(theirs) = error.as_db_error().filter(|theirs| !is_gone(theirs.code())) else {
+            return self.failed(error);
+        };
+        let mut told = Error::new(Kind::SourceFailed, theirs.message()).with_sqlstate(theirs.code().code());
+        if let Some(detail) = theirs.detail() {
+            told = told.with_detail(detail);
+        }
+        if let Some(hint) = theirs.hint() {
+            told = told.with_hint(hint);
+        }
+        let place = match theirs.position() {
+            Some(ErrorPosition::Original(at)) => format!(", character {at} of its text"),
+            Some(ErrorPosition::Internal { .. }) | None => String::new(),
+        };
+        told.in_context(format!("query on source \"{}\"{place}", self.source)).with_source(error)
+    }
+
+    /// Where there is none for this use, one for another may have to go: all of them together are bounded.
+    fn idle(&self, of: Use) -> Option<Connection> {
         let mut idle = self.idle.lock().expect("no panic under the lock");
-        idle.retain(|(connection, since)| !connection.client.is_closed() && since.elapsed() < IDLE_MAX);
-        idle.pop().map(|(connection, _)| connection)
+        idle.retain(|one| !one.connection.client.is_closed() && one.since.elapsed() < IDLE_MAX);
+        if let Some(at) = idle.iter().rposition(|one| one.of == of) {
+            return Some(idle.remove(at).connection);
+        }
+        let lent = self.connections_max.saturating_sub(self.permits.available_permits());
+        if !idle.is_empty() && lent + idle.len() > self.connections_max {
+            idle.remove(0);
+        }
+        None
+    }
+
+    fn put_back(&self, connection: Connection, of: Use) {
+        let one = Idle { connection, since: Instant::now(), of };
+        self.idle.lock().expect("no panic under the lock").push(one);
+    }
+
+    /// What a text may have left behind is taken back; `false` where that is not certain. Its transaction is rolled back with
+    /// every setting that was changed in it. Prepared statements stay: the client counts on its own.
+    async fn restored(&self, client: &Client) -> bool {
+        let work = async {
+            client.batch_execute("ROLLBACK").await?;
+            client.batch_execute(RESTORE).await
+        };
+        match timeout(self.read_timeout, work).await {
+            Ok(Ok(())) => self.settle(client).await.is_ok(),
+            Ok(Err(error)) => {
+                tracing::debug!(source = self.source, error = %error, "a connection could not be restored");
+                false
+            }
+            Err(_) => false,
+        }
     }
 
     async fn connect(self: &Arc<Self>) -> Result<Connection> {
@@ -303,7 +381,13 @@ impl Pool {
             }
         });
         let connection = Connection { client, driver, home: self.home.clone() };
-        let messages = connection.client.simple_query(&self.settings).await.map_err(|e| self.failed(e))?;
+        self.settle(&connection.client).await?;
+        Ok(connection)
+    }
+
+    /// The session's settings, each of which is there when this is over.
+    async fn settle(&self, client: &Client) -> Result<()> {
+        let messages = self.within(client.simple_query(&self.settings)).await?;
         let row = messages.iter().find_map(|m| if let SimpleQueryMessage::Row(row) = m { Some(row) } else { None });
         let asserted = row
             .is_some_and(|row| (row.get(0), row.get(1), row.get(2)) == (Some("on"), Some("UTF8"), Some("pg_catalog")));
@@ -311,7 +395,7 @@ impl Pool {
             let text = format!("source \"{}\" failed", self.source);
             return Err(Error::new(Kind::SourceFailed, text).with_source("it does not keep the session's settings"));
         }
-        Ok(connection)
+        Ok(())
     }
 }
 
@@ -352,8 +436,20 @@ impl Lease {
 
     /// The statement ended cleanly: the connection goes back.
     pub(super) fn finish(mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.pool.idle.lock().expect("no panic under the lock").push((connection, Instant::now()));
+        let Some(connection) = self.connection.take() else { return };
+        match self.of {
+            Use::Tables => self.pool.put_back(connection, Use::Tables),
+            Use::Texts => {
+                let (pool, permit) = (Arc::clone(&self.pool), self.permit.take());
+                let home = connection.home.clone();
+                let restore = async move {
+                    if pool.restored(&connection.client).await {
+                        pool.put_back(connection, Use::Texts);
+                    }
+                    drop(permit);
+                };
+                self.pool.errands.spawn_on(restore, &home);
+            }
         }
     }
 
@@ -387,7 +483,7 @@ impl Drop for Lease {
             // Only now: a socket closed first could end the server process that the request is for.
             drop((connection, permit));
         };
-        self.pool.cancels.spawn_on(cancel, &home);
+        self.pool.errands.spawn_on(cancel, &home);
     }
 }
 
@@ -396,6 +492,11 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("source", &self.source).finish_non_exhaustive()
     }
+}
+
+/// Connection exceptions, operator intervention except a cancelled statement, too many connections.
+fn is_gone(code: &SqlState) -> bool {
+    code.code().starts_with("08") || code.code().starts_with("57P") || *code == SqlState::TOO_MANY_CONNECTIONS
 }
 
 /// The wording of the catalog, which is a floor above.

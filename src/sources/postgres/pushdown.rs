@@ -37,13 +37,7 @@ pub(super) fn select(
     let mut columns = vec![];
     for index in projection {
         let column = relation.columns.get(*index).ok_or_else(|| Error::internal("a projection beyond the columns"))?;
-        let quoted = identifier(&column.name)?;
-        columns.push(match column.form {
-            Form::Binary => quoted,
-            Form::Text => format!("{quoted}::text"),
-            // `format` runs the type's own output function; of NULL it makes an empty text.
-            Form::Output => format!("CASE WHEN {quoted} IS NOT NULL THEN format('%s', {quoted}) END"),
-        });
+        columns.push(column.form.sql(&identifier(&column.name)?));
     }
     let TableName { schema, table } = &relation.remote;
     let mut statement = Statement::default();
@@ -211,12 +205,14 @@ impl Scope<'_> {
         if column.form != Form::Binary {
             return None;
         }
+        if !column.dialect.compares.contains(&column.oid) {
+            return None;
+        }
         let ordered = match (column.oid, column.text_order) {
             (25 | 1043, TextOrder::Unknown) => return None,
             (25 | 1043, TextOrder::Equality) => false,
-            (25 | 1043, TextOrder::Bytes) => true,
-            (16 | 17 | 20 | 21 | 23 | 700 | 701 | 1082 | 1114 | 1184 | 2950, _) => true,
-            _ => return None,
+            (25 | 1043, TextOrder::Bytes) => column.dialect.orders_text,
+            _ => true,
         };
         Some(Operand { column, data_type: field.data_type(), ordered })
     }

@@ -11,7 +11,8 @@ use tokio_postgres::Row;
 
 mod keys;
 
-use super::connect::Pool;
+use super::connect::{Pool, Use};
+use super::dialect::Facts;
 use super::scan::{PostgresExec, Provider};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::{OID, TYPMOD, by_oid, copy, field, pg_type};
@@ -19,7 +20,7 @@ use crate::sources::declared::Declared;
 use crate::sources::{Pinned, Table};
 use crate::types::{TableName, Version};
 
-const NUMERIC: u32 = 1700;
+pub(super) const NUMERIC: u32 = 1700;
 const INET: u32 = 869;
 const TEXT: u32 = 25;
 
@@ -48,6 +49,22 @@ CROSS JOIN (SELECT coalesce(to_jsonb(x)->>'datlocprovider', 'c') AS provider,
                         ELSE coalesce(to_jsonb(x)->>'datlocale', to_jsonb(x)->>'daticulocale') END AS locale
             FROM pg_database x WHERE x.datname = current_database()) d
 WHERE n.nspname = ANY ($1) AND c.relkind IN ('r', 'p', 'v', 'm') AND NOT c.relispartition
+ORDER BY n.nspname, c.relname, a.attnum";
+
+/// The same of catalogs in which nothing newer and no collation is looked for: equality of text in the default collation is
+/// that of bytes, and more is not known of it.
+const FEWER_COLUMNS: &str = "
+SELECT n.nspname::text, c.oid, c.relname::text, a.attname::text,
+       has_column_privilege(c.oid, a.attnum, 'SELECT'), a.attnotnull,
+       b.oid, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, b.typtype = 'e',
+       NULL::text, NULL::text, coalesce(l.collname, 'default') = 'default', true, a.attnum, NULL::float8
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_type t ON t.oid = a.atttypid
+JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+LEFT JOIN pg_collation l ON l.oid = a.attcollation
+WHERE n.nspname = ANY ($1) AND c.relkind IN ('r', 'p', 'v', 'm')
 ORDER BY n.nspname, c.relname, a.attnum";
 
 /// Functions that are the server's own and whose results follow their arguments alone, and its aggregates.
@@ -100,6 +117,8 @@ pub(super) struct Column {
     pub(super) typmod: i32,
     pub(super) form: Form,
     pub(super) text_order: TextOrder,
+    /// What its source is.
+    pub(super) dialect: &'static Facts,
 }
 
 /// In which form a column's values are asked for.
@@ -110,6 +129,26 @@ pub(super) enum Form {
     Text,
     /// The cast to text spells it otherwise than the type itself does (inet adds a netmask).
     Output,
+}
+
+impl Form {
+    /// The type that is asked for where the source has `oid`.
+    pub(super) fn asked(self, oid: u32) -> u32 {
+        match self {
+            Form::Binary => oid,
+            Form::Text | Form::Output => TEXT,
+        }
+    }
+
+    /// What is asked for of a column, whose name is quoted.
+    pub(super) fn sql(self, quoted: &str) -> String {
+        match self {
+            Form::Binary => quoted.to_owned(),
+            Form::Text => format!("{quoted}::pg_catalog.text"),
+            // `format` runs the type's own output function; of NULL it makes an empty text.
+            Form::Output => format!("CASE WHEN {quoted} IS NOT NULL THEN pg_catalog.format('%s', {quoted}) END"),
+        }
+    }
 }
 
 /// What of a text column's comparisons means the same in the source as here, where text is bytes.
@@ -130,14 +169,20 @@ impl Relations {
 
     pub(super) async fn read(&self) -> Result<Vec<Arc<dyn Table>>> {
         let remote: Vec<&str> = self.schemas.keys().map(String::as_str).collect();
+        let is_whole = self.pool.dialect.has_whole_catalogs;
+        let columns = if is_whole { COLUMNS } else { FEWER_COLUMNS };
         let (rows, mut declared, functions) = loop {
-            let lease = self.pool.lease().await?;
-            match self.pool.within(lease.client().query(COLUMNS, &[&remote])).await {
-                Ok(rows) => {
+            let lease = self.pool.lease(Use::Tables).await?;
+            match self.pool.within(lease.client().query(columns, &[&remote])).await {
+                Ok(rows) if is_whole => {
                     let declared = self.declared(lease.client(), &remote).await?;
                     let functions = self.functions(lease.client()).await?;
                     lease.finish();
                     break (rows, declared, functions);
+                }
+                Ok(rows) => {
+                    lease.finish();
+                    break (rows, HashMap::new(), Functions::default());
                 }
                 // The server was restarted while the connection lay idle.
                 Err(_) if lease.used && lease.client().is_closed() => lease.discard(),
@@ -209,19 +254,8 @@ impl Relations {
             Lying::Numeric(data_type) => Some(numeric(&name, data_type, typmod, nullable)),
             Lying::Text => None,
         };
-        // what has no type here, or holds values that its type here cannot hold, is a text
-        let typed =
-            field.filter(|field| oid == INET || copy::reads(field.data_type(), oid) || self.is_spelt(field, oid));
-        let field = match typed {
-            Some(field) => field,
-            None => Field::new(&name, DataType::Utf8, nullable),
-        };
-        let form = match oid {
-            INET => Form::Output,
-            _ if !copy::reads(field.data_type(), oid) => Form::Text,
-            _ => Form::Binary,
-        };
-        let asked = if form == Form::Binary { oid } else { TEXT };
+        let (field, form) = shaped(&name, oid, field, nullable);
+        let asked = form.asked(oid);
         let text_order = match oid {
             25 | 1043 | 1042 => {
                 text_order(get(pool, row, 9)?, get(pool, row, 10)?, get(pool, row, 11)?, get(pool, row, 12)?)
@@ -230,7 +264,8 @@ impl Relations {
         };
         let is_typed = pg_type(&field).is_ok_and(|found| found.oid == oid);
         let attnum = get(pool, row, 13)?;
-        let column = Column { name, attnum, oid: asked, own_oid: oid, is_typed, typmod, form, text_order };
+        let dialect = pool.dialect;
+        let column = Column { name, attnum, oid: asked, own_oid: oid, is_typed, typmod, form, text_order, dialect };
         Ok(Some((field, column)))
     }
 
@@ -256,11 +291,6 @@ impl Relations {
         }
     }
 
-    /// Types that lie as their texts though the source has binary forms of them.
-    fn is_spelt(&self, field: &Field, oid: u32) -> bool {
-        *field.data_type() == DataType::Utf8 && pg_type(field).is_ok_and(|found| found.oid == oid)
-    }
-
     /// Once a process, not at each look.
     fn tell(&self, table: &TableName, column: &str, reason: &str) {
         let mut told = self.told.lock().expect("no panic under the lock");
@@ -276,6 +306,29 @@ enum Lying {
     Typed,
     Numeric(DataType),
     Text,
+}
+
+/// A column of a type as it lies here, and the form in which it is asked for. What has no type here, or holds values that its
+/// type here cannot hold, is a text.
+pub(super) fn shaped(name: &str, oid: u32, field: Option<Field>, nullable: bool) -> (Field, Form) {
+    let typed = field.filter(|field| oid == INET || copy::reads(field.data_type(), oid) || is_spelt(field, oid));
+    let field = typed.unwrap_or_else(|| Field::new(name, DataType::Utf8, nullable));
+    let form = match oid {
+        INET => Form::Output,
+        _ if !copy::reads(field.data_type(), oid) => Form::Text,
+        _ => Form::Binary,
+    };
+    (field, form)
+}
+
+/// Types that lie as their texts though the source has binary forms of them.
+fn is_spelt(field: &Field, oid: u32) -> bool {
+    *field.data_type() == DataType::Utf8 && pg_type(field).is_ok_and(|found| found.oid == oid)
+}
+
+/// As wide as any value, NaN and the infinities among them.
+pub(super) fn any_numeric(name: &str, typmod: i32) -> Field {
+    numeric(name, DataType::Binary, typmod, true)
 }
 
 fn numeric(name: &str, data_type: DataType, typmod: i32, nullable: bool) -> Field {

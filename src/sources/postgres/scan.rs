@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Statistics;
 use datafusion::common::config::ConfigOptions;
@@ -27,14 +28,16 @@ use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::StreamExt;
-use futures::stream::ReadyChunks;
+use futures::stream::{BoxStream, ReadyChunks};
 use tokio::time::timeout;
-use tokio_postgres::{CopyOutStream, Statement as Prepared};
+use tokio_postgres::Statement as Prepared;
 
-use super::connect::{Lease, Misfit, Pool};
+use super::connect::{Lease, Misfit, Pool, Use};
 use super::late::{self, Comparable};
 use super::pushdown::{self, Statement};
-use super::relations::{Column, Relation};
+use super::relations::{Column, NUMERIC, Relation};
+use super::rows;
+use super::text::Text;
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::copy::CopyDecoder;
 use crate::scan::{Scanned, leaf_properties, scan_by};
@@ -44,7 +47,6 @@ use crate::types::Share;
 const BATCH_BYTES: usize = 4 << 20;
 /// Messages taken at once when they have arrived already: one timer for all of them.
 const CHUNK: usize = 256;
-const NUMERIC: u32 = 1700;
 
 /// A relation as one statement sees it.
 #[derive(Debug)]
@@ -129,6 +131,8 @@ pub(super) enum Asked {
     Columns(Vec<Column>),
     /// The text casts each to the type with this oid, and reads tables whose columns are as the probes say.
     Types { columns: Vec<Comparable>, probes: Arc<[Probe]> },
+    /// Columns of a text that is its reader's own, by their places: the source describes it once more.
+    Text { text: Arc<Text>, columns: Vec<usize> },
 }
 
 /// A table of a text: a query of its columns, and what they must be.
@@ -160,6 +164,12 @@ impl PostgresExec {
         let scan = &leaf.downcast_ref::<Self>()?.scan;
         let nth = scan.tables.iter().position(|table| *table == oid && Arc::ptr_eq(&scan.pool, pool))?;
         Some(Share { nth, of: scan.tables.len() })
+    }
+
+    /// It runs this very text.
+    pub(super) fn runs(leaf: &dyn ExecutionPlan, text: &Arc<Text>) -> bool {
+        let asked = leaf.downcast_ref::<Self>().map(|exec| &exec.scan.asked);
+        matches!(asked, Some(Asked::Text { text: ours, .. }) if Arc::ptr_eq(ours, text))
     }
 
     pub(super) fn sql(&self) -> &str {
@@ -274,10 +284,13 @@ enum State {
     End,
 }
 
+/// What COPY in binary sends, or would have sent.
+type Messages = BoxStream<'static, Result<Bytes, tokio_postgres::Error>>;
+
 struct Rows {
     pool: Arc<Pool>,
     scan: Arc<Scan>,
-    copy: Pin<Box<ReadyChunks<CopyOutStream>>>,
+    copy: Pin<Box<ReadyChunks<Messages>>>,
     decoder: CopyDecoder,
     lease: Lease,
 }
@@ -325,11 +338,11 @@ impl Scan {
         let sql = &self.statement.sql;
         let narrowed = match &self.asked {
             Asked::Types { columns, .. } if !late.is_empty() => late::narrowed(sql, &self.schema, columns, late).await,
-            Asked::Types { .. } | Asked::Columns(_) => None,
+            Asked::Types { .. } | Asked::Columns(_) | Asked::Text { .. } => None,
         };
         let sql = narrowed.as_ref().unwrap_or(sql);
         loop {
-            let lease = self.pool.lease().await?;
+            let lease = self.pool.lease(self.asked.used_for()).await?;
             match self.start(&lease, sql).await {
                 Ok((copy, oids)) => {
                     let decoder = CopyDecoder::new(Arc::clone(&self.schema), &oids)?;
@@ -348,7 +361,7 @@ impl Scan {
         }
     }
 
-    async fn start(&self, lease: &Lease, sql: &str) -> Result<(CopyOutStream, Vec<u32>)> {
+    async fn start(&self, lease: &Lease, sql: &str) -> Result<(Messages, Vec<u32>)> {
         let oids = match &self.asked {
             Asked::Columns(columns) => {
                 let prepared = self.pool.within(lease.client().prepare(sql)).await?;
@@ -361,18 +374,29 @@ impl Scan {
                 }
                 columns.iter().map(|column| column.oid).collect()
             }
+            Asked::Text { text, columns } => {
+                text.begin(lease).await?;
+                columns.iter().filter_map(|at| text.asked_oid(*at)).collect()
+            }
         };
-        let copy = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
-        let started = timeout(self.patience(), lease.client().copy_out(&copy)).await;
-        match started {
+        match timeout(self.patience(), self.messages(lease, sql)).await {
             Ok(started) => Ok((started.map_err(|e| self.failed(e))?, oids)),
             Err(_) => Err(self.pool.silent()),
         }
     }
 
+    async fn messages(&self, lease: &Lease, sql: &str) -> Result<Messages, tokio_postgres::Error> {
+        if self.pool.dialect.copies {
+            let copy = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
+            return Ok(lease.client().copy_out(&copy).await?.boxed());
+        }
+        let nothing: [&str; 0] = [];
+        Ok(rows::as_copied(lease.client().query_raw(sql, nothing).await?))
+    }
+
     fn patience(&self) -> Duration {
         match &self.asked {
-            Asked::Types { .. } => self.pool.compute_timeout,
+            Asked::Types { .. } | Asked::Text { .. } => self.pool.compute_timeout,
             Asked::Columns(_) => self.pool.read_timeout,
         }
     }
@@ -381,7 +405,17 @@ impl Scan {
     fn failed(&self, error: tokio_postgres::Error) -> Error {
         match &self.asked {
             Asked::Types { .. } => self.pool.computed(error),
+            Asked::Text { .. } => self.pool.told(error),
             Asked::Columns(_) => self.pool.failed(error),
+        }
+    }
+}
+
+impl Asked {
+    fn used_for(&self) -> Use {
+        match self {
+            Asked::Columns(_) | Asked::Types { .. } => Use::Tables,
+            Asked::Text { .. } => Use::Texts,
         }
     }
 }
@@ -413,6 +447,9 @@ fn garbled(scan: &Scan, error: Error) -> Error {
         Kind::Unsupported => Misfit { numerics: false, arrays: true },
         _ => return error,
     };
+    if matches!(scan.asked, Asked::Text { .. }) {
+        return error.with_hint("Cast the column to text in the query.");
+    }
     scan.pool.misfits(&scan.tables, found);
     let text = format!("source \"{}\" holds a value that its column's type cannot hold here", scan.pool.source());
     Error::new(Kind::Conflict, text)

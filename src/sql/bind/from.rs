@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::ast::{self, Expr as Ast, JoinConstraint, JoinOpe
 
 use super::name::{folded, segments};
 use super::scope::{Item, Place, Scope, Side};
+use super::source_query::is_source_query;
 use super::{Binder, syntax_error};
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
@@ -223,6 +224,12 @@ impl Binder<'_> {
                     Some(sample) => self.sampled(table, sample, self.at_of(name), before, scope),
                 }
             }
+            TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } if is_source_query(name) => {
+                self.source_query(name, &args.args, *with_ordinality, alias.as_ref(), before, scope)
+            }
+            TableFactor::Function { name, args, alias, with_ordinality, .. } if is_source_query(name) => {
+                self.source_query(name, args, *with_ordinality, alias.as_ref(), before, scope)
+            }
             TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
                 self.function_call(name, &args.args, *with_ordinality, alias.as_ref(), before, scope)
             }
@@ -384,7 +391,7 @@ impl Binder<'_> {
     }
 
     /// Names of an alias list over columns, from the left.
-    fn renamed(
+    pub(super) fn renamed(
         &self,
         mut columns: Vec<Column>,
         alias: &ast::TableAlias,
@@ -433,7 +440,12 @@ impl Binder<'_> {
     }
 
     /// Whatever calls stand in FROM: they read what stands before them without the word LATERAL.
-    fn in_from<T>(&self, before: &[Item], scope: &Scope<'_>, bind: impl FnOnce(&Scope<'_>) -> Result<T>) -> Result<T> {
+    pub(super) fn in_from<T>(
+        &self,
+        before: &[Item],
+        scope: &Scope<'_>,
+        bind: impl FnOnce(&Scope<'_>) -> Result<T>,
+    ) -> Result<T> {
         let around = Scope::of(scope, before.to_vec());
         around.place.set(Place::FromFunction);
         let inner = Scope::inside(&around);
@@ -655,7 +667,7 @@ pub(crate) fn canonical(data_type: &DataType) -> DataType {
 }
 
 /// The columns of an alias, if they are definitions.
-fn defined(alias: Option<&ast::TableAlias>) -> &[ast::TableAliasColumnDef] {
+pub(super) fn defined(alias: Option<&ast::TableAlias>) -> &[ast::TableAliasColumnDef] {
     let columns = alias.map_or(&[][..], |alias| &alias.columns);
     if columns.iter().any(|c| c.data_type.is_some()) { columns } else { &[] }
 }

@@ -64,7 +64,7 @@ pub(crate) fn response(error: &Error, severity: Severity) -> ErrorResponse {
     let fields = [
         (b'S', Some(severity.word().to_owned())),
         (b'V', Some(severity.word().to_owned())),
-        (b'C', Some(error.kind().sqlstate().to_owned())),
+        (b'C', Some(error.sqlstate().to_owned())),
         (b'M', Some(error.message().to_owned())),
         (b'D', detail),
         (b'H', error.hint().map(str::to_owned)),

@@ -1,5 +1,6 @@
 //! Which filters become SQL, and what a plan shows of them.
 
+use super::super::dialect::Dialect;
 use super::*;
 use arrow::datatypes::Field;
 use datafusion::prelude::{col, lit};
@@ -14,6 +15,7 @@ fn scope() -> (Schema, Vec<Column>) {
         typmod: -1,
         form: Form::Binary,
         text_order,
+        dialect: Dialect::Postgres.facts().unwrap(),
     };
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let all = [
