@@ -38,6 +38,7 @@ mod run;
 mod sequences;
 mod session;
 mod settings;
+mod staleness;
 mod statement;
 mod stop;
 mod stored;

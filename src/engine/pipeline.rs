@@ -187,7 +187,9 @@ pub(crate) async fn ready(
         true => Some(Box::pin(stored::grown(shared, &planned.facts, &reflected, asks_groups)).await),
         false => None,
     };
-    let (facts, within, stop) = (Arc::clone(&planned.facts), within.clone(), bounds.stop());
+    let (facts, stop) = (Arc::clone(&planned.facts), bounds.stop());
+    let max_staleness_ms = planned.reached.said.bound_ms(facts.max_staleness_ms);
+    let within = Within { max_staleness_ms, ..within.clone() };
     let limits = shared.config.statement.clone();
     let work = move |planning: &Stop, runtime: &Handle| {
         let (guarded, mut used) = match grown {
@@ -336,11 +338,17 @@ pub(crate) struct Within {
     /// What `now()` says, in microseconds since 1970.
     began_at: Option<i64>,
     snapshots: Option<Arc<Mutex<HashMap<ObjectId, Pinned>>>>,
+    /// How far the answer of the statement may be behind, where it is one by itself; `None`: not at all.
+    max_staleness_ms: Option<i64>,
     /// What those were read under: rows of then and a policy of now together were never in force.
     opened: Arc<std::sync::Mutex<Vec<OpenedObject>>>,
 }
 
 impl Within {
+    pub(super) fn max_staleness_ms(&self) -> Option<i64> {
+        self.max_staleness_ms.filter(|_| !self.repeats_reads())
+    }
+
     pub(crate) fn begun(at: i64) -> Self {
         Self { began_at: Some(at), ..Self::default() }
     }

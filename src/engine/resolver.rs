@@ -15,6 +15,7 @@ use super::bodies;
 use super::facts::Facts;
 use super::limits::Limits;
 use super::settings::Versions;
+use super::staleness::Said;
 use super::statement::table_name;
 use super::temporary::{self, Temporary};
 use super::world::World;
@@ -45,14 +46,23 @@ pub(crate) struct Reached {
     /// Tables to be pinned, by what each is pinned as.
     pub(crate) entries: BTreeMap<ObjectId, Entry>,
     pub(crate) bodies: HashMap<ObjectId, DatasetBody>,
+    /// How far what is read may be behind; and of each body by itself.
+    pub(crate) said: Said,
+    bodies_said: HashMap<ObjectId, Said>,
     /// A version was asked for by a time or a name: it may be another one for the next execution.
     pub(crate) moves: bool,
 }
 
 impl Reached {
+    fn table(&mut self, pin: ObjectId, entry: Entry) {
+        self.said = self.said.and(Said::TABLE);
+        self.entries.insert(pin, entry);
+    }
+
     fn add(&mut self, other: Reached) {
         self.entries.extend(other.entries);
         self.bodies.extend(other.bodies);
+        self.bodies_said.extend(other.bodies_said);
         self.moves |= other.moves;
     }
 }
@@ -291,7 +301,7 @@ impl<'a> Resolver<'a> {
         };
         match &self.rights {
             Rights::Raw => {
-                self.reached.borrow_mut().entries.insert(entry.object.id, entry.clone());
+                self.reached.borrow_mut().table(entry.object.id, entry.clone());
                 let then = match (&entry.body, at) {
                     (Body::Table(table), Some(at)) => table.known_version(at).ok().map(|table| (table, at)),
                     _ => None,
@@ -327,9 +337,7 @@ impl<'a> Resolver<'a> {
                 };
             }
             Body::Dataset(_) if at.is_some() => return Err(no_versions(&entry.object.name)),
-            Body::Table(_) => {
-                self.reached.borrow_mut().entries.insert(entry.object.id, entry.clone());
-            }
+            Body::Table(_) => self.reached.borrow_mut().table(entry.object.id, entry.clone()),
             Body::Dataset(dataset) => self.reach_body(entry, dataset)?,
         }
         Ok(Some(Sealed::object(Arc::clone(&entry.object), &grant)))
@@ -358,12 +366,15 @@ impl<'a> Resolver<'a> {
         let sealed = Sealed::past(Arc::clone(&entry.object), past, grant)?;
         let mut reached = self.reached.borrow_mut();
         reached.moves |= at.moves();
-        reached.entries.insert(pin, Entry { body: Body::Table(table), ..entry.clone() });
+        reached.table(pin, Entry { body: Body::Table(table), ..entry.clone() });
         Ok(sealed)
     }
 
     fn reach_body(&self, entry: &Entry, dataset: &crate::catalog::dataset::Dataset) -> Result<()> {
-        if self.reached.borrow().bodies.contains_key(&entry.object.id) {
+        let known = self.reached.borrow().bodies_said.get(&entry.object.id).copied();
+        if let Some(known) = known {
+            let mut reached = self.reached.borrow_mut();
+            reached.said = reached.said.and(known);
             return Ok(());
         }
         // whatever is wrong inside, its caller learns only that the view cannot be read
@@ -389,8 +400,11 @@ impl<'a> Resolver<'a> {
         let owner = world.policies.owner(&dataset.owner);
         let owner = owner.ok_or_else(|| refused(Error::internal("a dataset's owner is gone")))?;
         let (plan, inside) = bodies::reach(dataset, self, &owner).map_err(refused)?;
+        let said = inside.said.through(dataset.max_staleness_ms);
         let mut reached = self.reached.borrow_mut();
         reached.add(inside);
+        reached.said = reached.said.and(said);
+        reached.bodies_said.insert(entry.object.id, said);
         reached.bodies.insert(entry.object.id, DatasetBody { plan, owner });
         Ok(())
     }

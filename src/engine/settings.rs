@@ -85,6 +85,8 @@ pub(crate) struct Settings {
     local: Arc<Named>,
     /// The startup message's and the configuration's, which RESET goes back to.
     start: Arc<Named>,
+    /// What the policy's files say of `lakegate.max_staleness` for who asks, where nothing of the above does.
+    staleness_of_role: Option<String>,
     /// The startup message is being read.
     starting: bool,
     pub(crate) moment: Moment,
@@ -139,6 +141,7 @@ impl Settings {
             set: Arc::clone(&none),
             local: none,
             start: Arc::new(start),
+            staleness_of_role: None,
             starting: true,
             moment: Moment::default(),
             derived,
@@ -156,6 +159,16 @@ impl Settings {
     pub(crate) fn identify(&mut self, identities: BTreeSet<String>) {
         if *self.identities != identities {
             self.identities = Arc::new(identities);
+        }
+    }
+
+    /// What it is for who asks now; `None`: nothing is said.
+    pub(crate) fn stale_by_role(&mut self, ms: Option<i64>) {
+        let of_role = ms.map(|ms| ms.to_string());
+        if self.staleness_of_role != of_role {
+            let before = self.telling();
+            self.staleness_of_role = of_role;
+            self.changed(&before);
         }
     }
 
@@ -223,7 +236,8 @@ impl Settings {
     }
 
     fn reset_value<'a>(&'a self, setting: &'a Setting) -> &'a str {
-        self.start.get(setting.name).map_or(setting.value, String::as_str)
+        let of_role = || self.staleness_of_role.as_ref().filter(|_| setting.name == MAX_STALENESS);
+        self.start.get(setting.name).or_else(of_role).map_or(setting.value, String::as_str)
     }
 
     fn custom(&self, name: &str) -> Option<&str> {
@@ -253,6 +267,7 @@ impl Settings {
             () if self.local.contains_key(setting.name) || self.set.contains_key(setting.name) => "session",
             () if setting.context == Context::Internal => "override",
             () if self.start.contains_key(setting.name) && setting.name != "search_path" => "client",
+            () if self.staleness_of_role.is_some() && setting.name == MAX_STALENESS => "user",
             () => "default",
         };
         (source, self.reset_value(setting).to_string())
@@ -313,9 +328,9 @@ impl Settings {
         self.is_on(REFLECTIONS)
     }
 
-    /// How old an answer may be; `None`: not at all.
+    /// How old an answer may be; `None`: nobody says, and it is the datasets' to say.
     pub(crate) fn max_staleness_ms(&self) -> Option<i64> {
-        self.value(MAX_STALENESS).parse().ok().filter(|ms| *ms > 0)
+        self.value(MAX_STALENESS).parse().ok().filter(|ms| *ms >= 0)
     }
 
     /// How fresh tables are read that a pipeline fills.

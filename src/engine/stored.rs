@@ -355,7 +355,7 @@ fn current(
         return Ok((stored, None, since.clone()));
     }
     // one transaction's statements see one moment, and what it has changed
-    let Some(bound) = facts.max_staleness_ms.filter(|_| !within.repeats_reads() && !facts.world.is_staged) else {
+    let Some(bound) = within.max_staleness_ms().filter(|_| !facts.world.is_staged) else {
         return Err(why);
     };
     let staleness = super::micros_now().saturating_sub(stored.as_of).max(0);
