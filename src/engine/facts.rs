@@ -115,6 +115,7 @@ impl Facts {
                 given: identity.given.clone(),
             })),
             reflections: shared.reflections.clone(),
+            statements: Some(Arc::clone(&shared.provenance) as _),
             server_started_at: identity.server_started_at,
             session_started_at: identity.session_started_at,
         };

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{LogicalPlan, ScalarUDF, TableSource};
-use datafusion::sql::sqlparser::ast::Query;
+use datafusion::sql::sqlparser::ast::{FunctionArg, FunctionArgExpr, Query};
 
 use super::functions;
 use super::pipeline::Told;
+use super::provenance;
 use super::resolver::Resolver;
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
@@ -147,6 +148,14 @@ fn session_function(proc: &Proc, state: &SessionState) -> Option<Arc<ScalarUDF>>
 impl Relations for Resolver<'_> {
     fn query(&self, path: &[&str]) -> Result<Option<Named>> {
         self.own_query(path)
+    }
+
+    fn called(&self, path: &[&str], arguments: &[FunctionArg]) -> Result<Option<Named>> {
+        let ours = matches!(path, ["lakegate", "provenance"]);
+        match arguments {
+            [FunctionArg::Unnamed(FunctionArgExpr::Expr(id))] if ours => provenance::called(id.clone()).map(Some),
+            _ => Ok(None),
+        }
     }
 
     fn find(&self, path: &[&str], at: Option<&AsOf>) -> Result<Option<Found>> {

@@ -23,9 +23,9 @@ use super::fingerprint::Question;
 use super::language::{self, Understood};
 use super::notice::Notice;
 use super::pace::pace;
+use super::provenance::Seen;
 use super::resolver::{Reached, Resolver};
 use super::run::{self, Bounds};
-use super::settings::shown_version;
 use super::statement::{self, Changes, Changing};
 use super::stop::Stop;
 use super::stored::{self, Used};
@@ -62,8 +62,8 @@ pub(crate) struct Ready {
     /// What the audit line says of the result cache.
     pub(crate) cache: &'static str,
     pub(crate) used: Used,
-    /// The versions that it sees of the tables that its session may name.
-    pub(crate) saw: Vec<String>,
+    /// The versions that it sees of its tables, of which its session may not know each.
+    pub(crate) saw: Vec<Seen>,
     pub(crate) changes: Option<Box<Changes>>,
     /// What its client is to be told besides.
     pub(crate) notices: Vec<Notice>,
@@ -257,12 +257,12 @@ impl Steps<'_> {
     }
 }
 
-fn saw(planned: &Planned, versions: &SnapshotVector) -> Vec<String> {
-    let shown = |(pin, entry): (_, &Entry)| match planned.facts.policy.decide(entry.object.id, Action::Select) {
-        Decision::Allow(grant) => Some(shown_version(&entry.object.name, versions.get(pin)?, grant.is_full())),
-        Decision::Deny => None,
+fn saw(planned: &Planned, versions: &SnapshotVector) -> Vec<Seen> {
+    let seen = |(pin, entry): (_, &Entry)| {
+        let (object, name) = (entry.object.id, entry.object.name.clone());
+        Some(Seen { object, name, version: versions.get(pin)?.clone() })
     };
-    planned.reached.entries.iter().filter_map(shown).collect()
+    planned.reached.entries.iter().filter_map(seen).collect()
 }
 
 /// A plan that the guard has opened.

@@ -20,7 +20,7 @@ use super::statement::table_name;
 use super::temporary::{self, Temporary};
 use super::world::World;
 use crate::catalog::visible::View;
-use crate::catalog::{Body, Catalog, Entry, jobs, pg_catalog, pipelines, reflections};
+use crate::catalog::{Body, Catalog, Entry, jobs, pg_catalog, pipelines, provenance, reflections};
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{DATASET_DEPTH_MAX, DatasetBody, undefined_table};
 use crate::policy::{Action, Decision, Grant, Past, Sealed, SessionPolicy};
@@ -283,6 +283,13 @@ impl<'a> Resolver<'a> {
         {
             of_now()?;
             return Ok(Some(Sealed::system(name.clone(), reflections::seen_by(view, policy))));
+        }
+        if provenance::is(name)
+            // in a dataset too it is the reader who asks
+            && let (Some((_, view)), Some(policy)) = (self.session, self.asker)
+        {
+            of_now()?;
+            return Ok(Some(Sealed::system(name.clone(), provenance::seen_by(view, policy))));
         }
         if let Some(relation) = pg_catalog::relation(name) {
             of_now()?;

@@ -17,11 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono_tz::Tz;
+use uuid::Uuid;
 
 pub(crate) use self::name::joined;
 use self::name::{Found, find};
 pub(crate) use self::shared::SharedSettings;
-pub(crate) use self::vector::{Versions, shown as shown_version};
+pub(crate) use self::vector::{Versions, shown as shown_version, shown_reflection};
 pub use crate::catalog::pg_catalog::SERVER_VERSION;
 use crate::catalog::pg_catalog::settings::{
     Context, Kind as Values, Setting, reported, setting, settings, unrecognized,
@@ -52,6 +53,7 @@ const FROM: [&str; 3] = [REFLECTIONS, MAX_STALENESS, vector::VECTOR];
 const WHO: [&str; 2] = ["role", "session_authorization"];
 const REFLECTIONS: &str = "lakegate.reflections";
 const MAX_STALENESS: &str = "lakegate.max_staleness";
+const QUERY_ID: &str = "lakegate.query_id";
 /// Of a transaction, and what a new one has.
 const OF_TRANSACTION: [(&str, &str); 3] = [
     ("transaction_isolation", "default_transaction_isolation"),
@@ -87,6 +89,8 @@ pub(crate) struct Settings {
     start: Arc<Named>,
     /// What the policy's files say of `lakegate.max_staleness` for who asks, where nothing of the above does.
     staleness_of_role: Option<String>,
+    /// Of the last statement that read a table.
+    query_id: String,
     /// The startup message is being read.
     starting: bool,
     pub(crate) moment: Moment,
@@ -142,6 +146,7 @@ impl Settings {
             local: none,
             start: Arc::new(start),
             staleness_of_role: None,
+            query_id: String::new(),
             starting: true,
             moment: Moment::default(),
             derived,
@@ -160,6 +165,11 @@ impl Settings {
         if *self.identities != identities {
             self.identities = Arc::new(identities);
         }
+    }
+
+    /// A statement begins that reads a table.
+    pub(crate) fn query(&mut self, id: Uuid) {
+        self.query_id = id.to_string();
     }
 
     /// What it is for who asks now; `None`: nothing is said.
@@ -225,6 +235,9 @@ impl Settings {
 
     /// In its unit.
     pub(crate) fn kept<'a>(&'a self, setting: &'a Setting) -> &'a str {
+        if setting.name == QUERY_ID {
+            return &self.query_id;
+        }
         if let Some(value) = self.local.get(setting.name).or_else(|| self.set.get(setting.name)) {
             return value;
         }
@@ -367,6 +380,10 @@ impl Settings {
             }
         };
         self.may_set(setting)?;
+        if value.is_none() && !local && setting.name == MAX_STALENESS {
+            self.follow_role();
+            return Ok(());
+        }
         let value = match value {
             Some(value) => check::check(self, setting, value)?,
             None => match OF_TRANSACTION.iter().find(|(name, _)| *name == setting.name) {
@@ -384,6 +401,15 @@ impl Settings {
             true => self.put("role".into(), "none".into(), local),
             false => Ok(()),
         }
+    }
+
+    /// What is said of roles may be another thing later: what goes back to it is not kept as if it had been set.
+    fn follow_role(&mut self) {
+        let before = self.telling();
+        for values in [&mut self.set, &mut self.local] {
+            Arc::make_mut(values).remove(MAX_STALENESS);
+        }
+        self.changed(&before);
     }
 
     /// As they were when the session began.

@@ -56,6 +56,11 @@ pub(crate) trait Relations {
     fn query(&self, _: &[&str]) -> Result<Option<Named>> {
         Ok(None)
     }
+
+    /// The same for a call in FROM, whose name is no function of the language.
+    fn called(&self, _: &[&str], _: &[ast::FunctionArg]) -> Result<Option<Named>> {
+        Ok(None)
+    }
 }
 
 /// A table of the catalog.
