@@ -9,6 +9,7 @@ pub mod jobs;
 pub mod peers;
 pub mod pg_catalog;
 pub mod pipelines;
+pub mod provenance;
 pub mod reflection;
 pub mod reflections;
 pub mod visible;

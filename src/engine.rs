@@ -30,6 +30,7 @@ mod peers;
 mod pipeline;
 mod planner;
 mod posting;
+mod provenance;
 mod reflect;
 pub(crate) mod refresh;
 mod remembered;
@@ -39,6 +40,7 @@ mod sequences;
 mod session;
 mod settings;
 mod source_query;
+mod staleness;
 mod statement;
 mod stop;
 mod stored;
@@ -104,6 +106,7 @@ pub struct Config {
     pub long_nice: u8,
     pub statement: Limits,
     pub cache: results::Config,
+    pub provenance: provenance::Config,
 }
 
 impl Default for Config {
@@ -121,6 +124,7 @@ impl Default for Config {
             long_nice: 10,
             statement: Limits::default(),
             cache: results::Config::default(),
+            provenance: provenance::Config::default(),
         }
     }
 }
@@ -176,6 +180,7 @@ pub(crate) struct Shared {
     pub(crate) operator: Operator,
     sequences: Arc<sequences::Sequences>,
     pub(crate) reflections: refreshes::Board,
+    pub(crate) provenance: Arc<provenance::Log>,
     pub(crate) tails: Tails,
 }
 
@@ -221,6 +226,7 @@ impl Engine {
         let sequences = Arc::new(sequences::Sequences::new()?);
         let reflections = refreshes::Board::default();
         let (differences, tails) = (stored::Known::default(), Tails::default());
+        let provenance = Arc::new(provenance::Log::new(config.provenance.clone()));
         let shared = Shared {
             config,
             planner,
@@ -234,6 +240,7 @@ impl Engine {
             pipelines,
             operator: Operator::default(),
             reflections,
+            provenance,
             sequences,
             tails,
         };

@@ -3,6 +3,8 @@
 //! The modules stand in floor order: each may use only what stands above it in this list (ARCHITECTURE.md says which).
 
 // --- the ground
+/// How old something may be, as files say it.
+pub(crate) mod age;
 /// One TOML file, and every fault in it.
 pub mod document;
 /// One error for the crate: a kind, what a client may read, and a hidden source.

@@ -8,7 +8,8 @@ use proc_macro2::{TokenStream, TokenTree};
 use crate::tree;
 
 /// Anyone may use these.
-const GROUND: [&str; 15] = [
+const GROUND: [&str; 16] = [
+    "age",
     "document",
     "error",
     "glance",

@@ -38,6 +38,8 @@ pub struct Files {
     pub may_act_for: Vec<(String, String)>,
     /// `[attributes]` of users.toml.
     pub attributes: String,
+    /// More sections of users.toml.
+    pub roles: String,
     /// More sections of lakegate.toml.
     pub settings: String,
     /// The files of a certificate and its key; then TLS is required.
@@ -94,7 +96,7 @@ impl Files {
             let acting = if others.is_empty() { String::new() } else { format!("may_act_for = [{others}]\n") };
             format!("[user.{name}]\nscram = \"{verifier}\"\n{acting}attributes = {{ {attributes} }}\n")
         });
-        format!("[attributes]\n{}\n{}", self.attributes, users.collect::<String>())
+        format!("[attributes]\n{}\n{}{}", self.attributes, users.collect::<String>(), self.roles)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Reflections of a whole server: a file saved and one made by SQL come to the same, what is stored is found after a restart,
 //! and who may not see the tables is told of nothing.
 
+mod provenance;
+mod staleness;
+
 use std::fs;
 
 use crate::gateway::{Files, Gateway, PATIENCE, simple, told, until};

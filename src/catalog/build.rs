@@ -368,7 +368,7 @@ impl<'a> Assembly<'a> {
             let Body::Table(table) = &entry.body else { return None };
             let view = table.declared().materialized.as_ref()?;
             let (name, owner, sql) = (entry.object.name.clone(), view.owner.clone(), view.sql.clone());
-            let query = Dataset { name, owner, sql, file: String::new(), kept: None };
+            let query = Dataset { name, owner, sql, max_staleness_ms: None, file: String::new(), kept: None };
             let id = entry.object.id;
             match plan(&query, &self.catalog) {
                 Ok(planned) => Some((id, planned.reads)),

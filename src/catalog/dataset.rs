@@ -5,12 +5,15 @@ use std::sync::Arc;
 use crate::sources::{Table, ViewText};
 use crate::types::TableName;
 
-/// `catalog/datasets/<schema>.<name>.sql`, first line `-- owner: NAME`; or a view that a source keeps.
+/// `catalog/datasets/<schema>.<name>.sql`, first line `-- owner: NAME`, perhaps `-- max_staleness: AGE` in a comment below; or
+/// a view that a source keeps.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     pub name: TableName,
     pub owner: String,
     pub sql: String,
+    /// How far what is read through it may be behind; `None`: it does not say.
+    pub max_staleness_ms: Option<i64>,
     /// Path for messages to administrators.
     pub file: String,
     /// The view of a source that it is, as the source gave it.
@@ -23,7 +26,7 @@ impl Dataset {
         let view = table.view()?;
         let kept = Some(Arc::clone(table));
         let (name, owner, sql) = (table.name().clone(), view.owner.clone(), view.sql.clone());
-        Some(Self { name, owner, sql, file: file.to_string(), kept })
+        Some(Self { name, owner, sql, max_staleness_ms: None, file: file.to_string(), kept })
     }
 
     pub fn view(&self) -> Option<&ViewText> {

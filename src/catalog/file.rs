@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::dataset::Dataset;
 use super::reflection::Definition;
 use super::visible::SYSTEM_SCHEMAS;
+use crate::age;
 use crate::glance::Glance;
 use crate::sources;
 use crate::types::TableName;
@@ -317,12 +318,51 @@ fn dataset_name(stem: &str) -> Result<TableName, String> {
 /// The owner's line stays in the text, as the comment it is, so that positions in the query are those of the file.
 fn dataset(name: TableName, file: &str, text: &str) -> Result<Dataset, Fault> {
     let owner = owner(file, text, "a dataset")?;
+    let max_staleness_ms = max_staleness_ms(file, text)?;
     let sql = text.trim_end().trim_end_matches(';').trim_end();
     if sql.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with("--")) {
         let text = "a query is expected below the owner's line".into();
         return Err(Fault { file: file.to_string(), line: 2, column: 1, text });
     }
-    Ok(Dataset { name, owner, sql: sql.to_string(), file: file.to_string(), kept: None })
+    Ok(Dataset { name, owner, sql: sql.to_string(), max_staleness_ms, file: file.to_string(), kept: None })
+}
+
+const MAX_STALENESS: &str = "max_staleness";
+/// Letters by which a key may differ and still be meant.
+const MISSPELT_MAX: usize = 3;
+
+/// Of `-- max_staleness: AGE`, among the comments above the query; `None` where there is none.
+fn max_staleness_ms(file: &str, text: &str) -> Result<Option<i64>, Fault> {
+    let mut found = None;
+    let comments = text.lines().zip(1u32..).skip(1);
+    for (line, number) in comments.take_while(|(line, _)| line.trim().is_empty() || line.starts_with("--")) {
+        let Some((key, value)) = line.strip_prefix("--").and_then(|rest| rest.split_once(':')) else { continue };
+        let fault = |before: &str, text: String| {
+            let blanks = before.len() - before.trim_start().len();
+            let column = line.len() - before.len() + blanks;
+            let column = line.get(..column).unwrap_or_default().chars().count() + 1;
+            Fault { file: file.to_string(), line: number, column: u32::try_from(column).unwrap_or(u32::MAX), text }
+        };
+        let rest = line.strip_prefix("--").unwrap_or_default();
+        match key.trim() {
+            MAX_STALENESS if found.is_some() => {
+                return Err(fault(rest, format!("`{MAX_STALENESS}` stands here twice")));
+            }
+            MAX_STALENESS => match age::read_ms(value.trim()) {
+                Ok(ms) => found = Some(ms),
+                Err(what) => return Err(fault(value, what)),
+            },
+            // a comment as any, unless it is this key with a mistake in it
+            other if strsim::damerau_levenshtein(&other.to_lowercase(), MAX_STALENESS) <= MISSPELT_MAX => {
+                return Err(fault(
+                    rest,
+                    format!("`{other}` is not a key of a dataset; did you mean `{MAX_STALENESS}`?"),
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
 }
 
 /// Of `-- owner: NAME`, the first line.

@@ -14,6 +14,7 @@ use self::places::Places;
 use super::peers::Others;
 use super::pg_catalog::image;
 use super::pg_catalog::settings::Handle;
+use super::provenance::Statements;
 use super::{Body, Catalog};
 use crate::error::Result;
 use crate::jobs::Jobs;
@@ -65,6 +66,8 @@ pub struct View {
     /// `None` where nothing is counted: no session is behind the view.
     pub counts: Option<Arc<dyn Counts>>,
     pub reflections: refreshes::Board,
+    /// `None` as of `counts`.
+    pub statements: Option<Arc<dyn Statements>>,
 }
 
 /// What somebody's rights let be seen of one catalog.
@@ -266,6 +269,7 @@ pub struct Circumstances {
     pub pipelines: Board,
     pub counts: Option<Arc<dyn Counts>>,
     pub reflections: refreshes::Board,
+    pub statements: Option<Arc<dyn Statements>>,
 }
 
 /// Whether the schema is one of temporary tables.
@@ -310,6 +314,7 @@ impl View {
             pipelines: about.pipelines,
             counts: about.counts,
             reflections: about.reflections,
+            statements: about.statements,
             path: OnceLock::new(),
             server_started_at: about.server_started_at,
             session_started_at: about.session_started_at,

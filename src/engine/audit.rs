@@ -3,9 +3,14 @@
 //! session ends one, so that there is one line whatever the way it ended.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
+use uuid::Uuid;
+
 use super::pipeline::Ready;
+use super::provenance::{Answered, Log, Seen, Statement};
+use super::{Shared, micros_now};
 use crate::error::Error;
 use crate::policy::Principal;
 use crate::telemetry::metrics as names;
@@ -35,6 +40,20 @@ pub(crate) struct Record {
     started: Instant,
     pub(crate) rows: u64,
     has_ended: bool,
+    /// What its client may ask for it by.
+    id: Option<Uuid>,
+    /// Of one that reads a table.
+    trace: Option<Box<Trace>>,
+}
+
+/// What is kept of it when it is over.
+#[derive(Debug)]
+struct Trace {
+    log: Arc<Log>,
+    text: Arc<str>,
+    saw: Vec<Seen>,
+    answered: Vec<Answered>,
+    staleness: Option<i64>,
 }
 
 impl Record {
@@ -55,6 +74,8 @@ impl Record {
             started: Instant::now(),
             rows: 0,
             has_ended: false,
+            id: None,
+            trace: None,
         }
     }
 
@@ -67,6 +88,22 @@ impl Record {
         self.shape = shape;
     }
 
+    /// It reads a table, and what it saw can be asked for once it is over, by the id that is given.
+    pub(crate) fn trace(&mut self, shared: &Shared, text: &Arc<str>) -> Uuid {
+        self.trace = Some(Box::new(Trace {
+            log: Arc::clone(&shared.provenance),
+            text: Arc::clone(text),
+            saw: vec![],
+            answered: vec![],
+            staleness: None,
+        }));
+        self.id()
+    }
+
+    fn id(&mut self) -> Uuid {
+        *self.id.get_or_insert_with(Uuid::now_v7)
+    }
+
     /// The guard let its query pass under the policy of `generation`. Answered from the result cache (`hit`), asked there in
     /// vain (`miss`), not asked though it could be (`off`), or not of a kind that is kept (`no`).
     pub(crate) fn judged(&mut self, ready: &Ready, generation: u64) {
@@ -77,6 +114,15 @@ impl Record {
         self.reflections.extend(ready.used.answering());
         self.staleness_ms = ready.used.staleness().unwrap_or(0) / 1_000;
         self.generation = generation;
+        if let Some(trace) = &mut self.trace {
+            let answered = ready.used.answered().map(|(reflection, made_at)| Answered {
+                name: reflection.name.clone(),
+                bases: reflection.bases.clone(),
+                made_at,
+            });
+            (trace.saw, trace.answered) = (ready.saw.clone(), answered.collect());
+            trace.staleness = ready.used.staleness();
+        }
     }
 
     /// What it writes to, makes or drops.
@@ -105,8 +151,10 @@ impl Record {
         metrics::counter!(names::QUERIES, "outcome" => if outcome == "error" { sqlstate } else { outcome })
             .increment(1);
         metrics::histogram!(names::QUERY_SECONDS).record(elapsed.as_secs_f64());
+        let id = self.id();
         tracing::info!(
             target: "audit",
+            query_id = %id,
             user = self.user,
             acts_for = self.acts_for,
             kind = self.kind,
@@ -124,6 +172,26 @@ impl Record {
             duration_ms = elapsed.as_millis() as u64,
             "statement"
         );
+        if let Some(trace) = self.trace.take() {
+            let Trace { log, text, saw, answered, staleness } = *trace;
+            let micros = i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX);
+            log.keep(Statement {
+                id,
+                user: std::mem::take(&mut self.user),
+                acts_for: std::mem::take(&mut self.acts_for),
+                started_at: micros_now().saturating_sub(micros),
+                micros,
+                kind: self.kind,
+                text,
+                outcome,
+                sqlstate,
+                rows: self.rows,
+                cache: self.cache,
+                saw,
+                answered,
+                staleness,
+            });
+        }
     }
 }
 

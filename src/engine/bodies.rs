@@ -98,7 +98,8 @@ pub(crate) fn define(sql: &str, facts: &Facts, limits: &Limits, runtime: &Handle
         return Ok(Definition { sql: fixed, columns, reads: BTreeSet::new(), own });
     }
     let name = crate::types::TableName::new("", "");
-    let dataset = Dataset { name, owner: String::new(), sql: fixed, file: String::new(), kept: None };
+    let (owner, file) = (String::new(), String::new());
+    let dataset = Dataset { name, owner, sql: fixed, max_staleness_ms: None, file, kept: None };
     let inside = Resolver::of_session(facts, &state, runtime).inside(&facts.policy)?;
     let again = plan(&dataset.sql, &inside, &state)?.columns;
     let Planned { schema: raw, reads } = raw_now(&dataset, &facts.world.catalog)?;

@@ -46,7 +46,7 @@ pub(crate) struct Facts {
     pub(crate) versions: Versions,
     /// Reflections may answer.
     pub(crate) uses_reflections: bool,
-    /// How far an answer may be behind.
+    /// How far an answer may be behind; `None`: its session does not say.
     pub(crate) max_staleness_ms: Option<i64>,
     pub(crate) temporary: Temporary,
     pub(crate) asked: Asked,
@@ -115,13 +115,15 @@ impl Facts {
                 given: identity.given.clone(),
             })),
             reflections: shared.reflections.clone(),
+            statements: Some(Arc::clone(&shared.provenance) as _),
             server_started_at: identity.server_started_at,
             session_started_at: identity.session_started_at,
         };
         let mut view = View::new(&world.catalog.database, policy.current_user(), world.sight(&policy), about);
         let temporary_version = identity.temporary.version();
         view.add_own(temporary::SCHEMA, identity.temporary.all());
-        let settings = kept.lock();
+        let mut settings = kept.lock();
+        settings.stale_by_role(policy.max_staleness_ms());
         let own = Own {
             temporary: identity.temporary.clone(),
             temporary_version,

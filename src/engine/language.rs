@@ -6,10 +6,11 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{LogicalPlan, ScalarUDF, TableSource};
-use datafusion::sql::sqlparser::ast::Query;
+use datafusion::sql::sqlparser::ast::{FunctionArg, FunctionArgExpr, Query};
 
 use super::functions;
 use super::pipeline::Told;
+use super::provenance;
 use super::resolver::Resolver;
 use crate::error::{Error, Kind, Result};
 use crate::pgtype::{self, Ty};
@@ -151,6 +152,14 @@ impl Relations for Resolver<'_> {
 
     fn source_query(&self, source: &str, text: &str) -> Result<Answer> {
         self.answer(source, text)
+    }
+
+    fn called(&self, path: &[&str], arguments: &[FunctionArg]) -> Result<Option<Named>> {
+        let ours = matches!(path, ["lakegate", "provenance"]);
+        match arguments {
+            [FunctionArg::Unnamed(FunctionArgExpr::Expr(id))] if ours => provenance::called(id.clone()).map(Some),
+            _ => Ok(None),
+        }
     }
 
     fn find(&self, path: &[&str], at: Option<&AsOf>) -> Result<Option<Found>> {

@@ -16,7 +16,7 @@ use crate::catalog::peers::{self, Activity};
 use crate::error::Result;
 
 /// Of a statement's text, as PostgreSQL's `track_activity_query_size`.
-const QUERY_BYTES: usize = 1_024;
+pub(super) const QUERY_BYTES: usize = 1_024;
 
 /// All of them, by process id.
 #[derive(Debug, Default)]

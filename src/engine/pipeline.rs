@@ -23,9 +23,9 @@ use super::fingerprint::Question;
 use super::language::{self, Understood};
 use super::notice::Notice;
 use super::pace::pace;
+use super::provenance::Seen;
 use super::resolver::{Reached, Resolver};
 use super::run::{self, Bounds};
-use super::settings::shown_version;
 use super::source_query::{Described, Text};
 use super::statement::{self, Changes, Changing};
 use super::stop::Stop;
@@ -63,8 +63,8 @@ pub(crate) struct Ready {
     /// What the audit line says of the result cache.
     pub(crate) cache: &'static str,
     pub(crate) used: Used,
-    /// The versions that it sees of the tables that its session may name.
-    pub(crate) saw: Vec<String>,
+    /// The versions that it sees of its tables, of which its session may not know each.
+    pub(crate) saw: Vec<Seen>,
     pub(crate) changes: Option<Box<Changes>>,
     /// What its client is to be told besides.
     pub(crate) notices: Vec<Notice>,
@@ -220,7 +220,9 @@ pub(crate) async fn ready(
         true => Some(Box::pin(stored::grown(shared, &planned.facts, &reflected, asks_groups)).await),
         false => None,
     };
-    let (facts, within, stop) = (Arc::clone(&planned.facts), within.clone(), bounds.stop());
+    let (facts, stop) = (Arc::clone(&planned.facts), bounds.stop());
+    let max_staleness_ms = planned.reached.said.bound_ms(facts.max_staleness_ms);
+    let within = Within { max_staleness_ms, ..within.clone() };
     let limits = shared.config.statement.clone();
     let work = move |planning: &Stop, runtime: &Handle| {
         let (guarded, mut used) = match grown {
@@ -288,12 +290,12 @@ impl Steps<'_> {
     }
 }
 
-fn saw(planned: &Planned, versions: &SnapshotVector) -> Vec<String> {
-    let shown = |(pin, entry): (_, &Entry)| match planned.facts.policy.decide(entry.object.id, Action::Select) {
-        Decision::Allow(grant) => Some(shown_version(&entry.object.name, versions.get(pin)?, grant.is_full())),
-        Decision::Deny => None,
+fn saw(planned: &Planned, versions: &SnapshotVector) -> Vec<Seen> {
+    let seen = |(pin, entry): (_, &Entry)| {
+        let (object, name) = (entry.object.id, entry.object.name.clone());
+        Some(Seen { object, name, version: versions.get(pin)?.clone() })
     };
-    planned.reached.entries.iter().filter_map(shown).collect()
+    planned.reached.entries.iter().filter_map(seen).collect()
 }
 
 /// A plan that the guard has opened.
@@ -369,11 +371,17 @@ pub(crate) struct Within {
     /// What `now()` says, in microseconds since 1970.
     began_at: Option<i64>,
     snapshots: Option<Arc<Mutex<HashMap<ObjectId, Pinned>>>>,
+    /// How far the answer of the statement may be behind, where it is one by itself; `None`: not at all.
+    max_staleness_ms: Option<i64>,
     /// What those were read under: rows of then and a policy of now together were never in force.
     opened: Arc<std::sync::Mutex<Vec<OpenedObject>>>,
 }
 
 impl Within {
+    pub(super) fn max_staleness_ms(&self) -> Option<i64> {
+        self.max_staleness_ms.filter(|_| !self.repeats_reads())
+    }
+
     pub(crate) fn begun(at: i64) -> Self {
         Self { began_at: Some(at), ..Self::default() }
     }

@@ -16,11 +16,12 @@ use super::facts::Facts;
 use super::limits::Limits;
 use super::settings::Versions;
 use super::source_query::{Described, Text};
+use super::staleness::Said;
 use super::statement::table_name;
 use super::temporary::{self, Temporary};
 use super::world::World;
 use crate::catalog::visible::View;
-use crate::catalog::{Body, Catalog, Entry, jobs, pg_catalog, pipelines, reflections};
+use crate::catalog::{Body, Catalog, Entry, jobs, pg_catalog, pipelines, provenance, reflections};
 use crate::error::{Error, Kind, Result};
 use crate::policy::guard::{DATASET_DEPTH_MAX, DatasetBody, may_not_query, undefined_table};
 use crate::policy::{Action, Decision, Grant, Past, Sealed, SessionPolicy};
@@ -49,14 +50,23 @@ pub(crate) struct Reached {
     pub(crate) bodies: HashMap<ObjectId, DatasetBody>,
     /// A source runs a text: its columns may be others the next time that the statement is sent.
     pub(crate) asks_sources: bool,
+    /// How far what is read may be behind; and of each body by itself.
+    pub(crate) said: Said,
+    bodies_said: HashMap<ObjectId, Said>,
     /// A version was asked for by a time or a name: it may be another one for the next execution.
     pub(crate) moves: bool,
 }
 
 impl Reached {
+    fn table(&mut self, pin: ObjectId, entry: Entry) {
+        self.said = self.said.and(Said::TABLE);
+        self.entries.insert(pin, entry);
+    }
+
     fn add(&mut self, other: Reached) {
         self.entries.extend(other.entries);
         self.bodies.extend(other.bodies);
+        self.bodies_said.extend(other.bodies_said);
         self.moves |= other.moves;
         self.asks_sources |= other.asks_sources;
     }
@@ -319,6 +329,13 @@ impl<'a> Resolver<'a> {
             of_now()?;
             return Ok(Some(Sealed::system(name.clone(), reflections::seen_by(view, policy))));
         }
+        if provenance::is(name)
+            // in a dataset too it is the reader who asks
+            && let (Some((_, view)), Some(policy)) = (self.session, self.asker)
+        {
+            of_now()?;
+            return Ok(Some(Sealed::system(name.clone(), provenance::seen_by(view, policy))));
+        }
         if let Some(relation) = pg_catalog::relation(name) {
             of_now()?;
             // without a session nothing is opened, and the rows of nobody are as good as any
@@ -336,7 +353,7 @@ impl<'a> Resolver<'a> {
         };
         match &self.rights {
             Rights::Raw => {
-                self.reached.borrow_mut().entries.insert(entry.object.id, entry.clone());
+                self.reached.borrow_mut().table(entry.object.id, entry.clone());
                 let then = match (&entry.body, at) {
                     (Body::Table(table), Some(at)) => table.known_version(at).ok().map(|table| (table, at)),
                     _ => None,
@@ -372,9 +389,7 @@ impl<'a> Resolver<'a> {
                 };
             }
             Body::Dataset(_) if at.is_some() => return Err(no_versions(&entry.object.name)),
-            Body::Table(_) => {
-                self.reached.borrow_mut().entries.insert(entry.object.id, entry.clone());
-            }
+            Body::Table(_) => self.reached.borrow_mut().table(entry.object.id, entry.clone()),
             Body::Dataset(dataset) => self.reach_body(entry, dataset)?,
         }
         Ok(Some(Sealed::object(Arc::clone(&entry.object), &grant)))
@@ -403,12 +418,15 @@ impl<'a> Resolver<'a> {
         let sealed = Sealed::past(Arc::clone(&entry.object), past, grant)?;
         let mut reached = self.reached.borrow_mut();
         reached.moves |= at.moves();
-        reached.entries.insert(pin, Entry { body: Body::Table(table), ..entry.clone() });
+        reached.table(pin, Entry { body: Body::Table(table), ..entry.clone() });
         Ok(sealed)
     }
 
     fn reach_body(&self, entry: &Entry, dataset: &crate::catalog::dataset::Dataset) -> Result<()> {
-        if self.reached.borrow().bodies.contains_key(&entry.object.id) {
+        let known = self.reached.borrow().bodies_said.get(&entry.object.id).copied();
+        if let Some(known) = known {
+            let mut reached = self.reached.borrow_mut();
+            reached.said = reached.said.and(known);
             return Ok(());
         }
         // whatever is wrong inside, its caller learns only that the view cannot be read
@@ -434,8 +452,11 @@ impl<'a> Resolver<'a> {
         let owner = world.policies.owner(&dataset.owner);
         let owner = owner.ok_or_else(|| refused(Error::internal("a dataset's owner is gone")))?;
         let (plan, inside) = bodies::reach(dataset, self, &owner).map_err(refused)?;
+        let said = inside.said.through(dataset.max_staleness_ms);
         let mut reached = self.reached.borrow_mut();
         reached.add(inside);
+        reached.said = reached.said.and(said);
+        reached.bodies_said.insert(entry.object.id, said);
         reached.bodies.insert(entry.object.id, DatasetBody { plan, owner });
         Ok(())
     }

@@ -17,11 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono_tz::Tz;
+use uuid::Uuid;
 
 pub(crate) use self::name::joined;
 use self::name::{Found, find};
 pub(crate) use self::shared::SharedSettings;
-pub(crate) use self::vector::{Versions, shown as shown_version};
+pub(crate) use self::vector::{Versions, shown as shown_version, shown_reflection};
 pub use crate::catalog::pg_catalog::SERVER_VERSION;
 use crate::catalog::pg_catalog::settings::{
     Context, Kind as Values, Setting, reported, setting, settings, unrecognized,
@@ -52,6 +53,7 @@ const FROM: [&str; 3] = [REFLECTIONS, MAX_STALENESS, vector::VECTOR];
 const WHO: [&str; 2] = ["role", "session_authorization"];
 const REFLECTIONS: &str = "lakegate.reflections";
 const MAX_STALENESS: &str = "lakegate.max_staleness";
+const QUERY_ID: &str = "lakegate.query_id";
 /// Of a transaction, and what a new one has.
 const OF_TRANSACTION: [(&str, &str); 3] = [
     ("transaction_isolation", "default_transaction_isolation"),
@@ -85,6 +87,10 @@ pub(crate) struct Settings {
     local: Arc<Named>,
     /// The startup message's and the configuration's, which RESET goes back to.
     start: Arc<Named>,
+    /// What the policy's files say of `lakegate.max_staleness` for who asks, where nothing of the above does.
+    staleness_of_role: Option<String>,
+    /// Of the last statement that read a table.
+    query_id: String,
     /// The startup message is being read.
     starting: bool,
     pub(crate) moment: Moment,
@@ -139,6 +145,8 @@ impl Settings {
             set: Arc::clone(&none),
             local: none,
             start: Arc::new(start),
+            staleness_of_role: None,
+            query_id: String::new(),
             starting: true,
             moment: Moment::default(),
             derived,
@@ -156,6 +164,21 @@ impl Settings {
     pub(crate) fn identify(&mut self, identities: BTreeSet<String>) {
         if *self.identities != identities {
             self.identities = Arc::new(identities);
+        }
+    }
+
+    /// A statement begins that reads a table.
+    pub(crate) fn query(&mut self, id: Uuid) {
+        self.query_id = id.to_string();
+    }
+
+    /// What it is for who asks now; `None`: nothing is said.
+    pub(crate) fn stale_by_role(&mut self, ms: Option<i64>) {
+        let of_role = ms.map(|ms| ms.to_string());
+        if self.staleness_of_role != of_role {
+            let before = self.telling();
+            self.staleness_of_role = of_role;
+            self.changed(&before);
         }
     }
 
@@ -212,6 +235,9 @@ impl Settings {
 
     /// In its unit.
     pub(crate) fn kept<'a>(&'a self, setting: &'a Setting) -> &'a str {
+        if setting.name == QUERY_ID {
+            return &self.query_id;
+        }
         if let Some(value) = self.local.get(setting.name).or_else(|| self.set.get(setting.name)) {
             return value;
         }
@@ -223,7 +249,8 @@ impl Settings {
     }
 
     fn reset_value<'a>(&'a self, setting: &'a Setting) -> &'a str {
-        self.start.get(setting.name).map_or(setting.value, String::as_str)
+        let of_role = || self.staleness_of_role.as_ref().filter(|_| setting.name == MAX_STALENESS);
+        self.start.get(setting.name).or_else(of_role).map_or(setting.value, String::as_str)
     }
 
     fn custom(&self, name: &str) -> Option<&str> {
@@ -253,6 +280,7 @@ impl Settings {
             () if self.local.contains_key(setting.name) || self.set.contains_key(setting.name) => "session",
             () if setting.context == Context::Internal => "override",
             () if self.start.contains_key(setting.name) && setting.name != "search_path" => "client",
+            () if self.staleness_of_role.is_some() && setting.name == MAX_STALENESS => "user",
             () => "default",
         };
         (source, self.reset_value(setting).to_string())
@@ -313,9 +341,9 @@ impl Settings {
         self.is_on(REFLECTIONS)
     }
 
-    /// How old an answer may be; `None`: not at all.
+    /// How old an answer may be; `None`: nobody says, and it is the datasets' to say.
     pub(crate) fn max_staleness_ms(&self) -> Option<i64> {
-        self.value(MAX_STALENESS).parse().ok().filter(|ms| *ms > 0)
+        self.value(MAX_STALENESS).parse().ok().filter(|ms| *ms >= 0)
     }
 
     /// How fresh tables are read that a pipeline fills.
@@ -352,6 +380,10 @@ impl Settings {
             }
         };
         self.may_set(setting)?;
+        if value.is_none() && !local && setting.name == MAX_STALENESS {
+            self.follow_role();
+            return Ok(());
+        }
         let value = match value {
             Some(value) => check::check(self, setting, value)?,
             None => match OF_TRANSACTION.iter().find(|(name, _)| *name == setting.name) {
@@ -369,6 +401,15 @@ impl Settings {
             true => self.put("role".into(), "none".into(), local),
             false => Ok(()),
         }
+    }
+
+    /// What is said of roles may be another thing later: what goes back to it is not kept as if it had been set.
+    fn follow_role(&mut self) {
+        let before = self.telling();
+        for values in [&mut self.set, &mut self.local] {
+            Arc::make_mut(values).remove(MAX_STALENESS);
+        }
+        self.changed(&before);
     }
 
     /// As they were when the session began.

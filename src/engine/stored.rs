@@ -30,7 +30,7 @@ use crate::reflection::{Reflection, Stored};
 use crate::sources::Pinned;
 use crate::sql::lower::rollup::SameSettings;
 use crate::telemetry::metrics::{REFLECTION_CONSIDERED, REFLECTION_HITS, REFLECTIONS_USED};
-use crate::types::{Identifier, ObjectId, Reads, SnapshotVector, Version};
+use crate::types::{ObjectId, Reads, SnapshotVector, Version};
 
 /// What became of a statement's parts.
 #[derive(Debug, Default)]
@@ -76,12 +76,9 @@ impl Used {
         self.considered.iter().filter(|(_, (_, outcome))| outcome.is_ok()).map(|(name, _)| name.clone())
     }
 
-    /// Those that answer, and when each was made, for whoever sees all of the tables that they read.
-    pub(crate) fn shown(&self, policy: &SessionPolicy) -> Vec<String> {
-        let answering =
-            self.considered.values().filter_map(|(reflection, outcome)| Some((reflection, outcome.as_ref().ok()?)));
-        let told = answering.filter(|(reflection, _)| sees_all(policy, reflection));
-        told.map(|(r, made)| format!("{}=reflection:{made}", Identifier(&r.name))).collect()
+    /// Those that answer, and when each was made.
+    pub(crate) fn answered(&self) -> impl Iterator<Item = (&Reflection, i64)> {
+        self.considered.values().filter_map(|(reflection, outcome)| Some((&**reflection, *outcome.as_ref().ok()?)))
     }
 
     /// Why others do not, for whoever sees all of the tables that they read.
@@ -351,7 +348,7 @@ fn current(
         return Ok((stored, None, since.clone()));
     }
     // one transaction's statements see one moment, and what it has changed
-    let Some(bound) = facts.max_staleness_ms.filter(|_| !within.repeats_reads() && !facts.world.is_staged) else {
+    let Some(bound) = within.max_staleness_ms().filter(|_| !facts.world.is_staged) else {
         return Err(why);
     };
     let staleness = super::micros_now().saturating_sub(stored.as_of).max(0);

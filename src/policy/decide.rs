@@ -68,6 +68,25 @@ impl SessionPolicy {
         self.other.is_none() && self.principal.user() == owner
     }
 
+    /// How far answers may be behind where the session says nothing: what users.toml says of the user, else the least that
+    /// it says of its roles. In another's place it is the least of both, where it says something of both.
+    pub fn max_staleness_ms(&self) -> Option<i64> {
+        let own = self.own_staleness_ms();
+        match self.other() {
+            None => own,
+            Some(other) => own.zip(other.own_staleness_ms()).map(|(own, other)| own.min(other)),
+        }
+    }
+
+    fn own_staleness_ms(&self) -> Option<i64> {
+        let (subject, draft) = (self.subject()?, &self.policies.draft.users);
+        let of_roles = || {
+            let roles = subject.names.iter().filter_map(|name| draft.roles.get(name.as_ref()));
+            roles.filter_map(|role| role.max_staleness_ms).min()
+        };
+        draft.users.get(subject.name.as_ref()).and_then(|user| user.max_staleness_ms).or_else(of_roles)
+    }
+
     /// Whom `current_user` names.
     pub fn current_user(&self) -> &str {
         self.principal.acts_for().unwrap_or(self.principal.user())

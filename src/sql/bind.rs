@@ -63,6 +63,11 @@ pub(crate) trait Relations {
     fn source_query(&self, _source: &str, _text: &str) -> Result<Answer> {
         Err(Error::unsupported(format!("{QUERY_FUNCTION} in a query that is kept")))
     }
+
+    /// A query of the server's own for a call in FROM, whose name is no function of the language.
+    fn called(&self, _: &[&str], _: &[ast::FunctionArg]) -> Result<Option<Named>> {
+        Ok(None)
+    }
 }
 
 /// The rows of a text.

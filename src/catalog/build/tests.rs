@@ -113,6 +113,7 @@ fn dataset(name: &str, needs: &str) -> Dataset {
         name: TableName::new(schema, table),
         owner: "admin".into(),
         sql: format!("-- owner: admin\n{needs}"),
+        max_staleness_ms: None,
         file,
         kept: None,
     }

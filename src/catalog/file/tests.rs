@@ -87,6 +87,21 @@ fn each_fault_of_a_dataset_and_of_the_folder_is_told() {
         ("datasets/a.b.sql", b"-- owner: A B\nselect 1", "catalog/datasets/a.b.sql:1:11: `A B` cannot be an owner"),
         ("datasets/a.b.sql", b"-- owner: admin\n-- nothing\n;", "catalog/datasets/a.b.sql:2:1: a query is expected"),
         ("datasets/a.b.sql", b"-- owner: admin\nselect '\xff'", "catalog/datasets/a.b.sql:2:9: is not UTF-8 here"),
+        (
+            "datasets/a.b.sql",
+            b"-- owner: admin\n--  max_staleness:  5 mins\nselect 1",
+            "catalog/datasets/a.b.sql:2:21: `5 mins` is no age; say for example",
+        ),
+        (
+            "datasets/a.b.sql",
+            b"-- owner: admin\n-- what it is\n-- max_stalenes: 5 min\nselect 1",
+            "catalog/datasets/a.b.sql:3:4: `max_stalenes` is not a key of a dataset; did you mean `max_staleness`?",
+        ),
+        (
+            "datasets/a.b.sql",
+            b"-- owner: admin\n-- max_staleness: 5 min\n-- max_staleness: 1 s\nselect 1",
+            "catalog/datasets/a.b.sql:3:4: `max_staleness` stands here twice",
+        ),
         ("datasets/b.sql", query, "catalog/datasets/b.sql:1:1: `b` names no schema"),
         ("datasets/a.b.c.sql", query, "catalog/datasets/a.b.c.sql:1:1: `b.c` cannot name a schema or a dataset"),
         ("datasets/A.b.sql", query, "catalog/datasets/A.b.sql:1:1: `A` cannot name a schema or a dataset"),
@@ -132,6 +147,20 @@ fn all_faults_of_all_files_come_at_once() {
 }
 
 #[test]
+fn a_dataset_says_how_far_behind_it_may_be_above_its_query() {
+    for (text, ms) in [
+        ("-- owner: admin\n-- max_staleness: 5 min\nselect 1", Some(300_000)),
+        ("-- owner: admin\r\n--max_staleness:0 s\r\nselect 1", Some(0)),
+        ("-- owner: admin\n-- What follows: words.\n\n-- max_staleness: 2 s\nselect 1", Some(2_000)),
+        ("-- owner: admin\nselect 1 -- or 2\n-- max_staleness: nothing here\n", None),
+    ] {
+        let draft =
+            read(&[("datasets/a.b.sql", text.as_bytes())]).unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
+        assert_eq!(draft.datasets[0].max_staleness_ms, ms, "{text}");
+    }
+}
+
+#[test]
 fn a_draft_holds_names_owners_and_hashes_that_move_with_the_bytes() {
     let files = |sql: &'static str| {
         let fixtures = format!("kind = \"memory\"\n{TABLE}");
@@ -148,6 +177,7 @@ fn a_draft_holds_names_owners_and_hashes_that_move_with_the_bytes() {
     let two = files("-- owner: admin\nselect 2 as n;\n");
     let dataset = &one.datasets[0];
     assert_eq!((dataset.name.to_string(), dataset.owner.as_str()), ("reports.sums".into(), "admin"));
+    assert_eq!(dataset.max_staleness_ms, None);
     assert_eq!(dataset.sql, "-- owner: admin\nselect 1 as n");
     assert_eq!((one.sources[0].name.as_str(), one.sources.len()), ("fixtures", 1));
     assert_eq!(one.sources[0].hash, two.sources[0].hash);

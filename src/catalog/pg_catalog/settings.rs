@@ -99,7 +99,8 @@ is_superuser\tinternal\tbool\t\t\t\t\toff\toff\tHR\tUngrouped\tShows whether the
 lakegate.as_of_time\tuser\tstring\t\t\t\t\t\t\t\tClient Connection Defaults / Statement Behavior\tReads tables as they were at this time.\t
 lakegate.as_of_version\tuser\tstring\t\t\t\t\t\t\t\tClient Connection Defaults / Statement Behavior\tReads tables at this snapshot, tag or branch.\t
 lakegate.cache\tuser\tbool\t\t\t\t\ton\ton\t\tQuery Tuning / Other Planner Options\tAnswers from the result cache where that is exact.\t
-lakegate.max_staleness\tuser\tinteger\tms\t0\t2147483647\t\t0\t0\t\tQuery Tuning / Other Planner Options\tAnswers from reflections that are behind their tables by no more than this.\t
+lakegate.max_staleness\tuser\tinteger\tms\t-1\t2147483647\t\t-1\t-1\t\tQuery Tuning / Other Planner Options\tAnswers from reflections that are behind their tables by no more than this.\t-1 means as far as the datasets that are read say.
+lakegate.query_id\tinternal\tstring\t\t\t\t\t\t\t\tPreset Options\tShows the id of the last statement that read a table.\t
 lakegate.reflections\tuser\tbool\t\t\t\t\ton\ton\t\tQuery Tuning / Other Planner Options\tAnswers from reflections where they hold what is asked for.\t
 lakegate.snapshot_vector\tuser\tstring\t\t\t\t\t\t\t\tClient Connection Defaults / Statement Behavior\tReads tables of lakes at these snapshots.\t
 lakegate.freshness\tuser\tstring\t\t\t\t\tcommitted\tcommitted\t\tClient Connection Defaults / Statement Behavior\tReads tables that pipelines fill with what was taken in and not committed.\t

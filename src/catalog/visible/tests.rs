@@ -79,7 +79,7 @@ async fn catalog() -> Catalog {
     let name = TableName::new("reports", "sums");
     let object = object(name.clone(), ObjectKind::Dataset, &["n"]);
     let (owner, sql, file) = ("boss".into(), "select 1 as n".into(), String::new());
-    let dataset = Dataset { name, owner, sql, file, kept: None };
+    let dataset = Dataset { name, owner, sql, max_staleness_ms: None, file, kept: None };
     let (oid, body) = (oid_from(object.id.0), Body::Dataset(Arc::new(dataset)));
     catalog.entries.insert(object.name.clone(), Entry { object: Arc::new(object), body, oid });
     catalog.schemas.insert("reports".into(), None);

@@ -9,9 +9,12 @@ use datafusion::sql::sqlparser::ast::Query;
 use super::super::deep::{Deep, on_big_stack};
 use super::super::notice::Notice;
 use super::super::pipeline::{self, Asked, Caching, Planned, Ready, Told, What};
+use super::super::settings::shown_reflection;
 use super::super::statement::Execution;
 use super::{Prepared, Session};
+use crate::catalog::reflections::sees_all;
 use crate::error::{Error, Kind, Result};
+use crate::policy::SessionPolicy;
 use crate::sql::parse::change::Change;
 
 /// A table that changed is seen within the next look or two of the world's builder.
@@ -49,6 +52,10 @@ impl Session {
         let within = self.transaction.within();
         self.still_holds(&within.opened())?;
         let mut planned = self.planned(execution.prepared).await?;
+        if !planned.reached.entries.is_empty() {
+            let id = execution.record.trace(&self.engine.shared, &execution.prepared.text.shown);
+            self.settings.lock().query(id);
+        }
         let mut ready = self.judged(&planned, execution, caching).await;
         if ready.as_ref().is_err_and(|error| error.kind() == Kind::CachedPlanChanged) {
             self.engine.current.replaced(&planned.facts.world, SEE_CHANGED_TABLE).await;
@@ -61,8 +68,7 @@ impl Session {
         }
         within.read(ready.guarded.opened());
         execution.record.judged(&ready, planned.facts.world.policies.generation());
-        self.saw =
-            ready.saw.iter().cloned().chain(ready.used.shown(&planned.facts.policy)).collect::<Vec<_>>().join(", ");
+        self.saw = told(&ready, &planned.facts.policy);
         if let Some(micros) = ready.used.staleness() {
             let text = format!("the answer is {} ms behind its tables", micros / 1_000);
             self.say(Notice::notice("00000", text));
@@ -96,6 +102,15 @@ impl Session {
         prepared.keep_plan(&planned);
         Ok(planned)
     }
+}
+
+/// What it saw, as its session may know of it.
+fn told(ready: &Ready, policy: &SessionPolicy) -> String {
+    let answered = ready.used.answered().filter_map(|(reflection, made_at)| {
+        let told = sees_all(policy, reflection.bases.iter().copied());
+        told.then(|| shown_reflection(&reflection.name, made_at))
+    });
+    ready.saw.iter().filter_map(|seen| seen.shown(policy)).chain(answered).collect::<Vec<_>>().join(", ")
 }
 
 fn same_types(a: &Schema, b: &Schema) -> bool {

@@ -7,6 +7,7 @@ use arrow::datatypes::{Field, FieldRef, SchemaRef};
 
 use super::super::audit;
 use super::super::kept::Held;
+use super::super::peers::QUERY_BYTES;
 use super::super::pipeline::Planned;
 use super::super::statement::{Admitted, Described};
 use crate::error::Result;
@@ -30,16 +31,19 @@ pub struct Prepared {
 }
 
 /// What is known of a statement's text when the text is gone.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::engine) struct Text {
     /// Fingerprint of the text without its literals.
     pub(in crate::engine) shape: u64,
     pub(in crate::engine) bytes: usize,
+    /// As much of it as pg_stat_activity shows.
+    pub(in crate::engine) shown: Arc<str>,
 }
 
 impl Text {
     pub(in crate::engine) fn of(sql: &str) -> Self {
-        Self { shape: audit::shape(sql), bytes: sql.len() }
+        let shown = sql[..sql.floor_char_boundary(QUERY_BYTES)].into();
+        Self { shape: audit::shape(sql), bytes: sql.len(), shown }
     }
 }
 

@@ -2,23 +2,16 @@
 
 use std::time::Duration;
 
+use crate::age::UNITS as TIME;
 use crate::catalog::pg_catalog::settings::{Kind as Values, Setting};
 use crate::error::{Error, Kind, Result};
 
 const MEMORY_HINT: &str = "Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\", and \"TB\".";
 const TIME_HINT: &str = "Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".";
 
-/// Bytes of each unit of memory, and microseconds of each unit of time; the largest first.
+/// Bytes of each unit of memory; the largest first.
 const MEMORY: [(&str, f64); 5] =
     [("TB", 1_099_511_627_776.0), ("GB", 1_073_741_824.0), ("MB", 1_048_576.0), ("kB", 1_024.0), ("B", 1.0)];
-const TIME: [(&str, f64); 6] = [
-    ("d", 86_400_000_000.0),
-    ("h", 3_600_000_000.0),
-    ("min", 60_000_000.0),
-    ("s", 1_000_000.0),
-    ("ms", 1_000.0),
-    ("us", 1.0),
-];
 
 /// Names, and how much each is.
 type Units = &'static [(&'static str, f64)];

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Kind, Result};
-use crate::types::{AsOf, TableName, Version};
+use crate::types::{AsOf, Identifier, TableName, Version};
 
 pub(super) const VECTOR: &str = "lakegate.snapshot_vector";
 
@@ -30,6 +30,11 @@ pub(crate) fn shown(name: &TableName, version: &Version, whole: bool) -> String 
         Version::Live => "live".to_owned(),
     };
     format!("{name}={version}")
+}
+
+/// A reflection's part: when it was made, in microseconds since 1970.
+pub(crate) fn shown_reflection(name: &str, made_at: i64) -> String {
+    format!("{}=reflection:{made_at}", Identifier(name))
 }
 
 /// 22023 for what is no vector.

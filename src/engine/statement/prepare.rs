@@ -40,7 +40,7 @@ impl Statement for Prepare {
             let oids = self.types.iter().map(oid).collect::<Result<Vec<_>>>()?;
             // its text is gone, so errors have no place in it
             let told = Told { text: "".into(), declared: declared(&oids)?, into: vec![] };
-            let text = execution.prepared.text;
+            let text = execution.prepared.text.clone();
             let prepared = session.describe(self.statement.clone(), told, text).await?;
             session.keep(&self.name, Arc::clone(&prepared))?;
             Outcome::done("PREPARE")

@@ -35,6 +35,7 @@ impl Statement for Show {
 
     fn describe<'a>(&'a self, session: &'a mut Session, _: Told) -> Work<'a, Described> {
         Box::pin(async move {
+            follow(session);
             let columns = Some(self.shown(session)?.schema());
             Ok(Described { columns, ..Described::default() })
         })
@@ -42,10 +43,16 @@ impl Statement for Show {
 
     fn run<'a>(&'a self, session: &'a mut Session, execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
+            follow(session);
             let rows = self.shown(session)?;
             Ok(Outcome::Rows(Rows::computed("SHOW", rows, execution.bounds)))
         })
     }
+}
+
+/// What is said of roles follows who asks. Whoever may not ask any more is told so by a statement that reads something.
+fn follow(session: &mut Session) {
+    let _ = session.facts();
 }
 
 impl Show {

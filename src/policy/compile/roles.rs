@@ -72,6 +72,12 @@ pub(super) fn judge(draft: &Draft, subjects: &[Subject], by_name: &HashMap<Arc<s
         report.faults.push(file, subject.line, subject.column, say(subject));
     }
 
+    for (name, role) in draft.users.roles.iter().filter(|(name, _)| !roles.contains(name.as_str())) {
+        let known: Vec<&str> = roles.iter().copied().collect();
+        let what = format!("`{name}` is not a role of policy.csv{}", did_you_mean(name, &known));
+        report.warnings.push(&role.file, role.line, role.column, what);
+    }
+
     let restricted: BTreeSet<&str> = restricted_subjects(draft);
     let closure =
         |name: &str| by_name.get(name).and_then(|i| subjects.get(*i)).map(|s| s.names.as_slice()).unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::*;
-use crate::policy::fixture::{EXAMPLE, id, policies, session};
+use crate::policy::fixture::{EXAMPLE, USERS, compile_over, id, objects, policies, session};
 
 /// `full`, or hidden (`-`, `!` where denied) columns, masks and filter of a grant, or `deny`.
 fn shown(decision: &Decision) -> String {
@@ -280,4 +280,28 @@ fn ten_thousand_lines_cost_no_more_than_they_may() {
     let remembered = begun.elapsed() / 10_000;
     println!("10,000 lines: compiled {compiled:?}, 300 of them reached: afresh {afresh:?}, remembered {remembered:?}");
     assert!(compiled.as_secs() < 20 && afresh.as_millis() < 20 && remembered.as_micros() < 50);
+}
+
+#[test]
+fn how_far_behind_answers_may_be_is_said_of_users_and_roles() {
+    let users = USERS
+        .replace("[user.ann]\n", "[user.ann]\nmax_staleness = \"0 s\"\n")
+        .replace("[user.bob]\n", "[user.bob]\nmay_act_for = [\"alice\", \"dora\"]\n");
+    let roles = "[role.analyst]\nmax_staleness = \"5 min\"\n[role.hr]\nmax_staleness = \"2 min\"\n[role.ghosts]\n";
+    let csv = "g, alice, analyst\ng, bob, hr\ng, hr, analyst\ng, ann, analyst\np, analyst, sales.*, select, allow\n";
+    let (policies, warnings) = compile_over(csv, &format!("{users}{roles}"), &objects()).unwrap();
+    let of = |user: &str| session(&policies, user).max_staleness_ms();
+    assert_eq!(of("alice"), Some(300_000));
+    assert_eq!(of("bob"), Some(120_000), "of several roles the least");
+    assert_eq!(of("ann"), Some(0), "what is said of the user goes before");
+    assert_eq!(of("dora"), None);
+    let acting = |other: &str| {
+        let bob = policies.principal("bob").unwrap().acting_for(Some(other));
+        policies.session(&bob).unwrap().max_staleness_ms()
+    };
+    assert_eq!(acting("alice"), Some(120_000), "the least of both");
+    assert_eq!(acting("dora"), None, "nothing is said of one of them");
+    assert_eq!(acting("analyst"), Some(120_000));
+    let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert!(told.iter().any(|w| w.ends_with("`ghosts` is not a role of policy.csv")), "{told:?}");
 }

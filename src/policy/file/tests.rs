@@ -580,7 +580,10 @@ fn mistakes_in_users_toml() {
     let with = |text: &str| format!("[attributes]\nregion = \"text\"\ntags = \"text[]\"\n{user}{text}\n");
     let table = [
         ("user = 5\n".into(), "1:8: `user` is tables `[user.NAME]`, found integer"),
-        ("[users.alice]\n".into(), "1:2: key `users` is unknown, expected attributes, user; did you mean `user`?"),
+        (
+            "[users.alice]\n".into(),
+            "1:2: key `users` is unknown, expected attributes, role, user; did you mean `user`?",
+        ),
         ("[user]\nalice = 5\n".into(), "2:9: `alice` is a table `[user.NAME]`, found integer"),
         ("[user.alice]\n".into(), "1:7: user `alice` has no `scram`; make one with `lakegate policy user add`"),
         ("[user.alice]\nscram = 5\n".into(), "2:9: `scram` is text, found integer"),
@@ -588,10 +591,13 @@ fn mistakes_in_users_toml() {
             "[user.alice]\nscram = \"secret\"\n".into(),
             "2:9: scram: a verifier begins with `SCRAM-SHA-256$`; make one with `lakegate policy user add`",
         ),
-        (with("password = \"x\""), "6:1: key `password` is unknown, expected scram, attributes, may_act_for"),
+        (
+            with("password = \"x\""),
+            "6:1: key `password` is unknown, expected scram, attributes, may_act_for, max_staleness",
+        ),
         (
             with("scarm = \"x\""),
-            "6:1: key `scarm` is unknown, expected scram, attributes, may_act_for; did you mean `scram`?",
+            "6:1: key `scarm` is unknown, expected scram, attributes, may_act_for, max_staleness; did you mean `scram`?",
         ),
         (with("attributes = 5"), "6:14: `attributes` is a table, found integer"),
         (
@@ -605,6 +611,16 @@ fn mistakes_in_users_toml() {
         (with("may_act_for = \"bob\""), "6:15: `may_act_for` is a list of users, found string"),
         (with("may_act_for = [5]"), "6:16: `may_act_for` is a list of users, found integer"),
         (with("may_act_for = [\"alice\"]"), "6:16: user `alice` acts for itself without being allowed to"),
+        (with("max_staleness = 5"), "6:17: `max_staleness` is a text as `5 min`, found integer"),
+        (
+            with("max_staleness = \"5 mins\""),
+            "6:17: max_staleness: `5 mins` is no age; say for example `30 s`, `5 min` or `1 h`",
+        ),
+        ("[role]\nanalyst = 5\n".into(), "2:11: `analyst` is a table `[role.NAME]`, found integer"),
+        (
+            "[role.analyst]\nmax_stalenes = \"5 min\"\n".into(),
+            "2:1: key `max_stalenes` is unknown, expected max_staleness; did you mean `max_staleness`?",
+        ),
         (format!("{user}{user}"), "3:7: duplicate key\nusers.toml:4:1: duplicate key"),
         (with("scram = ["), "6:1: duplicate key\nusers.toml:6:10: unclosed array, expected `]`"),
         (

@@ -1,4 +1,5 @@
-//! users.toml → who can log in, with which verifier and which attributes. It proves no password.
+//! users.toml → who can log in, with which verifier and which attributes, and how far answers may be behind for users and
+//! roles that say nothing. It proves no password.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -7,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::{Faults, SourceFile, did_you_mean, object};
+use crate::age;
 use crate::policy::scram;
 use crate::secret::Secret;
 
@@ -59,12 +61,26 @@ pub(in crate::policy) struct User {
     pub attributes: BTreeMap<String, Vec<Value>>,
     /// Users in whose place it may ask.
     pub may_act_for: BTreeSet<String>,
+    /// What `lakegate.max_staleness` is where its session says nothing.
+    pub max_staleness_ms: Option<i64>,
+}
+
+/// One `[role.NAME]`.
+#[derive(Clone, Debug)]
+pub(in crate::policy) struct Role {
+    /// As of a user.
+    pub max_staleness_ms: Option<i64>,
+    /// Where it stands.
+    pub file: String,
+    pub line: u32,
+    pub column: u32,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(in crate::policy) struct Users {
     pub attributes: BTreeMap<String, AttributeType>,
     pub users: BTreeMap<String, User>,
+    pub roles: BTreeMap<String, Role>,
 }
 
 /// Reads what can be read; every fault and every warning.
@@ -100,6 +116,8 @@ struct Reader<'a, 'b> {
     acting: Vec<(Range<usize>, String)>,
 }
 
+const MAX_STALENESS: &str = "max_staleness";
+
 type Key<'a> = Spanned<std::borrow::Cow<'a, str>>;
 
 impl Reader<'_, '_> {
@@ -109,13 +127,19 @@ impl Reader<'_, '_> {
     }
 
     fn root(&mut self, root: &DeTable<'_>) {
-        let keys = ["attributes", "user"];
+        let keys = ["attributes", "role", "user"];
         for (key, value) in in_order(root) {
             match (key.get_ref().as_ref(), value.get_ref()) {
                 ("attributes", DeValue::Table(table)) => self.attributes(table),
                 ("attributes", other) => self.fault(value.span(), wrong("attributes", "a table", other)),
                 ("user", DeValue::Table(_)) => {}
                 ("user", other) => self.fault(value.span(), wrong("user", "tables `[user.NAME]`", other)),
+                ("role", DeValue::Table(roles)) => {
+                    for (name, role) in in_order(roles) {
+                        self.role(name, role);
+                    }
+                }
+                ("role", other) => self.fault(value.span(), wrong("role", "tables `[role.NAME]`", other)),
                 (other, _) => self.fault(key.span(), unknown("key", other, &keys)),
             }
         }
@@ -165,9 +189,13 @@ impl Reader<'_, '_> {
         let DeValue::Table(table) = user.get_ref() else {
             return self.fault(user.span(), wrong(name.get_ref(), "a table `[user.NAME]`", user.get_ref()));
         };
-        let mut read =
-            User { verifier: Secret::new(String::new()), attributes: BTreeMap::new(), may_act_for: BTreeSet::new() };
-        let keys = ["scram", "attributes", "may_act_for"];
+        let mut read = User {
+            verifier: Secret::new(String::new()),
+            attributes: BTreeMap::new(),
+            may_act_for: BTreeSet::new(),
+            max_staleness_ms: None,
+        };
+        let keys = ["scram", "attributes", "may_act_for", MAX_STALENESS];
         for (key, value) in in_order(table) {
             match (key.get_ref().as_ref(), value.get_ref()) {
                 ("scram", DeValue::String(text)) => match scram::check_verifier(text) {
@@ -181,6 +209,7 @@ impl Reader<'_, '_> {
                 ("attributes", other) => self.fault(value.span(), wrong("attributes", "a table", other)),
                 ("may_act_for", DeValue::Array(names)) => read.may_act_for = self.others(name.get_ref(), names),
                 ("may_act_for", other) => self.fault(value.span(), wrong("may_act_for", "a list of users", other)),
+                (MAX_STALENESS, _) => read.max_staleness_ms = self.staleness(value),
                 (other, _) => self.fault(key.span(), unknown("key", other, &keys)),
             }
         }
@@ -189,6 +218,39 @@ impl Reader<'_, '_> {
             self.fault(name.span(), what);
         }
         self.read.users.insert(name.get_ref().to_string(), read);
+    }
+
+    /// Which roles there are policy.csv says.
+    fn role(&mut self, name: &Key<'_>, role: &Spanned<DeValue<'_>>) {
+        if let Err(mistake) = object::parse_subject(name.get_ref()) {
+            self.fault(name.span(), format!("role `{}`: {}", name.get_ref(), mistake.text));
+        }
+        let DeValue::Table(table) = role.get_ref() else {
+            return self.fault(role.span(), wrong(name.get_ref(), "a table `[role.NAME]`", role.get_ref()));
+        };
+        let (line, column) = place(self.text, name.span().start);
+        let mut read = Role { max_staleness_ms: None, file: self.source.name.clone(), line, column };
+        for (key, value) in in_order(table) {
+            match key.get_ref().as_ref() {
+                MAX_STALENESS => read.max_staleness_ms = self.staleness(value),
+                other => self.fault(key.span(), unknown("key", other, &[MAX_STALENESS])),
+            }
+        }
+        self.read.roles.insert(name.get_ref().to_string(), read);
+    }
+
+    fn staleness(&mut self, value: &Spanned<DeValue<'_>>) -> Option<i64> {
+        let DeValue::String(text) = value.get_ref() else {
+            self.fault(value.span(), wrong(MAX_STALENESS, "a text as `5 min`", value.get_ref()));
+            return None;
+        };
+        match age::read_ms(text) {
+            Ok(ms) => Some(ms),
+            Err(what) => {
+                self.fault(value.span(), format!("{MAX_STALENESS}: {what}"));
+                None
+            }
+        }
     }
 
     /// Names of users; which of them there are is known once all are read.

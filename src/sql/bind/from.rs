@@ -421,6 +421,11 @@ impl Binder<'_> {
         before: &[Item],
         scope: &Scope<'_>,
     ) -> Result<Bound> {
+        let path = segments(name);
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        if !ordinality && let Some(named) = self.relations.called(&path, arguments)? {
+            return self.named(name, named, alias);
+        }
         let call = Ast::Function(ast::Function {
             name: name.clone(),
             uses_odbc_syntax: false,
