@@ -1,6 +1,7 @@
 //! One statement's life: the one door through which anything is asked. No front end holds a plan or a table; it gets a
 //! [`Session`], hands it SQL, and receives [`Rows`].
 
+mod advice;
 mod asked;
 mod assign;
 mod audit;
@@ -181,6 +182,7 @@ pub(crate) struct Shared {
     sequences: Arc<sequences::Sequences>,
     pub(crate) reflections: refreshes::Board,
     pub(crate) provenance: Arc<provenance::Log>,
+    pub(crate) advice: Arc<advice::Log>,
     pub(crate) tails: Tails,
 }
 
@@ -241,6 +243,7 @@ impl Engine {
             operator: Operator::default(),
             reflections,
             provenance,
+            advice: Arc::default(),
             sequences,
             tails,
         };

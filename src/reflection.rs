@@ -9,6 +9,7 @@ pub mod made_of;
 pub mod matching;
 pub mod results;
 pub mod schedule;
+pub mod shape;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};

@@ -1,6 +1,7 @@
 //! Reflections of a whole server: a file saved and one made by SQL come to the same, what is stored is found after a restart,
 //! and who may not see the tables is told of nothing.
 
+mod advice;
 mod provenance;
 mod staleness;
 

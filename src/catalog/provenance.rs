@@ -104,7 +104,7 @@ impl SystemRows for Provenance {
         let ids: Option<Vec<String>> = ids.map(|(_, values)| values.iter().filter_map(text).collect());
         let told = self.view.statements.as_ref().map(|all| all.told(&self.policy, ids.as_deref())).unwrap_or_default();
         let texts = |of: &dyn Fn(&Told) -> Option<String>| -> ArrayRef {
-            Arc::new(told.iter().map(|told| of(told)).collect::<StringArray>())
+            Arc::new(told.iter().map(of).collect::<StringArray>())
         };
         let numbers = |of: &dyn Fn(&Told) -> i64| -> ArrayRef {
             Arc::new(told.iter().map(|told| Some(of(told))).collect::<Int64Array>())

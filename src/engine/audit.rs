@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
+use super::advice::{self, Parts};
 use super::pipeline::Ready;
 use super::provenance::{Answered, Log, Seen, Statement};
 use super::{Shared, micros_now};
@@ -50,10 +51,12 @@ pub(crate) struct Record {
 #[derive(Debug)]
 struct Trace {
     log: Arc<Log>,
+    advice: Arc<advice::Log>,
     text: Arc<str>,
     saw: Vec<Seen>,
     answered: Vec<Answered>,
     staleness: Option<i64>,
+    parts: Parts,
 }
 
 impl Record {
@@ -92,10 +95,12 @@ impl Record {
     pub(crate) fn trace(&mut self, shared: &Shared, text: &Arc<str>) -> Uuid {
         self.trace = Some(Box::new(Trace {
             log: Arc::clone(&shared.provenance),
+            advice: Arc::clone(&shared.advice),
             text: Arc::clone(text),
             saw: vec![],
             answered: vec![],
             staleness: None,
+            parts: Parts::default(),
         }));
         self.id()
     }
@@ -122,6 +127,7 @@ impl Record {
             });
             (trace.saw, trace.answered) = (ready.saw.clone(), answered.collect());
             trace.staleness = ready.used.staleness();
+            trace.parts = ready.parts.clone();
         }
     }
 
@@ -173,8 +179,11 @@ impl Record {
             "statement"
         );
         if let Some(trace) = self.trace.take() {
-            let Trace { log, text, saw, answered, staleness } = *trace;
+            let Trace { log, advice, text, saw, answered, staleness, parts } = *trace;
             let micros = i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX);
+            if outcome == "ok" {
+                advice.note(parts, elapsed.as_micros() as u64);
+            }
             log.keep(Statement {
                 id,
                 user: std::mem::take(&mut self.user),

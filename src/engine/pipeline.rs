@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use super::advice::Parts;
 use super::deep::Deep;
 use super::facts::{Facts, set_planning};
 use super::fingerprint::Question;
@@ -30,7 +31,7 @@ use super::source_query::{Described, Text};
 use super::statement::{self, Changes, Changing};
 use super::stop::Stop;
 use super::stored::{self, Used};
-use super::{Limits, Shared, checkpoints, held, limits, once, parameters};
+use super::{Limits, Shared, advice, checkpoints, held, limits, once, parameters};
 use crate::catalog::{Body, Entry};
 use crate::error::{Error, Kind, Result};
 use crate::lake::{Freshness, Reach, Tail, Tailed};
@@ -65,6 +66,8 @@ pub(crate) struct Ready {
     pub(crate) used: Used,
     /// The versions that it sees of its tables, of which its session may not know each.
     pub(crate) saw: Vec<Seen>,
+    /// What it computes that a reflection could hold.
+    pub(crate) parts: Parts,
     pub(crate) changes: Option<Box<Changes>>,
     /// What its client is to be told besides.
     pub(crate) notices: Vec<Notice>,
@@ -209,7 +212,8 @@ pub(crate) async fn ready(
         Some(Found::Stored(answer)) => {
             let used = Used::default();
             let rows = Origin::Stored(answer);
-            return Ok(Ready { rows, columns, guarded, cache: "hit", used, saw, changes, notices });
+            let parts = Parts::default();
+            return Ok(Ready { rows, columns, guarded, cache: "hit", used, saw, parts, changes, notices });
         }
         Some(Found::Lead(flight)) => ("miss", Some(flight)),
         Some(Found::Alone) => ("miss", None),
@@ -230,9 +234,20 @@ pub(crate) async fn ready(
             None => (guarded.into_inner(), Used::default()),
         };
         let guarded = Deep::new(guarded);
+        let mut parts = match asks_groups && facts.uses_reflections {
+            true => advice::parts(guarded.plan(), stored::same_settings(&facts.settings_fingerprint))?,
+            false => vec![],
+        };
+        let answering = used.answering().count();
         let mut state = facts.statement_state(within.began_at);
         let steps = Steps { planning, runtime, stop: &stop, limits: &limits };
         let physical = steps.physical(&guarded, &mut state, || used.settle())?;
+        if used.answering().count() > answering {
+            // what is left may be answered by a copy of its rows
+            parts.clear();
+        }
+        let leaves = if parts.is_empty() { vec![] } else { advice::leaves(&physical) };
+        let parts = Parts { parts, leaves };
         // what is stored behind its tables is no answer of these versions
         let flight = flight.filter(|_| used.staleness().is_none());
         let rows = match flight {
@@ -241,7 +256,7 @@ pub(crate) async fn ready(
             }
             flight => Origin::Plan { physical: Deep::new(physical), state: Box::new(state), flight },
         };
-        Ok(Ready { rows, columns, guarded, cache, used, saw, changes, notices })
+        Ok(Ready { rows, columns, guarded, cache, used, saw, parts, changes, notices })
     };
     shared.planner.run(work).await
 }
@@ -260,7 +275,8 @@ pub(crate) async fn over(shared: &Shared, planned: &Planned, pins: Pins, bounds:
         let physical = steps.physical(&guarded, &mut state, || {})?;
         let rows = Origin::Plan { physical: Deep::new(physical), state: Box::new(state), flight: None };
         let used = Used::default();
-        Ok(Ready { rows, columns, guarded, cache: "no", used, saw: vec![], changes: None, notices: vec![] })
+        let parts = Parts::default();
+        Ok(Ready { rows, columns, guarded, cache: "no", used, saw: vec![], parts, changes: None, notices: vec![] })
     };
     shared.planner.run(work).await
 }

@@ -79,7 +79,7 @@ pub(crate) async fn in_time<T>(deadline: Option<Instant>, work: impl Future<Outp
 
 /// run: accepts only what was guarded, and verified unless its answer is there already.
 pub(crate) fn run(lanes: &Lanes, ready: Ready, bounds: Bounds) -> Result<Rows> {
-    let Ready { rows, columns, guarded, cache: _, used: _, saw: _, changes: _, notices: _ } = ready;
+    let Ready { rows, columns, guarded, cache: _, used: _, saw: _, parts: _, changes: _, notices: _ } = ready;
     let opened = guarded.opened().to_vec();
     let stream = match rows {
         Origin::Stored(answer) => answer.stream(),

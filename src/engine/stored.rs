@@ -109,7 +109,7 @@ impl Used {
 const OF_REFRESH: &str = "UTC|ISO, MDY|postgres|hex|1|";
 const ZONES: [&str; 5] = ["UTC", "Etc/UTC", "GMT", "Etc/GMT", "UCT"];
 
-fn same_settings(fingerprint: &str) -> SameSettings {
+pub(super) fn same_settings(fingerprint: &str) -> SameSettings {
     let zone = fingerprint.split('|').next().unwrap_or_default();
     match () {
         () if fingerprint.starts_with(OF_REFRESH) => SameSettings::All,

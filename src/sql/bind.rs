@@ -44,6 +44,7 @@ use crate::pgtype::Ty;
 use crate::types::AsOf;
 
 pub(crate) use change::{Act, Acts, Changed, Identity, Layout, Target, TargetColumn, TargetKey};
+pub(crate) use fixed::quote_identifier;
 pub(crate) use from::canonical;
 use scope::Scope;
 pub(crate) use source_query::QUERY_FUNCTION;

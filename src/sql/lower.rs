@@ -31,6 +31,7 @@ mod subquery;
 mod tests;
 mod unnest;
 mod window;
+pub(crate) mod written;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

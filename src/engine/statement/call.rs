@@ -1,7 +1,8 @@
-//! CALL: procedures of our own that keep the lake's tables in order, those that operate pipelines, and one that has a source
-//! looked at. Names, arguments and defaults are judged as PostgreSQL judges those of its procedures; each that is about a
+//! CALL: procedures of our own that keep the lake's tables in order, those that operate pipelines, one that has a source
+//! looked at, and one that advises. Names, arguments and defaults are judged as PostgreSQL judges those of its procedures; each that is about a
 //! table needs the right to `maintain` it. What a procedure does to a table is the lake's.
 
+mod advise;
 mod arguments;
 mod operate;
 mod procedure;
@@ -72,6 +73,9 @@ impl Statement for Call {
             let mut rows = run::run(&session.engine.shared.lanes, ready, execution.bounds.clone())?;
             let row = rows.next().await.ok_or_else(|| Error::internal("arguments gave no row"))??;
             let values = procedure.values(&self.given, &row)?;
+            if procedure == Procedure::AdviseReflections {
+                return advise::run(session, execution, values.table.as_deref()).await;
+            }
             if procedure == Procedure::RefreshSource {
                 return refresh_source::run(session, execution, &values.name).await;
             }
@@ -174,7 +178,9 @@ impl Task {
                 let said = format!("{table}: {} manifests became {}", done.before, done.after);
                 self.counted(&[done.before, done.after], said)
             }
-            Procedure::Of(_) | Procedure::RefreshSource => Err(Error::internal("a procedure over no table, with one")),
+            Procedure::Of(_) | Procedure::RefreshSource | Procedure::AdviseReflections => {
+                Err(Error::internal("a procedure over no table, with one"))
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::{Admitted, Execution, Outcome, Statement, Work, hidden, ident, target};
+use crate::catalog::Entry;
 use crate::catalog::reflection::Definition;
 use crate::catalog::reflections::sees_all;
 use crate::engine::bodies;
@@ -151,6 +152,11 @@ fn may_keep(facts: &Facts, bases: &[ObjectId]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the session could make one of this table alone.
+pub(super) fn may_make(facts: &Facts, entry: &Entry) -> bool {
+    target::as_oneself(facts).is_ok() && target::is_whole(facts, entry) && may_refresh(facts, &[entry.object.id])
 }
 
 fn may_refresh(facts: &Facts, bases: &[ObjectId]) -> bool {

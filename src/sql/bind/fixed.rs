@@ -86,13 +86,13 @@ impl Binder<'_> {
 
     pub(super) fn note_name(&self, written: &ast::ObjectName, schema: &str, name: &str) {
         let Some(notes) = &self.notes else { return };
-        notes.add(ast::Spanned::span(written), format!("{}.{}", quoted(schema), quoted(name)));
+        notes.add(ast::Spanned::span(written), format!("{}.{}", quote_identifier(schema), quote_identifier(name)));
     }
 
     /// `span` is where the star stands, with the name before it.
     pub(super) fn note_star<'c>(&self, span: Span, columns: impl Iterator<Item = &'c Column>, scope: &Scope<'_>) {
         let Some(notes) = &self.notes else { return };
-        let word = |c: &Column| reference(c.id, &scope.items).unwrap_or_else(|| quoted(&c.name));
+        let word = |c: &Column| reference(c.id, &scope.items).unwrap_or_else(|| quote_identifier(&c.name));
         let words: Vec<String> = columns.map(word).collect();
         notes.add(span, words.join(", "));
     }
@@ -104,9 +104,9 @@ impl Binder<'_> {
         let words = targets.iter().map(|target| match &target.expr.kind {
             Node::Column(id) => {
                 let found = scopes().find_map(|scope| reference(*id, &scope.items));
-                found.unwrap_or_else(|| quoted(&target.column.name))
+                found.unwrap_or_else(|| quote_identifier(&target.column.name))
             }
-            _ => quoted(&target.column.name),
+            _ => quote_identifier(&target.column.name),
         });
         notes.add(span, words.collect::<Vec<_>>().join(", "));
     }
@@ -126,11 +126,11 @@ fn reference(column: ColumnId, items: &[Item]) -> Option<String> {
     let of = |item: &&Item| item.side != Side::Gone && item.alias.is_some();
     items.iter().filter(of).find_map(|item| {
         let column = item.columns.iter().find(|c| c.id == column)?;
-        Some(format!("{}.{}", quoted(item.alias.as_deref()?), quoted(&column.name)))
+        Some(format!("{}.{}", quote_identifier(item.alias.as_deref()?), quote_identifier(&column.name)))
     })
 }
 
 /// As `quote_identifier` has it.
-fn quoted(name: &str) -> String {
+pub(crate) fn quote_identifier(name: &str) -> String {
     if keyword::needs_quotes(name) { format!("\"{name}\"") } else { Identifier(name).to_string() }
 }

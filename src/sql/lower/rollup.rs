@@ -118,32 +118,53 @@ pub(crate) fn truncated(expr: &Expr) -> Option<Truncated<'_>> {
     Some(Truncated { unit, of, call })
 }
 
+/// Whether `unit` begins at an instant. In UTC.
+pub(crate) fn begins(unit: &str, value: &ScalarValue) -> bool {
+    let ScalarValue::TimestampMicrosecond(Some(micros), _) = value else { return false };
+    let Some(time) = DateTime::from_timestamp_micros(*micros) else { return false };
+    let starts_second = micros.rem_euclid(1_000_000) == 0;
+    let starts_day = starts_second && time.num_seconds_from_midnight() == 0;
+    let starts_month = starts_day && time.day() == 1;
+    match unit {
+        "microseconds" => true,
+        "milliseconds" => micros.rem_euclid(1_000) == 0,
+        "second" => starts_second,
+        "minute" => starts_second && time.second() == 0,
+        "hour" => starts_second && time.num_seconds_from_midnight() % 3_600 == 0,
+        "day" => starts_day,
+        "week" => starts_day && time.weekday() == Weekday::Mon,
+        "month" => starts_month,
+        "quarter" => starts_month && time.month0() % 3 == 0,
+        "year" => starts_month && time.month() == 1,
+        _ => false,
+    }
+}
+
+/// An instant at which the same units begin, and one for all that do.
+pub(crate) fn begins_alike(micros: i64) -> Option<i64> {
+    const DAY_MICROS: i64 = 86_400_000_000;
+    /// 2001-01-01, a Monday.
+    const FROM_DAY: i64 = 11_323;
+    let units = |micros: i64| {
+        let value = ScalarValue::TimestampMicrosecond(Some(micros), None);
+        UNITS.iter().chain(&["week"]).map(|unit| begins(unit, &value)).collect::<Vec<_>>()
+    };
+    let begun = units(micros);
+    // what begins within a day, then days; each kind of day comes within seven years
+    let within = [1, 1_000, 1_000_000, 60_000_000, 3_600_000_000].map(|after| FROM_DAY * DAY_MICROS + after);
+    let days = (FROM_DAY..FROM_DAY + 7 * 366).map(|day| day * DAY_MICROS);
+    within.into_iter().chain(days).find(|alike| units(*alike) == begun)
+}
+
 impl Truncated<'_> {
     /// This one's unit begins only where one of `finer` does, and both read the same clock.
     pub(crate) fn is_made_of(&self, finer: &Truncated<'_>) -> bool {
         begins_with(&self.unit, &finer.unit) && self.call.func == finer.call.func
     }
 
-    /// An instant at which a unit begins, so that what is truncated is before it, or not, when the value is. In UTC.
+    /// An instant at which a unit begins, so that what is truncated is before it, or not, when the value is.
     pub(crate) fn begins(&self, value: &ScalarValue) -> bool {
-        let ScalarValue::TimestampMicrosecond(Some(micros), _) = value else { return false };
-        let Some(time) = DateTime::from_timestamp_micros(*micros) else { return false };
-        let starts_second = micros.rem_euclid(1_000_000) == 0;
-        let starts_day = starts_second && time.num_seconds_from_midnight() == 0;
-        let starts_month = starts_day && time.day() == 1;
-        match self.unit.as_str() {
-            "microseconds" => true,
-            "milliseconds" => micros.rem_euclid(1_000) == 0,
-            "second" => starts_second,
-            "minute" => starts_second && time.second() == 0,
-            "hour" => starts_second && time.num_seconds_from_midnight() % 3_600 == 0,
-            "day" => starts_day,
-            "week" => starts_day && time.weekday() == Weekday::Mon,
-            "month" => starts_month,
-            "quarter" => starts_month && time.month0() % 3 == 0,
-            "year" => starts_month && time.month() == 1,
-            _ => false,
-        }
+        begins(&self.unit, value)
     }
 
     /// The same of a value that was truncated to a finer unit.

@@ -94,7 +94,7 @@ impl Given {
             };
             assigned.push(*parameter.filter(|parameter| !assigned.contains(*parameter))?);
         }
-        assigned.contains(&procedure.subject()).then_some(assigned)
+        procedure.subject().is_none_or(|subject| assigned.contains(&subject)).then_some(assigned)
     }
 
     /// The arguments as a row of the parameters' types; 42883 where no procedure takes them.
@@ -105,7 +105,11 @@ impl Given {
         {
             return Err(super::target::undefined_schema(schema));
         }
-        let values = self.arguments.iter().map(|(_, value)| value.clone()).collect();
+        let mut values: Vec<Expr> = self.arguments.iter().map(|(_, value)| value.clone()).collect();
+        if values.is_empty() {
+            // a row has a column
+            values.push(Expr::value(Value::Boolean(true)));
+        }
         let query = on_big_stack(|| Deep::new(row(values)));
         hidden::refuse(&query)?;
         let mut types = vec![];

@@ -21,6 +21,7 @@ pub(super) enum Procedure {
     RewriteManifests,
     Of(Wish),
     RefreshSource,
+    AdviseReflections,
 }
 
 /// What a person has a pipeline do.
@@ -50,6 +51,8 @@ pub(super) enum Parameter {
 pub(super) struct Values {
     /// Of the table, the pipeline or the source.
     pub(super) name: String,
+    /// Where a table may be left out.
+    pub(super) table: Option<String>,
     pub(super) from: Option<String>,
     pub(super) older_than: Option<DateTime<Utc>>,
     pub(super) retain_last: Option<i64>,
@@ -57,7 +60,7 @@ pub(super) struct Values {
 }
 
 impl Procedure {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Compact,
         Self::ExpireSnapshots,
         Self::RemoveOrphans,
@@ -68,6 +71,7 @@ impl Procedure {
         Self::Of(Wish::Replay),
         Self::Of(Wish::Run),
         Self::RefreshSource,
+        Self::AdviseReflections,
     ];
 
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -86,6 +90,7 @@ impl Procedure {
             Self::Of(Wish::Replay) => "replay_dead_letters",
             Self::Of(Wish::Run) => "run_pipeline",
             Self::RefreshSource => "refresh_source",
+            Self::AdviseReflections => "advise_reflections",
         }
     }
 
@@ -98,15 +103,20 @@ impl Procedure {
             Self::Of(Wish::Resume) => &[Parameter::Pipeline, Parameter::From],
             Self::Of(Wish::Pause | Wish::Resync | Wish::Replay | Wish::Run) => &[Parameter::Pipeline],
             Self::RefreshSource => &[Parameter::Source],
+            Self::AdviseReflections => &[Parameter::Table],
         }
     }
 
-    /// What it is about: the one parameter that has no default.
-    pub(super) fn subject(self) -> Parameter {
+    /// What it is about: the one parameter that has no default, if any.
+    pub(super) fn subject(self) -> Option<Parameter> {
         match self {
-            Self::Compact | Self::ExpireSnapshots | Self::RemoveOrphans | Self::RewriteManifests => Parameter::Table,
-            Self::Of(_) => Parameter::Pipeline,
-            Self::RefreshSource => Parameter::Source,
+            Self::Compact | Self::ExpireSnapshots | Self::RemoveOrphans | Self::RewriteManifests => {
+                Some(Parameter::Table)
+            }
+            Self::Of(_) => Some(Parameter::Pipeline),
+            Self::RefreshSource => Some(Parameter::Source),
+            // of all tables
+            Self::AdviseReflections => None,
         }
     }
 
@@ -130,6 +140,10 @@ impl Procedure {
                 texts(&["table_name"]).into_iter().chain(counts(&["rows", "resolved", "left_over"])).collect()
             }
             Self::RefreshSource => counts(&["tables"]),
+            Self::AdviseReflections => texts(&["definition", "table_name"])
+                .into_iter()
+                .chain(counts(&["statements", "rows_read", "expected_groups", "expected_bytes", "saved_ms"]))
+                .collect(),
         };
         Arc::new(Schema::new(columns))
     }
@@ -153,7 +167,11 @@ impl Procedure {
             ),
         };
         Ok(Values {
-            name: text(self.subject()).ok_or_else(|| self.subject().is_null())?,
+            name: match self.subject() {
+                Some(subject) => text(subject).ok_or_else(|| subject.is_null())?,
+                None => String::new(),
+            },
+            table: text(Parameter::Table),
             from: text(Parameter::From),
             older_than,
             retain_last: count.map(|count| count.value(0)),
