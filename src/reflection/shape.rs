@@ -12,7 +12,8 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::block::{Block, Definition, Rows};
-use super::matching::matched;
+use super::lossless::Lossless;
+use super::matching::{Asked, matched};
 use crate::sql::lower::rollup::{self, SameSettings, begins, truncated};
 use crate::sql::lower::written::{measure, without_value, worded, written};
 
@@ -89,9 +90,11 @@ impl Shape {
     /// Whether what is defined so answers it, once it is stored. `columns`: the schema of its query; `kept`: that of its store.
     pub(crate) fn is_answered_by(&self, definition: &Definition<'_>, columns: &DFSchema, kept: &Schema) -> bool {
         let Definition::Groups { block, .. } = definition else { return false };
-        let rows = Rows { scan: block.rows.scan, conjuncts: self.conjuncts.clone(), columns: vec![] };
+        let rows = Rows { tables: block.rows.tables.clone(), conjuncts: self.conjuncts.clone(), columns: vec![] };
         let asked = Block { rows, by: self.by.clone(), sets: self.sets.clone(), calls: self.calls.clone() };
-        let Ok(answer) = matched(&asked, definition, columns, self.same) else { return false };
+        let Ok(answer) = matched(&Asked::Groups(&asked), definition, columns, &Lossless::new(), self.same) else {
+            return false;
+        };
         let is_read = |at: &usize| {
             let Some(field) = kept.fields().get(*at) else { return false };
             rollup::as_planned(rollup::column(field.name()), field.data_type(), columns.field(*at)).is_some()
