@@ -68,7 +68,10 @@ impl Session {
         }
         within.read(ready.guarded.opened());
         execution.record.judged(&ready, planned.facts.world.policies.generation());
-        self.saw = told(&ready, &planned.facts.policy);
+        // a pool's SELECT 1 comes between a statement and the question what it saw
+        if !ready.saw.is_empty() {
+            self.saw = told(&ready, &planned.facts.policy);
+        }
         if let Some(micros) = ready.used.staleness() {
             let text = format!("the answer is {} ms behind its tables", micros / 1_000);
             self.say(Notice::notice("00000", text));

@@ -130,6 +130,7 @@ async fn what_was_seen_is_read_again() {
     let sql = "SELECT count(*), sum(qty) FROM shop.sales";
     let then = plain(&mut session, sql).await.unwrap();
     assert_eq!(hits(&all), 1);
+    plain(&mut session, "SELECT 1").await.unwrap();
     let seen = plain(&mut session, "SHOW lakegate.snapshot_vector").await.unwrap().concat();
     assert!(seen.starts_with("shop.sales=snapshot:") && seen.contains(", by_region=reflection:"), "{seen}");
     plain(&mut session, "INSERT INTO shop.sales VALUES (1000, 'EU', 5)").await.unwrap();
