@@ -146,9 +146,21 @@ pub(crate) fn matched(
     known: &Lossless,
     same: SameSettings,
 ) -> Result<Answer, WhyNot> {
-    let rows = asked.rows();
-    let made = definition.rows();
+    let (rows, made) = (asked.rows(), definition.rows());
+    match (definition, asked) {
+        // rows of one table are offered where it is scanned
+        (Definition::Display(made), _) if made.tables.len() == 1 => return Err(WhyNot::Kind),
+        (Definition::Groups { .. }, Asked::Rows(_)) => return Err(WhyNot::Kind),
+        (Definition::Display(_), Asked::Groups(_) | Asked::Rows(_)) | (Definition::Groups { .. }, Asked::Groups(_)) => {
+        }
+    }
     let tables = joins::tables(rows, made, known)?;
+    if let Definition::Groups { block, columns: _ } = definition
+        && block.by.is_empty()
+        && !(asked.by().is_empty() && tables.beside.is_empty())
+    {
+        return Err(WhyNot::OneRow);
+    }
     let is_joined = rows.tables.len() > 1 || made.tables.len() > 1;
     let mut matching = Matching {
         columns,
@@ -158,17 +170,6 @@ pub(crate) fn matched(
         is_of_rows: matches!(definition, Definition::Display(_)),
         used: BTreeSet::new(),
     };
-    match (definition, asked) {
-        // rows of one table are offered where it is scanned
-        (Definition::Display(made), _) if made.tables.len() == 1 => return Err(WhyNot::Kind),
-        (Definition::Groups { .. }, Asked::Rows(_)) => return Err(WhyNot::Kind),
-        (Definition::Groups { block, columns: _ }, Asked::Groups(query)) => {
-            if block.by.is_empty() && (!query.by.is_empty() || !tables.beside.is_empty()) {
-                return Err(WhyNot::OneRow);
-            }
-        }
-        (Definition::Display(_), Asked::Groups(_) | Asked::Rows(_)) => {}
-    }
     let outer = || rows.tables.iter().filter_map(|table| table.outer.as_deref()).flatten();
     let exprs = asked.exprs();
     if rows.conjuncts.iter().chain(outer()).chain(exprs.iter().copied()).any(rollup::is_volatile) {
