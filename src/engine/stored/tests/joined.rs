@@ -93,6 +93,20 @@ async fn stored_joins_answer_joins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_filters_of_all_tables_hold_over_what_is_stored() {
+    let shop = Shop::open().await;
+    let counted = "SELECT tier, s.product, count(*) FROM shop.sales s JOIN shop.products p ON s.product = p.product GROUP BY 1, 2";
+    shop.reflect(&[("both", BOTH)]).await;
+    for whole in [true, false, false] {
+        shop.change_products(whole);
+        shop.refresh().await;
+        for user in ["positive", "hidden"] {
+            answers(&shop, user, counted, true, "both").await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_join_that_loses_nothing_is_none() {
     let shop = Shop::open().await;
     let of_sales = "SELECT region, product, sum(qty), count(*) FROM shop.sales GROUP BY 1, 2";
