@@ -384,7 +384,8 @@ pub fn table_in(column: &Column) -> Option<ObjectId> {
     u64::from_str_radix(column.relation.as_ref()?.table(), 16).ok().map(ObjectId)
 }
 
-fn size(expr: &Expr) -> usize {
+/// How many expressions it is made of.
+pub(super) fn size(expr: &Expr) -> usize {
     let mut nodes = 0;
     // the closure never fails
     let _ = expr.apply(|_| {

@@ -14,6 +14,9 @@ use crate::types::{ObjectId, TableName, quoted};
 /// is added by an outer join.
 pub type Lossless = BTreeSet<(ObjectId, ObjectId)>;
 
+/// Of a table that stands on the other side, facts beside what they name, some rows tell: not all of it is grouped for that.
+const LOOKED_AT_FIRST: usize = 10_000;
+
 /// A join that may be lossless.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Link {
@@ -99,17 +102,20 @@ impl Link {
         let (added, to) = (shown(names.get(&self.added)?), shown(names.get(&self.to)?));
         let keys: Vec<String> = self.equal.iter().map(|(own, _)| format!("a.{}", quoted(own))).collect();
         let is_there = keys.iter().map(|key| format!("{key} IS NOT NULL")).collect::<Vec<_>>().join(" AND ");
-        let once = format!(
-            "SELECT NOT EXISTS (SELECT 1 FROM {added} a WHERE {is_there} GROUP BY {} HAVING count(*) > 1)",
-            keys.join(", ")
-        );
+        let once = |rows: &str| {
+            format!(
+                "SELECT NOT EXISTS (SELECT 1 FROM {rows} a WHERE {is_there} GROUP BY {} HAVING count(*) > 1)",
+                keys.join(", ")
+            )
+        };
+        let (some, once) = (once(&format!("(SELECT * FROM {added} LIMIT {LOOKED_AT_FIRST})")), once(&added));
         let on = self.equal.iter().map(|(own, other)| format!("a.{} = t.{}", quoted(own), quoted(other)));
         let on = on.collect::<Vec<_>>().join(" AND ");
         let each = format!(
             "SELECT NOT EXISTS (SELECT 1 FROM {to} t LEFT JOIN {added} a ON {on} WHERE {} IS NULL)",
             keys.first()?
         );
-        Some(if self.is_outer { vec![once] } else { vec![once, each] })
+        Some(if self.is_outer { vec![some, once] } else { vec![some, once, each] })
     }
 }
 

@@ -19,7 +19,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::{AggregateFunction, BinaryExpr};
 use datafusion::logical_expr::{Expr, Operator, binary_expr};
 
-pub use self::answer::{Answer, Beside};
+pub use self::answer::Answer;
+use self::answer::Beside;
 use self::joins::Tables;
 use self::range::implies;
 use super::block::{Block, Definition, Rows, Stores, qualifier, table_in, tables_in};

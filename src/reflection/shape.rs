@@ -11,7 +11,7 @@ use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::block::{Block, Definition, Rows};
+use super::block::{Block, Definition, Rows, size};
 use super::lossless::Lossless;
 use super::matching::{Asked, matched};
 use crate::sql::lower::rollup::{self, SameSettings, begins, truncated};
@@ -42,7 +42,7 @@ impl Shape {
         let conditions: Vec<&Expr> = block.rows.conjuncts.iter().chain(filters).collect();
         let exprs =
             || conditions.iter().copied().chain(&block.by).chain(block.calls.iter().flat_map(|c| &c.params.args));
-        if exprs().map(nodes).sum::<usize>() > NODES_MAX || exprs().any(rollup::is_volatile) {
+        if exprs().map(size).sum::<usize>() > NODES_MAX || exprs().any(rollup::is_volatile) {
             return None;
         }
         let mut needs = Needs::default();
@@ -155,14 +155,4 @@ fn plain(expr: &Expr) -> Option<Expr> {
         })
     });
     plain.ok().map(|plain| plain.data)
-}
-
-fn nodes(expr: &Expr) -> usize {
-    let mut nodes = 0;
-    // the closure never fails
-    let _ = expr.apply(|_| {
-        nodes += 1;
-        Ok(TreeNodeRecursion::Continue)
-    });
-    nodes
 }

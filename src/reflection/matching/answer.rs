@@ -29,15 +29,15 @@ pub struct Answer {
     pub(super) made_by: Vec<(usize, Expr)>,
     pub(super) conditions: Vec<Expr>,
     /// Tables that are read as they are. Those of outer joins are added last, in their order.
-    pub beside: Vec<Beside>,
+    pub(super) beside: Vec<Beside>,
     pub(super) shape: Shape,
 }
 
 /// A table that the query reads beside what is stored.
 #[derive(Debug)]
-pub struct Beside {
+pub(super) struct Beside {
     pub(super) named: TableReference,
-    pub scan: TableScan,
+    pub(super) scan: TableScan,
     /// The conditions of an outer join.
     pub(super) on: Option<Vec<Expr>>,
 }

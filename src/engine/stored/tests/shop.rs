@@ -178,7 +178,7 @@ pub(super) fn rows(dice: &mut Dice, count: usize) -> RecordBatch {
     RecordBatch::try_new(schema(), columns).unwrap()
 }
 
-/// Seven products, as sales name them; not whole, some of them twice or not at all.
+/// Nine products, of which sales name seven; not whole, some of them stand twice or not at all.
 fn products(dice: &mut Dice, whole: bool) -> RecordBatch {
     let mut products: Vec<Option<i32>> = (0..9).map(Some).collect();
     if !whole {
