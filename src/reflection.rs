@@ -18,6 +18,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::LogicalPlan;
 
+use self::block::Definition;
 use self::lossless::Lossless;
 use crate::lake::Making;
 pub use crate::refreshes::Uses;
@@ -34,6 +35,8 @@ pub struct Reflection {
     pub query: String,
     /// The same, planned over sealed tables before any policy: it is compared and never run.
     pub plan: LogicalPlan,
+    /// The same read as one block; `None` for one that answers nothing: statements are matched with it.
+    pub definition: Option<Definition>,
     /// The tables that it reads.
     pub bases: Vec<ObjectId>,
     pub enabled: bool,
@@ -48,7 +51,7 @@ pub struct Reflection {
 impl Reflection {
     /// Whether a statement can be answered from it. Those that leave out groups are kept and no more yet.
     pub fn answers(&self) -> bool {
-        block::definition(&self.plan).is_some()
+        self.definition.is_some()
     }
 }
 

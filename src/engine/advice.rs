@@ -56,7 +56,7 @@ pub(crate) fn parts(plan: &LogicalPlan, same: SameSettings) -> Result<Vec<Part>>
             // who sees a part of a table is answered from what was made of all of it where a right can be kept, which only
             // a plan of theirs tells
             && let [table] = block.rows.tables.as_slice()
-            && let Some(Leaf::Object { id, grant: None, body: None }) = leaf(table.scan)
+            && let Some(Leaf::Object { id, grant: None, body: None }) = leaf(&table.scan)
             && let Some(shape) = Shape::of(&block, same)
         {
             parts.push(Part { table: id, shape: Arc::new(shape) });

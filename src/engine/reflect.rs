@@ -11,6 +11,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 
 use super::bodies;
+use super::deep::on_big_stack;
 use super::statement::{partition_field, sort_field, storable};
 use crate::catalog::file::{byte_offset, position};
 use crate::catalog::reflection::Definition;
@@ -111,18 +112,19 @@ pub(crate) fn reflect(definition: &Definition, catalog: &Catalog, before: &Refle
         Some(known) => (Arc::clone(&known.stored), Arc::clone(&known.uses)),
         None => (Arc::new(Slot::default()), Arc::new(Uses::default())),
     };
+    let form = on_big_stack(|| block::definition(&understood.plan));
     let upkeep = Upkeep {
         owner: definition.owner.clone(),
         definition: definition.text.clone(),
         file: definition.file.clone(),
         refresh: definition.refresh,
-        growth: growth(&understood.plan, &columns),
+        growth: growth(form.as_ref(), &columns),
         columns,
         print,
         making,
     };
     let (name, plan, enabled) = (definition.name.clone(), understood.plan, definition.enabled);
-    Ok(Reflection { name, query, plan, bases, enabled, stored, uses, upkeep })
+    Ok(Reflection { name, query, plan, definition: form, bases, enabled, stored, uses, upkeep })
 }
 
 /// A table by itself: what a dataset shows is its owner's to say, and metadata are of no snapshot.
@@ -270,8 +272,8 @@ fn print(query: &str, columns: &Schema, making: &Making, reads: &[String]) -> u6
 }
 
 /// Groups grow where each of them can be told from what is stored, and each measure of two parts is one of both.
-fn growth(plan: &LogicalPlan, columns: &Schema) -> Growth {
-    let (block, stores) = match block::definition(plan) {
+fn growth(definition: Option<&block::Definition>, columns: &Schema) -> Growth {
+    let (block, stores) = match definition {
         None => return Growth::Whole,
         Some(block::Definition::Display(_)) => return Growth::Rows,
         Some(block::Definition::Groups { block, columns }) => (block, columns),

@@ -31,7 +31,7 @@ use crate::lake::{Lease, Reading};
 use crate::metastore::Metastore;
 use crate::policy::guard::Pins;
 use crate::policy::own;
-use crate::reflection::block;
+use crate::reflection::block::Definition;
 use crate::reflection::lossless::{Link, Lossless, links};
 use crate::reflection::made_of::MadeOf;
 use crate::reflection::{Growth, Merge, Reflection, Stored};
@@ -296,8 +296,8 @@ impl Task {
     }
 
     fn links(&self) -> Vec<Link> {
-        let plan = &self.reflection.plan;
-        on_big_stack(|| block::definition(plan).map(|made| links(made.rows()))).unwrap_or_default()
+        let made = self.reflection.definition.as_ref();
+        on_big_stack(|| made.map(|made| links(made.rows()))).unwrap_or_default()
     }
 
     async fn loses_nothing(&self, link: &Link, bases: &[Base]) -> Result<bool> {
@@ -358,10 +358,8 @@ impl Task {
         }
         let mut moved = bases.iter().filter(|base| made_of.bases.get(&base.id) != Some(&base.pinned.version));
         let (Some(base), None) = (moved.next(), moved.next()) else { return Ok(None) };
-        let plan = &self.reflection.plan;
-        let is_outer =
-            |made: block::Definition<'_>| made.rows().tables.iter().any(|t| t.id == base.id && t.outer.is_some());
-        if on_big_stack(|| block::definition(plan).is_none_or(is_outer)) {
+        let is_outer = |made: &Definition| made.rows().tables.iter().any(|t| t.id == base.id && t.outer.is_some());
+        if self.reflection.definition.as_ref().is_none_or(is_outer) {
             return Ok(None);
         }
         let Some(Version::Snapshot(since)) = made_of.bases.get(&base.id) else { return Ok(None) };

@@ -147,14 +147,8 @@ pub(super) fn with_stored(
         return Ok((guarded, used));
     }
     candidates.sort_by_key(Candidate::rows);
-    let reflections: Vec<_> = candidates.iter().map(|candidate| Arc::clone(&candidate.reflection)).collect();
-    let definitions: Vec<_> = reflections.iter().map(|reflection| block::definition(&reflection.plan)).collect();
-    let search = Search {
-        candidates: &candidates,
-        definitions: &definitions,
-        same: same_settings(&facts.settings_fingerprint),
-        used: RefCell::new(used),
-    };
+    let search =
+        Search { candidates: &candidates, same: same_settings(&facts.settings_fingerprint), used: RefCell::new(used) };
     let offers = Offers {
         parts: &|node| search.parts(node),
         rows: &|scan| search.rows(scan),
@@ -176,6 +170,10 @@ struct Candidate {
 }
 
 impl Candidate {
+    fn definition(&self) -> Option<&Definition> {
+        self.reflection.definition.as_ref()
+    }
+
     fn rows(&self) -> u64 {
         self.stored.rows + self.since.as_ref().map_or(0, |since| since.rows)
     }
@@ -361,8 +359,6 @@ fn current(
 struct Search<'a> {
     /// Those with the fewest rows first.
     candidates: &'a [Candidate],
-    /// Of each.
-    definitions: &'a [Option<Definition<'a>>],
     same: SameSettings,
     used: RefCell<Used>,
 }
@@ -382,7 +378,7 @@ impl<'a> Search<'a> {
     }
 
     fn stores_joined_rows(&self) -> bool {
-        self.definitions.iter().flatten().any(|definition| match definition {
+        self.candidates.iter().filter_map(Candidate::definition).any(|definition| match definition {
             Definition::Display(rows) => rows.tables.len() > 1,
             Definition::Groups { .. } => false,
         })
@@ -390,12 +386,12 @@ impl<'a> Search<'a> {
 
     fn stands(&self, asked: &Asked<'_>, node: &LogicalPlan) -> Vec<Stand> {
         let mut found = vec![];
-        for (candidate, definition) in self.candidates.iter().zip(self.definitions) {
+        for candidate in self.candidates {
             let reads = |id: &ObjectId| asked.rows().tables.iter().any(|table| table.id == *id);
             if !candidate.reflection.bases.iter().any(reads) {
                 continue;
             }
-            match self.stand(candidate, definition.as_ref(), asked, node) {
+            match self.stand(candidate, asked, node) {
                 Ok(stand) => found.push(stand),
                 Err(WhyNot::Kind) => {}
                 Err(why) => self.missed(&candidate.reflection.name, why),
@@ -408,20 +404,13 @@ impl<'a> Search<'a> {
     }
 
     /// Those of one table alone.
-    fn over(&self, table: ObjectId) -> impl Iterator<Item = (&'a Candidate, Option<&'a Definition<'a>>)> {
-        let all = self.candidates.iter().zip(self.definitions.iter().map(Option::as_ref));
-        all.filter(move |(candidate, _)| candidate.reflection.bases == [table])
+    fn over(&self, table: ObjectId) -> impl Iterator<Item = &'a Candidate> {
+        self.candidates.iter().filter(move |candidate| candidate.reflection.bases == [table])
     }
 
-    fn stand(
-        &self,
-        candidate: &Candidate,
-        definition: Option<&Definition<'_>>,
-        asked: &Asked<'_>,
-        node: &LogicalPlan,
-    ) -> Result<Stand, WhyNot> {
+    fn stand(&self, candidate: &Candidate, asked: &Asked<'_>, node: &LogicalPlan) -> Result<Stand, WhyNot> {
         let (reflection, stored) = (&candidate.reflection, &candidate.stored);
-        let definition = definition.ok_or(WhyNot::Definition)?;
+        let definition = candidate.definition().ok_or(WhyNot::Definition)?;
         let columns = reflection.plan.schema();
         let answer = matched(asked, definition, columns, &stored.lossless, self.same)?;
         let schema = stored.provider.schema();
@@ -458,8 +447,8 @@ impl<'a> Search<'a> {
         let table = block::table_of(scan)?;
         let mut places = vec![];
         let mut reads = vec![];
-        for (candidate, definition) in self.over(table) {
-            if let Some(Definition::Display(rows)) = definition {
+        for candidate in self.over(table) {
+            if let Some(Definition::Display(rows)) = candidate.definition() {
                 let stored = &candidate.stored;
                 let since = candidate.since.as_ref().map(|since| Arc::clone(&since.provider));
                 let place = Place::new(Arc::clone(&stored.provider), since, candidate.rows(), (table, rows));

@@ -15,10 +15,10 @@ use crate::sql::lower;
 use crate::types::ObjectId;
 
 /// Rows of one table, or of several: each with each, those of outer joins added in their order, then the conditions.
-#[derive(Debug)]
-pub struct Rows<'a> {
+#[derive(Clone, Debug)]
+pub struct Rows {
     /// Each once. Those of outer joins come last.
-    pub tables: Vec<Table<'a>>,
+    pub tables: Vec<Table>,
     /// The lowest filter's first: they judge first.
     pub conjuncts: Vec<Expr>,
     /// What each column is called above, and what it is of the tables' columns.
@@ -26,9 +26,9 @@ pub struct Rows<'a> {
 }
 
 #[derive(Clone, Debug)]
-pub struct Table<'a> {
+pub struct Table {
     pub id: ObjectId,
-    pub scan: &'a TableScan,
+    pub scan: TableScan,
     /// The conditions of the LEFT JOIN by which it is added.
     pub outer: Option<Vec<Expr>>,
 }
@@ -45,8 +45,8 @@ fn own(table: ObjectId, name: &str) -> Expr {
 
 /// Groups of such rows.
 #[derive(Debug)]
-pub struct Block<'a> {
-    pub rows: Rows<'a>,
+pub struct Block {
+    pub rows: Rows,
     /// The expressions of GROUP BY; of grouping sets each once, in the order in which the sets name them first.
     pub by: Vec<Expr>,
     /// Which of them each set groups by; `None`: all of them, once.
@@ -76,7 +76,7 @@ pub fn table_of(scan: &TableScan) -> Option<ObjectId> {
 }
 
 /// `None` for a plan of another shape.
-pub fn rows(plan: &LogicalPlan) -> Option<Rows<'_>> {
+pub fn rows(plan: &LogicalPlan) -> Option<Rows> {
     match plan {
         LogicalPlan::TableScan(scan) => {
             if scan.projection.is_some() || !scan.filters.is_empty() || scan.fetch.is_some() {
@@ -88,7 +88,7 @@ pub fn rows(plan: &LogicalPlan) -> Option<Rows<'_>> {
                 (column, base)
             };
             let columns = plan.schema().columns().into_iter().map(column).collect();
-            Some(Rows { tables: vec![Table { id, scan, outer: None }], conjuncts: vec![], columns })
+            Some(Rows { tables: vec![Table { id, scan: scan.clone(), outer: None }], conjuncts: vec![], columns })
         }
         LogicalPlan::Join(join) => joined(join),
         LogicalPlan::SubqueryAlias(named) => {
@@ -133,12 +133,12 @@ pub fn rows(plan: &LogicalPlan) -> Option<Rows<'_>> {
 }
 
 /// Inner joins, and outer joins of one table at a time.
-fn joined(join: &Join) -> Option<Rows<'_>> {
+fn joined(join: &Join) -> Option<Rows> {
     if join.null_aware || (join.null_equality == NullEquality::NullEqualsNull && !join.on.is_empty()) {
         return None;
     }
     let (left, right) = (rows(&join.left)?, rows(&join.right)?);
-    let known = |table: &Table<'_>| right.tables.iter().any(|other| other.id == table.id);
+    let known = |table: &Table| right.tables.iter().any(|other| other.id == table.id);
     if left.tables.iter().any(known) || left.tables.len() + right.tables.len() > TABLES_MAX {
         return None;
     }
@@ -169,12 +169,12 @@ fn joined(join: &Join) -> Option<Rows<'_>> {
         return None;
     }
     let [Table { id, scan, outer: None }] = added.tables.as_slice() else { return None };
-    rows.tables.push(Table { id: *id, scan, outer: Some([added.conjuncts, on].concat()) });
+    rows.tables.push(Table { id: *id, scan: scan.clone(), outer: Some([added.conjuncts, on].concat()) });
     Some(Rows { columns: both, ..rows })
 }
 
 /// An aggregation, or DISTINCT; `None` for one over something else than rows of tables, and for any other plan.
-pub fn block(plan: &LogicalPlan) -> Option<Block<'_>> {
+pub fn block(plan: &LogicalPlan) -> Option<Block> {
     match plan {
         LogicalPlan::Aggregate(aggregate) => aggregation(aggregate),
         LogicalPlan::Distinct(Distinct::All(input)) => {
@@ -186,7 +186,7 @@ pub fn block(plan: &LogicalPlan) -> Option<Block<'_>> {
     }
 }
 
-fn aggregation(aggregate: &Aggregate) -> Option<Block<'_>> {
+fn aggregation(aggregate: &Aggregate) -> Option<Block> {
     let rows = rows(&aggregate.input)?;
     let (by, sets) = match aggregate.group_expr.as_slice() {
         [Expr::GroupingSet(GroupingSet::GroupingSets(sets))] => {
@@ -234,18 +234,18 @@ fn call(expr: &Expr, columns: &[(Column, Expr)]) -> Option<AggregateFunction> {
 
 /// What a whole query stores, column by column.
 #[derive(Debug)]
-pub enum Definition<'a> {
+pub enum Definition {
     /// Rows as they are.
-    Display(Rows<'a>),
+    Display(Rows),
     Groups {
-        block: Block<'a>,
+        block: Block,
         columns: Vec<Stores>,
     },
 }
 
-impl<'a> Definition<'a> {
+impl Definition {
     /// Whose groups they are, or the rows themselves.
-    pub fn rows(&self) -> &Rows<'a> {
+    pub fn rows(&self) -> &Rows {
         match self {
             Self::Display(rows) => rows,
             Self::Groups { block, columns: _ } => &block.rows,
@@ -265,7 +265,7 @@ pub enum Stores {
 }
 
 /// A reflection's plan. `None` for one of another shape.
-pub fn definition(plan: &LogicalPlan) -> Option<Definition<'_>> {
+pub fn definition(plan: &LogicalPlan) -> Option<Definition> {
     if let Some(rows) = rows(plan) {
         return Some(Definition::Display(rows));
     }
@@ -278,7 +278,7 @@ pub fn definition(plan: &LogicalPlan) -> Option<Definition<'_>> {
 }
 
 /// Through what only orders and renames the groups.
-fn groups(plan: &LogicalPlan) -> Option<(Block<'_>, Vec<(Column, Stores)>)> {
+fn groups(plan: &LogicalPlan) -> Option<(Block, Vec<(Column, Stores)>)> {
     match plan {
         LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(Distinct::All(_)) => {
             let block = block(plan)?;

@@ -41,7 +41,7 @@ impl Place {
         provider: Arc<dyn TableProvider>,
         since: Option<Arc<dyn TableProvider>>,
         rows: u64,
-        (table, stores): (ObjectId, &Rows<'_>),
+        (table, stores): (ObjectId, &Rows),
     ) -> Self {
         let stored = stores.columns.iter().enumerate().filter_map(|(at, (_, e))| Some((own_column(e)?.to_owned(), at)));
         Self {

@@ -42,7 +42,7 @@ fn reads(e: &Expr, table: ObjectId) -> bool {
 }
 
 /// By which conditions a table is joined to one other, where those are all that name it.
-fn by<'e>(table: &'e Table<'_>, conjuncts: &[&'e Expr]) -> Option<(ObjectId, Vec<&'e Expr>)> {
+fn by<'e>(table: &'e Table, conjuncts: &[&'e Expr]) -> Option<(ObjectId, Vec<&'e Expr>)> {
     let named = conjuncts.iter().copied().filter(|e| reads(e, table.id));
     let conditions: Vec<&Expr> = match &table.outer {
         // it is named above the join
@@ -64,7 +64,7 @@ fn by<'e>(table: &'e Table<'_>, conjuncts: &[&'e Expr]) -> Option<(ObjectId, Vec
 
 /// What the rows can be asked of a reflection's joins. A table that stands between two others is seen as it is once those
 /// that are joined to it alone are taken away.
-pub fn links(made: &Rows<'_>) -> Vec<Link> {
+pub fn links(made: &Rows) -> Vec<Link> {
     let mut found = vec![];
     for table in &made.tables {
         for to in made.tables.iter().filter(|to| to.id != table.id) {
@@ -81,7 +81,7 @@ pub fn links(made: &Rows<'_>) -> Vec<Link> {
             let pair = |e: &&Expr| {
                 let [left, right] = equality(e)?;
                 let (own, other) = if table_in(left) == Some(table.id) { (left, right) } else { (right, left) };
-                let of = |table: &Table<'_>, name: &str| {
+                let of = |table: &Table, name: &str| {
                     Some(table.scan.source.schema().field_with_name(name).ok()?.data_type().clone())
                 };
                 let same = of(table, &own.name)? == of(to, &other.name)?;
@@ -121,13 +121,13 @@ impl Link {
 
 /// The conditions of `made` that are left once these tables are taken away; `None` where rows of the others would be lost
 /// or doubled by one of them.
-pub(super) fn without<'a>(made: &'a Rows<'_>, extra: &[ObjectId], known: &Lossless) -> Option<Vec<&'a Expr>> {
+pub(super) fn without<'a>(made: &'a Rows, extra: &[ObjectId], known: &Lossless) -> Option<Vec<&'a Expr>> {
     let mut conjuncts: Vec<&Expr> = made.conjuncts.iter().collect();
-    let mut left: Vec<&Table<'_>> = made.tables.iter().collect();
+    let mut left: Vec<&Table> = made.tables.iter().collect();
     let mut extra = extra.to_vec();
     while !extra.is_empty() {
-        let free = |table: &&&Table<'_>| {
-            let is_needed = |other: &&Table<'_>| {
+        let free = |table: &&&Table| {
+            let is_needed = |other: &&Table| {
                 other.id != table.id && other.outer.iter().flatten().any(|condition| reads(condition, table.id))
             };
             extra.contains(&table.id)

@@ -98,13 +98,13 @@ impl fmt::Display for WhyNot {
 
 /// What is asked of rows.
 pub enum Asked<'a> {
-    Groups(&'a Block<'a>),
+    Groups(&'a Block),
     /// These expressions of each.
-    Rows(&'a Rows<'a>),
+    Rows(&'a Rows),
 }
 
 impl<'a> Asked<'a> {
-    pub fn rows(&self) -> &'a Rows<'a> {
+    pub fn rows(&self) -> &'a Rows {
         match self {
             Self::Groups(block) => &block.rows,
             Self::Rows(rows) => rows,
@@ -142,7 +142,7 @@ impl<'a> Asked<'a> {
 /// `columns`: the schema of the reflection's query. `known`: of what is stored. `same`: of its refresh and of the statement.
 pub(crate) fn matched(
     asked: &Asked<'_>,
-    definition: &Definition<'_>,
+    definition: &Definition,
     columns: &DFSchema,
     known: &Lossless,
     same: SameSettings,
@@ -251,7 +251,7 @@ struct Matching<'a> {
 
 impl Matching<'_> {
     /// What of `definition` can be read: `fixed` is what two computations are equal of.
-    fn stores(&mut self, definition: &Definition<'_>, fixed: &dyn Fn(&Expr) -> bool) {
+    fn stores(&mut self, definition: &Definition, fixed: &dyn Fn(&Expr) -> bool) {
         let (block, columns) = match definition {
             Definition::Display(rows) => {
                 let all = rows.columns.iter().enumerate().filter(|(_, (_, e))| fixed(e));

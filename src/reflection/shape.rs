@@ -37,7 +37,7 @@ pub struct Shape {
 
 impl Shape {
     /// `None` for what no reflection could be proposed for. `same`: as of the statement.
-    pub(crate) fn of(block: &Block<'_>, same: SameSettings) -> Option<Self> {
+    pub(crate) fn of(block: &Block, same: SameSettings) -> Option<Self> {
         let filters = block.calls.iter().filter_map(|call| call.params.filter.as_deref());
         let conditions: Vec<&Expr> = block.rows.conjuncts.iter().chain(filters).collect();
         let exprs =
@@ -88,7 +88,7 @@ impl Shape {
     }
 
     /// Whether what is defined so answers it, once it is stored. `columns`: the schema of its query; `kept`: that of its store.
-    pub(crate) fn is_answered_by(&self, definition: &Definition<'_>, columns: &DFSchema, kept: &Schema) -> bool {
+    pub(crate) fn is_answered_by(&self, definition: &Definition, columns: &DFSchema, kept: &Schema) -> bool {
         let Definition::Groups { block, .. } = definition else { return false };
         let rows = Rows { tables: block.rows.tables.clone(), conjuncts: self.conjuncts.clone(), columns: vec![] };
         let asked = Block { rows, by: self.by.clone(), sets: self.sets.clone(), calls: self.calls.clone() };

@@ -9,7 +9,6 @@ use crate::catalog::Entry;
 use crate::catalog::reflection::Definition;
 use crate::catalog::reflections::sees_all;
 use crate::engine::bodies;
-use crate::engine::deep::on_big_stack;
 use crate::engine::facts::Facts;
 use crate::engine::limits::Limits;
 use crate::engine::notice::Notice;
@@ -111,7 +110,7 @@ async fn made(session: &mut Session, facts: &Arc<Facts>, create: &Create) -> Res
     let taken = facts.world.reflections.names().contains(definition.name.as_str());
     let kept = Kept { owner: user, text: definition.text.clone(), enabled: true, refresh: None };
     if !taken && kept.add(metastore, &definition.name).await? {
-        if !on_big_stack(|| reflection.answers()) {
+        if !reflection.answers() {
             let text = format!(
                 "reflection \"{}\" is kept up to date, and no statement is answered from it yet",
                 definition.name

@@ -16,9 +16,9 @@ use crate::types::ObjectId;
 #[derive(Debug)]
 pub(super) struct Tables<'a> {
     /// The query's that the stored rows stand for.
-    pub(super) stored: Vec<&'a Table<'a>>,
+    pub(super) stored: Vec<&'a Table>,
     /// The query's others.
-    pub(super) beside: Vec<&'a Table<'a>>,
+    pub(super) beside: Vec<&'a Table>,
     /// Of `stored`, those whose rows may be missing beside a row of another one.
     pub(super) padded: BTreeSet<ObjectId>,
     /// The reflection's conditions that the query must have.
@@ -28,7 +28,7 @@ pub(super) struct Tables<'a> {
     pub(super) equal: BTreeMap<Column, Column>,
 }
 
-pub(super) fn tables<'a>(query: &'a Rows<'a>, made: &'a Rows<'a>, known: &Lossless) -> Result<Tables<'a>, WhyNot> {
+pub(super) fn tables<'a>(query: &'a Rows, made: &'a Rows, known: &Lossless) -> Result<Tables<'a>, WhyNot> {
     let asked = |id: ObjectId| query.tables.iter().find(|table| table.id == id);
     let extra: Vec<ObjectId> = made.tables.iter().map(|t| t.id).filter(|id| asked(*id).is_none()).collect();
     if extra.len() == made.tables.len() {
@@ -72,7 +72,7 @@ fn same(a: &[Expr], b: &[Expr]) -> bool {
 
 /// Of a type whose equal values are one value, and nothing shows them apart. Text is none: a source's may be equal in
 /// other letters.
-fn is_exact(table: &Table<'_>, column: &Column) -> Option<pgtype::Ty> {
+fn is_exact(table: &Table, column: &Column) -> Option<pgtype::Ty> {
     let schema = table.scan.source.schema();
     let ty = pgtype::of_field(schema.field_with_name(&column.name).ok()?).ok()?;
     use pgtype::oid::{BOOL, DATE, INT2, INT4, INT8, TIMESTAMP, TIMESTAMPTZ, UUID};
@@ -81,7 +81,7 @@ fn is_exact(table: &Table<'_>, column: &Column) -> Option<pgtype::Ty> {
 }
 
 /// By the conditions of inner joins, those through tables that the query does not name, too.
-fn equal(query: &Rows<'_>, made: &Rows<'_>) -> BTreeMap<Column, Column> {
+fn equal(query: &Rows, made: &Rows) -> BTreeMap<Column, Column> {
     let inner = |column: &Column| {
         let id = table_in(column)?;
         let table = made.tables.iter().find(|table| table.id == id && table.outer.is_none())?;

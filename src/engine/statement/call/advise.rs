@@ -25,7 +25,6 @@ use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::policy::guard::undefined_table;
 use crate::policy::{Action, Decision};
-use crate::reflection::block::definition;
 use crate::reflection::{Reflection, Reflections};
 use crate::sql::bind::quote_identifier;
 use crate::types::{ObjectId, TableName};
@@ -126,15 +125,10 @@ fn is_answered(reflections: &Reflections, known: &Known) -> bool {
 }
 
 fn answers(reflection: &Reflection, known: &Known) -> bool {
-    // plans are as deep as a definition may be
-    on_big_stack(|| {
-        let stored = definition(&reflection.plan);
-        reflection.bases == [known.part.table]
-            && stored.is_some_and(|stored| {
-                let (columns, kept) = (reflection.plan.schema(), &reflection.upkeep.columns);
-                known.part.shape.is_answered_by(&stored, columns, kept)
-            })
-    })
+    let (columns, kept) = (reflection.plan.schema(), &reflection.upkeep.columns);
+    let Some(stored) = &reflection.definition else { return false };
+    // expressions are as deep as a definition's may be
+    reflection.bases == [known.part.table] && on_big_stack(|| known.part.shape.is_answered_by(stored, columns, kept))
 }
 
 /// Shapes in the order of their time: each joins an earlier proposal where it needs no more dimensions, or where the groups of
