@@ -38,10 +38,10 @@ use crate::metastore::Metastore;
 
 pub use catalog::{At, RestConfig};
 pub use change::Verb;
-pub use commit::{Action, Expected, Making, Outcome, RefKind, SortedBy, Staged};
+pub use commit::{Action, Expected, FORMAT_VERSION, Making, Outcome, RefKind, SortedBy, Staged};
 pub(crate) use commit::{overtaken, unknown_outcome};
 pub use connect::{S3Config, Store};
-pub use difference::Added;
+pub use difference::{Added, Changed, Part};
 pub use evolve::Alter;
 pub use fault::{Step, reach, reach_named};
 pub use history::Version as SnapshotVersion;

@@ -72,6 +72,8 @@ pub struct Upkeep {
     /// How its table is laid out.
     pub making: Making,
     pub growth: Growth,
+    /// `None`: where rows have gone, everything is computed again.
+    pub shrinking: Option<Shrinking>,
 }
 
 impl Default for Upkeep {
@@ -85,6 +87,7 @@ impl Default for Upkeep {
             print: 0,
             making: Making::default(),
             growth: Growth::Whole,
+            shrinking: None,
         }
     }
 }
@@ -108,6 +111,15 @@ pub enum Merge {
     Sum,
     Min,
     Max,
+}
+
+/// Where the columns of groups that grow tell what is left of them when rows have gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shrinking {
+    /// The one that counts a group's rows: a group without any is none. `None` where all rows are one group, which stays.
+    pub rows: Option<usize>,
+    /// For each one that is a sum, that which counts its values: a sum of none is NULL.
+    pub values: Vec<Option<usize>>,
 }
 
 /// What a refresh has left, replaced whole by the next one.

@@ -26,7 +26,7 @@ use crate::measure::Process;
 
 const USER: &str = "bench";
 const POLICY: &str = "p, bench, *, select, allow\np, bench, *, insert, allow\np, bench, *, create, allow\n\
-                      p2, bench, *, unfiltered\n";
+                      p, bench, *, refresh, allow\np2, bench, *, unfiltered\n";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A lake without a server.

@@ -20,6 +20,7 @@ mod plain;
 #[allow(dead_code)] // the tests' own private server, of which a measurement needs less than a test
 #[path = "../../tests/postgres_server.rs"]
 mod postgres_server;
+mod reflections;
 mod report;
 mod result;
 mod shop;
@@ -46,7 +47,7 @@ impl Scale {
 type Journey = fn(Scale) -> Result<String>;
 
 /// In the order in which they run.
-const JOURNEYS: [(&str, Journey); 8] = [
+const JOURNEYS: [(&str, Journey); 9] = [
     ("tpch", tpch::run),
     ("language", language::run),
     ("beside", beside::run),
@@ -54,6 +55,7 @@ const JOURNEYS: [(&str, Journey); 8] = [
     ("cache", cache::run),
     ("commit", commit::run),
     ("growth", growth::run),
+    ("reflections", reflections::run),
     ("pipeline", pipeline::run),
 ];
 

@@ -198,7 +198,7 @@ where
 }
 
 /// Equal as text, or as numbers that differ by no more than this part of them.
-fn alike(ours: &Rows, theirs: &Rows, part: f64) -> Result<()> {
+pub fn alike(ours: &Rows, theirs: &Rows, part: f64) -> Result<()> {
     ensure!(ours.len() == theirs.len(), "{} rows, not {}", theirs.len(), ours.len());
     for (a, b) in ours.iter().flatten().zip(theirs.iter().flatten()) {
         let close = match (number(a), number(b)) {

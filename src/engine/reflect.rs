@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 
 use super::bodies;
@@ -22,7 +23,8 @@ use crate::lake::Making;
 use crate::pgtype::oid;
 use crate::policy::{ObjectKind, Sealed};
 use crate::reflection::block::{self, Stores};
-use crate::reflection::{Growth, Merge, Reflection, Reflections, Slot, Upkeep, Uses};
+use crate::reflection::matching::{counts_rows, same_values};
+use crate::reflection::{Growth, Merge, Reflection, Reflections, Shrinking, Slot, Upkeep, Uses};
 use crate::sql::lower::rollup;
 use crate::sql::parse::reflection::Refresh;
 use crate::types::ObjectId;
@@ -113,12 +115,14 @@ pub(crate) fn reflect(definition: &Definition, catalog: &Catalog, before: &Refle
         None => (Arc::new(Slot::default()), Arc::new(Uses::default())),
     };
     let form = on_big_stack(|| block::definition(&understood.plan));
+    let growth = growth(form.as_ref(), &columns);
     let upkeep = Upkeep {
         owner: definition.owner.clone(),
         definition: definition.text.clone(),
         file: definition.file.clone(),
         refresh: definition.refresh,
-        growth: growth(form.as_ref(), &columns),
+        shrinking: shrinking(form.as_ref(), &growth),
+        growth,
         columns,
         print,
         making,
@@ -301,6 +305,36 @@ fn growth(definition: Option<&block::Definition>, columns: &Schema) -> Growth {
         Some(merges) => Growth::Groups(merges),
         None => Growth::Whole,
     }
+}
+
+/// Sums and counts can be undone, least and greatest values cannot.
+fn shrinking(definition: Option<&block::Definition>, growth: &Growth) -> Option<Shrinking> {
+    let (Some(block::Definition::Groups { block, columns }), Growth::Groups(merges)) = (definition, growth) else {
+        return None;
+    };
+    if merges.iter().any(|merge| matches!(merge, Merge::Min | Merge::Max)) {
+        return None;
+    }
+    let call = |stores: &Stores| match stores {
+        Stores::Measure(of) => block.calls.get(*of),
+        Stores::Dimension(_) | Stores::Other => None,
+    };
+    let count = |holds: &dyn Fn(&AggregateFunction) -> bool| {
+        let counts = |call: &AggregateFunction| rollup::merge(call) == Some(rollup::Merge::Count) && holds(call);
+        columns.iter().position(|stores| call(stores).is_some_and(counts))
+    };
+    let rows = count(&|call| counts_rows(call) && call.params.filter.is_none());
+    let values = columns.iter().map(|stores| match call(stores) {
+        Some(sum) if rollup::merge(sum) == Some(rollup::Merge::Sum) => {
+            let of_its_values = |call: &AggregateFunction| {
+                call.params.filter == sum.params.filter && same_values(rollup::Merge::Count, call, sum)
+            };
+            count(&of_its_values).map(Some)
+        }
+        Some(_) | None => Some(None),
+    });
+    let values = values.collect::<Option<Vec<_>>>()?;
+    (rows.is_some() || block.by.is_empty()).then_some(Shrinking { rows: rows.filter(|_| !block.by.is_empty()), values })
 }
 
 /// Whether two values of what is stored come to the one that would have come of all rows at once, to the last digit: floats

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,7 @@ use super::{Engine, micros_now};
 use crate::catalog::{Body, Entry};
 use crate::error::{Error, Kind, Result};
 use crate::jobs::Job;
-use crate::lake::{Lease, Reading};
+use crate::lake::{Changed, Lease, Part, Reading};
 use crate::metastore::Metastore;
 use crate::policy::guard::Pins;
 use crate::policy::own;
@@ -40,12 +41,14 @@ use crate::sources::iceberg::{Filling, Maintained, UNNAMED, Unnamed};
 use crate::types::{ObjectId, SnapshotVector, TableName, Version, quoted};
 
 pub(crate) use rounds::Refreshing;
-use table::StoredTable;
+use table::Beside;
 
 const LEASE_MS: i64 = 30_000;
 const RENEW_EVERY: Duration = Duration::from_secs(8);
 /// Somebody else may be at it: asked again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// What rows that went come to lies in memory for its refresh, if it takes no more.
+const WENT_BYTES_MAX: usize = 64 << 20;
 /// Under this name the metastore keeps what tells this deployment's tables from those of others over the same lake.
 const HOME: &str = "reflection.home";
 
@@ -93,6 +96,45 @@ pub(crate) struct Task {
 struct Base {
     id: ObjectId,
     pinned: Pinned,
+}
+
+/// What became of one table since a refresh, and of no other.
+struct Difference {
+    table: ObjectId,
+    came: Part,
+    /// Rows of the table as it was then; `None`: all are there.
+    went: Option<Arc<Reading>>,
+}
+
+impl Difference {
+    fn is_nothing(&self) -> bool {
+        self.came.is_empty() && self.went.is_none()
+    }
+
+    /// The tables as they are, the one with the rows alone that came to it.
+    fn came(&self, bases: &[Base]) -> Vec<Base> {
+        bases
+            .iter()
+            .map(|base| match base.pinned.provider.downcast_ref::<Reading>() {
+                Some(reading) if base.id == self.table => base.read_as(Arc::new(reading.part(self.came.clone()))),
+                Some(_) | None => base.clone(),
+            })
+            .collect()
+    }
+
+    /// The same with those that went.
+    fn went(&self, bases: &[Base]) -> Option<Vec<Base>> {
+        let went = self.went.as_ref()?;
+        let one = |base: &Base| if base.id == self.table { base.read_as(Arc::clone(went)) } else { base.clone() };
+        Some(bases.iter().map(one).collect())
+    }
+}
+
+impl Base {
+    fn read_as(&self, reading: Arc<Reading>) -> Self {
+        let (version, reads) = (self.pinned.version.clone(), reading.reads());
+        Self { id: self.id, pinned: Pinned { version, reads, provider: reading } }
+    }
 }
 
 impl Task {
@@ -235,32 +277,36 @@ impl Task {
                 self.show(table, &MadeOf { as_of, ..made_of.clone() }).await?;
                 return Ok(Done::Unmoved);
             }
-            if let Some((moved, added)) = self.added(&bases, made_of).await? {
-                if added.files.is_empty() {
+            if let Some(difference) = self.difference(&bases, made_of).await? {
+                if difference.is_nothing() {
                     let said = MadeOf { lossless: made_of.lossless.clone(), ..said(made_of.batch.clone()) };
                     let table = table.say(said.properties()?, lease.clone()).await?;
                     self.show(&table, &said).await?;
                     return Ok(Done::SameRows);
                 }
-                job.says(format!("reflection {name}: computing its new rows"));
-                let part = |base: &Base| if base.id == moved { within(base, &added.files) } else { base.clone() };
-                let part = bases.iter().map(part).collect::<Vec<_>>();
+                job.says(format!("reflection {name}: computing what has changed"));
+                let came = difference.came(&bases);
                 let mut lossless = Lossless::new();
                 for link in self.links().into_iter().filter(|link| made_of.lossless.contains(&(link.added, link.to))) {
-                    // of the table that rows came to, each new one may be without another's, or double its own
-                    let bases = if link.added == moved { &bases } else { &part };
-                    if self.loses_nothing(&link, bases).await? {
+                    // of the table that rows came to, each new one may be without another's, or double its own; rows that
+                    // went may have left others without theirs
+                    let are_new_alone = link.added != difference.table && difference.went.is_none();
+                    if self.loses_nothing(&link, if are_new_alone { &came } else { &bases }).await? {
                         lossless.insert((link.added, link.to));
                     }
                 }
-                let (rows, replaces) = match &self.reflection.upkeep.growth {
-                    Growth::Rows => (self.rows(&self.reflection.query, &part, None).await?, false),
-                    Growth::Groups(merges) => (self.merged(merges, &part, table).await?, true),
+                let rows = match &self.reflection.upkeep.growth {
+                    Growth::Rows => Some((self.rows(&self.reflection.query, &came, vec![]).await?, false)),
+                    Growth::Groups(merges) => {
+                        self.merged(merges, &difference, &bases, table).await?.map(|rows| (rows, true))
+                    }
                     Growth::Whole => return Err(Error::internal("a difference that nobody asked for")),
                 };
-                let said = MadeOf { lossless, ..said(None) };
-                self.fill(table.clone(), Filling { rows, replaces, lease: lease.clone() }, said).await?;
-                return Ok(Done::ByDifference);
+                if let Some((rows, replaces)) = rows {
+                    let said = MadeOf { lossless, ..said(None) };
+                    self.fill(table.clone(), Filling { rows, replaces, lease: lease.clone() }, said).await?;
+                    return Ok(Done::ByDifference);
+                }
             }
         }
         job.says(format!("reflection {name}: computing all of it"));
@@ -273,7 +319,7 @@ impl Task {
             }
         };
         let lossless = self.lossless(&bases, job).await?;
-        let rows = self.rows(&self.reflection.query, &bases, None).await?;
+        let rows = self.rows(&self.reflection.query, &bases, vec![]).await?;
         let said = MadeOf { lossless, ..said(None) };
         self.fill(table, Filling { rows, replaces: true, lease: lease.clone() }, said).await?;
         Ok(Done::Whole)
@@ -319,7 +365,7 @@ impl Task {
 
     async fn is_so(&self, question: &str, bases: &[Base]) -> Result<bool> {
         let columns = Arc::new(Schema::new(vec![Field::new("is_so", DataType::Boolean, true)]));
-        let mut answer = self.rows_as(question, bases, None, &columns).await?;
+        let mut answer = self.rows_as(question, bases, vec![], &columns).await?;
         while let Some(batch) = answer.next().await {
             let batch = batch?;
             if batch.num_rows() > 0 {
@@ -348,12 +394,11 @@ impl Task {
         Ok(())
     }
 
-    /// The table that has moved, and what it has got since, where that is all that happened and the stored rows can grow by
-    /// it. Rows that come to a table that is added by an outer join take away others, of those that were without one.
-    async fn added(&self, bases: &[Base], made_of: &MadeOf) -> Result<Option<(ObjectId, crate::lake::Added)>> {
-        if self.reflection.upkeep.growth == Growth::Whole
-            || bases.iter().any(|base| base.pinned.version == Version::Live)
-        {
+    /// What happened to the table that has moved, where it is one and the stored rows can follow. Rows that come to a table that
+    /// is added by an outer join take away others, of those that were without one.
+    async fn difference(&self, bases: &[Base], made_of: &MadeOf) -> Result<Option<Difference>> {
+        let upkeep = &self.reflection.upkeep;
+        if upkeep.growth == Growth::Whole || bases.iter().any(|base| base.pinned.version == Version::Live) {
             return Ok(None);
         }
         let mut moved = bases.iter().filter(|base| made_of.bases.get(&base.id) != Some(&base.pinned.version));
@@ -363,41 +408,76 @@ impl Task {
             return Ok(None);
         }
         let Some(Version::Snapshot(since)) = made_of.bases.get(&base.id) else { return Ok(None) };
-        match base.pinned.provider.downcast_ref::<Reading>() {
-            Some(reading) => Ok(reading.lake().added(reading.table(), *since).await?.map(|added| (base.id, added))),
-            None => Ok(None),
+        let Some(reading) = base.pinned.provider.downcast_ref::<Reading>() else { return Ok(None) };
+        let (lake, table) = (reading.lake(), reading.table());
+        if let Some(added) = lake.added(table, *since).await? {
+            let came = Part::of_files(added.files);
+            return Ok(Some(Difference { table: base.id, came, went: None }));
         }
+        let (Some(since), true) = (since, upkeep.shrinking.is_some()) else { return Ok(None) };
+        let Some(Changed { went, came, rows, of }) = lake.changed(table, *since).await? else { return Ok(None) };
+        // what is read twice is not the smaller part any more
+        if rows > of / 2 {
+            return Ok(None);
+        }
+        let then = lake.read(&table.at(*since)?, base.pinned.provider.schema()).await?;
+        Ok(Some(Difference { table: base.id, came, went: Some(Arc::new(then.part(went))) }))
     }
 
-    /// The stored groups and those of the new rows, as one group each.
-    async fn merged(&self, merges: &[Merge], bases: &[Base], table: &Unnamed) -> Result<SendableRecordBatchStream> {
-        let stored = StoredTable::new(TableName::new(UNNAMED, self.table_name()), table).await?;
-        let one = |(merge, field): (&Merge, &FieldRef)| {
-            let column = quoted(field.name());
-            match merge {
-                Merge::Same => column,
-                Merge::Sum => format!("sum({column})"),
-                Merge::Min => format!("min({column})"),
-                Merge::Max => format!("max({column})"),
-            }
-        };
-        let columns = self.reflection.upkeep.columns.fields();
-        let list: Vec<String> = merges.iter().zip(columns.iter()).map(one).collect();
+    /// The stored groups and those of the new rows, as one group each, less what those that went came to; `None` where these
+    /// are too many groups.
+    async fn merged(
+        &self,
+        merges: &[Merge],
+        difference: &Difference,
+        bases: &[Base],
+        table: &Unnamed,
+    ) -> Result<Option<SendableRecordBatchStream>> {
+        let upkeep = &self.reflection.upkeep;
+        let stored = Beside::stored(TableName::new(UNNAMED, self.table_name()), table).await?;
+        let names: Vec<String> = upkeep.columns.fields().iter().map(|field| quoted(field.name())).collect();
         let dimensions = merges.iter().zip(1..).filter(|(merge, _)| **merge == Merge::Same);
         let groups: Vec<String> = dimensions.map(|(_, place)| place.to_string()).collect();
+        let mut parts = vec![format!("SELECT * FROM {}", stored.name()), format!("({})", self.reflection.query)];
+        let mut beside = vec![stored];
+        let mut left = None;
+        if let (Some(went), Some(shrinking)) = (difference.went(bases), &upkeep.shrinking) {
+            let rows = self.rows(&self.reflection.query, &went, vec![]).await?;
+            let Some(rows) = at_most(rows, WENT_BYTES_MAX).await? else { return Ok(None) };
+            let name = TableName::new(UNNAMED, format!("{}_went", self.table_name()));
+            let undone = merges.iter().zip(&names).map(|(merge, column)| match merge {
+                Merge::Same => column.clone(),
+                Merge::Sum | Merge::Min | Merge::Max => format!("-{column}"),
+            });
+            parts.push(format!("SELECT {} FROM {name}", undone.collect::<Vec<_>>().join(", ")));
+            beside.push(Beside::rows(name, Arc::clone(&upkeep.columns), rows)?);
+            left = Some(shrinking);
+        }
+        let counted = |at: usize| left.and_then(|left| names.get(left.values.get(at).copied().flatten()?));
+        let one = |(at, (merge, column)): (usize, (&Merge, &String))| match merge {
+            Merge::Same => column.clone(),
+            Merge::Sum => match counted(at) {
+                Some(count) => format!("CASE WHEN sum({count}) > 0 THEN sum({column}) END"),
+                None => format!("sum({column})"),
+            },
+            Merge::Min => format!("min({column})"),
+            Merge::Max => format!("max({column})"),
+        };
+        let list: Vec<String> = merges.iter().zip(&names).enumerate().map(one).collect();
+        let having = left.and_then(|left| names.get(left.rows?)).map(|rows| format!(" HAVING sum({rows}) > 0"));
         let query = format!(
-            "SELECT {} FROM (SELECT * FROM {} UNION ALL ({})) AS both_parts{}{}",
+            "SELECT {} FROM ({}) AS parts{}{}{}",
             list.join(", "),
-            stored.name(),
-            self.reflection.query,
+            parts.join(" UNION ALL "),
             if groups.is_empty() { "" } else { " GROUP BY " },
-            groups.join(", ")
+            groups.join(", "),
+            having.unwrap_or_default()
         );
-        self.rows(&query, bases, Some(stored)).await
+        self.rows(&query, &difference.came(bases), beside).await.map(Some)
     }
 
     /// A query's rows in the columns that are stored, over tables as they are pinned.
-    async fn rows(&self, sql: &str, bases: &[Base], beside: Option<StoredTable>) -> Result<SendableRecordBatchStream> {
+    async fn rows(&self, sql: &str, bases: &[Base], beside: Vec<Beside>) -> Result<SendableRecordBatchStream> {
         self.rows_as(sql, bases, beside, &self.reflection.upkeep.columns).await
     }
 
@@ -405,7 +485,7 @@ impl Task {
         &self,
         sql: &str,
         bases: &[Base],
-        beside: Option<StoredTable>,
+        beside: Vec<Beside>,
         columns: &SchemaRef,
     ) -> Result<SendableRecordBatchStream> {
         let shared = &self.engine.shared;
@@ -413,15 +493,16 @@ impl Task {
         for Base { id, pinned } in bases {
             pins.insert(*id, pinned.version.clone(), Arc::clone(&pinned.provider), Arc::clone(&pinned.reads));
         }
-        let entry = beside.map(|stored| {
-            let pinned = stored.pinned().clone();
-            let entry = stored.entry();
+        let mut entries = vec![];
+        for table in beside {
+            let pinned = table.pinned().clone();
+            let entry = table.entry();
             pins.insert(entry.object.id, pinned.version, pinned.provider, pinned.reads);
-            entry
-        });
-        let tables = self.reflection.bases.iter().copied().chain(entry.iter().map(|entry| entry.object.id));
+            entries.push(entry);
+        }
+        let tables = self.reflection.bases.iter().copied().chain(entries.iter().map(|entry| entry.object.id));
         let policy = own::server_reading(&self.world.policies, tables);
-        let world = Arc::new(self.world.for_server(entry));
+        let world = Arc::new(self.world.for_server(entries));
         let facts = Arc::new(Facts::of_server(world, policy, shared)?);
         let into = columns.fields().to_vec();
         let planned = self.planned(&facts, sql, into).await?;
@@ -458,17 +539,18 @@ fn versions(bases: &[Base]) -> SnapshotVector {
     bases.iter().map(|base| (base.id, base.pinned.version.clone())).collect::<BTreeMap<_, _>>()
 }
 
-/// Of a table of the lake these files alone.
-fn within(base: &Base, files: &[String]) -> Base {
-    let pinned = match base.pinned.provider.downcast_ref::<Reading>() {
-        Some(reading) => {
-            let part = reading.within(files.iter().cloned());
-            let (version, reads) = (base.pinned.version.clone(), part.reads());
-            Pinned { version, reads, provider: Arc::new(part) }
+/// All of a query's rows; `None` where they take more.
+async fn at_most(mut rows: SendableRecordBatchStream, bytes_max: usize) -> Result<Option<Vec<RecordBatch>>> {
+    let (mut batches, mut bytes) = (vec![], 0);
+    while let Some(batch) = rows.next().await {
+        let batch = batch?;
+        bytes += batch.get_array_memory_size();
+        if bytes > bytes_max {
+            return Ok(None);
         }
-        None => base.pinned.clone(),
-    };
-    Base { id: base.id, pinned }
+        batches.push(batch);
+    }
+    Ok(Some(batches))
 }
 
 /// Ends when the lease is another's.

@@ -20,7 +20,7 @@ use super::facts::Facts;
 use super::pipeline::Within;
 use crate::catalog::reflections;
 use crate::error::Result;
-use crate::lake::{Added, Reading};
+use crate::lake::{Added, Part, Reading};
 use crate::policy::stored::{Copies, Offers, Replaced, Stand};
 use crate::policy::{Guarded, SessionPolicy};
 use crate::reflection::block::{self, Definition};
@@ -269,7 +269,7 @@ pub(super) async fn grown(
                     grown.insert(reflection.name.clone(), (stored, None));
                 }
                 Ok(Some(added)) => {
-                    let part = reading.within(added.files.iter().cloned());
+                    let part = reading.part(Part::of_files(added.files.iter().cloned()));
                     let (reads, rows) = (part.reads(), added.rows);
                     let since = Since { provider: Arc::new(part), reads, rows };
                     grown.insert(reflection.name.clone(), (stored, Some(since)));

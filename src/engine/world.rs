@@ -63,9 +63,9 @@ impl World {
     }
 
     /// For what the server reads for itself: the same tables and `beside`, and nothing that is stored answers for them.
-    pub(crate) fn for_server(&self, beside: Option<Entry>) -> Self {
+    pub(crate) fn for_server(&self, beside: impl IntoIterator<Item = Entry>) -> Self {
         let mut catalog = Arc::clone(&self.catalog);
-        if let Some(entry) = beside {
+        for entry in beside {
             Arc::make_mut(&mut catalog).entries.insert(entry.object.name.clone(), entry);
         }
         Self { catalog, reflections: Arc::default(), ..self.again() }

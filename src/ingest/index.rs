@@ -13,7 +13,7 @@ use futures::TryStreamExt;
 
 use super::key::{ByKey, Key, Keyer};
 use crate::error::{Error, Result};
-use crate::lake::{self, Lake, Rows};
+use crate::lake::{self, Lake, Part, Rows};
 
 /// Where a row is: the number of its file, and its position there.
 type Spot = (u32, u32);
@@ -222,7 +222,7 @@ async fn places(
     let own = of.table.schema();
     let width = own.fields().len();
     let schema = Schema::new(own.fields().iter().cloned().chain(lake::Table::place_columns()).collect::<Vec<_>>());
-    let reading = of.lake.read(of.table, Arc::new(schema)).await?.of_files(files);
+    let reading = of.lake.read(of.table, Arc::new(schema)).await?.part(Part::of_files(files));
     let wanted = columns.iter().copied().chain([width, width + 1]).collect::<Vec<_>>();
     let plan = reading.scan(of.state, Some(&wanted), &[], None).await?;
     Ok(execute_stream(plan, of.state.task_ctx())?)

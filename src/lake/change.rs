@@ -15,7 +15,7 @@ use futures::StreamExt;
 use iceberg::spec::FormatVersion;
 
 use super::plan::PlannedFile;
-use super::{Action, BatchId, Expected, Lake, LiveFile, Outcome, Rows, Staged, Table, Written};
+use super::{Action, BatchId, Expected, Lake, LiveFile, Outcome, Part, Rows, Staged, Table, Written};
 use crate::error::{Error, Result};
 
 /// What a statement does to rows that are there.
@@ -121,7 +121,8 @@ impl Lake {
         let width = kept.len();
         let kept_schema = Arc::new(Schema::new(kept.clone()));
         let read = Arc::new(Schema::new(kept.into_iter().chain(Table::place_columns()).collect::<Vec<_>>()));
-        let reading = self.read(base, read).await?.of_files(files.iter().map(|file| file.path().to_owned()));
+        let reading =
+            self.read(base, read).await?.part(Part::of_files(files.iter().map(|file| file.path().to_owned())));
         let plan = reading.scan(session, None, &[], None).await?;
         let rows = execute_stream(plan, session.task_ctx())?;
         let schema = Arc::clone(&kept_schema);

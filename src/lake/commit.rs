@@ -30,7 +30,7 @@ use metadata_file::metadata_file;
 pub(super) use swap::Answer;
 
 pub use action::{Action, RefKind};
-pub use create::{Making, SortedBy};
+pub use create::{FORMAT_VERSION, Making, SortedBy};
 pub(in crate::lake) use create::{directory, taken, unknown};
 pub(crate) use create::{overtaken, unknown_outcome};
 

@@ -50,12 +50,20 @@ impl Applied {
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.by_position().chain(self.by_key())
+    }
+
+    pub(super) fn by_position(&self) -> impl Iterator<Item = &Arc<Entry>> {
         let positions = match &self.positions {
             Positions::None => &[],
             Positions::Vector(vector) => std::slice::from_ref(vector),
             Positions::Files(files) => files.as_slice(),
         };
-        positions.iter().chain(&self.keys_anywhere).chain(&self.keys_here)
+        positions.iter()
+    }
+
+    pub(super) fn by_key(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.keys_anywhere.iter().chain(&self.keys_here)
     }
 }
 

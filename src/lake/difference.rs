@@ -1,6 +1,6 @@
-//! What became of a table's rows between two of its snapshots, told by their files: more came and none went, or anything
-//! else. Files are compared, not what writers say of them, but for `replace`, by which rows stay what they were. It reads
-//! no row.
+//! What became of a table's rows between two of its snapshots, told by their files: more came and none went, or which ones
+//! came and which went. Files are compared, not what writers say of them, but for `replace`, by which rows stay what they
+//! were. It reads no row.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,7 +8,9 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 use iceberg::spec::{ManifestContentType, ManifestFile, ManifestList, Operation, SnapshotRef};
 
-use super::manifest::{Entries, FileKey};
+use super::deletes::Applied;
+use super::manifest::{Entries, Entry, FileKey};
+use super::plan::PlannedFile;
 use super::{BATCH, Lake, Table};
 use crate::error::Result;
 
@@ -17,14 +19,55 @@ const STEPS_MAX: usize = 200;
 /// Those of them whose files are all looked at, since some of them have deletes.
 const WHOLE_MAX: usize = 32;
 const READ_AHEAD: usize = 16;
+/// Rows of a larger file are not told apart: what is not read of it is a bitmap.
+const FILE_ROWS_MAX: u64 = 1 << 28;
 
 /// Rows that a table has got.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Added {
-    /// Data files that hold these rows and no others, for [`super::Reading::of_files`].
+    /// Data files that hold these rows and no others, for [`Part::of_files`].
     pub files: Vec<String>,
     /// Those of them that were deleted meanwhile count too.
     pub rows: u64,
+}
+
+/// How the rows of one snapshot come to be those of a later one.
+#[derive(Debug)]
+pub struct Changed {
+    /// Of the earlier snapshot.
+    pub went: Part,
+    /// Of the later one.
+    pub came: Part,
+    /// Both together, or more where deletes name rows of several files.
+    pub rows: u64,
+    /// All that the later one's data files hold.
+    pub of: u64,
+}
+
+/// Some of a snapshot's rows, for [`super::Reading::part`].
+#[derive(Clone, Debug, Default)]
+pub struct Part {
+    files: HashMap<String, Option<PlannedFile>>,
+}
+
+impl Part {
+    /// All live rows of these data files.
+    pub fn of_files(paths: impl IntoIterator<Item = String>) -> Self {
+        Self { files: paths.into_iter().map(|path| (path, None)).collect() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.files.contains_key(path)
+    }
+
+    /// The file as it is in another snapshot, where only rows are meant that are deleted there by position.
+    pub(super) fn elsewhere(&self, path: &str) -> Option<&PlannedFile> {
+        self.files.get(path)?.as_ref()
+    }
 }
 
 /// A data file.
@@ -108,6 +151,21 @@ impl Lake {
         Ok(Some(Added { files, rows }))
     }
 
+    /// Which rows of `table` as it was at its snapshot `since` are gone, and which are new; a row that was written to another
+    /// file is both. `None` where that cannot be told: the snapshot is not there any more, the columns were others, or keys
+    /// were deleted.
+    pub async fn changed(&self, table: &Table, since: i64) -> Result<Option<Changed>> {
+        let (Some(then), Some(now)) = (table.metadata.snapshot_by_id(since), table.metadata.current_snapshot()) else {
+            return Ok(None);
+        };
+        if now.schema_id().is_none() || then.schema_id() != now.schema_id() {
+            return Ok(None);
+        }
+        let then = self.plan(table, &*self.list(table, then).await?, None).await?.files;
+        let now = self.plan(table, &*self.list(table, now).await?, None).await?.files;
+        Ok(told_apart(then, now))
+    }
+
     /// Where no file has deletes. What both snapshots list holds the same files in both, and is not read.
     async fn told_by_manifests(&self, before: Option<&ManifestList>, now: &ManifestList) -> Result<Step> {
         let was: HashSet<&ManifestFile> = before.into_iter().flat_map(ManifestList::entries).collect();
@@ -149,6 +207,44 @@ impl Lake {
         });
         Ok(live.collect())
     }
+}
+
+fn told_apart(then: Vec<PlannedFile>, now: Vec<PlannedFile>) -> Option<Changed> {
+    let of = now.iter().map(|file| file.data().record_count()).sum();
+    let mut changed = Changed { went: Part::default(), came: Part::default(), rows: 0, of };
+    let mut then: HashMap<FileKey, PlannedFile> = then.into_iter().map(|file| (file.entry.key(), file)).collect();
+    let path = |file: &PlannedFile| file.data().file_path().to_string();
+    for file in now {
+        let rows = file.data().record_count();
+        let Some(before) = then.remove(&file.entry.key()) else {
+            changed.came.files.insert(path(&file), None);
+            changed.rows += rows;
+            continue;
+        };
+        let (was, is) = (keys(before.deletes.entries()), keys(file.deletes.entries()));
+        if was == is {
+            continue;
+        }
+        if keys(before.deletes.by_key()) != keys(file.deletes.by_key()) || rows > FILE_ROWS_MAX {
+            return None;
+        }
+        changed.rows += positions(&file.deletes).abs_diff(positions(&before.deletes)).min(rows);
+        changed.went.files.insert(path(&before), Some(file.clone()));
+        changed.came.files.insert(path(&file), Some(before));
+    }
+    for gone in then.into_values() {
+        changed.rows += gone.data().record_count();
+        changed.went.files.insert(path(&gone), None);
+    }
+    Some(changed)
+}
+
+fn keys<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>) -> HashSet<FileKey> {
+    entries.map(|entry| entry.key()).collect()
+}
+
+fn positions(deletes: &Applied) -> u64 {
+    deletes.by_position().map(|entry| entry.file.record_count()).sum()
 }
 
 fn is_live(manifest: &ManifestFile) -> bool {

@@ -30,6 +30,7 @@ use iceberg::spec::ManifestList;
 use object_store::path::Path;
 use roaring::RoaringTreemap;
 
+use super::difference::Part;
 use super::plan::{Condition, PlannedFile};
 use super::tail::Tail;
 use super::{Lake, Table};
@@ -54,8 +55,8 @@ pub struct Reading {
     pin: Option<Arc<Pin>>,
     /// Paths of every data file that a scan of this reading was planned over.
     planned: Arc<Mutex<HashSet<Path>>>,
-    /// Read alone, where not all are.
-    only: Option<HashSet<String>>,
+    /// Read alone, where not all is.
+    only: Option<Part>,
     /// What is gone of the snapshot, and what came beside it.
     tail: Option<Arc<Tail>>,
 }
@@ -81,13 +82,8 @@ impl Lake {
 }
 
 impl Reading {
-    /// Of these data files alone.
-    pub fn of_files(self, paths: impl IntoIterator<Item = String>) -> Self {
-        Self { only: Some(paths.into_iter().collect()), ..self }
-    }
-
-    /// As [`Reading::of_files`], of a reading that others have too.
-    pub fn within(&self, paths: impl IntoIterator<Item = String>) -> Self {
+    /// Of these rows alone.
+    pub fn part(&self, part: Part) -> Self {
         Self {
             lake: Arc::clone(&self.lake),
             table: self.table.clone(),
@@ -96,7 +92,7 @@ impl Reading {
             ids: Arc::clone(&self.ids),
             pin: self.pin.clone(),
             planned: Arc::default(),
-            only: Some(paths.into_iter().collect()),
+            only: Some(part),
             tail: None,
         }
     }
@@ -160,7 +156,7 @@ impl Reading {
                     let condition = self.condition(session, filters)?;
                     let mut planned = self.lake.plan(&self.table, manifests, condition.as_ref()).await?;
                     if let Some(only) = &self.only {
-                        planned.files.retain(|file| only.contains(file.data().file_path()));
+                        planned.files.retain(|file| only.has(file.data().file_path()));
                     }
                     tracing::debug!(
                         table = %self.table.shown(),

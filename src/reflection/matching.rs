@@ -468,12 +468,12 @@ fn made_of_parts(
     Ok(Expr::AggregateFunction(made))
 }
 
-fn counts_rows(call: &AggregateFunction) -> bool {
+pub(crate) fn counts_rows(call: &AggregateFunction) -> bool {
     call.params.args.iter().all(rollup::is_not_null)
 }
 
 /// Counts of anything that is never NULL count rows.
-fn same_values(of: Merge, a: &AggregateFunction, b: &AggregateFunction) -> bool {
+pub(crate) fn same_values(of: Merge, a: &AggregateFunction, b: &AggregateFunction) -> bool {
     a.params.args == b.params.args || of == Merge::Count && counts_rows(a) && counts_rows(b)
 }
 

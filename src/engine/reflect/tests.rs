@@ -27,18 +27,18 @@ async fn columns_have_names_of_their_own_and_grow_as_their_measures_do() {
         ("CREATE REFLECTION r ON shop.sales USING DISPLAY (region, id)", "region id", Growth::Rows),
         (
             "CREATE REFLECTION r ON shop.sales USING DIMENSIONS (region, id + 1) MEASURES (sum(id), min(id), max(region))",
-            "region column sum min max count",
-            Growth::Groups(vec![Same, Same, Sum, Min, Max, Sum]),
+            "region column sum count min max count_2",
+            Growth::Groups(vec![Same, Same, Sum, Sum, Min, Max, Sum]),
         ),
         (
             "CREATE REFLECTION r ON shop.sales USING DIMENSIONS (region) MEASURES (sum(id), sum(id + 1), count(region))",
-            "region sum sum_2 count count_2",
-            Growth::Groups(vec![Same, Sum, Sum, Sum, Sum]),
+            "region sum count sum_2 count_2 count_3 count_4",
+            Growth::Groups(vec![Same, Sum, Sum, Sum, Sum, Sum, Sum]),
         ),
         // its last digits are of the order of its rows
         (
             "CREATE REFLECTION r ON shop.sales USING DIMENSIONS (region) MEASURES (sum(id::float8))",
-            "region sum count",
+            "region sum count count_2",
             Growth::Whole,
         ),
         ("CREATE REFLECTION r AS SELECT id FROM shop.sales", "id", Growth::Rows),
@@ -54,6 +54,36 @@ async fn columns_have_names_of_their_own_and_grow_as_their_measures_do() {
         ("CREATE REFLECTION r AS SELECT region FROM shop.sales LIMIT 1", "region", Growth::Whole),
     ] {
         assert_eq!(names(text), (expected.to_owned(), growth), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_went_is_told_where_rows_and_values_are_counted() {
+    let shop = Shop::open().await;
+    let catalog = shop.catalog();
+    for (text, expected) in [
+        (
+            "ON shop.sales USING DIMENSIONS (region) MEASURES (sum(id))",
+            Some((Some(3), vec![None, Some(2), None, None])),
+        ),
+        ("ON shop.sales USING DIMENSIONS (region) MEASURES (sum(id), min(id))", None),
+        ("AS SELECT region, count(*) FROM shop.sales GROUP BY region", Some((Some(1), vec![None, None]))),
+        // a sum of values that nobody counts, of other ones, and of some of them
+        ("AS SELECT region, count(*), sum(id) FROM shop.sales GROUP BY region", None),
+        ("AS SELECT region, count(*), count(region), sum(id) FROM shop.sales GROUP BY region", None),
+        ("AS SELECT region, count(*), count(id), sum(id) FILTER (WHERE id > 1) FROM shop.sales GROUP BY region", None),
+        (
+            "AS SELECT region, count(*), count(id) FILTER (WHERE id > 1), sum(id) FILTER (WHERE id > 1) FROM shop.sales \
+             GROUP BY region",
+            Some((Some(1), vec![None, None, None, Some(2)])),
+        ),
+        // groups of which nobody counts the rows, and one that stays
+        ("AS SELECT region, count(id), sum(id) FROM shop.sales GROUP BY region", None),
+        ("AS SELECT count(id), sum(id) FROM shop.sales", Some((None, vec![None, Some(0)]))),
+        ("AS SELECT id FROM shop.sales", None),
+    ] {
+        let shrinking = read(&format!("CREATE REFLECTION r {text}"), &catalog).unwrap().upkeep.shrinking;
+        assert_eq!(shrinking.map(|s| (s.rows, s.values)), expected, "{text}");
     }
 }
 

@@ -209,6 +209,9 @@ const TOTAL: &str = "CREATE REFLECTION total REFRESH MANUAL AS SELECT count(*), 
 const DISTINCT: &str = "CREATE REFLECTION different REFRESH MANUAL AS SELECT g, count(DISTINCT v) FROM s.t GROUP BY g";
 const STAR: &str = "CREATE REFLECTION star REFRESH MANUAL AS SELECT count(*), t.g, d.name, sum(t.v), max(t.w) \
                     FROM s.t JOIN s.d ON d.k = t.k GROUP BY t.g, d.name";
+const SUMS: &str = "CREATE REFLECTION sums ON s.t USING DIMENSIONS (g) MEASURES (sum(v), avg(w), count(k))";
+const SUMMED: &str = "CREATE REFLECTION summed REFRESH MANUAL AS SELECT d.name, count(*), sum(t.v), count(t.v) \
+                      FROM s.t JOIN s.d ON d.k = t.k GROUP BY d.name";
 const PADDED: &str = "CREATE REFLECTION padded REFRESH MANUAL AS SELECT d.name, t.g, count(*), count(d.k) \
                       FROM s.t LEFT JOIN s.d ON d.k = t.k GROUP BY d.name, t.g";
 
@@ -216,31 +219,38 @@ const PADDED: &str = "CREATE REFLECTION padded REFRESH MANUAL AS SELECT d.name, 
 async fn what_is_stored_is_what_the_query_comes_to() {
     let place = Place::new().await;
     let mut root = place.session("root");
-    for sql in [GROUPS, COLUMNS, QUERY, TOTAL, DISTINCT] {
+    for sql in [GROUPS, COLUMNS, QUERY, TOTAL, DISTINCT, SUMS] {
         assert_eq!(ask(&mut root, sql).await, "CREATE REFLECTION");
     }
-    for (sql, expected, distinct) in [
-        ("SELECT 1", Done::Whole, Done::Whole),
-        ("SELECT 1", Done::Unmoved, Done::Unmoved),
+    use Done::{ByDifference, SameRows, Unmoved, Whole};
+    // of `groups`, which keeps least and greatest values, of `sums`, which can take off, and of `different`
+    for (sql, expected, sums, distinct) in [
+        ("SELECT 1", Whole, Whole, Whole),
+        ("SELECT 1", Unmoved, Unmoved, Unmoved),
         (
             "INSERT INTO s.t VALUES (4, 'a', 7, 0.25, '2024-01-01 09:00'), (5, 'c', 1, 1, '2024-02-01')",
-            Done::ByDifference,
-            Done::Whole,
+            ByDifference,
+            ByDifference,
+            Whole,
         ),
-        ("INSERT INTO s.t VALUES (6, NULL, NULL, NULL, NULL)", Done::ByDifference, Done::Whole),
-        ("UPDATE s.t SET v = 11 WHERE k = 1", Done::Whole, Done::Whole),
-        ("DELETE FROM s.t WHERE k = 2", Done::Whole, Done::Whole),
-        ("CALL lakegate.compact('s.t')", Done::SameRows, Done::Whole),
-        ("INSERT INTO s.t VALUES (7, 'a', 2, 3, '2024-01-01 23:59')", Done::ByDifference, Done::Whole),
-        ("TRUNCATE s.t", Done::Whole, Done::Whole),
-        ("INSERT INTO s.t VALUES (8, 'z', 2, 3, '2025-01-01')", Done::ByDifference, Done::Whole),
+        ("INSERT INTO s.t VALUES (6, NULL, NULL, NULL, NULL)", ByDifference, ByDifference, Whole),
+        ("UPDATE s.t SET v = 11 WHERE k = 1", Whole, ByDifference, Whole),
+        // the only row of its group, and the only value of another
+        ("DELETE FROM s.t WHERE k = 2", Whole, ByDifference, Whole),
+        ("UPDATE s.t SET v = NULL, w = NULL WHERE k = 5", Whole, ByDifference, Whole),
+        ("CALL lakegate.compact('s.t')", SameRows, SameRows, Whole),
+        ("INSERT INTO s.t VALUES (7, 'a', 2, 3, '2024-01-01 23:59')", ByDifference, ByDifference, Whole),
+        ("TRUNCATE s.t", Whole, Whole, Whole),
+        ("INSERT INTO s.t VALUES (8, 'z', 2, 3, '2025-01-01')", ByDifference, ByDifference, Whole),
     ] {
         ask(&mut root, sql).await;
         for (name, expected) in [
             ("groups", expected),
             ("columns", expected),
-            ("query", expected),
+            // one more that counts rows, and sums nothing
+            ("query", sums),
             ("total", expected),
+            ("sums", sums),
             ("different", distinct),
         ] {
             assert_eq!(place.refresh(name).await, expected, "{name} after {sql}");
@@ -256,37 +266,96 @@ async fn a_join_grows_by_what_comes_to_one_of_its_tables() {
     for sql in ["CREATE TABLE s.d (k int4, name text)", "INSERT INTO s.d VALUES (1, 'one'), (2, 'two'), (3, 'three')"] {
         done(&mut root, sql).await;
     }
-    for sql in [STAR, PADDED] {
+    for sql in [STAR, SUMMED, PADDED] {
         assert_eq!(ask(&mut root, sql).await, "CREATE REFLECTION");
     }
     let (t, d) = (id(&place, "t"), id(&place, "d"));
     // each row of t has one of d; each of d one of t
     let both = Lossless::from([(d, t), (t, d)]);
-    for (sql, star, of_star, padded, of_padded) in [
-        ("SELECT 1", Done::Whole, both.clone(), Done::Whole, true),
-        ("INSERT INTO s.t VALUES (1, 'a', 1, 1)", Done::ByDifference, [(d, t)].into(), Done::ByDifference, true),
-        ("INSERT INTO s.d VALUES (4, 'four')", Done::ByDifference, [(d, t)].into(), Done::Whole, true),
-        ("CALL lakegate.compact('s.d')", Done::SameRows, [(d, t)].into(), Done::Whole, true),
-        ("INSERT INTO s.t VALUES (9, 'a', 1, 1)", Done::ByDifference, [].into(), Done::ByDifference, true),
-        ("INSERT INTO s.d VALUES (9, 'nine')", Done::ByDifference, [].into(), Done::Whole, true),
-        ("INSERT INTO s.t VALUES (3, 'a', 2, 1)", Done::ByDifference, [].into(), Done::ByDifference, true),
-        ("DELETE FROM s.d WHERE k = 4", Done::Whole, [(d, t)].into(), Done::Whole, true),
-        ("INSERT INTO s.d VALUES (3, 'III')", Done::ByDifference, [].into(), Done::Whole, false),
+    use Done::{ByDifference, SameRows, Whole};
+    // of `star`, which keeps greatest values, of `summed`, which can take off, and of `padded`
+    for (sql, (star, of_star), (summed, of_summed), padded, of_padded) in [
+        ("SELECT 1", (Whole, both.clone()), (Whole, both.clone()), Whole, true),
+        (
+            "INSERT INTO s.t VALUES (1, 'a', 1, 1)",
+            (ByDifference, [(d, t)].into()),
+            (ByDifference, [(d, t)].into()),
+            ByDifference,
+            true,
+        ),
+        (
+            "INSERT INTO s.d VALUES (4, 'four')",
+            (ByDifference, [(d, t)].into()),
+            (ByDifference, [(d, t)].into()),
+            Whole,
+            true,
+        ),
+        ("CALL lakegate.compact('s.d')", (SameRows, [(d, t)].into()), (SameRows, [(d, t)].into()), Whole, true),
+        (
+            "INSERT INTO s.t VALUES (9, 'a', 1, 1)",
+            (ByDifference, [].into()),
+            (ByDifference, [].into()),
+            ByDifference,
+            true,
+        ),
+        ("INSERT INTO s.d VALUES (9, 'nine')", (ByDifference, [].into()), (ByDifference, [].into()), Whole, true),
+        (
+            "INSERT INTO s.t VALUES (3, 'a', 2, 1)",
+            (ByDifference, [].into()),
+            (ByDifference, [].into()),
+            ByDifference,
+            true,
+        ),
+        // what was lost is asked again where all is computed
+        ("DELETE FROM s.d WHERE k = 4", (Whole, [(d, t)].into()), (ByDifference, [].into()), Whole, true),
+        (
+            "UPDATE s.t SET v = NULL WHERE k = 9",
+            (Whole, [(d, t)].into()),
+            (ByDifference, [].into()),
+            ByDifference,
+            true,
+        ),
+        ("DELETE FROM s.d WHERE k = 9", (Whole, [].into()), (ByDifference, [].into()), Whole, true),
+        ("INSERT INTO s.d VALUES (3, 'III')", (ByDifference, [].into()), (ByDifference, [].into()), Whole, false),
     ] {
         ask(&mut root, sql).await;
-        assert_eq!(place.refresh("star").await, star, "star after {sql}");
-        assert_eq!(place.refresh("padded").await, padded, "padded after {sql}");
-        place.same("star", sql).await;
-        place.same("padded", sql).await;
         let stored = async |name: &str| place.reflection(name).await.stored.get().unwrap().lossless.clone();
-        assert_eq!(stored("star").await, of_star, "{sql}");
-        assert_eq!(stored("padded").await, if of_padded { [(d, t)].into() } else { Lossless::new() }, "{sql}");
+        for (name, done, lossless) in [
+            ("star", star, of_star),
+            ("summed", summed, of_summed),
+            ("padded", padded, if of_padded { [(d, t)].into() } else { Lossless::new() }),
+        ] {
+            assert_eq!(place.refresh(name).await, done, "{name} after {sql}");
+            place.same(name, sql).await;
+            assert_eq!(stored(name).await, lossless, "{name} after {sql}");
+        }
     }
     // both at once
     done(&mut root, "INSERT INTO s.d VALUES (5, 'five')").await;
     done(&mut root, "INSERT INTO s.t VALUES (5, 'a', 2, 1)").await;
     assert_eq!(place.refresh("star").await, Done::Whole);
     place.same("star", "after both").await;
+}
+
+/// What a join loses is asked again of all rows where some went.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_went_may_leave_others_alone() {
+    let place = Place::new().await;
+    let mut root = place.session("root");
+    done(&mut root, "CREATE TABLE s.d (k int4, name text)").await;
+    done(&mut root, "INSERT INTO s.d SELECT k, 'n' || k FROM generate_series(1, 9) AS k").await;
+    done(&mut root, SUMMED).await;
+    let (t, d) = (id(&place, "t"), id(&place, "d"));
+    let stored = async || place.reflection("summed").await.stored.get().unwrap().lossless.clone();
+    assert_eq!(place.refresh("summed").await, Done::Whole);
+    assert_eq!(stored().await, [(d, t)].into(), "each row of t has one of d");
+    done(&mut root, "DELETE FROM s.d WHERE k = 8").await;
+    assert_eq!(place.refresh("summed").await, Done::ByDifference);
+    assert_eq!(stored().await, [(d, t)].into(), "no row of t had it");
+    done(&mut root, "DELETE FROM s.d WHERE k = 2").await;
+    assert_eq!(place.refresh("summed").await, Done::ByDifference);
+    place.same("summed", "of two rows").await;
+    assert_eq!(stored().await, Lossless::new(), "one row of t is left alone");
 }
 
 fn id(place: &Place, table: &str) -> ObjectId {
@@ -351,6 +420,56 @@ async fn after_changes_by_chance_it_is_the_same_still() {
         }
     }
     assert!(["by difference", "whole", "unmoved"].iter().all(|way| ways.contains_key(way)), "{ways:?}");
+}
+
+/// Rows that went are taken off what is stored, however the table keeps what is deleted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_went_by_chance_is_taken_off() {
+    let mut random = StdRng::seed_from_u64(seed());
+    let place = Place::new().await;
+    let mut root = place.session("root");
+    for (table, with) in [
+        ("positions", ""),
+        ("vectors", "WITH (\"format-version\" = '3')"),
+        ("copies", "WITH (\"write.delete.mode\" = 'copy-on-write', \"write.update.mode\" = 'copy-on-write')"),
+    ] {
+        done(&mut root, &format!("CREATE TABLE s.{table} (k int4, g int4, v int4, w numeric(12,2)) {with}")).await;
+        for file in 0..6 {
+            let rows = format!("generate_series({}, {}) AS k", file * 20, file * 20 + 19);
+            let row = "k, k % 5, nullif(k % 7, 3), k / 4.0";
+            done(&mut root, &format!("INSERT INTO s.{table} SELECT {row} FROM {rows}")).await;
+        }
+        let (sums, total) = (format!("{table}_sums"), format!("{table}_total"));
+        let measures = "MEASURES (sum(v), avg(w)) REFRESH MANUAL";
+        done(&mut root, &format!("CREATE REFLECTION {sums} ON s.{table} USING DIMENSIONS (g) {measures}")).await;
+        let query = format!("SELECT count(*), sum(v), count(v), sum(w), count(w) FROM s.{table} WHERE g <> 1");
+        done(&mut root, &format!("CREATE REFLECTION {total} REFRESH MANUAL AS {query}")).await;
+        for step in 0..12 {
+            for _ in 0..random.random_range(1..3) {
+                let (k, g) = (random.random_range(0..120), random.random_range(0..6));
+                let sql = match random.random_range(0..8) {
+                    0..3 => format!("DELETE FROM s.{table} WHERE k BETWEEN {k} AND {}", k + g),
+                    3..5 => format!("UPDATE s.{table} SET g = {g}, v = nullif(v, {g}) WHERE k = {k}"),
+                    5 => format!("UPDATE s.{table} SET w = w + 1 WHERE k = {k}"),
+                    6 => format!("INSERT INTO s.{table} VALUES ({k}, {g}, NULL, {k}), ({k}, NULL, {g}, NULL)"),
+                    _ => format!("DELETE FROM s.{table} WHERE g = 0 AND k < {k}"),
+                };
+                done(&mut root, &sql).await;
+            }
+            for name in [&sums, &total] {
+                place.refresh(name).await;
+                place.same(name, &format!("at step {step}")).await;
+            }
+        }
+        done(&mut root, &format!("INSERT INTO s.{table} VALUES (500, 77, 1, 1)")).await;
+        place.refresh(&sums).await;
+        place.refresh(&total).await;
+        done(&mut root, &format!("DELETE FROM s.{table} WHERE k = 500")).await;
+        for name in [&sums, &total] {
+            assert_eq!(place.refresh(name).await, Done::ByDifference, "{name}");
+            place.same(name, "once its last row is gone").await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -292,7 +292,7 @@ pub(super) fn properties_of(properties: &[(String, String)]) -> Result<Vec<(Stri
     Ok(properties.to_vec())
 }
 
-fn settable(name: &str) -> Result<()> {
+pub(super) fn settable(name: &str) -> Result<()> {
     let kept = name.starts_with("lakegate.keeper.");
     let own = name.starts_with("lakegate.") && !kept;
     match own || !name.contains('.') || PLACES.contains(&name) {

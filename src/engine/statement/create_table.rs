@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{self, ColumnDef, ColumnOption};
 
-use super::alter::properties_of;
+use super::alter::settable;
 use super::name::{Name, ident, table_name};
 use super::{Admitted, Execution, Outcome, Statement, Work, counter, default, key, refuse, target};
 use crate::engine::notice::Notice;
@@ -13,7 +13,7 @@ use crate::engine::session::Session;
 use crate::engine::temporary::{OnCommit, Temporary};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres;
-use crate::lake::{Making, SortedBy};
+use crate::lake::{FORMAT_VERSION, Making, SortedBy};
 use crate::pgtype;
 use crate::types::TableName;
 
@@ -70,7 +70,9 @@ pub(super) fn making(create: &ast::CreateTable) -> Result<Making> {
         | ast::CreateTableOptions::Plain(_)
         | ast::CreateTableOptions::TableProperties(_) => return Err(Error::unsupported("these options of a table")),
     };
-    Ok(Making { properties: properties_of(&properties)?.into_iter().collect(), partitioned_by, sorted_by })
+    // which version a table is of is said once, where it is made
+    properties.iter().filter(|(name, _)| name != FORMAT_VERSION).try_for_each(|(name, _)| settable(name))?;
+    Ok(Making { properties: properties.into_iter().collect(), partitioned_by, sorted_by })
 }
 
 /// A column, or a transform of one: `day(at)`, `bucket(16, id)`, `truncate(4, name)`.

@@ -237,7 +237,7 @@ impl Lake {
 }
 
 /// Other engines' way to say it beside a table's properties; it is none.
-const FORMAT_VERSION: &str = "format-version";
+pub const FORMAT_VERSION: &str = "format-version";
 
 fn format_version(asked: Option<&str>) -> Result<FormatVersion> {
     match asked {

@@ -1,5 +1,7 @@
 //! Tables that others change between two looks.
 
+use iceberg::spec::{DataContentType, DataFileBuilder, DataFileFormat, ManifestStatus};
+
 use super::*;
 use crate::jobs::Job;
 use crate::lake::fixture::{lake, rows};
@@ -86,4 +88,54 @@ async fn a_table_is_as_a_batch_left_it_until_rows_change() {
     let tidy = compacted(&lake, &ours).await;
     assert!(tidy.snapshot_id() != ours.snapshot_id() && tidy.is_as_left_by(&named));
     assert!(!append(&lake, &tidy, &[8]).await.is_as_left_by(&named), "somebody else's rows");
+}
+
+fn file(content: DataContentType, path: &str, rows: u64) -> Arc<Entry> {
+    let mut builder = DataFileBuilder::default();
+    builder.content(content).file_path(path.into()).file_format(DataFileFormat::Parquet).record_count(rows);
+    let file = builder.file_size_in_bytes(1).build().unwrap();
+    let (status, snapshot_id) = (ManifestStatus::Added, Some(1));
+    Arc::new(Entry { status, snapshot_id, sequence: 1, file_sequence: 1, first_row: None, spec_id: 0, file })
+}
+
+fn planned(path: &str, rows: u64, positions: &[(&str, u64)], by_key: &[&str]) -> PlannedFile {
+    let positions = positions.iter().map(|(path, rows)| file(DataContentType::PositionDeletes, path, *rows));
+    let deletes = Applied {
+        positions: crate::lake::deletes::Positions::Files(positions.collect()),
+        keys_anywhere: by_key.iter().map(|path| file(DataContentType::EqualityDeletes, path, 1)).collect(),
+        keys_here: vec![],
+    };
+    PlannedFile { entry: file(DataContentType::Data, path, rows), deletes }
+}
+
+#[test]
+fn rows_are_told_apart_by_files_and_positions() {
+    let then = vec![planned("same", 10, &[("d", 1)], &[]), planned("less", 10, &[], &[]), planned("gone", 7, &[], &[])];
+    let now = vec![
+        planned("same", 10, &[("d", 1)], &[]),
+        planned("less", 10, &[("e", 3)], &[]),
+        planned("new", 5, &[("f", 1)], &[]),
+    ];
+    let Changed { went, came, rows, of } = told_apart(then, now).unwrap();
+    assert_eq!((rows, of), (7 + 3 + 5, 25));
+    let places = |part: &Part| {
+        let mut places: Vec<(String, bool)> =
+            part.files.iter().map(|(path, of)| (path.clone(), of.is_some())).collect();
+        places.sort();
+        places
+    };
+    assert_eq!(places(&went), [("gone".into(), false), ("less".into(), true)]);
+    assert_eq!(places(&came), [("less".into(), true), ("new".into(), false)], "what the earlier one had deleted there");
+}
+
+/// Which rows those are is not known before the file is read.
+#[test]
+fn rows_that_were_deleted_by_key_are_not_told() {
+    let one = |by_key: &[&str]| vec![planned("a", 10, &[], by_key)];
+    assert!(told_apart(one(&[]), one(&["k"])).is_none());
+    assert!(told_apart(one(&["k"]), one(&[])).is_none());
+    let changed = told_apart(one(&["k"]), one(&["k"])).unwrap();
+    assert!(changed.went.is_empty() && changed.came.is_empty());
+    let large = |positions: &[(&str, u64)]| vec![planned("a", FILE_ROWS_MAX + 1, positions, &[])];
+    assert!(told_apart(large(&[]), large(&[("d", 1)])).is_none());
 }

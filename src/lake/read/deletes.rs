@@ -88,6 +88,25 @@ impl Keys {
     }
 }
 
+/// What is to be dropped of a file so that the rows stay that are not `deleted` here and are `elsewhere`.
+fn all_but(
+    file: &PlannedFile,
+    deleted: Option<&Deleted>,
+    elsewhere: Option<&Deleted>,
+    memory: &Memory,
+) -> Result<Deleted> {
+    let mut dropped = RoaringTreemap::new();
+    dropped.insert_range(0..file.data().record_count());
+    if let Some(elsewhere) = elsewhere {
+        dropped -= elsewhere.positions();
+    }
+    if let Some(deleted) = deleted {
+        dropped |= deleted.positions();
+    }
+    memory.grow(2 * dropped.serialized_size())?;
+    Ok(Deleted::new(dropped))
+}
+
 impl FileDeletes {
     pub(in crate::lake) fn positions(&self) -> Option<&RoaringTreemap> {
         self.skipped.as_ref().or(self.by_number.as_ref()).map(|deleted| deleted.positions())
@@ -109,29 +128,24 @@ impl Reading {
         let memory = Arc::new(Memory::of(session));
         let mut deletes = Deletes { files: vec![], key_ids: vec![], memory: Arc::clone(&memory) };
         let pending = |file: &PlannedFile| self.tail.as_ref()?.gone.get(file.data().file_path());
-        if files.iter().all(|f| f.deletes.is_nothing() && pending(f).is_none()) {
+        let elsewhere = |file: &PlannedFile| self.only.as_ref()?.elsewhere(file.data().file_path());
+        if files.iter().all(|f| f.deletes.is_nothing() && pending(f).is_none() && elsewhere(f).is_none()) {
             deletes.files.resize_with(files.len(), FileDeletes::default);
             return Ok(deletes);
         }
-        let vectors = self.vectors(files, &memory).await?;
-        let position_files = self.position_files(session, files, &memory).await?;
+        let of_position = self.positions(session, files, &memory).await?;
+        let others: Vec<PlannedFile> = files.iter().filter_map(elsewhere).cloned().collect();
+        let mut others = self.positions(session, &others, &memory).await?.into_iter();
         let mut groups: Vec<Arc<Keys>> = vec![];
         let (of_file, wanted) = grouped(files)?;
         for wanted in wanted {
             groups.push(Arc::new(self.keys(session, &wanted, &memory).await?));
             deletes.key_ids.push(wanted.ids);
         }
-        for ((file, vector), numbers) in files.iter().zip(vectors).zip(of_file) {
-            let deleted = match (&file.deletes.positions, vector) {
-                (Positions::None, _) => None,
-                (Positions::Vector(_), vector) => vector,
-                (Positions::Files(entries), _) => {
-                    let of_file = entries.iter().filter_map(|e| position_files.get(e.file.file_path()));
-                    let parts = of_file.filter_map(|f| f.get(file.data().file_path()));
-                    let all = parts.fold(RoaringTreemap::new(), |all, part| all | part);
-                    memory.grow(2 * all.serialized_size())?;
-                    Some(Arc::new(Deleted::new(all)))
-                }
+        for ((file, deleted), numbers) in files.iter().zip(of_position).zip(of_file) {
+            let deleted = match elsewhere(file).and_then(|_| others.next()) {
+                None => deleted,
+                Some(other) => Some(Arc::new(all_but(file, deleted.as_deref(), other.as_deref(), &memory)?)),
             };
             let deleted = match pending(file) {
                 None => deleted,
@@ -154,6 +168,29 @@ impl Reading {
             deletes.files.push(FileDeletes { skipped, by_number, keys, sequence: file.entry.sequence });
         }
         Ok(deletes)
+    }
+
+    /// The positions that are deleted of each file, in the order of the files.
+    async fn positions(
+        &self,
+        session: &dyn Session,
+        files: &[PlannedFile],
+        memory: &Memory,
+    ) -> Result<Vec<Option<Arc<Deleted>>>> {
+        let vectors = self.vectors(files, memory).await?;
+        let position_files = self.position_files(session, files, memory).await?;
+        let of_one = |(file, vector): (&PlannedFile, Option<Arc<Deleted>>)| match &file.deletes.positions {
+            Positions::None => Ok(None),
+            Positions::Vector(_) => Ok(vector),
+            Positions::Files(entries) => {
+                let of_file = entries.iter().filter_map(|e| position_files.get(e.file.file_path()));
+                let parts = of_file.filter_map(|f| f.get(file.data().file_path()));
+                let all = parts.fold(RoaringTreemap::new(), |all, part| all | part);
+                memory.grow(2 * all.serialized_size())?;
+                Ok(Some(Arc::new(Deleted::new(all))))
+            }
+        };
+        files.iter().zip(vectors).map(of_one).collect()
     }
 
     /// Each file's deletion vector, in the order of the files.

@@ -154,7 +154,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Each measure once, an average as its sum and its count, and the count of rows in any case.
+    /// Each measure once, an average as its sum, and with each sum the count of its values; the count of rows in any case.
     fn measures(&mut self, query: &mut Assembled) -> Result<()> {
         let mut known: Vec<(Measure, String)> = vec![];
         loop {
@@ -184,8 +184,8 @@ impl Parser<'_> {
             let end = self.at;
             self.expect_symbol(')')?;
             let of = match whole {
+                Some(Measure::Sum) | None => vec![Measure::Sum, Measure::Count],
                 Some(measure) => vec![measure],
-                None => vec![Measure::Sum, Measure::Count],
             };
             for measure in of {
                 query.measure(self, &mut known, measure, begin, end);

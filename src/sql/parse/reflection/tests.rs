@@ -28,12 +28,12 @@ fn a_definition_comes_to_one_query() {
         ),
         (
             "create reflection r on s.\"T\" using dimensions (a, date_trunc('day', at)) measures (SUM(x), count(*))",
-            "SELECT a, date_trunc('day', at), sum(x), count(*) FROM s.\"T\" GROUP BY 1, 2",
+            "SELECT a, date_trunc('day', at), sum(x), count(x), count(*) FROM s.\"T\" GROUP BY 1, 2",
         ),
-        // an average is a sum and a count, each measure is there once, and rows are counted in any case
+        // a sum has the count of its values beside it, and makes an average; each measure is there once, and rows are counted in any case
         (
             "CREATE REFLECTION r ON s.t USING DIMENSIONS (a) MEASURES (avg(x + 1), count(x +1), min(y), MAX(y), sum(z))",
-            "SELECT a, sum(x + 1), count(x + 1), min(y), max(y), sum(z), count(*) FROM s.t GROUP BY 1",
+            "SELECT a, sum(x + 1), count(x + 1), min(y), max(y), sum(z), count(z), count(*) FROM s.t GROUP BY 1",
         ),
         ("CREATE REFLECTION r REFRESH MANUAL AS SELECT a FROM s.t WHERE b > 1", "SELECT a FROM s.t WHERE b > 1"),
     ] {
