@@ -20,8 +20,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Threads of the doors at least: a login, a cancel request and a health check are answered while results are encoded.
 const DOOR_THREADS_MIN: usize = 4;
-/// Statements are parsed and planned elsewhere, but held here. Virtual, committed page by page.
-const STACK_BYTES: usize = 16 << 20;
+/// Statements are parsed and planned elsewhere, but held, copied and dropped here: with less than `engine::deep` asks for, each
+/// of them would map a stack of its own. Virtual, committed page by page.
+const STACK_BYTES: usize = 64 << 20;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

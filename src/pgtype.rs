@@ -51,6 +51,7 @@ pub(crate) mod oid {
     pub(crate) const TIMESTAMP: u32 = 1114;
     pub(crate) const TIMESTAMPTZ: u32 = 1184;
     pub(crate) const INTERVAL: u32 = 1186;
+    pub(crate) const NUMERICS: u32 = 1231;
     pub(crate) const TIMETZ: u32 = 1266;
     pub(crate) const BIT: u32 = 1560;
     pub(crate) const VARBIT: u32 = 1562;

@@ -147,7 +147,8 @@ pub(super) fn scalar(value: &PrimitiveLiteral, of: &PrimitiveType) -> Option<Sca
     })
 }
 
-/// What a new table is made of: Arrow columns as the statement has them, and how to tell a uuid from other 16 bytes.
+/// What a new table is made of: Arrow columns as the statement has them, and how to tell a uuid, and a list of them, from
+/// other 16 bytes.
 pub struct Columns<'a> {
     pub schema: &'a Schema,
     pub is_uuid: &'a (dyn Fn(&Field) -> bool + Sync),
@@ -247,7 +248,12 @@ impl Maker<'_> {
             | DataType::ListView(e)
             | DataType::LargeListView(e) => {
                 let id = self.id();
-                let of = self.of(e, column)?;
+                let of = match e.data_type() {
+                    DataType::FixedSizeBinary(16) if (self.columns.is_uuid)(field) => {
+                        Type::Primitive(PrimitiveType::Uuid)
+                    }
+                    _ => self.of(e, column)?,
+                };
                 let required = !self.columns.all_nullable && !e.is_nullable();
                 Ok(Type::List(ListType::new(Arc::new(NestedField::list_element(id, of, required)))))
             }

@@ -42,6 +42,9 @@ pub(super) use loose::Loose;
 
 /// Rows after which a row group ends: large enough to compress, small enough that one file keeps many cores busy.
 const ROW_GROUP_ROWS: usize = 256 * 1024;
+/// A page of values by number is read with all of its group's dictionary. Iceberg's own default, 2 MiB, holds a group's 256 Ki
+/// bigints even where each is another one: look-ups of a row took twice the time, and files were two thirds larger.
+const DICTIONARY_BYTES: usize = 256 << 10;
 const ROW_GROUP_BYTES: usize = 128 << 20;
 const FILE_BYTES: usize = 512 << 20;
 /// Partitions written at once, and what their unfinished row groups may hold together.
@@ -354,7 +357,7 @@ fn options(table: &Table) -> Result<Options> {
         .set_max_row_group_bytes(Some(number("write.parquet.row-group-size-bytes", ROW_GROUP_BYTES)?))
         .set_data_page_size_limit(number("write.parquet.page-size-bytes", 1 << 20)?)
         .set_data_page_row_count_limit(number("write.parquet.page-row-limit", 20_000)?)
-        .set_dictionary_page_size_limit(number("write.parquet.dict-size-bytes", 2 << 20)?);
+        .set_dictionary_page_size_limit(number("write.parquet.dict-size-bytes", DICTIONARY_BYTES)?);
     for (key, value) in properties {
         if let Some(column) = key.strip_prefix("write.parquet.bloom-filter-enabled.column.") {
             let path = ColumnPath::from(column.split('.').map(String::from).collect::<Vec<_>>());

@@ -116,21 +116,43 @@ impl CreateTableAs {
     }
 }
 
-/// The columns as a table of the lake has them, where it cannot keep one as it is: a numeric without a scale, of which every
-/// value has its own, becomes what CREATE TABLE makes of the type.
+/// The columns as a table of the lake has them, where it cannot keep one as it is: numerics that are computed have each its own
+/// scale, and become what CREATE TABLE makes of their type.
 pub(in crate::engine) fn storable(columns: &Schema) -> Option<Vec<FieldRef>> {
-    let is_bare = |field: &FieldRef| {
-        postgres::pg_type(field).is_ok_and(|ty| ty.oid == pgtype::oid::NUMERIC && ty.typmod == -1)
-            && !matches!(field.data_type(), DataType::Decimal128(..))
+    let loose = |field: &FieldRef| {
+        let ty = postgres::pg_type(field).ok()?;
+        let is_numeric = matches!(ty.oid, pgtype::oid::NUMERIC | pgtype::oid::NUMERICS);
+        (is_numeric && !matches!(element(field.data_type()), DataType::Decimal128(..))).then_some(ty)
     };
-    let kept = |field: &FieldRef| match is_bare(field) {
-        true => postgres::field(field.name(), pgtype::oid::NUMERIC, -1, true).map(Arc::new),
-        false => Some(Arc::clone(field)),
-    };
-    if !columns.fields().iter().any(is_bare) {
+    if !columns.fields().iter().any(|field| loose(field).is_some()) {
         return None;
     }
-    columns.fields().iter().map(kept).collect()
+    let kept = |field: &FieldRef| {
+        let made = loose(field).and_then(|ty| postgres::field(field.name(), ty.oid, ty.typmod, true));
+        made.map_or_else(
+            || Arc::clone(field),
+            |made| {
+                let of = with_element(field.data_type(), element(made.data_type()));
+                Arc::new(made.with_data_type(of))
+            },
+        )
+    };
+    Some(columns.fields().iter().map(kept).collect())
+}
+
+/// Of lists in lists the innermost; any other type itself.
+fn element(of: &DataType) -> &DataType {
+    match of {
+        DataType::List(item) => element(item.data_type()),
+        other => other,
+    }
+}
+
+fn with_element(of: &DataType, inner: &DataType) -> DataType {
+    match of {
+        DataType::List(item) => DataType::new_list(with_element(item.data_type(), inner), true),
+        _ => inner.clone(),
+    }
 }
 
 /// The query's columns under their shown names, each of them named and once.

@@ -10,23 +10,30 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use crate::formats::postgres::{self, OID, TYPMOD};
 use crate::lake;
 
-/// The `uuid` type's oid: sixteen bytes alone do not tell.
+/// The `uuid` type's oid, and that of its arrays: sixteen bytes alone do not tell.
 const UUID_OID: &str = "2950";
+const UUIDS_OID: &str = "2951";
 /// The `json` type's: the text of a variant.
 pub(super) const JSON_OID: &str = "114";
 /// Before a field id: the column's type by PostgreSQL's name.
 const TYPE: &str = "lakegate.type.";
 /// Before a field id: the column's default.
 const DEFAULT: &str = "lakegate.default.";
+/// Whether it is one, or a list of them.
 pub(crate) fn is_uuid(field: &Field) -> bool {
-    field.metadata().get(OID).is_some_and(|oid| oid == UUID_OID)
+    field.metadata().get(OID).is_some_and(|oid| oid == UUID_OID || oid == UUIDS_OID)
 }
 
 /// The property for a column of this id and type; its value where the type is not told by Iceberg's.
 pub(crate) fn type_property(id: i32, field: &Field) -> (String, Option<String>) {
-    let told = field.metadata().contains_key(OID) || field.metadata().contains_key(TYPMOD);
-    let named = postgres::pg_type(field).ok().filter(|_| told && !is_uuid(field));
+    let named = postgres::pg_type(field).ok().filter(|_| is_told(field) && !is_uuid(field));
     (format!("{TYPE}{id}"), named.map(|ty| postgres::type_name(ty.oid, ty.typmod)))
+}
+
+/// Whether it says of which type it is, or its elements do.
+fn is_told(field: &Field) -> bool {
+    let own = field.metadata().contains_key(OID) || field.metadata().contains_key(TYPMOD);
+    own || matches!(field.data_type(), DataType::List(item) if is_told(item))
 }
 
 /// The property for the default of a column of this id.
@@ -56,7 +63,7 @@ pub(super) fn shown_columns(table: &lake::Table, schema: &Schema) -> SchemaRef {
         let name = table.properties().get(&format!("{TYPE}{}", lake::field_id(field)?))?;
         let (oid, typmod) = postgres::by_name(name)?;
         let typed = postgres::field(field.name(), oid, typmod, field.is_nullable())?;
-        (typed.data_type() == field.data_type()).then(|| {
+        same_values(typed.data_type(), field.data_type()).then(|| {
             let mut metadata = field.metadata().clone();
             metadata.extend(typed.metadata().clone());
             Arc::new(field.as_ref().clone().with_metadata(metadata))
@@ -64,6 +71,14 @@ pub(super) fn shown_columns(table: &lake::Table, schema: &Schema) -> SchemaRef {
     };
     let shown = |field: &FieldRef| of_property(field).unwrap_or_else(|| shown_field(field, &oids));
     Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Vec<_>>()))
+}
+
+/// Equal but for what elements are called.
+fn same_values(a: &DataType, b: &DataType) -> bool {
+    match (a, b) {
+        (DataType::List(a), DataType::List(b)) => same_values(a.data_type(), b.data_type()),
+        (a, b) => a == b,
+    }
 }
 
 fn shown_field(field: &FieldRef, oids: &HashMap<i32, &str>) -> FieldRef {

@@ -1,5 +1,6 @@
 //! UNION, INTERSECT, EXCEPT and VALUES (analyze.c, `transformSetOperationTree` and `transformValuesClause`).
 
+use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::{self, SetExpr};
 
 use super::cte::{Bodied, set_operator};
@@ -198,8 +199,20 @@ impl Binder<'_> {
         if expr.data_type == column.data_type {
             return Ok(expr);
         }
+        let (given, kept) = (dimensions(&expr.data_type), dimensions(&column.data_type));
+        if given > kept {
+            let text = format!("column \"{}\" keeps arrays of {kept} dimension(s), not of {given}", column.name);
+            return Err(Error::new(Kind::Unsupported, text).at(at));
+        }
         let ty = expr.ty;
         Ok(Expr::lying(Node::Relabel(Box::new(expr)), ty, column.data_type.clone(), at))
+    }
+}
+
+fn dimensions(of: &DataType) -> usize {
+    match of {
+        DataType::List(item) => 1 + dimensions(item.data_type()),
+        _ => 0,
     }
 }
 
