@@ -1,13 +1,13 @@
 //! UNION, INTERSECT, EXCEPT and VALUES (analyze.c, `transformSetOperationTree` and `transformValuesClause`).
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use datafusion::sql::sqlparser::ast::{self, SetExpr};
 
 use super::cte::{Bodied, set_operator};
 use super::scope::{Place, Scope};
 use super::{Binder, StoredAs, syntax_error};
 use crate::error::{Error, Kind, Result};
-use crate::pgtype::Ty;
+use crate::pgtype::{self, Ty, oid};
 use crate::sql::expr::{Expr, Kind as Node};
 use crate::sql::image::CastContext;
 use crate::sql::query::{Body, Column, Query, SetOperator};
@@ -195,7 +195,12 @@ impl Binder<'_> {
             let hint = "You will need to rewrite or cast the expression.";
             Error::new(Kind::TypeMismatch, text).with_hint(hint).at(at)
         };
-        let expr = cast::coerce(self.cx, expr, column.ty, CastContext::Assignment)?.ok_or_else(wrong)?;
+        let rounded = rounded(column);
+        let expr = cast::coerce(self.cx, expr, rounded, CastContext::Assignment)?.ok_or_else(wrong)?;
+        if rounded != column.ty {
+            let digits = column.data_type.clone();
+            return Ok(Expr::lying(Node::Relabel(Box::new(expr)), column.ty, digits, at));
+        }
         if expr.data_type == column.data_type {
             return Ok(expr);
         }
@@ -207,6 +212,13 @@ impl Binder<'_> {
         let ty = expr.ty;
         Ok(Expr::lying(Node::Relabel(Box::new(expr)), ty, column.data_type.clone(), at))
     }
+}
+
+/// The column's type, and for a numeric without a scale that of the digits that are kept, to which values are rounded.
+fn rounded(column: &StoredAs) -> Ty {
+    let is_bare = matches!(column.ty.oid, oid::NUMERIC | oid::NUMERICS) && column.ty.typmod < 0;
+    let kept = pgtype::of_field(&Field::new("", column.data_type.clone(), true));
+    kept.ok().filter(|kept| is_bare && kept.oid == column.ty.oid).unwrap_or(column.ty)
 }
 
 fn dimensions(of: &DataType) -> usize {
