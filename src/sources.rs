@@ -10,10 +10,12 @@ pub mod memory;
 pub mod postgres;
 mod tls;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -131,10 +133,24 @@ pub trait Source: Debug + Send + Sync {
         None
     }
 
+    /// Whether rows of its tables are changed by statements of its own ([`Table::is_foreign`]): as its file says, or never.
+    fn changes_rows(&self) -> ChangesRows {
+        ChangesRows::Never
+    }
+
     /// Several changes that others see at once or not at all; `None` for a source that is only read.
     async fn begin(&self, _: Isolation) -> Result<Option<Arc<dyn Staging>>> {
         Ok(None)
     }
+}
+
+/// Of a source that is no lake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangesRows {
+    Never,
+    /// Its file may allow it, and does not.
+    NotAllowed,
+    Allowed,
 }
 
 /// What one session's transaction does to a source. Dropped, nothing of it happened.
@@ -154,8 +170,12 @@ pub trait Staging: Debug + Send + Sync {
     /// As it was at the savepoint, which stays.
     fn roll_back_to(&self, level: usize);
 
-    /// All of it, or an error and nothing: 40001 where others changed what it stands on.
+    /// All of it, or an error and nothing: 40001 where others changed what it stands on. 08007 where it cannot be known
+    /// whether it happened.
     async fn commit(&self) -> Result<()>;
+
+    /// The statement that ran was given up: what it left running at the source ends, and the transaction waits for that.
+    fn interrupt(&self) {}
 }
 
 /// One raw table. Immutable: a table whose columns changed is a new value under the same identity.
@@ -191,6 +211,12 @@ pub trait Table: Debug + Send + Sync {
     /// and its position there first. None where rows cannot be changed.
     fn place(&self) -> Vec<FieldRef> {
         vec![]
+    }
+
+    /// The source changes its rows by statements of its own ([`Base::foreign`]), and [`Table::place`] is what those know a row
+    /// by.
+    fn is_foreign(&self) -> bool {
+        false
     }
 
     /// As [`Table::pin`], to be changed.
@@ -251,6 +277,12 @@ pub trait Table: Debug + Send + Sync {
     /// caller refreshes the catalog and plans again. The provider answers its own filters as `Inexact` at most where it
     /// cannot filter exactly, and may be scanned several times with one answer.
     async fn pin(&self) -> Result<Pinned>;
+
+    /// As [`Table::pin`], in the transaction in which a statement changes another table of this source: what it reads besides
+    /// needs no connection of its own. `None` where there is no such thing.
+    fn pin_beside(&self, _: &dyn Base) -> Option<Pinned> {
+        None
+    }
 
     /// By which it is known whether a pipeline has taken in changes of it that no commit has. `None` where there is no such
     /// thing, or where the table is not read as it is now.
@@ -324,6 +356,88 @@ pub trait Base: Debug + Send + Sync {
     /// columns are the table's, in order; behind them may be the third of [`Table::place`], where rows stay the rows they
     /// were. 40001 where others changed the same rows or their neighbours meanwhile; what they added stays.
     fn change<'a>(&'a self, session: &'a dyn Session, change: Change) -> BoxFuture<'a, Result<()>>;
+
+    /// Where the source changes the rows itself, how; then [`Base::change`] is not asked.
+    fn foreign(self: Arc<Self>) -> Option<Arc<dyn Foreign>> {
+        None
+    }
+
+    /// What [`Table::pin_beside`] knows its source's transaction by.
+    fn transaction(&self) -> Option<&(dyn Any + Send + Sync)> {
+        None
+    }
+}
+
+/// One statement's changes of a table whose source makes them: in the transaction that the table was found in, or in one of
+/// the statement's own. Dropped before [`Foreign::finish`], nothing of one of its own happened.
+#[async_trait]
+pub trait Foreign: Debug + Send + Sync {
+    /// May be asked several times. An error leaves the transaction of no use, but for [`Foreign::undo`]. 40001 where rows
+    /// are not what the statement has read.
+    async fn change(&self, rows: ForeignRows, how: ForeignHow) -> Result<ForeignDone>;
+
+    /// The statement is done; a transaction of its own is committed, as [`Staging::commit`] does it.
+    async fn finish(&self) -> Result<()>;
+
+    /// Nothing of the statement happened; it may begin again, over a [`Table::base`] of then.
+    async fn undo(&self) -> Result<()>;
+}
+
+/// Rows for a source to change. Columns go by their names, and are some of [`Table::schema`]'s.
+pub enum ForeignRows {
+    /// `given`: what has values; other columns are what the source makes of them.
+    Insert {
+        given: RecordBatch,
+        overriding: Option<Overriding>,
+        conflict: Option<SkipConflict>,
+    },
+    /// `places`: the columns of [`Table::place`]; `defaults`: columns that become what the source gives them.
+    Update {
+        places: RecordBatch,
+        given: RecordBatch,
+        defaults: Vec<String>,
+    },
+    Delete {
+        places: RecordBatch,
+    },
+}
+
+/// Whose value an identity column of a new row gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overriding {
+    User,
+    System,
+}
+
+/// New rows with whose keys there is a row already are left out: by this key, or by any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SkipConflict {
+    Any,
+    Columns(Vec<String>),
+    Constraint(String),
+}
+
+/// What a source is asked besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForeignHow {
+    /// The rows as they are afterwards, all columns.
+    pub shows: bool,
+    /// Whoever asks may read all of the table: errors about it are told in the source's words.
+    pub sees_all: bool,
+}
+
+/// What came of it.
+pub struct ForeignDone {
+    pub rows: u64,
+    /// In the order of [`Table::schema`], where they were asked for.
+    pub shown: Option<ForeignShown>,
+}
+
+/// Rows as they are at the source.
+pub struct ForeignShown {
+    /// Which of the rows of an UPDATE each was, from 0. An INSERT does not say.
+    pub of: Vec<usize>,
+    pub rows: RecordBatch,
 }
 
 /// What a statement does to a table's rows.

@@ -5,6 +5,7 @@
 mod beside;
 mod generate;
 mod policy;
+mod source;
 
 use std::net::SocketAddr;
 use std::path::Path;

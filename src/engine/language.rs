@@ -60,11 +60,20 @@ pub(super) fn understand_change(
     target: &Target,
     told: &Told,
     state: &SessionState,
-) -> Result<(Understood, Layout)> {
-    with_binder(resolver, told, state, |binder| {
-        let Changed { query, layout } = binder.bind_change(change, target)?;
-        Ok((query, layout))
-    })
+) -> Result<(Understood, Layout, Option<Understood>)> {
+    let (understood, (layout, then)) = with_binder(resolver, told, state, |binder| {
+        let Changed { query, layout, then } = binder.bind_change(change, target)?;
+        Ok((query, (layout, then)))
+    })?;
+    let then = match then {
+        None => None,
+        Some(then) => {
+            let plan = lower::lower(&then, &|proc: &Proc| session_function(proc, state))?;
+            let columns = shown(&plan, &then);
+            Some(Understood { plan, columns, parameters: understood.parameters.clone() })
+        }
+    };
+    Ok((understood, layout, then))
 }
 
 /// As [`understand`], for a query that is kept as a text: that text too, with nothing in it left to be looked up.
@@ -111,13 +120,18 @@ fn with_this_binder<T>(
     let (query, also) = bind(&binder)?;
     let session = |proc: &Proc| session_function(proc, state);
     let plan = lower::lower(&query, &session)?;
-    let shown = plan.schema().fields().iter().zip(&query.columns).map(|(field, column)| {
-        Field::new(&column.name, field.data_type().clone(), true).with_metadata(field.metadata().clone())
-    });
-    let columns = Arc::new(Schema::new(shown.collect::<Vec<_>>()));
+    let columns = shown(&plan, &query);
     let parameters = parameters.all().into_iter().enumerate();
     let parameters = parameters.map(|(i, ty)| parameter(i + 1, ty)).collect::<Result<_>>()?;
     Ok((Understood { plan, parameters, columns }, also))
+}
+
+/// Its columns by PostgreSQL's names.
+fn shown(plan: &LogicalPlan, query: &Bound) -> SchemaRef {
+    let each = plan.schema().fields().iter().zip(&query.columns).map(|(field, column)| {
+        Field::new(&column.name, field.data_type().clone(), true).with_metadata(field.metadata().clone())
+    });
+    Arc::new(Schema::new(each.collect::<Vec<_>>()))
 }
 
 /// 42P18 where no place gave it a type.

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigNonZeroUsize;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::Optimizer;
@@ -36,7 +37,7 @@ use crate::catalog::{Body, Entry};
 use crate::error::{Error, Kind, Result};
 use crate::lake::{Freshness, Reach, Tail, Tailed};
 use crate::policy::guard::{OpenedObject, Opening, Pins};
-use crate::policy::{Action, Decision, Guarded, guard};
+use crate::policy::{Action, Decision, Guarded, Sealed, guard};
 use crate::reflection::results::{Answer, Flight, Found, Key};
 use crate::sources::{Base, Pinned, Table};
 use crate::sql::parse::change::Change;
@@ -147,7 +148,7 @@ fn plan_now(
 ) -> Result<Step> {
     let state = facts.statement_state(None);
     let resolver = Resolver::of_session(&facts, &state, runtime).with_described(described);
-    let (understood, change) = match understood(&facts, asked, &resolver, &state, limits) {
+    let (understood, change, then) = match understood(&facts, asked, &resolver, &state, limits) {
         Ok(understood) => understood,
         Err(error) => return resolver.wanted().map(Step::Wants).ok_or(error),
     };
@@ -158,8 +159,25 @@ fn plan_now(
         let text = format!("target lists can have at most {} entries", limits.columns_max);
         return Err(Error::new(Kind::TooManyColumns, text));
     }
+    let then = then.map(|then| returning(then, &reached, &facts, limits)).transpose()?;
+    let change = change.map(|change| Changing { then, ..change });
     let (plan, reached) = (Arc::new(Deep::new(plan)), Arc::new(Deep::new(reached)));
     Ok(Step::Planned(Box::new(Planned { plan, reached, parameters, columns, change, facts })))
+}
+
+/// RETURNING by itself. Where it reads no table besides what its statement has changed, there is nothing to look at for it.
+fn returning(then: Understood, reached: &Reached, facts: &Arc<Facts>, limits: &Limits) -> Result<Arc<Planned>> {
+    let Understood { plan, parameters, columns } = then;
+    limits::check_plan(&plan, &reached.bodies, limits)?;
+    let mut reads = false;
+    plan.apply_with_subqueries(|node| {
+        let LogicalPlan::TableScan(scan) = node else { return Ok(TreeNodeRecursion::Continue) };
+        reads = scan.source.downcast_ref::<Sealed>().is_none_or(|sealed| sealed.object_id().is_some());
+        Ok(if reads { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    let reached = if reads { reached.clone() } else { Reached::default() };
+    let (plan, reached) = (Arc::new(Deep::new(plan)), Arc::new(Deep::new(reached)));
+    Ok(Arc::new(Planned { plan, reached, parameters, columns, change: None, facts: Arc::clone(facts) }))
 }
 
 fn understood(
@@ -168,21 +186,21 @@ fn understood(
     resolver: &Resolver<'_>,
     state: &SessionState,
     limits: &Limits,
-) -> Result<(Understood, Option<Changing>)> {
+) -> Result<(Understood, Option<Changing>, Option<Understood>)> {
     let query = match what {
         What::Query(query) => query,
         What::Change(change) => change.parts.as_ref(),
     };
     limits::check_expansion(query, limits, &|name| resolver.columns_of(name))?;
     match what {
-        What::Query(query) => Ok((language::understand(resolver, query, told, state)?, None)),
+        What::Query(query) => Ok((language::understand(resolver, query, told, state)?, None, None)),
         What::Change(change) => {
             let (target, goal) = statement::goal(facts, change).map_err(|e| match told.text.is_empty() {
                 false if e.kind() == Kind::UndefinedTable => e.at(change.shape.at),
                 _ => e,
             })?;
-            let (understood, layout) = language::understand_change(resolver, change, &target, told, state)?;
-            Ok((understood, Some(Changing { layout, goal })))
+            let (understood, layout, then) = language::understand_change(resolver, change, &target, told, state)?;
+            Ok((understood, Some(Changing { layout, goal, then: None }), then))
         }
     }
 }
@@ -467,6 +485,10 @@ async fn pin(
         // what a statement reads of the table that it changes is as old as what it changes
         if let Some((_, base)) = base.filter(|(target, _)| *target == object) {
             let pinned = base.pinned();
+            pins.insert(object, pinned.version, pinned.provider, pinned.reads);
+            continue;
+        }
+        if let Some(pinned) = base.and_then(|(_, base)| table.pin_beside(base.as_ref())) {
             pins.insert(object, pinned.version, pinned.provider, pinned.reads);
             continue;
         }

@@ -15,6 +15,8 @@ use crate::error::{Error, Kind, Result};
 #[derive(Debug)]
 pub struct NewRows {
     filter: Arc<dyn PhysicalExpr>,
+    /// What it reads.
+    columns: Vec<String>,
     table: String,
 }
 
@@ -23,8 +25,14 @@ impl NewRows {
     pub fn of(grant: &Grant, object: &Object, session: &dyn Session) -> Result<Option<Self>> {
         let Some(filter) = &grant.filter else { return Ok(None) };
         let columns = DFSchema::try_from(object.schema.as_ref().clone())?;
+        let read = filter.column_refs().into_iter().map(|column| column.name.clone()).collect();
         let filter = session.create_physical_expr(filter.clone(), &columns).map_err(Error::behind_guard)?;
-        Ok(Some(Self { filter, table: object.name.table.clone() }))
+        Ok(Some(Self { filter, columns: read, table: object.name.table.clone() }))
+    }
+
+    /// Whether it asks for one of these columns.
+    pub fn reads_any(&self, columns: &[&str]) -> bool {
+        self.columns.iter().any(|column| columns.contains(&column.as_str()))
     }
 
     /// 42501 where the filter is not true of one of these rows, whose columns are the table's.

@@ -1,19 +1,24 @@
 //! A PostgreSQL database as a source: its tables and views under mounted names, read by `COPY … TO STDOUT (FORMAT
-//! binary)`. It is only read. What it is asked besides filters and columns of one table is printed by `sql`.
+//! binary)`, and changed by statements of its own where its file says so. What it is asked besides filters and columns of
+//! one table is printed by `sql`.
 //!
 //! Each scan is a statement of its own: two scans of one of our statements may see different moments of the database.
 
+mod change;
 mod connect;
 mod dial;
 mod dialect;
 mod late;
 mod pushdown;
+mod refusal;
 mod relations;
 mod remote;
 mod rows;
 mod scan;
+mod staged;
 mod text;
 mod tls;
+mod transaction;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,7 +27,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::{Pinned, Source, Table};
+use super::{ChangesRows, Isolation, Pinned, Source, Staging, Table};
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 use connect::Pool;
@@ -44,7 +49,7 @@ pub struct Config {
     #[serde(default = "default_port")]
     pub port: u16,
     pub database: String,
-    /// Should own nothing and write nothing: SELECT on what is mounted.
+    /// Should own nothing: SELECT on what is mounted, and with `writable` the rights to what may be changed.
     pub user: String,
     #[serde(default)]
     pub password: Option<Secret<String>>,
@@ -79,6 +84,9 @@ pub struct Config {
     /// Whether whole parts of a query are sent there. Without it tables are read by columns and simple filters.
     #[serde(default = "default_pushdown")]
     pub pushdown: bool,
+    /// Whether its tables may be changed, by whom the policy lets.
+    #[serde(default)]
+    pub writable: bool,
 }
 
 /// How the connection is protected.
@@ -153,6 +161,12 @@ impl Postgres {
             return Err(fault(format!("`numeric_scale` of \"{column}\" must be at most 38")));
         }
         let dialect = config.dialect.facts().map_err(|what| fault(what.into()))?;
+        if config.writable && !dialect.changes {
+            return Err(fault("`writable` needs `dialect` \"postgres\" or \"timescale\"".into()));
+        }
+        if config.writable && config.connections_max < 2 {
+            return Err(fault("`writable` needs `connections_max` of 2 or more: one is left to readers".into()));
+        }
         let pool = Arc::new(Pool::new(&name, &config, dialect)?);
         let relations = Relations::new(Arc::clone(&pool), config.schemas, config.numeric_scale);
         Ok(Self { relations, pool, name, mounted })
@@ -176,6 +190,18 @@ impl Source for Postgres {
 
     async fn tables(&self) -> Result<Vec<Arc<dyn Table>>> {
         self.relations.read().await
+    }
+
+    fn changes_rows(&self) -> ChangesRows {
+        match (self.pool.writable, self.pool.dialect.changes) {
+            (true, _) => ChangesRows::Allowed,
+            (false, true) => ChangesRows::NotAllowed,
+            (false, false) => ChangesRows::Never,
+        }
+    }
+
+    async fn begin(&self, isolation: Isolation) -> Result<Option<Arc<dyn Staging>>> {
+        Ok(staged::begin(self, isolation))
     }
 
     fn answers_queries(&self) -> bool {

@@ -43,7 +43,7 @@ use crate::error::{Error, Result};
 use crate::pgtype::Ty;
 use crate::types::AsOf;
 
-pub(crate) use change::{Act, Acts, Changed, Identity, Layout, Target, TargetColumn, TargetKey};
+pub(crate) use change::{Act, Acts, Changed, Identity, Later, Layout, Target, TargetColumn, TargetKey};
 pub(crate) use fixed::quote_identifier;
 pub(crate) use from::canonical;
 use scope::Scope;

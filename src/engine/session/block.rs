@@ -40,6 +40,7 @@ impl Session {
 
     /// An error between statements or inside a result: an open block is failed, anything else rolled back.
     pub fn fail(&mut self) {
+        self.stage_interrupt();
         let left = match std::mem::take(&mut self.committing) {
             // nobody waited for the end of its COMMIT, which may come to either
             true => {

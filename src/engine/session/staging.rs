@@ -1,5 +1,5 @@
-//! What a transaction has in hand of the lakes that it changes, or reads repeatably: their staged sources, and the world as
-//! it sees it. Savepoints and the end are the transaction's; what a commit means is the lake's.
+//! What a transaction has in hand of the sources that it changes, or reads repeatably: as they are staged, and the world as
+//! it sees it. Savepoints and the end are the transaction's; what a commit means is the source's.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ impl Staging {
         self.sources.iter().filter(|source| source.has_changes())
     }
 
-    /// 0A000 where two lakes are changed: nothing would make of it one commit.
+    /// 0A000 where two sources are changed: nothing would make of it one commit.
     fn has_one_catalog(&self) -> Result<()> {
         let mut changed = self.changed();
         let (Some(first), Some(second)) = (changed.next(), changed.next()) else { return Ok(()) };
@@ -52,7 +52,7 @@ impl Staging {
             first.source().name(),
             second.source().name()
         );
-        Err(Error::unsupported(text).with_hint("Each lake has a catalog of its own: commit one first."))
+        Err(Error::unsupported(text).with_hint("Each commits by itself: commit one first."))
     }
 }
 
@@ -161,6 +161,16 @@ impl Session {
         if let Some(staging) = &mut self.staging {
             staging.stale = true;
         }
+    }
+
+    /// The statement that ran is given up.
+    pub(super) fn stage_interrupt(&self) {
+        self.staged().for_each(|source| source.interrupt());
+    }
+
+    /// A statement of the transaction may be done again on what others have committed since.
+    pub(in crate::engine) fn may_begin_again(&self) -> bool {
+        !self.transaction.repeats_reads()
     }
 
     fn staged(&self) -> impl Iterator<Item = &Arc<dyn sources::Staging>> {

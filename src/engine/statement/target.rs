@@ -14,7 +14,7 @@ use crate::lake::Inspected;
 use crate::policy::guard::undefined_table;
 use crate::policy::{Action, Decision, ObjectKind};
 use crate::sources::declared::Materialized;
-use crate::sources::{Table, Writer};
+use crate::sources::{ChangesRows, Table, Writer};
 use crate::types::TableName;
 
 /// Where a table or schema is asked about, only what the session may know of counts: a hidden one answers as one that is
@@ -56,7 +56,7 @@ fn writer_of_schema(facts: &Facts, schema: &str, may: bool, right: Right) -> Res
     facts.gave(right);
     match world::writer(&facts.world.catalog, schema)? {
         Some(writer) => Ok(writer),
-        None => Err(not_a_lake(schema)),
+        None => Err(not_a_lake(facts, schema)),
     }
 }
 
@@ -71,10 +71,30 @@ pub(super) fn new_table(facts: &Facts, name: &Name) -> Result<TableName> {
 
 /// As [`table_or_materialized`], for what a materialized view is not changed by.
 pub(super) fn table<'a>(facts: &'a Facts, name: &Name, action: Action) -> Result<(&'a Entry, Arc<dyn Writer>)> {
-    let found = table_or_materialized(facts, name, action)?;
-    match (materialized(found.0), action) {
+    let (entry, writer) = table_or_materialized(facts, name, action)?;
+    of_table(entry, name, action)?;
+    Ok((entry, writer))
+}
+
+/// As [`table`], for what changes rows; a table whose source does that itself has no writer.
+pub(super) fn of_rows<'a>(
+    facts: &'a Facts,
+    name: &Name,
+    action: Action,
+) -> Result<(&'a Entry, Option<Arc<dyn Writer>>)> {
+    let entry = judged(facts, name, action)?;
+    if matches!(&entry.body, Body::Table(table) if table.is_foreign()) {
+        return Ok((entry, None));
+    }
+    let writer = writer_of(facts, entry).map_err(|error| hinted(facts, entry, error))?;
+    of_table(entry, name, action)?;
+    Ok((entry, Some(writer)))
+}
+
+fn of_table(entry: &Entry, name: &Name, action: Action) -> Result<()> {
+    match (materialized(entry), action) {
         // its files are kept in order as a table's are
-        (None, _) | (Some(_), Action::Maintain) => Ok(found),
+        (None, _) | (Some(_), Action::Maintain) => Ok(()),
         (Some(_), Action::Insert | Action::Update | Action::Delete | Action::Select) => {
             let text = format!("cannot change materialized view \"{}\"", name.table);
             Err(Error::new(Kind::WrongObjectType, text))
@@ -101,6 +121,16 @@ pub(super) fn table_or_materialized<'a>(
     name: &Name,
     action: Action,
 ) -> Result<(&'a Entry, Arc<dyn Writer>)> {
+    let entry = judged(facts, name, action)?;
+    Ok((entry, writer_of(facts, entry)?))
+}
+
+fn writer_of(facts: &Facts, entry: &Entry) -> Result<Arc<dyn Writer>> {
+    let schema = &entry.object.name.schema;
+    world::writer(&facts.world.catalog, schema)?.ok_or_else(|| not_a_lake(facts, schema))
+}
+
+fn judged<'a>(facts: &'a Facts, name: &Name, action: Action) -> Result<&'a Entry> {
     let (entry, visible) = match &name.schema {
         Some(schema) => known_entry(facts, &TableName::new(schema, &name.table), action)?,
         None => {
@@ -126,10 +156,7 @@ pub(super) fn table_or_materialized<'a>(
         }
         Decision::Deny => return Err(undefined_table(&entry.object.name)),
     }
-    match world::writer(&facts.world.catalog, &entry.object.name.schema)? {
-        Some(writer) => Ok((entry, writer)),
-        None => Err(not_a_lake(&entry.object.name.schema)),
-    }
+    Ok(entry)
 }
 
 /// The table or materialized view, where this principal may drop it and sees the whole of it: whoever changes what it is
@@ -261,8 +288,28 @@ pub(super) fn undefined_schema(schema: &str) -> Error {
     Error::new(Kind::UndefinedSchema, format!("schema \"{schema}\" does not exist"))
 }
 
-fn not_a_lake(schema: &str) -> Error {
-    Error::new(Kind::Unsupported, format!("schema \"{schema}\" is not a lake's: its tables can only be read"))
+fn not_a_lake(facts: &Facts, schema: &str) -> Error {
+    let mounted = facts.world.catalog.schemas.get(schema).and_then(Option::as_ref);
+    let changes = mounted.map_or(ChangesRows::Never, |mounted| mounted.source.changes_rows());
+    let what = match changes {
+        ChangesRows::Never | ChangesRows::NotAllowed => "its tables can only be read",
+        ChangesRows::Allowed => "INSERT, UPDATE, DELETE and COPY alone change its tables, and nothing its views",
+    };
+    Error::new(Kind::Unsupported, format!("schema \"{schema}\" is not a lake's: {what}"))
+}
+
+/// Administrators are told what would let rows be changed.
+fn hinted(facts: &Facts, entry: &Entry, error: Error) -> Error {
+    let mounted = facts.world.catalog.schemas.get(&entry.object.name.schema).and_then(Option::as_ref);
+    match mounted.map(|mounted| (&mounted.source, mounted.source.changes_rows())) {
+        Some((source, ChangesRows::NotAllowed)) if error.kind() == Kind::Unsupported && facts.policy.is_admin() => {
+            let file = format!("catalog/sources/{}.toml", source.name());
+            error.with_hint(format!(
+                "INSERT, UPDATE and DELETE are passed on to a source with writable = true in {file}."
+            ))
+        }
+        Some((_, ChangesRows::Never | ChangesRows::NotAllowed | ChangesRows::Allowed)) | None => error,
+    }
 }
 
 /// 42501 for a session that acts for another: what is made has one owner, with whose rights it is read later, and the

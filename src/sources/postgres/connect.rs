@@ -77,12 +77,15 @@ pub(super) struct Pool {
     connect_timeout: Duration,
     wait: Duration,
     permits: Arc<Semaphore>,
+    /// Of transactions that change something, which last as long as their sessions want: one connection is left to readers.
+    changing: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
     connections_max: usize,
     health: Mutex<Health>,
     /// Cancel requests and restorations under way.
     errands: TaskTracker,
     pushes: bool,
+    pub(super) writable: bool,
     pub(super) dialect: &'static Facts,
     /// By the oids of tables.
     misfits: Mutex<HashMap<u32, Misfit>>,
@@ -113,6 +116,8 @@ struct Health {
 pub(super) enum Use {
     Tables,
     Texts,
+    /// Changes, by which triggers of the source's run.
+    Changes,
 }
 
 struct Idle {
@@ -134,11 +139,17 @@ impl Drop for Connection {
     }
 }
 
+/// The right to have one.
+struct Permit {
+    _one: OwnedSemaphorePermit,
+    _changing: Option<OwnedSemaphorePermit>,
+}
+
 /// A connection at work. Dropped before [`Lease::finish`], it sends a cancel request and closes the connection: closing
 /// alone is noticed by the server only when it writes.
 pub(super) struct Lease {
     connection: Option<Connection>,
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Option<Permit>,
     pool: Arc<Pool>,
     of: Use,
     /// It lay idle before, so that the server may have closed it meanwhile.
@@ -178,11 +189,13 @@ impl Pool {
             connect_timeout,
             wait: Duration::from_millis(config.connections_wait_ms),
             permits: Arc::new(Semaphore::new(config.connections_max)),
+            changing: Arc::new(Semaphore::new(config.connections_max.saturating_sub(1).max(1))),
             idle: Mutex::default(),
             connections_max: config.connections_max,
             health: Mutex::default(),
             errands: TaskTracker::new(),
             pushes: config.pushdown,
+            writable: config.writable,
             misfits: Mutex::default(),
         })
     }
@@ -211,18 +224,26 @@ impl Pool {
 
     /// An idle connection, or a new one.
     pub(super) async fn lease(self: &Arc<Self>, of: Use) -> Result<Lease> {
-        let permit = match timeout(self.wait, Arc::clone(&self.permits).acquire_owned()).await {
-            Ok(permit) => permit.map_err(|_| Error::internal("the pool's semaphore is closed"))?,
-            Err(_) => {
-                let text = format!("all connections to source \"{}\" are in use", self.source);
-                return Err(Error::new(Kind::TooManyConnections, text));
-            }
+        let changing = match of {
+            Use::Changes => Some(self.permit(&self.changing).await?),
+            Use::Tables | Use::Texts => None,
         };
+        let permit = Permit { _one: self.permit(&self.permits).await?, _changing: changing };
         let (connection, used) = match self.idle(of) {
             Some(connection) => (connection, true),
             None => (self.connect().await?, false),
         };
         Ok(Lease { connection: Some(connection), permit: Some(permit), pool: Arc::clone(self), of, used })
+    }
+
+    async fn permit(&self, of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
+        match timeout(self.wait, Arc::clone(of).acquire_owned()).await {
+            Ok(permit) => permit.map_err(|_| Error::internal("the pool's semaphore is closed")),
+            Err(_) => {
+                let text = format!("all connections to source \"{}\" are in use", self.source);
+                Err(Error::new(Kind::TooManyConnections, text))
+            }
+        }
     }
 
     /// Runs `work` within the read timeout.
@@ -337,6 +358,35 @@ impl Pool {
         }
     }
 
+    /// What runs on the connection ends, where the source hears of it.
+    pub(super) async fn cancel(&self, client: &Client) {
+        let token = client.cancel_token();
+        let sent = async {
+            match &self.tls {
+                None => token.cancel_query(NoTls).await,
+                Some(tls) => token.cancel_query(tls.clone()).await,
+            }
+        };
+        match timeout(self.connect_timeout, sent).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(source = self.source, error = %error, "cancel request failed"),
+            Err(_) => tracing::warn!(source = self.source, "cancel request timed out"),
+        }
+    }
+
+    /// Work that outlives whoever began it, where connections live.
+    pub(super) fn errand(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.errands.spawn_on(work, &self.home);
+    }
+
+    /// As [`Pool::within`], for what may take as long as a statement.
+    pub(super) async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<Result<T, tokio_postgres::Error>> {
+        timeout(self.compute_timeout, work).await.map_err(|_| self.silent())
+    }
+
     async fn connect(self: &Arc<Self>) -> Result<Connection> {
         let attempt = self.begin()?;
         let pool = Arc::clone(self);
@@ -439,12 +489,12 @@ impl Lease {
         let Some(connection) = self.connection.take() else { return };
         match self.of {
             Use::Tables => self.pool.put_back(connection, Use::Tables),
-            Use::Texts => {
+            of @ (Use::Texts | Use::Changes) => {
                 let (pool, permit) = (Arc::clone(&self.pool), self.permit.take());
                 let home = connection.home.clone();
                 let restore = async move {
                     if pool.restored(&connection.client).await {
-                        pool.put_back(connection, Use::Texts);
+                        pool.put_back(connection, of);
                     }
                     drop(permit);
                 };
@@ -468,18 +518,7 @@ impl Drop for Lease {
         let (pool, permit) = (Arc::clone(&self.pool), self.permit.take());
         let home = connection.home.clone();
         let cancel = async move {
-            let token = connection.client.cancel_token();
-            let sent = async {
-                match &pool.tls {
-                    None => token.cancel_query(NoTls).await,
-                    Some(tls) => token.cancel_query(tls.clone()).await,
-                }
-            };
-            match timeout(pool.connect_timeout, sent).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(source = pool.source, error = %error, "cancel request failed"),
-                Err(_) => tracing::warn!(source = pool.source, "cancel request timed out"),
-            }
+            pool.cancel(&connection.client).await;
             // Only now: a socket closed first could end the server process that the request is for.
             drop((connection, permit));
         };
@@ -495,12 +534,12 @@ impl fmt::Debug for Pool {
 }
 
 /// Connection exceptions, operator intervention except a cancelled statement, too many connections.
-fn is_gone(code: &SqlState) -> bool {
+pub(super) fn is_gone(code: &SqlState) -> bool {
     code.code().starts_with("08") || code.code().starts_with("57P") || *code == SqlState::TOO_MANY_CONNECTIONS
 }
 
 /// The wording of the catalog, which is a floor above.
-fn unreachable(source: &str) -> Error {
+pub(super) fn unreachable(source: &str) -> Error {
     Error::new(Kind::SourceUnreachable, format!("source \"{source}\" cannot be reached"))
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Facts {
     pub(super) compares: &'static [u32],
     /// Text may be ordered there, where its collation is that of bytes.
     pub(super) orders_text: bool,
+    /// It knows rows by `ctid` and `xmin`, and its statements change them.
+    pub(super) changes: bool,
     /// What a session is told besides the settings that all have.
     pub(super) settings: &'static str,
 }
@@ -50,6 +52,7 @@ const POSTGRES: Facts = Facts {
     has_whole_catalogs: true,
     compares: &[BOOL, BYTEA, INT8, INT2, INT4, TEXT, FLOAT4, FLOAT8, VARCHAR, DATE, TIMESTAMP, TIMESTAMPTZ, UUID],
     orders_text: true,
+    changes: true,
     settings: "SET lc_monetary = 'C'; SET array_nulls = on",
 };
 
@@ -64,6 +67,7 @@ const COCKROACHDB: Facts = Facts {
     has_whole_catalogs: false,
     compares: &[BOOL, BYTEA, INT8, INT2, INT4, TEXT, VARCHAR, UUID],
     orders_text: false,
+    changes: false,
     settings: "SET application_name = 'lakegate'",
 };
 

@@ -10,7 +10,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{Between, InList};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
-use super::relations::{Column, Form, Relation, TextOrder};
+use super::relations::{Column, Form, TextOrder};
 use crate::error::{Error, Kind, Result};
 use crate::types::TableName;
 
@@ -27,24 +27,24 @@ pub(super) struct Statement {
     pub(super) shape: String,
 }
 
-/// Columns by index into the relation's; filters that have no SQL are left out, which only makes the answer larger.
+/// Of a relation by its name there, its columns and their fields. Columns by index into them; filters that have no SQL are left out, which only makes the answer larger.
 pub(super) fn select(
-    relation: &Relation,
+    (relation, fields, all): (&TableName, &Schema, &[Column]),
     projection: &[usize],
     filters: &[Expr],
     limit: Option<usize>,
 ) -> Result<Statement> {
     let mut columns = vec![];
     for index in projection {
-        let column = relation.columns.get(*index).ok_or_else(|| Error::internal("a projection beyond the columns"))?;
+        let column = all.get(*index).ok_or_else(|| Error::internal("a projection beyond the columns"))?;
         columns.push(column.form.sql(&identifier(&column.name)?));
     }
-    let TableName { schema, table } = &relation.remote;
+    let TableName { schema, table } = relation;
     let mut statement = Statement::default();
     statement.push(&format!("SELECT {} FROM {}.{}", columns.join(", "), identifier(schema)?, identifier(table)?));
     let mut word = " WHERE ";
     for filter in filters {
-        if let Some(text) = predicate(&relation.schema, &relation.columns, filter) {
+        if let Some(text) = predicate(fields, all, filter) {
             statement.push(word);
             statement.append(&text);
             word = " AND ";

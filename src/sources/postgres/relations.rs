@@ -4,20 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::physical_plan::ExecutionPlan;
 use tokio_postgres::Row;
 
 mod keys;
 
+use super::change::Changing;
 use super::connect::{Pool, Use};
 use super::dialect::Facts;
 use super::scan::{PostgresExec, Provider};
-use crate::error::{Error, Kind, Result};
+use super::transaction::Transaction;
+use crate::error::{self, Error, Result};
 use crate::formats::postgres::{OID, TYPMOD, by_oid, copy, field, pg_type};
-use crate::sources::declared::Declared;
-use crate::sources::{Pinned, Table};
+use crate::sources::declared::{Declared, Kind};
+use crate::sources::{Base, Pinned, Table};
 use crate::types::{TableName, Version};
 
 pub(super) const NUMERIC: u32 = 1700;
@@ -37,7 +39,8 @@ SELECT n.nspname::text, c.oid, c.relname::text, a.attname::text,
        CASE WHEN l.collprovider = 'd' THEN d.locale ELSE coalesce(l.collcollate, to_jsonb(l)->>'colllocale') END,
        coalesce((to_jsonb(l)->>'collisdeterministic')::bool, true),
        current_setting('server_encoding') = 'UTF8', a.attnum,
-       CASE WHEN c.reltuples >= 0 AND c.relkind <> 'v' THEN c.reltuples::float8 END
+       CASE WHEN c.reltuples >= 0 AND c.relkind <> 'v' THEN c.reltuples::float8 END,
+       format_type(a.atttypid, -1)
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -57,7 +60,7 @@ const FEWER_COLUMNS: &str = "
 SELECT n.nspname::text, c.oid, c.relname::text, a.attname::text,
        has_column_privilege(c.oid, a.attnum, 'SELECT'), a.attnotnull,
        b.oid, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, b.typtype = 'e',
-       NULL::text, NULL::text, coalesce(l.collname, 'default') = 'default', true, a.attnum, NULL::float8
+       NULL::text, NULL::text, coalesce(l.collname, 'default') = 'default', true, a.attnum, NULL::float8, ''
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -82,6 +85,8 @@ pub(super) struct Relations {
     told: Mutex<BTreeSet<String>>,
     /// By the server's version, with which alone they change.
     functions: Mutex<Option<(i32, Functions)>>,
+    /// Of the last look.
+    known: Mutex<Option<Vec<Arc<Relation>>>>,
 }
 
 /// Oid → `prosrc`.
@@ -119,6 +124,28 @@ pub(super) struct Column {
     pub(super) text_order: TextOrder,
     /// What its source is.
     pub(super) dialect: &'static Facts,
+    /// Its type as the source spells it, without a modifier.
+    pub(super) spelt: Arc<str>,
+}
+
+impl Column {
+    /// One that every table has, as text.
+    pub(super) fn of_system(name: &str, of: &Relation) -> Self {
+        let (name, spelt) = (name.to_owned(), "text".into());
+        let (form, text_order, dialect) = (Form::Text, TextOrder::Unknown, of.pool.dialect);
+        Self {
+            name,
+            attnum: 0,
+            oid: TEXT,
+            own_oid: TEXT,
+            is_typed: false,
+            typmod: -1,
+            form,
+            text_order,
+            dialect,
+            spelt,
+        }
+    }
 }
 
 /// In which form a column's values are asked for.
@@ -164,10 +191,25 @@ pub(super) enum TextOrder {
 
 impl Relations {
     pub(super) fn new(pool: Arc<Pool>, schemas: BTreeMap<String, String>, numeric_scale: BTreeMap<String, u8>) -> Self {
-        Self { pool, schemas, numeric_scale, told: Mutex::default(), functions: Mutex::default() }
+        Self {
+            pool,
+            schemas,
+            numeric_scale,
+            told: Mutex::default(),
+            functions: Mutex::default(),
+            known: Mutex::default(),
+        }
     }
 
     pub(super) async fn read(&self) -> Result<Vec<Arc<dyn Table>>> {
+        let read = self.read_now().await;
+        if read.is_err() {
+            *self.known.lock().expect("no panic under the lock") = None;
+        }
+        read
+    }
+
+    async fn read_now(&self) -> Result<Vec<Arc<dyn Table>>> {
         let remote: Vec<&str> = self.schemas.keys().map(String::as_str).collect();
         let is_whole = self.pool.dialect.has_whole_catalogs;
         let columns = if is_whole { COLUMNS } else { FEWER_COLUMNS };
@@ -189,7 +231,7 @@ impl Relations {
                 Err(error) => return Err(error),
             }
         };
-        let mut tables: Vec<Arc<dyn Table>> = vec![];
+        let mut known: Vec<Arc<Relation>> = vec![];
         let mut rest = rows.as_slice();
         while let Some(first) = rest.first() {
             let oid: u32 = get(&self.pool, first, 1)?;
@@ -198,10 +240,16 @@ impl Relations {
             rest = after;
             let declared = declared.remove(&oid).unwrap_or_default();
             if let Some(relation) = self.relation(oid, columns, declared, &functions)? {
-                tables.push(Arc::new(RelationTable(Arc::new(relation))));
+                known.push(Arc::new(relation));
             }
         }
-        Ok(tables)
+        *self.known.lock().expect("no panic under the lock") = Some(known.clone());
+        Ok(known.into_iter().map(|relation| RelationTable::of(relation, None)).collect())
+    }
+
+    /// What the last look found, for a transaction; `None` where it found nothing to read.
+    pub(super) fn known(&self) -> Option<Vec<Arc<Relation>>> {
+        self.known.lock().expect("no panic under the lock").clone()
     }
 
     async fn functions(&self, client: &tokio_postgres::Client) -> Result<Functions> {
@@ -264,8 +312,9 @@ impl Relations {
         };
         let is_typed = pg_type(&field).is_ok_and(|found| found.oid == oid);
         let attnum = get(pool, row, 13)?;
-        let dialect = pool.dialect;
-        let column = Column { name, attnum, oid: asked, own_oid: oid, is_typed, typmod, form, text_order, dialect };
+        let (dialect, spelt) = (pool.dialect, get::<String>(pool, row, 15)?.into());
+        let own_oid = oid;
+        let column = Column { name, attnum, oid: asked, own_oid, is_typed, typmod, form, text_order, dialect, spelt };
         Ok(Some((field, column)))
     }
 
@@ -354,40 +403,97 @@ fn text_order(provider: Option<String>, locale: Option<String>, deterministic: b
 fn get<'a, T: tokio_postgres::types::FromSql<'a>>(pool: &Pool, row: &'a Row, column: usize) -> Result<T> {
     row.try_get(column).map_err(|error| {
         let text = format!("source \"{}\" failed", pool.source());
-        Error::new(Kind::SourceFailed, text).with_source(error)
+        Error::new(error::Kind::SourceFailed, text).with_source(error)
     })
 }
 
+/// By which the source knows a row: nobody else's has the three, and another version of it has another one.
+pub(super) const PLACE: [&str; 3] = ["tableoid", "ctid", "xmin"];
+
 #[derive(Debug)]
-struct RelationTable(Arc<Relation>);
+pub(super) struct RelationTable {
+    relation: Arc<Relation>,
+    /// In which it is read and changed.
+    transaction: Option<Arc<Transaction>>,
+}
+
+impl RelationTable {
+    pub(super) fn of(relation: Arc<Relation>, transaction: Option<Arc<Transaction>>) -> Arc<dyn Table> {
+        Arc::new(Self { relation, transaction })
+    }
+}
+
+impl Relation {
+    /// Its rows lie in it, and may be changed.
+    fn is_changed(&self) -> bool {
+        self.pool.writable && self.declared.kind == Kind::Table
+    }
+
+    /// As one statement sees it.
+    pub(super) fn pinned(self: &Arc<Self>, transaction: Option<&Arc<Transaction>>, placed: bool) -> Pinned {
+        let (pool, oid) = (Arc::clone(&self.pool), self.oid);
+        let reads = Arc::new(move |leaf: &dyn ExecutionPlan| PostgresExec::share(leaf, &pool, oid));
+        let provider = Provider::new(Arc::clone(self), transaction.cloned(), placed);
+        Pinned { version: Version::Live, reads, provider: Arc::new(provider) }
+    }
+
+    /// A column by its name here.
+    pub(super) fn column(&self, name: &str) -> Result<(usize, &Column)> {
+        let at = self.schema.index_of(name)?;
+        self.columns.get(at).map(|column| (at, column)).ok_or_else(|| Error::internal("a field without its column"))
+    }
+
+    /// Under names that no column has.
+    pub(super) fn place(&self) -> Vec<FieldRef> {
+        PLACE.iter().map(|name| Arc::new(Field::new(format!("\0\0{name}"), DataType::Utf8, false))).collect()
+    }
+}
 
 #[async_trait]
 impl Table for RelationTable {
     fn name(&self) -> &TableName {
-        &self.0.name
+        &self.relation.name
     }
 
     fn identity(&self) -> String {
-        format!("postgres:{}:{}", self.0.pool.source(), self.0.oid)
+        format!("postgres:{}:{}", self.relation.pool.source(), self.relation.oid)
     }
 
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.0.schema)
+        Arc::clone(&self.relation.schema)
     }
 
     fn declared(&self) -> &Declared {
-        &self.0.declared
+        &self.relation.declared
     }
 
     fn column_ids(&self) -> Vec<Vec<String>> {
-        self.0.columns.iter().map(|column| vec![format!("#{}", column.attnum)]).collect()
+        self.relation.columns.iter().map(|column| vec![format!("#{}", column.attnum)]).collect()
+    }
+
+    fn place(&self) -> Vec<FieldRef> {
+        if self.relation.is_changed() { self.relation.place() } else { vec![] }
+    }
+
+    fn is_foreign(&self) -> bool {
+        self.relation.is_changed()
+    }
+
+    async fn base(&self) -> Result<Arc<dyn Base>> {
+        match self.relation.is_changed() {
+            true => Ok(Changing::of(Arc::clone(&self.relation), self.transaction.clone())),
+            false => Err(Error::unsupported("changing rows of this table")),
+        }
+    }
+
+    fn pin_beside(&self, base: &dyn Base) -> Option<Pinned> {
+        let transaction = base.transaction()?.downcast_ref::<Arc<Transaction>>()?;
+        transaction.is_of(&self.relation.pool).then(|| self.relation.pinned(Some(transaction), false))
     }
 
     /// The row description of each scan is compared with these columns, so there is nothing to ask now.
     async fn pin(&self) -> Result<Pinned> {
-        let (pool, oid) = (Arc::clone(&self.0.pool), self.0.oid);
-        let reads = Arc::new(move |leaf: &dyn ExecutionPlan| PostgresExec::share(leaf, &pool, oid));
-        Ok(Pinned { version: Version::Live, reads, provider: Arc::new(Provider::new(Arc::clone(&self.0))) })
+        Ok(self.relation.pinned(self.transaction.as_ref(), false))
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -12,15 +12,18 @@ use datafusion::physical_plan::ExecutionPlan;
 use super::connect::Pool;
 use super::late::Comparable;
 use super::pushdown::{Statement, identifier, select};
-use super::relations::{Form, Relation, TextOrder};
+use super::relations::{Column, Form, Relation, TextOrder};
 use super::scan::{Asked, PostgresExec, Probe, Provider, Scan};
+use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::scan::{Scanned, scan_by};
+use crate::types::TableName;
 
 /// A table of a database, as its SQL names it.
 #[derive(Debug)]
 pub(crate) struct RemoteTable {
     relation: Arc<Relation>,
+    transaction: Option<Arc<Transaction>>,
 }
 
 /// A column of it.
@@ -39,13 +42,17 @@ pub(crate) struct RemoteColumn {
 impl RemoteTable {
     /// `None` for the scan of anything else, and where the source's file wants nothing pushed.
     pub(crate) fn of(provider: &dyn TableProvider) -> Option<Self> {
-        let relation = Arc::clone(provider.downcast_ref::<Provider>()?.relation());
-        relation.pool.pushes().then_some(Self { relation })
+        let provider = provider.downcast_ref::<Provider>().filter(|provider| !provider.is_placed())?;
+        let (relation, transaction) = (Arc::clone(provider.relation()), provider.transaction().cloned());
+        relation.pool.pushes().then_some(Self { relation, transaction })
     }
 
-    /// Equal for tables of one database.
+    /// Equal for tables of one database that are read in one transaction, or each by itself.
     pub(crate) fn source(&self) -> usize {
-        Arc::as_ptr(&self.relation.pool).addr()
+        match &self.transaction {
+            Some(transaction) => Arc::as_ptr(transaction).addr(),
+            None => Arc::as_ptr(&self.relation.pool).addr(),
+        }
     }
 
     pub(crate) fn oid(&self) -> u32 {
@@ -83,17 +90,25 @@ impl RemoteTable {
 
     /// A scan of a text over tables of one database, all of which are in `of`.
     pub(crate) fn open(of: &[Self], text: RemoteText) -> Result<Arc<dyn TableProvider>> {
-        let (mut probes, mut pool) = (vec![], None);
+        let (mut probes, mut read) = (vec![], None);
         for oid in &text.tables {
             let table = of.iter().find(|table| table.oid() == *oid);
-            let relation = &table.ok_or_else(|| Error::internal("a text over a table that nobody named"))?.relation;
+            let table = table.ok_or_else(|| Error::internal("a text over a table that nobody named"))?;
+            let relation = &table.relation;
             let all: Vec<usize> = (0..relation.columns.len()).collect();
-            probes.push(Probe { sql: select(relation, &all, &[], None)?.sql, columns: relation.columns.clone() });
-            pool = Some(Arc::clone(&relation.pool));
+            probes.push(Probe {
+                sql: select(of_relation(relation), &all, &[], None)?.sql,
+                columns: relation.columns.clone(),
+            });
+            read = Some((Arc::clone(&relation.pool), table.transaction.clone()));
         }
-        let pool = pool.ok_or_else(|| Error::internal("a text over no table"))?;
-        Ok(Arc::new(Answer { pool, text, probes: probes.into() }))
+        let (pool, transaction) = read.ok_or_else(|| Error::internal("a text over no table"))?;
+        Ok(Arc::new(Answer { pool, transaction, text, probes: probes.into() }))
     }
+}
+
+fn of_relation(relation: &Relation) -> (&TableName, &Schema, &[Column]) {
+    (&relation.remote, relation.schema.as_ref(), &relation.columns)
 }
 
 /// What was printed for a database.
@@ -119,6 +134,7 @@ pub(crate) fn remote_sql(node: &dyn ExecutionPlan) -> Option<&str> {
 #[derive(Debug)]
 struct Answer {
     pool: Arc<Pool>,
+    transaction: Option<Arc<Transaction>>,
     text: RemoteText,
     probes: Arc<[Probe]>,
 }
@@ -156,6 +172,7 @@ impl Answer {
             let columns = columns.collect();
             let scan = Scan {
                 pool: Arc::clone(&self.pool),
+                transaction: self.transaction.clone(),
                 tables: text.tables,
                 // literals of a text are its reader's own
                 statement: Statement { sql: text.sql, shape: "as printed".into() },

@@ -16,7 +16,7 @@ pub(super) fn as_copied(rows: RowStream) -> BoxStream<'static, Result<Bytes, Err
     begin.chain(rows.and_then(|row| async move { tuple(&row) })).chain(end).boxed()
 }
 
-fn tuple(row: &Row) -> Result<Bytes, Error> {
+pub(super) fn tuple(row: &Row) -> Result<Bytes, Error> {
     let mut tuple = BytesMut::new();
     // a row has at most 1,664 columns
     tuple.put_i16(i16::try_from(row.len()).unwrap_or(i16::MAX));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Statistics;
@@ -30,14 +30,15 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::StreamExt;
 use futures::stream::{BoxStream, ReadyChunks};
 use tokio::time::timeout;
-use tokio_postgres::Statement as Prepared;
+use tokio_postgres::{Client, Statement as Prepared};
 
 use super::connect::{Lease, Misfit, Pool, Use};
 use super::late::{self, Comparable};
 use super::pushdown::{self, Statement};
-use super::relations::{Column, NUMERIC, Relation};
+use super::relations::{Column, NUMERIC, PLACE, Relation};
 use super::rows;
 use super::text::Text;
+use super::transaction::{Transaction, Unread};
 use crate::error::{Error, Kind, Result};
 use crate::formats::postgres::copy::CopyDecoder;
 use crate::scan::{Scanned, leaf_properties, scan_by};
@@ -50,21 +51,45 @@ const CHUNK: usize = 256;
 
 /// A relation as one statement sees it.
 #[derive(Debug)]
-pub(super) struct Provider(Arc<Relation>);
+pub(super) struct Provider {
+    relation: Arc<Relation>,
+    transaction: Option<Arc<Transaction>>,
+    /// The relation's columns and behind them, of a table that a statement changes, its place's.
+    schema: SchemaRef,
+    columns: Vec<Column>,
+}
 
 impl Provider {
-    pub(super) fn new(relation: Arc<Relation>) -> Self {
-        Self(relation)
+    pub(super) fn new(relation: Arc<Relation>, transaction: Option<Arc<Transaction>>, placed: bool) -> Self {
+        let (schema, columns) = match placed {
+            false => (Arc::clone(&relation.schema), relation.columns.clone()),
+            true => {
+                let fields = relation.schema.fields().iter().cloned().chain(relation.place());
+                let columns =
+                    relation.columns.iter().cloned().chain(PLACE.map(|name| Column::of_system(name, &relation)));
+                (Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns.collect())
+            }
+        };
+        Self { relation, transaction, schema, columns }
     }
 
     pub(super) fn relation(&self) -> &Arc<Relation> {
-        &self.0
+        &self.relation
+    }
+
+    pub(super) fn transaction(&self) -> Option<&Arc<Transaction>> {
+        self.transaction.as_ref()
+    }
+
+    /// It has the places of rows.
+    pub(super) fn is_placed(&self) -> bool {
+        self.columns.len() > self.relation.columns.len()
     }
 }
 
 impl TableProvider for Provider {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.0.schema)
+        Arc::clone(&self.schema)
     }
 
     fn table_type(&self) -> TableType {
@@ -73,7 +98,7 @@ impl TableProvider for Provider {
 
     /// Never `Exact`: a policy's filter may be among them, and its FilterExec stays above.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> PlanResult<Vec<TableProviderFilterPushDown>> {
-        let answer = |filter: &&Expr| match pushdown::predicate(&self.0.schema, &self.0.columns, filter) {
+        let answer = |filter: &&Expr| match pushdown::predicate(&self.schema, &self.columns, filter) {
             Some(_) => TableProviderFilterPushDown::Inexact,
             None => TableProviderFilterPushDown::Unsupported,
         };
@@ -96,16 +121,17 @@ impl Provider {
             let projection = match projection {
                 Some(some) => some,
                 None => {
-                    all = (0..self.0.columns.len()).collect();
+                    all = (0..self.columns.len()).collect();
                     &all
                 }
             };
-            let statement = pushdown::select(&self.0, projection, filters, limit)?;
-            let schema = Arc::new(self.0.schema.project(projection)?);
-            let columns = projection.iter().filter_map(|i| self.0.columns.get(*i).cloned()).collect();
-            let (pool, tables) = (Arc::clone(&self.0.pool), vec![self.0.oid]);
-            let asked = Asked::Columns(columns);
-            let scan = Scan { pool, tables, statement, schema, asked, rows: None };
+            let of = (&self.relation.remote, self.schema.as_ref(), self.columns.as_slice());
+            let statement = pushdown::select(of, projection, filters, limit)?;
+            let schema = Arc::new(self.schema.project(projection)?);
+            let columns = projection.iter().filter_map(|i| self.columns.get(*i).cloned()).collect();
+            let (pool, tables) = (Arc::clone(&self.relation.pool), vec![self.relation.oid]);
+            let (asked, transaction) = (Asked::Columns(columns), self.transaction.clone());
+            let scan = Scan { pool, transaction, tables, statement, schema, asked, rows: None };
             Ok(Arc::new(PostgresExec::new(scan)) as Arc<dyn ExecutionPlan>)
         })
     }
@@ -115,6 +141,8 @@ impl Provider {
 #[derive(Debug)]
 pub(super) struct Scan {
     pub(super) pool: Arc<Pool>,
+    /// Where that has begun, it is read in it.
+    pub(super) transaction: Option<Arc<Transaction>>,
     /// Oids of the relations that it reads.
     pub(super) tables: Vec<u32>,
     pub(super) statement: Statement,
@@ -285,14 +313,16 @@ enum State {
 }
 
 /// What COPY in binary sends, or would have sent.
-type Messages = BoxStream<'static, Result<Bytes, tokio_postgres::Error>>;
+type Messages = BoxStream<'static, Result<Bytes>>;
+type Sent = BoxStream<'static, Result<Bytes, tokio_postgres::Error>>;
 
 struct Rows {
     pool: Arc<Pool>,
     scan: Arc<Scan>,
     copy: Pin<Box<ReadyChunks<Messages>>>,
     decoder: CopyDecoder,
-    lease: Lease,
+    /// None of a transaction's.
+    lease: Option<Lease>,
 }
 
 impl State {
@@ -314,8 +344,7 @@ impl Rows {
             };
             let Some(messages) = arrived else { return self.end() };
             for message in messages {
-                let bytes = message.map_err(|e| self.scan.failed(e))?;
-                self.decoder.feed(&bytes).map_err(|e| garbled(&self.scan, e))?;
+                self.decoder.feed(&message?).map_err(|e| garbled(&self.scan, e))?;
             }
         }
         let batch = self.decoder.take()?;
@@ -326,7 +355,9 @@ impl Rows {
     fn end(mut self) -> Result<Option<(RecordBatch, State)>> {
         self.decoder.finish().map_err(|e| garbled(&self.scan, e))?;
         let batch = self.decoder.take()?;
-        self.lease.finish();
+        if let Some(lease) = self.lease {
+            lease.finish();
+        }
         Ok((batch.num_rows() > 0).then_some((batch, State::End)))
     }
 }
@@ -341,14 +372,13 @@ impl Scan {
             Asked::Types { .. } | Asked::Columns(_) | Asked::Text { .. } => None,
         };
         let sql = narrowed.as_ref().unwrap_or(sql);
+        if let Some(transaction) = self.transaction.as_ref().filter(|transaction| transaction.reads()) {
+            return self.open_in(transaction, sql).await;
+        }
         loop {
             let lease = self.pool.lease(self.asked.used_for()).await?;
             match self.start(&lease, sql).await {
-                Ok((copy, oids)) => {
-                    let decoder = CopyDecoder::new(Arc::clone(&self.schema), &oids)?;
-                    let copy = Box::pin(copy.ready_chunks(CHUNK));
-                    return Ok(Rows { pool: Arc::clone(&self.pool), scan: Arc::clone(self), copy, decoder, lease });
-                }
+                Ok((copy, oids)) => return self.rows(copy, &oids, Some(lease)),
                 Err(_) if lease.used && lease.client().is_closed() => lease.discard(),
                 Err(error) => {
                     // The server answered, if only with a refusal: nothing runs that would have to be cancelled.
@@ -361,31 +391,57 @@ impl Scan {
         }
     }
 
-    async fn start(&self, lease: &Lease, sql: &str) -> Result<(Messages, Vec<u32>)> {
-        let oids = match &self.asked {
-            Asked::Columns(columns) => {
-                let prepared = self.pool.within(lease.client().prepare(sql)).await?;
-                check(&prepared, columns)?
-            }
+    fn rows(self: &Arc<Self>, copy: Messages, oids: &[u32], lease: Option<Lease>) -> Result<Rows> {
+        let decoder = CopyDecoder::new(Arc::clone(&self.schema), oids)?;
+        let copy = Box::pin(copy.ready_chunks(CHUNK));
+        Ok(Rows { pool: Arc::clone(&self.pool), scan: Arc::clone(self), copy, decoder, lease })
+    }
+
+    /// On the transaction's connection, which others have in between.
+    async fn open_in(self: &Arc<Self>, transaction: &Arc<Transaction>, sql: &str) -> Result<Rows> {
+        let turn = transaction.turn().await?;
+        let oids = self.checked(turn.client(), sql).await?;
+        let messages = transaction.opened(turn, sql).await?.map_err(|error| self.failed(error))?;
+        let scan = Arc::clone(self);
+        let messages = messages.map(move |message| {
+            message.map_err(|unread| match unread {
+                Unread::Lost(error) => error,
+                Unread::Refused(error) => scan.failed(error),
+            })
+        });
+        self.rows(messages.boxed(), &oids, None)
+    }
+
+    /// The types in which its columns come, of tables that are what they were when it was planned.
+    async fn checked(&self, client: &Client, sql: &str) -> Result<Vec<u32>> {
+        match &self.asked {
+            Asked::Columns(columns) => check(&self.pool.within(client.prepare(sql)).await?, columns),
             Asked::Types { columns, probes } => {
                 // The text names columns; rights are those of the columns that had the names when it was planned.
                 for probe in probes.iter() {
-                    check(&self.pool.within(lease.client().prepare(&probe.sql)).await?, &probe.columns)?;
+                    check(&self.pool.within(client.prepare(&probe.sql)).await?, &probe.columns)?;
                 }
-                columns.iter().map(|column| column.oid).collect()
+                Ok(columns.iter().map(|column| column.oid).collect())
             }
-            Asked::Text { text, columns } => {
-                text.begin(lease).await?;
-                columns.iter().filter_map(|at| text.asked_oid(*at)).collect()
-            }
-        };
+            Asked::Text { text, columns } => Ok(columns.iter().filter_map(|at| text.asked_oid(*at)).collect()),
+        }
+    }
+
+    async fn start(self: &Arc<Self>, lease: &Lease, sql: &str) -> Result<(Messages, Vec<u32>)> {
+        if let Asked::Text { text, .. } = &self.asked {
+            text.begin(lease).await?;
+        }
+        let oids = self.checked(lease.client(), sql).await?;
         match timeout(self.patience(), self.messages(lease, sql)).await {
-            Ok(started) => Ok((started.map_err(|e| self.failed(e))?, oids)),
+            Ok(started) => {
+                let (started, scan) = (started.map_err(|e| self.failed(e))?, Arc::clone(self));
+                Ok((started.map(move |message| message.map_err(|e| scan.failed(e))).boxed(), oids))
+            }
             Err(_) => Err(self.pool.silent()),
         }
     }
 
-    async fn messages(&self, lease: &Lease, sql: &str) -> Result<Messages, tokio_postgres::Error> {
+    async fn messages(&self, lease: &Lease, sql: &str) -> Result<Sent, tokio_postgres::Error> {
         if self.pool.dialect.copies {
             let copy = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
             return Ok(lease.client().copy_out(&copy).await?.boxed());

@@ -203,6 +203,7 @@ impl Answer {
             let schema = Arc::new(text.schema.project(&columns)?);
             let scan = Scan {
                 pool: Arc::clone(&text.pool),
+                transaction: None,
                 tables: vec![],
                 statement: Statement { sql, shape: "as given".into() },
                 schema,

@@ -7,7 +7,10 @@ mod insert;
 mod merge;
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::logical_expr::TableSource;
 use datafusion::sql::sqlparser::ast;
 
 use super::cte::Counted;
@@ -31,6 +34,14 @@ pub(crate) struct Target {
     pub(crate) keys: Vec<TargetKey>,
     /// Nothing of it may be read: an INSERT alone is possible.
     pub(crate) unread: bool,
+    /// Its source changes its rows, and knows better than this crate what they become: what RETURNING shows is computed of
+    /// the rows that it gives back ([`Changed::then`]), by a query over this.
+    pub(crate) foreign: Option<Arc<dyn Later>>,
+}
+
+/// A table whose rows are there once the statement has run.
+pub(crate) trait Later: std::fmt::Debug + Send + Sync {
+    fn of(self: Arc<Self>, schema: SchemaRef) -> Arc<dyn TableSource>;
 }
 
 #[derive(Clone, Debug)]
@@ -86,6 +97,17 @@ pub(crate) struct Layout {
     /// The key of a row that was proposed: no two of them may be equal.
     pub(crate) key: Range<usize>,
     pub(crate) returning: Option<Range<usize>>,
+    /// Of a foreign target: which of its columns have values in `row` that the statement gives, and which are to be what its
+    /// source gives them.
+    pub(crate) given: Vec<usize>,
+    pub(crate) defaults: Vec<usize>,
+}
+
+impl Layout {
+    /// Without anything that only some have.
+    fn of(act: Acts, row: Range<usize>) -> Self {
+        Self { act, place: 0..0, row, key: 0..0, returning: None, given: vec![], defaults: vec![] }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -98,6 +120,9 @@ pub(crate) enum Acts {
 pub(crate) struct Changed {
     pub(crate) query: Query,
     pub(crate) layout: Layout,
+    /// What RETURNING shows of a foreign target: a query over all columns of `query`, place by place, as its source has
+    /// changed them.
+    pub(crate) then: Option<Query>,
 }
 
 /// The target in FROM: its relation, all columns of its source, and how names find it.
@@ -154,9 +179,10 @@ impl Binder<'_> {
             Verb::Delete => self.delete(change, target, &level)?,
             Verb::Merge(whens) => self.merge(change, whens, target, &level)?,
         };
-        let Changed { mut query, layout } = bound;
+        let Changed { mut query, layout, then } = bound;
         query.ctes.extend(ctes.into_iter().map(Counted::finish));
-        Ok(Changed { query: crate::sql::fold::folded(query, self.cx.env)?, layout })
+        let then = then.map(|then| crate::sql::fold::folded(then, self.cx.env)).transpose()?;
+        Ok(Changed { query: crate::sql::fold::folded(query, self.cx.env)?, layout, then })
     }
 
     fn delete(&self, change: &Change, target: &Target, level: &Scope<'_>) -> Result<Changed> {
@@ -170,8 +196,9 @@ impl Binder<'_> {
             outputs.put(self, &column.name, column.expr(0));
         }
         let returning = self.returning(change, target, &scope, &mut outputs)?;
-        let layout = Layout { act: Acts::All(Act::Delete), place: 0..place.len(), row: 0..0, key: 0..0, returning };
-        Ok(Changed { query: selected(Some(relation), filter, outputs, vec![]), layout })
+        let act = Acts::All(Act::Delete);
+        let layout = Layout { place: 0..place.len(), returning, ..Layout::of(act, 0..0) };
+        Ok(Changed { query: selected(Some(relation), filter, outputs, vec![]), layout, then: None })
     }
 
     fn update(&self, change: &Change, set: &[Assignment], target: &Target, level: &Scope<'_>) -> Result<Changed> {
@@ -185,7 +212,8 @@ impl Binder<'_> {
         for column in &place {
             outputs.put(self, &column.name, column.expr(0));
         }
-        let set = self.assignments(change, set, target, &scope)?;
+        let (set, defaults) = self.assignments(change, set, target, &scope)?;
+        let given = set.keys().copied().filter(|at| !defaults.contains(at)).collect::<Vec<_>>();
         let first = outputs.0.len();
         for (at, column) in target.columns.iter().enumerate() {
             let value = match set.get(&at) {
@@ -195,18 +223,22 @@ impl Binder<'_> {
             outputs.put(self, &column.stored.name, value);
         }
         let row = first..outputs.0.len();
-        let layout =
-            |returning| Layout { act: Acts::All(Act::Update), place: 0..place.len(), row, key: 0..0, returning };
+        let act = Acts::All(Act::Update);
+        let layout = |returning| Layout { place: 0..place.len(), returning, given, defaults, ..Layout::of(act, row) };
         if change.shape.returning.is_none() {
-            return Ok(Changed { query: selected(Some(relation), filter, outputs, vec![]), layout: layout(None) });
+            let query = selected(Some(relation), filter, outputs, vec![]);
+            return Ok(Changed { query, layout: layout(None), then: None });
         }
         let old = |column: &TargetColumn| column.shown.and_then(|at| columns.get(at)).map(|c| c.expr(0));
         let item = self.new_row(&mut outputs, first, target, own, &old)?;
         let mut shown = vec![item];
         shown.extend(outputs.carry(self, &others));
         let inner = selected(Some(relation), filter, outputs, vec![]);
+        if let Some(later) = &target.foreign {
+            return self.returned_later(change, target, later, inner, layout(None), shown, level);
+        }
         let (query, returning) = self.returned(change, target, inner, shown, level)?;
-        Ok(Changed { query, layout: layout(Some(returning)) })
+        Ok(Changed { query, layout: layout(Some(returning)), then: None })
     }
 
     // --- the target
@@ -225,7 +257,7 @@ impl Binder<'_> {
         let alias = item.alias.clone().unwrap_or_default();
         let name = format!("{}.{}", target.found.schema, target.found.name);
         let found = &target.found;
-        let (table, is_materialized) = (std::sync::Arc::clone(&found.table), found.is_materialized);
+        let (table, is_materialized) = (Arc::clone(&found.table), found.is_materialized);
         let source = SourceOf { name, table, is_materialized };
         let relation = Relation::Table { alias, source, columns: columns.clone() };
         Ok(Scanned { relation, columns, item })
@@ -320,6 +352,42 @@ impl Binder<'_> {
         let columns = inner.columns.clone();
         let from = Relation::Subquery { query: Box::new(inner), columns, lateral: false };
         Ok((selected(Some(from), None, outputs, vec![]), returning))
+    }
+
+    /// RETURNING as a query of its own, over the rows of `inner` as they will be.
+    #[allow(clippy::too_many_arguments)]
+    fn returned_later(
+        &self,
+        change: &Change,
+        target: &Target,
+        later: &Arc<dyn Later>,
+        inner: Query,
+        layout: Layout,
+        items: Vec<Item>,
+        level: &Scope<'_>,
+    ) -> Result<Changed> {
+        let scope = self.scope_of(level, items);
+        let mut outputs = Outputs::default();
+        self.returning(change, target, &scope, &mut outputs)?;
+        let numbered = inner.columns.iter().enumerate();
+        let columns: Vec<Column> =
+            numbered.map(|(at, column)| Column { name: format!("c{at}"), ..column.clone() }).collect();
+        // the table's own columns come as its source has them
+        let fields = columns.iter().enumerate().map(|(at, column)| {
+            let own = at.checked_sub(layout.row.start).filter(|_| layout.row.contains(&at));
+            let stored = own.and_then(|own| target.columns.get(own)).map(|own| own.stored.data_type.clone());
+            pgtype::field(&column.name, column.ty, stored.unwrap_or_else(|| column.data_type.clone()))
+        });
+        let table = Arc::clone(later).of(Arc::new(Schema::new(fields.collect::<Vec<_>>())));
+        let (alias, name) = (target.found.name.clone(), target.found.name.clone());
+        let from = Relation::Table { alias, source: SourceOf { name, table, is_materialized: false }, columns };
+        let then = selected(Some(from), None, outputs, vec![]);
+        let mut reads_cte = false;
+        then.cte_reads(&mut |_, _| reads_cte = true);
+        match reads_cte {
+            true => Err(Error::unsupported("a query of WITH in RETURNING of a source's table")),
+            false => Ok(Changed { query: inner, layout, then: Some(then) }),
+        }
     }
 
     fn returning(

@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::Expr;
 
 use super::super::name::table_name;
 use super::super::{counter, default, target};
+use super::later::Later;
 use crate::engine::facts::Facts;
 use crate::engine::temporary::{self, Temporary};
 use crate::error::{Error, Kind, Result};
@@ -17,15 +18,29 @@ use crate::pgtype;
 use crate::policy::{Action, Decision, Grant, NewRows, Object, Sealed, raw_name};
 use crate::sources::declared::{self, Declared, KeyKind};
 use crate::sources::{Table, Writer};
-use crate::sql::bind::{Act, Found, Identity, StoredAs, Target, TargetColumn, TargetKey};
+use crate::sql::bind::{self, Act, Found, Identity, StoredAs, Target, TargetColumn, TargetKey};
 use crate::sql::parse::change::{Change, Insert, Then, Verb};
 use crate::types::{ObjectId, TableName};
 
 /// Where the rows go.
 #[derive(Clone, Debug)]
 pub(crate) enum Goal {
-    Lake { object: Arc<Object>, table: Arc<dyn Table>, writer: Arc<dyn Writer> },
-    Temporary { temporary: Temporary, name: TableName, schema: SchemaRef },
+    Lake {
+        object: Arc<Object>,
+        table: Arc<dyn Table>,
+        writer: Arc<dyn Writer>,
+    },
+    /// Its source changes its rows.
+    Source {
+        object: Arc<Object>,
+        table: Arc<dyn Table>,
+        later: Arc<Later>,
+    },
+    Temporary {
+        temporary: Temporary,
+        name: TableName,
+        schema: SchemaRef,
+    },
 }
 
 /// What is asked of new rows.
@@ -37,7 +52,7 @@ pub(super) struct Checks {
 impl Goal {
     pub(crate) fn name(&self) -> &TableName {
         match self {
-            Self::Lake { object, .. } => &object.name,
+            Self::Lake { object, .. } | Self::Source { object, .. } => &object.name,
             Self::Temporary { name, .. } => name,
         }
     }
@@ -45,7 +60,7 @@ impl Goal {
     /// All columns of the table.
     pub(crate) fn schema(&self) -> &SchemaRef {
         match self {
-            Self::Lake { object, .. } => &object.schema,
+            Self::Lake { object, .. } | Self::Source { object, .. } => &object.schema,
             Self::Temporary { schema, .. } => schema,
         }
     }
@@ -54,21 +69,25 @@ impl Goal {
     pub(super) fn row_id(&self) -> Option<FieldRef> {
         match self {
             Self::Lake { table, .. } => table.place().get(2).cloned(),
-            Self::Temporary { .. } => None,
+            Self::Source { .. } | Self::Temporary { .. } => None,
         }
     }
 
-    /// Of a table of the lake.
+    pub(crate) fn is_source(&self) -> bool {
+        matches!(self, Self::Source { .. })
+    }
+
+    /// Of a table of the catalog.
     pub(crate) fn object(&self) -> Option<(ObjectId, &Arc<dyn Table>)> {
         match self {
-            Self::Lake { object, table, .. } => Some((object.id, table)),
+            Self::Lake { object, table, .. } | Self::Source { object, table, .. } => Some((object.id, table)),
             Self::Temporary { .. } => None,
         }
     }
 
     /// 42501 where the session may not do this to the table now.
     pub(super) fn ask(&self, facts: &Facts, acts: &[Act]) -> Result<()> {
-        let Self::Lake { object, .. } = self else { return Ok(()) };
+        let (Self::Lake { object, .. } | Self::Source { object, .. }) = self else { return Ok(()) };
         for act in acts {
             if let Decision::Deny = facts.policy.decide(object.id, action(*act)) {
                 return Err(denied(&object.name));
@@ -77,13 +96,23 @@ impl Goal {
         Ok(())
     }
 
+    /// The session may read every row and every column of it.
+    pub(super) fn sees_all(&self, facts: &Facts) -> bool {
+        match self.object().map(|(object, _)| facts.policy.decide(object, Action::Select)) {
+            Some(Decision::Allow(grant)) => grant.is_full(),
+            Some(Decision::Deny) | None => false,
+        }
+    }
+
     pub(super) fn checks(&self, facts: &Facts, acts: &[Act], session: &dyn Planning) -> Result<Checks> {
         let check = |act: Act| match self {
-            Self::Lake { object, .. } if acts.contains(&act) => match facts.policy.decide(object.id, action(act)) {
-                Decision::Allow(grant) => NewRows::of(&grant, object, session),
-                Decision::Deny => Err(denied(&object.name)),
-            },
-            Self::Lake { .. } | Self::Temporary { .. } => Ok(None),
+            Self::Lake { object, .. } | Self::Source { object, .. } if acts.contains(&act) => {
+                match facts.policy.decide(object.id, action(act)) {
+                    Decision::Allow(grant) => NewRows::of(&grant, object, session),
+                    Decision::Deny => Err(denied(&object.name)),
+                }
+            }
+            Self::Lake { .. } | Self::Source { .. } | Self::Temporary { .. } => Ok(None),
         };
         Ok(Checks { insert: check(Act::Insert)?, update: check(Act::Update)? })
     }
@@ -139,7 +168,7 @@ pub(crate) fn goal(facts: &Facts, change: &Change) -> Result<(Target, Goal)> {
     let actions = if acts.is_empty() { vec![Action::Select] } else { acts.iter().map(|act| action(*act)).collect() };
     let mut found = None;
     for action in actions {
-        found = Some(target::table(facts, &name, action)?);
+        found = Some(target::of_rows(facts, &name, action)?);
     }
     let (entry, writer) = found.ok_or_else(|| Error::internal("a statement that does nothing"))?;
     let table = target::of_lake(entry)?;
@@ -148,16 +177,37 @@ pub(crate) fn goal(facts: &Facts, change: &Change) -> Result<(Target, Goal)> {
         Decision::Allow(grant) => Some(grant),
         Decision::Deny => None,
     };
+    let Some(writer) = writer else {
+        may_be_asked(&change.shape.verb)?;
+        // what a new row has in a column that is hidden is the source's to say
+        let target = catalog_target(facts, &object, grant.as_deref(), table.as_ref(), false)?;
+        let later = Arc::new(Later::of(&object.name));
+        let foreign = Some(Arc::clone(&later) as Arc<dyn bind::Later>);
+        return Ok((Target { foreign, ..target }, Goal::Source { object, table, later }));
+    };
     let inserts = acts.contains(&Act::Insert);
     let place = table.place();
     if place.is_empty() && !matches!(&change.shape.verb, Verb::Insert(Insert { conflict: None, .. })) {
         return Err(Error::unsupported("changing rows of this table"));
     }
-    let target = lake_target(facts, &object, grant.as_deref(), table.as_ref(), inserts)?;
+    let target = catalog_target(facts, &object, grant.as_deref(), table.as_ref(), inserts)?;
     Ok((target, Goal::Lake { object, table, writer }))
 }
 
-fn lake_target(
+/// 0A000 for what cannot be said to a source as it is.
+fn may_be_asked(verb: &Verb) -> Result<()> {
+    match verb {
+        Verb::Insert(Insert { conflict: Some(conflict), .. }) if conflict.update.is_some() => {
+            Err(Error::unsupported("ON CONFLICT DO UPDATE of a source's table")
+                .with_hint("UPDATE first, then INSERT … ON CONFLICT DO NOTHING."))
+        }
+        Verb::Merge(_) => Err(Error::unsupported("MERGE into a source's table")
+            .with_hint("Use UPDATE … FROM, DELETE … USING and INSERT … SELECT in one transaction.")),
+        Verb::Insert(_) | Verb::Update(_) | Verb::Delete => Ok(()),
+    }
+}
+
+fn catalog_target(
     facts: &Facts,
     object: &Arc<Object>,
     grant: Option<&Grant>,
@@ -195,7 +245,7 @@ fn lake_target(
         // of such a one no row is changed
         is_materialized: false,
     };
-    Ok(Target { found, columns, place: width - place.len()..width, keys, unread: grant.is_none() })
+    Ok(Target { found, columns, place: width - place.len()..width, keys, unread: grant.is_none(), foreign: None })
 }
 
 /// What a column is where a row has no value for it, and whether it is an identity.
@@ -237,6 +287,7 @@ fn temporary_target(
         place: width..width + 2,
         keys: if key.is_empty() { vec![] } else { vec![TargetKey { name: format!("{table}_pkey"), columns: key }] },
         unread: false,
+        foreign: None,
     };
     Ok((target, Goal::Temporary { temporary: facts.temporary.clone(), name, schema: Arc::clone(schema) }))
 }

@@ -60,12 +60,13 @@ impl Statement for CopyFrom {
             refuse_server(self.end, Direction::From)?;
             let facts = session.facts()?;
             not_materialized(&facts, &self.table)?;
-            let sink = Sink::of(session, &self.table)?;
+            let mut sink = Sink::of(session, &self.table)?;
             execution.record.target(sink.name.to_string());
             let (schema, shown) = (Arc::clone(&sink.schema), Arc::clone(&sink.shown));
             let columns = self.chosen(&shown)?;
             let names: Vec<&str> = columns.iter().map(|field| field.name().as_str()).collect();
             let all: Vec<&str> = shown.fields().iter().map(|field| field.name().as_str()).collect();
+            sink.gives(&names);
             let options = Options::read(&self.options, Direction::From)?;
             let layout = options.layout(&names, Some((&self.table.table, &all)))?;
             let state = facts.statement_state(session.transaction.within().began_at());

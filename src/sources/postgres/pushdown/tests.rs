@@ -16,6 +16,7 @@ fn scope() -> (Schema, Vec<Column>) {
         form: Form::Binary,
         text_order,
         dialect: Dialect::Postgres.facts().unwrap(),
+        spelt: "".into(),
     };
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let all = [

@@ -52,15 +52,15 @@ impl Binder<'_> {
         Ok(filled)
     }
 
-    /// SET: the new value of each column that has one.
+    /// SET: the new value of each column that has one, and which of them are to be what its default is.
     pub(super) fn assignments(
         &self,
         change: &Change,
         set: &[Assignment],
         target: &Target,
         scope: &Scope<'_>,
-    ) -> Result<BTreeMap<usize, Expr>> {
-        let mut values = BTreeMap::new();
+    ) -> Result<(BTreeMap<usize, Expr>, Vec<usize>)> {
+        let (mut values, mut defaults) = (BTreeMap::new(), vec![]);
         let mut twice = None;
         for assignment in set {
             let ast = change.expr(assignment.value)?;
@@ -72,6 +72,9 @@ impl Binder<'_> {
                     let name = folded(&name.name);
                     return Err(always(format!("column \"{name}\" can only be updated to DEFAULT"), &name));
                 }
+                if value.is_none() {
+                    defaults.push(column);
+                }
                 let value = self.value_for(value, target, column)?;
                 if values.insert(column, value).is_some() {
                     twice.get_or_insert_with(|| folded(&name.name));
@@ -79,7 +82,7 @@ impl Binder<'_> {
             }
         }
         match twice {
-            None => Ok(values),
+            None => Ok((values, defaults)),
             Some(name) => Err(Error::new(Kind::Syntax, format!("multiple assignments to same column \"{name}\""))),
         }
     }

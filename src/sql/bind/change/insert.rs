@@ -30,11 +30,14 @@ impl Binder<'_> {
             }
             _ => None,
         };
-        let mut outputs = Outputs::default();
+        let (mut outputs, mut with_values) = (Outputs::default(), vec![]);
         for (at, column) in target.columns.iter().enumerate() {
             let from = filled.iter().position(|filled| *filled == at).filter(|from| !is_all_default(change, *from));
             let given = from.and_then(|from| given.as_ref()?.columns.get(from)).map(|column| column.expr(0));
             let given = self.inserted(given, target, at, insert.overriding)?;
+            if given.is_some() {
+                with_values.push(at);
+            }
             let value = self.value_for(given, target, at)?;
             outputs.put(self, &column.stored.name, value);
         }
@@ -45,6 +48,7 @@ impl Binder<'_> {
         });
         if let Some(conflict) = &insert.conflict
             && let Some(key) = self.arbiter(conflict, target)?
+            && target.foreign.is_none()
         {
             let number = outputs.put(self, "number", row_number()?);
             return self.on_conflict(
@@ -57,15 +61,19 @@ impl Binder<'_> {
                 level,
             );
         }
-        let layout = |returning| Layout { act: Acts::All(Act::Insert), place: 0..0, row, key: 0..0, returning };
+        let act = Acts::All(Act::Insert);
+        let layout = |returning| Layout { returning, given: with_values, ..Layout::of(act, row) };
         if change.shape.returning.is_none() {
-            return Ok(Changed { query: selected(from, None, outputs, vec![]), layout: layout(None) });
+            return Ok(Changed { query: selected(from, None, outputs, vec![]), layout: layout(None), then: None });
         }
         let own = self.target_item(change, target, |_| None);
         let item = self.new_row(&mut outputs, 0, target, own, &|_| None)?;
         let inner = selected(from, None, outputs, vec![]);
+        if let Some(later) = &target.foreign {
+            return self.returned_later(change, target, later, inner, layout(None), vec![item], level);
+        }
         let (query, returning) = self.returned(change, target, inner, vec![item], level)?;
-        Ok(Changed { query, layout: layout(Some(returning)) })
+        Ok(Changed { query, layout: layout(Some(returning)), then: None })
     }
 
     /// The source, each column as the one that it fills stores it.
@@ -81,6 +89,10 @@ impl Binder<'_> {
             let column = target.columns.get(*at)?;
             Some(StoredAs { data_type: canonical(&column.stored.data_type), ..column.stored.clone() })
         };
+        if target.foreign.is_some() && has_some_defaults(source) {
+            let hint = "Insert the rows that have it apart from those that have a value.";
+            return Err(Error::unsupported("DEFAULT beside values in one column of a source's table").with_hint(hint));
+        }
         let into: Vec<StoredAs> = filled.iter().filter_map(stored).collect();
         let spelt = with_defaults(source, filled, target);
         let source = spelt.as_ref().unwrap_or(source);
@@ -231,6 +243,16 @@ fn is_all_default(change: &Change, at: usize) -> bool {
 fn all_default(source: &ast::Query, at: usize) -> bool {
     let SetExpr::Values(values) = source.body.as_ref() else { return false };
     !values.rows.is_empty() && values.rows.iter().all(|row| row.content.get(at).is_some_and(is_default))
+}
+
+/// A column of VALUES has DEFAULT in some rows and a value in others.
+fn has_some_defaults(source: &ast::Query) -> bool {
+    let SetExpr::Values(values) = source.body.as_ref() else { return false };
+    let width = values.rows.iter().map(|row| row.content.len()).max().unwrap_or(0);
+    let is_mixed = |at: usize| {
+        values.rows.iter().any(|row| row.content.get(at).is_some_and(is_default)) && !all_default(source, at)
+    };
+    (0..width).any(is_mixed)
 }
 
 /// The same VALUES with each column's default for DEFAULT; `None` where there is none.

@@ -240,7 +240,8 @@ impl Binder<'_> {
         if let Some(column) = number.and_then(|at| query.columns.get(at)) {
             query.order = by_number(column);
         }
-        Ok(Changed { query, layout: Layout { act, place, row, key, returning } })
+        let layout = Layout { place, key, returning, ..Layout::of(act, row) };
+        Ok(Changed { query, layout, then: None })
     }
 
     /// The number of the WHEN that a row meets, from one; zero for none.
@@ -292,7 +293,7 @@ impl Binder<'_> {
                 Outcome::Delete if change.shape.returning.is_none() => None,
                 Outcome::Delete => Some(all().map(old).collect::<Result<Vec<_>>>()?),
                 Outcome::Update(set) => {
-                    let set = self.assignments(change, set, target, &scope)?;
+                    let (set, _) = self.assignments(change, set, target, &scope)?;
                     let value = |at| set.get(&at).cloned().map_or_else(|| old(at), Ok);
                     Some(all().map(value).collect::<Result<Vec<_>>>()?)
                 }
