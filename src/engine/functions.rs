@@ -4,6 +4,7 @@
 
 mod acl;
 mod definitions;
+mod listed;
 mod lookup;
 mod peers;
 mod privileges;
@@ -17,9 +18,11 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, TimeUnit};
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 
 use crate::catalog::pg_catalog::rows::{Cell, array};
@@ -31,9 +34,10 @@ use crate::sql::lower::name_of;
 
 pub(super) use lookup::{object_names, segments};
 
-const FAMILIES: [&[Function]; 7] = [
+const FAMILIES: [&[Function]; 8] = [
     acl::FUNCTIONS,
     definitions::FUNCTIONS,
+    listed::FUNCTIONS,
     lookup::FUNCTIONS,
     peers::FUNCTIONS,
     privileges::FUNCTIONS,
@@ -54,6 +58,18 @@ pub fn scalar(view: &Arc<View>) -> Vec<Arc<ScalarUDF>> {
 /// Whether a function of that name answers from the session.
 pub(crate) fn is_of_session(name: &str) -> bool {
     FAMILIES.into_iter().flatten().any(|function| function.name == name)
+}
+
+/// Whether a function of the plan may wait for another session.
+pub(super) fn waits(plan: &LogicalPlan) -> Result<bool> {
+    const WAITING: [&str; 4] =
+        ["pg_advisory_lock", "pg_advisory_lock_shared", "pg_advisory_xact_lock", "pg_advisory_xact_lock_shared"];
+    let waits = |e: &Expr| Ok(matches!(e, Expr::ScalarFunction(call) if WAITING.contains(&call.name())));
+    let found = plan.exists(|node| {
+        let expressions = node.expressions();
+        expressions.iter().try_fold(false, |found, e| Ok(found || e.exists(waits)?))
+    });
+    Ok(found?)
 }
 
 /// What an argument is read as.
@@ -78,6 +94,7 @@ enum Returns {
     Int8,
     Time,
     Names,
+    Int4s,
     /// Text of a type of its own, such as name.
     TextOf(u32),
     /// Texts, as an array type of its own.
@@ -228,6 +245,7 @@ impl Returns {
             Self::Int8 => (DataType::Int64, None),
             Self::Time => (DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), None),
             Self::Names => (list(), Some(1003)),
+            Self::Int4s => (DataType::List(Arc::new(Field::new("item", DataType::Int32, true))), None),
             Self::TextOf(oid) => (DataType::Utf8, Some(oid)),
             Self::TextsOf(oid) => (list(), Some(oid)),
             Self::OidOf(oid) => (DataType::UInt32, Some(oid)),

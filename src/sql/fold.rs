@@ -457,8 +457,10 @@ fn immutable(proc: &Proc) -> bool {
 
 /// A stable function written in SQL whose body is immutable for these arguments: PostgreSQL puts the body in its place.
 fn is_inlined(call: &Call) -> bool {
-    matches!(call.proc.source.as_str(), "quote_literal/1285" | "quote_nullable/1290")
-        && call.arguments.iter().all(|of| by_immutable_text(of.ty, Ty::TEXT))
+    matches!(
+        call.proc.source.as_str(),
+        "quote_literal/1285" | "quote_nullable/1290" | "textanycat/2003" | "anytextcat/2004"
+    ) && call.arguments.iter().all(|of| by_immutable_text(of.ty, Ty::TEXT))
 }
 
 fn is_immutable(operator: &Operator) -> bool {

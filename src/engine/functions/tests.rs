@@ -273,9 +273,11 @@ fn what_depends_on_the_session_says_so() {
         let expect = match function.name() {
             "set_config" | "current_setting" => Volatility::Volatile,
             "nextval" | "currval" | "lastval" | "setval" => Volatility::Volatile,
-            "pg_cancel_backend" | "pg_terminate_backend" | "pg_notify" | "pg_advisory_unlock_all" => {
-                Volatility::Volatile
-            }
+            "pg_cancel_backend" | "pg_terminate_backend" | "pg_notify" | "pg_blocking_pids" => Volatility::Volatile,
+            "pg_safe_snapshot_blocking_pids" | "pg_show_all_settings" | "pg_cursor" => Volatility::Volatile,
+            "pg_lock_status" | "pg_last_xact_replay_timestamp" => Volatility::Volatile,
+            replay if replay.contains("wal_replay") => Volatility::Volatile,
+            locks if locks.contains("advisory") => Volatility::Volatile,
             _ if is_pure => Volatility::Immutable,
             _ => Volatility::Stable,
         };

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 
 use super::create_table::{admit_name, already_there, made, making, temporary};
-use super::name::Name;
+use super::name::{Name, ident};
 use super::{Admitted, Described, Execution, Outcome, Statement, Work, hidden, target};
 use crate::engine::pipeline::{Caching, Told};
 use crate::engine::run;
@@ -21,6 +22,8 @@ use crate::pgtype;
 #[derive(Debug)]
 struct CreateTableAs {
     name: Name,
+    /// Of its columns, from the left.
+    names: Vec<String>,
     query: Box<ast::Query>,
     if_not_exists: bool,
     temporary: Option<OnCommit>,
@@ -30,14 +33,23 @@ struct CreateTableAs {
 pub(super) fn admit(create: ast::CreateTable) -> Result<Admitted> {
     let (name, temporary, making) = (admit_name(&create)?, temporary(&create)?, making(&create)?);
     match create.query {
-        Some(query) if create.columns.is_empty() => {
+        Some(query) => {
             hidden::refuse(&query)?;
-            let if_not_exists = create.if_not_exists;
-            Ok(Admitted::new(CreateTableAs { name, query, if_not_exists, temporary, making }))
+            if let Some(typed) = create.columns.iter().find(|column| column.data_type != ast::DataType::Unspecified) {
+                let text = format!("syntax error at or near \"{}\"", typed.data_type.to_string().to_lowercase());
+                return Err(Error::new(Kind::Syntax, text));
+            }
+            let (names, if_not_exists) =
+                (create.columns.iter().map(|c| ident(&c.name)).collect(), create.if_not_exists);
+            Ok(Admitted::new(CreateTableAs { name, names, query, if_not_exists, temporary, making }))
         }
-        Some(_) => Err(Error::unsupported("CREATE TABLE AS with a column list")),
         None => Err(Error::internal("CREATE TABLE AS without a query")),
     }
+}
+
+/// SELECT … INTO is CREATE TABLE AS in other words.
+pub(super) fn select_into(query: Box<ast::Query>, into: ast::SelectInto) -> Result<Admitted> {
+    admit(CreateTableBuilder::new(into.name).temporary(into.temporary).query(Some(query)).build())
 }
 
 impl Statement for CreateTableAs {
@@ -55,6 +67,10 @@ impl Statement for CreateTableAs {
 
     fn describe<'a>(&'a self, session: &'a mut Session, told: Told) -> Work<'a, Described> {
         Box::pin(async move {
+            // its query is not even planned then
+            if self.is_there(session)? {
+                return Ok(Described::default());
+            }
             let again = Told { text: Arc::clone(&told.text), declared: told.declared.clone(), into: vec![] };
             let planned = session.plan(&self.query, told).await?;
             match storable(&planned.columns).filter(|_| self.temporary.is_none()) {
@@ -72,9 +88,13 @@ impl Statement for CreateTableAs {
             let facts = session.facts()?;
             let name = target::new_table(&facts, &self.name)?;
             execution.record.target(name.to_string());
+            if self.is_there(session)? {
+                session.say(already_there(&self.name.table));
+                return Outcome::done("CREATE TABLE AS");
+            }
             let writer = target::writer_for_create(&facts, &name)?;
             let ready = session.ready(&mut execution, Caching::Never).await?;
-            let schema = schema_of(&ready.columns)?;
+            let schema = schema_of(&ready.columns, &self.names)?;
             let lanes = &session.engine.shared.lanes;
             let rows = run::run(lanes, ready, execution.bounds)?.into_stream(None, Arc::clone(&schema));
             let making = self.making.clone();
@@ -94,6 +114,19 @@ impl Statement for CreateTableAs {
 }
 
 impl CreateTableAs {
+    /// IF NOT EXISTS, and there is one: of those that the session sees, since others are told of by nothing.
+    fn is_there(&self, session: &mut Session) -> Result<bool> {
+        if !self.if_not_exists {
+            return Ok(false);
+        }
+        let facts = session.facts()?;
+        if self.temporary.is_some() {
+            return Ok(facts.temporary.schema(&self.name.table).is_some());
+        }
+        let name = target::new_table(&facts, &self.name)?;
+        Ok(facts.view.table(&name).is_some())
+    }
+
     async fn temporary(
         &self,
         session: &mut Session,
@@ -106,7 +139,7 @@ impl CreateTableAs {
             return Outcome::done("CREATE TABLE AS");
         }
         let ready = session.ready(&mut execution, Caching::Never).await?;
-        let schema = schema_of(&ready.columns)?;
+        let schema = schema_of(&ready.columns, &self.names)?;
         let rows = run::run(&session.engine.shared.lanes, ready, execution.bounds)?;
         let parts = temporary.collect(rows.into_stream(None, Arc::clone(&schema))).await?;
         temporary.create(&self.name.table, schema, on_commit, vec![])?;
@@ -133,10 +166,16 @@ pub(in crate::engine) fn storable(columns: &Schema) -> Option<Vec<FieldRef>> {
     columns.fields().iter().map(kept).collect()
 }
 
-/// The query's columns under their shown names, each of them named and once.
-fn schema_of(columns: &Schema) -> Result<SchemaRef> {
-    each_once(columns.fields().iter().map(|field| field.name()))?;
-    Ok(Arc::new(columns.clone()))
+/// The query's columns under these names, then under their shown ones, each of them named and once.
+fn schema_of(columns: &Schema, names: &[String]) -> Result<SchemaRef> {
+    if names.len() > columns.fields().len() {
+        return Err(Error::new(Kind::Syntax, "too many column names were specified"));
+    }
+    let shown = columns.fields().iter().skip(names.len()).map(|field| field.name());
+    let names = names.iter().chain(shown);
+    each_once(names.clone())?;
+    let fields = columns.fields().iter().zip(names).map(|(field, name)| field.as_ref().clone().with_name(name));
+    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
 }
 
 /// 42701 for a name that two columns would have.
