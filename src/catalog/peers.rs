@@ -24,6 +24,9 @@ pub trait Peers: Debug + Send + Sync {
     /// Takes an advisory lock, waiting for it where `waits`. `false`: another has it.
     fn lock(&self, wanted: Advisory, waits: bool) -> Result<bool>;
 
+    /// Until these seconds have passed; an error where the statement ends before.
+    fn sleep(&self, seconds: f64) -> Result<()>;
+
     /// `false`: the session does not hold it so.
     fn unlock(&self, key: LockKey, mode: LockMode) -> bool;
 

@@ -16,7 +16,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::error::Result as DataFusionResult;
@@ -60,10 +60,15 @@ pub(crate) fn is_of_session(name: &str) -> bool {
     FAMILIES.into_iter().flatten().any(|function| function.name == name)
 }
 
-/// Whether a function of the plan may wait for another session.
+/// Whether a function of the plan may wait, for another session or for nothing.
 pub(super) fn waits(plan: &LogicalPlan) -> Result<bool> {
-    const WAITING: [&str; 4] =
-        ["pg_advisory_lock", "pg_advisory_lock_shared", "pg_advisory_xact_lock", "pg_advisory_xact_lock_shared"];
+    const WAITING: [&str; 5] = [
+        "pg_sleep",
+        "pg_advisory_lock",
+        "pg_advisory_lock_shared",
+        "pg_advisory_xact_lock",
+        "pg_advisory_xact_lock_shared",
+    ];
     let waits = |e: &Expr| Ok(matches!(e, Expr::ScalarFunction(call) if WAITING.contains(&call.name())));
     let found = plan.exists(|node| {
         let expressions = node.expressions();
@@ -79,6 +84,7 @@ enum Argument {
     /// Any integer, oids too.
     Int,
     Bool,
+    Float,
     /// An oid, or the name of the thing as text.
     Name,
     /// Not looked at.
@@ -269,6 +275,7 @@ impl Argument {
             _ if *given == DataType::Null => true,
             Self::Int => given.is_integer(),
             Self::Bool => *given == DataType::Boolean,
+            Self::Float => given.is_numeric(),
             Self::Text => given.is_string(),
             Self::Name => given.is_string() || given.is_integer(),
         }
@@ -279,6 +286,7 @@ impl Argument {
             Self::Text => DataType::Utf8,
             Self::Int => DataType::Int64,
             Self::Bool => DataType::Boolean,
+            Self::Float => DataType::Float64,
             Self::Name if given.is_integer() => DataType::Int64,
             Self::Name => DataType::Utf8,
             Self::Any => given.clone(),
@@ -295,6 +303,7 @@ fn cell(column: &ArrayRef, row: usize) -> Result<Cell> {
         DataType::Utf8 => column.as_string::<i32>().value(row).into(),
         DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
         DataType::Boolean => column.as_boolean().value(row).into(),
+        DataType::Float64 => Cell::Float(column.as_primitive::<Float64Type>().value(row)),
         DataType::List(item) if *item.data_type() == DataType::Utf8 => {
             let items = column.as_list::<i32>().value(row);
             Cell::List((0..items.len()).map(|i| cell(&items, i)).collect::<Result<_>>()?)

@@ -144,6 +144,14 @@ impl Own {
     }
 }
 
+/// What blocks its thread, which does nothing else meanwhile.
+fn aside<T>(wait: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+        _ => wait(),
+    }
+}
+
 impl peers::Peers for Own {
     fn cancel(&self, pid: i64, is_admin: bool) -> bool {
         let Some(found) = self.reach(pid, is_admin) else { return false };
@@ -181,12 +189,21 @@ impl peers::Peers for Own {
         }
         let stop = Stop::new(&token.unwrap_or_default(), deadline);
         let check = || stop.check();
-        let wait = || locks.lock(pid, wanted, depth, &Patience { check: &check, lock_timeout });
-        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait)?,
-            _ => wait()?,
-        }
+        aside(|| locks.lock(pid, wanted, depth, &Patience { check: &check, lock_timeout }))?;
         Ok(true)
+    }
+
+    fn sleep(&self, seconds: f64) -> Result<()> {
+        let (token, deadline) = {
+            let state = locked(&self.peer.state);
+            (state.running.clone(), state.deadline)
+        };
+        let stop = Stop::new(&token.unwrap_or_default(), deadline);
+        let length = match seconds > 0.0 {
+            true => Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX),
+            false => Duration::ZERO,
+        };
+        aside(|| self.peers.locks.sleep(length, &|| stop.check()))
     }
 
     fn unlock(&self, key: LockKey, mode: LockMode) -> bool {

@@ -317,10 +317,14 @@ impl Fold<'_> {
             }
             Kind::Call(call) if constant && (immutable(call.proc) || is_inlined(call) || self.is_now(call.proc)) => {
                 let call = take_call(call);
-                let computed = self.computed(&call, e);
+                let (proc, computed) = (call.proc, self.computed(&call, e));
                 e.kind = Kind::Call(call);
                 match computed? {
                     Some(value) => value,
+                    // a comparison that the engine makes itself
+                    None if image::operator_of(proc.oid).is_some_and(|o| o.result == oid::BOOL) => {
+                        lower::value(e, self.env)?
+                    }
                     None => return Ok(()),
                 }
             }

@@ -1,6 +1,6 @@
 //! Functions that reach other sessions: ending what they run, telling them something on a channel, locks between them.
 
-use super::Argument::{Int, Text};
+use super::Argument::{Float, Int, Text};
 use super::{Argument, Function, Returns};
 use crate::catalog::peers::{Advisory, LockKey, LockMode, LockScope, Peers};
 use crate::catalog::pg_catalog::rows::Cell;
@@ -29,6 +29,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::volatile("pg_advisory_unlock", LOCK, Returns::Bool, |v, a| unlock(v, a, LockMode::Exclusive)),
     Function::volatile("pg_advisory_unlock_shared", LOCK, Returns::Bool, |v, a| unlock(v, a, LockMode::Shared)),
     Function::volatile("pg_advisory_unlock_all", &[&[]], VOID, unlock_all),
+    Function::volatile("pg_sleep", &[&[Float]], VOID, sleep),
     Function::volatile("pg_blocking_pids", PID, Returns::Int4s, blocking),
     Function::volatile("pg_safe_snapshot_blocking_pids", PID, Returns::Int4s, |_, _| Ok(Cell::List(vec![]))),
     Function::volatile("pg_notify", &[&[Text, Text]], VOID, notify).called_on_null(),
@@ -83,6 +84,13 @@ fn try_lock(view: &View, arguments: &[Cell], mode: LockMode, scope: LockScope) -
 
 fn unlock(view: &View, arguments: &[Cell], mode: LockMode) -> Result<Cell> {
     Ok(sessions(view)?.unlock(key(arguments)?, mode).into())
+}
+
+fn sleep(view: &View, arguments: &[Cell]) -> Result<Cell> {
+    if let [Cell::Float(seconds)] = arguments {
+        sessions(view)?.sleep(*seconds)?;
+    }
+    Ok("".into())
 }
 
 /// What pools send when a connection comes back.

@@ -169,6 +169,11 @@ impl Table {
     }
 }
 
+fn too_many() -> Error {
+    let text = format!("more than {WAITING_MAX} sessions sleep or wait for an advisory lock");
+    Error::new(Kind::TooManyConnections, text)
+}
+
 impl Locks {
     fn table(&self) -> MutexGuard<'_, Table> {
         locked(&self.table)
@@ -192,8 +197,7 @@ impl Locks {
         }
         let mut table = self.table();
         if table.waiting >= WAITING_MAX {
-            let text = format!("more than {WAITING_MAX} sessions wait for an advisory lock");
-            return Err(Error::new(Kind::TooManyConnections, text));
+            return Err(too_many());
         }
         table.waiting += 1;
         table.locks.entry(wanted.key).or_default().queue.push_back((pid, wanted.mode));
@@ -217,6 +221,28 @@ impl Locks {
         drop(table);
         // whoever stood behind this one may go on
         self.released.notify_all();
+        result
+    }
+
+    /// Lets time pass, as a wait for a lock that nobody frees; `check` is the error with which the statement ends, by now.
+    pub(super) fn sleep(&self, length: Duration, check: &dyn Fn() -> Result<()>) -> Result<()> {
+        let since = Instant::now();
+        let mut table = self.table();
+        if table.waiting >= WAITING_MAX {
+            return Err(too_many());
+        }
+        table.waiting += 1;
+        let result = loop {
+            let left = length.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                break Ok(());
+            }
+            if let Err(ended) = check() {
+                break Err(ended);
+            }
+            table = self.released.wait_timeout(table, left.min(LOOK)).unwrap_or_else(PoisonError::into_inner).0;
+        };
+        table.waiting = table.waiting.saturating_sub(1);
         result
     }
 

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 
 use super::create_table::{admit_name, already_there, made, making, temporary};
-use super::name::{Name, ident};
+use super::name::Name;
 use super::{Admitted, Described, Execution, Outcome, Statement, Work, hidden, target};
 use crate::engine::pipeline::{Caching, Told};
 use crate::engine::run;
@@ -22,8 +22,6 @@ use crate::pgtype;
 #[derive(Debug)]
 struct CreateTableAs {
     name: Name,
-    /// Of its columns, from the left.
-    names: Vec<String>,
     query: Box<ast::Query>,
     if_not_exists: bool,
     temporary: Option<OnCommit>,
@@ -33,16 +31,12 @@ struct CreateTableAs {
 pub(super) fn admit(create: ast::CreateTable) -> Result<Admitted> {
     let (name, temporary, making) = (admit_name(&create)?, temporary(&create)?, making(&create)?);
     match create.query {
-        Some(query) => {
+        Some(query) if create.columns.is_empty() => {
             hidden::refuse(&query)?;
-            if let Some(typed) = create.columns.iter().find(|column| column.data_type != ast::DataType::Unspecified) {
-                let text = format!("syntax error at or near \"{}\"", typed.data_type.to_string().to_lowercase());
-                return Err(Error::new(Kind::Syntax, text));
-            }
-            let (names, if_not_exists) =
-                (create.columns.iter().map(|c| ident(&c.name)).collect(), create.if_not_exists);
-            Ok(Admitted::new(CreateTableAs { name, names, query, if_not_exists, temporary, making }))
+            let if_not_exists = create.if_not_exists;
+            Ok(Admitted::new(CreateTableAs { name, query, if_not_exists, temporary, making }))
         }
+        Some(_) => Err(Error::unsupported("CREATE TABLE AS with a column list")),
         None => Err(Error::internal("CREATE TABLE AS without a query")),
     }
 }
@@ -94,7 +88,7 @@ impl Statement for CreateTableAs {
             }
             let writer = target::writer_for_create(&facts, &name)?;
             let ready = session.ready(&mut execution, Caching::Never).await?;
-            let schema = schema_of(&ready.columns, &self.names)?;
+            let schema = schema_of(&ready.columns)?;
             let lanes = &session.engine.shared.lanes;
             let rows = run::run(lanes, ready, execution.bounds)?.into_stream(None, Arc::clone(&schema));
             let making = self.making.clone();
@@ -139,7 +133,7 @@ impl CreateTableAs {
             return Outcome::done("CREATE TABLE AS");
         }
         let ready = session.ready(&mut execution, Caching::Never).await?;
-        let schema = schema_of(&ready.columns, &self.names)?;
+        let schema = schema_of(&ready.columns)?;
         let rows = run::run(&session.engine.shared.lanes, ready, execution.bounds)?;
         let parts = temporary.collect(rows.into_stream(None, Arc::clone(&schema))).await?;
         temporary.create(&self.name.table, schema, on_commit, vec![])?;
@@ -166,16 +160,10 @@ pub(in crate::engine) fn storable(columns: &Schema) -> Option<Vec<FieldRef>> {
     columns.fields().iter().map(kept).collect()
 }
 
-/// The query's columns under these names, then under their shown ones, each of them named and once.
-fn schema_of(columns: &Schema, names: &[String]) -> Result<SchemaRef> {
-    if names.len() > columns.fields().len() {
-        return Err(Error::new(Kind::Syntax, "too many column names were specified"));
-    }
-    let shown = columns.fields().iter().skip(names.len()).map(|field| field.name());
-    let names = names.iter().chain(shown);
-    each_once(names.clone())?;
-    let fields = columns.fields().iter().zip(names).map(|(field, name)| field.as_ref().clone().with_name(name));
-    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+/// The query's columns under their shown names, each of them named and once.
+fn schema_of(columns: &Schema) -> Result<SchemaRef> {
+    each_once(columns.fields().iter().map(|field| field.name()))?;
+    Ok(Arc::new(columns.clone()))
 }
 
 /// 42701 for a name that two columns would have.

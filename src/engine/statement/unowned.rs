@@ -3,7 +3,7 @@
 
 use datafusion::sql::sqlparser::ast::{self, Expr, GrantObjects, GranteeName, GranteesType, ObjectName};
 
-use super::name::{dotted, single};
+use super::name::{Name, dotted, single};
 use super::{Admitted, Execution, Outcome, Statement, Work, ident, table_name, target};
 use crate::catalog::pg_catalog::text::is_extension;
 use crate::engine::facts::Facts;
@@ -17,6 +17,12 @@ struct CreateIndex {
     /// Columns that it is made of by their names; of expressions nothing is known.
     columns: Vec<String>,
     concurrently: bool,
+}
+
+#[derive(Debug)]
+struct DropIndex {
+    names: Vec<Name>,
+    if_exists: bool,
 }
 
 #[derive(Debug)]
@@ -46,6 +52,11 @@ pub(super) fn create_index(index: ast::CreateIndex) -> Result<Admitted> {
     });
     let columns = columns.chain(index.include.iter().map(ident)).collect();
     Ok(Admitted::new(CreateIndex { columns, concurrently: index.concurrently, table: index.table_name }))
+}
+
+pub(super) fn drop_index(names: &[ObjectName], if_exists: bool) -> Result<Admitted> {
+    let names = names.iter().map(table_name).collect::<Result<_>>()?;
+    Ok(Admitted::new(DropIndex { names, if_exists }))
 }
 
 pub(super) fn create_extension(create: &ast::CreateExtension) -> Admitted {
@@ -101,6 +112,40 @@ impl Statement for CreateIndex {
             }
             session.say(Notice::warning("01000", "no index is built: tables are found by their files' statistics"));
             Outcome::done("CREATE INDEX")
+        })
+    }
+}
+
+impl Statement for DropIndex {
+    fn kind(&self) -> &'static str {
+        "drop index"
+    }
+
+    /// CREATE INDEX has made none.
+    fn run<'a>(&'a self, session: &'a mut Session, _: Execution<'a>) -> Work<'a, Outcome> {
+        Box::pin(async move {
+            let facts = session.facts()?;
+            for name in &self.names {
+                let index = &name.table;
+                match target::seen(&facts, name) {
+                    Ok(_) => {
+                        let error = Error::new(Kind::WrongObjectType, format!("\"{index}\" is not an index"));
+                        return Err(error.with_hint("Use DROP TABLE to remove a table."));
+                    }
+                    Err(error) if error.kind() == Kind::UndefinedTable => {}
+                    Err(error) => return Err(error),
+                }
+                let missing = name.schema.as_ref().filter(|schema| facts.view.schema_oid(schema).is_none());
+                match (missing, self.if_exists) {
+                    (Some(schema), true) => session.say(Notice::skipping("schema", schema)),
+                    (Some(schema), false) => return Err(target::undefined_schema(schema)),
+                    (None, true) => session.say(Notice::skipping("index", index)),
+                    (None, false) => {
+                        return Err(Error::new(Kind::UndefinedObject, format!("index \"{index}\" does not exist")));
+                    }
+                }
+            }
+            Outcome::done("DROP INDEX")
         })
     }
 }
