@@ -4,6 +4,7 @@
 pub(crate) mod client;
 mod copy;
 mod limits;
+mod locks;
 mod peers;
 mod protocol;
 mod tools;

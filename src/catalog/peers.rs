@@ -21,8 +21,64 @@ pub trait Peers: Debug + Send + Sync {
     /// That this session listens on.
     fn channels(&self) -> Vec<String>;
 
+    /// Takes an advisory lock, waiting for it where `waits`. `false`: another has it.
+    fn lock(&self, wanted: Advisory, waits: bool) -> Result<bool>;
+
+    /// Until these seconds have passed; an error where the statement ends before.
+    fn sleep(&self, seconds: f64) -> Result<()>;
+
+    /// `false`: the session does not hold it so.
+    fn unlock(&self, key: LockKey, mode: LockMode) -> bool;
+
+    /// All that the session holds, but for its transaction's.
+    fn unlock_all(&self);
+
+    /// Of this session, of all for an admin.
+    fn locks(&self, is_admin: bool) -> Vec<LockRow>;
+
+    /// Whom the session of that process id waits for: this one, any for an admin.
+    fn blocking(&self, pid: i64, is_admin: bool) -> Vec<i32>;
+
     /// What sessions do: this one, all for an admin.
     fn activity(&self, is_admin: bool) -> Vec<Activity>;
+}
+
+/// An advisory lock that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advisory {
+    pub key: LockKey,
+    pub mode: LockMode,
+    pub scope: LockScope,
+}
+
+/// What is locked, as pg_locks shows it: the halves of one number, or two numbers, and which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LockKey {
+    pub class: u32,
+    pub object: u32,
+    pub sub: i16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LockMode {
+    Shared,
+    Exclusive,
+}
+
+/// How long it is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockScope {
+    Session,
+    Transaction,
+}
+
+/// One that a session holds or waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockRow {
+    pub pid: i32,
+    pub key: LockKey,
+    pub mode: LockMode,
+    pub granted: bool,
 }
 
 /// A session, as pg_stat_activity shows it.

@@ -8,6 +8,7 @@ pub(super) mod class;
 mod cursors;
 pub mod image;
 pub(crate) mod keys;
+mod locks;
 mod namespace;
 pub mod rows;
 pub(super) mod sequences;
@@ -73,6 +74,7 @@ fn fill(table: &str) -> Option<Fill> {
         "pg_group" => access::pg_group,
         "pg_index" => keys::pg_index,
         "pg_indexes" => keys::pg_indexes,
+        "pg_locks" => locks::pg_locks,
         "pg_matviews" => class::pg_matviews,
         "pg_namespace" => namespace::pg_namespace,
         "pg_rewrite" => class::pg_rewrite,
@@ -161,7 +163,6 @@ const EMPTY: &[(&str, &[&str])] = &[
             "pg_stat_progress_create_index",
             "pg_stat_progress_vacuum",
             "pg_prepared_xacts",
-            "pg_locks",
         ],
     ),
     ("functions that somebody made", &["pg_stat_user_functions", "pg_stat_xact_user_functions", "pg_transform"]),
@@ -190,7 +191,7 @@ impl Relation {
     }
 
     /// The rows that everybody sees, then the session's.
-    fn read(&self, view: &View, asked: &Asked) -> Result<Vec<RecordBatch>> {
+    pub(crate) fn read(&self, view: &View, asked: &Asked) -> Result<Vec<RecordBatch>> {
         let mut batches = vec![];
         let fixed = image::fixed(self.declared)?;
         if fixed.num_rows() > 0 {

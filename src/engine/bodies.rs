@@ -34,14 +34,24 @@ pub(crate) fn raw(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
 }
 
 fn raw_now(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
-    let state = state_of_nobody();
-    let resolver = Resolver::new(catalog, Rights::Raw, &state, &[], None);
-    let schema = plan(&dataset.sql, &resolver, &state)?.columns;
+    let planned = raw_body(dataset, catalog)?;
+    // a view that a lake keeps has names of its own
+    if dataset.kept.is_some() {
+        return Ok(planned);
+    }
+    let schema = &planned.schema;
     let mut names: Vec<&String> = schema.fields().iter().map(|f| f.name()).collect();
     names.sort();
     if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
         return Err(Error::new(Kind::DuplicateColumn, format!("column \"{}\" specified more than once", twice[0])));
     }
+    Ok(planned)
+}
+
+fn raw_body(dataset: &Dataset, catalog: &Catalog) -> Result<Planned> {
+    let state = state_of_nobody();
+    let resolver = Resolver::new(catalog, Rights::Raw, &state, &[], None);
+    let schema = plan(&dataset.sql, &resolver, &state)?.columns;
     let reads = resolver.reached().entries.into_keys().collect();
     Ok(Planned { schema, reads })
 }
@@ -102,7 +112,7 @@ pub(crate) fn define(sql: &str, facts: &Facts, limits: &Limits, runtime: &Handle
     let dataset = Dataset { name, owner, sql: fixed, max_staleness_ms: None, file, kept: None };
     let inside = Resolver::of_session(facts, &state, runtime).inside(&facts.policy)?;
     let again = plan(&dataset.sql, &inside, &state)?.columns;
-    let Planned { schema: raw, reads } = raw_now(&dataset, &facts.world.catalog)?;
+    let Planned { schema: raw, reads } = raw_body(&dataset, &facts.world.catalog)?;
     if !same_types(&columns, &again) || !same_types(&columns, &raw) {
         return Err(Error::unsupported("a view whose columns cannot be told from its text"));
     }

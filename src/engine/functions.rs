@@ -4,6 +4,7 @@
 
 mod acl;
 mod definitions;
+mod listed;
 mod lookup;
 mod peers;
 mod privileges;
@@ -15,11 +16,13 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type, TimeUnit};
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 
 use crate::catalog::pg_catalog::rows::{Cell, array};
@@ -31,9 +34,10 @@ use crate::sql::lower::name_of;
 
 pub(super) use lookup::{object_names, segments};
 
-const FAMILIES: [&[Function]; 7] = [
+const FAMILIES: [&[Function]; 8] = [
     acl::FUNCTIONS,
     definitions::FUNCTIONS,
+    listed::FUNCTIONS,
     lookup::FUNCTIONS,
     peers::FUNCTIONS,
     privileges::FUNCTIONS,
@@ -56,6 +60,23 @@ pub(crate) fn is_of_session(name: &str) -> bool {
     FAMILIES.into_iter().flatten().any(|function| function.name == name)
 }
 
+/// Whether a function of the plan may wait, for another session or for nothing.
+pub(super) fn waits(plan: &LogicalPlan) -> Result<bool> {
+    const WAITING: [&str; 5] = [
+        "pg_sleep",
+        "pg_advisory_lock",
+        "pg_advisory_lock_shared",
+        "pg_advisory_xact_lock",
+        "pg_advisory_xact_lock_shared",
+    ];
+    let waits = |e: &Expr| Ok(matches!(e, Expr::ScalarFunction(call) if WAITING.contains(&call.name())));
+    let found = plan.exists(|node| {
+        let expressions = node.expressions();
+        expressions.iter().try_fold(false, |found, e| Ok(found || e.exists(waits)?))
+    });
+    Ok(found?)
+}
+
 /// What an argument is read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Argument {
@@ -63,6 +84,7 @@ enum Argument {
     /// Any integer, oids too.
     Int,
     Bool,
+    Float,
     /// An oid, or the name of the thing as text.
     Name,
     /// Not looked at.
@@ -78,6 +100,7 @@ enum Returns {
     Int8,
     Time,
     Names,
+    Int4s,
     /// Text of a type of its own, such as name.
     TextOf(u32),
     /// Texts, as an array type of its own.
@@ -228,6 +251,7 @@ impl Returns {
             Self::Int8 => (DataType::Int64, None),
             Self::Time => (DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), None),
             Self::Names => (list(), Some(1003)),
+            Self::Int4s => (DataType::List(Arc::new(Field::new("item", DataType::Int32, true))), None),
             Self::TextOf(oid) => (DataType::Utf8, Some(oid)),
             Self::TextsOf(oid) => (list(), Some(oid)),
             Self::OidOf(oid) => (DataType::UInt32, Some(oid)),
@@ -251,6 +275,7 @@ impl Argument {
             _ if *given == DataType::Null => true,
             Self::Int => given.is_integer(),
             Self::Bool => *given == DataType::Boolean,
+            Self::Float => given.is_numeric(),
             Self::Text => given.is_string(),
             Self::Name => given.is_string() || given.is_integer(),
         }
@@ -261,6 +286,7 @@ impl Argument {
             Self::Text => DataType::Utf8,
             Self::Int => DataType::Int64,
             Self::Bool => DataType::Boolean,
+            Self::Float => DataType::Float64,
             Self::Name if given.is_integer() => DataType::Int64,
             Self::Name => DataType::Utf8,
             Self::Any => given.clone(),
@@ -277,6 +303,7 @@ fn cell(column: &ArrayRef, row: usize) -> Result<Cell> {
         DataType::Utf8 => column.as_string::<i32>().value(row).into(),
         DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
         DataType::Boolean => column.as_boolean().value(row).into(),
+        DataType::Float64 => Cell::Float(column.as_primitive::<Float64Type>().value(row)),
         DataType::List(item) if *item.data_type() == DataType::Utf8 => {
             let items = column.as_list::<i32>().value(row);
             Cell::List((0..items.len()).map(|i| cell(&items, i)).collect::<Result<_>>()?)

@@ -5,6 +5,7 @@
 
 mod balance;
 mod expansion;
+mod foreign;
 mod measure;
 mod metered;
 mod nesting;
@@ -212,7 +213,10 @@ fn read(sql: &str, text: &str, limits: &Limits) -> Result<Statement> {
                 .with_hint("Nest fewer calls and parentheses.")
         }
         ParserError::RecursionLimitExceeded => too_complex("levels", limits.depth_max),
-        ParserError::ParserError(text) | ParserError::TokenizerError(text) => syntax(sql, &text),
+        ParserError::ParserError(said) | ParserError::TokenizerError(said) => match foreign::statement(text) {
+            Some(words) => Error::unsupported(words),
+            None => syntax(sql, &said),
+        },
     })?;
     match (statements.pop(), statements.is_empty()) {
         (Some(only), true) => Ok(only),

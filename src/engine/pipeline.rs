@@ -32,7 +32,7 @@ use super::source_query::{Described, Text};
 use super::statement::{self, Changes, Changing};
 use super::stop::Stop;
 use super::stored::{self, Used};
-use super::{Limits, Shared, advice, checkpoints, held, limits, once, parameters};
+use super::{Limits, Shared, advice, checkpoints, functions, held, limits, once, parameters};
 use crate::catalog::{Body, Entry};
 use crate::error::{Error, Kind, Result};
 use crate::lake::{Freshness, Reach, Tail, Tailed};
@@ -269,7 +269,8 @@ pub(crate) async fn ready(
         // what is stored behind its tables is no answer of these versions
         let flight = flight.filter(|_| used.staleness().is_none());
         let rows = match flight {
-            None if run::is_one_row(physical.as_ref()) => {
+            // a lock may be awaited for longer than planning may take
+            None if run::is_one_row(physical.as_ref()) && !functions::waits(guarded.plan())? => {
                 Origin::Stored(runtime.block_on(run::at_once(physical, &state))?)
             }
             flight => Origin::Plan { physical: Deep::new(physical), state: Box::new(state), flight },

@@ -201,6 +201,9 @@ impl Session {
 
     /// What statements said since last asked, in its order.
     pub fn notices(&mut self) -> Vec<Notice> {
+        for text in self.own.warned() {
+            self.say(Notice::warning("01000", text));
+        }
         self.notices.take()
     }
 
@@ -249,6 +252,7 @@ impl Session {
         record.kind(statement.kind());
         record.shape(prepared.text.shape);
         self.runs(cancel.clone());
+        self.own.bounded(self.deadline(), self.lock_timeout());
         self.transaction.start(&mut self.settings.lock(), self.several);
         let acts_as = statement.acts_as(self);
         let acts_as = acts_as.as_ref().unwrap_or(statement);
@@ -501,6 +505,11 @@ impl Session {
             (own, cap) => own.min(cap),
         };
         Some(Instant::now() + Duration::from_millis(ms))
+    }
+
+    fn lock_timeout(&self) -> Option<Duration> {
+        let ms = self.settings.lock().value("lock_timeout").parse().unwrap_or(0);
+        (ms > 0).then(|| Duration::from_millis(ms))
     }
 
     fn may_prepare(&self, statement: &Admitted) -> Result<()> {

@@ -297,6 +297,8 @@ fn admit_tree(statement: Ast) -> Result<Admitted> {
         Ast::CreateTable(create) if create.query.is_some() => create_table_as::admit(create),
         Ast::CreateTable(create) => create_table::admit(create),
         Ast::CreateIndex(index) => unowned::create_index(index),
+        Ast::CreateExtension(create) => Ok(unowned::create_extension(&create)),
+        Ast::DropExtension(drop) => Ok(unowned::drop_extension(&drop)),
         Ast::Grant(grant) => unowned::grant(grant),
         Ast::Revoke(revoke) => unowned::revoke(revoke),
         Ast::LISTEN { channel } => channel::listen(&channel),
@@ -321,8 +323,8 @@ fn admit_tree(statement: Ast) -> Result<Admitted> {
         | Ast::AlterPolicy(_) | Ast::AlterConnector { .. } | Ast::AlterSession { .. } | Ast::AttachDatabase { .. }
         | Ast::AttachDuckDBDatabase { .. } | Ast::DetachDuckDBDatabase { .. } | Ast::DropFunction(_)
         | Ast::DropDomain(_) | Ast::DropProcedure { .. } | Ast::DropSecret { .. } | Ast::DropPolicy(_)
-        | Ast::DropConnector { .. } | Ast::Declare { .. } | Ast::CreateExtension(_) | Ast::CreateCollation(_)
-        | Ast::DropExtension(_) | Ast::DropOperator(_) | Ast::DropOperatorFamily(_) | Ast::DropOperatorClass(_)
+        | Ast::DropConnector { .. } | Ast::Declare { .. } | Ast::CreateCollation(_)
+        | Ast::DropOperator(_) | Ast::DropOperatorFamily(_) | Ast::DropOperatorClass(_)
         | Ast::Fetch { .. } | Ast::Flush { .. } | Ast::ShowFunctions { .. } | Ast::ShowStatus { .. }
         | Ast::ShowVariables { .. } | Ast::ShowCreate { .. } | Ast::ShowColumns { .. } | Ast::ShowCatalogs { .. }
         | Ast::ShowDatabases { .. } | Ast::ShowProcessList { .. } | Ast::ShowSchemas { .. } | Ast::ShowCharset(_)

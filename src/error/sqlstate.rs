@@ -38,6 +38,7 @@ kinds! {
     IndeterminateType = "42P18", false;
     DuplicateTable = "42P07", false;
     DuplicateSchema = "42P06", false;
+    DuplicateObject = "42710", false;
     ReservedName = "42939", false;
     DuplicateColumn = "42701", false;
     DuplicateAlias = "42712", false;
@@ -146,6 +147,8 @@ kinds! {
     StartingUp = "57P03", true;
     /// Two writers met; the loser may try again.
     Conflict = "40001", true;
+    Deadlock = "40P01", true;
+    LockNotAvailable = "55P03", true;
     /// The source cannot be reached; the message names it.
     SourceUnreachable = "08006", true;
     /// The source answered with an error; the message names it, the source's text stays in the log.

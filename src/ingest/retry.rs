@@ -26,6 +26,8 @@ pub(super) fn judge(kind: Kind) -> Verdict {
         | Kind::Cancelled
         | Kind::ShuttingDown
         | Kind::StartingUp
+        | Kind::Deadlock
+        | Kind::LockNotAvailable
         | Kind::Conflict => Verdict::Retry,
 
         Kind::DataGone => Verdict::Ask,
@@ -37,6 +39,7 @@ pub(super) fn judge(kind: Kind) -> Verdict {
         | Kind::UndefinedObject
         | Kind::DuplicateTable
         | Kind::DuplicateSchema
+        | Kind::DuplicateObject
         | Kind::ReservedName
         | Kind::DuplicateColumn
         | Kind::TypeMismatch

@@ -317,10 +317,14 @@ impl Fold<'_> {
             }
             Kind::Call(call) if constant && (immutable(call.proc) || is_inlined(call) || self.is_now(call.proc)) => {
                 let call = take_call(call);
-                let computed = self.computed(&call, e);
+                let (proc, computed) = (call.proc, self.computed(&call, e));
                 e.kind = Kind::Call(call);
                 match computed? {
                     Some(value) => value,
+                    // a comparison that the engine makes itself
+                    None if image::operator_of(proc.oid).is_some_and(|o| o.result == oid::BOOL) => {
+                        lower::value(e, self.env)?
+                    }
                     None => return Ok(()),
                 }
             }
@@ -457,8 +461,10 @@ fn immutable(proc: &Proc) -> bool {
 
 /// A stable function written in SQL whose body is immutable for these arguments: PostgreSQL puts the body in its place.
 fn is_inlined(call: &Call) -> bool {
-    matches!(call.proc.source.as_str(), "quote_literal/1285" | "quote_nullable/1290")
-        && call.arguments.iter().all(|of| by_immutable_text(of.ty, Ty::TEXT))
+    matches!(
+        call.proc.source.as_str(),
+        "quote_literal/1285" | "quote_nullable/1290" | "textanycat/2003" | "anytextcat/2004"
+    ) && call.arguments.iter().all(|of| by_immutable_text(of.ty, Ty::TEXT))
 }
 
 fn is_immutable(operator: &Operator) -> bool {

@@ -193,11 +193,10 @@ fn arrow_type(kind: &Type) -> Option<(DataType, Option<u32>)> {
         "bytea" => plain(DataType::Binary),
         "timestamptz" => plain(DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
         "interval" => plain(DataType::Interval(IntervalUnit::MonthDayNano)),
-        "text" | "anyarray" => plain(DataType::Utf8),
+        "text" => plain(DataType::Utf8),
         "pg_lsn" => marked(DataType::UInt64),
-        "name" | "pg_node_tree" | "varchar" | "char" | "inet" | "pg_ndistinct" | "pg_dependencies" | "pg_mcv_list" => {
-            marked(DataType::Utf8)
-        }
+        "anyarray" | "name" | "pg_node_tree" | "varchar" | "char" | "inet" | "pg_ndistinct" | "pg_dependencies"
+        | "pg_mcv_list" => marked(DataType::Utf8),
         "oid" | "xid" | "regproc" | "regtype" => marked(DataType::UInt32),
         "int2vector" => marked(list(DataType::Int16)),
         "oidvector" => marked(list(DataType::UInt32)),

@@ -21,6 +21,11 @@ const EXTENSIONS: [(&str, &str, bool, &str); 2] = [
     ("plpgsql", "1.0", true, "PL/pgSQL procedural language"),
 ];
 
+/// Of those that are there, which none can be added to.
+pub(crate) fn is_extension(name: &str) -> bool {
+    EXTENSIONS.iter().any(|(known, ..)| *known == name)
+}
+
 pub(super) fn pg_description(view: &View, rows: &mut Rows<'_>) -> Result<()> {
     for table in &view.tables {
         let of_columns = table.declared.comments.iter().map(|(number, text)| (*number, text));

@@ -2,7 +2,7 @@
 //! unknown to everybody: under a row filter a size would tell of hidden rows.
 
 use super::Argument::{Any, Bool, Int, Name, Text};
-use super::lookup::{class_oid, oid};
+use super::lookup::{class_named, class_oid, oid};
 use super::{Argument, Function, NAME, Returns};
 use crate::catalog::pg_catalog::attribute::attributes;
 use crate::catalog::pg_catalog::image::{domain_check, function_by_oid};
@@ -44,12 +44,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::stable("shobj_description", &[&[Int, Text]], Returns::Text, unknown),
     Function::stable("col_description", &[&[Int, Int]], Returns::Text, column_comment),
     Function::stable("pg_describe_object", &[&[Int, Int, Int]], Returns::Text, object_words),
-    Function::stable("pg_relation_size", &[&[Name], &[Name, Text]], Returns::Int8, unknown),
+    Function::stable("pg_relation_size", &[&[Name], &[Name, Text]], Returns::Int8, relation_size),
     Function::stable("pg_table_size", &[&[Name]], Returns::Int8, unknown),
     Function::stable("pg_indexes_size", &[&[Name]], Returns::Int8, unknown),
     Function::stable("pg_total_relation_size", &[&[Name]], Returns::Int8, unknown),
-    Function::stable("pg_database_size", &[&[Name]], Returns::Int8, unknown),
-    Function::stable("pg_tablespace_size", &[&[Name]], Returns::Int8, unknown),
+    Function::stable("pg_database_size", &[&[Name]], Returns::Int8, database_size),
+    Function::stable("pg_tablespace_size", &[&[Name]], Returns::Int8, tablespace_size),
     Function::stable("pg_tablespace_location", OID, Returns::Text, |_, _| Ok("".into())),
     Function::stable("pg_relation_filenode", &[&[Name]], Returns::OidOf(26), unknown),
     Function::stable("pg_relation_filepath", &[&[Name]], Returns::Text, unknown),
@@ -75,6 +75,40 @@ type Described = crate::catalog::pg_catalog::image::Function;
 
 fn unknown(_: &View, _: &[Cell]) -> Result<Cell> {
     Ok(Cell::Null)
+}
+
+fn relation_size(_: &View, arguments: &[Cell]) -> Result<Cell> {
+    match arguments.get(1) {
+        Some(Cell::Text(fork)) if !["main", "fsm", "vm", "init"].contains(&fork.as_str()) => {
+            let hint = "Valid fork names are \"main\", \"fsm\", \"vm\", and \"init\".";
+            Err(Error::new(Kind::InvalidParameter, "invalid fork name").with_hint(hint))
+        }
+        _ => Ok(Cell::Null),
+    }
+}
+
+fn database_size(view: &View, arguments: &[Cell]) -> Result<Cell> {
+    match arguments.first() {
+        Some(Cell::Text(name)) if *name != view.database => {
+            Err(Error::new(Kind::UndefinedDatabase, format!("database \"{name}\" does not exist")))
+        }
+        _ => Ok(Cell::Null),
+    }
+}
+
+fn tablespace_size(_: &View, arguments: &[Cell]) -> Result<Cell> {
+    match arguments.first() {
+        Some(Cell::Text(name)) => tablespace_named(name).map(|()| Cell::Null),
+        _ => Ok(Cell::Null),
+    }
+}
+
+/// 42704 for any but those that each server has.
+pub(super) fn tablespace_named(name: &str) -> Result<()> {
+    match name {
+        "pg_default" | "pg_global" => Ok(()),
+        _ => Err(Error::new(Kind::UndefinedObject, format!("tablespace \"{name}\" does not exist"))),
+    }
 }
 
 fn type_text(view: &View, arguments: &[Cell]) -> Result<Cell> {
@@ -175,9 +209,7 @@ fn method_property(_: &View, arguments: &[Cell]) -> Result<Cell> {
 /// Nothing is made by sequences; a column that is not there is said so.
 fn serial_sequence(view: &View, arguments: &[Cell]) -> Result<Cell> {
     let [Cell::Text(table), Cell::Text(column)] = arguments else { return Ok(Cell::Null) };
-    let Some(relation) = class_oid(view, table) else {
-        return Err(Error::new(Kind::UndefinedTable, format!("relation \"{table}\" does not exist")));
-    };
+    let relation = class_named(view, table)?;
     let bare = view.relation_name(relation).map_or(table.as_str(), |name| &name.table);
     let Some(number) = attributes(view, relation).iter().find(|a| a.name == column).map(|a| a.number) else {
         let text = format!("column \"{column}\" of relation \"{bare}\" does not exist");
@@ -232,13 +264,13 @@ fn user_by_id(view: &View, arguments: &[Cell]) -> Result<Cell> {
 /// A dataset's text for admins; empty for everybody else, since it names tables they may not know of.
 fn view_definition(view: &View, arguments: &[Cell]) -> Result<Cell> {
     let found = match arguments.first() {
-        Some(Cell::Text(name)) => match class_oid(view, name) {
-            Some(oid) => Some(oid),
-            None => return Err(Error::new(Kind::UndefinedTable, format!("relation \"{name}\" does not exist"))),
-        },
+        Some(Cell::Text(name)) => Some(class_named(view, name)?),
         Some(other) => oid(other),
         None => None,
     };
     let Some(name) = found.and_then(|oid| view.relation_name(oid)) else { return Ok(Cell::Null) };
-    Ok(view.table(name).and_then(|t| t.definition.as_deref()).unwrap_or_default().into())
+    Ok(match view.table(name) {
+        Some(table) if table.kind == 'r' => Cell::Null,
+        found => found.and_then(|table| table.definition.as_deref()).unwrap_or_default().into(),
+    })
 }

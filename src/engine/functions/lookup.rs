@@ -4,10 +4,14 @@
 
 use std::sync::Arc;
 
+use arrow::array::AsArray;
+use arrow::datatypes::UInt32Type;
+
 use super::Argument::{Int, Name, Text};
 use super::{Argument, Function, Returns};
 use crate::catalog::pg_catalog::image::{function_by_oid, type_by_oid};
-use crate::catalog::pg_catalog::rows::Cell;
+use crate::catalog::pg_catalog::relation;
+use crate::catalog::pg_catalog::rows::{Asked, Cell};
 use crate::catalog::visible::{View, system_schema_name};
 use crate::engine::temporary;
 use crate::error::{Error, Kind, Result};
@@ -25,28 +29,28 @@ const OID: &[&[Argument]] = &[&[Int]];
 
 #[rustfmt::skip]
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::stable("lakegate_regclass", NAMED, REGCLASS, |v, a| must(v, a, class_oid, Kind::UndefinedTable, "relation")),
-    Function::stable("lakegate_regnamespace", NAMED, REGNAMESPACE, |v, a| must(v, a, schema_oid, Kind::UndefinedSchema, "schema")),
-    Function::stable("lakegate_regrole", NAMED, REGROLE, |v, a| must(v, a, role_oid, Kind::UndefinedObject, "role")),
-    Function::stable("to_regclass", TEXT, REGCLASS, |v, a| may(v, a, class_oid)),
-    Function::stable("to_regnamespace", TEXT, REGNAMESPACE, |v, a| may(v, a, schema_oid)),
-    Function::stable("to_regrole", TEXT, REGROLE, |v, a| may(v, a, role_oid)),
+    Function::stable("lakegate_regclass", NAMED, REGCLASS, |v, a| must(v, a, class_named)),
+    Function::stable("lakegate_regnamespace", NAMED, REGNAMESPACE, |v, a| must(v, a, schema_named)),
+    Function::stable("lakegate_regrole", NAMED, REGROLE, |v, a| must(v, a, role_named)),
+    Function::stable("to_regclass", TEXT, REGCLASS, |v, a| may(v, a, class_found)),
+    Function::stable("to_regnamespace", TEXT, REGNAMESPACE, |v, a| may(v, a, |v, text| Ok(v.schema_oid(&one_name(text)?)))),
+    Function::stable("to_regrole", TEXT, REGROLE, |v, a| may(v, a, |v, text| Ok(role_of_name(v, &one_name(text)?)))),
     Function::stable("lakegate_regclass_name", OID, Returns::Text, |v, a| name(v, a, class_name)),
     Function::stable("lakegate_regnamespace_name", OID, Returns::Text, |v, a| name(v, a, schema_name)),
     Function::stable("lakegate_regrole_name", OID, Returns::Text, |v, a| name(v, a, |v, oid| v.role_name(oid).map(quoted))),
     Function::stable("pg_table_is_visible", OID, Returns::Bool, table_is_visible),
     Function::stable("pg_type_is_visible", OID, Returns::Bool, type_is_visible),
     Function::stable("pg_function_is_visible", OID, Returns::Bool, function_is_visible),
-    Function::stable("pg_operator_is_visible", OID, Returns::Bool, everything_is_visible),
-    Function::stable("pg_opclass_is_visible", OID, Returns::Bool, everything_is_visible),
-    Function::stable("pg_opfamily_is_visible", OID, Returns::Bool, everything_is_visible),
-    Function::stable("pg_collation_is_visible", OID, Returns::Bool, everything_is_visible),
-    Function::stable("pg_conversion_is_visible", OID, Returns::Bool, everything_is_visible),
-    Function::stable("pg_statistics_obj_is_visible", OID, Returns::Bool, everything_is_visible),
-    Function::stable("pg_ts_config_is_visible", OID, Returns::Bool, everything_is_visible),
-    Function::stable("pg_ts_dict_is_visible", OID, Returns::Bool, everything_is_visible),
-    Function::stable("pg_ts_parser_is_visible", OID, Returns::Bool, everything_is_visible),
-    Function::stable("pg_ts_template_is_visible", OID, Returns::Bool, everything_is_visible),
+    Function::stable("pg_operator_is_visible", OID, Returns::Bool, operator_is_visible),
+    Function::stable("pg_opclass_is_visible", OID, Returns::Bool, |v, a| is_of_catalog(v, a, "pg_opclass")),
+    Function::stable("pg_opfamily_is_visible", OID, Returns::Bool, |v, a| is_of_catalog(v, a, "pg_opfamily")),
+    Function::stable("pg_collation_is_visible", OID, Returns::Bool, |v, a| is_of_catalog(v, a, "pg_collation")),
+    Function::stable("pg_conversion_is_visible", OID, Returns::Bool, |v, a| is_of_catalog(v, a, "pg_conversion")),
+    Function::stable("pg_statistics_obj_is_visible", OID, Returns::Bool, |v, a| is_of_catalog(v, a, "pg_statistic_ext")),
+    Function::stable("pg_ts_config_is_visible", OID, Returns::Bool, |v, a| is_of_catalog(v, a, "pg_ts_config")),
+    Function::stable("pg_ts_dict_is_visible", OID, Returns::Bool, |v, a| is_of_catalog(v, a, "pg_ts_dict")),
+    Function::stable("pg_ts_parser_is_visible", OID, Returns::Bool, |v, a| is_of_catalog(v, a, "pg_ts_parser")),
+    Function::stable("pg_ts_template_is_visible", OID, Returns::Bool, |v, a| is_of_catalog(v, a, "pg_ts_template")),
 ];
 
 /// The segments of a name as SQL writes it: folded to lower case outside double quotes. `None`: not a name.
@@ -60,10 +64,10 @@ pub(in crate::engine) fn segments(text: &str) -> Option<Vec<String>> {
                 let end = rest.find('.').unwrap_or(rest.len());
                 let (word, after) = rest.split_at(end);
                 let word = word.trim();
-                if word.is_empty() || word.contains(['"', ' ']) {
+                if word.is_empty() || word.contains(|c: char| c == '"' || c.is_ascii_whitespace()) {
                     return None;
                 }
-                (word.to_lowercase(), after)
+                (word.to_ascii_lowercase(), after)
             }
         };
         segments.push(segment);
@@ -87,13 +91,76 @@ pub(super) fn class_oid(view: &View, text: &str) -> Option<u32> {
     }
 }
 
-pub(super) fn schema_oid(view: &View, text: &str) -> Option<u32> {
-    view.schema_oid(&single(text)?)
+pub(super) fn role_oid(view: &View, text: &str) -> Option<u32> {
+    role_of_name(view, &single(text)?)
 }
 
-pub(super) fn role_oid(view: &View, text: &str) -> Option<u32> {
-    let name = single(text)?;
+fn role_of_name(view: &View, name: &str) -> Option<u32> {
     view.roles.iter().find(|r| r.name == name).map(|r| r.oid)
+}
+
+/// 42602, as stringToQualifiedNameList.
+fn names(text: &str) -> Result<Vec<String>> {
+    segments(text).ok_or_else(|| Error::new(Kind::InvalidName, "invalid name syntax"))
+}
+
+fn one_name(text: &str) -> Result<String> {
+    match names(text)?.as_mut_slice() {
+        [name] => Ok(std::mem::take(name)),
+        _ => Err(Error::new(Kind::InvalidName, "invalid name syntax")),
+    }
+}
+
+/// `None` where it is not there; an error for what names nothing that could be (makeRangeVarFromNameList).
+fn class_found(view: &View, text: &str) -> Result<Option<u32>> {
+    let names = names(text)?;
+    match names.as_slice() {
+        [_] | [_, _] => {}
+        [database, _, _] if *database == view.database => {}
+        [_, _, _] => {
+            let text = format!("cross-database references are not implemented: \"{}\"", names.join("."));
+            return Err(Error::unsupported(text));
+        }
+        _ => {
+            let text = format!("improper relation name (too many dotted names): {}", names.join("."));
+            return Err(Error::new(Kind::Syntax, text));
+        }
+    }
+    Ok(class_oid(view, text))
+}
+
+/// 3F000 or 42P01 where it is not there.
+pub(super) fn class_named(view: &View, text: &str) -> Result<u32> {
+    if let Some(oid) = class_found(view, text)? {
+        return Ok(oid);
+    }
+    let mut names = names(text)?;
+    let of_database = names.len() == 3;
+    if of_database {
+        names.remove(0);
+    }
+    match names.as_slice() {
+        [schema, _] if schema != temporary::ALIAS && view.schema_oid(schema).is_none() => Err(no_schema(schema)),
+        _ => {
+            let text = format!("relation \"{}\" does not exist", names.join("."));
+            Err(Error::new(Kind::UndefinedTable, text))
+        }
+    }
+}
+
+fn schema_named(view: &View, text: &str) -> Result<u32> {
+    let name = one_name(text)?;
+    view.schema_oid(&name).ok_or_else(|| no_schema(&name))
+}
+
+pub(super) fn no_schema(name: &str) -> Error {
+    Error::new(Kind::UndefinedSchema, format!("schema \"{name}\" does not exist"))
+}
+
+fn role_named(view: &View, text: &str) -> Result<u32> {
+    let name = one_name(text)?;
+    let missing = || Error::new(Kind::UndefinedObject, format!("role \"{name}\" does not exist"));
+    role_of_name(view, &name).ok_or_else(missing)
 }
 
 /// An oid argument; `None` where the number cannot be one.
@@ -104,10 +171,10 @@ pub(super) fn oid(cell: &Cell) -> Option<u32> {
     }
 }
 
-type Find = fn(&View, &str) -> Option<u32>;
+type Find = fn(&View, &str) -> Result<u32>;
 
 /// A cast from text: the thing must be there. Digits are an oid, `-` is none.
-fn must(view: &View, arguments: &[Cell], find: Find, kind: Kind, what: &str) -> Result<Cell> {
+fn must(view: &View, arguments: &[Cell], find: Find) -> Result<Cell> {
     match arguments {
         [Cell::Text(text)] if text == "-" => Ok(0.into()),
         [Cell::Text(text)] if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => {
@@ -116,10 +183,7 @@ fn must(view: &View, arguments: &[Cell], find: Find, kind: Kind, what: &str) -> 
             })?;
             Ok(number.into())
         }
-        [Cell::Text(text)] => match find(view, text) {
-            Some(oid) => Ok(oid.into()),
-            None => Err(Error::new(kind, format!("{what} \"{text}\" does not exist"))),
-        },
+        [Cell::Text(text)] => Ok(find(view, text)?.into()),
         [other] => match oid(other) {
             Some(oid) => Ok(oid.into()),
             None => Err(Error::new(Kind::NumericRange, "OID out of range")),
@@ -129,9 +193,9 @@ fn must(view: &View, arguments: &[Cell], find: Find, kind: Kind, what: &str) -> 
 }
 
 /// `to_reg…`: NULL where the thing is not there.
-fn may(view: &View, arguments: &[Cell], find: Find) -> Result<Cell> {
+fn may(view: &View, arguments: &[Cell], find: fn(&View, &str) -> Result<Option<u32>>) -> Result<Cell> {
     match arguments {
-        [Cell::Text(text)] => Ok(find(view, text).into()),
+        [Cell::Text(text)] => Ok(find(view, text)?.into()),
         _ => Ok(Cell::Null),
     }
 }
@@ -156,13 +220,13 @@ pub(in crate::engine) fn object_names(view: &Arc<View>) -> ObjectNames {
         _ => crate::sql::functions::object_name(type_oid, of),
     });
     names.read_by(move |type_oid, name| {
-        let (find, kind, what): (Find, _, _) = match type_oid {
-            pgtype::oid::REGCLASS => (class_oid, Kind::UndefinedTable, "relation"),
-            pgtype::oid::REGNAMESPACE => (schema_oid, Kind::UndefinedSchema, "schema"),
-            pgtype::oid::REGROLE => (role_oid, Kind::UndefinedObject, "role"),
+        let find: Find = match type_oid {
+            pgtype::oid::REGCLASS => class_named,
+            pgtype::oid::REGNAMESPACE => schema_named,
+            pgtype::oid::REGROLE => role_named,
             _ => return crate::sql::functions::object_oid(type_oid, name),
         };
-        Some(find(&reading, name).ok_or_else(|| Error::new(kind, format!("{what} \"{name}\" does not exist"))))
+        Some(find(&reading, name))
     })
 }
 
@@ -206,8 +270,23 @@ fn is_searched(view: &View, schema: Option<&str>) -> bool {
     view.lookup_path().any(|searched| searched == schema.unwrap_or("public"))
 }
 
-fn everything_is_visible(_: &View, _: &[Cell]) -> Result<Cell> {
-    Ok(true.into())
+fn operator_is_visible(_: &View, arguments: &[Cell]) -> Result<Cell> {
+    let operator = arguments.first().and_then(oid).and_then(crate::sql::image::operator);
+    Ok(operator.map(|_| true).into())
+}
+
+/// What only the system has is found without its schema; NULL for what is not there.
+fn is_of_catalog(view: &View, arguments: &[Cell], name: &str) -> Result<Cell> {
+    let Some(wanted) = arguments.first().and_then(oid) else { return Ok(Cell::Null) };
+    let relation = relation(&TableName::new("pg_catalog", name));
+    let relation = relation.ok_or_else(|| Error::internal(format!("no relation pg_catalog.{name}")))?;
+    for batch in relation.read(view, &Asked::default())? {
+        let oids = batch.column_by_name("oid").and_then(|column| column.as_primitive_opt::<UInt32Type>());
+        if oids.is_some_and(|oids| oids.values().contains(&wanted)) {
+            return Ok(true.into());
+        }
+    }
+    Ok(Cell::Null)
 }
 
 fn single(text: &str) -> Option<String> {

@@ -1,7 +1,7 @@
 //! nextval, currval, lastval and setval, of the sequences that columns count by. There are no others.
 
 use super::Argument::{Bool, Int, Name};
-use super::lookup::{class_oid, oid};
+use super::lookup::{class_named, oid};
 use super::{Function, Returns};
 use crate::catalog::pg_catalog::rows::Cell;
 use crate::catalog::visible::{Counted, Counts, View};
@@ -17,14 +17,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
 
 fn found<'a>(view: &'a View, argument: &Cell) -> Result<&'a Counted> {
     let named = match argument {
-        Cell::Text(text) => class_oid(view, text),
+        Cell::Text(text) => Some(class_named(view, text)?),
         other => oid(other),
     };
     let relation = named.and_then(|oid| view.relation_name(oid));
-    named.and_then(|oid| view.counted_by_oid(oid)).ok_or_else(|| match (relation, argument) {
-        (Some(name), _) => Error::new(Kind::WrongObjectType, format!("\"{}\" is not a sequence", name.table)),
-        (None, Cell::Text(text)) => Error::new(Kind::UndefinedTable, format!("relation \"{text}\" does not exist")),
-        (None, _) => Error::new(Kind::UndefinedTable, "could not open relation with that OID"),
+    named.and_then(|oid| view.counted_by_oid(oid)).ok_or_else(|| match relation {
+        Some(name) => Error::new(Kind::WrongObjectType, format!("\"{}\" is not a sequence", name.table)),
+        None => Error::new(Kind::UndefinedTable, "could not open relation with that OID"),
     })
 }
 

@@ -1,11 +1,13 @@
 //! Functions about the session itself: who, where, since when, with which settings.
 
 use super::Argument::{Bool, Text};
+use super::lookup::class_named;
 use super::{Function, NAME, OID_TYPE, Returns};
 use crate::catalog::pg_catalog::SERVER_VERSION;
 use crate::catalog::pg_catalog::rows::Cell;
 use crate::catalog::visible::View;
 use crate::error::{Error, Kind, Result};
+use crate::pgtype::oid;
 
 const NONE: &[&[super::Argument]] = &[&[]];
 
@@ -27,6 +29,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::stable("pg_postmaster_start_time", NONE, Returns::Time, |view, _| Ok(view.server_started_at.into())),
     Function::stable("pg_conf_load_time", NONE, Returns::Time, |view, _| Ok(view.server_started_at.into())),
     Function::stable("pg_is_in_recovery", NONE, Returns::Bool, |_, _| Ok(false.into())),
+    Function::stable("getpgusername", NONE, NAME, |view, _| Ok((&view.user).into())),
+    Function::stable("pg_trigger_depth", NONE, Returns::Int4, |_, _| Ok(0.into())),
+    // nothing is replayed
+    Function::volatile("pg_is_wal_replay_paused", NONE, Returns::Bool, no_recovery),
+    Function::volatile("pg_get_wal_replay_pause_state", NONE, Returns::Text, no_recovery),
+    Function::volatile("pg_wal_replay_pause", NONE, Returns::TextOf(oid::VOID), no_recovery),
+    Function::volatile("pg_wal_replay_resume", NONE, Returns::TextOf(oid::VOID), no_recovery),
+    Function::volatile("pg_last_xact_replay_timestamp", NONE, Returns::Time, |_, _| Ok(Cell::Null)),
+    Function::stable("row_security_active", &[&[super::Argument::Name]], Returns::Bool, row_security),
     Function::stable("pg_my_temp_schema", NONE, OID_TYPE, |view, _| Ok(view.schema_oid(crate::engine::temporary::SCHEMA).unwrap_or(0).into())),
     Function::stable("pg_is_other_temp_schema", &[&[super::Argument::Int]], Returns::Bool, |_, _| Ok(false.into())),
     // As over a Unix socket: addresses of the server are nobody's business, and the client knows its own.
@@ -35,6 +46,19 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::stable("inet_client_addr", NONE, Returns::TextOf(869), |_, _| Ok(Cell::Null)),
     Function::stable("inet_client_port", NONE, Returns::Int4, |_, _| Ok(Cell::Null)),
 ];
+
+fn no_recovery(_: &View, _: &[Cell]) -> Result<Cell> {
+    let hint = "Recovery control functions can only be executed during recovery.";
+    Err(Error::new(Kind::NotInState, "recovery is not in progress").with_hint(hint))
+}
+
+/// What a session sees of a table are the policy's lines, which are no policies of a table.
+fn row_security(view: &View, arguments: &[Cell]) -> Result<Cell> {
+    if let [Cell::Text(name)] = arguments {
+        class_named(view, name)?;
+    }
+    Ok(false.into())
+}
 
 /// Superset and others parse what follows the word PostgreSQL.
 fn version(_: &View, _: &[Cell]) -> Result<Cell> {

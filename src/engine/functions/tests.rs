@@ -172,7 +172,7 @@ fn names_become_oids_and_oids_names() {
         lakegate_regclass("CRM.Customers") = "30001";
         lakegate_regclass("\"crm\" . \"customers\"") = "30001";
         lakegate_regclass("shop.crm.customers") = "30001";
-        lakegate_regclass("other.crm.customers") = "42P01";
+        lakegate_regclass("other.crm.customers") = "0A000";
         lakegate_regclass("\"Odd Name\".\"a\"\"b\"") = "30004";
         lakegate_regclass("sums") = "42P01";
         lakegate_regclass("crm.") = "42P01";
@@ -273,9 +273,12 @@ fn what_depends_on_the_session_says_so() {
         let expect = match function.name() {
             "set_config" | "current_setting" => Volatility::Volatile,
             "nextval" | "currval" | "lastval" | "setval" => Volatility::Volatile,
-            "pg_cancel_backend" | "pg_terminate_backend" | "pg_notify" | "pg_advisory_unlock_all" => {
-                Volatility::Volatile
-            }
+            "pg_cancel_backend" | "pg_terminate_backend" | "pg_notify" | "pg_blocking_pids" => Volatility::Volatile,
+            "pg_safe_snapshot_blocking_pids" | "pg_show_all_settings" | "pg_cursor" => Volatility::Volatile,
+            "pg_lock_status" | "pg_last_xact_replay_timestamp" => Volatility::Volatile,
+            replay if replay.contains("wal_replay") => Volatility::Volatile,
+            "pg_sleep" => Volatility::Volatile,
+            locks if locks.contains("advisory") => Volatility::Volatile,
             _ if is_pure => Volatility::Immutable,
             _ => Volatility::Stable,
         };

@@ -62,6 +62,11 @@ impl Pending {
         Ok(())
     }
 
+    /// Of its savepoints.
+    pub(super) fn depth(&self) -> usize {
+        self.marks.len()
+    }
+
     fn cut(&mut self, length: usize) {
         for change in self.changes.drain(length.min(self.changes.len())..) {
             self.bytes -= change.bytes();
@@ -134,6 +139,7 @@ impl Own {
 
     /// The transaction was rolled back.
     pub(crate) fn forget(&self) {
+        self.peers.locks.transaction_over(self.peer.pid);
         locked(&self.peer.state).pending = Pending::default();
     }
 
@@ -147,10 +153,12 @@ impl Own {
     /// Savepoints from this one on are gone, and what was said since stays.
     pub(crate) fn release(&self, level: usize) {
         locked(&self.peer.state).pending.marks.truncate(level);
+        self.peers.locks.savepoint_released(self.peer.pid, level);
     }
 
     /// As it was at this savepoint, which stays.
     pub(crate) fn roll_back_to(&self, level: usize) {
+        self.peers.locks.rolled_back_to(self.peer.pid, level);
         let mut state = locked(&self.peer.state);
         if let Some(length) = state.pending.marks.get(level).copied() {
             state.pending.marks.truncate(level + 1);
@@ -158,8 +166,14 @@ impl Own {
         }
     }
 
+    /// A statement failed within this savepoint, to which the session may go back.
+    pub(crate) fn failed_in(&self, level: usize) {
+        self.peers.locks.rolled_back_to(self.peer.pid, level);
+    }
+
     /// The transaction is over, and was committed as far as anything of it was not forgotten.
     pub(crate) fn commit(&self) {
+        self.peers.locks.transaction_over(self.peer.pid);
         let pending = std::mem::take(&mut locked(&self.peer.state).pending).changes;
         if pending.is_empty() {
             return;

@@ -53,6 +53,7 @@ impl Session {
             // PostgreSQL's portals of what is around the failed part live on
             Some(depth) if depth > 0 => {
                 self.cursors.undone(depth - 1);
+                self.own.failed_in(depth - 1);
                 self.undone.push(Undone::Above(depth - 1));
             }
             Some(_) | None => {

@@ -6,8 +6,10 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{self, ColumnDef, ColumnOption};
 
 use super::alter::settable;
+use super::create_table_as::each_once;
 use super::name::{Name, ident, table_name};
 use super::{Admitted, Execution, Outcome, Statement, Work, counter, default, key, refuse, target};
+use crate::engine::facts::Facts;
 use crate::engine::notice::Notice;
 use crate::engine::session::Session;
 use crate::engine::temporary::{OnCommit, Temporary};
@@ -21,6 +23,8 @@ use crate::types::TableName;
 struct CreateTable {
     name: Name,
     columns: Vec<ColumnDef>,
+    /// In the place of columns: those of this table or view.
+    like: Option<Name>,
     key: Vec<String>,
     if_not_exists: bool,
     temporary: Option<OnCommit>,
@@ -30,8 +34,19 @@ struct CreateTable {
 pub(super) fn admit(create: ast::CreateTable) -> Result<Admitted> {
     let (name, temporary, making) = (admit_name(&create)?, temporary(&create)?, making(&create)?);
     let key = key::of(&name.table, &create.columns, &create.constraints)?;
+    let like = create.like.map(like).transpose()?;
     let (columns, if_not_exists) = (create.columns, create.if_not_exists);
-    Ok(Admitted::new(CreateTable { name, columns, key, if_not_exists, temporary, making }))
+    Ok(Admitted::new(CreateTable { name, columns, like, key, if_not_exists, temporary, making }))
+}
+
+fn like(like: ast::CreateTableLikeKind) -> Result<Name> {
+    match like {
+        ast::CreateTableLikeKind::Parenthesized(like) => match like.defaults {
+            None | Some(ast::CreateTableLikeDefaults::Excluding) => table_name(&like.name),
+            Some(ast::CreateTableLikeDefaults::Including) => Err(Error::unsupported("LIKE … INCLUDING DEFAULTS")),
+        },
+        ast::CreateTableLikeKind::Plain(_) => Err(Error::new(Kind::Syntax, "syntax error at or near \"like\"")),
+    }
 }
 
 /// Its name, where it has no clause that the lake knows nothing of.
@@ -39,7 +54,7 @@ pub(super) fn admit_name(create: &ast::CreateTable) -> Result<Name> {
     refuse(&[
         (create.or_replace, "CREATE OR REPLACE TABLE"),
         (create.external, "CREATE EXTERNAL TABLE"),
-        (create.like.is_some() || create.clone.is_some(), "CREATE TABLE … LIKE"),
+        (create.clone.is_some(), "CREATE TABLE … CLONE"),
         (create.primary_key.is_some(), "a table constraint"),
         (
             create.location.is_some() || create.file_format.is_some() || create.base_location.is_some(),
@@ -181,7 +196,9 @@ impl Statement for CreateTable {
                     return Err(Error::unsupported("serial and identity columns of a temporary table"));
                 }
                 let created = {
-                    let schema = default::declared(session, &facts, own_schema(&self.columns)?, &self.columns).await?;
+                    let schema =
+                        default::declared(session, &facts, own_schema(self.schema(&facts)?.as_ref())?, &self.columns)
+                            .await?;
                     let schema = key::declared(schema, &self.key)?;
                     facts.temporary.create(&self.name.table, schema, on_commit, vec![])
                 };
@@ -193,7 +210,7 @@ impl Statement for CreateTable {
             let name = target::new_table(&facts, &self.name)?;
             execution.record.target(name.to_string());
             let writer = target::writer_for_create(&facts, &name)?;
-            let schema = default::declared(session, &facts, schema_of(&self.columns)?, &self.columns).await?;
+            let schema = default::declared(session, &facts, self.schema(&facts)?, &self.columns).await?;
             let taken = |sequence: &str| {
                 facts.view.relation_oid(&TableName::new(&name.schema, sequence)).is_some() || sequence == name.table
             };
@@ -208,6 +225,28 @@ impl Statement for CreateTable {
             }
         })
     }
+}
+
+impl CreateTable {
+    fn schema(&self, facts: &Facts) -> Result<SchemaRef> {
+        let schema = match &self.like {
+            None => schema_of(&self.columns)?,
+            Some(like) => schema_like(facts, like)?,
+        };
+        each_once(schema.fields().iter().map(|field| field.name()))?;
+        Ok(schema)
+    }
+}
+
+/// Names, types and NOT NULL of the columns that the session sees.
+fn schema_like(facts: &Facts, like: &Name) -> Result<SchemaRef> {
+    let table = target::seen(facts, like)?.ok_or_else(|| Error::unsupported("LIKE of a table of the system"))?;
+    let fields = table.schema.fields().iter().map(|field| {
+        let ty = pgtype::of_field(field)?;
+        let column = postgres::field(field.name(), ty.oid, ty.typmod, field.is_nullable());
+        column.ok_or_else(|| Error::unsupported(format!("a column of type {}", ty.name())))
+    });
+    Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
 }
 
 /// CREATE TABLE's columns: the types of our language, NOT NULL; nothing else means anything to Iceberg.
@@ -232,9 +271,8 @@ fn schema_of(columns: &[ColumnDef]) -> Result<SchemaRef> {
     Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
 }
 
-/// As [`schema_of`], for a table that no file will hold: a numeric without a scale keeps the digits of each value.
-fn own_schema(columns: &[ColumnDef]) -> Result<SchemaRef> {
-    let schema = schema_of(columns)?;
+/// The columns of a table that no file will hold: a numeric without a scale keeps the digits of each value.
+fn own_schema(schema: &Schema) -> Result<SchemaRef> {
     let fields = schema.fields().iter().map(|field| {
         let ty = pgtype::of_field(field)?;
         let lies = pgtype::arrow(ty.oid).filter(|_| ty.oid == pgtype::oid::NUMERIC && ty.typmod == -1);

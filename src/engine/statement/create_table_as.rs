@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 
 use super::create_table::{admit_name, already_there, made, making, temporary};
 use super::name::Name;
@@ -40,6 +41,11 @@ pub(super) fn admit(create: ast::CreateTable) -> Result<Admitted> {
     }
 }
 
+/// SELECT … INTO is CREATE TABLE AS in other words.
+pub(super) fn select_into(query: Box<ast::Query>, into: ast::SelectInto) -> Result<Admitted> {
+    admit(CreateTableBuilder::new(into.name).temporary(into.temporary).query(Some(query)).build())
+}
+
 impl Statement for CreateTableAs {
     fn kind(&self) -> &'static str {
         "create table as"
@@ -55,6 +61,10 @@ impl Statement for CreateTableAs {
 
     fn describe<'a>(&'a self, session: &'a mut Session, told: Told) -> Work<'a, Described> {
         Box::pin(async move {
+            // its query is not even planned then
+            if self.is_there(session)? {
+                return Ok(Described::default());
+            }
             let again = Told { text: Arc::clone(&told.text), declared: told.declared.clone(), into: vec![] };
             let planned = session.plan(&self.query, told).await?;
             match storable(&planned.columns).filter(|_| self.temporary.is_none()) {
@@ -72,6 +82,10 @@ impl Statement for CreateTableAs {
             let facts = session.facts()?;
             let name = target::new_table(&facts, &self.name)?;
             execution.record.target(name.to_string());
+            if self.is_there(session)? {
+                session.say(already_there(&self.name.table));
+                return Outcome::done("CREATE TABLE AS");
+            }
             let writer = target::writer_for_create(&facts, &name)?;
             let ready = session.ready(&mut execution, Caching::Never).await?;
             let schema = schema_of(&ready.columns)?;
@@ -94,6 +108,19 @@ impl Statement for CreateTableAs {
 }
 
 impl CreateTableAs {
+    /// IF NOT EXISTS, and there is one: of those that the session sees, since others are told of by nothing.
+    fn is_there(&self, session: &mut Session) -> Result<bool> {
+        if !self.if_not_exists {
+            return Ok(false);
+        }
+        let facts = session.facts()?;
+        if self.temporary.is_some() {
+            return Ok(facts.temporary.schema(&self.name.table).is_some());
+        }
+        let name = target::new_table(&facts, &self.name)?;
+        Ok(facts.view.table(&name).is_some())
+    }
+
     async fn temporary(
         &self,
         session: &mut Session,

@@ -1,6 +1,7 @@
 //! DISCARD: parts of a session, or all of it, are as they were after the login.
 
 use super::{Admitted, Execution, Outcome, Statement, Work};
+use crate::catalog::peers::Peers;
 use crate::engine::session::{Session, in_block};
 use crate::sql::parse::command::Discard as What;
 
@@ -28,6 +29,7 @@ impl Statement for Discard {
                     session.kept.forget_plans();
                     session.settings.lock().reset_all();
                     session.own.unlisten(None)?;
+                    session.own.unlock_all();
                     session.temporary().drop_all();
                     Outcome::done("DISCARD ALL")
                 }

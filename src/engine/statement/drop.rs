@@ -40,10 +40,10 @@ pub(super) fn admit(what: ObjectType, names: &[ObjectName], if_exists: bool, cas
             let names = names.iter().map(|n| single(n, "a schema")).collect::<Result<_>>()?;
             Ok(Admitted::new(DropSchema { names, if_exists, cascade }))
         }
+        ObjectType::Index => super::unowned::drop_index(names, if_exists),
         ObjectType::Collation
         | ObjectType::View
         | ObjectType::MaterializedView
-        | ObjectType::Index
         | ObjectType::Database
         | ObjectType::Role
         | ObjectType::Sequence

@@ -7,24 +7,20 @@ use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Parens, Query, SetExpr, 
 use super::name::dotted;
 use super::{Admitted, Described, Execution, Outcome, Statement, Work, hidden};
 use crate::engine::deep::{Deep, on_big_stack};
-use crate::engine::pipeline::{self, Caching, Told};
+use crate::engine::pipeline::{self, Caching, Ready, Told};
 use crate::engine::run;
 use crate::engine::session::{Prepared, Session};
 use crate::error::{Error, Kind, Result};
 use crate::sql::parse;
 
 #[derive(Debug)]
-struct Execute {
+pub(super) struct Execute {
     name: String,
     arguments: Vec<Expr>,
 }
 
 pub(super) fn admit(name: Option<ObjectName>, arguments: Vec<Expr>, is_plain: bool) -> Result<Admitted> {
-    let Some(name) = name else { return Err(Error::unsupported("EXECUTE without a name")) };
-    match is_plain {
-        true => Ok(Admitted::new(Execute { name: dotted(&name), arguments })),
-        false => Err(Error::unsupported("this form of EXECUTE")),
-    }
+    Execute::of(name, arguments, is_plain).map(Admitted::new)
 }
 
 impl Statement for Execute {
@@ -66,6 +62,27 @@ impl Statement for Execute {
 }
 
 impl Execute {
+    pub(super) fn of(name: Option<ObjectName>, arguments: Vec<Expr>, is_plain: bool) -> Result<Self> {
+        let Some(name) = name else { return Err(Error::unsupported("EXECUTE without a name")) };
+        match is_plain {
+            true => Ok(Self { name: dotted(&name), arguments }),
+            false => Err(Error::unsupported("this form of EXECUTE")),
+        }
+    }
+
+    /// What it would run, for EXPLAIN.
+    pub(super) async fn ready(&self, session: &mut Session, execution: &mut Execution<'_>) -> Result<Ready> {
+        let kept = session.kept(&self.name)?;
+        let kind = kept.statement.as_ref().map_or("", |statement| statement.kind());
+        if kind != "select" {
+            return Err(Error::unsupported(format!("EXPLAIN of EXECUTE of {}", kind.to_uppercase())));
+        }
+        let parameters = self.values(session, &kept, execution).await?;
+        let bounds = execution.bounds.clone();
+        let mut own = Execution { prepared: &kept, parameters, bounds, record: &mut *execution.record };
+        session.ready(&mut own, Caching::Never).await
+    }
+
     async fn values(
         &self,
         session: &mut Session,

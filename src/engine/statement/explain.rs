@@ -16,6 +16,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{self, AnalyzeFormatKind, UtilityOption};
 
 use self::options::{Format, Options};
+use super::execute::Execute;
 use super::{Admitted, Described, Execution, Outcome, Statement, Work, hidden};
 use crate::engine::deep::{Deep, on_big_stack};
 use crate::engine::pipeline::{Caching, Origin, Told};
@@ -42,6 +43,8 @@ struct Explain {
 enum Of {
     Query(Box<ast::Query>),
     Change(Box<Deep<Change>>),
+    /// A kept query, with values.
+    Execute(Execute),
 }
 
 /// As written without parentheses, and with them.
@@ -56,13 +59,21 @@ pub(super) struct Words {
 
 pub(super) fn admit(words: Words, statement: ast::Statement) -> Result<Admitted> {
     let options = read_options(words)?;
-    let ast::Statement::Query(query) = statement else {
+    let of = match statement {
+        ast::Statement::Query(query) => {
+            hidden::refuse(&query)?;
+            Of::Query(query)
+        }
+        ast::Statement::Execute { name, parameters, immediate, into, using, .. } => {
+            Of::Execute(Execute::of(name, parameters, !immediate && into.is_empty() && using.is_empty())?)
+        }
         // what is none of ours is refused as itself
-        let kind = super::admit_tree(statement)?.kind().to_uppercase();
-        return Err(Error::unsupported(format!("EXPLAIN of {kind}")));
+        other => {
+            let kind = super::admit_tree(other)?.kind().to_uppercase();
+            return Err(Error::unsupported(format!("EXPLAIN of {kind}")));
+        }
     };
-    hidden::refuse(&query)?;
-    Ok(Admitted::new(Explain { of: Of::Query(query), options }))
+    Ok(Admitted::new(Explain { of, options }))
 }
 
 pub(super) fn admit_change(words: Words, change: Change) -> Result<Admitted> {
@@ -95,6 +106,7 @@ impl Statement for Explain {
             let explained = match &self.of {
                 Of::Query(query) => Described::shown(session.plan(query, told).await?)?,
                 Of::Change(change) => Described::stored(session.plan_change(change, told).await?)?,
+                Of::Execute(_) => Described::default(),
             };
             Ok(Described { columns: Some(self.columns()), ..explained })
         })
@@ -103,7 +115,10 @@ impl Statement for Explain {
     fn run<'a>(&'a self, session: &'a mut Session, mut execution: Execution<'a>) -> Work<'a, Outcome> {
         Box::pin(async move {
             let began = Instant::now();
-            let ready = session.ready(&mut execution, Caching::Never).await?;
+            let ready = match &self.of {
+                Of::Execute(execute) => execute.ready(session, &mut execution).await?,
+                Of::Query(_) | Of::Change(_) => session.ready(&mut execution, Caching::Never).await?,
+            };
             let planning = began.elapsed();
             // none for a row over no table, which is computed where it is planned
             let mut plan = on_big_stack(|| match &ready.rows {

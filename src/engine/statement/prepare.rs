@@ -20,7 +20,8 @@ struct Prepare {
 pub(super) fn admit(name: &Ident, types: Vec<DataType>, statement: ast::Statement) -> Result<Admitted> {
     let may_be_kept = matches!(statement, ast::Statement::Query(_));
     let statement = super::admit_tree(statement)?;
-    match may_be_kept {
+    // SELECT INTO is read as a query and is none
+    match may_be_kept && statement.kind() == "select" {
         true => Ok(of(name, types, statement)),
         false => Err(Error::unsupported("PREPARE of this statement")),
     }

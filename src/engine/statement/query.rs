@@ -3,7 +3,7 @@
 
 use datafusion::sql::sqlparser::ast;
 
-use super::{Admitted, Described, Execution, Outcome, Statement, Work, hidden};
+use super::{Admitted, Described, Execution, Outcome, Statement, Work, create_table_as, hidden};
 use crate::engine::pipeline::{Caching, Told};
 use crate::engine::run;
 use crate::engine::session::Session;
@@ -12,9 +12,21 @@ use crate::error::Result;
 #[derive(Debug)]
 struct Query(Box<ast::Query>);
 
-pub(super) fn admit(query: Box<ast::Query>) -> Result<Admitted> {
+pub(super) fn admit(mut query: Box<ast::Query>) -> Result<Admitted> {
+    if let Some(into) = into(&mut query.body) {
+        return create_table_as::select_into(query, into);
+    }
     hidden::refuse(&query)?;
     Ok(Admitted::new(Query(query)))
+}
+
+/// The table of SELECT INTO, which the first SELECT names.
+fn into(body: &mut ast::SetExpr) -> Option<ast::SelectInto> {
+    match body {
+        ast::SetExpr::Select(select) => select.into.take(),
+        ast::SetExpr::SetOperation { left, .. } => into(left),
+        _ => None,
+    }
 }
 
 impl Statement for Query {

@@ -330,7 +330,8 @@ impl Binder<'_> {
             };
             columns.push(Column { name: name.clone(), ..shown });
         }
-        Ok(Item { columns, ..own })
+        let fields = columns.iter().map(|column: &Column| column.name.clone()).collect();
+        Ok(Item { columns, fields: Some(fields), ..own })
     }
 
     /// The columns of `inner` and behind them RETURNING's, which read its rows.

@@ -17,9 +17,15 @@ const RECORDS: u32 = 2287;
 /// A call whose result's columns nobody but the query can know.
 fn untold(expr: &Expr) -> Option<&Call> {
     match &expr.kind {
-        Node::Call(call) if expr.ty.oid == oid::RECORD && call.proc.outputs.is_empty() => Some(call),
+        Node::Call(call) if expr.ty.oid == oid::RECORD && call.proc.outputs.is_empty() && !tells(call) => Some(call),
         _ => None,
     }
+}
+
+/// It is given a row of a table, whose columns its result has (json_populate_record).
+fn tells(call: &Call) -> bool {
+    let row = call.arguments.first().filter(|row| matches!(row.data_type, DataType::Struct(_)));
+    row.is_some_and(|row| matches!(row.kind, Node::Relabel(_) | Node::Constant(_)))
 }
 
 impl Binder<'_> {

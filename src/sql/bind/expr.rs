@@ -1,6 +1,6 @@
 //! One expression of the AST (parse_expr.c). Functions, subqueries and the grammar's special forms have files of their own.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Fields};
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr as Ast, UnaryOperator};
 
@@ -282,8 +282,10 @@ impl Binder<'_> {
         }
         let name = operator_name(op, at)?;
         // `row op (subquery)`
-        if let (Ast::Tuple(_), Ast::Subquery(query)) = (left, right) {
-            return self.row_subquery(left, &name, query, at, scope);
+        if let (true, Ast::Subquery(query)) = (is_row(left), right)
+            && let Node::Row(lefts) = self.operand(left, scope)?.kind
+        {
+            return self.row_subquery(lefts, &name, query, at, scope);
         }
         self.one_collation([left, right])?;
         let (left, right) = (self.operand(left, scope)?, self.operand(right, scope)?);
@@ -369,17 +371,78 @@ impl Binder<'_> {
 
     pub(super) fn cast(&self, of: &Ast, data_type: &ast::DataType, scope: &Scope<'_>) -> Result<Expr> {
         let at = self.after(of);
-        let ty = self.type_named(data_type, self.type_at(at))?;
-        // ARRAY[…]::t[] types its elements by the cast
-        if let (Ast::Array(array), Some(element)) = (of, pgtype::element(ty.oid)) {
-            if array.elem.is_empty() && matches!(ty.oid, oid::INT2VECTOR | oid::OIDVECTOR) {
+        let ty = match self.type_named(data_type, self.type_at(at)) {
+            Ok(ty) => ty,
+            Err(undefined) => match self.row_type(data_type, &undefined)? {
+                Some((name, fields)) => return self.as_row_of(of, &name, &fields, at, scope),
+                None => return Err(undefined),
+            },
+        };
+        // ARRAY[…]::t[] types its elements by the cast, in parentheses too
+        let mut inner = of;
+        while let Ast::Nested(nested) = inner {
+            inner = nested;
+        }
+        if let (Ast::Array(array), Some(element)) = (inner, pgtype::element(ty.oid)) {
+            let is_null = |e: &Ast| matches!(e, Ast::Value(value) if value.value == ast::Value::Null);
+            let no_vector = |e: &Ast| matches!(e, Ast::Array(_)) || is_null(e);
+            if matches!(ty.oid, oid::INT2VECTOR | oid::OIDVECTOR)
+                && (array.elem.is_empty() || array.elem.iter().any(no_vector))
+            {
                 let text = format!("array is not a valid {}", ty.name());
                 return Err(Error::new(Kind::TypeMismatch, text));
             }
-            return self.array_of(&array.elem, Ty { oid: element, typmod: ty.typmod }, ty, self.at_of(of), scope);
+            return self.array_of(&array.elem, Ty { oid: element, typmod: ty.typmod }, ty, self.at_of(inner), scope);
         }
         let of = self.expr(of, scope)?;
         cast::explicit(self.cx, of, ty, at)
+    }
+
+    /// The columns of the table whose rows a type's name stands for, where there is no such type.
+    fn row_type(&self, data_type: &ast::DataType, undefined: &Error) -> Result<Option<(String, Fields)>> {
+        let ast::DataType::Custom(name, modifiers) = data_type else { return Ok(None) };
+        if !modifiers.is_empty() || !matches!(undefined.kind(), Kind::UndefinedObject | Kind::UndefinedSchema) {
+            return Ok(None);
+        }
+        let path = super::name::segments(name);
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let Some(found) = self.relations.find(&path, None)? else { return Ok(None) };
+        let schema = found.table.schema();
+        let columns = schema.fields().iter().map(|field| {
+            Ok(pgtype::field(field.name(), pgtype::of_field(field)?, super::canonical(field.data_type())))
+        });
+        Ok(Some((found.name, columns.collect::<Result<Vec<_>>>()?.into())))
+    }
+
+    /// A row that is written out, or NULL, as a row of that table (coerce_record_to_complex).
+    fn as_row_of(&self, of: &Ast, table: &str, fields: &Fields, at: usize, scope: &Scope<'_>) -> Result<Expr> {
+        let of = self.operand(of, scope)?;
+        if of.is_null_constant() {
+            let data_type = DataType::Struct(fields.clone());
+            let nothing = Node::Constant(ScalarValue::try_from(&data_type)?);
+            return Ok(Expr::lying(nothing, Ty::of(oid::RECORD), data_type, at));
+        }
+        let items = match of.kind {
+            Node::Row(items) => items,
+            _ if of.data_type == DataType::Struct(fields.clone()) => return Ok(of),
+            _ => return Err(Error::unsupported(format!("a cast of type {} to rows of \"{table}\"", of.ty.name()))),
+        };
+        if items.len() != fields.len() {
+            let text = format!("cannot cast type record to {table}");
+            let detail = if items.len() < fields.len() { "too few" } else { "too many" };
+            let error = Error::new(Kind::CannotCoerce, text).with_detail(format!("Input has {detail} columns."));
+            return Err(error.at(at));
+        }
+        let (mut values, mut named) = (vec![], vec![]);
+        for (item, field) in items.into_iter().zip(fields) {
+            let value = cast::explicit(self.cx, item, pgtype::of_field(field)?, at)?;
+            named.push(pgtype::field(field.name(), value.ty, value.data_type.clone()));
+            values.push(value);
+        }
+        let (ty, data_type) = (Ty::of(oid::RECORD), DataType::Struct(named.into()));
+        let row = Expr::lying(Node::Row(values), ty, data_type.clone(), at);
+        // one value, as a whole row is
+        Ok(Expr::lying(Node::Relabel(Box::new(row)), ty, data_type, at))
     }
 
     fn typed_string(&self, string: &ast::TypedString, scope: &Scope<'_>) -> Result<Expr> {
@@ -630,7 +693,9 @@ impl Binder<'_> {
                     ast::Subscript::Slice { .. } => return Err(syntax_error(":", at)),
                 });
             }
-            let (ty, data_type) = (of.ty, of.data_type.clone());
+            // a part of a vector is an array
+            let ty = if vector { pgtype::array(element).map_or(of.ty, Ty::of) } else { of.ty };
+            let data_type = of.data_type.clone();
             return Ok(Expr::lying(Node::Slice { of: Box::new(of), bounds }, ty, data_type, at));
         }
         let mut indexes = vec![];
@@ -737,6 +802,16 @@ fn set_in(expr: &Expr) -> Option<&Expr> {
 
 fn first_word(text: &str) -> String {
     text.split_whitespace().next().unwrap_or("").to_owned()
+}
+
+/// A row that is written out.
+fn is_row(ast: &Ast) -> bool {
+    match ast {
+        Ast::Tuple(_) => true,
+        Ast::Nested(inner) => is_row(inner),
+        Ast::Function(function) => super::call::row_written(function).is_some(),
+        _ => false,
+    }
 }
 
 /// The operators themselves, `OPERATOR(pg_catalog.+)`, and `OPERATOR(public.%)` with its schema.

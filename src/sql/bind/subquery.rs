@@ -187,14 +187,12 @@ impl Binder<'_> {
     /// `(a, b) op (SELECT …)`: a scalar subquery of several columns.
     pub(super) fn row_subquery(
         &self,
-        left: &Ast,
+        lefts: Vec<Expr>,
         name: &str,
         query: &ast::Query,
         at: usize,
         scope: &Scope<'_>,
     ) -> Result<Expr> {
-        let Ast::Tuple(items) = left else { return Err(Error::internal("no row")) };
-        let lefts = self.exprs(items, scope)?;
         let query = self.sub(query, scope)?;
         if query.columns.len() != lefts.len() {
             let text = match query.columns.len() < lefts.len() {

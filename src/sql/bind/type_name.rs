@@ -198,7 +198,8 @@ pub(super) fn interval(range: i32, precision: Option<i32>) -> Result<Ty> {
 /// `typname`, for a column that is called after its cast.
 pub(super) fn internal_name(data_type: &DataType) -> Option<String> {
     let ty = named(data_type).ok()?;
-    // an array is called after its element
-    let ty = pgtype::element(ty.oid).map_or(ty, Ty::of);
+    // an array is called after its element, but for the vectors of the catalogs
+    let element = pgtype::element(ty.oid).filter(|_| !matches!(ty.oid, oid::INT2VECTOR | oid::OIDVECTOR));
+    let ty = element.map_or(ty, Ty::of);
     ty.row().map(|row| row.name.to_owned())
 }

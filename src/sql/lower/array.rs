@@ -147,7 +147,8 @@ pub(super) fn subscript(input: &Input<'_>, first: i32) -> Result<ArrayRef> {
 }
 
 /// `given` says for each dimension which bounds there are; they are the arguments after the array, in this order.
-pub(super) fn slice(input: &Input<'_>, given: &[(bool, bool)]) -> Result<ArrayRef> {
+/// `first`: the number of the first element.
+pub(super) fn slice(input: &Input<'_>, given: &[(bool, bool)], first: i32) -> Result<ArrayRef> {
     let list = input.full(0)?;
     let mut bounds: Vec<(Option<Int32Array>, Option<Int32Array>)> = vec![];
     let mut next = 1;
@@ -171,8 +172,8 @@ pub(super) fn slice(input: &Input<'_>, given: &[(bool, bool)]) -> Result<ArrayRe
             lengths.push(0);
             continue;
         }
-        let of_row: Vec<(Option<i32>, Option<i32>)> =
-            bounds.iter().map(|(l, u)| (l.as_ref().map(|l| l.value(row)), u.as_ref().map(|u| u.value(row)))).collect();
+        let from_one = |bound: &Option<Int32Array>| bound.as_ref().map(|b| b.value(row).saturating_add(1 - first));
+        let of_row: Vec<(Option<i32>, Option<i32>)> = bounds.iter().map(|(l, u)| (from_one(l), from_one(u))).collect();
         let part = cut(&list.as_list::<i32>().value(row), &of_row)?;
         valid.push(true);
         lengths.push(part.as_ref().map_or(0, |part| part.len()));

@@ -269,7 +269,7 @@ fn signed_zero(expr: &Expr, op: Op, on_right: bool) -> Option<Expr> {
 }
 
 /// `= 0` is equality with either zero.
-fn both_zeros(expr: &Expr) -> Option<Vec<Expr>> {
+pub(super) fn both_zeros(expr: &Expr) -> Option<Vec<Expr>> {
     match expr {
         Expr::Literal(ScalarValue::Float64(Some(0.0)), _) => Some(vec![lit(0.0_f64), lit(-0.0_f64)]),
         Expr::Literal(ScalarValue::Float32(Some(0.0)), _) => Some(vec![lit(0.0_f32), lit(-0.0_f32)]),

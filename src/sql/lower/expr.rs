@@ -142,7 +142,8 @@ impl<'a> Lower<'a> {
                 for bound in bounds.iter().flat_map(|(l, u)| l.iter().chain(u)) {
                     arguments.push(self.expr(flow, bound)?);
                 }
-                Special::call(SpecialOp::Slice(given), field("slice"), arguments)
+                let first = pgtype::lower_bound(of.ty.oid);
+                Special::call(SpecialOp::Slice(given, first), field("slice"), arguments)
             }
             Kind::Relabel(of) => special::lie(self.expr(flow, of)?, e.ty, &of.data_type, &e.data_type),
             Kind::ByText { of, .. } => {
@@ -375,7 +376,12 @@ impl<'a> Lower<'a> {
                 return Ok(None);
             }
             one = Some(side);
-            list.push(value);
+            // equal floats that lie otherwise are not equal to a list
+            match compare::both_zeros(&value) {
+                Some(zeros) => list.extend(zeros),
+                None if left.data_type.is_floating() && !matches!(value, Lowered::Literal(..)) => return Ok(None),
+                None => list.push(value),
+            }
         }
         Ok(one.map(|one| Lowered::InList(InList::new(Box::new(one), list, negated))))
     }

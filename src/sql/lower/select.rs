@@ -28,7 +28,8 @@ impl<'a> Lower<'a> {
         match &query.body {
             Body::Select(select) => self.select(select, query),
             Body::Values { rows, columns } => {
-                let flow = self.values(rows, columns)?;
+                let rows: Vec<Vec<&Expr>> = rows.iter().map(|row| row.iter().collect()).collect();
+                let flow = self.values(&rows, columns)?;
                 self.ordered(flow, query)
             }
             Body::SetOperation { operator, all, left, right, columns } => {
@@ -191,12 +192,12 @@ impl<'a> Lower<'a> {
         flow.map(|plan| Ok(LogicalPlanBuilder::from(plan).window(vec![number])?.build()?))
     }
 
-    fn values(&mut self, rows: &'a [Vec<Expr>], columns: &[query::Column]) -> Result<Flow> {
+    pub(super) fn values(&mut self, rows: &[Vec<&'a Expr>], columns: &[query::Column]) -> Result<Flow> {
         let names: Vec<String> = columns.iter().map(|c| self.fresh_column(c.id)).collect();
         let fields: Vec<Field> =
             columns.iter().zip(&names).map(|(c, name)| pgtype::field(name, c.ty, c.data_type.clone())).collect();
         let mut flow = Flow::new(one_row());
-        let lowered = rows.iter().map(|row| self.exprs(&mut flow, row)).collect::<Result<Vec<_>>>()?;
+        let lowered = rows.iter().map(|row| self.exprs_of(&mut flow, row)).collect::<Result<Vec<_>>>()?;
         let constant = flow.plan == one_row() && lowered.iter().flatten().all(is_constant);
         flow.columns = columns.iter().zip(&names).map(|(c, n)| (c.id, Column::new_unqualified(n))).collect();
         if constant {
@@ -212,7 +213,7 @@ impl<'a> Lower<'a> {
         let mut parts = vec![];
         for row in rows {
             let mut one = Flow::new(one_row());
-            let values = self.exprs(&mut one, row)?;
+            let values = self.exprs_of(&mut one, row)?;
             let named = values.into_iter().zip(&names).map(|(e, name)| e.alias(name));
             parts.push(Arc::new(LogicalPlanBuilder::from(one.plan).project(named.collect::<Vec<_>>())?.build()?));
         }

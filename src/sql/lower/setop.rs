@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::functions_window::row_number::row_number_udwf;
-use datafusion::logical_expr::{Expr as Lowered, LogicalPlan, LogicalPlanBuilder, Union, lit};
+use datafusion::logical_expr::{Expr as Lowered, LogicalPlan, LogicalPlanBuilder, Union, Volatility, lit};
 
 use super::order::{has_key, key_of, numbering};
 use super::{Flow, Lower};
 use crate::error::{Error, Result};
-use crate::sql::query::{self, Body, Query, SetOperator};
+use crate::sql::expr::{Expr, Kind};
+use crate::sql::query::{self, Body, Distinct, Query, SetOperator};
 
 impl<'a> Lower<'a> {
     pub(super) fn set_operation(
@@ -32,6 +33,10 @@ impl<'a> Lower<'a> {
             let mut sides = vec![];
             branches(left, all, columns, &mut sides);
             branches(right, all, columns, &mut sides);
+            // their order, on which nobody may rely and many do, is that in which they were written
+            if all && let Some(rows) = sides.iter().map(|query| row_of(query)).collect::<Option<Vec<_>>>() {
+                return self.values(&rows, columns);
+            }
             let parts = sides.into_iter().map(|query| Ok(Arc::new(side(self, query, &names)?)));
             let plan = LogicalPlan::Union(Union::try_new_with_loose_types(parts.collect::<Result<Vec<_>>>()?)?);
             let flow = Flow { plan, columns: named(&names), computed: vec![], order: vec![] };
@@ -102,6 +107,25 @@ impl<'a> Lower<'a> {
         keys.push(Column::new_unqualified(name));
         Ok((flow.map(|plan| Ok(LogicalPlanBuilder::from(plan).window(vec![number])?.build()?))?, keys))
     }
+}
+
+/// What a `SELECT` of one row computes from nothing, in the order of its columns.
+fn row_of(query: &Query) -> Option<Vec<&Expr>> {
+    let whole = query.ctes.is_empty() && query.order.is_empty() && query.limit.is_none() && query.offset.is_none();
+    let Body::Select(select) = &query.body else { return None };
+    let bare = select.from.is_none() && select.filter.is_none() && select.groups.is_none() && select.having.is_none();
+    if !whole || !bare || select.distinct != Distinct::None || query.columns.is_empty() {
+        return None;
+    }
+    // a row of VALUES is computed before the statement runs
+    let waits = |e: &Expr| match &e.kind {
+        Kind::Call(call) => call.proc.volatility == Volatility::Volatile || e.is_set(),
+        Kind::Subquery { .. } | Kind::Window(_) | Kind::Aggregate(_) | Kind::Grouping { .. } => true,
+        _ => false,
+    };
+    let of = |column: &query::Column| select.targets.iter().find(|target| target.column.id == column.id);
+    let row = query.columns.iter().map(|column| of(column).map(|target| &target.expr));
+    row.collect::<Option<Vec<_>>>().filter(|row| !row.iter().any(|e| e.any(&waits)))
 }
 
 /// The queries whose rows are a side of a union: those of a union inside it, of the same types, are its own where it would

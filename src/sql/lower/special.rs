@@ -63,7 +63,8 @@ pub(super) enum Op {
     /// Elements are counted from here.
     Subscript(i32),
     /// For each dimension whether a lower and an upper bound is given.
-    Slice(Vec<(bool, bool)>),
+    /// Which bounds are given, and from where elements are counted.
+    Slice(Vec<(bool, bool)>, i32),
     /// The same value, lying otherwise.
     Lie(Ty),
     EachElement(each::Each),
@@ -159,7 +160,7 @@ pub(super) fn can_raise(udf: &ScalarUDF) -> bool {
             | Op::Row
             | Op::Field(_)
             | Op::Subscript(_)
-            | Op::Slice(_)
+            | Op::Slice(..)
             | Op::Lie(_)
             | Op::Grouping(_)
             | Op::Ordinals
@@ -187,7 +188,7 @@ pub(super) fn is_total(udf: &ScalarUDF) -> bool {
         | Op::Row
         | Op::Field(_)
         | Op::Subscript(_)
-        | Op::Slice(_)
+        | Op::Slice(..)
         | Op::EachElement(_)
         | Op::Single
         | Op::Bound(_)
@@ -229,7 +230,7 @@ impl Op {
             Op::Row => "row",
             Op::Field(_) => "field",
             Op::Subscript(_) => "subscript",
-            Op::Slice(_) => "slice",
+            Op::Slice(..) => "slice",
             Op::Lie(_) => "relabel",
             Op::EachElement(_) => "each",
             Op::Single => "single",
@@ -377,7 +378,7 @@ impl Input<'_> {
                 Ok(arrow::array::make_array(data))
             }
             Op::Subscript(first) => array::subscript(self, *first),
-            Op::Slice(given) => array::slice(self, given),
+            Op::Slice(given, first) => array::slice(self, given, *first),
             Op::Lie(ty) => lies_as(&self.full(0)?, *ty, self.result.data_type(), self.env),
             Op::EachElement(each) => each.compute(self),
             Op::Single => {

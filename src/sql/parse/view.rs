@@ -58,6 +58,8 @@ pub(crate) enum Change {
     },
     SetSchema(Ident),
     Owner(Owner),
+    /// What the grammar lets ALTER do to any relation, and only a table may have done to it.
+    OfTables(&'static str),
     /// Something that views of a lake do not have.
     Other(&'static str),
 }

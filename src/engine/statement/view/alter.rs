@@ -84,6 +84,11 @@ async fn change(facts: &Facts, found: &Found<'_>, change: &Change, tag: &str) ->
             let given = given(facts, found, owner)?;
             found.writer.replace_view(found.table.as_ref(), &given).await?;
         }
+        Change::OfTables(action) => {
+            let text = format!("ALTER action {action} cannot be performed on relation \"{}\"", found.name().table);
+            let detail = "This operation is not supported for views.";
+            return Err(Error::new(Kind::WrongObjectType, text).with_detail(detail));
+        }
         Change::Other(what) => return Err(Error::unsupported(what)),
     }
     Outcome::changed(tag, &facts.world)

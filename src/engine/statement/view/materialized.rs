@@ -83,7 +83,7 @@ pub(super) fn admit_refresh(refresh: &view::Refresh) -> Result<Admitted> {
 
 pub(super) fn admit_alter(name: &ObjectName, if_exists: bool, change: Change) -> Result<Admitted> {
     match change {
-        Change::Rename(_) | Change::SetSchema(_) => {
+        Change::Rename(_) | Change::SetSchema(_) | Change::OfTables(_) => {
             Ok(Admitted::new(Alter { name: name_of(name)?, if_exists, change }))
         }
         Change::RenameColumn { .. } => Err(Error::unsupported(RENAMING_A_COLUMN)),
@@ -293,6 +293,7 @@ impl Statement for Alter {
             let new = match &self.change {
                 Change::Rename(to) => NewName::Table(to),
                 Change::SetSchema(to) => NewName::Schema(to),
+                Change::OfTables(action) => return Err(not_performed(action, &self.name.table)),
                 Change::RenameColumn { .. } | Change::Owner(_) | Change::Other(_) => {
                     return Err(Error::internal("a change of a materialized view that was not admitted"));
                 }

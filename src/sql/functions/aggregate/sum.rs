@@ -272,7 +272,9 @@ macro_rules! float {
                     self.sum = Some(value);
                     return Ok(());
                 };
+                // as elsewhere, a NaN has no sign
                 let next = sum + value;
+                let next = if next.is_nan() { next.abs() } else { next };
                 if next.is_infinite() && !sum.is_infinite() && !value.is_infinite() {
                     return Err(overflow());
                 }

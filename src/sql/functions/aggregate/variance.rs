@@ -255,7 +255,9 @@ impl Float {
     }
 
     pub(super) fn avg(&self) -> Result<Option<f64>> {
-        Ok((self.count > 0.0).then(|| self.sum / self.count))
+        let average = self.sum / self.count;
+        // as elsewhere, a NaN has no sign
+        Ok((self.count > 0.0).then(|| if average.is_nan() { average.abs() } else { average }))
     }
 
     pub(super) fn var_pop(&self) -> Result<Option<f64>> {

@@ -8,6 +8,14 @@ use super::super::native;
 use super::{count, joined, overflow, underflow};
 use crate::sql::kernel::Kernel;
 
+/// Arrow's order takes the sign of a NaN for a sign, and the processor gives one to each NaN that it makes.
+macro_rules! one_nan {
+    ($value:expr) => {{
+        let value = $value;
+        if value.is_nan() { value.abs() } else { value }
+    }};
+}
+
 /// The four operations on an `$a` and a `$b`, as `$n`.
 macro_rules! four {
     ($name:literal, $a:ty, $b:ty => $r:ty, $n:ty) => {
@@ -15,7 +23,7 @@ macro_rules! four {
             (concat!($name, "pl"), |c| {
                 let sum = |a, b| {
                     let (a, b) = (<$n>::from(a), <$n>::from(b));
-                    let sum = a + b;
+                    let sum = one_nan!(a + b);
                     (sum, sum.is_infinite() && !a.is_infinite() && !b.is_infinite())
                 };
                 native::two_checked::<$a, $b, $r>(c, sum, |_, _| overflow())
@@ -23,7 +31,7 @@ macro_rules! four {
             (concat!($name, "mi"), |c| {
                 let difference = |a, b| {
                     let (a, b) = (<$n>::from(a), <$n>::from(b));
-                    let difference = a - b;
+                    let difference = one_nan!(a - b);
                     (difference, difference.is_infinite() && !a.is_infinite() && !b.is_infinite())
                 };
                 native::two_checked::<$a, $b, $r>(c, difference, |_, _| overflow())
@@ -31,7 +39,7 @@ macro_rules! four {
             (concat!($name, "mul"), |c| {
                 let product = |a, b| {
                     let (a, b) = (<$n>::from(a), <$n>::from(b));
-                    let product = a * b;
+                    let product = one_nan!(a * b);
                     let infinite = product.is_infinite() && !a.is_infinite() && !b.is_infinite();
                     (product, infinite || (product == 0.0 && a != 0.0 && b != 0.0))
                 };
@@ -43,7 +51,7 @@ macro_rules! four {
             (concat!($name, "div"), |c| {
                 let quotient = |a, b| {
                     let (a, b) = (<$n>::from(a), <$n>::from(b));
-                    let quotient = a / b;
+                    let quotient = one_nan!(a / b);
                     let fails = (b == 0.0 && !a.is_nan())
                         || (quotient.is_infinite() && !a.is_infinite())
                         || (quotient == 0.0 && a != 0.0 && !b.is_infinite());
@@ -62,7 +70,7 @@ macro_rules! four {
 macro_rules! signs {
     ($name:literal, $t:ty) => {
         &[
-            (concat!($name, "um"), |c| native::one::<$t, $t>(c, |a| -a)),
+            (concat!($name, "um"), |c| native::one::<$t, $t>(c, |a| if a.is_nan() { a.abs() } else { -a })),
             (concat!($name, "up"), |c| native::one::<$t, $t>(c, |a| a)),
             (concat!($name, "abs"), |c| native::one::<$t, $t>(c, |a| a.abs())),
         ]

@@ -112,7 +112,7 @@ fn no_operator(text: &str) -> Error {
 
 /// What a type's name may consist of, modifiers and quotes included.
 fn is_of_type_name(c: char) -> bool {
-    c.is_alphanumeric() || c.is_whitespace() || "_$.()[],\"%".contains(c) || !c.is_ascii()
+    c.is_alphanumeric() || c.is_whitespace() || "_$.()[],\"".contains(c) || !c.is_ascii()
 }
 
 fn type_named(text: &str, _: &Env) -> Result<Named> {

@@ -198,6 +198,17 @@ impl Parser<'_> {
                 self.rest_of_statement();
                 Change::Other("a default of a view's column")
             }
+            Some(verb @ ("add" | "drop")) => {
+                let constraint =
+                    matches!(self.word(1), Some("constraint" | "check" | "primary" | "unique" | "foreign" | "exclude"));
+                self.rest_of_statement();
+                Change::OfTables(match (verb, constraint) {
+                    ("add", false) => "ADD COLUMN",
+                    ("add", true) => "ADD CONSTRAINT",
+                    (_, false) => "DROP COLUMN",
+                    (_, true) => "DROP CONSTRAINT",
+                })
+            }
             _ => return Err(self.unexpected()),
         };
         Ok(View::Alter { name, if_exists, change, materialized })
