@@ -6,6 +6,7 @@ use lakegate::engine::{Answer, Session};
 use lakegate::error::Error;
 use lakegate::formats::postgres::{Format, RowEncoder};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType};
+use std::sync::atomic::{AtomicI32, Ordering};
 use tokio_postgres::SimpleQueryMessage;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,9 @@ pub enum Door {
     Simple(tokio_postgres::Client, &'static str),
     Extended(Box<Client>),
 }
+
+/// Process ids of those in process: one session's end must not be another's.
+static SESSIONS: AtomicI32 = AtomicI32::new(1);
 
 /// What a client is told.
 #[derive(Debug)]
@@ -64,7 +68,7 @@ impl Door {
         let engine = &gateway.server.engine;
         let principal = engine.login("root").unwrap();
         let startup = [("database".to_string(), "lakegate".to_string())];
-        Self::Engine(Box::new(engine.session(principal, &startup, 1).unwrap()))
+        Self::Engine(Box::new(engine.session(principal, &startup, SESSIONS.fetch_add(1, Ordering::Relaxed)).unwrap()))
     }
 
     pub fn simple(client: tokio_postgres::Client) -> Self {

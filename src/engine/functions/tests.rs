@@ -175,9 +175,9 @@ fn names_become_oids_and_oids_names() {
         lakegate_regclass("other.crm.customers") = "0A000";
         lakegate_regclass("\"Odd Name\".\"a\"\"b\"") = "30004";
         lakegate_regclass("sums") = "42P01";
-        lakegate_regclass("crm.") = "42P01";
-        lakegate_regclass("crm.customers.") = "42P01";
-        lakegate_regclass("") = "42P01";
+        lakegate_regclass("crm.") = "42602";
+        lakegate_regclass("crm.customers.") = "42602";
+        lakegate_regclass("") = "42602";
         lakegate_regclass("1259") = "1259";
         lakegate_regclass("99999999999") = "22003";
         lakegate_regclass("-") = "0";

@@ -423,14 +423,19 @@ fn proc_named(name: &str) -> Option<&'static Proc> {
 }
 
 fn constant(value: &ScalarValue, data_type: &DataType) -> Result<Lowered> {
-    if value.data_type() == *data_type {
-        return Ok(Lowered::Literal(value.clone(), None));
-    }
     let value = match value.is_null() {
+        _ if value.data_type() == *data_type => value.clone(),
         true => ScalarValue::try_from(data_type)?,
         false => value.cast_to(data_type)?,
     };
-    Ok(Lowered::Literal(value, None))
+    let of_width = match &value {
+        ScalarValue::FixedSizeBinary(16, None) => Some(oid::UUID),
+        ScalarValue::FixedSizeBinary(12, None) => Some(oid::TIMETZ),
+        _ => None,
+    };
+    // DataFusion takes NULLs of two widths for one expression, unless something else tells them apart
+    let told = of_width.map(|oid| pgtype::field("", Ty::of(oid), data_type.clone()).metadata().clone().into());
+    Ok(Lowered::Literal(value, told))
 }
 
 /// NOT of a comparison, a LIKE or a list as the reader would write it.

@@ -111,7 +111,10 @@ fn a_wait_ends_with_its_statement_its_timeout_or_a_deadlock() {
                 true => Err(Error::new(Kind::Cancelled, "enough")),
                 false => Ok(()),
             };
-            locks.lock(1, exclusive(2), 0, &patient(&check))
+            let outcome = locks.lock(1, exclusive(2), 0, &patient(&check));
+            // as whoever is told of a deadlock gives way
+            locks.session_over(1);
+            outcome
         })
     };
     until(|| locks.blocking(1) == [2]);
