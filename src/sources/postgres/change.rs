@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use datafusion::catalog::Session;
 use futures::future::BoxFuture;
-use futures::{TryStreamExt, try_join};
+use futures::{TryStreamExt, join};
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
 use super::pushdown::identifier;
@@ -92,18 +92,18 @@ impl Foreign for Changing {
         let (before, asked) = (before.join("; "), &asked);
         // each pair is sent at once, and answered in its order
         let done = turn.run(|client| async move {
-            let ((), prepared) = try_join!(client.batch_execute(&before), client.prepare(&asked.sql))?;
+            let ((), prepared) = in_order(client.batch_execute(&before), client.prepare(&asked.sql)).await?;
             let after = client.batch_execute(PATH_OF_OURS);
             if !how.shows {
                 let parameters: Vec<&(dyn ToSql + Sync)> = asked.parameters.iter().map(|p| p as _).collect();
-                let (rows, ()) = try_join!(client.execute(&prepared, &parameters), after)?;
+                let (rows, ()) = in_order(client.execute(&prepared, &parameters), after).await?;
                 return Ok((rows, vec![]));
             }
             let shown = async {
                 let rows = client.query_raw(&prepared, &asked.parameters).await?;
                 rows.and_then(|row| async move { rows::tuple(&row) }).try_collect::<Vec<Bytes>>().await
             };
-            let (shown, ()) = try_join!(shown, after)?;
+            let (shown, ()) = in_order(shown, after).await?;
             Ok((shown.len() as u64, shown))
         });
         let names = |column: &str| asked.given.contains(column);
@@ -153,6 +153,15 @@ impl Foreign for Changing {
             }
         }
     }
+}
+
+/// Both, sent at once: where the first fails the second does too, for no reason of its own, and may be heard of before.
+async fn in_order<A, B>(
+    first: impl Future<Output = Result<A, tokio_postgres::Error>>,
+    second: impl Future<Output = Result<B, tokio_postgres::Error>>,
+) -> Result<(A, B), tokio_postgres::Error> {
+    let (first, second) = join!(first, second);
+    Ok((first?, second?))
 }
 
 impl Changing {
