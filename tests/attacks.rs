@@ -16,6 +16,7 @@ mod new_columns;
 mod oracle;
 mod places;
 mod revocation;
+mod row_types;
 mod sequences;
 mod source_queries;
 mod statements;

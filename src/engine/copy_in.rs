@@ -162,8 +162,7 @@ impl CopyIn {
         self.read_on().await?;
         self.send().await?;
         (self.still)()?;
-        // gone where the writer has failed already: its own error follows
-        let _ = self.hand_over(Piece::End).await;
+        self.hand_over(Piece::End).await?;
         let (bounds, write) = (self.bounds.clone(), &mut self.write);
         bounds.hold(write).await
     }
@@ -180,18 +179,23 @@ impl CopyIn {
         }
     }
 
-    /// While it waits the writer gets on; where it ended before the rows did, that is an error.
+    /// While it waits the writer gets on; where that ended before the rows did, its own error is told, and it is not asked again.
     async fn hand_over(&mut self, piece: Piece) -> Result<()> {
         let Self { batches, write, bounds, .. } = self;
         bounds
             .hold(async {
-                tokio::select! {
+                let written = tokio::select! {
                     biased;
-                    sent = batches.send(piece) => sent.map_err(|_| Error::internal("the writer of a COPY let go of its rows")),
-                    written = write => match written {
-                        Ok(_) => Err(Error::internal("the writer of a COPY ended before its rows")),
-                        Err(error) => Err(error),
+                    sent = batches.send(piece) => match sent {
+                        Ok(()) => return Ok(()),
+                        // it has let go of its rows, and says why
+                        Err(_) => (&mut *write).await,
                     },
+                    written = &mut *write => written,
+                };
+                match written {
+                    Ok(_) => Err(Error::internal("the writer of a COPY ended before its rows")),
+                    Err(error) => Err(error),
                 }
             })
             .await

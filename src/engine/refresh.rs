@@ -298,7 +298,7 @@ impl Task {
                 let rows = match &self.reflection.upkeep.growth {
                     Growth::Rows => Some((self.rows(&self.reflection.query, &came, vec![]).await?, false)),
                     Growth::Groups(merges) => {
-                        self.merged(merges, &difference, &bases, table).await?.map(|rows| (rows, true))
+                        self.merged(merges, &difference, (&bases, &came), table).await?.map(|rows| (rows, true))
                     }
                     Growth::Whole => return Err(Error::internal("a difference that nobody asked for")),
                 };
@@ -430,7 +430,7 @@ impl Task {
         &self,
         merges: &[Merge],
         difference: &Difference,
-        bases: &[Base],
+        (bases, came): (&[Base], &[Base]),
         table: &Unnamed,
     ) -> Result<Option<SendableRecordBatchStream>> {
         let upkeep = &self.reflection.upkeep;
@@ -473,7 +473,7 @@ impl Task {
             groups.join(", "),
             having.unwrap_or_default()
         );
-        self.rows(&query, &difference.came(bases), beside).await.map(Some)
+        self.rows(&query, came, beside).await.map(Some)
     }
 
     /// A query's rows in the columns that are stored, over tables as they are pinned.

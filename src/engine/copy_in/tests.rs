@@ -2,6 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
+use super::*;
 use crate::engine::session::tests::{Shop, ask};
 use crate::engine::{Answer, Session};
 
@@ -102,4 +103,32 @@ async fn a_copy_that_is_dropped_or_fails_leaves_nothing() {
     session.finish().await.unwrap();
     assert_eq!(copy(&mut session, "COPY t FROM '/etc/passwd'", &[]).await.get(..5), Some("42501"));
     assert_eq!(copy(&mut session, "COPY shop.sales FROM STDIN", &[]).await.get(..5), Some("42501"));
+}
+
+/// It may have failed while rows still come, and have let go of them or not: whoever sends them is told why.
+#[tokio::test]
+async fn a_writers_own_error_is_told_whenever_it_comes() {
+    let shop = Shop::open().await;
+    let mut session = shop.session();
+    ask(&mut session, "CREATE TEMP TABLE t (a int4)").await;
+    session.finish().await.unwrap();
+    for lets_go in [false, true] {
+        let prepared = session.prepare("COPY t FROM STDIN", &[]).await.unwrap();
+        let Ok(Answer::CopyIn(mut copy)) = session.execute(&prepared, vec![], CancellationToken::new()).await else {
+            panic!("no copy")
+        };
+        let (batches, received) = mpsc::channel(AHEAD);
+        copy.batches = batches;
+        let write = async move {
+            let held = (!lets_go).then_some(received);
+            tokio::task::yield_now().await;
+            drop(held);
+            Err(Error::new(Kind::PermissionDenied, "no such row"))
+        };
+        copy.write = write.boxed();
+        copy.push(b"1\n2\n").await.unwrap();
+        let error = copy.finish().await.unwrap_err();
+        assert_eq!((error.kind(), error.message()), (Kind::PermissionDenied, "no such row"), "{lets_go}");
+        session.fail();
+    }
 }

@@ -1,7 +1,7 @@
 //! PostgreSQL's statements that are none here, by their first words. What can be read of them elsewhere is not looked at.
 
-/// Behind CREATE, ALTER and DROP.
-const OBJECTS: [&str; 31] = [
+/// Behind CREATE, ALTER and DROP; of two that begin alike the longer one first.
+const OBJECTS: [&str; 34] = [
     "ACCESS METHOD",
     "AGGREGATE",
     "CAST",
@@ -33,6 +33,9 @@ const OBJECTS: [&str; 31] = [
     "TEXT SEARCH",
     "TRANSFORM",
     "TRIGGER",
+    "TYPE",
+    "USER MAPPING",
+    "USER",
 ];
 const OTHERS: [&str; 8] = [
     "ALTER DEFAULT PRIVILEGES",
@@ -44,8 +47,6 @@ const OTHERS: [&str; 8] = [
     "REASSIGN OWNED",
     "SECURITY LABEL",
 ];
-/// Behind CREATE, ALTER and DROP too.
-const TYPES: [&str; 3] = ["TYPE", "USER", "USER MAPPING"];
 
 /// The words by which a statement is known that is PostgreSQL's and none of ours.
 pub(super) fn statement(text: &str) -> Option<String> {
@@ -68,8 +69,7 @@ pub(super) fn statement(text: &str) -> Option<String> {
         rest = rest.get(2..)?;
     }
     rest = if begins(rest, "TRUSTED") { rest.get(1..)? } else { rest };
-    let mut objects = OBJECTS.iter().chain(&TYPES);
-    objects.find(|object| begins(rest, object)).map(|object| format!("{verb} {object}"))
+    OBJECTS.iter().find(|object| begins(rest, object)).map(|object| format!("{verb} {object}"))
 }
 
 #[cfg(test)]
@@ -83,6 +83,8 @@ mod tests {
             ("create or replace  function f() returns int", Some("CREATE FUNCTION")),
             ("ALTER DEFAULT PRIVILEGES IN SCHEMA s GRANT SELECT ON TABLES TO x", Some("ALTER DEFAULT PRIVILEGES")),
             ("drop access method heap3", Some("DROP ACCESS METHOD")),
+            ("create user mapping for x server y", Some("CREATE USER MAPPING")),
+            ("create user x", Some("CREATE USER")),
             ("create tabel t (a int)", None),
             ("create", None),
             ("done", None),

@@ -1,5 +1,6 @@
 //! CREATE INDEX, GRANT, REVOKE, CREATE and DROP EXTENSION: what tools send beside the tables that they make. Nothing is
-//! indexed, rights are the policy's alone, and extensions are those that are there; their names are judged, and that they did nothing is what they answer.
+//! indexed, rights are the policy's alone, and extensions are those that are there; their names are judged, and that they
+//! did nothing is what they answer.
 
 use datafusion::sql::sqlparser::ast::{self, Expr, GrantObjects, GranteeName, GranteesType, ObjectName};
 

@@ -19,6 +19,7 @@ pub(super) const JSON_OID: &str = "114";
 const TYPE: &str = "lakegate.type.";
 /// Before a field id: the column's default.
 const DEFAULT: &str = "lakegate.default.";
+
 /// Whether it is one, or a list of them.
 pub(crate) fn is_uuid(field: &Field) -> bool {
     field.metadata().get(OID).is_some_and(|oid| oid == UUID_OID || oid == UUIDS_OID)

@@ -27,7 +27,8 @@ pub(super) struct Statement {
     pub(super) shape: String,
 }
 
-/// Of a relation by its name there, its columns and their fields. Columns by index into them; filters that have no SQL are left out, which only makes the answer larger.
+/// Of a relation by its name there, its fields and its columns. Columns by index into them; filters that have no SQL are left
+/// out, which only makes the answer larger.
 pub(super) fn select(
     (relation, fields, all): (&TableName, &Schema, &[Column]),
     projection: &[usize],

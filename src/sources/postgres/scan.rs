@@ -54,23 +54,19 @@ const CHUNK: usize = 256;
 pub(super) struct Provider {
     relation: Arc<Relation>,
     transaction: Option<Arc<Transaction>>,
-    /// The relation's columns and behind them, of a table that a statement changes, its place's.
-    schema: SchemaRef,
-    columns: Vec<Column>,
+    /// Of a table that a statement changes, the relation's columns and behind them its place's.
+    placed: Option<(SchemaRef, Vec<Column>)>,
 }
 
 impl Provider {
     pub(super) fn new(relation: Arc<Relation>, transaction: Option<Arc<Transaction>>, placed: bool) -> Self {
-        let (schema, columns) = match placed {
-            false => (Arc::clone(&relation.schema), relation.columns.clone()),
-            true => {
-                let fields = relation.schema.fields().iter().cloned().chain(relation.place());
-                let columns =
-                    relation.columns.iter().cloned().chain(PLACE.map(|name| Column::of_system(name, &relation)));
-                (Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns.collect())
-            }
-        };
-        Self { relation, transaction, schema, columns }
+        let placed = placed.then(|| {
+            let fields = relation.schema.fields().iter().cloned().chain(relation.place());
+            let place = PLACE.map(|name| Column::of_system(name, &relation));
+            let columns = relation.columns.iter().cloned().chain(place).collect();
+            (Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns)
+        });
+        Self { relation, transaction, placed }
     }
 
     pub(super) fn relation(&self) -> &Arc<Relation> {
@@ -83,13 +79,21 @@ impl Provider {
 
     /// It has the places of rows.
     pub(super) fn is_placed(&self) -> bool {
-        self.columns.len() > self.relation.columns.len()
+        self.placed.is_some()
+    }
+
+    fn fields(&self) -> &SchemaRef {
+        self.placed.as_ref().map_or(&self.relation.schema, |(schema, _)| schema)
+    }
+
+    fn columns(&self) -> &[Column] {
+        self.placed.as_ref().map_or(&self.relation.columns, |(_, columns)| columns)
     }
 }
 
 impl TableProvider for Provider {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
+        Arc::clone(self.fields())
     }
 
     fn table_type(&self) -> TableType {
@@ -98,7 +102,7 @@ impl TableProvider for Provider {
 
     /// Never `Exact`: a policy's filter may be among them, and its FilterExec stays above.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> PlanResult<Vec<TableProviderFilterPushDown>> {
-        let answer = |filter: &&Expr| match pushdown::predicate(&self.schema, &self.columns, filter) {
+        let answer = |filter: &&Expr| match pushdown::predicate(self.fields(), self.columns(), filter) {
             Some(_) => TableProviderFilterPushDown::Inexact,
             None => TableProviderFilterPushDown::Unsupported,
         };
@@ -121,14 +125,14 @@ impl Provider {
             let projection = match projection {
                 Some(some) => some,
                 None => {
-                    all = (0..self.columns.len()).collect();
+                    all = (0..self.columns().len()).collect();
                     &all
                 }
             };
-            let of = (&self.relation.remote, self.schema.as_ref(), self.columns.as_slice());
+            let of = (&self.relation.remote, self.fields().as_ref(), self.columns());
             let statement = pushdown::select(of, projection, filters, limit)?;
-            let schema = Arc::new(self.schema.project(projection)?);
-            let columns = projection.iter().filter_map(|i| self.columns.get(*i).cloned()).collect();
+            let schema = Arc::new(self.fields().project(projection)?);
+            let columns = projection.iter().filter_map(|i| self.columns().get(*i).cloned()).collect();
             let (pool, tables) = (Arc::clone(&self.relation.pool), vec![self.relation.oid]);
             let (asked, transaction) = (Asked::Columns(columns), self.transaction.clone());
             let scan = Scan { pool, transaction, tables, statement, schema, asked, rows: None };

@@ -282,7 +282,8 @@ impl Binder<'_> {
         }
         let name = operator_name(op, at)?;
         // `row op (subquery)`
-        if let (true, Ast::Subquery(query)) = (is_row(left), right)
+        if let Ast::Subquery(query) = right
+            && is_row(left)
             && let Node::Row(lefts) = self.operand(left, scope)?.kind
         {
             return self.row_subquery(lefts, &name, query, at, scope);
@@ -406,7 +407,12 @@ impl Binder<'_> {
         }
         let path = super::name::segments(name);
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        let Some(found) = self.relations.find(&path, None)? else { return Ok(None) };
+        let found = match self.relations.find(&path, None) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(None),
+            Err(error) if matches!(error.kind(), Kind::UndefinedTable | Kind::UndefinedSchema) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let schema = found.table.schema();
         let columns = schema.fields().iter().map(|field| {
             Ok(pgtype::field(field.name(), pgtype::of_field(field)?, super::canonical(field.data_type())))

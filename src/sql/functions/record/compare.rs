@@ -29,14 +29,6 @@ impl Columns {
                     format!("cannot compare dissimilar column types {ty} and {other} at record column {}", at + 1);
                 return Ok(Self { orders, refusal: Some(Error::new(Kind::TypeMismatch, text)) });
             }
-            if ty.is_unknown() {
-                let what = match need {
-                    Need::Equality => "an equality operator",
-                    Need::Order => "a comparison function",
-                };
-                let text = format!("could not identify {what} for type unknown");
-                return Ok(Self { orders, refusal: Some(Error::new(Kind::UndefinedFunction, text)) });
-            }
             orders.push(comparer(ty.oid, left.column(at), right.column(at), need, c.env)?);
         }
         let text = "cannot compare record types with different numbers of columns";
